@@ -1,0 +1,56 @@
+"""Group complete files, and seal a group into a batch."""
+
+from datetime import UTC, datetime
+
+from cronsim import CronSim
+
+from rules.destination import expand, facts
+from rules.model import OpenBatch, Rule, Sealing, Verdict
+from rules.units import bytes_in_words, in_words
+
+
+def key(rule: Rule, relpath: str, mtime_ns: int, host: str) -> str:
+    """The group that a file belongs to. Files of one key travel together.
+
+    A regular expression that does not match leaves its groups empty, so such files share a group of their own.
+    """
+    if rule.batch.by == "dir":
+        return relpath.rpartition("/")[0]
+    values = facts(rule, relpath, mtime_ns, host)
+    if rule.batch.by == "capture":
+        assert rule.capture is not None, "rules.load checks it"
+        return "/".join(values[name] for name in rule.capture.groupindex)
+    return expand(rule.batch.by, values)
+
+
+def seal(sealing: Sealing, group: OpenBatch, now: float) -> Verdict:
+    """Whether the group is sealed at `now`; `again_at` is when time alone will seal it."""
+    if group.files >= sealing.max_files:
+        return Verdict(True, f"{group.files} files (max_files)")
+    if group.bytes >= sealing.max_bytes:
+        return Verdict(True, f"{bytes_in_words(group.bytes)} (max_bytes)")
+    if sealing.schedule is not None:
+        due = next_time(sealing.schedule, group.first_at)
+        if now >= due:
+            return Verdict(True, f"schedule {sealing.schedule!r}")
+        return Verdict(False, f"waits for its schedule {sealing.schedule!r}", due)
+    if now >= group.last_at + sealing.linger:
+        return Verdict(True, f"no more files for {in_words(sealing.linger)} (linger)")
+    oldest = max_age(sealing)
+    if now >= group.first_at + oldest:
+        return Verdict(True, f"open for {in_words(oldest)} (max_age)")
+    again_at = min(group.last_at + sealing.linger, group.first_at + oldest)
+    return Verdict(False, "waits for more files (linger)", again_at)
+
+
+def max_age(sealing: Sealing) -> float:
+    """Seconds at which a group is sealed though more files keep joining: a steady stream must not hold it open."""
+    return 5 * sealing.linger if sealing.max_age is None else sealing.max_age
+
+
+def next_time(schedule: str, after: float) -> float:
+    """The first time of the cron expression after `after`; cron's fields are read as UTC.
+
+    Raises `cronsim.CronSimError` where the expression is not one.
+    """
+    return next(CronSim(schedule, datetime.fromtimestamp(after, UTC))).timestamp()

@@ -1,0 +1,50 @@
+"""Is the writer of a candidate done?"""
+
+from rules.model import Candidate, Conditions, Verdict, Writer
+from rules.units import in_words
+
+QUIET_WITH_PROBE = 0.5
+"""Default quiet seconds where the platform proves that no writer has the file open."""
+QUIET_WITHOUT_PROBE = 60.0
+"""Default quiet seconds where it cannot."""
+ASK_AGAIN = 2.0
+"""Seconds between two looks at a file that waits for its writer or its marker. Events come sooner."""
+
+
+def complete(conditions: Conditions, candidate: Candidate, has_marker: bool, writer: Writer, now: float) -> Verdict:
+    """Whether the candidate is complete at `now`.
+
+    `again_at` is set while nothing but time is missing; None means that something else has to happen, or may happen
+    before the time has passed (the caller looks again every `ASK_AGAIN` seconds).
+    """
+    if writer is Writer.OPEN:
+        return Verdict(False, Writer.OPEN.value)
+    quiet = quiet_seconds(conditions, writer)
+    if now < candidate.since + quiet:
+        return Verdict(False, f"changed less than {in_words(quiet)} ago", candidate.since + quiet)
+    if candidate.size < conditions.min_size:
+        return Verdict(False, f"{candidate.size} bytes, fewer than min_size = {conditions.min_size}")
+    if not has_marker:
+        if conditions.patience is None:
+            return Verdict(False, f"its marker {conditions.marker!r} is not there")
+        if now < candidate.since + conditions.patience:
+            reason = f"its marker {conditions.marker!r} is not there; waiting {in_words(conditions.patience)} at most"
+            return Verdict(False, reason)
+        return Verdict(True, f"marker {conditions.marker!r} missing, but unchanged for {in_words(conditions.patience)}")
+    proof = "no open writer" if writer is Writer.NONE else "writers cannot be seen here"
+    return Verdict(True, f"{proof}, unchanged for {in_words(quiet)}")
+
+
+def first_look(conditions: Conditions, now: float) -> float:
+    """When a file whose new reading was taken at `now` can be complete at the earliest."""
+    return now + (QUIET_WITH_PROBE if conditions.quiet is None else conditions.quiet)
+
+
+def quiet_seconds(conditions: Conditions, writer: Writer) -> float:
+    """The quiet period that counts: a probe that cannot tell makes it longer, never shorter."""
+    if conditions.quiet is None:
+        return QUIET_WITHOUT_PROBE if writer is Writer.CANNOT_TELL else QUIET_WITH_PROBE
+    if writer is Writer.CANNOT_TELL:
+        # Without the probe a single reading proves nothing, so even quiet = "0s" takes two, a second apart.
+        return max(2 * conditions.quiet, 1.0)
+    return conditions.quiet

@@ -1,0 +1,294 @@
+"""The `[[rules]]` tables of the configuration, as rules; every mistake is one line naming file, table and key."""
+
+import difflib
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import combinations
+from typing import Annotated, Any, get_args, get_origin
+
+from cronsim import CronSim, CronSimError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from rules import destination, units
+from rules.match import glob_mistake, marker_mistake, relative
+from rules.model import Conditions, Reclaim, Rule, Sealing, Target
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_TYPES = {
+    "tuple_type": "write a list, [ ... ], or for tables [[ ... ]]",
+    "dict_type": "write a table, { ... }",
+    "model_type": "write a table, { ... }",
+    "string_type": "write text in quotes",
+}
+"""What pydantic calls by Python's names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """Where the configuration is wrong, and how."""
+
+    table: str
+    key: str
+    message: str
+
+
+class RuleError(ValueError):
+    """A mistake in the configuration, as one line: file, table, key, what is wrong and what to do."""
+
+    def __init__(self, file: str, table: str, key: str, message: str) -> None:
+        line = ": ".join(part for part in (file, table, key, " ".join(message.split())) if part)
+        super().__init__("".join(char if char.isprintable() else repr(char)[1:-1] for char in line))
+
+
+def _read(convert: Callable[[str], float]) -> BeforeValidator:
+    def validate(value: object) -> float:
+        if not isinstance(value, str):
+            raise ValueError(
+                f"write it as text with its unit, for example {'15%' if convert is units.fraction else '30s'!r}"
+            )
+        return convert(value)
+
+    return BeforeValidator(validate)
+
+
+def _read_size(value: object) -> int:
+    if isinstance(value, str):
+        return units.size(value)
+    if type(value) is int:
+        return value
+    raise ValueError("write it as text with its unit, for example '50GB', or as a whole number of bytes")
+
+
+def _path(value: str) -> str:
+    if not value or "\0" in value:
+        raise ValueError("is not a path")
+    return value
+
+
+Duration = Annotated[float, _read(units.duration)]
+Fraction = Annotated[float, _read(units.fraction)]
+Size = Annotated[int, BeforeValidator(_read_size), Field(ge=0, le=10**18)]
+LocalPath = Annotated[str, AfterValidator(_path)]
+
+
+class Table(BaseModel):
+    """A TOML table: unknown keys are mistakes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CompleteTable(Table):
+    """`complete = { ... }`"""
+
+    quiet: Duration | None = None
+    marker: str | None = Field(default=None, min_length=1)
+    patience: Duration | None = None
+    min_size: Size = 0
+
+
+class BatchTable(Table):
+    """`batch = { ... }`"""
+
+    by: str = "dir"
+    max_files: int = Field(default=500, ge=1, le=100_000)
+    max_bytes: Size = 50_000_000_000
+    linger: Duration = 1.0
+    max_age: Duration | None = None
+    schedule: str | None = None
+
+
+class DeliverTable(Table):
+    """One entry of `deliver = [ ... ]`"""
+
+    to: str
+    path: str = "{relpath}"
+
+
+class ReclaimTable(Table):
+    """`reclaim = { ... }`"""
+
+    after: Duration | None = None
+    when_free_below: Fraction | None = None
+    trash: Duration | None = None
+    empty_dirs: bool = False
+
+
+class RuleTable(Table):
+    """One `[[rules]]` table."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
+    watch: LocalPath
+    include: tuple[str, ...] = ("**",)
+    exclude: tuple[str, ...] = ()
+    capture: str | None = None
+    complete: CompleteTable = CompleteTable()
+    batch: BatchTable = BatchTable()
+    deliver: tuple[DeliverTable, ...] = Field(min_length=1)
+    reclaim: ReclaimTable | None = None
+
+
+def build(
+    tables: Sequence[RuleTable], destinations: Collection[str], file: str, absolute: Callable[[str], str]
+) -> tuple[Rule, ...]:
+    """The rules of the tables, in their order.
+
+    Args:
+        tables: the `[[rules]]` tables.
+        destinations: names of the configured destinations.
+        file: name of the configuration file, for messages.
+        absolute: makes a `watch` absolute and "/"-separated (it knows the file's folder and `~`).
+
+    Raises RuleError.
+    """
+    rules = tuple(_rule(table, destinations, file, absolute) for table in tables)
+    for one, other in combinations(rules, 2):
+        if one.name == other.name:
+            raise RuleError(file, f"[[rules]] {one.name!r}", "name", "two rules have this name; give each its own")
+        nested = one.watch == other.watch or relative(one.watch, other.watch) or relative(other.watch, one.watch)
+        if nested and one.reclaim != other.reclaim:
+            message = (
+                f"its directory {other.watch} overlaps that of rule {one.name!r} ({one.watch}), but they reclaim differently;"
+                " give both the same reclaim, or watch separate directories"
+            )
+            raise RuleError(file, f"[[rules]] {other.name!r}", "reclaim", message)
+    return rules
+
+
+def _rule(table: RuleTable, destinations: Collection[str], file: str, absolute: Callable[[str], str]) -> Rule:
+    def wrong(key: str, message: object) -> RuleError:
+        return RuleError(file, f"[[rules]] {table.name!r}", key, str(message))
+
+    capture = None
+    if table.capture is not None:
+        try:
+            capture = re.compile(table.capture)
+        except (re.error, OverflowError, RecursionError) as error:
+            raise wrong("capture", f"the regular expression does not compile: {error}") from None
+    groups = tuple(capture.groupindex) if capture else ()
+    for name in groups:
+        if name in (*destination.FIELDS, "mtime"):
+            raise wrong("capture", f"the group name {name!r} is taken by a template field; give it another")
+    for key, patterns in (("include", table.include), ("exclude", table.exclude)):
+        for pattern in patterns:
+            mistake = glob_mistake(pattern)
+            if mistake is not None:
+                raise wrong(key, f"{pattern!r} {mistake}")
+    marker = table.complete.marker
+    mistake = None if marker is None else marker_mistake(marker)
+    if mistake is not None:
+        raise wrong("complete.marker", f"{marker!r} {mistake}")
+    by = table.batch.by
+    if by == "capture" and not groups:
+        raise wrong("batch.by", "'capture' wants a `capture` regular expression with named groups, (?P<run>...)")
+    if by not in ("dir", "capture"):
+        if "{" not in by:
+            raise wrong("batch.by", f"{by!r} is none of 'dir', 'capture' or a template such as '{{run}}'")
+        try:
+            destination.check(by, groups)
+        except destination.PathRefused as error:
+            raise wrong("batch.by", error) from None
+    if table.batch.schedule is not None:
+        try:
+            next(CronSim(table.batch.schedule, _EPOCH))
+        except (CronSimError, StopIteration) as error:
+            raise wrong("batch.schedule", f"{table.batch.schedule!r} is not a cron expression: {error}") from None
+    for target in table.deliver:
+        if target.to not in destinations:
+            raise wrong("deliver", f"there is no [destinations.{target.to}]{nearest(target.to, destinations)}")
+        try:
+            destination.check(target.path, groups)
+        except destination.PathRefused as error:
+            raise wrong("deliver", error) from None
+    if len({target.to for target in table.deliver}) != len(table.deliver):
+        raise wrong("deliver", "the same destination twice")
+    reclaim = table.reclaim
+    if reclaim is not None and reclaim.after is None and reclaim.when_free_below is None:
+        raise wrong("reclaim", "says neither `after` nor `when_free_below`, so it would never reclaim; add one")
+    return Rule(
+        name=table.name,
+        watch=absolute(table.watch),
+        include=table.include,
+        exclude=table.exclude,
+        capture=capture,
+        complete=Conditions(**dict(table.complete)),
+        batch=Sealing(**dict(table.batch)),
+        deliver=tuple(Target(target.to, target.path) for target in table.deliver),
+        reclaim=Reclaim(**dict(reclaim)) if reclaim else None,
+    )
+
+
+def first_mistake(error: ValidationError, model: type[BaseModel], data: dict[str, Any]) -> Mistake:
+    """The first error of pydantic as table, key and sentence; unknown keys come with the nearest known one."""
+    detail = error.errors(include_url=False)[0]
+    kind, loc = detail["type"], list(detail["loc"])
+    if loc[-1:] == ["[key]"] and kind != "extra_forbidden":  # it is about the name of a table, not about what is in it
+        loc.pop()
+    table, keys = _table(loc, data)
+    key = ".".join(str(part) for part in keys)
+    if kind == "extra_forbidden":
+        return Mistake(table, key, f"unknown key{nearest(str(loc[-1]), _keys(model, loc[:-1]))}")
+    if kind == "missing":
+        return Mistake(table, key, "missing; this key is required")
+    message = _TYPES.get(kind) or detail["msg"].removeprefix("Value error, ")
+    shown = _shown(detail["input"])
+    return Mistake(table, key, message if shown in message else f"{message} (got {shown})")
+
+
+def _shown(value: object) -> str:
+    """What was written, if that is short."""
+    if isinstance(value, dict | list) or (isinstance(value, int) and value.bit_length() > 64):
+        return ""
+    shown = repr(value)
+    return shown if len(shown) <= 100 else ""
+
+
+def nearest(word: str, known: Collection[str]) -> str:
+    """A hint such as "; did you mean 'include'?", or the list of what is known."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known are {', '.join(sorted(known))}" if known else ""
+
+
+def _table(loc: list[int | str], data: dict[str, Any]) -> tuple[str, list[int | str]]:
+    if loc[:1] == ["rules"] and len(loc) > 1 and isinstance(loc[1], int):
+        tables = data.get("rules")
+        table = tables[loc[1]] if isinstance(tables, list) and loc[1] < len(tables) else None
+        name = table.get("name") if isinstance(table, dict) else None
+        named = isinstance(name, str) and name != ""
+        return f"[[rules]] {name!r}" if named else f"[[rules]] number {loc[1] + 1}", loc[2:]
+    if loc[:1] == ["destinations"] and len(loc) > 2:
+        return f"[destinations.{loc[1]}]", loc[2:]
+    if len(loc) > 1:
+        return f"[{loc[0]}]", loc[1:]
+    return "", loc
+
+
+def _keys(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
+    """The keys known at this place: follow the annotations of the models down."""
+    found: list[Any] = [model]
+    for part in loc:
+        found = [inner for one in found for inner in _inside(one, part)] or found
+    return sorted({key for one in found for inner in _models(one) for key in inner.model_fields})
+
+
+def _inside(annotation: Any, part: int | str) -> list[Any]:
+    """The annotations of what stands there under this key or number."""
+    if _is_model(annotation):
+        field = annotation.model_fields.get(part)
+        return [field.annotation] if field is not None else []
+    if get_origin(annotation) in (dict, tuple):
+        return [get_args(annotation)[1 if get_origin(annotation) is dict else 0]]
+    return [found for inner in get_args(annotation) for found in _inside(inner, part)]
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if _is_model(annotation):
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in _models(inner)]
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

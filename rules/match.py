@@ -1,0 +1,108 @@
+"""Which rule claims a path, or why none."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+from pathspec import GitIgnoreSpec
+
+from rules.model import OWN_PREFIX, Rule
+
+_PLACEHOLDER = re.compile(r"\{(name|stem)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Which rule claims a path (None: none does, with the reason), and the path relative to the rule's directory."""
+
+    rule: Rule | None
+    relpath: str
+    reason: str
+    excluded: bool = False
+    """A rule says in so many words that it does not want this path: nothing to report."""
+
+
+def _takes(patterns: tuple[str, ...], relpath: str) -> bool:
+    # Wildcards stop at a newline, which a name may have; no name has a NUL.
+    return _spec(patterns).match_file(relpath.replace("\n", "\0"))
+
+
+@cache
+def _spec(patterns: tuple[str, ...]) -> GitIgnoreSpec:
+    return GitIgnoreSpec.from_lines(pattern.replace("\n", "\0") for pattern in patterns)
+
+
+def relative(path: str, root: str) -> str | None:
+    """The path below root, or None where it is not below it. Both absolute, "/"-separated."""
+    prefix = root if root.endswith("/") else root + "/"
+    return path[len(prefix) :] if path.startswith(prefix) and len(path) > len(prefix) else None
+
+
+def match(rules: Sequence[Rule], path: str) -> Match:
+    """The first rule whose `watch` holds the absolute path and whose patterns take it."""
+    reason, excluded, below = "no rule watches this directory", False, ""
+    for rule in rules:
+        relpath = relative(path, rule.watch)
+        if relpath is None:
+            continue
+        below = relpath
+        if any(part.startswith(OWN_PREFIX) for part in relpath.split("/")):
+            return Match(None, relpath, "the agent's own file", excluded=True)
+        if _takes(rule.exclude, relpath):
+            reason, excluded = f"rule {rule.name!r} excludes it", True
+        elif _takes(rule.include, relpath):
+            return Match(rule, relpath, f"claimed by rule {rule.name!r}")
+        elif is_marker(rule, relpath.rpartition("/")[2]):
+            reason, excluded = f"a marker of rule {rule.name!r}", True
+        elif not excluded:
+            reason = f"no include pattern of rule {rule.name!r} matches it"
+    return Match(None, below, reason, excluded)
+
+
+def is_marker(rule: Rule, name: str) -> bool:
+    """Whether a file of this name may be a marker of the rule, for whatever data file."""
+    if rule.complete.marker is None:
+        return False
+    return _glob(_PLACEHOLDER.sub("*", rule.complete.marker)).match_file(name)
+
+
+def marker_for(rule: Rule, name: str) -> GitIgnoreSpec | None:
+    """The pattern which a sibling of the file must match to be its marker; None where the rule wants no marker."""
+    pattern = rule.complete.marker
+    if pattern is None:
+        return None
+    literal = {"name": _literal(name), "stem": _literal(name.rpartition(".")[0] or name)}
+    return _glob(_PLACEHOLDER.sub(lambda found: literal[found[1]], pattern))
+
+
+def glob_mistake(pattern: str) -> str | None:
+    """What is wrong with a pattern; None where it can match something."""
+    try:
+        spec = GitIgnoreSpec.from_lines((pattern,))
+    except (ValueError, re.error) as error:
+        return f"is not a gitignore pattern: {error}"
+    return None if any(one.include is not None for one in spec.patterns) else "matches nothing"
+
+
+def marker_mistake(marker: str) -> str | None:
+    """What is wrong with the pattern of a marker; None where it can match a name."""
+    pattern = _PLACEHOLDER.sub("x", marker).lstrip("/")
+    if "/" in pattern:
+        return "has a slash; a marker lies in the same directory as its file"
+    if "{" in pattern:
+        return "has an unknown field; known are {name} and {stem}"
+    return glob_mistake("/" + pattern)
+
+
+@lru_cache(maxsize=1024)
+def _glob(pattern: str) -> GitIgnoreSpec:
+    return GitIgnoreSpec.from_lines(("/" + pattern.lstrip("/"),))
+
+
+def _literal(name: str) -> str:
+    """The name with glob metacharacters escaped: tilt images carry "[30.0]" in their names.
+
+    Spaces become classes: at the end of a pattern they would not count, escaped or not.
+    """
+    return re.sub(r"(\s)", r"[\1]", re.sub(r"([*?\[\]\\!#])", r"\\\1", name))

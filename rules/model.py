@@ -1,0 +1,149 @@
+"""The frozen values that the decisions speak of.
+
+Paths are `str` with undecodable bytes as surrogate escapes (PEP 383), and "/" between parts; times are seconds since
+the epoch; durations are seconds; sizes are bytes.
+"""
+
+import re
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple
+
+OWN_PREFIX = ".dropline"
+"""Names that start so are the agent's own (temporary files, files moved aside, the canary) and are never claimed."""
+
+
+class Version(NamedTuple):
+    """What identifies the content of a path. Evidence for one version never permits touching another.
+
+    ctime is part of it because mtime can be set back and ctime cannot (inode(7)); the device is not, because network
+    file systems get a new device number at each mount.
+    """
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+
+class Observation(NamedTuple):
+    """One `lstat` of one path."""
+
+    version: Version
+    device: int
+    kind: str
+    """`file`, or what stands there instead: `link`, `directory`, `FIFO`, `socket`, `device`."""
+
+
+class Verdict(NamedTuple):
+    """What a decision says, why, and when it is worth asking again (None: only after something changes)."""
+
+    ok: bool
+    reason: str
+    again_at: float | None = None
+
+
+class Writer(Enum):
+    """The answer of the open-writer probe."""
+
+    NONE = "no process has it open for writing"
+    OPEN = "a process has it open for writing"
+    CANNOT_TELL = "this file system cannot tell whether a process has it open for writing"
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """When a file of a rule is complete."""
+
+    quiet: float | None = None
+    """Seconds without a change between the agent's own readings; None: short where the probe can tell, else long."""
+    marker: str | None = None
+    """Glob of a file in the same directory which says that the file is finished; `{name}` and `{stem}` are the file's."""
+    patience: float | None = None
+    """Seconds of quiet after which a missing marker is no longer waited for; None: wait for ever."""
+    min_size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sealing:
+    """How complete files are grouped, and when a group is sealed into a batch."""
+
+    by: str = "dir"
+    """`dir`, `capture` (all named groups of the rule's regular expression), or a template such as `{run}`."""
+    max_files: int = 500
+    max_bytes: int = 50_000_000_000
+    linger: float = 1.0
+    """Seconds after the last file joined during which company is waited for."""
+    max_age: float | None = None
+    """Seconds after the first file joined at which the group is sealed, though more files keep joining; None: 5 lingers."""
+    schedule: str | None = None
+    """Cron expression; groups are then sealed at these times only (or when they are full)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One destination of a rule and the template of the path there."""
+
+    to: str
+    path: str = "{relpath}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reclaim:
+    """When local copies may go. A rule without it keeps them for ever."""
+
+    after: float | None = None
+    """Seconds after the proof at the last required destination; None: only when space is short."""
+    when_free_below: float | None = None
+    """Fraction (0..1) of free space below which the oldest verified batches go first, before `after` has passed."""
+    trash: float | None = None
+    """Seconds that a reclaimed file stays in the trash folder of its watched directory; None: no trash."""
+    empty_dirs: bool = False
+    """Remove sub-directories that reclaiming made empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One `[[rules]]` table."""
+
+    name: str
+    watch: str
+    """Absolute path of the watched directory."""
+    include: tuple[str, ...] = ("**",)
+    exclude: tuple[str, ...] = ()
+    capture: re.Pattern[str] | None = None
+    complete: Conditions = field(default_factory=Conditions)
+    batch: Sealing = field(default_factory=Sealing)
+    deliver: tuple[Target, ...] = ()
+    reclaim: Reclaim | None = None
+
+
+class Candidate(NamedTuple):
+    """A version that a rule claims and whose writer may not be done."""
+
+    name: str
+    """Last part of its path."""
+    size: int
+    since: float
+    """When the agent first read exactly this version."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBatch:
+    """A group that still takes files."""
+
+    key: str
+    files: int
+    bytes: int
+    first_at: float
+    last_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """How we know that a version is at a destination."""
+
+    destination: str
+    checksum: bytes
+    algorithm: str
+    proved_at: float

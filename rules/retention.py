@@ -1,0 +1,41 @@
+"""May the local copy of this exact version be deleted now?"""
+
+from collections.abc import Collection, Sequence
+
+from rules.model import Evidence, Reclaim, Verdict
+from rules.units import in_words
+
+
+def retention(
+    reclaim: Reclaim | None,
+    required: Collection[str],
+    evidence: Sequence[Evidence],
+    free: float | None,
+    now: float,
+) -> Verdict:
+    """Whether the policy and the evidence allow it. What stands at the destinations now is asked again afterwards.
+
+    Args:
+        reclaim: the rule's policy; None keeps for ever.
+        required: names of the destinations that must have the version.
+        evidence: what is known for exactly this version.
+        free: fraction of free space where the file lies, None when unknown.
+        now: seconds since the epoch.
+    """
+    if reclaim is None:
+        return Verdict(False, "the rule keeps files for ever")
+    if not required:
+        return Verdict(False, "the rule delivers to no destination")
+    proved = {item.destination: item.proved_at for item in evidence}
+    missing = sorted(set(required) - set(proved))
+    if missing:
+        return Verdict(False, f"not proved at {', '.join(missing)}")
+    proved_at = max(proved[name] for name in required)
+    if reclaim.when_free_below is not None and free is not None and free < reclaim.when_free_below:
+        return Verdict(True, f"proved at {', '.join(sorted(required))}; {free:.1%} free")
+    if reclaim.after is None:
+        return Verdict(False, "there is enough free space" if free is not None else "its free space is unknown")
+    due = proved_at + reclaim.after
+    if now < due:
+        return Verdict(False, f"kept until {in_words(reclaim.after)} after its proof", due)
+    return Verdict(True, f"proved at {', '.join(sorted(required))} {in_words(now - proved_at)} ago")

@@ -1,0 +1,126 @@
+"""Which files travel together, and when they leave."""
+
+import math
+import re
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rules import batch
+from rules.model import OpenBatch, Rule, Sealing, Verdict
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp()
+laws = settings(max_examples=100, deadline=None)
+RUN = re.compile(r"(?P<run>run_\d+)(?:/(?P<part>[ab]))?")
+
+
+def rule(by: str) -> Rule:
+    """A rule that groups so."""
+    return Rule("r", "/data", capture=RUN, batch=Sealing(by=by))
+
+
+@pytest.mark.parametrize(
+    ("by", "relpath", "key"),
+    [
+        ("dir", "x.h5", ""),
+        ("dir", "run_1/a/x.h5", "run_1/a"),
+        ("capture", "run_1/a/x.h5", "run_1/a"),
+        ("capture", "run_1/c/x.h5", "run_1/"),
+        ("capture", "other/x.h5", "/"),
+        ("{run}", "run_1/a/x.h5", "run_1"),
+        ("{run}", "other/x.h5", ""),
+        ("{rule}-{suffix}", "run_1/x.h5", "r-.h5"),
+        ("{mtime:%Y-%m-%d}", "x.h5", "2026-01-31"),
+        ("{host}", "x.h5", "pc"),
+    ],
+)
+def test_the_key(by: str, relpath: str, key: str) -> None:
+    """Files of one directory, of the same captured groups, or of the same template value share a key."""
+    assert batch.key(rule(by), relpath, int(NOON) * 10**9, "pc") == key
+
+
+@laws
+@given(st.integers(-(2**63), 2**63 - 1).map(lambda seconds: seconds * 10**9), st.sampled_from(["{mtime:%Y}", "{run}"]))
+def test_any_mtime_has_a_key(mtime_ns: int, by: str) -> None:
+    """A file with an absurd mtime gets a key like any other: it does not stop the files beside it."""
+    assert isinstance(batch.key(rule(by), "run_1/x", mtime_ns, "pc"), str)
+
+
+@pytest.mark.parametrize(
+    ("sealing", "files", "size", "after", "verdict"),
+    [
+        (Sealing(), 500, 0, 0.0, Verdict(True, "500 files (max_files)")),
+        (Sealing(max_bytes=1000), 1, 1000, 0.0, Verdict(True, "1 kB (max_bytes)")),
+        (Sealing(max_bytes=0), 1, 0, 0.0, Verdict(True, "0 B (max_bytes)")),
+        (Sealing(linger=4.0), 499, 1, 3.0, Verdict(False, "waits for more files (linger)", NOON + 14.0)),
+        (Sealing(linger=4.0), 499, 1, 4.0, Verdict(True, "no more files for 4 s (linger)")),
+        (Sealing(linger=2.0), 1, 1, 0.0, Verdict(True, "open for 10 s (max_age)")),
+        (Sealing(linger=2.5), 1, 1, 0.0, Verdict(False, "waits for more files (linger)", NOON + 12.5)),
+        (Sealing(linger=0.0), 1, 1, 0.0, Verdict(True, "no more files for 0 ms (linger)")),
+        (Sealing(linger=60.0, max_age=20.0), 1, 1, 0.0, Verdict(False, "waits for more files (linger)", NOON + 20.0)),
+        (Sealing(linger=60.0, max_age=20.0), 1, 1, 10.0, Verdict(True, "open for 20 s (max_age)")),
+        (
+            Sealing(schedule="30 3 * * *"), 1, 1, 3600.0,
+            Verdict(False, "waits for its schedule '30 3 * * *'", NOON + 15.5 * 3600),
+        ),
+        (Sealing(schedule="30 3 * * *"), 1, 1, 15.5 * 3600, Verdict(True, "schedule '30 3 * * *'")),
+        (Sealing(schedule="30 3 * * *"), 500, 1, 0.0, Verdict(True, "500 files (max_files)")),
+    ],
+)  # fmt: skip
+def test_sealing(sealing: Sealing, files: int, size: int, after: float, verdict: Verdict) -> None:
+    """A group leaves when it is full, else by its schedule if it has one, else when nobody joins it or when it is old."""
+    group = OpenBatch("k", files, size, NOON, NOON + 10)
+    now = NOON + after if sealing.schedule else NOON + 10 + after
+    assert batch.seal(sealing, group, now) == verdict
+
+
+seconds = st.floats(0, 1e7)
+sealings = st.builds(
+    Sealing, max_files=st.integers(1, 5), max_bytes=st.integers(0, 5), linger=seconds, max_age=st.none() | seconds,
+    schedule=st.none() | st.sampled_from(["* * * * *", "30 3 * * *", "0 0 1 1 *", "0 12 29 2 *"]),
+)  # fmt: skip
+groups = st.builds(
+    lambda files, size, first, more: OpenBatch("k", files, size, first, first + more),
+    st.integers(1, 5), st.integers(0, 5), st.floats(0, 3e9), seconds,
+)  # fmt: skip
+
+
+@laws
+@given(sealings, groups, st.floats(0, 1e7))
+def test_every_group_is_sealed_when_it_says(sealing: Sealing, group: OpenBatch, after: float) -> None:
+    """A group that waits is sealed at `again_at`, not before, and with nothing else having happened."""
+    now = group.last_at + after
+    verdict = batch.seal(sealing, group, now)
+    if not verdict.ok:
+        assert verdict.again_at is not None
+        assert verdict.again_at > now
+        assert batch.seal(sealing, group, math.nextafter(verdict.again_at, -math.inf)) == verdict
+        assert batch.seal(sealing, group, verdict.again_at).ok
+
+
+@laws
+@given(sealings, groups, st.floats(0, 1e7), st.floats(0, 1e9))
+def test_sealed_stays_sealed(sealing: Sealing, group: OpenBatch, after: float, longer: float) -> None:
+    """A group that may leave may leave at any later time."""
+    if batch.seal(sealing, group, group.last_at + after).ok:
+        assert batch.seal(sealing, group, group.last_at + after + longer).ok
+
+
+@laws
+@given(sealings, groups, st.floats(0, 1e7))
+def test_no_group_waits_longer_than_its_age(sealing: Sealing, group: OpenBatch, after: float) -> None:
+    """Without a schedule, a group as old as max_age (five lingers by default) is sealed, however files keep joining."""
+    oldest = 5 * sealing.linger if sealing.max_age is None else sealing.max_age
+    if sealing.schedule is None:
+        assert batch.seal(sealing, group, max(group.last_at, group.first_at + oldest) + after).ok
+
+
+@laws
+@given(st.floats(0, 3e9))
+def test_a_schedule_is_in_utc_and_never_now(after: float) -> None:
+    """The next time of a schedule is the first one strictly later, by UTC's clock."""
+    due = batch.next_time("30 3 * * *", after)
+    assert 0 < due - after <= 86400
+    assert datetime.fromtimestamp(due, UTC).strftime("%H:%M:%S") == "03:30:00"

@@ -1,0 +1,164 @@
+"""Is the writer of a candidate done?"""
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from rules.complete import complete, first_look, quiet_seconds
+from rules.model import Candidate, Conditions, Verdict, Writer
+
+SINCE = 1_000_000.0
+laws = settings(max_examples=100, deadline=None)
+seconds = st.floats(0, 1e7)
+conditions_st = st.builds(
+    Conditions,
+    quiet=st.none() | seconds,
+    marker=st.none() | st.just("*.done"),
+    patience=st.none() | seconds,
+    min_size=st.integers(0, 3),
+)
+candidates = st.builds(Candidate, name=st.just("x"), size=st.integers(0, 3), since=st.floats(0, 4e9))
+writers = st.sampled_from(Writer)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "size", "has_marker", "writer", "after", "verdict"),
+    [
+        (
+            Conditions(quiet=10.0), 1, True, Writer.OPEN, 1e6,
+            Verdict(False, "a process has it open for writing"),
+        ),
+        (
+            Conditions(), 1, True, Writer.NONE, 0.25,
+            Verdict(False, "changed less than 500 ms ago", SINCE + 0.5),
+        ),
+        (
+            Conditions(), 1, True, Writer.NONE, 0.5,
+            Verdict(True, "no open writer, unchanged for 500 ms"),
+        ),
+        (
+            Conditions(), 1, True, Writer.CANNOT_TELL, 59.0,
+            Verdict(False, "changed less than 1 min ago", SINCE + 60.0),
+        ),
+        (
+            Conditions(), 1, True, Writer.CANNOT_TELL, 60.0,
+            Verdict(True, "writers cannot be seen here, unchanged for 1 min"),
+        ),
+        (
+            Conditions(quiet=10.0), 1, True, Writer.NONE, 10.0,
+            Verdict(True, "no open writer, unchanged for 10 s"),
+        ),
+        (
+            Conditions(quiet=10.0), 1, True, Writer.CANNOT_TELL, 10.0,
+            Verdict(False, "changed less than 20 s ago", SINCE + 20.0),
+        ),
+        (
+            Conditions(quiet=0.0), 1, True, Writer.NONE, 0.0,
+            Verdict(True, "no open writer, unchanged for 0 ms"),
+        ),
+        (
+            Conditions(quiet=0.0), 1, True, Writer.CANNOT_TELL, 0.0,
+            Verdict(False, "changed less than 1 s ago", SINCE + 1.0),
+        ),
+        (
+            Conditions(min_size=2), 1, True, Writer.NONE, 60.0,
+            Verdict(False, "1 bytes, fewer than min_size = 2"),
+        ),
+        (
+            Conditions(min_size=2), 2, True, Writer.NONE, 60.0,
+            Verdict(True, "no open writer, unchanged for 500 ms"),
+        ),
+        (
+            Conditions(marker="*.done"), 1, False, Writer.NONE, 1e6,
+            Verdict(False, "its marker '*.done' is not there"),
+        ),
+        (
+            Conditions(marker="*.done"), 1, True, Writer.NONE, 1.0,
+            Verdict(True, "no open writer, unchanged for 500 ms"),
+        ),
+        (
+            Conditions(marker="*.done", patience=60.0), 1, False, Writer.NONE, 59.0,
+            Verdict(False, "its marker '*.done' is not there; waiting 1 min at most"),
+        ),
+        (
+            Conditions(marker="*.done", patience=60.0), 1, False, Writer.NONE, 60.0,
+            Verdict(True, "marker '*.done' missing, but unchanged for 1 min"),
+        ),
+        (
+            Conditions(marker="*.done", patience=1.0, quiet=10.0), 1, False, Writer.NONE, 5.0,
+            Verdict(False, "changed less than 10 s ago", SINCE + 10.0),
+        ),
+    ],
+)  # fmt: skip
+def test_the_conditions(
+    conditions: Conditions, size: int, has_marker: bool, writer: Writer, after: float, verdict: Verdict
+) -> None:
+    """A file is complete when it has no writer, was quiet, has its size, and has its marker, judged in this order."""
+    assert complete(conditions, Candidate("x", size, SINCE), has_marker, writer, SINCE + after) == verdict
+
+
+@laws
+@given(conditions_st, candidates, st.booleans(), st.floats(0, 5e9))
+def test_an_open_file_is_never_complete(
+    conditions: Conditions, candidate: Candidate, has_marker: bool, now: float
+) -> None:
+    """Whatever the time and the marker say, a file that somebody has open for writing is not complete."""
+    assert complete(conditions, candidate, has_marker, Writer.OPEN, now) == Verdict(False, Writer.OPEN.value)
+
+
+@laws
+@given(conditions_st, candidates, st.booleans(), writers, st.floats(0, 5e9))
+def test_never_before_the_quiet_period(
+    conditions: Conditions, candidate: Candidate, has_marker: bool, writer: Writer, now: float
+) -> None:
+    """A complete file has not changed for the quiet period, counted from when this version was first read."""
+    if complete(conditions, candidate, has_marker, writer, now).ok:
+        assert now >= candidate.since + quiet_seconds(conditions, writer)
+
+
+@laws
+@given(conditions_st, candidates, st.booleans(), writers, st.floats(-10, 1e8), st.floats(0, 1e9))
+def test_complete_stays_complete(
+    conditions: Conditions, candidate: Candidate, has_marker: bool, writer: Writer, after: float, longer: float
+) -> None:
+    """With nothing changed but the time, a file that is complete stays complete."""
+    if complete(conditions, candidate, has_marker, writer, candidate.since + after).ok:
+        assert complete(conditions, candidate, has_marker, writer, candidate.since + after + longer).ok
+
+
+@laws
+@given(conditions_st, candidates, st.booleans(), writers, st.floats(0, 5e9))
+def test_the_next_look_is_worth_it(
+    conditions: Conditions, candidate: Candidate, has_marker: bool, writer: Writer, now: float
+) -> None:
+    """Until `again_at` the same is missing, and from then on it is not."""
+    verdict = complete(conditions, candidate, has_marker, writer, now)
+    assume(verdict.again_at is not None)
+    assert verdict.again_at is not None
+    assert verdict.again_at > now
+    before = math.nextafter(verdict.again_at, -math.inf)
+    assert complete(conditions, candidate, has_marker, writer, before) == verdict
+    assert complete(conditions, candidate, has_marker, writer, verdict.again_at).again_at is None
+
+
+@laws
+@given(conditions_st, candidates, st.booleans(), st.floats(0, 5e9))
+def test_not_knowing_never_hurries(conditions: Conditions, candidate: Candidate, has_marker: bool, now: float) -> None:
+    """A file that is complete although writers cannot be seen would be complete where they can."""
+    assert quiet_seconds(conditions, Writer.CANNOT_TELL) > quiet_seconds(conditions, Writer.NONE)
+    if complete(conditions, candidate, has_marker, Writer.CANNOT_TELL, now).ok:
+        assert complete(conditions, candidate, has_marker, Writer.NONE, now).ok
+
+
+@laws
+@given(conditions_st, candidates, st.booleans(), writers)
+def test_the_first_look_misses_nothing(
+    conditions: Conditions, candidate: Candidate, has_marker: bool, writer: Writer
+) -> None:
+    """Before the first look a file cannot be complete, and at the first look it can."""
+    first = first_look(conditions, candidate.since)
+    assert not complete(conditions, candidate, has_marker, writer, math.nextafter(first, -math.inf)).ok
+    assert complete(replace(conditions, min_size=0), candidate, True, Writer.NONE, first).ok

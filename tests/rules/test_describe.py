@@ -1,0 +1,87 @@
+"""What a rule will do, in words."""
+
+import pytest
+
+from rules.describe import describe
+from rules.model import Conditions, Reclaim, Rule, Sealing, Target
+
+
+def test_the_least_rule() -> None:
+    """A rule with defaults only says what the defaults do."""
+    assert describe(Rule("r", "/data", deliver=(Target("share"),))) == [
+        "watches /data for **",
+        "takes a file as complete when no process has it open for writing and it has not changed for 500 ms"
+        " (1 min where open writers cannot be seen)",
+        "batches files of one directory, sealed when none has joined for 1 s or after 5 s, at 500 files or at 50 GB",
+        "delivers each batch to share as {relpath}",
+        "keeps the local files for ever",
+    ]
+
+
+def test_a_rule_with_everything() -> None:
+    """Each key that is set shows in the words."""
+    rule = Rule(
+        "r",
+        "/data",
+        include=("*.h5", "raw/"),
+        exclude=("*.tmp", "scratch/"),
+        complete=Conditions(quiet=10.0, marker="{stem}.done", patience=21600.0, min_size=1500),
+        batch=Sealing(by="{run}", max_files=7, max_bytes=2**32, schedule="30 3 * * *"),
+        deliver=(Target("share", "{rule}/{relpath}"), Target("mirror")),
+        reclaim=Reclaim(after=604800.0, when_free_below=0.125, trash=259200.0, empty_dirs=True),
+    )
+    assert describe(rule) == [
+        "watches /data for *.h5, raw/, but not *.tmp, scratch/",
+        "takes a file as complete when no process has it open for writing and it has not changed for 10 s"
+        " (20 s where open writers cannot be seen), and a file '{stem}.done' is beside it (waits 6 h for that),"
+        " and it has 1.5 kB or more",
+        "batches files with the same {run}, sealed at '30 3 * * *' (UTC), at 7 files or at 4.29 GB",
+        "delivers each batch to share as {rule}/{relpath}",
+        "delivers each batch to mirror as {relpath}",
+        "moves local files to the trash (for 3 d) 7 d after they are proved at every destination;"
+        " deletes the oldest proved local files, and none else, while less than 12.5% of the disk is free;"
+        " removes directories left empty",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("quiet", "words"),
+    [
+        (0.0, "0 ms (1 s where open writers cannot be seen)"),
+        (0.2, "200 ms (1 s where open writers cannot be seen)"),
+        (5.0, "5 s (10 s where open writers cannot be seen)"),
+    ],
+)
+def test_the_quiet_that_counts(quiet: float, words: str) -> None:
+    """The quiet period is told as it counts, with and without a way to see open writers."""
+    told = describe(Rule("r", "/data", complete=Conditions(quiet=quiet)))[1]
+    assert told.endswith(f"it has not changed for {words}")
+
+
+@pytest.mark.parametrize(
+    ("reclaim", "words"),
+    [
+        (Reclaim(after=0.0), "deletes local files 0 ms after they are proved at every destination"),
+        (Reclaim(after=0.0, trash=0.0), "deletes local files 0 ms after they are proved at every destination"),
+        (
+            Reclaim(when_free_below=0.005, trash=86400.0),
+            "deletes the oldest proved local files, and none else, while less than 0.5% of the disk is free",
+        ),
+    ],
+)
+def test_what_is_deleted(reclaim: Reclaim, words: str) -> None:
+    """Deleting is told by its conditions; what goes for want of space does not pass through the trash."""
+    assert describe(Rule("r", "/data", reclaim=reclaim))[-1] == words
+
+
+@pytest.mark.parametrize(
+    ("sealing", "words"),
+    [
+        (Sealing(by="capture"), "with the same captured groups, sealed when none has joined for 1 s or after 5 s"),
+        (Sealing(linger=30.0, max_age=600.0), "of one directory, sealed when none has joined for 30 s or after 10 min"),
+    ],
+)
+def test_how_files_are_grouped(sealing: Sealing, words: str) -> None:
+    """Batching is told by what files share and by when they leave."""
+    told = describe(Rule("r", "/data", batch=sealing))[2]
+    assert told == f"batches files {words}, at 500 files or at 50 GB"
