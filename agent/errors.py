@@ -1,0 +1,19 @@
+"""The two kinds of failure the agent knows. Library errors are translated into them once, where they come in."""
+
+
+class Transient(Exception):
+    """It may work later without anybody acting: retried with backoff. The message names the thing and the cause."""
+
+
+class Refused(Exception):
+    """A person must act. `hint` says what to do; the message names the thing and the cause."""
+
+    def __init__(self, reason: str, hint: str) -> None:
+        super().__init__(f"{reason}; {hint}")
+        self.reason = reason
+        self.hint = hint
+
+
+def cause(error: OSError) -> str:
+    """The operating system's words for an error, without Python's decoration."""
+    return error.strerror or str(error)

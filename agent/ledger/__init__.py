@@ -1,0 +1,45 @@
+"""The ledger: what the agent knows. The only place that imports sqlite3."""
+
+from agent.ledger.deliveries import Deliveries, Delivery, Place, Proof
+from agent.ledger.files import File, Files, Found, Known
+from agent.ledger.reclaims import Intent, Reclaims
+from agent.ledger.reports import BatchLine, Reports
+from agent.ledger.states import HERE, UNPROVED, DeliveryState, State
+from agent.ledger.store import Announce, Store, Transition, silent
+
+
+class Ledger(Store):
+    """One connection, with the methods of each noun."""
+
+    def __init__(self, path: str, announce: Announce = silent) -> None:
+        """Open or create the ledger at `path`. Raises Refused and Transient, see `Store`."""
+        super().__init__(path, announce)
+        self.files = Files(self)
+        self.deliveries = Deliveries(self)
+        self.reclaims = Reclaims(self)
+        self.reports = Reports(self)
+
+
+__all__ = [
+    "HERE",
+    "UNPROVED",
+    "Announce",
+    "BatchLine",
+    "Deliveries",
+    "Delivery",
+    "DeliveryState",
+    "File",
+    "Files",
+    "Found",
+    "Intent",
+    "Known",
+    "Ledger",
+    "Place",
+    "Proof",
+    "Reclaims",
+    "Reports",
+    "State",
+    "Store",
+    "Transition",
+    "silent",
+]

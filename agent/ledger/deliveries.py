@@ -1,0 +1,260 @@
+"""Batches on their way to destinations, and the evidence that comes of it."""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from agent.ledger.files import File, read
+from agent.ledger.states import DeliveryState
+from agent.ledger.store import Store, Transition
+from rules.destination import Owner, name_key
+from rules.model import Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One batch to one destination."""
+
+    id: int
+    batch: int
+    rule: str
+    state: DeliveryState
+    attempt: int
+    request: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A destination as the ledger knows it."""
+
+    id: int
+    identity: str | None
+    up: bool | None
+    reason: str | None
+
+
+class Proof(NamedTuple):
+    """One file arrived: what is to be recorded."""
+
+    file: File
+    path: str
+    checksum: bytes
+    algorithm: str
+    how: str
+    """`accepted`: travelled now. `adopted`: the same content was there already."""
+
+
+class Deliveries:
+    """Rows of `deliveries`, `copies` and `destinations`. Past-tense methods are transitions, for use in a transaction."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    # Destinations
+
+    def place(self, name: str, address: str) -> Place:
+        """The destination of this name at this address; a new one is entered."""
+        with self._store.transaction():
+            self._store.execute("INSERT OR IGNORE INTO destinations (name, address) VALUES (?, ?)", (name, address))
+        sql = "SELECT id, identity, up, reason FROM destinations WHERE name = ? AND address = ?"
+        row = self._store.execute(sql, (name, address)).fetchone()
+        return Place(row[0], row[1], None if row[2] is None else bool(row[2]), row[3])
+
+    def identity(self, name: str, address: str) -> str | None:
+        """What the destination's identity file said when it was set up; None before that."""
+        sql = "SELECT identity FROM destinations WHERE name = ? AND address = ?"
+        row = self._store.execute(sql, (name, address)).fetchone()
+        return row[0] if row else None
+
+    def set_up(self, destination: int, identity: str) -> None:
+        """The destination's identity is known from now on."""
+        self._store.execute("UPDATE destinations SET identity = ? WHERE id = ?", (identity, destination))
+
+    def went(self, destination: int, up: bool, reason: str | None) -> None:
+        """The destination went up or down."""
+        self._store.execute("UPDATE destinations SET up = ?, reason = ? WHERE id = ?", (int(up), reason, destination))
+
+    # What is to be done
+
+    def due(self, destination: int, now: float, limit: int) -> list[Delivery]:
+        """Deliveries to try by now, oldest first."""
+        sql = (
+            "SELECT d.id, d.batch, r.name, d.state, d.attempt, d.request FROM deliveries d"
+            " JOIN batches b ON b.id = d.batch JOIN rules r ON r.id = b.rule"
+            " WHERE d.destination = ? AND d.again <= ? ORDER BY d.again, d.id LIMIT ?"
+        )
+        rows = self._store.execute(sql, (destination, now, limit))
+        return [Delivery(row[0], row[1], row[2], DeliveryState(row[3]), row[4], row[5]) for row in rows]
+
+    def next_due(self, destination: int) -> float | None:
+        """When the next delivery is to be tried."""
+        sql = "SELECT min(again) FROM deliveries WHERE destination = ? AND again IS NOT NULL"
+        found: float | None = self._store.execute(sql, (destination,)).fetchone()[0]
+        return found
+
+    def interrupted(self, destination: int, now: float) -> int:
+        """Deliveries that a former run left under way, or failed, are due at once. Returns how many."""
+        with self._store.transaction():
+            return self._store.execute(
+                "UPDATE deliveries SET again = ? WHERE destination = ? AND state IN (1, 2, 3, 5)", (now, destination)
+            ).rowcount
+
+    def travellers(self, delivery: Delivery, destination: int) -> list[File]:
+        """The files of the delivery's batch that still have to get there."""
+        where = (
+            "f.batch = ? AND f.state = 3 AND NOT EXISTS (SELECT 1 FROM copies c"
+            " WHERE c.file = f.id AND c.destination = ? AND c.proved_at IS NOT NULL) ORDER BY f.id"
+        )
+        return read(self._store, where, (delivery.batch, destination))
+
+    def leftovers(self, delivery: Delivery, destination: int) -> list[tuple[int, str]]:
+        """(file, path) of intents that nobody will carry out: their files left the batch before they were proved."""
+        sql = (
+            "SELECT c.file, c.path FROM copies c JOIN files f ON f.id = c.file"
+            " WHERE f.batch = ? AND f.state <> 3 AND c.destination = ? AND c.proved_at IS NULL"
+        )
+        rows = self._store.execute(sql, (delivery.batch, destination))
+        return [(file, os.fsdecode(path)) for file, path in rows]
+
+    def former_copy(self, destination: int, file: File) -> tuple[str, bytes] | None:
+        """(path, checksum) of the last copy of an earlier generation that changed in place since: it may be replaced."""
+        sql = (
+            "SELECT c.path, c.checksum FROM files m JOIN files f ON f.dir = m.dir AND f.name = m.name"
+            " JOIN copies c ON c.file = f.id AND c.destination = ? AND c.proved_at IS NOT NULL"
+            " WHERE m.id = ? AND f.generation < m.generation AND NOT EXISTS (SELECT 1 FROM files g WHERE g.dir = f.dir"
+            "  AND g.name = f.name AND g.generation BETWEEN f.generation AND m.generation AND g.state IN (5, 6, 9))"
+            " ORDER BY f.generation DESC LIMIT 1"
+        )
+        row = self._store.execute(sql, (destination, file.id)).fetchone()
+        return (os.fsdecode(row[0]), row[1]) if row else None
+
+    def owners(self, destination: int, path: str, file: File) -> list[Owner]:
+        """Who else among our files has, or had, this name at the destination (or one that it may take for the same)."""
+        sql = (
+            "SELECT f.dir = m.dir AND f.name = m.name, f.state, c.checksum, c.proved_at IS NOT NULL, c.path,"
+            " EXISTS (SELECT 1 FROM files g WHERE g.dir = f.dir AND g.name = f.name"
+            "   AND g.generation BETWEEN f.generation AND m.generation AND g.state IN (5, 6, 9)), d.path, f.name"
+            " FROM copies c JOIN files f ON f.id = c.file JOIN dirs d ON d.id = f.dir, files m"
+            " WHERE m.id = ? AND c.destination = ? AND c.path_key = ? AND c.file <> m.id"
+        )
+        rows = self._store.execute(sql, (file.id, destination, name_key(path)))
+        return [
+            Owner(
+                source=os.path.join(os.fsdecode(row[6]), os.fsdecode(row[7])),
+                same_source=bool(row[0]),
+                gone=bool(row[5]),
+                checksum=row[2] if row[3] else None,
+                path=os.fsdecode(row[4]),
+            )
+            for row in rows
+        ]
+
+    def evidence(self, file: int) -> list[tuple[Evidence, str, str]]:
+        """(evidence, destination's address, path there) of a version."""
+        sql = (
+            "SELECT n.name, c.checksum, c.algorithm, c.proved_at, n.address, c.path FROM copies c"
+            " JOIN destinations n ON n.id = c.destination WHERE c.file = ? AND c.proved_at IS NOT NULL"
+        )
+        return [(Evidence(*row[:4]), row[4], os.fsdecode(row[5])) for row in self._store.execute(sql, (file,))]
+
+    # Transitions
+
+    def planned(self, destination: int, items: Iterable[tuple[int, str]]) -> None:
+        """(file, path): the intent to write there."""
+        self._store.executemany(
+            "INSERT INTO copies (file, destination, path, path_key) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET path = excluded.path, path_key = excluded.path_key WHERE proved_at IS NULL",
+            ((file, destination, os.fsencode(path), name_key(path)) for file, path in items),
+        )
+
+    def submitting(self, delivery: Delivery, request: bytes, now: float) -> None:
+        """The request is frozen and about to be sent."""
+        self._store.execute(
+            "UPDATE deliveries SET state = 1, again = NULL, reason = NULL, changed_at = ?, attempt = attempt + 1,"
+            " request = ? WHERE id = ?",
+            (now, request, delivery.id),
+        )
+
+    def submitted(self, items: Iterable[tuple[Delivery, str]], now: float) -> None:
+        """The destination took these requests: (delivery, task)."""
+        self._store.executemany(
+            "UPDATE deliveries SET state = 2, changed_at = ?, task = ? WHERE id = ?",
+            ((now, task, delivery.id) for delivery, task in items),
+        )
+
+    def failed(self, delivery: Delivery, reason: str, now: float, again: float) -> None:
+        """It will be tried again."""
+        self._store.execute(
+            "UPDATE deliveries SET state = 5, again = ?, reason = ?, changed_at = ? WHERE id = ?",
+            (again, reason, now, delivery.id),
+        )
+
+    def proved(self, destination: int, name: str, items: Sequence[Proof], now: float) -> None:
+        """These files are at the destination; those that are now at every destination of their batch are verified.
+
+        A file that became another version meanwhile is passed over: what arrived is no evidence for what it is now.
+        """
+        versions = self._versions([item.file.id for item in items])
+        items = [item for item in items if versions[item.file.id] == item.file.version]
+        self._store.executemany(
+            "UPDATE copies SET checksum = ?, algorithm = ?, proved_at = ? WHERE file = ? AND destination = ?",
+            ((item.checksum, item.algorithm, now, item.file.id, destination) for item in items),
+        )
+        self._store.tell(
+            Transition(
+                item.file.rule, "proved", item.file.path, f"{item.algorithm}:{item.checksum.hex()} at {item.path}",
+                item.file.version.size, name, now - item.file.since, item.how,
+            )
+            for item in items
+        )  # fmt: skip
+        everywhere = self._everywhere([item.file.id for item in items])
+        done = [item.file for item in items if item.file.id in everywhere]
+        self._store.executemany("UPDATE files SET state = 4, reason = NULL WHERE id = ?", ((file.id,) for file in done))
+        self._store.tell(Transition(file.rule, "verified", file.path, size=file.version.size) for file in done)
+
+    def _versions(self, files: Sequence[int]) -> dict[int, tuple[int, ...]]:
+        marks = ", ".join("?" * len(files))
+        sql = f"SELECT id, size, mtime_ns, ctime_ns, inode FROM files WHERE id IN ({marks})"
+        return {row[0]: row[1:] for row in self._store.execute(sql, files)}
+
+    def _everywhere(self, files: Sequence[int]) -> set[int]:
+        """Those whose version is still the batched one, with evidence from every delivery of its batch."""
+        marks = ", ".join("?" * len(files))
+        sql = (
+            f"SELECT f.id FROM files f WHERE f.id IN ({marks}) AND f.state = 3"
+            " AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.batch = f.batch AND NOT EXISTS"
+            " (SELECT 1 FROM copies c WHERE c.file = f.id AND c.destination = d.destination AND c.proved_at IS NOT NULL))"
+        )
+        return {row[0] for row in self._store.execute(sql, files)}
+
+    def disproved(self, file: File, destination: str) -> None:
+        """The destination was asked again and has not got what was proved: the evidence counts no more."""
+        self._store.execute(
+            "UPDATE copies SET proved_at = NULL, checksum = NULL, algorithm = NULL WHERE file = ?"
+            " AND destination IN (SELECT id FROM destinations WHERE name = ?)",
+            (file.id, destination),
+        )
+
+    def finished(self, delivery: Delivery, now: float) -> None:
+        """Every file of the batch has its verdict at this destination."""
+        sql = (
+            "SELECT EXISTS (SELECT 1 FROM files f JOIN copies c ON c.file = f.id JOIN deliveries d ON d.id = ?1"
+            " WHERE f.batch = d.batch AND c.destination = d.destination AND c.proved_at IS NOT NULL),"
+            " EXISTS (SELECT 1 FROM files f JOIN deliveries d ON d.id = ?1 WHERE f.batch = d.batch AND f.state = 8)"
+        )
+        any_proved, any_refused = self._store.execute(sql, (delivery.id,)).fetchone()
+        state = DeliveryState.REFUSED if any_refused and not any_proved else DeliveryState.VERIFIED
+        self._store.execute(
+            "UPDATE deliveries SET state = ?, again = NULL, reason = NULL, changed_at = ? WHERE id = ?",
+            (int(state), now, delivery.id),
+        )
+        self._store.execute(
+            "UPDATE batches SET verified_at = ?2, reclaim_at = ?2 WHERE id = ?1 AND verified_at IS NULL"
+            " AND NOT EXISTS (SELECT 1 FROM deliveries WHERE batch = ?1 AND state NOT IN (4, 6))",
+            (delivery.batch, now),
+        )
+
+    def retried(self, now: float) -> int:
+        """A person asks: failed deliveries are tried at once. Returns how many."""
+        return self._store.execute("UPDATE deliveries SET again = ? WHERE state = 5", (now,)).rowcount

@@ -1,0 +1,327 @@
+"""Versions of files, from the first sight to complete."""
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from agent.ledger.states import HERE, STATES, State
+from agent.ledger.store import Store, Transition
+from rules.model import Observation, OpenBatch, Version
+
+_COLUMNS = "f.id, d.path, f.name, f.generation, r.name, f.state, f.size, f.mtime_ns, f.ctime_ns, f.inode, f.device"
+_MORE = "f.seen_at, f.since, f.batch, f.reason"
+_JOINED = f"SELECT {_COLUMNS}, {_MORE} FROM files f JOIN dirs d ON d.id = f.dir JOIN rules r ON r.id = f.rule"
+_HERE = ", ".join(str(int(state)) for state in HERE)
+
+
+class Known(NamedTuple):
+    """What a sweep compares with: the present generation of one name in a directory."""
+
+    id: int
+    state: State
+    version: tuple[int, int, int, int]
+    """size, mtime_ns, ctime_ns, inode"""
+    device: int
+    generation: int
+    rule: str
+
+
+class File(NamedTuple):
+    """One version of a file, whole."""
+
+    id: int
+    path: str
+    generation: int
+    rule: str
+    state: State
+    version: Version
+    device: int
+    seen_at: float
+    since: float
+    batch: int | None
+    reason: str | None
+
+
+class Found(NamedTuple):
+    """A version that a rule claims, to be entered as a candidate."""
+
+    dir: int
+    path: str
+    rule: str
+    seen: Observation
+    generation: int
+    seen_at: float
+    again: float
+
+
+_HAS_EVIDENCE = "SELECT EXISTS (SELECT 1 FROM copies WHERE file = ? AND proved_at IS NOT NULL)"
+_KNOWN = "f.name, f.id, f.state, f.size, f.mtime_ns, f.ctime_ns, f.inode, f.device, f.generation, r.name"
+_KNOWN_IN = (
+    f"SELECT {_KNOWN} FROM files f JOIN rules r ON r.id = f.rule WHERE f.dir = (SELECT id FROM dirs WHERE path = ?)"
+)
+
+
+def _known(row: Sequence[Any]) -> tuple[str, Known]:
+    return os.fsdecode(row[0]), Known(row[1], STATES[row[2]], (row[3], row[4], row[5], row[6]), row[7], row[8], row[9])
+
+
+def _file(row: tuple[Any, ...]) -> File:
+    ident, directory, name, generation, rule, state, size, mtime, ctime, inode, device, seen_at, since, batch, why = row
+    path = f"{os.fsdecode(directory)}/{os.fsdecode(name)}"
+    version = Version(size, mtime, ctime, inode)
+    return File(ident, path, generation, rule, STATES[state], version, device, seen_at, since, batch, why)
+
+
+def read(store: Store, where: str, values: Sequence[object] = ()) -> list[File]:
+    """Files, whole, by an SQL condition on `f` (files), `d` (dirs) and `r` (rules) written in this package."""
+    return [_file(row) for row in store.execute(f"{_JOINED} WHERE {where}", values)]
+
+
+class Files:
+    """Rows of `files`. Methods in the past tense are transitions; call them inside `Store.transaction`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._rules: dict[str, int] = {}
+        self._dirs: dict[str, int] = {}
+        store.on_rollback(self._rules.clear)
+        store.on_rollback(self._dirs.clear)
+
+    # What is known
+
+    def directory(self, path: str) -> int:
+        """The number of a directory; a new one is entered. Inside a transaction."""
+        found = self._dirs.get(path)
+        if found is None:
+            raw = os.fsencode(path)
+            self._store.execute("INSERT OR IGNORE INTO dirs (path) VALUES (?)", (raw,))
+            (found,) = self._store.execute("SELECT id FROM dirs WHERE path = ?", (raw,)).fetchone()
+            if len(self._dirs) > 10_000:
+                self._dirs.clear()
+            self._dirs[path] = found
+        return found
+
+    def rule(self, name: str) -> int:
+        """The number of a rule; a new one is entered. Inside a transaction."""
+        found = self._rules.get(name)
+        if found is None:
+            self._store.execute("INSERT OR IGNORE INTO rules (name) VALUES (?)", (name,))
+            (found,) = self._store.execute("SELECT id FROM rules WHERE name = ?", (name,)).fetchone()
+            self._rules[name] = found
+        return found
+
+    def known(self, directory: str, names: Sequence[str] | None = None) -> dict[str, Known]:
+        """The present generation of each known name of a directory (of these names only, where given)."""
+        values: list[object] = [os.fsencode(directory)]
+        some = ""
+        if names is not None:
+            some = f" AND f.name IN ({', '.join('?' * len(names))})"
+            values += [os.fsencode(name) for name in names]
+        return dict(map(_known, self._store.execute(f"{_KNOWN_IN}{some} ORDER BY f.name, f.generation", values)))
+
+    def expected(self, directory: str, after: str, limit: int) -> list[tuple[str, Known]]:
+        """Names that should be in the directory, in order after `after`: a page at a time, for huge directories."""
+        sql = f"{_KNOWN_IN} AND f.name > ? AND f.state IN ({_HERE}) ORDER BY f.name, f.generation LIMIT ?"
+        return list(map(_known, self._store.execute(sql, (os.fsencode(directory), os.fsencode(after), limit))))
+
+    def directories_below(self, directory: str) -> list[str]:
+        """Known directories at or below a path that hold files which should be there."""
+        sql = (
+            "SELECT path FROM dirs d WHERE (path = ?1 OR (path >= ?2 AND path < ?3))"
+            f" AND EXISTS (SELECT 1 FROM files WHERE dir = d.id AND state IN ({_HERE}))"
+        )
+        raw = os.fsencode(directory)
+        return [os.fsdecode(path) for (path,) in self._store.execute(sql, (raw, raw + b"/", raw + b"0"))]
+
+    def history(self, path: str) -> list[File]:
+        """All versions of a path, oldest first."""
+        directory, name = os.path.split(path)
+        where = "d.path = ? AND f.name = ? ORDER BY f.generation"
+        return read(self._store, where, (os.fsencode(directory), os.fsencode(name)))
+
+    def due(self, now: float, limit: int) -> list[File]:
+        """Candidates that are to be looked at by now, longest waiting first."""
+        return read(self._store, "f.again <= ? ORDER BY f.again LIMIT ?", (now, limit))
+
+    def batched(self, files: Sequence[int]) -> set[int]:
+        """Those of the files that are still on their way in a batch."""
+        marks = ", ".join("?" * len(files))
+        return {
+            row[0] for row in self._store.execute(f"SELECT id FROM files WHERE id IN ({marks}) AND state = 3", files)
+        }
+
+    def next_due(self) -> float | None:
+        """When the next candidate is to be looked at."""
+        found: float | None = self._store.execute("SELECT min(again) FROM files WHERE again IS NOT NULL").fetchone()[0]
+        return found
+
+    def next_settled(self) -> float | None:
+        """When the next candidate that only waits for time is to be looked at: not for a writer, marker or person."""
+        sql = "SELECT min(again) FROM files WHERE again IS NOT NULL AND reason IS NULL"
+        found: float | None = self._store.execute(sql).fetchone()[0]
+        return found
+
+    # Transitions
+
+    def found(self, items: Sequence[Found]) -> None:
+        """Each became a candidate."""
+        self._store.executemany(
+            "INSERT INTO files (dir, name, generation, rule, state, size, mtime_ns, ctime_ns, device, inode, seen_at, since, again)"
+            " VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                (
+                    item.dir,
+                    os.fsencode(item.path.rpartition("/")[2]),
+                    item.generation,
+                    self.rule(item.rule),
+                    seen.version.size,
+                    seen.version.mtime_ns,
+                    seen.version.ctime_ns,
+                    seen.device,
+                    seen.version.inode,
+                    item.seen_at,
+                    item.seen_at,
+                    item.again,
+                )
+                for item in items
+                for seen in (item.seen,)
+            ),
+        )
+        self._store.tell(Transition(item.rule, "candidate", item.path, size=item.seen.version.size) for item in items)
+
+    def changed(self, file: int, seen: Observation, now: float, again: float) -> None:
+        """The candidate has a new reading: its quiet period begins again.
+
+        Where a destination has the version that it was, that version keeps its row and its evidence.
+        """
+        if self._store.execute(_HAS_EVIDENCE, (file,)).fetchone()[0]:
+            (known,) = read(self._store, "f.id = ?", (file,))
+            self._renewed(known, seen, "it changed before it was at every destination", now, again)
+            return
+        version = seen.version
+        self._store.execute(
+            "UPDATE files SET size = ?, mtime_ns = ?, ctime_ns = ?, inode = ?, device = ?, since = ?, again = ?,"
+            " reason = NULL WHERE id = ? AND state = 1",
+            (version.size, version.mtime_ns, version.ctime_ns, version.inode, seen.device, now, again, file),
+        )
+
+    def _renewed(self, file: File, seen: Observation, reason: str, now: float, again: float) -> None:
+        self.superseded([(file.id, file.rule, file.path, reason)])
+        directory, name = os.path.split(file.path)
+        generation = self.known(directory, [name])[name].generation + 1
+        self.found([Found(self.directory(directory), file.path, file.rule, seen, generation, now, again)])
+
+    def waits(self, items: Iterable[tuple[float, str | None, int]]) -> None:
+        """Candidates go on waiting: (look again at, reason unless it is only time, id)."""
+        self._store.executemany("UPDATE files SET again = ?, reason = ? WHERE id = ? AND state = 1", items)
+
+    def woken(self, directory: int, now: float) -> None:
+        """Something changed beside the candidates of a directory (a marker): look at them now."""
+        self._store.execute(
+            "UPDATE files SET again = ? WHERE dir = ? AND state = 1 AND again > ?", (now, directory, now)
+        )
+
+    def restarted(self, now: float) -> None:
+        """The agent starts: readings of a former run are no observations of this one, so quiet periods begin again."""
+        self._store.execute(
+            "UPDATE files SET since = ?, again = min(again, ?), reason = NULL WHERE again IS NOT NULL", (now, now)
+        )
+
+    def completed(self, items: Sequence[tuple[File, int, str]], now: float) -> None:
+        """Each file became complete and joined a batch: (file, batch, reason)."""
+        self._store.executemany(
+            "UPDATE files SET state = 2, batch = ?, again = NULL, since = ?, reason = ? WHERE id = ? AND state = 1",
+            ((batch, now, reason, file.id) for file, batch, reason in items),
+        )
+        self._store.tell(
+            Transition(file.rule, "complete", file.path, reason, file.version.size) for file, _, reason in items
+        )
+
+    def moved_device(self, items: Sequence[tuple[int, int]]) -> None:
+        """The same versions were read on another device number: (device, id). Their file system was mounted again."""
+        self._store.executemany("UPDATE files SET device = ? WHERE id = ?", items)
+
+    def refused(self, items: Sequence[tuple[int, str, str, str]]) -> None:
+        """A person must act: (id, rule, path, reason with its hint)."""
+        self._ended(items, State.REFUSED)
+
+    def superseded(self, items: Sequence[tuple[int, str, str, str]]) -> None:
+        """A newer version of the path exists: (id, rule, path, reason)."""
+        self._ended(items, State.SUPERSEDED)
+
+    def vanished(self, items: Sequence[tuple[int, str, str, str]]) -> None:
+        """Gone before it was delivered: (id, rule, path, reason)."""
+        self._ended(items, State.VANISHED)
+
+    def removed(self, items: Sequence[tuple[int, str, str, str]]) -> None:
+        """A verified file was removed by somebody else: (id, rule, path, reason). The copies may be the only ones now."""
+        self._ended(items, State.RECLAIMED)
+
+    def _ended(self, items: Sequence[tuple[int, str, str, str]], state: State) -> None:
+        self._store.executemany(
+            "UPDATE files SET state = ?, again = NULL, reason = ? WHERE id = ?",
+            ((int(state), reason, ident) for ident, _, _, reason in items),
+        )
+        self._store.tell(Transition(rule, state.word, path, reason) for _, rule, path, reason in items)
+
+    def put_back(self, files: Iterable[tuple[File, str]], now: float) -> None:
+        """(file, reason): on its way it turned out to be gone, changed or to have a writer. It is a candidate once more.
+
+        Where one destination has this version already, the version keeps its evidence and is superseded: a generation
+        of its own becomes the candidate.
+        """
+        for file, reason in files:
+            if self._store.execute(_HAS_EVIDENCE, (file.id,)).fetchone()[0]:
+                self._renewed(file, Observation(file.version, file.device, "file"), reason, now, now)
+                continue
+            self._store.execute(
+                "UPDATE files SET state = 1, batch = NULL, since = ?, again = ?, reason = ? WHERE id = ?",
+                (now, now, reason, file.id),
+            )
+            self._store.tell([Transition(file.rule, "candidate", file.path, reason, file.version.size)])
+
+    def retried(self, now: float) -> int:
+        """A person acted: refused files are looked at again. Returns how many."""
+        files = read(self._store, "f.state = 8")
+        self._store.execute(
+            "UPDATE files SET state = 1, batch = NULL, since = ?, again = ?, reason = NULL WHERE state = 8", (now, now)
+        )
+        self._store.tell(Transition(file.rule, "candidate", file.path, "retried") for file in files)
+        return len(files)
+
+    # Open batches
+
+    def open_batches(self) -> list[tuple[int, str, OpenBatch]]:
+        """(id, rule, group) of the batches that still take files."""
+        sql = (
+            "SELECT b.id, r.name, b.key, b.files, b.bytes, b.first_at, b.last_at"
+            " FROM batches b JOIN rules r ON r.id = b.rule WHERE b.sealed_at IS NULL"
+        )
+        return [(row[0], row[1], OpenBatch(*row[2:])) for row in self._store.execute(sql)]
+
+    def opened(self, rule: str, key: str, now: float) -> int:
+        """A new group began. Returns the batch's number."""
+        cursor = self._store.execute(
+            "INSERT INTO batches (rule, key, files, bytes, first_at, last_at) VALUES (?, ?, 0, 0, ?, ?)",
+            (self.rule(rule), key, now, now),
+        )
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
+
+    def joined(self, batch: int, group: OpenBatch) -> None:
+        """Files joined a group, which now looks so."""
+        self._store.execute(
+            "UPDATE batches SET files = ?, bytes = ?, last_at = ? WHERE id = ?",
+            (group.files, group.bytes, group.last_at, batch),
+        )
+
+    def sealed(self, batch: int, reason: str, destinations: Iterable[int], now: float) -> None:
+        """The batch is immutable from now on and has a delivery to each destination."""
+        self._store.execute("UPDATE batches SET sealed_at = ?, reason = ? WHERE id = ?", (now, reason, batch))
+        self._store.executemany(
+            "INSERT INTO deliveries (batch, destination, state, again, changed_at) VALUES (?, ?, 0, ?, ?)",
+            ((batch, destination, now, now) for destination in destinations),
+        )
+        files = read(self._store, "f.batch = ? AND f.state = 2", (batch,))
+        self._store.execute("UPDATE files SET state = 3 WHERE batch = ? AND state = 2", (batch,))
+        self._store.tell(Transition(file.rule, "batched", file.path, reason, file.version.size) for file in files)

@@ -1,0 +1,129 @@
+"""Removing local copies: what may go, and what is on its way out."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agent.ledger.files import File, read
+from agent.ledger.states import State
+from agent.ledger.store import Store, Transition
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A file that is being removed: where it belongs, and where it stands meanwhile (relative to the root)."""
+
+    file: File
+    root: str
+    original: str
+    aside: str
+    purge_at: float
+    reason: str
+
+
+class Reclaims:
+    """Rows of `reclaims`, and the verified batches they come from."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def due_batches(self, rule: str, now: float, limit: int) -> list[int]:
+        """Verified batches of a rule with something left to reclaim, whose next look is due."""
+        sql = (
+            "SELECT b.id FROM batches b JOIN rules r ON r.id = b.rule WHERE r.name = ? AND b.reclaim_at <= ?"
+            " ORDER BY b.verified_at, b.id LIMIT ?"
+        )
+        return [row[0] for row in self._store.execute(sql, (rule, now, limit))]
+
+    def batches(self, rule: str) -> list[int]:
+        """All verified batches of a rule with something left to reclaim, oldest first."""
+        return self.due_batches(rule, float("inf"), -1)
+
+    def next_due(self, rule: str) -> float | None:
+        """When the next batch of a rule is to be thought of."""
+        sql = (
+            "SELECT min(b.reclaim_at) FROM batches b JOIN rules r ON r.id = b.rule"
+            " WHERE r.name = ? AND b.reclaim_at IS NOT NULL"
+        )
+        found: float | None = self._store.execute(sql, (rule,)).fetchone()[0]
+        return found
+
+    def verified(self, batch: int) -> list[File]:
+        """The verified files of a batch that are still here."""
+        return read(self._store, "f.batch = ? AND f.state = 4 ORDER BY f.id", (batch,))
+
+    def intents(self, now: float, limit: int) -> list[Intent]:
+        """Removals begun and not ended, whose time has come."""
+        return self._intents("WHERE purge_at <= ? ORDER BY purge_at LIMIT ?", (now, limit))
+
+    def unfinished(self) -> list[Intent]:
+        """All removals begun and not ended."""
+        return self._intents("ORDER BY purge_at", ())
+
+    def trashed(self, rule: str) -> list[Intent]:
+        """Removals of a rule that wait in the trash, oldest first."""
+        return [intent for intent in self.unfinished() if intent.file.rule == rule]
+
+    def _intents(self, where: str, values: tuple[object, ...]) -> list[Intent]:
+        sql = f"SELECT file, root, original, aside, purge_at, reason FROM reclaims {where}"
+        found = []
+        for ident, root, original, aside, purge_at, reason in self._store.execute(sql, values).fetchall():
+            (file,) = read(self._store, "f.id = ?", (ident,))
+            found.append(Intent(file, os.fsdecode(root), os.fsdecode(original), os.fsdecode(aside), purge_at, reason))
+        return found
+
+    def next_purge(self) -> float | None:
+        """When the next removal is to be ended."""
+        found: float | None = self._store.execute("SELECT min(purge_at) FROM reclaims").fetchone()[0]
+        return found
+
+    # Transitions
+
+    def reconsider(self) -> None:
+        """Think of every batch again, whatever was decided before."""
+        self._store.execute("UPDATE batches SET reclaim_at = verified_at WHERE reclaim_at IS NOT NULL")
+
+    def later(self, batch: int, again: float | None) -> None:
+        """Think of this batch again then; None: nothing of it is left to reclaim."""
+        self._store.execute("UPDATE batches SET reclaim_at = ? WHERE id = ?", (again, batch))
+
+    def intended(self, items: Sequence[Intent]) -> None:
+        """These files are about to be moved aside."""
+        self._store.executemany(
+            "UPDATE files SET state = 5, reason = ? WHERE id = ?", ((item.reason, item.file.id) for item in items)
+        )
+        self._store.executemany(
+            "INSERT OR REPLACE INTO reclaims VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                (item.file.id, *map(os.fsencode, (item.root, item.original, item.aside)), item.purge_at, item.reason)
+                for item in items
+            ),
+        )
+        self._store.tell(
+            Transition(item.file.rule, "reclaiming", item.file.path, item.reason, item.file.version.size)
+            for item in items
+        )
+
+    def reclaimed(self, items: Sequence[Intent]) -> None:
+        """The local copies are gone."""
+        self._store.executemany("UPDATE files SET state = 6 WHERE id = ?", ((item.file.id,) for item in items))
+        self._store.executemany("DELETE FROM reclaims WHERE file = ?", ((item.file.id,) for item in items))
+        self._store.tell(
+            Transition(item.file.rule, "reclaimed", item.file.path, item.reason, item.file.version.size)
+            for item in items
+        )
+
+    def kept(self, item: Intent, state: State, reason: str, ctime_ns: int | None, again: float) -> None:
+        """The file was put back (or never moved): it stands at its path again, with the ctime of our own rename.
+
+        `again`: when to think of it next.
+        """
+        self._store.execute(
+            "UPDATE files SET state = ?, reason = ?, ctime_ns = coalesce(?, ctime_ns) WHERE id = ?",
+            (int(state), reason, ctime_ns, item.file.id),
+        )
+        self._store.execute("DELETE FROM reclaims WHERE file = ?", (item.file.id,))
+        self._store.execute(
+            "UPDATE batches SET reclaim_at = min(coalesce(reclaim_at, ?1), ?1) WHERE id = ?2", (again, item.file.batch)
+        )
+        self._store.tell([Transition(item.file.rule, state.word, item.file.path, reason, item.file.version.size)])

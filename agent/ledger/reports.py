@@ -1,0 +1,134 @@
+"""What status, metrics and people read from the ledger. Only the note of unclaimed files is written."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from agent.ledger.files import File, read
+from agent.ledger.states import DeliveryState, State
+from agent.ledger.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLine:
+    """One batch, for lists."""
+
+    id: int
+    rule: str
+    key: str
+    files: int
+    bytes: int
+    sealed_at: float | None
+    reason: str | None
+    deliveries: list[dict[str, Any]]
+
+
+class Reports:
+    """Questions about the whole ledger."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def tally(self) -> list[tuple[str, str, int, int]]:
+        """(rule, state, files, bytes)."""
+        sql = "SELECT r.name, t.state, t.files, t.bytes FROM tally t JOIN rules r ON r.id = t.rule WHERE t.files > 0"
+        return [(rule, State(state).word, files, size) for rule, state, files, size in self._store.execute(sql)]
+
+    def deliveries(self) -> list[tuple[str, str, int]]:
+        """(destination, state, how many)."""
+        sql = (
+            "SELECT n.name, t.state, sum(t.deliveries) FROM delivery_tally t JOIN destinations n ON n.id = t.destination"
+            " WHERE t.deliveries > 0 GROUP BY n.name, t.state"
+        )
+        return [(name, DeliveryState(state).word, count) for name, state, count in self._store.execute(sql)]
+
+    def destinations(self) -> list[tuple[str, str, bool | None, str | None]]:
+        """(name, address, up, reason)."""
+        sql = "SELECT name, address, up, reason FROM destinations ORDER BY id"
+        return [(row[0], row[1], None if row[2] is None else bool(row[2]), row[3]) for row in self._store.execute(sql)]
+
+    def oldest_unverified(self) -> dict[str, float]:
+        """When the oldest file that is not yet verified was first seen, per rule."""
+        sql = (
+            "SELECT name, min(at) FROM (SELECT rule, min(seen_at) AS at FROM files WHERE again IS NOT NULL GROUP BY rule"
+            " UNION ALL SELECT rule, min(first_at) FROM batches WHERE verified_at IS NULL GROUP BY rule)"
+            " JOIN rules ON rules.id = rule GROUP BY name"
+        )
+        return dict(self._store.execute(sql))
+
+    def last_verified(self) -> dict[str, float]:
+        """When the last batch of each rule was verified."""
+        sql = (
+            "SELECT name, (SELECT max(verified_at) FROM batches WHERE rule = rules.id AND verified_at IS NOT NULL) AS at"
+            " FROM rules WHERE at IS NOT NULL"
+        )
+        return dict(self._store.execute(sql))
+
+    def left_unclaimed(self, root: str, files: int, example: str) -> None:
+        """What the sweep of a watched directory found that no rule claims. Inside a transaction."""
+        shown = example.encode("utf-8", "backslashreplace").decode()
+        self._store.execute("INSERT OR REPLACE INTO unclaimed VALUES (?, ?, ?)", (os.fsencode(root), files, shown))
+
+    def unclaimed(self) -> list[tuple[str, int, str]]:
+        """(watched directory, files, an example) of what no rule claims, as of the last sweep."""
+        rows = self._store.execute("SELECT root, files, example FROM unclaimed WHERE files > 0")
+        return [(os.fsdecode(root), files, example) for root, files, example in rows]
+
+    def files(self, states: list[State], limit: int) -> list[File]:
+        """Files in these states, newest first."""
+        # Numbers in the text, not bound: only so can SQLite use the index on refused files.
+        numbers = ", ".join(str(int(state)) for state in states)
+        return read(self._store, f"f.state IN ({numbers}) ORDER BY f.id DESC LIMIT ?", [limit])
+
+    def batches(self, limit: int) -> list[BatchLine]:
+        """Batches with their deliveries, newest first."""
+        sql = (
+            "SELECT b.id, r.name, b.key, b.files, b.bytes, b.sealed_at, b.reason FROM batches b"
+            " JOIN rules r ON r.id = b.rule ORDER BY b.id DESC LIMIT ?"
+        )
+        return [
+            BatchLine(number, rule, key, files, size, sealed_at, reason, self.deliveries_of(number))
+            for number, rule, key, files, size, sealed_at, reason in self._store.execute(sql, (limit,)).fetchall()
+        ]
+
+    def deliveries_of(self, batch: int) -> list[dict[str, Any]]:
+        """The deliveries of a batch."""
+        sql = (
+            "SELECT n.name, d.state, d.attempt, d.task, d.reason FROM deliveries d JOIN destinations n ON n.id = d.destination"
+            " WHERE d.batch = ? ORDER BY n.name"
+        )
+        return [
+            {
+                "destination": name,
+                "state": DeliveryState(state).word,
+                "attempt": attempt,
+                "task": task,
+                "reason": reason,
+            }
+            for name, state, attempt, task, reason in self._store.execute(sql, (batch,))
+        ]
+
+    def copies_of(self, file: int) -> list[dict[str, Any]]:
+        """Where a version is, or is meant to be."""
+        sql = (
+            "SELECT n.name, n.address, c.path, c.algorithm, c.checksum, c.proved_at FROM copies c"
+            " JOIN destinations n ON n.id = c.destination WHERE c.file = ? ORDER BY n.name"
+        )
+        return [
+            {
+                "destination": name,
+                "address": address,
+                "path": os.fsdecode(path),
+                "checksum": f"{algorithm}:{checksum.hex()}" if checksum else None,
+                "proved_at": proved_at,
+            }
+            for name, address, path, algorithm, checksum, proved_at in self._store.execute(sql, (file,))
+        ]
+
+    def unfinished(self) -> bool:
+        """Whether anything is failed, refused or left on its way to a destination: what the exit code tells."""
+        sql = (
+            "SELECT EXISTS (SELECT 1 FROM tally WHERE state = 8 AND files > 0)"
+            " OR EXISTS (SELECT 1 FROM deliveries WHERE state < 4 OR state = 5)"
+        )
+        return bool(self._store.execute(sql).fetchone()[0])

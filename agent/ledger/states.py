@@ -1,0 +1,47 @@
+"""The states of files and deliveries, as the ledger numbers them."""
+
+from enum import IntEnum
+
+
+class State(IntEnum):
+    """Where a version of a file stands."""
+
+    CANDIDATE = 1
+    COMPLETE = 2
+    BATCHED = 3
+    VERIFIED = 4
+    RECLAIMING = 5
+    RECLAIMED = 6
+    SUPERSEDED = 7
+    REFUSED = 8
+    VANISHED = 9
+
+    @property
+    def word(self) -> str:
+        """The name that people, logs and metrics use."""
+        return self.name.lower()
+
+
+STATES = {int(state): state for state in State}
+"""The state of a number, faster than asking the enumeration."""
+HERE = (State.CANDIDATE, State.COMPLETE, State.BATCHED, State.VERIFIED, State.REFUSED)
+"""States in which the version is expected to stand at its path."""
+UNPROVED = (State.CANDIDATE, State.COMPLETE, State.BATCHED)
+"""States on the way to the proof."""
+
+
+class DeliveryState(IntEnum):
+    """Where a batch stands on its way to one destination."""
+
+    PENDING = 0
+    SUBMITTING = 1
+    ACTIVE = 2
+    VERIFYING = 3
+    VERIFIED = 4
+    FAILED = 5
+    REFUSED = 6
+
+    @property
+    def word(self) -> str:
+        """The name that people, logs and metrics use."""
+        return self.name.lower()

@@ -1,0 +1,144 @@
+"""The SQLite file: connections, migrations, transactions."""
+
+import os
+import sqlite3
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.resources import files as resources
+from typing import Any, NamedTuple
+
+from agent.errors import Refused, Transient
+
+SCHEMA_VERSION = 1
+
+
+class Transition(NamedTuple):
+    """Something that became true: one row, one log line, one counter."""
+
+    rule: str
+    event: str
+    path: str
+    reason: str = ""
+    size: int = 0
+    destination: str = ""
+    """Set where the event is about one destination."""
+    seconds: float | None = None
+    """From complete to proved, on `proved`."""
+    how: str = ""
+    """`accepted` or `adopted`, on `proved`."""
+
+
+Announce = Callable[[Sequence[Transition]], None]
+
+
+def silent(transitions: Sequence[Transition]) -> None:
+    """For readers, who change nothing."""
+
+
+class Store:
+    """One connection to the ledger. Each thread has its own."""
+
+    def __init__(self, path: str, announce: Announce = silent) -> None:
+        """Open or create the ledger, and bring its schema up to date.
+
+        Raises Refused where the file is not a ledger, is damaged, or was written by a newer agent.
+        """
+        self.path = path
+        self._announce = announce
+        self._pending: list[Transition] = []
+        self._undone: list[Callable[[], None]] = []
+        try:
+            created = not os.path.exists(path)
+            self._db = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
+            try:
+                if created:
+                    os.chmod(path, 0o600)
+                for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = OFF", "cache_size = -8000"):
+                    self._db.execute(f"PRAGMA {pragma}")
+                self._migrate()
+            except BaseException:
+                self._db.close()
+                raise
+        except sqlite3.OperationalError as error:
+            raise Transient(f"ledger {path}: {error}") from error
+        except sqlite3.DatabaseError as error:
+            hint = "move it away; the agent then starts an empty ledger and adopts what is already at the destinations"
+            raise Refused(f"ledger {path} cannot be read: {error}", hint) from error
+
+    def _migrate(self) -> None:
+        version = self._schema()
+        if version > SCHEMA_VERSION:
+            reason = f"ledger {self.path} has schema {version}, this agent knows up to {SCHEMA_VERSION}"
+            raise Refused(reason, "it was written by a newer dropline: upgrade this one")
+        for number in range(version + 1, SCHEMA_VERSION + 1):
+            script = resources("agent.ledger").joinpath("schema", f"{number:04}.sql").read_text("utf-8")
+            # executescript commits on its own, so the whole migration is one script with its own transaction.
+            try:
+                self._db.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+            except sqlite3.OperationalError:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                if self._schema() < number:  # else another connection was faster
+                    raise
+        if self.meta("agent") is None:
+            self.execute("INSERT OR IGNORE INTO meta VALUES ('agent', ?)", (uuid.uuid4().hex,))
+
+    def _schema(self) -> int:
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
+
+    def on_rollback(self, forget: Callable[[], None]) -> None:
+        """Call `forget` whenever a transaction is undone: for those who remember numbers of rows that it entered."""
+        self._undone.append(forget)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing; what was announced inside is told after the commit. Raises Transient where SQLite cannot."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._commit()
+            except BaseException:
+                self._pending.clear()
+                for forget in self._undone:
+                    forget()
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+        except sqlite3.OperationalError as error:
+            raise Transient(f"ledger {self.path}: {error}") from error
+        told, self._pending = self._pending, []
+        if told:
+            self._announce(told)
+
+    def _commit(self) -> None:
+        self._db.execute("COMMIT")
+
+    def tell(self, transitions: Iterable[Transition]) -> None:
+        """Announce these after the commit of the transaction under way."""
+        self._pending.extend(transitions)
+
+    def execute(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> sqlite3.Cursor:
+        """Run one statement."""
+        return self._db.execute(sql, values)
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Run one statement for many rows."""
+        self._db.executemany(sql, rows)
+
+    def meta(self, key: str) -> str | None:
+        """A one-off fact."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return row[0] if row else None
+
+    def set_meta(self, key: str, value: str | None) -> None:
+        """Record a one-off fact, or forget it."""
+        with self.transaction():
+            self.execute("DELETE FROM meta WHERE key = ?", (key,))
+            if value is not None:
+                self.execute("INSERT INTO meta VALUES (?, ?)", (key, value))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._db.close()

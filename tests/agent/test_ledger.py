@@ -1,0 +1,1060 @@
+"""The ledger: real SQLite files, the methods that change them, and the questions they answer."""
+
+import itertools
+import os
+import sqlite3
+import stat
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from importlib.resources import files as resources
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from agent.errors import Refused, Transient
+from agent.ledger import (
+    HERE,
+    Delivery,
+    DeliveryState,
+    File,
+    Found,
+    Intent,
+    Known,
+    Ledger,
+    Proof,
+    State,
+    Transition,
+)
+from agent.ledger.files import read
+from agent.ledger.store import SCHEMA_VERSION
+from rules.destination import Owner
+from rules.model import Evidence, Observation, OpenBatch, Version
+
+ODD = os.fsdecode(b"\xff\xfe \xe9\n")
+DEVICE = 42
+
+
+class Undo(Exception):
+    """Raised in a transaction so that it is undone."""
+
+
+def undone(ledger: Ledger, change: Callable[[], object]) -> None:
+    """Make a change in a transaction that is undone."""
+    try:
+        with ledger.transaction():
+            change()
+            raise Undo  # noqa: TRY301  (this is what the function is for)
+    except Undo:
+        pass  # as it should be
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """Where the ledger is."""
+    return str(tmp_path / "ledger.sqlite")
+
+
+@pytest.fixture
+def told() -> list[Transition]:
+    """All that the ledger announced."""
+    return []
+
+
+@pytest.fixture
+def ledger(path: str, told: list[Transition]) -> Iterator[Ledger]:
+    """An empty ledger."""
+    opened = Ledger(path, told.extend)
+    yield opened
+    opened.close()
+
+
+# Helpers that play the agent's part
+
+
+def seen(size: int = 10, inode: int = 1, at: int = 0) -> Observation:
+    return Observation(Version(size, 10**18 + at, 10**18 + at, inode), DEVICE, "file")
+
+
+def find(ledger: Ledger, path: str, seen_: Observation | None = None, rule_: str = "tomo", now: float = 1.0) -> File:
+    """A new version of a path becomes a candidate."""
+    directory, name = os.path.split(path)
+    with ledger.transaction():
+        known = ledger.files.known(directory, [name]).get(name)
+        if known is not None and known.state in HERE:
+            ledger.files.superseded([(known.id, known.rule, path, "a newer version of the file is here")])
+        generation = 1 if known is None else known.generation + 1
+        found = Found(ledger.files.directory(directory), path, rule_, seen_ or seen(), generation, now, now)
+        ledger.files.found([found])
+    return ledger.files.history(path)[-1]
+
+
+def fresh(ledger: Ledger, file: File) -> File:
+    """The row as it is now."""
+    return next(one for one in ledger.files.history(file.path) if one.id == file.id)
+
+
+def seal(ledger: Ledger, files: Sequence[File], *places: int, now: float = 2.0) -> int:
+    """The files become complete and a sealed batch. Returns its number."""
+    with ledger.transaction():
+        batch = ledger.files.opened(files[0].rule, "key", now)
+        ledger.files.completed([(file, batch, "quiet") for file in files], now)
+        size = sum(file.version.size for file in files)
+        ledger.files.joined(batch, OpenBatch("key", len(files), size, now, now))
+        ledger.files.sealed(batch, "the group is full", places, now)
+    return batch
+
+
+def prove(ledger: Ledger, place: int, file: File, path: str, checksum: bytes = b"c", now: float = 3.0) -> File:
+    """The file arrived."""
+    with ledger.transaction():
+        ledger.deliveries.planned(place, [(file.id, path)])
+        ledger.deliveries.proved(
+            place, "share", [Proof(fresh(ledger, file), path, checksum, "sha256", "accepted")], now
+        )
+    return fresh(ledger, file)
+
+
+def deliver(ledger: Ledger, place: int, file: File, path: str, checksum: bytes = b"c") -> File:
+    """The file was sealed alone, and arrived."""
+    seal(ledger, [file], place)
+    return prove(ledger, place, file, path, checksum)
+
+
+def intent(file: File, purge_at: float = 4.0) -> Intent:
+    root, name = os.path.split(file.path)
+    return Intent(file, root, name, f".dropline-reclaim-{file.id}", purge_at, "proved everywhere")
+
+
+def reclaim(ledger: Ledger, file: File) -> None:
+    with ledger.transaction():
+        ledger.reclaims.intended([intent(file)])
+    with ledger.transaction():
+        ledger.reclaims.reclaimed([intent(file)])
+
+
+def dump(ledger: Ledger) -> list[str]:
+    """All rows of all tables."""
+    tables = [row[0] for row in ledger.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+    rows = {table: sorted(map(repr, ledger.execute(f"SELECT * FROM {table}"))) for table in tables}  # noqa: S608  (names of its own)
+    return [f"{table}: {row}" for table in tables for row in rows[table]]
+
+
+# The file
+
+
+def test_a_new_ledger_has_the_newest_schema(path: str, ledger: Ledger) -> None:
+    """All migrations, numbered without a gap, are applied to a new file, which only its owner may read."""
+    scripts = sorted(
+        one.name for one in resources("agent.ledger").joinpath("schema").iterdir() if one.name.endswith(".sql")
+    )
+    assert scripts == [f"{number:04}.sql" for number in range(1, SCHEMA_VERSION + 1)]
+    assert ledger.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+    assert ledger.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert ledger.execute("PRAGMA foreign_key_check").fetchall() == []
+    plain = [
+        row[0] for row in ledger.execute("SELECT name FROM pragma_table_list WHERE schema = 'main' AND NOT strict")
+    ]
+    assert plain == ["sqlite_schema"]
+    assert {stat.S_IMODE(os.stat(path + end).st_mode) for end in ("", "-wal", "-shm")} == {0o600}
+
+
+def test_commits_are_durable(ledger: Ledger) -> None:
+    """The write-ahead log is synced at each commit: what was announced survives a power failure."""
+    assert ledger.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert ledger.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+def test_opening_again_changes_nothing(path: str, ledger: Ledger) -> None:
+    """What was written is there after opening again, and the agent keeps its id."""
+    file = find(ledger, f"/data/{ODD}/scan.dat")
+    before = dump(ledger)
+    ledger.close()
+    again = Ledger(path)
+    try:
+        assert dump(again) == before
+        assert again.files.history(file.path) == [file]
+        agent = again.meta("agent")
+        assert agent is not None
+        assert len(agent) == 32
+    finally:
+        again.close()
+
+
+def test_an_agent_always_has_an_id(path: str, ledger: Ledger) -> None:
+    """A kill between the migration and the id leaves no agent without one."""
+    ledger.set_meta("agent", None)
+    ledger.close()
+    again = Ledger(path)
+    try:
+        assert again.meta("agent")
+    finally:
+        again.close()
+
+
+def test_many_open_a_new_ledger_at_once(path: str) -> None:
+    """Processes that come upon an absent ledger at the same moment all get the same one."""
+    start = threading.Barrier(6)
+    found: list[str | None] = []
+
+    def open_it() -> None:
+        start.wait()
+        opened = Ledger(path)
+        found.append(opened.meta("agent"))
+        opened.close()
+
+    threads = [threading.Thread(target=open_it) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 6
+    assert len(set(found)) == 1
+    assert found[0] is not None
+
+
+def test_a_newer_ledger_is_refused(path: str, ledger: Ledger) -> None:
+    """A ledger that a newer agent wrote is not touched, and the person is told to upgrade."""
+    find(ledger, "/data/scan.dat")
+    ledger.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    before = dump(ledger)
+    with pytest.raises(Refused, match=f"schema {SCHEMA_VERSION + 1}.*up to {SCHEMA_VERSION}") as refused:
+        Ledger(path)
+    assert "upgrade" in refused.value.hint
+    assert dump(ledger) == before
+
+
+@pytest.mark.parametrize("content", [b"not a database" * 1000, b"SQLite format 3\0" + b"\xff" * 5000])
+def test_a_damaged_ledger_is_refused(path: str, content: bytes) -> None:
+    """A file that is no ledger is not touched, and the person is told that it can be moved away without losing data."""
+    Path(path).write_bytes(content)
+    with pytest.raises(Refused, match=path) as refused:
+        Ledger(path)
+    assert "move it away" in refused.value.hint
+    assert "adopts" in refused.value.hint
+    assert Path(path).read_bytes() == content
+
+
+def test_half_a_ledger_is_refused(path: str, ledger: Ledger) -> None:
+    """A ledger that was cut off, as by a full disk under a copy, is refused when it is opened, not when it is used."""
+    with ledger.transaction():
+        directory = ledger.files.directory("/data")
+        ledger.files.found([Found(directory, f"/data/{n:0100}", "tomo", seen(), 1, 1.0, 1.0) for n in range(500)])
+    ledger.close()
+    os.truncate(path, os.path.getsize(path) // 2)
+    with pytest.raises(Refused, match="malformed"):
+        Ledger(path)
+
+
+def test_a_ledger_that_cannot_be_opened_now_may_be_later(tmp_path: Path) -> None:
+    """A missing directory is no damage: tried again."""
+    with pytest.raises(Transient, match="unable to open"):
+        Ledger(str(tmp_path / "missing/ledger.sqlite"))
+
+
+def test_a_refused_ledger_leaves_no_descriptor(path: str) -> None:
+    """What could not be used is closed."""
+    Path(path).write_bytes(b"not a database" * 1000)
+    before = len(os.listdir("/proc/self/fd"))
+    kept = []
+    for _ in range(3):
+        with pytest.raises(Refused) as refused:
+            Ledger(path)
+        kept.append(refused)  # and with it the frames that hold the connection
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+# Transactions
+
+
+def test_what_happened_is_told_after_the_commit(path: str) -> None:
+    """When a transition is announced, every other connection sees it already."""
+    heard: list[tuple[str, int]] = []
+
+    def announce(transitions: Sequence[Transition]) -> None:
+        heard.extend((one.event, reader.execute("SELECT count(*) FROM files").fetchone()[0]) for one in transitions)
+
+    ledger = Ledger(path, announce)
+    reader = Ledger(path)
+    try:
+        with ledger.transaction():
+            directory = ledger.files.directory("/data")
+            ledger.files.found([Found(directory, f"/data/{n}", "tomo", seen(), 1, 1.0, 1.0) for n in range(2)])
+            ledger.files.superseded([(1, "tomo", "/data/0", "newer")])
+            assert heard == []
+        assert heard == [("candidate", 2), ("candidate", 2), ("superseded", 2)]
+    finally:
+        ledger.close()
+        reader.close()
+
+
+def test_what_did_not_happen_is_never_told(ledger: Ledger, told: list[Transition]) -> None:
+    """After a rollback nothing is announced, then or later, and nothing has changed."""
+    before = dump(ledger)
+
+    def change() -> None:
+        directory = ledger.files.directory("/data")
+        ledger.files.found([Found(directory, "/data/scan.dat", "tomo", seen(), 1, 1.0, 1.0)])
+
+    undone(ledger, change)
+    assert (told, dump(ledger)) == ([], before)
+    with ledger.transaction():
+        pass
+    assert told == []
+
+
+def test_numbers_of_an_undone_transaction_are_forgotten(ledger: Ledger) -> None:
+    """Directories and rules that were entered in a transaction that was undone are entered anew, not confused with others."""
+    undone(ledger, lambda: (ledger.files.directory("/data/one"), ledger.files.rule("one")))
+    two = find(ledger, "/data/two/scan.dat", rule_="two")
+    one = find(ledger, "/data/one/scan.dat", rule_="one")
+    assert (one.path, one.rule, two.path, two.rule) == ("/data/one/scan.dat", "one", "/data/two/scan.dat", "two")
+    assert ledger.files.history("/data/two/scan.dat") == [two]
+
+
+def test_a_full_disk_undoes_and_may_pass(ledger: Ledger, told: list[Transition]) -> None:
+    """Where SQLite runs out of space the whole transaction is undone, and can be done later."""
+    (pages,) = ledger.execute("PRAGMA page_count").fetchone()
+    ledger.execute(f"PRAGMA max_page_count = {pages}")
+
+    def fill() -> None:
+        with ledger.transaction():
+            directory = ledger.files.directory("/data")
+            ledger.files.found([Found(directory, f"/data/{n:01000}", "tomo", seen(), 1, 1.0, 1.0) for n in range(100)])
+
+    before = dump(ledger)
+    with pytest.raises(Transient, match="full"):
+        fill()
+    assert (told, dump(ledger)) == ([], before)
+    ledger.execute("PRAGMA max_page_count = 100000")
+    fill()
+    assert (len(told), len(ledger.files.known("/data"))) == (100, 100)
+
+
+def test_a_locked_ledger_may_pass(path: str, ledger: Ledger) -> None:
+    """Where another connection writes for too long, the transaction fails for now, and readers go on."""
+    other = Ledger(path)
+    try:
+        other.execute("PRAGMA busy_timeout = 0")
+        with ledger.transaction():
+            ledger.files.directory("/data")
+            with pytest.raises(Transient, match="locked"), other.transaction():
+                pytest.fail("two write at once")
+            assert other.reports.tally() == []
+        with other.transaction():
+            other.files.directory("/data")
+    finally:
+        other.close()
+
+
+def test_one_off_facts_are_kept_and_forgotten(ledger: Ledger) -> None:
+    """A fact is what was said last, or nothing."""
+    assert ledger.meta("paused") is None
+    ledger.set_meta("paused", "by me")
+    ledger.set_meta("paused", "by you")
+    assert ledger.meta("paused") == "by you"
+    ledger.set_meta("paused", None)
+    assert ledger.meta("paused") is None
+
+
+# What is known
+
+
+def test_names_of_any_bytes_come_back(ledger: Ledger) -> None:
+    """Paths that are no UTF-8 come back byte for byte from every question."""
+    directory = f"/data/{ODD}"
+    file = find(ledger, f"{directory}/{ODD}.dat")
+    place = ledger.deliveries.place("share", "/mnt/share").id
+    assert os.fsencode(file.path) == b"/data/\xff\xfe \xe9\n/\xff\xfe \xe9\n.dat"
+    known = Known(file.id, State.CANDIDATE, tuple(file.version), DEVICE, 1, "tomo")  # type: ignore[arg-type]
+    assert ledger.files.known(directory) == {f"{ODD}.dat": known}
+    assert ledger.files.known(directory, [f"{ODD}.dat", "other"]) == {f"{ODD}.dat": known}
+    assert ledger.files.expected(directory, "", 10) == [(f"{ODD}.dat", known)]
+    assert ledger.files.directories_below("/data") == [directory]
+    assert ledger.files.history(file.path) == [file]
+    assert ledger.files.due(1.0, 10) == [file]
+    file = deliver(ledger, place, file, f"to/{ODD}", b"sum")
+    assert ledger.deliveries.evidence(file.id) == [
+        (Evidence("share", b"sum", "sha256", 3.0), "/mnt/share", f"to/{ODD}")
+    ]
+    newer = find(ledger, file.path)
+    assert ledger.deliveries.former_copy(place, newer) == (f"to/{ODD}", b"sum")
+    assert ledger.deliveries.owners(place, f"to/{ODD}", newer) == [Owner(file.path, True, False, b"sum", f"to/{ODD}")]
+    with ledger.transaction():
+        ledger.reclaims.intended([intent(newer)])
+    assert ledger.reclaims.intents(4.0, 10) == [intent(fresh(ledger, newer))]
+    with ledger.transaction():
+        ledger.reports.left_unclaimed("/data", 1, f"/data/{ODD}")
+    assert [(root, files) for root, files, _ in ledger.reports.unclaimed()] == [("/data", 1)]
+
+
+def test_known_is_the_present_generation(ledger: Ledger) -> None:
+    """Of each name the highest generation is known, in whatever state, and only of that very directory."""
+    for path in ("/data/a", "/data/b", "/data/sub/c", "/data2/d"):
+        find(ledger, path)
+    second = find(ledger, "/data/a", seen(size=20))
+    third = find(ledger, "/data/b", seen(size=30))
+    with ledger.transaction():
+        ledger.files.vanished([(third.id, "tomo", "/data/b", "gone")])
+    assert ledger.files.known("/data") == {
+        "a": Known(second.id, State.CANDIDATE, tuple(second.version), DEVICE, 2, "tomo"),  # type: ignore[arg-type]
+        "b": Known(third.id, State.VANISHED, tuple(third.version), DEVICE, 2, "tomo"),  # type: ignore[arg-type]
+    }
+    assert set(ledger.files.known("/data", ["b", "c"])) == {"b"}
+    assert ledger.files.known("/data", []) == {}
+    assert ledger.files.known("/nowhere") == {}
+
+
+def test_expected_is_what_should_be_there(ledger: Ledger) -> None:
+    """Names in the states that stand at their path come in the order of their bytes, a page at a time."""
+    names = sorted((f"{number}" for number in range(25)), key=os.fsencode)
+    place = ledger.deliveries.place("share", "/mnt").id
+    files = {name: find(ledger, f"/data/{name}") for name in names}
+    deliver(ledger, place, files["1"], "1")
+    seal(ledger, [files["2"]], place)
+    with ledger.transaction():
+        ledger.files.refused([(files["3"].id, "tomo", "/data/3", "no")])
+        ledger.files.vanished([(files["4"].id, "tomo", "/data/4", "gone")])
+        ledger.files.removed([(files["5"].id, "tomo", "/data/5", "gone")])
+    reclaim(ledger, deliver(ledger, place, files["6"], "6"))
+    with ledger.transaction():
+        ledger.reclaims.intended([intent(deliver_later) for deliver_later in [files["7"]]])
+    find(ledger, "/data/8", seen(size=8))
+    found, after = [], ""
+    while page := ledger.files.expected("/data", after, 4):
+        assert len(page) <= 4
+        after = page[-1][0]
+        found += [(name, known.generation) for name, known in page]
+    assert found == [(name, 2 if name == "8" else 1) for name in names if name not in ("4", "5", "6", "7")]
+
+
+def test_history_is_all_versions(ledger: Ledger) -> None:
+    """All versions of a path come oldest first, each with its state, reason and times."""
+    first = find(ledger, "/data/scan.dat", seen(size=1), now=1.0)
+    second = find(ledger, "/data/scan.dat", seen(size=2), now=5.0)
+    find(ledger, "/data/scan.dat.old")
+    assert ledger.files.history("/data/scan.dat") == [
+        first._replace(state=State.SUPERSEDED, reason="a newer version of the file is here"),
+        File(second.id, "/data/scan.dat", 2, "tomo", State.CANDIDATE, seen(2).version, DEVICE, 5.0, 5.0, None, None),
+    ]
+    assert ledger.files.history("/data/other") == []
+
+
+def test_directories_below_hold_what_should_be_there(ledger: Ledger) -> None:
+    """Directories at or below a path are told, not those whose names only begin alike, nor those with nothing to expect."""
+    for directory in ("/data", "/data/a", "/data/a/b", "/data/z", "/data!", "/data0", "/data-x", "/datax", "/other"):
+        find(ledger, f"{directory}/scan.dat")
+    gone = find(ledger, "/data/gone/scan.dat")
+    with ledger.transaction():
+        ledger.files.vanished([(gone.id, "tomo", gone.path, "gone")])
+    assert sorted(ledger.files.directories_below("/data")) == ["/data", "/data/a", "/data/a/b", "/data/z"]
+    assert ledger.files.directories_below("/data/a/b") == ["/data/a/b"]
+    assert ledger.files.directories_below("/data/none") == []
+
+
+def test_what_is_due(ledger: Ledger) -> None:
+    """Candidates whose time has come are told, longest waiting first; who waits only for time is told apart."""
+    for name, again in (("c", 3.0), ("a", 1.0), ("b", 2.0), ("d", 9.0)):
+        find(ledger, f"/data/{name}", now=again)
+    names = lambda files: [os.path.basename(file.path) for file in files]  # noqa: E731  (used in this test only)
+    assert names(ledger.files.due(3.0, 10)) == ["a", "b", "c"]
+    assert names(ledger.files.due(3.0, 2)) == ["a", "b"]
+    assert ledger.files.next_due() == 1.0
+    with ledger.transaction():
+        ledger.files.waits([(5.0, "a writer", 2), (6.0, None, 3), (7.0, None, 1)])
+    assert names(ledger.files.due(8.0, 10)) == ["a", "b", "c"]
+    assert (ledger.files.next_due(), ledger.files.next_settled()) == (5.0, 6.0)
+    with ledger.transaction():
+        ledger.files.woken(1, 0.5)
+    assert {file.path for file in ledger.files.due(0.5, 10)} == {f"/data/{name}" for name in "abcd"}
+    with ledger.transaction():
+        ledger.files.restarted(20.0)
+    assert {(file.since, file.reason) for file in ledger.files.due(0.5, 10)} == {(20.0, None)}
+
+
+# Who has a name
+
+
+def test_owners_are_the_others_with_that_name(ledger: Ledger) -> None:
+    """Other files that have, or had, or are meant to have a name at the destination are told with what is proved of them."""
+    place, elsewhere = (ledger.deliveries.place(name, "/mnt").id for name in ("share", "campus"))
+    me = find(ledger, "/data/me.dat")
+    seal(ledger, [me], place)
+    assert ledger.deliveries.owners(place, "x/Scan.dat", me) == []
+    proved = deliver(ledger, place, find(ledger, "/data/proved.dat"), "x/Scan.dat", b"1")
+    meant = find(ledger, "/data/meant.dat")
+    folded = deliver(ledger, place, find(ledger, "/data/folded.dat"), "x/scan.DAT", b"2")
+    deliver(ledger, place, find(ledger, "/data/other.dat"), "x/scan2.dat", b"3")
+    deliver(ledger, elsewhere, find(ledger, "/data/elsewhere.dat"), "x/Scan.dat", b"4")
+    with ledger.transaction():
+        ledger.deliveries.planned(place, [(meant.id, "x/Scan.dat"), (me.id, "x/Scan.dat")])
+    assert sorted(ledger.deliveries.owners(place, "x/Scan.dat", me), key=lambda owner: owner.source) == [
+        Owner(folded.path, False, False, b"2", "x/scan.DAT"),
+        Owner(meant.path, False, False, None, "x/Scan.dat"),
+        Owner(proved.path, False, False, b"1", "x/Scan.dat"),
+    ]
+
+
+def test_owners_know_names_that_a_destination_may_take_for_one(ledger: Ledger) -> None:
+    """Names that differ only in case or in their Unicode form are told with the form that they have."""
+    place = ledger.deliveries.place("share", "/mnt").id
+    deliver(ledger, place, find(ledger, "/data/a"), "Größe.dat", b"1")
+    me = find(ledger, "/data/me")
+    for path in ("Größe.dat", "GRÖSSE.DAT", "Gro\N{COMBINING DIAERESIS}ße.dat"):
+        assert [owner.path for owner in ledger.deliveries.owners(place, path, me)] == ["Größe.dat"]
+    assert ledger.deliveries.owners(place, "Grosse.dat", me) == []
+
+
+@pytest.mark.parametrize("end", ["changed in place", "reclaimed", "reclaiming", "removed", "vanished later"])
+def test_owners_know_whether_the_copy_may_be_the_only_one(ledger: Ledger, end: str) -> None:
+    """An earlier generation counts as gone when it, or one since, was away from its path at any time."""
+    place = ledger.deliveries.place("share", "/mnt").id
+    first = deliver(ledger, place, find(ledger, "/data/scan.dat"), "scan.dat", b"1")
+    match end:
+        case "reclaimed":
+            reclaim(ledger, first)
+        case "reclaiming":
+            with ledger.transaction():
+                ledger.reclaims.intended([intent(first)])
+        case "removed":
+            with ledger.transaction():
+                ledger.files.removed([(first.id, "tomo", first.path, "by somebody")])
+        case "vanished later":
+            second = find(ledger, "/data/scan.dat")
+            with ledger.transaction():
+                ledger.files.vanished([(second.id, "tomo", second.path, "gone")])
+    me = find(ledger, "/data/scan.dat")
+    gone = end != "changed in place"
+    assert ledger.deliveries.owners(place, "scan.dat", me) == [Owner(first.path, True, gone, b"1", "scan.dat")]
+    assert ledger.deliveries.former_copy(place, me) == (None if gone else ("scan.dat", b"1"))
+
+
+def test_the_former_copy_is_the_last_one_proved_there(ledger: Ledger) -> None:
+    """Of earlier generations that changed in place the last one proved at that destination may be replaced."""
+    place, elsewhere = (ledger.deliveries.place(name, "/mnt").id for name in ("share", "campus"))
+    first = find(ledger, "/data/scan.dat")
+    assert ledger.deliveries.former_copy(place, first) is None
+    deliver(ledger, place, first, "scan.dat", b"1")
+    second = find(ledger, "/data/scan.dat")
+    deliver(ledger, place, second, "scan~2.dat", b"2")
+    third = find(ledger, "/data/scan.dat")
+    with ledger.transaction():
+        ledger.deliveries.planned(place, [(third.id, "scan~3.dat")])  # meant, never proved
+    fourth = find(ledger, "/data/scan.dat")
+    assert ledger.deliveries.former_copy(place, fourth) == ("scan~2.dat", b"2")
+    assert ledger.deliveries.former_copy(elsewhere, fourth) is None
+    assert ledger.deliveries.former_copy(place, second) == ("scan.dat", b"1")
+    other = find(ledger, "/data/other.dat")
+    assert ledger.deliveries.former_copy(place, other) is None
+
+
+def test_what_may_be_replaced_ends_with_a_loss(ledger: Ledger) -> None:
+    """A copy from before the path was away is never offered, even if a later generation changed in place."""
+    place = ledger.deliveries.place("share", "/mnt").id
+    first = deliver(ledger, place, find(ledger, "/data/scan.dat"), "scan.dat", b"1")
+    reclaim(ledger, first)
+    second = find(ledger, "/data/scan.dat")
+    assert ledger.deliveries.former_copy(place, second) is None
+    deliver(ledger, place, second, "scan~2.dat", b"2")
+    third = find(ledger, "/data/scan.dat")
+    assert ledger.deliveries.former_copy(place, third) == ("scan~2.dat", b"2")
+
+
+# Deliveries
+
+
+def test_a_file_is_verified_when_every_destination_has_it(ledger: Ledger, told: list[Transition]) -> None:
+    """A file of a batch with two destinations is verified with the second proof, and told once for each step."""
+    one, two = (ledger.deliveries.place(name, "/mnt").id for name in ("one", "two"))
+    file = find(ledger, "/data/scan.dat", seen(size=7))
+    seal(ledger, [file], one, two)
+    told.clear()
+    assert prove(ledger, one, file, "a", b"sum").state is State.BATCHED
+    assert prove(ledger, two, file, "b", b"sum").state is State.VERIFIED
+    proved = [("proved", f"sha256:{b'sum'.hex()} at {path}", 7, "share", 1.0, "accepted") for path in ("a", "b")]
+    assert [one[1:2] + one[3:] for one in told] == [*proved, ("verified", "", 7, "", None, "")]
+
+
+def test_a_proof_is_for_one_version_only(ledger: Ledger, told: list[Transition]) -> None:
+    """What arrived of a version that the file no longer is makes no evidence and no transition."""
+    place = ledger.deliveries.place("share", "/mnt").id
+    file = find(ledger, "/data/scan.dat")
+    seal(ledger, [file], place)
+    batched = fresh(ledger, file)
+    with ledger.transaction():
+        ledger.deliveries.planned(place, [(file.id, "scan.dat")])
+        ledger.files.put_back([(batched, "it changed")], 3.0)
+        ledger.files.changed(file.id, seen(size=99), 3.0, 3.0)
+    told.clear()
+    with ledger.transaction():
+        ledger.deliveries.proved(place, "share", [Proof(batched, "scan.dat", b"sum", "sha256", "accepted")], 4.0)
+    assert (ledger.deliveries.evidence(file.id), fresh(ledger, file).state, told) == ([], State.CANDIDATE, [])
+
+
+@pytest.mark.parametrize("how", ["put back", "changed after a retry"])
+def test_evidence_is_never_carried_to_another_version(ledger: Ledger, how: str) -> None:
+    """A version that one destination has keeps its row and evidence; what the path became is a generation of its own."""
+    one, two = (ledger.deliveries.place(name, "/mnt").id for name in ("one", "two"))
+    file = find(ledger, "/data/scan.dat")
+    seal(ledger, [file], one, two)
+    prove(ledger, one, file, "scan.dat", b"sum")
+    with ledger.transaction():
+        if how == "put back":
+            ledger.files.put_back([(fresh(ledger, file), "it changed")], 5.0)
+        else:
+            ledger.files.refused([(file.id, "tomo", file.path, "no")])
+            assert ledger.files.retried(5.0) == 1
+            ledger.files.changed(file.id, seen(size=99), 5.0, 6.0)
+    old, new = ledger.files.history("/data/scan.dat")
+    assert (old.state, old.version, new.state, new.generation) == (State.SUPERSEDED, file.version, State.CANDIDATE, 2)
+    assert [evidence.checksum for evidence, _, _ in ledger.deliveries.evidence(old.id)] == [b"sum"]
+    assert ledger.deliveries.evidence(new.id) == []
+    assert ledger.deliveries.former_copy(one, new) == ("scan.dat", b"sum")
+
+
+def test_the_way_of_a_delivery(ledger: Ledger) -> None:
+    """Pending, submitting with its frozen request, active, failed and again, until it is finished with its batch."""
+    place = ledger.deliveries.place("share", "/mnt").id
+    file = find(ledger, "/data/scan.dat")
+    batch = seal(ledger, [file], place, now=2.0)
+    deliveries = ledger.deliveries
+
+    def due(now: float) -> Delivery:
+        (delivery,) = deliveries.due(place, now, 10)
+        return delivery
+
+    assert deliveries.next_due(place) == 2.0
+    assert deliveries.due(place, 1.9, 10) == []
+    assert due(2.0) == Delivery(1, batch, "tomo", DeliveryState.PENDING, 0, None)
+    assert deliveries.travellers(due(2.0), place) == [fresh(ledger, file)]
+    delivery = due(2.0)
+    with ledger.transaction():
+        deliveries.planned(place, [(file.id, "scan.dat")])
+        deliveries.submitting(delivery, b"request", 3.0)
+    assert deliveries.due(place, 99.0, 10) == []
+    assert deliveries.interrupted(place, 4.0) == 1
+    assert due(4.0) == Delivery(1, batch, "tomo", DeliveryState.SUBMITTING, 1, b"request")
+    with ledger.transaction():
+        deliveries.submitted([(delivery, "task")], 5.0)
+    assert ledger.reports.deliveries() == [("share", "active", 1)]
+    with ledger.transaction():
+        deliveries.failed(delivery, "share is away", 6.0, 60.0)
+    assert due(60.0).state is DeliveryState.FAILED
+    assert ledger.reports.unfinished()
+    assert deliveries.retried(7.0) == 1
+    assert due(7.0).attempt == 1
+    with ledger.transaction():
+        deliveries.submitting(delivery, b"request", 8.0)
+    prove(ledger, place, file, "scan.dat")
+    assert deliveries.travellers(delivery, place) == []
+    with ledger.transaction():
+        deliveries.finished(delivery, 9.0)
+    assert ledger.reports.deliveries() == [("share", "verified", 1)]
+    assert ledger.reclaims.batches("tomo") == [batch]
+    assert not ledger.reports.unfinished()
+
+
+def test_leftovers_are_intents_that_nobody_carries_out(ledger: Ledger) -> None:
+    """Files that left their batch before they were proved are told with the path they were meant for."""
+    place = ledger.deliveries.place("share", "/mnt").id
+    files = [find(ledger, f"/data/{name}") for name in "abc"]
+    seal(ledger, files, place)
+    (delivery,) = ledger.deliveries.due(place, 9.0, 10)
+    with ledger.transaction():
+        ledger.deliveries.planned(place, [(file.id, f"to/{ODD}{file.id}") for file in files])
+        ledger.files.refused([(files[0].id, "tomo", files[0].path, "no")])
+    prove(ledger, place, files[1], "to/b")
+    assert ledger.deliveries.leftovers(delivery, place) == [(files[0].id, f"to/{ODD}{files[0].id}")]
+
+
+def test_a_disproved_copy_counts_no_more(ledger: Ledger) -> None:
+    """Evidence that a destination contradicts is gone, at that destination only."""
+    one, two = ledger.deliveries.place("one", "/mnt/1").id, ledger.deliveries.place("two", "/mnt/2").id
+    file = find(ledger, "/data/scan.dat")
+    seal(ledger, [file], one, two)
+    prove(ledger, one, file, "a", b"1")
+    prove(ledger, two, file, "a", b"1")
+    with ledger.transaction():
+        ledger.deliveries.disproved(file, "one")
+    assert ledger.deliveries.evidence(file.id) == [(Evidence("two", b"1", "sha256", 3.0), "/mnt/2", "a")]
+
+
+def test_a_destination_that_moves_is_another_one(ledger: Ledger) -> None:
+    """A name at another address has its own identity and nothing of the old one's evidence."""
+    one, two = ledger.deliveries.place("share", "/mnt/1"), ledger.deliveries.place("share", "/mnt/2")
+    with ledger.transaction():
+        ledger.deliveries.set_up(one.id, "identity")
+        ledger.deliveries.went(one.id, True, None)
+    assert one.id != two.id
+    assert ledger.deliveries.identity("share", "/mnt/1") == "identity"
+    assert ledger.deliveries.identity("share", "/mnt/2") is None
+    assert ledger.deliveries.identity("share", "/mnt/3") is None
+    assert ledger.reports.destinations() == [("share", "/mnt/1", True, None), ("share", "/mnt/2", None, None)]
+
+
+# Reclaims
+
+
+def test_the_way_of_a_removal(ledger: Ledger, told: list[Transition]) -> None:
+    """Verified, intended, and gone, or put back with the ctime of our own rename: each step is told."""
+    place = ledger.deliveries.place("share", "/mnt").id
+    one, two = (deliver(ledger, place, find(ledger, f"/data/{name}"), name) for name in "ab")
+    told.clear()
+    with ledger.transaction():
+        ledger.reclaims.intended([intent(one, 5.0), intent(two, 4.0)])
+    one, two = fresh(ledger, one), fresh(ledger, two)
+    assert (one.state, two.state) == (State.RECLAIMING, State.RECLAIMING)
+    assert ledger.reclaims.next_purge() == 4.0
+    assert ledger.reclaims.intents(3.9, 10) == []
+    assert ledger.reclaims.intents(5.0, 10) == [intent(two, 4.0), intent(one, 5.0)]
+    assert ledger.reclaims.intents(5.0, 1) == [intent(two, 4.0)]
+    assert ledger.reclaims.trashed("tomo") == [intent(two, 4.0), intent(one, 5.0)]
+    assert ledger.reclaims.trashed("other") == []
+    with ledger.transaction():
+        ledger.reclaims.reclaimed([intent(one, 5.0)])
+        ledger.reclaims.kept(intent(two, 4.0), State.VERIFIED, "it could not be asked", 777, 60.0)
+    assert ledger.reclaims.unfinished() == []
+    assert fresh(ledger, one).state is State.RECLAIMED
+    assert fresh(ledger, two) == two._replace(
+        state=State.VERIFIED, reason="it could not be asked", version=two.version._replace(ctime_ns=777)
+    )
+    assert [(told_.event, told_.path) for told_ in told] == [
+        ("reclaiming", "/data/a"), ("reclaiming", "/data/b"), ("reclaimed", "/data/a"), ("verified", "/data/b"),
+    ]  # fmt: skip
+
+
+def test_batches_are_thought_of_in_their_time(ledger: Ledger) -> None:
+    """Verified batches come oldest first when they are due; a batch with nothing left comes no more."""
+    place = ledger.deliveries.place("share", "/mnt").id
+    files = [find(ledger, f"/data/{name}") for name in "abc"]
+    batches = []
+    for number, file in enumerate(files):
+        batches.append(seal(ledger, [file], place))
+        (delivery,) = ledger.deliveries.due(place, 9.0, 10)
+        prove(ledger, place, file, str(number))
+        with ledger.transaction():
+            ledger.deliveries.finished(delivery, 10.0 - number)
+    assert ledger.reclaims.batches("tomo") == batches[::-1]
+    assert ledger.reclaims.due_batches("tomo", 9.0, 10) == [batches[2], batches[1]]
+    assert ledger.reclaims.due_batches("tomo", 9.0, 1) == [batches[2]]
+    assert ledger.reclaims.verified(batches[0]) == [fresh(ledger, files[0])]
+    with ledger.transaction():
+        ledger.reclaims.later(batches[2], None)
+        ledger.reclaims.later(batches[1], 100.0)
+    assert (ledger.reclaims.batches("tomo"), ledger.reclaims.next_due("tomo")) == (batches[1::-1], 10.0)
+    with ledger.transaction():
+        ledger.reclaims.reconsider()
+    assert ledger.reclaims.next_due("tomo") == 9.0
+    assert ledger.reclaims.next_due("other") is None
+
+
+# Size
+
+
+def test_a_file_costs_little(path: str) -> None:
+    """With realistic names and one proved copy each, 20,000 files take well under 400 bytes apiece."""
+    count, ledger = 20_000, Ledger(path)
+    try:
+        ledger.execute("PRAGMA synchronous = OFF")
+        place = ledger.deliveries.place("share", "/mnt/share").id
+        names = [f"/data/beamline7/2026-03/run{n // 200:04}/scan_{n % 200:06}.tiff" for n in range(count)]
+        with ledger.transaction():
+            ledger.files.found(
+                [
+                    Found(
+                        ledger.files.directory(name.rpartition("/")[0]), name, "tomography",
+                        seen(8_000_000 + n, 50_000_000 + n, n * 10**9 + 123_456_789), 1, 1.7e9 + n / 7, 1.7e9 + n / 7,
+                    )
+                    for n, name in enumerate(names)
+                ]
+            )  # fmt: skip
+        files = ledger.files.due(float("inf"), count)
+        for start in range(0, count, 500):
+            seal(ledger, files[start : start + 500], place, now=1.7e9 + start / 7)
+        batched = {file.id: file for file in read(ledger, "f.state = 3")}
+        assert len(batched) == count
+        numbers = sorted(batched)
+        for start in range(0, count, 128):
+            chunk = [batched[number] for number in numbers[start : start + 128]]
+            with ledger.transaction():
+                ledger.deliveries.planned(place, [(file.id, file.path[6:]) for file in chunk])
+                proofs = [Proof(file, file.path[6:], os.urandom(32), "sha256", "accepted") for file in chunk]
+                ledger.deliveries.proved(place, "share", proofs, 1.7e9)
+        assert ledger.reports.tally() == [("tomography", "verified", count, sum(8_000_000 + n for n in range(count)))]
+        ledger.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        assert os.path.getsize(path) / count < 350
+    finally:
+        ledger.close()
+
+
+# Whatever happens, in whatever order
+
+
+class Agent(RuleBasedStateMachine):
+    """Random transitions of files, deliveries and removals, some of them undone, as the parts of the agent make them."""
+
+    path = ""
+    numbers = itertools.count()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[Transition] = []
+        self.ledger = Ledger(f"{self.path}.{next(self.numbers)}", self.told.extend)
+        self.ledger.execute("PRAGMA synchronous = OFF")
+        self.places = [self.ledger.deliveries.place(name, "/mnt").id for name in ("one", "two")]
+        self.now = 1.0
+        self.undone = False
+
+    def teardown(self) -> None:
+        self.ledger.close()
+        for end in ("", "-wal", "-shm"):
+            Path(self.ledger.path + end).unlink(missing_ok=True)
+
+    def act(self, change: Callable[[], object]) -> None:
+        """Make a change in a transaction; undo it where that was drawn, and see that nothing is left of it."""
+        self.now += 1.0
+        self.told.clear()
+        if self.undone:
+            self.undone = False
+            before = dump(self.ledger)
+            undone(self.ledger, change)
+            assert (dump(self.ledger), self.told) == (before, [])
+        else:
+            with self.ledger.transaction():
+                change()
+
+    def some(self, which: int, *states: State) -> list[File]:
+        """Some of the files in these states."""
+        marks = ", ".join(str(int(state)) for state in states)
+        files = read(self.ledger, f"f.state IN ({marks}) ORDER BY f.id")
+        return [file for number, file in enumerate(files) if which >> (number % 8) & 1]
+
+    def lines(self, files: Sequence[File]) -> list[tuple[int, str, str, str]]:
+        return [(file.id, file.rule, file.path, "reason") for file in files]
+
+    @rule()
+    def undo_the_next(self) -> None:
+        self.undone = True
+
+    @initialize()
+    def begin(self) -> None:
+        for number in range(3):
+            self.find("/data", str(number), "tomo", 10 * number)
+
+    @rule(
+        directory=st.sampled_from(["/data", "/data/sub", f"/data/{ODD}"]),
+        name=st.sampled_from(["0", "1", "2", "3", ODD]),
+        rule_=st.sampled_from(["tomo", "rest"]),
+        size=st.integers(0, 2**40),
+    )
+    def find(self, directory: str, name: str, rule_: str, size: int) -> None:
+        files = self.ledger.files
+
+        def change() -> None:
+            known = files.known(directory, [name]).get(name)
+            if known is not None and known.state is State.CANDIDATE:
+                files.changed(known.id, seen(size, at=int(self.now)), self.now, self.now)
+                return
+            if known is not None and known.state in HERE:
+                files.superseded([(known.id, known.rule, f"{directory}/{name}", "newer")])
+            generation = 1 if known is None else known.generation + 1
+            number = files.directory(directory)
+            files.found(
+                [
+                    Found(
+                        number,
+                        f"{directory}/{name}",
+                        rule_,
+                        seen(size, at=int(self.now)),
+                        generation,
+                        self.now,
+                        self.now,
+                    )
+                ]
+            )
+
+        self.act(change)
+
+    @rule(which=st.integers(1, 255))
+    def look(self, which: int) -> None:
+        files = self.some(which, State.CANDIDATE)
+        self.act(lambda: self.ledger.files.waits([(self.now + 5, "a writer", file.id) for file in files]))
+
+    @rule()
+    def start(self) -> None:
+        self.act(lambda: (self.ledger.files.restarted(self.now), self.ledger.reclaims.reconsider()))
+        for place in self.places:
+            self.ledger.deliveries.interrupted(place, self.now)
+
+    @rule(which=st.integers(1, 255))
+    def complete(self, which: int) -> None:
+        files = self.some(which, State.CANDIDATE)
+
+        def change() -> None:
+            for rule_ in {file.rule for file in files}:
+                mine = [file for file in files if file.rule == rule_]
+                batch = self.ledger.files.opened(rule_, "key", self.now)
+                self.ledger.files.completed([(file, batch, "quiet") for file in mine], self.now)
+                size = sum(file.version.size for file in mine)
+                self.ledger.files.joined(batch, OpenBatch("key", len(mine), size, self.now, self.now))
+
+        self.act(change)
+
+    @rule(count=st.integers(1, 2))
+    def seal(self, count: int) -> None:
+        batches = self.ledger.files.open_batches()
+        self.act(
+            lambda: [self.ledger.files.sealed(b, "full", self.places[:count], self.now) for b, _, _ in batches[:2]]
+        )
+
+    @rule(place=st.integers(0, 1), end=st.sampled_from(["submitted", "failed", "killed"]))
+    def submit(self, place: int, end: str) -> None:
+        deliveries, place = self.ledger.deliveries, self.places[place]
+        due = deliveries.due(place, self.now + 1, 3)
+
+        def change() -> None:
+            for delivery in due:
+                travellers = deliveries.travellers(delivery, place)
+                deliveries.planned(place, [(file.id, f"to{file.path}") for file in travellers])
+                deliveries.submitting(delivery, b"request", self.now)
+                if end == "failed":
+                    deliveries.failed(delivery, "away", self.now, self.now + 1)
+            if end == "submitted":
+                deliveries.submitted([(delivery, "task") for delivery in due], self.now)
+
+        self.act(change)
+
+    @rule(place=st.integers(0, 1), which=st.integers(0, 255))
+    def report(self, place: int, which: int) -> None:
+        deliveries, place = self.ledger.deliveries, self.places[place]
+        sql = "SELECT id, batch, attempt FROM deliveries WHERE destination = ? AND state = 2"
+        active = [
+            Delivery(ident, batch, "tomo", DeliveryState.ACTIVE, attempt, b"request")
+            for ident, batch, attempt in self.ledger.execute(sql, (place,)).fetchall()
+        ]
+
+        def change() -> None:
+            for delivery in active:
+                files = deliveries.travellers(delivery, place)
+                arrived = [file for number, file in enumerate(files) if which >> (number % 8) & 1]
+                proofs = [Proof(file, f"to{file.path}", b"sum", "sha256", "accepted") for file in arrived]
+                deliveries.proved(place, "share", proofs, self.now)
+                rest = [file for file in files if file not in arrived]
+                still = self.ledger.files.batched([file.id for file in rest])
+                self.ledger.files.put_back([(file, "changed") for file in rest[::2] if file.id in still], self.now)
+                self.ledger.files.refused(self.lines([file for file in rest[1::2] if file.id in still]))
+                deliveries.finished(delivery, self.now)
+
+        self.act(change)
+
+    @rule(which=st.integers(1, 255), how=st.sampled_from(["refused", "vanished"]))
+    def lose(self, which: int, how: str) -> None:
+        files = self.some(which, State.CANDIDATE, State.COMPLETE, State.BATCHED, State.REFUSED)
+        self.act(lambda: getattr(self.ledger.files, how)(self.lines(files)))
+
+    @rule(which=st.integers(1, 255))
+    def remove(self, which: int) -> None:
+        files = self.some(which, State.VERIFIED)
+        self.act(lambda: self.ledger.files.removed(self.lines(files)))
+
+    @rule()
+    def retry(self) -> None:
+        self.act(lambda: (self.ledger.files.retried(self.now), self.ledger.deliveries.retried(self.now)))
+
+    @rule(which=st.integers(1, 255))
+    def intend(self, which: int) -> None:
+        files = self.some(which, State.VERIFIED)
+        self.act(lambda: self.ledger.reclaims.intended([intent(file, self.now + 1) for file in files]))
+
+    @precondition(lambda self: self.ledger.reclaims.unfinished())
+    @rule(which=st.integers(0, 255))
+    def end(self, which: int) -> None:
+        intents = self.ledger.reclaims.intents(self.now + 1, 100)
+        gone = [one for number, one in enumerate(intents) if which >> (number % 8) & 1]
+        back = [one for one in intents if one not in gone]
+
+        def change() -> None:
+            self.ledger.reclaims.reclaimed(gone)
+            for number, one in enumerate(back):
+                state = State.SUPERSEDED if number % 2 else State.VERIFIED
+                self.ledger.reclaims.kept(one, state, "put back", int(self.now), self.now)
+
+        self.act(change)
+
+    @rule(which=st.integers(1, 255))
+    def disprove(self, which: int) -> None:
+        files = self.some(which, State.VERIFIED)
+        self.act(
+            lambda: (
+                [self.ledger.deliveries.disproved(file, "one") for file in files],
+                self.ledger.files.refused(self.lines(files)),
+            )
+        )
+
+    @invariant()
+    def tallies_are_recounts(self) -> None:
+        recount = "SELECT rule, state, count(*), sum(size) FROM files GROUP BY rule, state ORDER BY rule, state"
+        tally = "SELECT * FROM tally WHERE files <> 0 OR bytes <> 0 ORDER BY rule, state"
+        assert self.ledger.execute(tally).fetchall() == self.ledger.execute(recount).fetchall()
+        recount = "SELECT destination, state, count(*) FROM deliveries GROUP BY destination, state ORDER BY 1, 2"
+        tally = "SELECT * FROM delivery_tally WHERE deliveries <> 0 ORDER BY destination, state"
+        assert self.ledger.execute(tally).fetchall() == self.ledger.execute(recount).fetchall()
+
+    @invariant()
+    def nothing_dangles(self) -> None:
+        assert self.ledger.execute("PRAGMA foreign_key_check").fetchall() == []
+
+    @invariant()
+    def one_generation_is_here(self) -> None:
+        sql = "SELECT dir, name FROM files WHERE state IN (1, 2, 3, 4, 8) GROUP BY dir, name HAVING count(*) > 1"
+        assert self.ledger.execute(sql).fetchall() == []
+
+    @invariant()
+    def verified_means_proved_everywhere(self) -> None:
+        sql = (
+            "SELECT f.id FROM files f JOIN deliveries d ON d.batch = f.batch WHERE f.state IN (4, 5)"
+            " AND NOT EXISTS (SELECT 1 FROM copies c WHERE c.file = f.id AND c.destination = d.destination"
+            "  AND c.proved_at IS NOT NULL AND c.checksum IS NOT NULL AND c.algorithm IS NOT NULL)"
+        )
+        assert self.ledger.execute(sql).fetchall() == []
+
+    @invariant()
+    def only_candidates_are_due(self) -> None:
+        sql = "SELECT id, state FROM files WHERE (again IS NOT NULL) <> (state = 1)"
+        assert self.ledger.execute(sql).fetchall() == []
+
+    @invariant()
+    def every_transition_is_a_row(self) -> None:
+        for one in self.told:
+            if one.event != "proved":
+                states = [file.state.word for file in self.ledger.files.history(one.path)]
+                assert one.event in states or one.event == "candidate"
+
+
+def test_tallies_never_disagree(tmp_path: Path) -> None:
+    """Whatever transitions happen in whatever order, undone ones too, every count is a recount and every promise holds."""
+    Agent.path = str(tmp_path / "ledger.sqlite")
+    run_state_machine_as_test(
+        Agent,
+        settings=settings(
+            max_examples=30,
+            stateful_step_count=30,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_sqlite_is_new_enough() -> None:
+    """STRICT tables and RETURNING-free upserts need SQLite 3.37."""
+    assert sqlite3.sqlite_version_info >= (3, 37)
