@@ -1,0 +1,115 @@
+"""File operations that must be durable, exclusive or cold, where Python's `os` stops short of what the kernel has."""
+
+import ctypes
+import errno
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+_RENAME_NOREPLACE: Final = 1
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+_NO_SUCH_CALL = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}
+
+
+def make_durable(fds: Sequence[int]) -> None:
+    """Bring the files' contents to stable storage: one syncfs(2) for many, fsync(2) for few. Raises OSError."""
+    if len(fds) > 2:
+        sync_file_systems(fds)
+        return
+    for fd in fds:
+        os.fsync(fd)
+
+
+def sync_file_systems(fds: Iterable[int]) -> None:
+    """Bring all that was written to the file systems of these descriptors to stable storage, each once.
+
+    Where there is no syncfs(2), each descriptor is synced by itself. Raises OSError.
+    """
+    done: set[int] = set()
+    for fd in fds:
+        device = os.fstat(fd).st_dev
+        if device not in done and _syncfs(fd):
+            done.add(device)
+        elif device not in done:
+            sync_directory(fd)
+
+
+def _syncfs(fd: int) -> bool:
+    """Whether there is such a call and it was done. Raises OSError where the storage reports one."""
+    if _libc is None or not hasattr(_libc, "syncfs"):
+        return False
+    if _libc.syncfs(fd) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in _NO_SUCH_CALL:
+        return False
+    raise OSError(code, os.strerror(code))
+
+
+def sync_directory(fd: int) -> None:
+    """Make the names in a directory durable. Raises OSError, except where directories cannot be synced."""
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        # SMB and some FUSE file systems refuse fsync on directories; there is no other way to ask there.
+        if error.errno not in _NO_SUCH_CALL | {errno.EBADF, errno.EACCES}:
+            raise
+
+
+def drop_cache(fds: Sequence[int]) -> None:
+    """Forget the cached pages of synced files, so that the next reads come from the storage, and begin to fetch them.
+
+    The storage then works on all of them at once, while they are read one by one.
+    """
+    if not hasattr(os, "posix_fadvise"):
+        return
+    for advice in (os.POSIX_FADV_DONTNEED, os.POSIX_FADV_WILLNEED):
+        for fd in fds:
+            os.posix_fadvise(fd, 0, 0, advice)
+
+
+def rename_new(source: str, target: str, source_dir: int, target_dir: int) -> None:
+    """Rename, but never onto something that exists. Raises FileExistsError and other OSError."""
+    if _libc is not None and hasattr(_libc, "renameat2"):
+        names = os.fsencode(source), os.fsencode(target)
+        if _libc.renameat2(source_dir, names[0], target_dir, names[1], _RENAME_NOREPLACE) == 0:
+            return
+        code = ctypes.get_errno()
+        if code not in _NO_SUCH_CALL:
+            raise OSError(code, os.strerror(code), target)
+    # NFS, Lustre and some others know no exclusive rename, but a link is exclusive. A crash in between leaves both names.
+    try:
+        os.link(source, target, src_dir_fd=source_dir, dst_dir_fd=target_dir, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_SUCH_CALL | {errno.EPERM, errno.EMLINK}:
+            raise
+    else:
+        os.unlink(source, dir_fd=source_dir)
+        return
+    # No links either (SMB, FAT), or a directory: look first. Only the agent writes names here, so the gap between the
+    # look and the rename is as small as it can be made, not closed.
+    try:
+        os.lstat(target, dir_fd=target_dir)
+    except FileNotFoundError:
+        os.rename(source, target, src_dir_fd=source_dir, dst_dir_fd=target_dir)
+        return
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
+
+
+def free_fraction(path: str) -> float | None:
+    """The fraction of the file system that ordinary users may still fill; None where it cannot be told."""
+    try:
+        status = os.statvfs(path)
+    except OSError:
+        return None
+    return status.f_bavail / status.f_blocks if status.f_blocks else None
+
+
+def free_bytes(path: str) -> int | None:
+    """Bytes that ordinary users may still write there; None where it cannot be told."""
+    try:
+        status = os.statvfs(path)
+    except OSError:
+        return None
+    return status.f_bavail * status.f_frsize

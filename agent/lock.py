@@ -1,0 +1,52 @@
+"""One agent per state directory."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from agent.errors import Refused, cause
+
+WAIT = 5.0
+"""Seconds to wait for the lock: a helper process of a killed agent holds it until it has ended its group of files."""
+_POLL = 0.05
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _take(fd: int) -> None:
+        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _take(fd: int) -> None:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextmanager
+def locked(state_dir: Path, wait: float = WAIT) -> Iterator[int]:
+    """Make the state directory and hold its lock. Gives the lock's descriptor: who inherits it holds the lock, too.
+
+    Raises Refused where another agent holds it, or the directory cannot be used.
+    """
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(state_dir / "agent.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise Refused(f"state directory {state_dir}: {cause(error)}", "make it writable, or choose another") from error
+    try:
+        deadline = time.monotonic() + wait
+        while True:
+            try:
+                _take(fd)
+                break
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    hint = "stop it, or give this one a state directory of its own ([agent] state_dir)"
+                    raise Refused(f"another agent uses {state_dir}", hint) from error
+            time.sleep(_POLL)
+        yield fd
+    finally:
+        os.close(fd)

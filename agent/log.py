@@ -1,0 +1,80 @@
+"""Log lines for services: one a transition, as text or JSON."""
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from agent.ledger import Transition
+
+log = logging.getLogger("agent.transitions")
+
+
+def printable(text: str) -> str:
+    """The text on one line that every terminal and log can carry: odd characters and bytes are escaped."""
+    if text.isprintable():
+        return text
+    plain = text.encode("utf-8", "backslashreplace").decode()
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in plain)
+
+
+def tell(transitions: Sequence[Transition]) -> None:
+    """Log transitions: one record for a whole transaction, which the formatters write as one line each."""
+    if log.isEnabledFor(logging.INFO):
+        log.info("%d transitions", len(transitions), extra={"transitions": transitions})
+
+
+class TextFormatter(logging.Formatter):
+    """`2026-01-31T12:00:00.000Z INFO verified rule=tomo file="/data/x.h5" ...`"""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, or several for a transaction of many transitions."""
+        head = f"{_time(record)} {record.levelname}"
+        transitions: Sequence[Transition] | None = getattr(record, "transitions", None)
+        if transitions is not None:
+            return "\n".join(f"{head} {_text(one)}" for one in transitions)
+        text = printable(record.getMessage())
+        return f"{head} {text}" + (f"\n{self.formatException(record.exc_info)}" if record.exc_info else "")
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, or several for a transaction of many transitions."""
+        head: dict[str, Any] = {"time": _time(record), "level": record.levelname}
+        transitions: Sequence[Transition] | None = getattr(record, "transitions", None)
+        if transitions is not None:
+            return "\n".join(json.dumps(head | _fields(one)) for one in transitions)
+        more = {"exception": self.formatException(record.exc_info)} if record.exc_info else {}
+        return json.dumps(head | {"message": record.getMessage()} | more)
+
+
+def _time(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _text(one: Transition) -> str:
+    where = f" at={one.destination}" if one.destination else ""
+    why = f" ({printable(one.reason)})" if one.reason else ""
+    return f'{one.event} rule={one.rule}{where} file="{printable(one.path)}" size={one.size}{why}'
+
+
+def _fields(one: Transition) -> dict[str, Any]:
+    fields: dict[str, Any] = {"event": one.event, "rule": one.rule, "file": one.path, "size": one.size}
+    if one.destination:
+        fields |= {"destination": one.destination, "seconds": one.seconds, "how": one.how}
+    return fields | ({"reason": one.reason} if one.reason else {})
+
+
+def configure(style: str, level: int) -> None:
+    """Send the agent's log to standard error. `style`: "text" or "json"."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("agent").setLevel(level)
+    logging.getLogger("waitress").setLevel(logging.ERROR)

@@ -1,0 +1,117 @@
+"""Is a writer still there? One function per platform.
+
+Facts behind it: on Linux a read lease is refused with EAGAIN while any process of this kernel has the file open for
+writing or mapped writable (fcntl(2), F_SETLEASE). While the lease is held a writer's open blocks, so it is given back
+at once. Locks are never taken: a reader's flock made an instrument's own open fail.
+"""
+
+import errno
+import os
+import signal
+import stat
+import sys
+from collections.abc import Callable
+
+from rules.model import Observation, Version, Writer
+
+if sys.platform == "linux":
+    import fcntl
+
+OPEN_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+"""How the agent opens what it reads: never through a link, never hanging on a FIFO."""
+
+
+_prepared = False
+
+
+def _lease(fd: int, path: str) -> Writer:
+    if not _prepared:
+        # A writer that comes in the microseconds of the lease raises SIGIO, whose default action ends the process.
+        return Writer.CANNOT_TELL
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError as error:
+        # EINVAL: no leases on this file system. EACCES: not the file's owner and no CAP_LEASE.
+        return Writer.OPEN if error.errno == errno.EAGAIN else Writer.CANNOT_TELL
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return Writer.NONE
+
+
+def _exclusive_open(fd: int, path: str) -> Writer:
+    """Windows: an open that denies writing fails with a sharing violation while a writer or a writable map is there."""
+    import ctypes
+
+    kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)  # type: ignore[attr-defined]
+    kernel32.CreateFileW.restype = ctypes.c_void_p
+    generic_read, share_read, open_existing, sharing_violation = 0x80000000, 1, 3, 32
+    handle = kernel32.CreateFileW(path, generic_read, share_read, None, open_existing, 0, None)
+    if handle == ctypes.c_void_p(-1).value:
+        busy = ctypes.get_last_error() == sharing_violation  # type: ignore[attr-defined]
+        return Writer.OPEN if busy else Writer.CANNOT_TELL
+    kernel32.CloseHandle(ctypes.c_void_p(handle))
+    return Writer.NONE
+
+
+def _no_way(fd: int, path: str) -> Writer:
+    return Writer.CANNOT_TELL
+
+
+_PLATFORM: dict[str, Callable[[int, str], Writer]] = {"linux": _lease, "win32": _exclusive_open}
+_ask = _PLATFORM.get(sys.platform, _no_way)
+
+
+def prepare() -> None:
+    """Make leases harmless to this process. Call once, from the main thread, before the first probe."""
+    global _prepared  # noqa: PLW0603  (signal dispositions are global to the process, and so is this)
+    if hasattr(signal, "SIGIO"):
+        signal.signal(signal.SIGIO, signal.SIG_IGN)
+        _prepared = True
+
+
+def writer(fd: int, path: str, *, remote: bool) -> Writer:
+    """Whether somebody has the file open for writing.
+
+    Args:
+        fd: descriptor of the file, opened for reading only.
+        path: the same file's path (Windows opens it again).
+        remote: the file system may have writers on other machines, of whom this kernel knows nothing.
+    """
+    answer = _ask(fd, path)
+    return Writer.CANNOT_TELL if remote and answer is Writer.NONE else answer
+
+
+def observation(status: os.stat_result) -> Observation:
+    """The agent's reading of a `stat`."""
+    mode = status.st_mode
+    if stat.S_ISREG(mode):
+        kind = "file"
+    elif stat.S_ISLNK(mode):
+        kind = "link"
+    elif stat.S_ISDIR(mode):
+        kind = "directory"
+    elif stat.S_ISFIFO(mode):
+        kind = "FIFO"
+    else:
+        kind = "socket" if stat.S_ISSOCK(mode) else "device"
+    return Observation(version(status), status.st_dev, kind)
+
+
+def version(status: os.stat_result) -> Version:
+    """The version that a `stat` shows, in numbers that the ledger can hold."""
+    return Version(status.st_size, _time(status.st_mtime_ns), _time(status.st_ctime_ns), _signed(status.st_ino))
+
+
+def _time(nanoseconds: int) -> int:
+    """File systems take times beyond 2262 and before 1677, which 64 bits cannot tell in nanoseconds."""
+    return max(-(2**63), min(nanoseconds, 2**63 - 1))
+
+
+def _signed(number: int) -> int:
+    """Network file systems use all 64 bits of an inode number."""
+    return number if number < 2**63 else number - 2**64
