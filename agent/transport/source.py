@@ -1,0 +1,172 @@
+"""Reading a version of a file, and nothing but that version.
+
+The file is opened without following links, checked to be the very version that was sealed and without a writer, read
+once, and checked again: a reading during which anything moved counts for nothing.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event
+from types import TracebackType
+from typing import Literal, Protocol, Self
+
+from blake3 import blake3
+
+from agent import probe
+from agent.errors import Transient, cause
+from agent.mounts import file_system
+from agent.transport import Changed, Gone, Item, Outcome, Unfit
+from agent.tree import Tree
+from rules.model import Observation, Writer
+
+BLOCK = 2**20
+"""Bytes read at a time."""
+ChecksumName = Literal["sha256", "blake3", "md5"]
+_ZEROS = bytes(BLOCK)
+
+
+class Hash(Protocol):
+    """What hashlib and blake3 have in common."""
+
+    def update(self, data: bytes | memoryview, /) -> object: ...
+
+    def digest(self) -> bytes: ...
+
+
+def _md5() -> Hash:
+    return hashlib.md5(usedforsecurity=False)
+
+
+_HASHES: dict[str, Callable[[], Hash]] = {"sha256": hashlib.sha256, "blake3": blake3, "md5": _md5}
+
+
+def checksum_of(fd: int, algorithm: str, size: int, stopping: Event) -> bytes:
+    """The checksum of a file from the descriptor's position on. Raises Transient once `stopping` is set.
+
+    `size`: bytes that it should have; more or fewer are hashed all the same.
+    """
+    found = _HASHES[algorithm]()
+    want = min(BLOCK, size + 1)
+    while block := os.read(fd, want):
+        found.update(block)
+        if len(block) < want:
+            break  # a short read is the end (POSIX, regular files)
+        _go_on(stopping)
+    return found.digest()
+
+
+def _go_on(stopping: Event) -> None:
+    if stopping.is_set():
+        raise Transient("the agent stops")
+
+
+class SourceChanged(Exception):
+    """What is at the source is not what was sealed. Carries the outcome for this file."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(str(outcome))
+        self.outcome = outcome
+
+
+class Reading:
+    """An open source file."""
+
+    def __init__(self, fd: int, item: Item, algorithm: str, remote: bool, stopping: Event) -> None:
+        self.fd = fd
+        self.status = os.fstat(fd)
+        self._item = item
+        self._algorithm = algorithm
+        self._remote = remote
+        self._stopping = stopping
+        self._same_version()
+
+    def copy_to(self, target: int | None) -> bytes:
+        """Read it once, hashing, writing to `target` where one is given. Returns the checksum.
+
+        Holes of a sparse file are not written out. Raises SourceChanged where the version moved meanwhile, or where a
+        writer has it open now: what was read then proves nothing.
+        """
+        found = _HASHES[self._algorithm]()
+        size = self._item.version.size
+        sparse = self.status.st_blocks * 512 < size
+        # One byte more than the file should have: a short read is the end (POSIX, regular files), a full one is growth.
+        want = min(BLOCK, size + 1)
+        block = b"\0" * want
+        while len(block) == want:
+            try:
+                block = os.read(self.fd, want)
+            except OSError as error:
+                hint = "check the disk, then `dropline retry`"
+                raise SourceChanged(Unfit(self._item.file, f"cannot be read: {cause(error)}", hint)) from error
+            _go_on(self._stopping)
+            found.update(block)
+            if target is None:
+                continue
+            if sparse and block == _ZEROS[: len(block)]:
+                os.lseek(target, len(block), os.SEEK_CUR)
+                continue
+            view = memoryview(block)
+            while view:
+                view = view[os.write(target, view) :]
+        if target is not None and sparse:
+            os.ftruncate(target, size)
+        seen = self._same_version()
+        path = f"{self._item.root}/{self._item.relpath}"
+        if probe.writer(self.fd, path, remote=self._remote) is Writer.OPEN:
+            raise SourceChanged(Changed(self._item.file, seen, Writer.OPEN.value))
+        return found.digest()
+
+    def _same_version(self) -> Observation:
+        seen = probe.observation(os.fstat(self.fd))
+        if seen.kind != "file" or seen.version != self._item.version:
+            raise SourceChanged(Changed(self._item.file, seen, "it changed before it was delivered"))
+        return seen
+
+
+class Source:
+    """The watched directories that items of one group come from."""
+
+    def __init__(self, algorithm: str, stopping: Event) -> None:
+        self._algorithm = algorithm
+        self._stopping = stopping
+        self._trees: dict[str, tuple[Tree, bool]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for tree, _ in self._trees.values():
+            tree.close()
+
+    @contextmanager
+    def opened(self, item: Item) -> Iterator[Reading]:
+        """The version, open for reading. Raises SourceChanged where it is not there as it was."""
+        try:
+            if item.root not in self._trees:
+                self._trees[item.root] = Tree(item.root), file_system(item.root).remote
+            tree, remote = self._trees[item.root]
+            directory, name = tree.place(item.relpath)
+            seen = probe.observation(os.stat(name, dir_fd=directory, follow_symlinks=False))
+            if seen.kind != "file":
+                # Looked at before it is opened: opening a FIFO or a device may have effects.
+                raise SourceChanged(Changed(item.file, seen, f"a {seen.kind} stands in its place"))
+            fd = os.open(name, probe.OPEN_FLAGS, dir_fd=directory)
+        except FileNotFoundError:
+            raise SourceChanged(Gone(item.file)) from None
+        except BlockingIOError:
+            # A write lease, such as a Samba server takes for a client: it is asked to give it up, and is a writer till then.
+            raise SourceChanged(Changed(item.file, seen, Writer.OPEN.value)) from None
+        except OSError as error:
+            hint = "make it readable for the agent's user, then `dropline retry`"
+            raise SourceChanged(Unfit(item.file, f"cannot be read: {cause(error)}", hint)) from error
+        try:
+            yield Reading(fd, item, self._algorithm, remote, self._stopping)
+        finally:
+            os.close(fd)
+
+    def checksum(self, item: Item) -> bytes:
+        """The version's checksum. Raises SourceChanged."""
+        with self.opened(item) as reading:
+            return reading.copy_to(None)

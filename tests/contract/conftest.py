@@ -1,0 +1,230 @@
+"""Destinations under test: every transport is set up here, and looked at from outside.
+
+A new transport gets a line in TRANSPORTS; the whole suite then runs over it.
+"""
+
+import hashlib
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from agent import probe
+from agent.transport import Item, Outcome, Transport, Wake
+from agent.transport.directory import DirectoryTransport
+
+PATIENCE = 30.0
+"""Seconds after which something that was waited for counts as never coming."""
+AGENT = "a1b2c3d4e5f6"
+UNPRIVILEGED = Path(__file__).with_name("unprivileged.py")
+
+
+class Result(NamedTuple):
+    """What became of one task."""
+
+    outcomes: dict[int, Outcome]
+    failure: str | None
+
+
+@dataclass
+class Site:
+    """A destination, the directory where what arrives can be looked at, and a watched directory to deliver from."""
+
+    transport: Transport
+    place: Path
+    source: Path
+    identity: str
+    algorithm: str
+    woken: threading.Event
+    tasks: int = 0
+
+    def put(self, relpath: str | bytes, content: bytes) -> Path:
+        """Write a source file."""
+        path = self.source / os.fsdecode(relpath)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+    def item(self, relpath: str | bytes, file: int = 1, path: str | None = None, replaces: bytes | None = None) -> Item:
+        """The version that now stands at the source, to be delivered under the same path or another."""
+        name = os.fsdecode(relpath)
+        version = probe.version(os.lstat(self.source / name))
+        return Item(file, str(self.source), name, version, name if path is None else path, replaces)
+
+    def checksum(self, content: bytes) -> bytes:
+        """What the evidence for this content says."""
+        return hashlib.new(self.algorithm, content).digest()
+
+    def deliver(self, *items: Item) -> Result:
+        """Hand a batch over, and wait for the end."""
+        self.tasks += 1
+        return self.send(self.transport.prepare(self.tasks, items), *items)
+
+    def send(self, request: bytes, *items: Item) -> Result:
+        """Hand over a prepared request, and wait for the end."""
+        task = self.transport.submit(request, items, self.identity)
+        outcomes: list[Outcome] = []
+        while True:
+            assert self.woken.wait(PATIENCE), "the transport never told of the end"
+            self.woken.clear()
+            for report in self.transport.reports():
+                assert report.task == task
+                outcomes.extend(report.outcomes)
+                if report.ended:
+                    found = {outcome.file: outcome for outcome in outcomes}
+                    assert len(found) == len(outcomes), "a file had two outcomes"
+                    return Result(found, report.failure)
+
+    def tree(self) -> dict[str, bytes | str]:
+        """All that is at the destination but directories and the identity file: content, or the target of a link."""
+        return tree(self.place)
+
+
+def tree(root: Path) -> dict[str, bytes | str]:
+    """Relative path → content (or the target of a link) of everything below that is not a directory."""
+    return {
+        str(path.relative_to(root)): os.readlink(path) if path.is_symlink() else path.read_bytes()
+        for path in root.rglob("*")
+        if (path.is_symlink() or not path.is_dir()) and path.name != ".dropline-destination"
+    }
+
+
+def _directory(place: Path, wake: Wake) -> tuple[Transport, str]:
+    place.mkdir()
+    return DirectoryTransport("share", str(place), "checksum", "sha256", AGENT, wake), "sha256"
+
+
+TRANSPORTS: Mapping[str, Callable[[Path, Wake], tuple[Transport, str]]] = {"directory": _directory}
+"""How each transport is set up to deliver into a directory: (transport, algorithm of its evidence)."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def leases() -> None:
+    """Leases are asked for, as in the agent."""
+    probe.prepare()
+
+
+def _site(kind: str, tmp_path: Path) -> Iterator[Site]:
+    woken = threading.Event()
+    place, source = tmp_path / "share", tmp_path / "data"
+    source.mkdir()
+    transport, algorithm = TRANSPORTS[kind](place, woken.set)
+    try:
+        yield Site(transport, place, source, transport.set_up(), algorithm, woken)
+    finally:
+        transport.close()
+
+
+@pytest.fixture(params=sorted(TRANSPORTS))
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    """A destination of each transport."""
+    yield from _site(request.param, tmp_path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Site]:
+    """A destination of the directory transport, for laws about what only a directory has."""
+    yield from _site("directory", tmp_path)
+
+
+@pytest.fixture
+def commons() -> Iterator[Path]:
+    """A directory that every user may enter and write to."""
+    path = Path(tempfile.mkdtemp(prefix="dropline-test-"))
+    path.chmod(0o777)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
+@dataclass
+class Round:
+    """One delivery of a process of its own, after some commands."""
+
+    items: Sequence[Item]
+    before: Sequence[Sequence[str]] = ()
+
+
+@dataclass
+class Elsewhere:
+    """Runs the directory transport in another process: as an ordinary user, or with mounts of its own."""
+
+    skip: Callable[[str], Any] = field(default=pytest.skip)
+
+    def as_nobody(self, place: Path, identity: str, *rounds: Round) -> list[tuple[Result, dict[str, bytes | str]]]:
+        """Deliver as a user without privileges: (result, what is at the destination then) of each round."""
+        return self._run([sys.executable], place, identity, rounds, drop=os.geteuid() == 0)
+
+    def with_mounts(self, place: Path, identity: str, *rounds: Round) -> list[tuple[Result, dict[str, bytes | str]]]:
+        """Deliver in a mount namespace, where `before` may mount; skips where the machine does not permit that."""
+        own = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
+        try_it = [*own, "mount", "-t", "tmpfs", "tmpfs", str(place)]
+        if shutil.which("unshare") is None or subprocess.run(try_it, capture_output=True, check=False).returncode:
+            self.skip("needs mount namespaces (unshare --mount)")
+        return self._run([*own, sys.executable], place, identity, rounds, drop=False)
+
+    def _run(
+        self, python: Sequence[str], place: Path, identity: str, rounds: Sequence[Round], *, drop: bool
+    ) -> list[tuple[Result, dict[str, bytes | str]]]:
+        steps = [(list(one.before), list(one.items)) for one in rounds]
+        job = pickle.dumps((str(place), AGENT, identity, drop, steps))
+        done = subprocess.run(
+            [*python, "-P", str(UNPRIVILEGED)], input=job, stdout=subprocess.PIPE, check=True, timeout=60
+        )
+        return [
+            (
+                Result({outcome.file: outcome for outcome in outcomes}, failure),
+                {os.fsdecode(k): v for k, v in there.items()},
+            )
+            for outcomes, failure, there in pickle.loads(done.stdout)  # noqa: S301  (from our own child)
+        ]
+
+
+@pytest.fixture
+def elsewhere() -> Elsewhere:
+    """Deliveries in another process."""
+    return Elsewhere()
+
+
+@pytest.fixture
+def delivery() -> type[Round]:
+    """One round of `elsewhere`."""
+    return Round
+
+
+@pytest.fixture
+def writer() -> Iterator[Callable[[Path], "subprocess.Popen[bytes]"]]:
+    """Starts a process that opens a file for appending and keeps it open until its input is closed."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(path: Path) -> "subprocess.Popen[bytes]":
+        process = subprocess.Popen(
+            ["/bin/sh", "-c", 'exec 3>>"$1"; echo open; read end', "writer", str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        started.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"open\n"
+        return process
+
+    yield start
+    for process in started:
+        process.communicate()
+
+
+@pytest.fixture
+def identity_text() -> Callable[[str], str]:
+    """What an identity file with this identity says."""
+    return lambda identity: json.dumps({"dropline_destination": identity})

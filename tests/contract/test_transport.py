@@ -1,0 +1,894 @@
+"""The contract of every transport: what `agent.transport.Transport` promises, checked from outside.
+
+Tests with `site` run over every transport; those with `folder` are about what only a directory has.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent import disk, probe
+from agent.errors import Transient
+from agent.transport import Arrived, Changed, Gone, Item, Occupied, Unfit
+from agent.transport.directory import DirectoryTransport
+from agent.transport.group import temporary_name
+from rules.model import Writer
+
+if TYPE_CHECKING:
+    from tests.contract.conftest import Elsewhere, Round, Site
+
+SMALL, LARGE = 5_000, 5 * 2**20
+IDENTITY = ".dropline-destination"
+AGENT = "a1b2c3d4e5f6"
+
+
+def still(path: Path) -> tuple[int, ...]:
+    """What would differ if the file had been written, replaced or touched."""
+    status = os.lstat(path)
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_mode, status.st_nlink
+
+
+def until_noticed(path: Path, act: Callable[[Path], object]) -> None:
+    """Act again until the clock of the file system has moved on, so that the change can be seen at all."""
+    before = probe.version(os.lstat(path))
+    while probe.version(os.lstat(path)) == before:
+        act(path)
+
+
+# What arrives
+
+
+@pytest.mark.parametrize("size", [0, 1, SMALL, 2**20, 2**20 + 1, LARGE])
+def test_what_arrives_is_what_was_sent(site: Site, size: int) -> None:
+    """The copy has the same bytes and mtime, and the evidence is their checksum."""
+    content = os.urandom(size)
+    path = site.put("run/scan.dat", content)
+    os.utime(path, ns=(1_600_000_000_123_456_789, 1_500_000_000_987_654_321))
+    result = site.deliver(site.item("run/scan.dat"))
+    assert result == ({1: Arrived(1, site.checksum(content), site.algorithm, adopted=False)}, None)
+    assert site.tree() == {"run/scan.dat": content}
+    assert (site.place / "run/scan.dat").stat().st_mtime_ns == path.stat().st_mtime_ns == 1_500_000_000_987_654_321
+
+
+def test_a_thousand_files_arrive_whole(site: Site) -> None:
+    """A batch of many small files arrives completely, each with its own outcome."""
+    contents = {f"run/{number % 7}/{number:04}.dat": b"%d" % number * (number % 50) for number in range(1000)}
+    for name, content in contents.items():
+        site.put(name, content)
+    result = site.deliver(*(site.item(name, number) for number, name in enumerate(contents)))
+    expected = {
+        number: Arrived(number, site.checksum(content), site.algorithm, adopted=False)
+        for number, content in enumerate(contents.values())
+    }
+    assert result == (expected, None)
+    assert site.tree() == contents
+
+
+@pytest.mark.parametrize("count", [3, 40])
+def test_names_travel_byte_for_byte(site: Site, count: int) -> None:
+    """Spaces, newlines, emoji, 255 bytes and bytes that are no UTF-8 arrive exactly as they are."""
+    names = [
+        b"a b",
+        b"line\nbreak",
+        "\N{MICROSCOPE} größe".encode(),
+        b"x" * 255,
+        b"\xff\xfe latin \xe9",
+        b"-rf",
+        b"back\\slash",
+        b"e\xcc\x81",
+        b"\xc3\xa9",
+        b"tab\t",
+        b"~",
+    ]
+    names += [b"%d" % number for number in range(count)]
+    for name in names:
+        site.put(b"\xfeodd dir\n/" + name, name)
+    items = [site.item(b"\xfeodd dir\n/" + name, number) for number, name in enumerate(names)]
+    result = site.deliver(*items)
+    assert [type(outcome) for outcome in result.outcomes.values()] == [Arrived] * len(names)
+    directory = os.fsencode(site.place) + b"/\xfeodd dir\n"
+    assert {name: Path(os.fsdecode(directory + b"/" + name)).read_bytes() for name in os.listdir(directory)} == {
+        name: name for name in names
+    }
+
+
+@pytest.mark.parametrize("size", [SMALL, 24 * 2**20])
+def test_a_name_appears_only_when_its_content_is_whole(site: Site, size: int) -> None:
+    """Whoever looks at the destination all the time sees nothing under the name, or the whole file."""
+    content = os.urandom(2**10) * (size // 2**10)
+    site.put("big.dat", content)
+    seen: list[int] = []
+    looking, arrived = threading.Event(), threading.Event()
+
+    def look() -> None:
+        while not arrived.is_set():
+            seen.extend(entry.stat().st_size for entry in os.scandir(site.place) if entry.name == "big.dat")
+            looking.set()
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    assert looking.wait(30.0)
+    result = site.deliver(site.item("big.dat"))
+    arrived.set()
+    watcher.join()
+    assert result == ({1: Arrived(1, site.checksum(content), site.algorithm, adopted=False)}, None)
+    assert set(seen) <= {len(content)}
+    assert site.tree() == {"big.dat": content}
+
+
+def test_an_empty_batch_ends_at_once(site: Site) -> None:
+    """A request without files is a task that ends well."""
+    assert site.deliver() == ({}, None)
+
+
+# Sending again
+
+
+@pytest.mark.parametrize("size", [0, SMALL, LARGE])
+def test_the_same_request_again_adopts(site: Site, size: int) -> None:
+    """Sending the very same request again writes nothing, and says what is there."""
+    content = os.urandom(size)
+    site.put("scan.dat", content)
+    item = site.item("scan.dat")
+    request = site.transport.prepare(1, [item])
+    assert site.send(request, item) == ({1: Arrived(1, site.checksum(content), site.algorithm, adopted=False)}, None)
+    before = still(site.place / "scan.dat")
+    assert site.send(request, item) == ({1: Arrived(1, site.checksum(content), site.algorithm, adopted=True)}, None)
+    assert still(site.place / "scan.dat") == before
+
+
+def test_content_that_somebody_else_put_there_is_adopted(site: Site) -> None:
+    """With an empty ledger the agent adopts equal content, whoever wrote it."""
+    site.put("scan.dat", b"same")
+    (site.place / "scan.dat").write_bytes(b"same")
+    before = still(site.place / "scan.dat")
+    result = site.deliver(site.item("scan.dat"))
+    assert result == ({1: Arrived(1, site.checksum(b"same"), site.algorithm, adopted=True)}, None)
+    assert still(site.place / "scan.dat") == before
+
+
+# Sources that are not what was sealed
+
+
+def grow(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"more")
+
+
+def another_of_its_size(path: Path) -> None:
+    status = path.stat()
+    other = path.with_name("other")
+    other.write_bytes(b"x" * status.st_size)
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+    os.replace(other, path)
+
+
+def a_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def a_link_to_the_same(path: Path) -> None:
+    path.rename(path.with_name("moved"))
+    path.symlink_to("moved")
+
+
+def a_fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "grown": (grow, "it changed before it was delivered"),
+    "truncated": (lambda path: os.truncate(path, 10), "it changed before it was delivered"),
+    "rewritten": (lambda path: path.write_bytes(b"y" * path.stat().st_size), "it changed before it was delivered"),
+    "mtime set back": (
+        lambda path: (path.write_bytes(b"y" * SMALL), os.utime(path, ns=(1, 1_500_000_000_000_000_000))),
+        "it changed before it was delivered",
+    ),
+    "replaced": (another_of_its_size, "it changed before it was delivered"),
+    "directory": (a_directory, "a directory stands in its place"),
+    "link": (a_link_to_the_same, "a link stands in its place"),
+    "FIFO": (a_fifo, "a FIFO stands in its place"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_source_is_not_delivered(site: Site, change: str) -> None:
+    """What is not the sealed version any more is reported as it is now, and leaves nothing at the destination."""
+    act, reason = CHANGES[change]
+    path = site.put("scan.dat", b"x" * SMALL)
+    os.utime(path, ns=(1, 1_500_000_000_000_000_000))
+    site.put("good.dat", b"good")
+    items = site.item("scan.dat", 1), site.item("good.dat", 2)
+    if change in ("directory", "link", "FIFO", "replaced"):
+        act(path)
+    else:
+        until_noticed(path, act)
+    now = probe.observation(os.lstat(path))
+    expected = {
+        1: Changed(1, now, reason),
+        2: Arrived(2, site.checksum(b"good"), site.algorithm, adopted=False),
+    }
+    assert site.deliver(*items) == (expected, None)
+    assert site.tree() == {"good.dat": b"good"}
+
+
+def test_a_missing_source_is_gone(site: Site) -> None:
+    """Where nothing stands at the source, alone or with its directory, the file is gone and the others arrive."""
+    site.put("scan.dat", b"x")
+    site.put("run/scan.dat", b"x")
+    site.put("good.dat", b"good")
+    items = site.item("scan.dat", 1), site.item("run/scan.dat", 2), site.item("good.dat", 3)
+    (site.source / "scan.dat").unlink()
+    shutil.rmtree(site.source / "run")
+    expected = {1: Gone(1), 2: Gone(2), 3: Arrived(3, site.checksum(b"good"), site.algorithm, adopted=False)}
+    assert site.deliver(*items) == (expected, None)
+    assert site.tree() == {"good.dat": b"good"}
+
+
+def test_a_file_with_a_writer_is_not_delivered(site: Site, writer: Callable[[Path], subprocess.Popen[bytes]]) -> None:
+    """A file that another process has open for writing is not delivered, though it looks unchanged, until it is closed."""
+    path = site.put("scan.dat", b"x" * SMALL)
+    item = site.item("scan.dat")
+    process = writer(path)
+    assert site.deliver(item) == ({1: Changed(1, probe.observation(os.lstat(path)), Writer.OPEN.value)}, None)
+    assert site.tree() == {}
+    process.communicate()
+    result = site.deliver(item)
+    assert result == ({1: Arrived(1, site.checksum(b"x" * SMALL), site.algorithm, adopted=False)}, None)
+
+
+def test_equal_content_with_a_writer_is_not_adopted(
+    site: Site, writer: Callable[[Path], subprocess.Popen[bytes]]
+) -> None:
+    """A writer may be about to change a file whose content is at the destination already: it proves nothing."""
+    path = site.put("scan.dat", b"same")
+    (site.place / "scan.dat").write_bytes(b"same")
+    item = site.item("scan.dat")
+    writer(path)
+    assert site.deliver(item) == ({1: Changed(1, probe.observation(os.lstat(path)), Writer.OPEN.value)}, None)
+
+
+def test_a_source_that_a_file_server_holds_is_not_a_case_for_a_person(site: Site) -> None:
+    """A write lease (a Samba client that has the file open) counts as a writer: tried again, not refused."""
+    import fcntl
+
+    path = site.put("scan.dat", b"x")
+    item = site.item("scan.dat")
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        assert site.deliver(item) == ({1: Changed(1, probe.observation(os.lstat(path)), Writer.OPEN.value)}, None)
+    finally:
+        os.close(fd)
+    assert site.deliver(item).outcomes == {1: Arrived(1, site.checksum(b"x"), site.algorithm, adopted=False)}
+
+
+def test_a_linked_directory_at_the_source_is_never_followed(site: Site, tmp_path: Path) -> None:
+    """A directory on the way to the source that became a link is not followed, though the very same file is behind it."""
+    site.put("run/scan.dat", b"secret")
+    site.put("good.dat", b"good")
+    items = site.item("run/scan.dat", 1), site.item("good.dat", 2)
+    (site.source / "run").rename(tmp_path / "elsewhere")
+    (site.source / "run").symlink_to(tmp_path / "elsewhere")
+    outcomes, failure = site.deliver(*items)
+    assert failure is None
+    assert isinstance(outcomes[1], Unfit)
+    assert outcomes[2] == Arrived(2, site.checksum(b"good"), site.algorithm, adopted=False)
+    assert site.tree() == {"good.dat": b"good"}
+
+
+# Names that are taken
+
+
+@pytest.mark.parametrize("there", [b"theirs", b"x" * SMALL, b""])
+def test_other_content_is_not_touched(site: Site, there: bytes) -> None:
+    """Where other content has the name, its checksum is told and nothing changes, whatever its size."""
+    site.put("scan.dat", b"y" * SMALL)
+    site.put("good.dat", b"good")
+    (site.place / "scan.dat").write_bytes(there)
+    before = still(site.place / "scan.dat")
+    result = site.deliver(site.item("scan.dat", 1), site.item("good.dat", 2))
+    expected = {
+        1: Occupied(1, site.checksum(there)),
+        2: Arrived(2, site.checksum(b"good"), site.algorithm, adopted=False),
+    }
+    assert result == (expected, None)
+    assert site.tree() == {"scan.dat": there, "good.dat": b"good"}
+    assert still(site.place / "scan.dat") == before
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_replaces_permits_exactly_that_content(site: Site, size: int) -> None:
+    """`replaces` lets the content with that checksum be replaced, and no other."""
+    new = os.urandom(size)
+    site.put("scan.dat", new)
+    copy = site.place / "scan.dat"
+    copy.write_bytes(b"old")
+    before = still(copy)
+    wrong = site.item("scan.dat", replaces=site.checksum(b"other"))
+    assert site.deliver(wrong) == ({1: Occupied(1, site.checksum(b"old"))}, None)
+    assert still(copy) == before
+    right = site.item("scan.dat", replaces=site.checksum(b"old"))
+    assert site.deliver(right) == ({1: Arrived(1, site.checksum(new), site.algorithm, adopted=False)}, None)
+    assert site.tree() == {"scan.dat": new}
+    assert site.deliver(right) == ({1: Arrived(1, site.checksum(new), site.algorithm, adopted=True)}, None)
+
+
+def test_what_may_be_replaced_may_be_gone(site: Site) -> None:
+    """A copy that may be replaced but is not there any more is simply written."""
+    site.put("scan.dat", b"new")
+    result = site.deliver(site.item("scan.dat", replaces=site.checksum(b"old")))
+    assert result == ({1: Arrived(1, site.checksum(b"new"), site.algorithm, adopted=False)}, None)
+    assert site.tree() == {"scan.dat": b"new"}
+
+
+@pytest.mark.parametrize("there", ["directory", "link", "FIFO"])
+def test_what_is_not_a_file_is_not_touched(site: Site, tmp_path: Path, there: str) -> None:
+    """A directory, link or FIFO that has the name is left alone, and a person is told."""
+    (tmp_path / "elsewhere").write_bytes(b"x")
+    copy = site.place / "scan.dat"
+    if there == "directory":
+        copy.mkdir()
+    elif there == "link":
+        copy.symlink_to(tmp_path / "elsewhere")
+    else:
+        os.mkfifo(copy)
+    before = still(copy)
+    site.put("scan.dat", b"x")
+    site.put("good.dat", b"good")
+    outcomes, failure = site.deliver(site.item("scan.dat", 1), site.item("good.dat", 2))
+    assert failure is None
+    assert isinstance(outcomes[1], Unfit)
+    assert outcomes[2] == Arrived(2, site.checksum(b"good"), site.algorithm, adopted=False)
+    assert still(copy) == before
+    assert (tmp_path / "elsewhere").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("path", ["p" * 256, "prefix-" + "n" * 255, "p" * 256 + "/scan.dat", "taken/scan.dat"])
+def test_a_name_that_cannot_be_there_concerns_one_file(site: Site, path: str) -> None:
+    """A name that is too long at the destination, or below a file, is unfit alone: the others arrive."""
+    (site.place / "taken").write_bytes(b"a file")
+    for name in ("one", "two", "three"):
+        site.put(name, name.encode())
+    outcomes, failure = site.deliver(site.item("one", 1), site.item("two", 2, path), site.item("three", 3))
+    assert failure is None
+    assert isinstance(outcomes[2], Unfit)
+    assert path in outcomes[2].reason
+    assert {1: outcomes[1], 3: outcomes[3]} == {
+        1: Arrived(1, site.checksum(b"one"), site.algorithm, adopted=False),
+        3: Arrived(3, site.checksum(b"three"), site.algorithm, adopted=False),
+    }
+    assert site.tree() == {"taken": b"a file", "one": b"one", "three": b"three"}
+    site.transport.discard([(2, path)])  # what never could be staged is no trouble later
+
+
+def test_a_linked_directory_at_the_destination_is_never_followed(site: Site, tmp_path: Path) -> None:
+    """Nothing is written through a link inside the destination; the files beside it arrive."""
+    (tmp_path / "elsewhere").mkdir()
+    (site.place / "sub").symlink_to(tmp_path / "elsewhere")
+    site.put("sub/scan.dat", b"x")
+    site.put("sub/deeper/scan.dat", b"x")
+    site.put("good.dat", b"good")
+    outcomes, failure = site.deliver(
+        site.item("sub/scan.dat", 1), site.item("sub/deeper/scan.dat", 2), site.item("good.dat", 3)
+    )
+    assert failure is None
+    assert isinstance(outcomes[1], Unfit)
+    assert isinstance(outcomes[2], Unfit)
+    assert outcomes[3] == Arrived(3, site.checksum(b"good"), site.algorithm, adopted=False)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    site.transport.discard([(1, "sub/scan.dat")])
+
+
+# The destination itself
+
+
+def spoil(place: Path, how: str) -> None:
+    match how:
+        case "no identity":
+            (place / IDENTITY).unlink()
+        case "another identity":
+            (place / IDENTITY).write_text('{"dropline_destination": "another"}')
+        case "damaged identity":
+            (place / IDENTITY).write_text("[]")
+        case "empty identity":
+            (place / IDENTITY).write_text("")
+        case "identity is a link":
+            (place / IDENTITY).rename(place.with_name("identity"))
+            (place / IDENTITY).symlink_to(place.with_name("identity"))
+        case "identity is a FIFO":
+            (place / IDENTITY).unlink()
+            os.mkfifo(place / IDENTITY)
+        case "no directory":
+            place.rename(place.with_name("unplugged"))
+
+
+SPOILED = [
+    "no identity",
+    "another identity",
+    "damaged identity",
+    "empty identity",
+    "identity is a link",
+    "identity is a FIFO",
+    "no directory",
+]
+
+
+@pytest.mark.parametrize("how", SPOILED)
+def test_nothing_is_written_into_a_hole(site: Site, how: str) -> None:
+    """A destination that is absent, or not the one that was set up, fails with its reason; nothing is written there."""
+    site.put("run/scan.dat", b"x")
+    site.put("big.dat", b"x" * LARGE)
+    items = site.item("run/scan.dat", 1), site.item("big.dat", 2)
+    spoil(site.place, how)
+    before = set(site.place.iterdir()) if site.place.exists() else set()
+    with pytest.raises(Transient, match=str(site.place)):
+        site.transport.check(site.identity)
+    outcomes, failure = site.deliver(*items)
+    assert outcomes == {}
+    assert failure is not None
+    assert str(site.place) in failure
+    assert (set(site.place.iterdir()) if site.place.exists() else set()) == before
+    with pytest.raises(Transient, match=str(site.place)):
+        site.transport.confirm("run/scan.dat", 1, site.checksum(b"x"), site.algorithm, site.identity)
+
+
+def test_a_destination_that_comes_back_is_delivered_to(site: Site) -> None:
+    """What failed while the destination was away arrives once it is back."""
+    site.put("scan.dat", b"x")
+    item = site.item("scan.dat")
+    spoil(site.place, "no directory")
+    assert site.deliver(item).failure is not None
+    site.place.with_name("unplugged").rename(site.place)
+    site.transport.check(site.identity)
+    assert site.deliver(item) == ({1: Arrived(1, site.checksum(b"x"), site.algorithm, adopted=False)}, None)
+
+
+def test_a_destination_is_set_up_once(site: Site) -> None:
+    """Setting up again finds the same identity, and leaves one file of the agent's."""
+    assert site.transport.set_up() == site.identity
+    site.transport.check(site.identity)
+    assert os.listdir(site.place) == [IDENTITY]
+
+
+def test_a_directory_that_is_not_there_is_not_set_up(site: Site) -> None:
+    """Setting up never makes the directory itself: it may be a share that is not mounted."""
+    spoil(site.place, "no directory")
+    with pytest.raises(Transient, match=str(site.place)):
+        site.transport.set_up()
+    assert not site.place.exists()
+
+
+def test_agents_that_set_up_at_once_agree(folder: Site) -> None:
+    """Many agents that set up one directory at the same moment take the same identity, and leave nothing else."""
+    (folder.place / IDENTITY).unlink()
+    start = threading.Barrier(8)
+    found: list[str] = []
+
+    def set_up(number: int) -> None:
+        one = DirectoryTransport("share", str(folder.place), "checksum", "sha256", f"agent{number}", lambda: None)
+        start.wait()
+        found.append(one.set_up())
+        one.close()
+
+    threads = [threading.Thread(target=set_up, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert len(set(found)) == 1
+    assert os.listdir(folder.place) == [IDENTITY]
+
+
+# Asked again
+
+
+def test_confirm_knows_a_true_copy(site: Site) -> None:
+    """A copy that still has its content is confirmed."""
+    for name, content in (("run/scan.dat", b"x" * SMALL), ("empty", b"")):
+        site.put(name, content)
+        site.deliver(site.item(name))
+        verdict = site.transport.confirm(name, len(content), site.checksum(content), site.algorithm, site.identity)
+        assert (verdict.ok, name in verdict.reason) == (True, True)
+
+
+def flip(path: Path) -> None:
+    """One bit differs, nothing else that a stat shows."""
+    status = path.stat()
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "missing": Path.unlink,
+    "missing with its directory": lambda path: shutil.rmtree(path.parent),
+    "flipped bit": flip,
+    "truncated": lambda path: os.truncate(path, SMALL - 1),
+    "grown": grow,
+    "a directory": a_directory,
+    "a link": a_link_to_the_same,
+    "a FIFO": a_fifo,
+    "its directory is a file": lambda path: (shutil.rmtree(path.parent), path.parent.write_bytes(b"")),
+    "its directory is a link": lambda path: (
+        path.parent.rename(path.parent.with_name("moved")),
+        path.parent.symlink_to("moved"),
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_confirm_knows_a_copy_that_is_not_what_was_delivered(site: Site, damage: str) -> None:
+    """A copy that is missing, cut, grown, changed in one bit or not a file any more is not confirmed."""
+    site.put("run/scan.dat", b"x" * SMALL)
+    site.deliver(site.item("run/scan.dat"))
+    DAMAGE[damage](site.place / "run/scan.dat")
+    verdict = site.transport.confirm("run/scan.dat", SMALL, site.checksum(b"x" * SMALL), site.algorithm, site.identity)
+    assert (verdict.ok, "run/scan.dat" in verdict.reason) == (False, True)
+
+
+def test_discard_removes_only_what_was_never_finished(folder: Site) -> None:
+    """Only the temporary file of that very file and path goes: not what arrived, nor what others stage."""
+    folder.put("run/scan.dat", b"x")
+    folder.deliver(folder.item("run/scan.dat"))
+    run = folder.place / "run"
+    for name in (temporary_name(AGENT, 1), temporary_name(AGENT, 2), temporary_name("another", 1)):
+        (run / name).write_bytes(b"half")
+    folder.transport.discard([(1, "run/scan.dat"), (1, "run/scan.dat"), (3, "never/made.dat")])
+    assert folder.tree() == {
+        "run/scan.dat": b"x",
+        f"run/{temporary_name(AGENT, 2)}": b"half",
+        f"run/{temporary_name('another', 1)}": b"half",
+    }
+
+
+# What only a directory has
+
+
+def test_a_sparse_file_stays_sparse(folder: Site) -> None:
+    """Holes are not written out, and the copy is equal to the last byte."""
+    path = folder.source / "sparse.dat"
+    with path.open("wb") as file:
+        file.truncate(16 * 2**20)
+        file.seek(10 * 2**20 + 12_345)
+        file.write(b"data" * 1000)
+        file.truncate(16 * 2**20)
+    folder.deliver(folder.item("sparse.dat"))
+    copy = folder.place / "sparse.dat"
+    assert folder.checksum(copy.read_bytes()) == folder.checksum(path.read_bytes())
+    assert copy.stat().st_size == 16 * 2**20
+    assert copy.stat().st_blocks * 512 < 3 * 2**20
+
+
+@pytest.mark.parametrize("mode", [0o444, 0o600, 0o640, 0o6755])
+def test_a_copy_is_as_readable_as_the_file(folder: Site, mode: int) -> None:
+    """The copy has the permissions of the file, without special bits, and its owner may write it."""
+    path = folder.put("scan.dat", b"x")
+    path.chmod(mode)
+    folder.deliver(folder.item("scan.dat"))
+    assert stat.S_IMODE((folder.place / "scan.dat").stat().st_mode) == (mode & 0o755) | 0o200
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "blake3", "md5"])
+@pytest.mark.parametrize("verify", ["checksum", "size"])
+def test_every_algorithm_proves_and_confirms(tmp_path: Path, folder: Site, verify: str, algorithm: str) -> None:
+    """Evidence of every algorithm is confirmed; a changed bit is found where content is verified, a cut file always."""
+    folder.put("scan.dat", b"x" * SMALL)
+    woken = threading.Event()
+    transport = DirectoryTransport("share", str(folder.place), verify, algorithm, AGENT, woken.set)  # type: ignore[arg-type]
+    try:
+        item = folder.item("scan.dat")
+        transport.submit(transport.prepare(1, [item]), [item], folder.identity)
+        assert woken.wait(30.0)
+        (report,) = transport.reports()
+        (outcome,) = report.outcomes
+        assert isinstance(outcome, Arrived)
+        assert (outcome.algorithm, outcome.adopted) == (algorithm, False)
+        copy, asked = folder.place / "scan.dat", ("scan.dat", SMALL, outcome.checksum, algorithm, folder.identity)
+        assert transport.confirm(*asked).ok
+        flip(copy)
+        assert transport.confirm(*asked).ok == (verify == "size")
+        os.truncate(copy, 3)
+        assert not transport.confirm(*asked).ok
+    finally:
+        transport.close()
+
+
+def test_what_a_killed_run_left_is_used_up(folder: Site) -> None:
+    """A half-written temporary file of an earlier attempt, longer than the file even, ends up as the file."""
+    folder.put("scan.dat", b"x" * SMALL)
+    leftover = folder.place / temporary_name(AGENT, 1)
+    leftover.write_bytes(b"junk" * SMALL)
+    leftover.chmod(0o600)
+    assert folder.deliver(folder.item("scan.dat")).failure is None
+    assert folder.tree() == {"scan.dat": b"x" * SMALL}
+    leftover.write_bytes(b"junk")
+    assert folder.deliver(folder.item("scan.dat")).outcomes == {
+        1: Arrived(1, folder.checksum(b"x" * SMALL), "sha256", adopted=True)
+    }
+    assert folder.tree() == {"scan.dat": b"x" * SMALL}
+
+
+@pytest.fixture
+def before_it_shows(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Lets something happen at the destination when the files are staged, and not visible yet."""
+    real = disk.make_durable
+
+    def arrange(act: Callable[[], object]) -> None:
+        def meanwhile(fds: Sequence[int]) -> None:
+            real(fds)
+            act()
+
+        monkeypatch.setattr(disk, "make_durable", meanwhile)
+
+    return arrange
+
+
+@pytest.mark.parametrize("there", [b"theirs", b"mine"])
+def test_a_name_taken_meanwhile_is_not_overwritten(
+    folder: Site, before_it_shows: Callable[[Callable[[], object]], None], there: bytes
+) -> None:
+    """A file that takes the name while ours is staged stays as it is: adopted where it is equal, else told of."""
+    folder.put("scan.dat", b"mine")
+    copy = folder.place / "scan.dat"
+    before_it_shows(lambda: copy.write_bytes(there))
+    outcome = (
+        Arrived(1, folder.checksum(there), "sha256", adopted=True)
+        if there == b"mine"
+        else Occupied(1, folder.checksum(there))
+    )
+    assert folder.deliver(folder.item("scan.dat")) == ({1: outcome}, None)
+    assert folder.tree() == {"scan.dat": there}
+
+
+def test_replaces_is_asked_again_at_the_end(
+    folder: Site, before_it_shows: Callable[[Callable[[], object]], None]
+) -> None:
+    """Content that took the place of the replaceable one while ours was staged, which may take hours, is not touched."""
+    folder.put("scan.dat", b"new")
+    copy = folder.place / "scan.dat"
+    copy.write_bytes(b"old")
+    before_it_shows(lambda: copy.write_bytes(b"precious"))
+    result = folder.deliver(folder.item("scan.dat", replaces=folder.checksum(b"old")))
+    assert result == ({1: Occupied(1, folder.checksum(b"precious"))}, None)
+    assert folder.tree() == {"scan.dat": b"precious"}
+
+
+def test_what_cannot_be_proved_never_shows(
+    folder: Site, before_it_shows: Callable[[Callable[[], object]], None]
+) -> None:
+    """Storage that gives back other bytes than were written fails the delivery; nothing appears and nothing is left."""
+    folder.put("one.dat", b"x" * SMALL)
+    folder.put("two.dat", b"y" * SMALL)
+    before_it_shows(lambda: flip(folder.place / temporary_name(AGENT, 2)))
+    outcomes, failure = folder.deliver(folder.item("one.dat", 1), folder.item("two.dat", 2))
+    assert outcomes == {}
+    assert failure is not None
+    assert "two.dat" in failure
+    assert folder.tree() == {}
+
+
+@pytest.mark.parametrize("change", ["grow", "shrink", "rewrite", "remove", "open"])
+@pytest.mark.parametrize("size", [3 * 2**20, LARGE])
+def test_a_source_that_changes_while_it_is_read_is_not_delivered(
+    folder: Site, monkeypatch: pytest.MonkeyPatch, change: str, size: int
+) -> None:
+    """A reading during which the file moved counts for nothing and leaves nothing (a removed file is still whole)."""
+    content = os.urandom(2**10) * (size // 2**10)
+    path = folder.put("scan.dat", content)
+    item = folder.item("scan.dat")
+    inode, real, opened = path.stat().st_ino, os.read, []
+
+    def act() -> None:
+        match change:
+            case "grow":
+                until_noticed(path, grow)
+            case "shrink":
+                os.truncate(path, size - 1)
+            case "rewrite":
+                until_noticed(path, lambda path: path.write_bytes(b"new" + content[3:]))
+            case "remove":
+                path.unlink()
+            case "open":
+                opened.append(path.open("r+b"))
+
+    def read(fd: int, count: int) -> bytes:
+        block = real(fd, count)
+        if inode is not None and os.fstat(fd).st_ino == inode and not acted.is_set():
+            acted.set()
+            act()
+        return block
+
+    acted = threading.Event()
+    monkeypatch.setattr(os, "read", read)
+    outcomes, failure = folder.deliver(item)
+    for file in opened:
+        file.close()
+    assert failure is None
+    assert acted.is_set()
+    assert [type(outcome) for outcome in outcomes.values()] == [Changed]
+    assert folder.tree() == {}
+
+
+def test_an_unreadable_source_is_unfit_alone(
+    commons: Path, folder: Site, elsewhere: Elsewhere, delivery: type[Round]
+) -> None:
+    """A source that the agent's user may not read is for a person; the others arrive."""
+    source, share = commons / "data", shared(commons, folder)
+    source.mkdir()
+    (source / "secret").write_bytes(b"secret")
+    (source / "good").write_bytes(b"good")
+    (source / "secret").chmod(0)
+    items = [
+        Item(n, str(source), name, probe.version(os.lstat(source / name)), name)
+        for n, name in enumerate(("secret", "good"))
+    ]
+    (((outcomes, failure), there),) = elsewhere.as_nobody(share, folder.identity, delivery(items))
+    assert failure is None
+    assert isinstance(outcomes[0], Unfit)
+    assert (outcomes[0].reason, "readable" in outcomes[0].hint) == ("cannot be read: Permission denied", True)
+    assert outcomes[1] == Arrived(1, folder.checksum(b"good"), "sha256", adopted=False)
+    assert there == {"good": b"good"}
+
+
+def shared(commons: Path, folder: Site) -> Path:
+    """A destination that every user may write to, with the identity of the folder."""
+    share = commons / "share"
+    share.mkdir()
+    share.chmod(0o777)
+    shutil.copy(folder.place / IDENTITY, share / IDENTITY)
+    return share
+
+
+def sources(commons: Path, *names: str) -> list[Item]:
+    source = commons / "data"
+    source.mkdir()
+    for name in names:
+        (source / name).write_bytes(name.encode())
+    return [
+        Item(number, str(source), name, probe.version(os.lstat(source / name)), name)
+        for number, name in enumerate(names)
+    ]
+
+
+def test_a_destination_that_may_not_be_written_is_down(
+    commons: Path, folder: Site, elsewhere: Elsewhere, delivery: type[Round]
+) -> None:
+    """Where the agent's user may not write at all, the delivery fails with the reason, and no file is blamed."""
+    share, items = shared(commons, folder), sources(commons, "one", "two")
+    share.chmod(0o555)
+    (first,) = elsewhere.as_nobody(share, folder.identity, delivery(items))
+    assert first == (({}, f"{share}: {os.strerror(errno.EACCES)}"), {})
+    share.chmod(0o777)
+    (second,) = elsewhere.as_nobody(share, folder.identity, delivery(items))
+    assert second[1] == {"one": b"one", "two": b"two"}
+
+
+def test_a_directory_that_may_not_be_written_concerns_its_files_only(
+    commons: Path, folder: Site, elsewhere: Elsewhere, delivery: type[Round]
+) -> None:
+    """A sub-directory or file at the destination that belongs to somebody else stops the files that want it, no others."""
+    share, (one, two, three) = shared(commons, folder), sources(commons, "one", "two", "three")
+    (share / "theirs").mkdir()
+    (share / "theirs").chmod(0o555)
+    (share / "three").write_bytes(b"three")
+    (share / "three").chmod(0)
+    items = [one._replace(path="theirs/one"), two, three]
+    (((outcomes, failure), there),) = elsewhere.as_nobody(share, folder.identity, delivery(items))
+    assert failure is None
+    assert [type(outcomes[number]) for number in range(3)] == [Unfit, Arrived, Unfit]
+    assert there == {"two": b"two", "three": None}
+
+
+def mounted(share: Path, folder: Site, options: str) -> list[list[str]]:
+    """Commands that make the destination a file system of its own."""
+    return [
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(share)],
+        ["cp", str(folder.place / IDENTITY), str(share / IDENTITY)],
+    ]
+
+
+@pytest.mark.parametrize("size", [300_000, LARGE])
+def test_a_full_destination_fails_and_goes_on_when_there_is_room(
+    commons: Path, folder: Site, elsewhere: Elsewhere, delivery: type[Round], size: int
+) -> None:
+    """When space runs out the delivery fails with the reason and leaves no temporary file; with room it goes on."""
+    share, items = shared(commons, folder), sources(commons, "small", "big")
+    big = commons / "data/big"
+    big.write_bytes(b"x" * size)
+    items[1] = items[1]._replace(version=probe.version(os.lstat(big)))
+    filler = ["sh", "-c", f"head -c 200000 /dev/zero > {share}/filler"]
+    before = [*mounted(share, folder, f"size={size + 100_000}"), filler]
+    first, second = elsewhere.with_mounts(
+        share, folder.identity, delivery(items, before), delivery(items, [["rm", str(share / "filler")]])
+    )
+    assert first[0].failure == f"{share}: {os.strerror(errno.ENOSPC)}"
+    assert 1 not in first[0].outcomes
+    assert {name for name in first[1] if name not in ("filler", "small")} == set()
+    assert second[0].failure is None
+    assert second[1] == {"small": b"small", "big": b"x" * size}
+
+
+def test_a_destination_mounted_read_only_is_down(
+    commons: Path, folder: Site, elsewhere: Elsewhere, delivery: type[Round]
+) -> None:
+    """A read-only mount fails the delivery with the reason; remounted, everything arrives."""
+    share, items = shared(commons, folder), sources(commons, "one", "two")
+    before = [*mounted(share, folder, "size=1m"), ["mount", "-o", "remount,bind,ro", str(share)]]
+    first, second = elsewhere.with_mounts(
+        share,
+        folder.identity,
+        delivery(items, before),
+        delivery(items, [["mount", "-o", "remount,bind,rw", str(share)]]),
+    )
+    assert first == (({}, f"{share}: {os.strerror(errno.EROFS)}"), {})
+    assert second[1] == {"one": b"one", "two": b"two"}
+
+
+def test_no_descriptor_is_left_open(folder: Site) -> None:
+    """After deliveries of every kind, good and bad, and after close, as many descriptors are open as before."""
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(40):
+        folder.put(f"run/{number}/scan.dat", b"x")
+    folder.put("big.dat", b"x" * LARGE)
+    folder.put("empty", b"")
+    folder.put("link", b"x")
+    (folder.place / "taken").write_bytes(b"theirs")
+    many = [folder.item(f"run/{number}/scan.dat", number) for number in range(40)]
+    few = [
+        folder.item("big.dat", 100),
+        folder.item("empty", 101),
+        folder.item("link", 102),
+        folder.item("big.dat", 103, "taken"),
+        folder.item("empty", 104, "n" * 300),
+        folder.item("empty", 105, "no/../../way" + "n" * 300),
+    ]
+    a_link_to_the_same(folder.source / "link")
+    (folder.source / "run/7/scan.dat").unlink()
+    folder.deliver(*many)
+    folder.deliver(*few)
+    folder.deliver(*many, *few)
+    for path in ("big.dat", "taken", "missing", "run"):
+        folder.transport.confirm(path, LARGE, folder.checksum(b"x" * LARGE), "sha256", folder.identity)
+    spoil(folder.place, "no identity")
+    folder.deliver(*few)
+    folder.transport.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_closing_leaves_nothing_half_done(folder: Site) -> None:
+    """An agent that stops in the middle of deliveries leaves whole files only, and the next one brings the rest."""
+    contents = {f"{number}.dat": os.urandom(2**10) * 6_000 for number in range(6)}
+    for name, content in contents.items():
+        folder.put(name, content)
+    items = [folder.item(name, number) for number, name in enumerate(contents)]
+    folder.transport.submit(folder.transport.prepare(1, items), items, folder.identity)
+    folder.transport.close()
+    arrived = folder.tree()
+    assert arrived.items() <= contents.items()
+    woken = threading.Event()
+    transport = DirectoryTransport("share", str(folder.place), "checksum", "sha256", AGENT, woken.set)
+    try:
+        transport.submit(transport.prepare(1, items), items, folder.identity)
+        ended = False
+        while not ended:
+            assert woken.wait(30.0)
+            woken.clear()
+            ended = any(report.ended for report in transport.reports())
+        assert folder.tree() == contents
+    finally:
+        transport.close()
