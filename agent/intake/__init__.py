@@ -1,0 +1,94 @@
+"""Event → observation → candidate → complete → batch."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from agent.intake.candidates import Candidates
+from agent.intake.groups import Groups
+from agent.intake.survey import Root, Survey
+from agent.ledger import Ledger
+from agent.watch import Watch
+from rules.model import Rule
+
+
+class Intake:
+    """Finds files, waits until their writers are done, and groups them into batches."""
+
+    def __init__(
+        self, ledger: Ledger, rules: Sequence[Rule], watches: Sequence[Watch], destinations: Mapping[str, int], host: str,
+        sweep_every: float, canary_every: float, wall: Callable[[], float], sealed: Callable[[], None],
+    ) -> None:  # fmt: skip
+        """
+        Args:
+            ledger: this thread's connection.
+            rules: in the order of the configuration.
+            watches: one per directory tree; each rule's directory is at or below one of them.
+            destinations: numbers of the destinations in the ledger.
+            host: this computer's name, for templates.
+            sweep_every, canary_every: seconds; canary_every = 0 writes no canary.
+            wall: the computer's clock, for comparison with the file systems' clocks.
+            sealed: called when batches wait for delivery.
+        """
+        self.roots = [
+            Root(one, tuple(rule for rule in rules if (rule.watch + "/").startswith(one.root.rstrip("/") + "/")))
+            for one in watches
+        ]
+        self._ledger = ledger
+        self._survey = Survey(ledger, self.roots)
+        self._groups = Groups(ledger, rules, destinations, host)
+        self._candidates = Candidates(ledger, rules, self._groups)
+        self._sweep_every = sweep_every
+        self._canary_every = canary_every
+        self._wall = wall
+        self._sealed = sealed
+
+    def start(self, now: float) -> None:
+        """Before the first pass: what a former run read proves nothing about quiet periods in this one."""
+        with self._ledger.transaction():
+            self._ledger.files.restarted(now)
+
+    def step(self, now: float) -> float | None:
+        """One whole pass. Returns when the next is due: now, where there was more than one pass takes."""
+        for root in self.roots:
+            self._look_after(root, now)
+        more = self._survey.take_hints(now)
+        more = self._survey.take_sweeps(now) or more
+        looks = self._candidates.read(now)
+        try:
+            with self._ledger.transaction():
+                more = self._candidates.settle(looks, now) or more
+                again = self._groups.seal(now)
+        except BaseException:
+            self._groups.forget()  # the ledger was rolled back: what memory says of open groups may be wrong
+            raise
+        if self._groups.sealed_some():
+            self._sealed()
+        if more:
+            return now
+        due = [again, self._ledger.files.next_due(), *(self._next_sweep(root) for root in self.roots)]
+        return min((at for at in due if at is not None), default=None)
+
+    def _look_after(self, root: Root, now: float) -> None:
+        why = root.watch.check(now)
+        if why is None and self._canary_every > 0:
+            why = root.watch.canary(now, self._canary_every, self._wall())
+        next_sweep = self._next_sweep(root)
+        if why is None and next_sweep is not None and now >= next_sweep:
+            why = "periodic"
+        root.why = (root.why or why) if root.watch.present else None
+
+    def _next_sweep(self, root: Root) -> float | None:
+        return None if root.swept_at is None else root.swept_at + self._sweep_every
+
+    def seal_all(self, now: float) -> bool:
+        """Seal the groups that still wait for company: none comes in this run. Returns whether there were any."""
+        with self._ledger.transaction():
+            self._groups.seal_all(now)
+        return self._groups.sealed_some()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a sweep is under way or wanted."""
+        return any(root.walk is not None or root.why is not None or root.parts for root in self.roots)
+
+
+__all__ = ["Intake", "Root"]

@@ -1,0 +1,174 @@
+"""Candidates, looked at again until their writers are done."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agent import probe
+from agent.errors import cause
+from agent.intake.groups import Groups
+from agent.intake.survey import device_at
+from agent.ledger import File, Ledger
+from agent.mounts import file_system
+from agent.tree import Tree
+from rules.complete import ASK_AGAIN, complete, first_look
+from rules.match import is_marker, marker_for
+from rules.model import Candidate, Observation, Rule, Writer
+
+LOOKS_A_PASS = 2_000
+_MOUNT_AGAIN = 5.0
+_RETRY = "`dropline retry`"
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """The writer is done."""
+
+    rule: Rule
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Look again then; the reason is None where only time is missing."""
+
+    again: float
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """It has a new reading."""
+
+    seen: Observation
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """A person must act."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Vanish:
+    """It is not there any more, or no rule wants it."""
+
+    reason: str
+
+
+Look = Complete | Wait | Changed | Refuse | Vanish
+
+
+class Candidates:
+    """Decides about the candidates that are due, and writes the decisions down."""
+
+    def __init__(self, ledger: Ledger, rules: Sequence[Rule], groups: Groups) -> None:
+        self._ledger = ledger
+        self._rules = {rule.name: rule for rule in rules}
+        self._groups = groups
+
+    def read(self, now: float) -> list[tuple[File, Look]]:
+        """Look at what is due, and decide. Reads the disk, writes nothing."""
+        due = self._ledger.files.due(now, LOOKS_A_PASS)
+        if not due:
+            return []
+        with _Directories() as directories:
+            return [(file, self._look(directories, file, now)) for file in due]
+
+    def settle(self, looks: Sequence[tuple[File, Look]], now: float) -> bool:
+        """Write the decisions down, inside a transaction. Returns whether more may be due at once."""
+        files = self._ledger.files
+        completed: list[tuple[File, int, str]] = []
+        waits: list[tuple[float, str | None, int]] = []
+        more = len(looks) == LOOKS_A_PASS
+        for file, look in looks:
+            match look:
+                case Complete(rule, reason):
+                    completed.append((file, self._groups.join(file, rule, now), reason))
+                case Wait(again, reason):
+                    waits.append((again, reason, file.id))
+                case Changed(seen):
+                    again = first_look(self._rules[file.rule].complete, now)
+                    files.changed(file.id, seen, now, again)
+                    more = more or again <= now
+                case Refuse(reason):
+                    files.refused([(file.id, file.rule, file.path, reason)])
+                case Vanish(reason):
+                    files.vanished([(file.id, file.rule, file.path, reason)])
+        files.completed(completed, now)
+        files.waits(waits)
+        self._groups.joined(now)
+        return more
+
+    def _look(self, directories: "_Directories", file: File, now: float) -> Look:
+        """Read one candidate again, and decide about it."""
+        rule = self._rules.get(file.rule)
+        if rule is None or not file.path.startswith(rule.watch.rstrip("/") + "/"):
+            return Vanish("no rule claims it any more")
+        try:
+            seen, writer = directories.read(rule.watch, file)
+        except FileNotFoundError:
+            if device_at(file.path) == file.device:
+                return Vanish("it went away before it was delivered")
+            return Wait(now + _MOUNT_AGAIN, "its file system is not mounted")
+        except BlockingIOError:
+            return Wait(now + ASK_AGAIN, Writer.OPEN.value)  # a file server holds a write lease for a client
+        except PermissionError as error:
+            return Refuse(f"cannot be read: {cause(error)}; make it readable for the agent's user, then {_RETRY}")
+        except OSError as error:
+            return Refuse(f"cannot be opened: {cause(error)}; mend that, then {_RETRY}")
+        if seen.kind != "file":
+            return Refuse(f"a {seen.kind} stands in its place; remove it, then {_RETRY}")
+        if seen.version != file.version:
+            return Changed(seen)
+        directory, _, name = file.path.rpartition("/")
+        marker = marker_for(rule, name)
+        has_marker = (
+            marker is None or is_marker(rule, name) or any(map(marker.match_file, directories.names(directory)))
+        )
+        verdict = complete(rule.complete, Candidate(name, file.version.size, file.since), has_marker, writer, now)
+        if verdict.ok:
+            return Complete(rule, verdict.reason)
+        if verdict.again_at is not None:
+            return Wait(verdict.again_at, None)
+        return Wait(now + ASK_AGAIN, verdict.reason)
+
+
+class _Directories:
+    """The watched directories, open for one pass."""
+
+    def __init__(self) -> None:
+        self._trees: dict[str, tuple[Tree, bool]] = {}
+        self._names: dict[str, list[str]] = {}
+
+    def __enter__(self) -> "_Directories":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for tree, _remote in self._trees.values():
+            tree.close()
+
+    def read(self, root: str, file: File) -> tuple[Observation, Writer]:
+        """What stands at the path now, and whether it has a writer. Raises OSError."""
+        if root not in self._trees:
+            self._trees[root] = Tree(root), file_system(root).remote
+        tree, remote = self._trees[root]
+        directory, name = tree.place(file.path[len(root.rstrip("/")) + 1 :])
+        seen = probe.observation(os.stat(name, dir_fd=directory, follow_symlinks=False))
+        if seen.kind != "file" or seen.version != file.version:
+            return seen, Writer.CANNOT_TELL  # never opened: opening a FIFO or a device may have effects
+        fd = os.open(name, probe.OPEN_FLAGS, dir_fd=directory)
+        try:
+            return probe.observation(os.fstat(fd)), probe.writer(fd, file.path, remote=remote)
+        finally:
+            os.close(fd)
+
+    def names(self, directory: str) -> list[str]:
+        """The names in a directory, read once a pass."""
+        if directory not in self._names:
+            try:
+                self._names[directory] = os.listdir(directory)
+            except OSError:
+                self._names[directory] = []  # no names, no marker: the file waits
+        return self._names[directory]

@@ -1,0 +1,96 @@
+"""Groups of complete files that become batches."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from agent.ledger import File, Ledger
+from rules import batch
+from rules.model import OpenBatch, Rule
+
+
+class Groups:
+    """The batches that still take files. Memory follows the ledger, where they are too."""
+
+    def __init__(self, ledger: Ledger, rules: Sequence[Rule], destinations: Mapping[str, int], host: str) -> None:
+        self._ledger = ledger
+        self._rules = {rule.name: rule for rule in rules}
+        self._destinations = destinations
+        self._host = host
+        self._open: dict[tuple[str, str], tuple[int, OpenBatch]] | None = None
+        self._touched: dict[int, OpenBatch] = {}
+        self._full: list[tuple[int, str, str]] = []
+        self._sealed = False
+
+    def forget(self) -> None:
+        """Read the groups from the ledger again before their next use."""
+        self._open = None
+        self._touched.clear()
+        self._full.clear()
+
+    def _groups(self) -> dict[tuple[str, str], tuple[int, OpenBatch]]:
+        if self._open is None:
+            self._open = {
+                (rule, group.key): (number, group) for number, rule, group in self._ledger.files.open_batches()
+            }
+        return self._open
+
+    def join(self, file: File, rule: Rule, now: float) -> int:
+        """The number of the batch that the file joins. Inside a transaction, which `joined` has to end."""
+        relpath = file.path[len(rule.watch.rstrip("/")) + 1 :]
+        key = batch.key(rule, relpath, file.version.mtime_ns, self._host)
+        key = key.encode("utf-8", "backslashreplace").decode()  # the ledger's text is UTF-8, file names may be anything
+        groups = self._groups()
+        if (rule.name, key) not in groups:
+            number = self._ledger.files.opened(rule.name, key, now)
+            groups[rule.name, key] = number, OpenBatch(key, 0, 0, now, now)
+        number, group = groups[rule.name, key]
+        group = replace(group, files=group.files + 1, bytes=group.bytes + file.version.size, last_at=now)
+        groups[rule.name, key] = number, group
+        self._touched[number] = group
+        if group.files >= rule.batch.max_files or group.bytes >= rule.batch.max_bytes:
+            self._full.append((number, rule.name, batch.seal(rule.batch, group, now).reason))
+            del groups[rule.name, key]  # the next file begins another
+        return number
+
+    def joined(self, now: float) -> None:
+        """Write down who joined, and seal what is full. Ends what `join` began, in the same transaction."""
+        for number, group in self._touched.items():
+            self._ledger.files.joined(number, group)
+        for number, rule, reason in self._full:
+            self._seal(number, rule, reason, now)
+        self._touched.clear()
+        self._full.clear()
+
+    def seal(self, now: float) -> float | None:
+        """Seal the groups whose time has come, inside a transaction. Returns when the next one's comes."""
+        waiting: list[float] = []
+        due: list[tuple[tuple[str, str], int, str]] = []
+        for (rule, key), (number, group) in self._groups().items():
+            if rule not in self._rules:
+                continue  # its rule is no longer configured: the files wait until one is again
+            verdict = batch.seal(self._rules[rule].batch, group, now)
+            if verdict.ok:
+                due.append(((rule, key), number, verdict.reason))
+            elif verdict.again_at is not None:
+                waiting.append(verdict.again_at)
+        for (rule, key), number, reason in due:
+            del self._groups()[rule, key]
+            self._seal(number, rule, reason, now)
+        return min(waiting, default=None)
+
+    def seal_all(self, now: float) -> None:
+        """Seal every group, inside a transaction: nothing more will come in this run."""
+        for (rule, _), (number, _group) in self._groups().items():
+            if rule in self._rules:
+                self._seal(number, rule, "the end of the run", now)
+        self._open = None
+
+    def _seal(self, number: int, rule: str, reason: str, now: float) -> None:
+        destinations = [self._destinations[target.to] for target in self._rules[rule].deliver]
+        self._ledger.files.sealed(number, reason, destinations, now)
+        self._sealed = True
+
+    def sealed_some(self) -> bool:
+        """Whether a batch was sealed since the last question."""
+        sealed, self._sealed = self._sealed, False
+        return sealed

@@ -1,0 +1,274 @@
+"""What is on the disk: hints and sweeps become candidates, and what went away is noted."""
+
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from agent import probe
+from agent.ledger import HERE, Found, Known, Ledger, State
+from agent.watch import Hint, Listing, Watch, sweep
+from rules.complete import first_look
+from rules.match import is_marker, match
+from rules.model import OWN_PREFIX, Observation, Rule
+
+HINTS_A_PASS = 2_000
+ENTRIES_A_PASS = 2_000
+"""Directory entries that one pass takes from a sweep: new data must not wait for the whole walk."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Root:
+    """One watched directory tree with the rules that watch it or a part of it."""
+
+    watch: Watch
+    rules: tuple[Rule, ...]
+    walk: Iterator[Listing] | None = None
+    """The sweep under way."""
+    why: str | None = "start"
+    """Why it is to be swept next."""
+    walk_began: float = 0.0
+    """By the monotonic clock: for the duration only."""
+    swept_at: float | None = None
+    """When the last whole sweep ended."""
+    sweep_seconds: float = 0.0
+    found_by_sweep: dict[str, int] = field(default_factory=dict)
+    """Files that a sweep other than the first one found, per rule: events had missed them."""
+    unclaimed: int = 0
+    example: str = ""
+    parts: deque[str] = field(default_factory=deque)
+    """Sub-directories to sweep at once."""
+
+
+class Survey:
+    """Compares the disk with the ledger."""
+
+    def __init__(self, ledger: Ledger, roots: Sequence[Root]) -> None:
+        self._ledger = ledger
+        self._roots = roots
+        self._fresh: list[Found] = []
+
+    def take_hints(self, now: float) -> bool:
+        """Look at what events spoke of. Returns whether there may be more."""
+        more = False
+        for root in self._roots:
+            hints = root.watch.drain(HINTS_A_PASS)
+            more = more or len(hints) == HINTS_A_PASS
+            if not hints:
+                continue
+            files, gone = _sort(root, hints)
+            with self._ledger.transaction():
+                known = self._known(list(files))
+                for path, left in files.items():
+                    self._hint(root, path, left, known.get(path), now)
+                for path in gone:
+                    self._directory_gone(path)
+                self._flush()
+        return more
+
+    def _known(self, paths: Sequence[str]) -> dict[str, Known]:
+        """What the ledger has of these paths, asked once per directory."""
+        names: dict[str, list[str]] = {}
+        for path in paths:
+            directory, _, name = path.rpartition("/")
+            names.setdefault(directory, []).append(name)
+        return {
+            f"{directory}/{name}": known
+            for directory, wanted in names.items()
+            for name, known in self._ledger.files.known(directory, wanted).items()
+        }
+
+    def _hint(self, root: Root, path: str, left: bool, known: Known | None, now: float) -> None:
+        """`left`: the name went away at some time since."""
+        try:
+            status = os.lstat(path)
+        except OSError:
+            if known is not None and known.state in HERE:
+                self._gone(path, known)
+            return
+        reading = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        if left and known is not None and known.state is State.VERIFIED and known.version != reading:
+            # Removed and written anew (inode numbers are used again at once): the copy at the destination may be the
+            # only one of the former content.
+            self._gone(path, known)
+            known = known._replace(state=State.RECLAIMED)
+        self._entry(root, path, status, known, now)
+
+    def take_sweeps(self, now: float) -> bool:
+        """Go on with the sweeps that are wanted. Returns whether there is more of them."""
+        for root in self._roots:
+            while root.parts:
+                part = root.parts.popleft()
+                if os.path.islink(part):
+                    continue  # only the watched directory itself may be a link
+                for listing in sweep(part):
+                    with self._ledger.transaction():
+                        self._listing(root, listing, now, counted=False)
+                        self._flush()
+            if root.walk is None and root.why is not None:
+                log.info("sweep of %s: %s", root.watch.root, root.why)
+                root.walk, root.why, root.unclaimed = sweep(root.watch.root), None, 0
+                root.walk_began = time.monotonic()
+            if root.walk is not None:
+                self._go_on(root, root.walk, now)
+        return any(root.walk is not None or root.parts for root in self._roots)
+
+    def _go_on(self, root: Root, walk: Iterator[Listing], now: float) -> None:
+        listings: list[Listing] = []
+        entries = 0
+        for listing in walk:
+            listings.append(listing)
+            entries += len(listing.entries) + 1
+            if entries >= ENTRIES_A_PASS:
+                break
+        else:
+            root.walk = None
+        with self._ledger.transaction():
+            for listing in listings:
+                self._listing(root, listing, now, counted=root.swept_at is not None)
+            self._flush()
+            if root.walk is None:
+                self._swept(root, now)
+
+    def _swept(self, root: Root, now: float) -> None:
+        for directory in self._ledger.files.directories_below(root.watch.root):
+            if not os.path.lexists(directory):
+                self._directory_gone(directory)
+        root.swept_at, root.sweep_seconds = now, time.monotonic() - root.walk_began
+        self._ledger.reports.left_unclaimed(root.watch.root, root.unclaimed, root.example if root.unclaimed else "")
+        if root.unclaimed:
+            log.warning("%s: no rule claims %d files, such as %s", root.watch.root, root.unclaimed, root.example)
+
+    def _listing(self, root: Root, listing: Listing, now: float, *, counted: bool) -> None:
+        if listing.error is not None:
+            log.warning("%s cannot be listed: %s; its files are not seen", listing.directory, listing.error)
+        files = self._ledger.files
+        known = files.known(listing.directory, None if listing.whole else list(listing.entries))
+        moved: list[tuple[int, int]] = []
+        for name, status in listing.entries.items():
+            item = known.get(name)
+            if (
+                item is not None
+                and item.version == (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+                and (item.state in HERE or item.state is State.RECLAIMING)
+            ):
+                if item.device != status.st_dev:
+                    moved.append((status.st_dev, item.id))
+                continue
+            path = f"{listing.directory}/{name}"
+            if item is not None and item.state is State.VERIFIED and item.version[3] != status.st_ino:
+                # No event told how another file came to this name: it may have been removed and written anew, and
+                # then the copy at the destination is the only one of the former content.
+                self._gone(path, item)
+                item = item._replace(state=State.RECLAIMED)
+            rule = self._entry(root, path, status, item, now)
+            if counted and rule is not None and (item is None or item.state is not State.CANDIDATE):
+                root.found_by_sweep[rule] = root.found_by_sweep.get(rule, 0) + 1
+        if moved:
+            files.moved_device(moved)
+        if listing.whole:
+            for name in known.keys() - listing.entries.keys():
+                if known[name].state in HERE:
+                    self._gone(f"{listing.directory}/{name}", known[name])
+        elif listing.last and listing.error is None:
+            self._gone_from_huge(listing.directory)
+
+    def _gone_from_huge(self, directory: str) -> None:
+        after = ""
+        while page := self._ledger.files.expected(directory, after, 1000):
+            for name, known in page:
+                after = name
+                if not os.path.lexists(f"{directory}/{name}"):
+                    self._gone(f"{directory}/{name}", known)
+
+    def _directory_gone(self, directory: str) -> None:
+        for below in self._ledger.files.directories_below(directory):
+            if not os.path.lexists(below):
+                self._gone_from_huge(below)
+
+    def _entry(self, root: Root, path: str, status: os.stat_result, known: Known | None, now: float) -> str | None:
+        """A path that is new, or not as the ledger has it. Returns the rule that took it up."""
+        directory, _, name = path.rpartition("/")
+        if name.startswith(OWN_PREFIX):
+            return None
+        found = match(root.rules, path)
+        if any(is_marker(rule, name) for rule in root.rules):
+            self._ledger.files.woken(self._ledger.files.directory(directory), now)
+        if found.rule is None:
+            if not found.excluded:
+                root.unclaimed += 1
+                root.example = f"{path}: {found.reason}"
+            return None
+        seen = probe.observation(status)
+        version = seen.version
+        reading = (version.size, version.mtime_ns, version.ctime_ns, version.inode)
+        if known is not None and known.version == reading and known.state in HERE:
+            return None  # a hint of something that changed nothing
+        again = first_look(found.rule.complete, now)
+        if known is not None and known.state is State.CANDIDATE and seen.kind == "file":
+            self._ledger.files.changed(known.id, seen, now, again)
+        else:
+            self._found(path, found.rule, seen, known, now, again)
+        return found.rule.name
+
+    def _found(self, path: str, rule: Rule, seen: Observation, known: Known | None, now: float, again: float) -> None:
+        files = self._ledger.files
+        if known is not None and known.state in HERE:
+            files.superseded([(known.id, known.rule, path, "a newer version of the file is here")])
+        generation = 1 if known is None else known.generation + 1
+        directory, _, name = path.rpartition("/")
+        self._fresh.append(Found(files.directory(directory), path, rule.name, seen, generation, now, again))
+        if seen.kind != "file":
+            self._flush()
+            number = files.known(directory, [name])[name].id
+            hint = "remove it, or exclude it"
+            if seen.kind == "link":
+                hint = "the file it points to travels if it is watched itself; exclude the link"
+            files.refused([(number, rule.name, path, f"a {seen.kind}, not a file; {hint}")])
+
+    def _flush(self) -> None:
+        """Enter what was found since, in one statement. Inside the transaction in which it was found."""
+        fresh, self._fresh = self._fresh, []
+        self._ledger.files.found(fresh)
+
+    def _gone(self, path: str, known: Known) -> None:
+        """The name is not there any more, unless its file system is not mounted."""
+        if device_at(path) != known.device:
+            return
+        if known.state is State.VERIFIED:
+            reason = "removed by somebody else, after it was proved at its destinations"
+            self._ledger.files.removed([(known.id, known.rule, path, reason)])
+        else:
+            self._ledger.files.vanished([(known.id, known.rule, path, "it went away before it was delivered")])
+
+
+def _sort(root: Root, hints: Sequence[Hint]) -> tuple[dict[str, bool], list[str]]:
+    """Hints as files (path → whether its name went away meanwhile) and directories that went away.
+
+    Directories that appeared are noted at the root, to be swept.
+    """
+    files: dict[str, bool] = {}
+    gone: list[str] = []
+    for hint in hints:
+        if not hint.below:
+            files[hint.path] = files.get(hint.path, False) or hint.gone
+        elif hint.gone:
+            gone.append(hint.path)
+        else:
+            root.parts.append(hint.path)
+    return files, gone
+
+
+def device_at(path: str) -> int | None:
+    """The device of the nearest directory above a path that is there: another one than the file's means unmounted."""
+    while path != os.path.dirname(path):
+        path = os.path.dirname(path)
+        try:
+            return os.stat(path).st_dev
+        except OSError:
+            continue  # look further up
+    return None
