@@ -1,0 +1,67 @@
+"""What commands share: their options, the configuration, the ledger, and how results are printed."""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from agent.errors import Refused
+from agent.ledger import Ledger
+from agent.settings import Configuration, check, find, read
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        help="Configuration file; else ./dropline.toml, the user's, the system's.",
+    ),
+]
+
+
+STATE_HERE = ".dropline"
+"""Where `run --watch DIR --to DIR` keeps its state: in the current directory."""
+
+
+class Format(StrEnum):
+    """How reports are printed."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+FormatOption = Annotated[Format, typer.Option("--format", help="text for people, json for programs.")]
+
+
+def configuration(path: Path | None) -> Configuration:
+    """The configuration file of this call. Raises RuleError and, where there is none, Refused."""
+    found = find(path)
+    if found is None:
+        hint = "write one with `dropline init`, name one with --config, or use `dropline run --watch DIR --to DIR`"
+        raise Refused("no configuration file (dropline.toml) here, in the user's or in the system's folder", hint)
+    return read(found)
+
+
+def state(path: Path | None) -> Configuration:
+    """The configuration for commands that only need the ledger: without a file, the state that `run --watch` left here."""
+    found = find(path)
+    if found is not None:
+        return read(found)
+    here = {"agent": {"state_dir": STATE_HERE}} if Path(STATE_HERE).is_dir() else {}
+    return check(here, "no configuration file", Path.cwd())
+
+
+def ledger(config: Configuration) -> Ledger:
+    """The ledger of a configuration. Raises Refused where there is none yet."""
+    if not config.ledger.exists():
+        hint = "start the agent with `dropline run`, or name its configuration with --config"
+        raise Refused(f"there is no ledger at {config.ledger}", hint)
+    return Ledger(str(config.ledger))
+
+
+def print_json(value: Any) -> None:
+    """JSON on standard output; file names that are not UTF-8 keep their bytes as \\udcXX escapes."""
+    typer.echo(json.dumps(value, indent=2))

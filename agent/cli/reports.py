@@ -1,0 +1,177 @@
+"""`status`, `explain`, `files` and `batches`: what the agent knows."""
+
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from agent.cli.options import ConfigOption, Format, FormatOption, ledger, print_json, state
+from agent.errors import Refused
+from agent.ledger import File, Ledger, State
+from agent.log import printable
+from agent.status import status
+from rules.match import match
+from rules.units import bytes_in_words
+
+LimitOption = Annotated[int, typer.Option("--limit", min=1, help="How many at the most.")]
+
+
+def show_status(config: ConfigOption = None, form: FormatOption = Format.TEXT) -> None:
+    """What is where, and what needs a person. Exit code 1 while something is failed, refused or down."""
+    chosen = state(config)
+    with_ledger = ledger(chosen)
+    # Without a configuration file (run --watch --to) the ledger itself knows the destinations.
+    places = [(name, table.path) for name, table in chosen.settings.destinations.items()] or [
+        (name, address) for name, address, _, _ in with_ledger.reports.destinations()
+    ]
+    found = status(with_ledger, chosen.rules, places)
+    unfinished = _needs_person(found)
+    if form is Format.JSON:
+        print_json(found)
+    else:
+        _print_status(found)
+    raise typer.Exit(1 if unfinished else 0)
+
+
+def _needs_person(found: dict[str, Any]) -> bool:
+    # A delivery that was refused is history as soon as its files are not: they travel with another one.
+    failed = any(states.get("failed") for states in found["deliveries"].values())
+    down = any(place["up"] is False for place in found["destinations"])
+    return bool(found["files"].get("refused") or failed or down)
+
+
+def _print_status(found: dict[str, Any]) -> None:
+    for name in [one.word for one in State]:
+        if found["files"].get(name):
+            typer.echo(f"{name:>12} {found['files'][name]:>9} files  {bytes_in_words(found['bytes'][name]):>9}")
+    if not found["files"]:
+        typer.echo("no files yet")
+    for place in found["destinations"]:
+        word = "up" if place["up"] else f"DOWN: {printable(place['reason'])}"
+        counts = ", ".join(
+            f"{count} {name}" for name, count in sorted(found["deliveries"].get(place["name"], {}).items())
+        )
+        typer.echo(
+            f"destination {place['name']} ({printable(place['address'])}): {word}{f'; deliveries: {counts}' if counts else ''}"
+        )
+    for root in found["unclaimed"]:
+        typer.echo(
+            f"no rule claims {root['files']} files below {printable(root['watch'])}, such as {printable(root['example'])}"
+        )
+    for name in found["paused"]:
+        typer.echo(f"paused: {name} (`dropline resume {name}`)")
+    if found["files"].get("refused"):
+        typer.echo("`dropline files --state refused` says what to do about the refused ones")
+
+
+def explain(path: Path, config: ConfigOption = None, form: FormatOption = Format.TEXT) -> None:
+    """A file's whole way, with the reasons."""
+    chosen = state(config)
+    opened = ledger(chosen)
+    absolute = os.path.abspath(path)
+    versions = [_version(opened, file) for file in opened.files.history(absolute)]
+    found = {
+        "path": absolute,
+        "exists": os.path.lexists(absolute),
+        "match": match(chosen.rules, absolute).reason
+        if chosen.rules
+        else "no configuration file: the rules are not known here",
+        "versions": versions,
+    }
+    if form is Format.JSON:
+        print_json(found)
+        return
+    typer.echo(
+        f"{printable(absolute)}: {'is there' if found['exists'] else 'is not there'}; {printable(str(found['match']))}"
+    )
+    for version in versions:
+        _print_version(version)
+    if not versions:
+        typer.echo("the ledger does not know it: it is new, no rule claims it, or no sweep has come by yet")
+
+
+def _version(opened: Ledger, file: File) -> dict[str, Any]:
+    return _line(file) | {
+        "generation": file.generation,
+        "mtime_ns": file.version.mtime_ns,
+        "seen_at": file.seen_at,
+        "since": file.since,
+        "batch": file.batch,
+        "deliveries": opened.reports.deliveries_of(file.batch) if file.batch is not None else [],
+        "copies": opened.reports.copies_of(file.id),
+    }
+
+
+def _print_version(version: dict[str, Any]) -> None:
+    typer.echo(f"\nversion {version['generation']}: {version['size']} bytes, first seen {_when(version['seen_at'])}")
+    reason = f": {printable(version['reason'])}" if version["reason"] else ""
+    typer.echo(f"  {version['state']} (rule {version['rule']}){reason}")
+    if version["batch"] is not None:
+        typer.echo(f"  complete {_when(version['since'])}, in batch {version['batch']}")
+    for one in version["deliveries"]:
+        why = f": {printable(one['reason'])}" if one["reason"] else ""
+        typer.echo(f"  delivery to {one['destination']}: {one['state']}, attempt {one['attempt']}{why}")
+    for copy in version["copies"]:
+        where = f"{copy['destination']} as {printable(copy['path'])}"
+        proof = f"proved {_when(copy['proved_at'])}, {copy['checksum']}" if copy["proved_at"] else "not proved there"
+        typer.echo(f"  {where}: {proof}")
+
+
+def _when(at: float) -> str:
+    return datetime.fromtimestamp(at).astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def _line(file: File) -> dict[str, Any]:
+    return {
+        "path": file.path,
+        "rule": file.rule,
+        "state": file.state.word,
+        "size": file.version.size,
+        "reason": file.reason,
+    }
+
+
+def files(
+    config: ConfigOption = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--state", help="Only files in this state (may be repeated).")
+    ] = None,
+    limit: LimitOption = 100,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """The files that the agent knows, newest first."""
+    words = {one.word: one for one in State}
+    for word in only or ():
+        if word not in words:
+            raise Refused(f"there is no state {word!r}", f"known are {', '.join(words)}")
+    found = ledger(state(config)).reports.files([words[word] for word in only or words], limit)
+    if form is Format.JSON:
+        print_json([_line(file) for file in found])
+        return
+    for file in found:
+        reason = f"  {printable(file.reason)}" if file.reason else ""
+        typer.echo(f"{file.state.word:<11} {bytes_in_words(file.version.size):>8}  {printable(file.path)}{reason}")
+
+
+def batches(config: ConfigOption = None, limit: LimitOption = 100, form: FormatOption = Format.TEXT) -> None:
+    """Batches and their deliveries, newest first."""
+    found = ledger(state(config)).reports.batches(limit)
+    if form is Format.JSON:
+        print_json([{name: getattr(one, name) for name in one.__slots__} for one in found])
+        return
+    for one in found:
+        head = f"{one.id:>7} {one.rule} {printable(one.key) or '-'}: {one.files} files, {bytes_in_words(one.bytes)}"
+        typer.echo(f"{head}, {'sealed: ' + (one.reason or '') if one.sealed_at else 'open'}")
+        for delivery in one.deliveries:
+            why = f": {printable(delivery['reason'])}" if delivery["reason"] else ""
+            typer.echo(f"        to {delivery['destination']}: {delivery['state']}, attempt {delivery['attempt']}{why}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("status")(show_status)
+    app.command("explain")(explain)
+    app.command("files")(files)
+    app.command("batches")(batches)

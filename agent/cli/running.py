@@ -1,0 +1,177 @@
+"""`run`, `check` and `init`: the commands that use the configuration."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent import app as agent
+from agent.cli.options import STATE_HERE, ConfigOption, configuration
+from agent.errors import Refused, cause
+from agent.log import configure
+from agent.settings import FILE_NAME, Configuration, check, warnings
+from agent.web import Server
+from rules.describe import describe
+
+
+class LogStyle(StrEnum):
+    """How log lines look."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+_STARTER = """\
+# Dropline's configuration. `dropline check` says in words what it does.
+# Every key can be overridden by the environment, for example DROPLINE_AGENT__STATE_DIR.
+
+[agent]
+# state_dir = "/var/lib/dropline"      # default: the user's state directory
+# listen = "127.0.0.1:9469"            # status page, /metrics, /healthz; "" = off
+# sweep_every = "5m"
+
+[destinations.share]
+transport = "directory"
+path = {to}
+verify = "checksum"                    # read back and compare; "size" is faster and weaker
+
+[[rules]]
+name = "inbox"
+watch = {watch}
+include = ["**"]
+exclude = ["**/*.tmp", "**/*.part"]
+# complete = {{ quiet = "10s", marker = "*.done" }}
+# batch = {{ by = "dir", max_files = 500, linger = "1s" }}
+deliver = [{{ to = "share", path = "{{relpath}}" }}]
+# reclaim = {{ after = "7d" }}           # absent: local files are kept for ever
+"""
+
+
+def adhoc(watch: Path, to: Path) -> Configuration:
+    """The configuration of `run --watch DIR --to DIR`: both are made if absent, files travel as soon as they are done."""
+    for path in (watch, to):
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Refused(f"{path} cannot be made: {cause(error)}", "choose another directory") from error
+    name = "".join(char if char.isascii() and (char.isalnum() or char in "_.-") else "-" for char in to.resolve().name)
+    place = name.strip("-._") or "share"
+    # The state stands beside the two directories, so that each place where it is tried out has its own.
+    state = {} if os.environ.get("DROPLINE_AGENT__STATE_DIR") else {"agent": {"state_dir": STATE_HERE}}
+    data = state | {
+        "destinations": {place: {"transport": "directory", "path": str(to)}},
+        "rules": [{"name": "inbox", "watch": str(watch), "batch": {"linger": "0s"}, "deliver": [{"to": place}]}],
+    }
+    return check(data, "the command line", Path.cwd())
+
+
+def run(
+    config: ConfigOption = None,
+    once: Annotated[bool, typer.Option("--once", help="Process what is there, and end.")] = False,
+    watch: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Watch this directory; needs no configuration file.")
+    ] = None,
+    to: Annotated[Path | None, typer.Option(metavar="DIR", help="Deliver to this directory.")] = None,
+    log: Annotated[LogStyle, typer.Option(help="Log lines as text or JSON.")] = LogStyle.TEXT,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every transition on a terminal, too.")] = False,
+) -> None:
+    """Run the agent: in the foreground, until Ctrl-C or SIGTERM."""
+    if (watch is None) != (to is None) or (watch is not None and config is not None):
+        raise typer.BadParameter("give --config FILE, or both --watch DIR and --to DIR")
+    chosen = adhoc(watch, to) if watch is not None and to is not None else configuration(config)
+    if not chosen.rules:
+        raise Refused(f"{chosen.source} has no [[rules]]", "add one; `dropline init` writes an example")
+    live = sys.stderr.isatty() and not verbose and not once and log is LogStyle.TEXT
+    configure(log.value, logging.WARNING if live else logging.INFO)
+    for warning in warnings(Path(chosen.source)):
+        logging.getLogger("agent").warning(warning)
+    if once:
+        raise typer.Exit(0 if agent.once(chosen) else 1)
+
+    def started(parts: agent.Parts, server: Server | None) -> AbstractContextManager[object]:
+        for rule in parts.config.rules:
+            typer.echo(
+                f"watching {rule.watch} (rule {rule.name}), delivering to {', '.join(t.to for t in rule.deliver)}"
+            )
+        typer.echo(f"status page: {server.url}" if server else "no status page (listen is off)")
+        sys.stdout.flush()
+        return _progress(parts) if live else _nothing()
+
+    try:
+        agent.run(chosen, started)
+    except Refused as error:
+        if watch is None or "cannot listen" not in error.reason:
+            raise
+        # Somebody who only tries it out should not have to configure a port first.
+        agent.run(chosen.with_agent(listen="127.0.0.1:0"), started)
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def _progress(parts: agent.Parts) -> Iterator[None]:
+    from agent.cli.progress import Progress
+
+    with Progress(str(parts.config.ledger)):
+        yield
+
+
+def show(config: ConfigOption = None) -> None:
+    """Check the configuration, and say in words what each rule will do."""
+    chosen = configuration(config)
+    typer.echo(f"{chosen.source} is good; state in {chosen.state_dir}")
+    for warning in warnings(Path(chosen.source)):
+        typer.echo(f"warning: {warning}")
+    for name, table in chosen.settings.destinations.items():
+        there = "" if Path(table.path).is_dir() else " (NOT THERE NOW: nothing is delivered until it is)"
+        proof = "read back" if table.verify == "checksum" else "compared by size"
+        typer.echo(
+            f"\ndestination {name}: the directory {table.path}{there}; copies are {proof}, checksums are {table.checksum}"
+        )
+    for rule in chosen.rules:
+        typer.echo(f"\nrule {rule.name}:")
+        for sentence in describe(rule):
+            typer.echo(f"  - {sentence}")
+        if not Path(rule.watch).is_dir():
+            typer.echo(f"  - note: {rule.watch} is not there now; the agent waits for it")
+    if not chosen.rules:
+        typer.echo("\nno rules: nothing is watched")
+
+
+def init(
+    watch: Annotated[Path, typer.Option(metavar="DIR", help="The directory where the instrument writes.")] = Path(
+        "inbox"
+    ),
+    to: Annotated[Path, typer.Option(metavar="DIR", help="The directory (a mounted share) to deliver to.")] = Path(
+        "share"
+    ),
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")] = Path(FILE_NAME),
+) -> None:
+    """Write a configuration file to start from. What is there already is not touched."""
+    from json import dumps
+
+    text = _STARTER.format(watch=dumps(str(watch.absolute())), to=dumps(str(to.absolute())))
+    try:
+        with file.open("x", encoding="utf-8") as target:
+            target.write(text)
+    except FileExistsError:
+        raise Refused(f"{file} is there already", "edit it, or name another file") from None
+    except OSError as error:
+        raise Refused(f"{file} cannot be written: {cause(error)}", "choose another place") from error
+    typer.echo(f"wrote {file}; look it over, then `dropline check --config {file}` and `dropline run --config {file}`")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("run")(run)
+    app.command("check")(show)
+    app.command("init")(init)

@@ -1,0 +1,176 @@
+"""`retry`, `reclaim`, `pause`, `resume` and `wait`: the commands by which a person acts."""
+
+import logging
+import os
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent import app as agent
+from agent import probe
+from agent.cli.options import ConfigOption, Format, FormatOption, configuration, ledger, print_json, state
+from agent.errors import Refused
+from agent.ledger import File, Ledger, State
+from agent.lock import locked
+from agent.log import configure, printable
+from agent.metrics import Metrics
+from agent.reclaim import PAUSED
+from agent.worker import Clock
+from rules.match import match, relative
+from rules.model import OWN_PREFIX, Rule
+from rules.units import duration
+
+_POLL = 0.1
+
+
+class Pausable(StrEnum):
+    """What can be paused."""
+
+    RECLAIM = "reclaim"
+
+
+def retry(config: ConfigOption = None) -> None:
+    """Try refused files and failed deliveries again, now."""
+    opened = ledger(state(config))
+    now = Clock()()
+    with opened.transaction():
+        files, deliveries = opened.files.retried(now), opened.deliveries.retried(now)
+    typer.echo(f"{files} files and {deliveries} deliveries will be tried again")
+
+
+def reclaim(
+    config: ConfigOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print each file with its verdict.")] = False,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Remove local copies that the rules allow to go. A running agent does this by itself."""
+    chosen = configuration(config)
+    configure("text", logging.WARNING)
+    ledger(chosen).close()
+    with ExitStack() as stack:
+        if not dry_run:
+            stack.enter_context(locked(chosen.state_dir, wait=0.0))
+        parts = agent.Parts(chosen, Metrics(), lambda name: lambda: None, [], stack)
+        if dry_run:
+            _print_plan(parts, form)
+            return
+        now, before = Clock()(), _reclaimed(parts.ledger)
+        parts.reclaimer.start(now)
+        parts.reclaimer.step(now)
+        if parts.ledger.meta(PAUSED) is not None:
+            typer.echo("paused: `dropline resume reclaim` lets it go on")
+        else:
+            typer.echo(f"{_reclaimed(parts.ledger) - before} local files were removed")
+
+
+def _reclaimed(opened: Ledger) -> int:
+    return sum(files for _, state, files, _ in opened.reports.tally() if state == State.RECLAIMED.word)
+
+
+def _print_plan(parts: agent.Parts, form: Format) -> None:
+    plan = list(parts.reclaimer.plan(Clock()()))
+    if form is Format.JSON:
+        rows = [(one.file.path, one.file.rule, one.verdict.ok, one.verdict.reason) for one in plan]
+        print_json([dict(zip(("path", "rule", "reclaim", "reason"), row, strict=True)) for row in rows])
+        return
+    for one in plan:
+        typer.echo(
+            f"{'reclaim' if one.verdict.ok else 'keep   '} {printable(one.file.path)}: {printable(one.verdict.reason)}"
+        )
+    typer.echo(f"{sum(one.verdict.ok for one in plan)} of {len(plan)} files would be removed; nothing was")
+
+
+def pause(what: Pausable, config: ConfigOption = None) -> None:
+    """Stop every deletion at once, until `resume`. Deliveries go on."""
+    ledger(state(config)).set_meta(f"paused.{what.value}", "by a person")
+    typer.echo(f"{what.value} is paused; `dropline resume {what.value}` lets it go on")
+
+
+def resume(what: Pausable, config: ConfigOption = None) -> None:
+    """Undo `pause`."""
+    ledger(state(config)).set_meta(f"paused.{what.value}", None)
+    typer.echo(f"{what.value} goes on")
+
+
+def wait(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files or directories.")],
+    timeout: Annotated[
+        str | None, typer.Option(metavar="DURATION", help='Give up after this, for example "10m".')
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Wait until files are verified at every destination. Exit code 1 where one is refused or the time is over."""
+    chosen = state(config)
+    opened = ledger(chosen)
+    try:
+        limit = duration(timeout) if timeout is not None else None
+    except ValueError as error:
+        raise Refused(str(error), "see --help") from None
+    started = time.monotonic()
+    waiting = [file for path in paths for file in _below(chosen.rules, os.path.abspath(path))]
+    while True:
+        waiting, refused = _left(opened, waiting)
+        for path, reason in refused:
+            typer.echo(f"refused: {printable(path)}: {printable(reason)}", err=True)
+        if refused:
+            raise typer.Exit(1)
+        if not waiting:
+            return
+        if limit is not None and time.monotonic() - started > limit:
+            for path in waiting:
+                typer.echo(f"not verified in time: {printable(path)}", err=True)
+            raise typer.Exit(1)
+        time.sleep(_POLL)
+
+
+def _below(rules: Sequence[Rule], path: str) -> list[str]:
+    """The file, or the files of the directory that are to be delivered. Raises Refused where nobody delivers there.
+
+    Without rules (run --watch --to) every file is, but our own.
+    """
+    if not os.path.isdir(path):
+        found = match(rules, path)
+        if rules and found.rule is None:
+            raise Refused(f"{path} will not be delivered: {found.reason}", "`dropline check` says what the rules take")
+        return [path]
+    watched = (rule.watch for rule in rules)
+    if rules and not any(path == root or relative(path, root) or relative(root, path) for root in watched):
+        raise Refused(f"no rule watches {path}", "`dropline check` says what the rules take")
+    below = [os.path.join(at, name) for at, _, names in os.walk(path) for name in names]
+    if rules:
+        return [file for file in below if match(rules, file).rule is not None]
+    return [file for file in below if f"/{OWN_PREFIX}" not in file[len(path) :]]
+
+
+def _left(opened: Ledger, paths: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """The files that are not yet verified as they are now, and those that are refused with their reasons."""
+    left: list[str] = []
+    refused: list[tuple[str, str]] = []
+    for file in paths:
+        versions = opened.files.history(file)
+        last = versions[-1] if versions else None
+        if last is not None and last.state is State.REFUSED:
+            refused.append((file, last.reason or ""))
+        elif last is None or not _safe(last):
+            left.append(file)
+    return left, refused
+
+
+def _safe(last: File) -> bool:
+    """Whether what stands at the path now is proved, or nothing does any more and what did is."""
+    try:
+        seen = probe.version(os.lstat(last.path))
+    except OSError:
+        return last.state in (State.VERIFIED, State.RECLAIMING, State.RECLAIMED)
+    return last.state is State.VERIFIED and seen == last.version
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (retry, reclaim, pause, resume, wait):
+        app.command()(command)

@@ -1,0 +1,82 @@
+"""What `dropline status`, the status page and /healthz say."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agent.intake import Root
+from agent.ledger import Ledger
+from agent.worker import Worker
+from rules.model import Rule
+
+
+def status(ledger: Ledger, rules: Sequence[Rule], destinations: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """The whole state as plain values.
+
+    Args:
+        ledger: a connection.
+        rules: in the order of the configuration.
+        destinations: (name, address) as configured; others that the ledger knows are of former configurations.
+    """
+    files: dict[str, int] = {}
+    size: dict[str, int] = {}
+    of_rules: dict[str, dict[str, int]] = {}
+    for rule, state, count, held in ledger.reports.tally():
+        files[state] = files.get(state, 0) + count
+        size[state] = size.get(state, 0) + held
+        of_rules.setdefault(rule, {})[state] = count
+    deliveries: dict[str, dict[str, int]] = {}
+    for name, state, count in ledger.reports.deliveries():
+        deliveries.setdefault(name, {})[state] = count
+    known = {(name, address): (up, reason) for name, address, up, reason in ledger.reports.destinations()}
+    places = []
+    for name, address in destinations:
+        up, reason = known.get((name, address), (None, None))
+        places.append(
+            {"name": name, "address": address, "up": up, "reason": reason or ("" if up else "not yet looked at")}
+        )
+    return {
+        "files": files,
+        "bytes": size,
+        "deliveries": deliveries,
+        "destinations": places,
+        "rules": [{"name": rule.name, "watch": rule.watch, "files": of_rules.get(rule.name, {})} for rule in rules],
+        "unclaimed": [
+            {"watch": root, "files": count, "example": example} for root, count, example in ledger.reports.unclaimed()
+        ],
+        "paused": [key.removeprefix("paused.") for key in ("paused.reclaim",) if ledger.meta(key) is not None],
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether the agent does its work; each problem is a sentence."""
+
+    problems: list[str]
+
+    @property
+    def good(self) -> bool:
+        """No problems."""
+        return not self.problems
+
+
+STALLED_AFTER = 120.0
+"""Seconds without the end of a pass after which a thread counts as stalled."""
+
+
+def health(workers: Sequence[Worker], roots: Sequence[Root], sweep_every: float, now: float) -> Health:
+    """What /healthz answers: dead or stalled threads, a ledger that cannot be written, sweeps that are late."""
+    problems = []
+    for worker in workers:
+        if not worker.alive:
+            problems.append(f"thread {worker.name} is dead")
+        elif worker.failure is not None:
+            problems.append(f"{worker.name}: {worker.failure}")
+        elif now - worker.passed_at > STALLED_AFTER:
+            problems.append(f"thread {worker.name} has not ended a pass for {now - worker.passed_at:.0f} s")
+    for root in roots:
+        if not root.watch.present:
+            problems.append(f"{root.watch.root}: {root.watch.reason}")
+        elif root.swept_at is not None and now - root.swept_at > 3 * sweep_every + STALLED_AFTER:
+            problems.append(f"{root.watch.root}: the last sweep ended {now - root.swept_at:.0f} s ago")
+    return Health(problems)

@@ -1,0 +1,550 @@
+"""The configuration: a file, overridden by the environment; each mistake is one line naming file, table and key."""
+
+import os
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from agent.settings import AgentTable, Configuration, DirectoryTable, check, find, read, warnings
+from rules.load import RuleError
+from rules.model import Rule, Target
+
+FOLDER = Path("/cfg")
+GOOD = """
+[agent]
+state_dir = "state"
+listen = ""
+sweep_every = "30s"
+canary_every = "0s"
+
+[destinations.share]
+transport = "directory"
+path = "/mnt/share"
+verify = "size"
+checksum = "blake3"
+
+[destinations.mirror]
+path = "../mirror"
+
+[[rules]]
+name = "r"
+watch = "in"
+deliver = [{ to = "share" }]
+"""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def bare() -> Iterator[None]:
+    """No variable of the agent's is set."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            if name.upper().startswith("DROPLINE_"):
+                patch.delenv(name)
+        yield
+
+
+def checked(text: str, folder: Path = FOLDER) -> Configuration:
+    """The configuration of a file f.toml in that folder."""
+    return check(tomllib.loads(text), "f.toml", folder)
+
+
+def mistake_in(text: str) -> str:
+    """The one line that the mistake in the text gives."""
+    with pytest.raises(RuleError) as caught:
+        checked(text)
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+def parted(state: str = "/state", share: str = "/share", watch: str = "/data") -> str:
+    """A configuration with these directories."""
+    return f"""
+    agent.state_dir = "{state}"
+    destinations.share.path = "{share}"
+    [[rules]]
+    name = "r"
+    watch = "{watch}"
+    deliver = [{{ to = "share" }}]
+    """
+
+
+def test_what_is_written_is_what_counts() -> None:
+    """Each key arrives, and relative paths count from the file's folder."""
+    config = checked(GOOD)
+    assert config.settings.agent == AgentTable(state_dir="/cfg/state", listen="", sweep_every="30s", canary_every="0s")
+    assert config.settings.destinations == {
+        "share": DirectoryTable(path="/mnt/share", verify="size", checksum="blake3"),
+        "mirror": DirectoryTable(transport="directory", path="/mirror", verify="checksum", checksum="sha256"),
+    }
+    assert config.rules == (Rule("r", "/cfg/in", deliver=(Target("share", "{relpath}"),)),)
+    assert (config.source, config.state_dir) == ("f.toml", Path("/cfg/state"))
+    assert config.ledger == Path("/cfg/state/ledger.sqlite")
+
+
+def test_an_empty_file_is_a_configuration() -> None:
+    """Nothing is required, and the defaults are on the safe side: loopback, and state apart from any data."""
+    config = checked("")
+    assert (config.settings.agent.listen, config.settings.agent.sweep_every) == ("127.0.0.1:9469", 300.0)
+    assert (config.settings.destinations, config.rules) == ({}, ())
+    assert config.state_dir.is_absolute()
+
+
+def test_the_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path that begins with ~ is in the user's home."""
+    monkeypatch.setenv("HOME", "/home/of/somebody")
+    config = checked(parted("~/state", "~/share", "~/data"))
+    assert config.settings.agent.state_dir == "/home/of/somebody/state"
+    assert config.settings.destinations["share"].path == "/home/of/somebody/share"
+    assert config.rules[0].watch == "/home/of/somebody/data"
+
+
+def homeless(patch: pytest.MonkeyPatch) -> None:
+    """From now on the user has no home directory, as some service users."""
+
+    def nobody(uid: int) -> None:
+        raise KeyError(uid)
+
+    patch.delenv("HOME", raising=False)
+    patch.delenv("XDG_STATE_HOME", raising=False)
+    patch.setattr("pwd.getpwuid", nobody)
+
+
+@pytest.mark.parametrize("path", ["~/x", "~nobody.of.this.name/x"])
+def test_no_such_home(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path in a home that does not exist is a mistake, not a folder called "~"."""
+    homeless(monkeypatch)
+    for text in (parted(state=path), parted(share=path), parted(watch=path)):
+        assert mistake_in(text) == (
+            f"f.toml: {path}: there is no such home directory; write the path in full, or begin with ./~"
+        )
+    assert checked(parted(watch="./~/x")).rules[0].watch == "/cfg/~/x"
+
+
+def test_a_user_without_a_home_says_where_the_state_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no folder for state by default, the configuration must name one."""
+    homeless(monkeypatch)
+    assert mistake_in("").startswith("f.toml: [agent]: state_dir: missing, and has no default here: ")
+    assert checked('agent.state_dir = "/state"').state_dir == Path("/state")
+
+
+def test_another_state_dir_for_this_run() -> None:
+    """What the command line changes in [agent] leaves the rest as it is."""
+    config, other = checked(GOOD), checked(GOOD).with_agent(listen="127.0.0.1:0")
+    assert other.settings.agent == config.settings.agent.model_copy(update={"listen": "127.0.0.1:0"})
+    assert (other.rules, other.source, other.settings.destinations) == (
+        config.rules, config.source, config.settings.destinations,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[agnt]", "agnt: unknown key; did you mean 'agent'?"),
+        ("[[rule]]", "rule: unknown key; did you mean 'rules'?"),
+        ("zzz = 1", "zzz: unknown key; known are agent, destinations, rules"),
+        ('_env_file = "x"', "_env_file: unknown key; known are agent, destinations, rules"),
+        ("__pydantic_self__ = 1", "__pydantic_self__: unknown key; known are agent, destinations, rules"),
+        ("function-x = 1", "function-x: unknown key; known are agent, destinations, rules"),
+        ('"a\\nb" = 1', "a\\nb: unknown key; known are agent, destinations, rules"),
+        ("agent.statedir = 'x'", "[agent]: statedir: unknown key; did you mean 'state_dir'?"),
+        ("destinations.share = { path = 'x', pth = 'y' }", "[destinations.share]: pth: unknown key; did you mean 'path'?"),
+        ("destinations.path = { path = 'x', pth = 'y' }", "[destinations.path]: pth: unknown key; did you mean 'path'?"),
+        (
+            "destinations.rules = { path = 'x', chcksum = 'y' }",
+            "[destinations.rules]: chcksum: unknown key; did you mean 'checksum'?",
+        ),
+        (
+            "[[rules]]\nname = 'r'\nwatch = 'x'\ncomplete.qiet = '1s'\ndeliver = [{ to = 'x' }]",
+            "[[rules]] 'r': complete.qiet: unknown key; did you mean 'quiet'?",
+        ),
+        (
+            "[[rules]]\nname = 'r'\nwatch = 'x'\ndeliver = [{ to = 'x', paht = 'y' }]",
+            "[[rules]] 'r': deliver.0.paht: unknown key; did you mean 'path'?",
+        ),
+    ],
+)  # fmt: skip
+def test_unknown_keys(text: str, message: str) -> None:
+    """An unknown key in any table is named, with the nearest known one."""
+    assert mistake_in(text) == f"f.toml: {message}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("agent = 5", "agent: write a table, { ... } (got 5)"),
+        ("agent = []", "agent: write a table, { ... }"),
+        ("agent.listen = 9469", "[agent]: listen: write text in quotes (got 9469)"),
+        (
+            "agent.sweep_every = 300",
+            "[agent]: sweep_every: write it as text with its unit, for example '30s' (got 300)",
+        ),
+        ('agent.sweep_every = "0s"', "[agent]: sweep_every: Input should be greater than 0 (got '0s')"),
+        *(
+            (
+                f'agent.listen = "{listen}"',
+                f"[agent]: listen: '{listen}' is not an address on loopback; write \"127.0.0.1:9469\", port 0 for any free"
+                ' one, or "" for no page',
+            )
+            for listen in (
+                "0.0.0.0:9469",
+                "127.0.0.1",
+                "localhost:",
+                "localhost:http",
+                "[::1]:65536",
+                "127.0.0.1:\u00b2",
+            )
+        ),
+        ('agent.state_dir = ""', "[agent]: state_dir: is not a path (got '')"),
+        ('agent.state_dir = "a\\u0000b"', "[agent]: state_dir: is not a path (got 'a\\x00b')"),
+        ('agent.state_dir = "~\\u0000"', "[agent]: state_dir: is not a path (got '~\\x00')"),
+        ("destinations = 5", "destinations: write a table, { ... } (got 5)"),
+        ("destinations.share = '/mnt'", "[destinations]: share: write a table, { ... } (got '/mnt')"),
+        ("[destinations.share]", "[destinations.share]: path: missing; this key is required"),
+        ("destinations.share.path = ''", "[destinations.share]: path: is not a path (got '')"),
+        (
+            "destinations.share = { path = 'x', transport = 'carrier pigeon' }",
+            "[destinations.share]: transport: Input should be 'directory' (got 'carrier pigeon')",
+        ),
+        (
+            "destinations.share = { path = 'x', checksum = 'crc32' }",
+            "[destinations.share]: checksum: Input should be 'sha256', 'blake3' or 'md5' (got 'crc32')",
+        ),
+        (
+            "destinations.'a b'.path = 'x'",
+            "[destinations]: a b: String should match pattern '^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$' (got 'a b')",
+        ),
+    ],
+)
+def test_wrong_types(text: str, message: str) -> None:
+    """A value of the wrong type is named with its table and key, and with what was written."""
+    assert mistake_in(text) == f"f.toml: {message}"
+
+
+@pytest.mark.parametrize(
+    ("share", "watch"), [("/data", "/data"), ("/data/out", "/data"), ("/data", "/data/in"), ("/", "/data"), ("x", "/")]
+)
+def test_a_destination_is_apart_from_what_is_watched(share: str, watch: str) -> None:
+    """A destination is not a watched directory, nor inside one, nor around one: copies would be copied again."""
+    here = os.path.normpath(FOLDER / share)
+    wanted = f"path: {here} and the watched directory {watch} lie in one another; keep them apart"
+    assert mistake_in(parted(share=share, watch=watch)) == f"f.toml: [destinations.share]: {wanted}"
+
+
+def test_a_link_does_not_hide_that_directories_overlap(tmp_path: Path) -> None:
+    """Directories are compared as they are on the disk, whatever names lead to them."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    for text in (parted(share="link/out", watch="data"), parted(share="data", watch="link")):
+        with pytest.raises(RuleError, match="lie in one another"):
+            checked(text, tmp_path)
+    with pytest.raises(RuleError, match="is inside the watched directory"):
+        checked(parted(state="link/state", watch="data"), tmp_path)
+
+
+def test_two_destinations_are_two_places(tmp_path: Path) -> None:
+    """Two names for one directory would make one copy count as two."""
+    (tmp_path / "link").symlink_to("/mnt/share")
+    for path in ("/mnt/share", "/mnt/./share/", f"{tmp_path}/link"):
+        text = f'destinations.share.path = "/mnt/share"\ndestinations.mirror.path = "{path}"'
+        assert mistake_in(text) == (
+            "f.toml: [destinations.mirror]: path: destination 'share' is the same directory; one copy would count as two"
+        )
+
+
+@pytest.mark.parametrize(
+    ("share", "watch"), [("/data2", "/data"), ("/data/out", "/data/in"), ("/data/a.old", "/data/a")]
+)
+def test_directories_side_by_side(share: str, watch: str) -> None:
+    """Directories beside one another, though one's name begins like the other's, are apart."""
+    assert checked(parted(share=share, watch=watch)).rules[0].watch == watch
+
+
+def test_the_state_is_apart_from_what_is_watched() -> None:
+    """The ledger is not in a watched directory, unless under a name of the agent's own, which no rule claims."""
+    assert mistake_in(parted(state="/data/state")) == (
+        "f.toml: [agent]: state_dir: /data/state is inside the watched directory /data; keep it elsewhere"
+    )
+    assert checked(parted(state="/data/.dropline/state")).state_dir == Path("/data/.dropline/state")
+    assert checked(parted(state="/data2")).state_dir == Path("/data2")
+
+
+def test_overlapping_rules_that_reclaim_differently() -> None:
+    """Rules are compared by where they watch after relative paths are made absolute."""
+    second = '\n[[rules]]\nname = "s"\nwatch = "in/../in/sub"\ndeliver = [{ to = "share" }]\nreclaim = { after = "0s" }'
+    assert mistake_in(GOOD + second) == (
+        "f.toml: [[rules]] 's': reclaim: its directory /cfg/in/sub overlaps that of rule 'r' (/cfg/in), but they reclaim"
+        " differently; give both the same reclaim, or watch separate directories"
+    )
+
+
+# The environment
+
+
+def test_the_environment_comes_before_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable overrides its key alone; the rest of the table stays as the file has it."""
+    monkeypatch.setenv("DROPLINE_AGENT__STATE_DIR", "/elsewhere")
+    monkeypatch.setenv("DROPLINE_AGENT__SWEEP_EVERY", "7s")
+    monkeypatch.setenv("DROPLINE_DESTINATIONS__SHARE__PATH", "/other/share")
+    config = checked(GOOD)
+    assert config.settings.agent == AgentTable(state_dir="/elsewhere", listen="", sweep_every="7s", canary_every="0s")
+    assert config.settings.destinations["share"] == DirectoryTable(
+        path="/other/share", verify="size", checksum="blake3"
+    )
+    assert config.rules == checked(GOOD).rules
+
+
+def test_the_environment_may_replace_the_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rules are overridden as a whole, by JSON."""
+    monkeypatch.setenv("DROPLINE_RULES", '[{"name": "e", "watch": "/env", "deliver": [{"to": "mirror"}]}]')
+    assert checked(GOOD).rules == (Rule("e", "/env", deliver=(Target("mirror", "{relpath}"),)),)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        (
+            "DROPLINE_AGENT__SWEEP_EVERY", "banana",
+            "environment variable DROPLINE_AGENT__SWEEP_EVERY: [agent]: sweep_every: 'banana' is not a duration;"
+            ' write for example "500ms", "30s", "5m", "12h" or "7d"',
+        ),
+        (
+            "DROPLINE_AGENT__STATEDIR", "x",
+            "environment variable DROPLINE_AGENT__STATEDIR: [agent]: statedir: unknown key; did you mean 'state_dir'?",
+        ),
+        (
+            "dropline_agent__state_dir", "",
+            "environment variable dropline_agent__state_dir: [agent]: state_dir: is not a path (got '')",
+        ),
+        (
+            "DROPLINE_DESTINATIONS__SHARE__VERIFY", "never",
+            "environment variable DROPLINE_DESTINATIONS__SHARE__VERIFY: [destinations.share]: verify:"
+            " Input should be 'checksum' or 'size' (got 'never')",
+        ),
+        (
+            "DROPLINE_RULES", '[{"name": "x", "watch": "/x", "deliver": [{"to": "share"}]}, {"name": 5}]',
+            "environment variable DROPLINE_RULES: [[rules]] number 2: name: write text in quotes (got 5)",
+        ),
+        (
+            "DROPLINE_RULES", "5",
+            "environment variable DROPLINE_RULES: rules: write a list, [ ... ], or for tables [[ ... ]] (got 5)",
+        ),
+        (
+            "DROPLINE_AGENT", "not JSON",
+            'the environment: error parsing value for field "agent" from source "EnvSettingsSource": it is not JSON;'
+            " override single keys instead",
+        ),
+        (
+            "DROPLINE_RULES__0__WATCH", "/x",
+            "f.toml: rules: write a list, [ ... ], or for tables [[ ... ]]",
+        ),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_the_environment(variable: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bad value in the environment is one line, too, and names the variable rather than the file."""
+    monkeypatch.setenv(variable, value)
+    assert mistake_in(GOOD) == message
+
+
+# The file
+
+
+def test_reading_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file is read from wherever one stands; paths in it count from its folder."""
+    (tmp_path / "f.toml").write_text(GOOD, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    for path in (Path("f.toml"), tmp_path / "f.toml"):
+        config = read(path)
+        assert (config.source, config.state_dir) == (str(path), tmp_path / "state")
+
+
+def test_a_byte_order_mark(tmp_path: Path) -> None:
+    """The mark that some editors put before the text does not matter."""
+    (tmp_path / "f.toml").write_text(GOOD, encoding="utf-8-sig")
+    assert read(tmp_path / "f.toml").rules[0].name == "r"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[agent]\nlisten = \n", "is not TOML: Invalid value (at line 2, column 10)"),
+        (b"[agent]\n[agent]\n", "is not TOML: Cannot declare ('agent',) twice (at line 2, column 7)"),
+        (b"a = 1\na = 2\n", "is not TOML: Cannot overwrite a value (at line 2, column 6)"),
+        (b"a = '\xff'", "is not TOML: 'utf-8' codec can't decode byte 0xff in position 5: invalid start byte"),
+        (
+            b"a = " + b"9" * 5000,
+            "is not TOML: Exceeds the limit (4300 digits) for integer string conversion: value has 5000 digits;"
+            " use sys.set_int_max_str_digits() to increase the limit",
+        ),
+    ],
+)
+def test_what_is_not_toml(content: bytes, message: str, tmp_path: Path) -> None:
+    """A file that is not TOML gives one line that names it, and the line in it."""
+    path = tmp_path / "f.toml"
+    path.write_bytes(content)
+    with pytest.raises(RuleError) as caught:
+        read(path)
+    assert str(caught.value) == f"{path}: {message}"
+
+
+def test_nesting_without_end(tmp_path: Path) -> None:
+    """A file that is nested too deeply to be read is a mistake like any other."""
+    (tmp_path / "f.toml").write_text("a = " + "[" * 100_000)
+    with pytest.raises(RuleError, match=r"f\.toml: is not TOML: maximum recursion depth exceeded"):
+        read(tmp_path / "f.toml")
+
+
+def test_no_file(tmp_path: Path) -> None:
+    """A file that is not there, or is none, is named with the cause and with what to do."""
+    for path, cause in ((tmp_path / "none.toml", "No such file or directory"), (tmp_path, "Is a directory")):
+        with pytest.raises(RuleError) as caught:
+            read(path)
+        assert str(caught.value) == f"{path}: cannot be read: {cause}; `dropline init` writes one"
+
+
+def test_which_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file that is given counts, else the one in the current directory, else the user's, else the computer's."""
+    here, user, computer = (tmp_path / name for name in ("here", "user", "computer"))
+    for folder in (here, user / "dropline", computer / "dropline"):
+        folder.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(user))
+    monkeypatch.setenv("XDG_CONFIG_DIRS", str(computer))
+    for folder in (computer / "dropline", user / "dropline", here):
+        (folder / "dropline.toml").touch()
+        assert find(None) == folder / "dropline.toml"
+    assert find(Path("given.toml")) == Path("given.toml")
+
+
+def test_a_file_that_anybody_may_write(tmp_path: Path) -> None:
+    """The file decides what is deleted, so a file that anybody may write is warned of."""
+    path = tmp_path / "f.toml"
+    path.touch()
+    path.chmod(0o664)
+    assert warnings(path) == []
+    path.chmod(0o666)
+    assert warnings(path) == [f"{path} may be written by anybody: chmod o-w it, for it decides what is deleted"]
+    assert warnings(tmp_path / "none") == []
+
+
+# Whatever it says
+
+KEYS = (
+    *("agent", "destinations", "rules", "state_dir", "listen", "sweep_every", "share", "path", "verify", "transport"),
+    *("name", "watch", "include", "exclude", "capture", "complete", "batch", "deliver", "reclaim", "quiet", "marker"),
+    *("by", "schedule", "max_files", "max_bytes", "linger", "to", "after", "function-x", "_env_file", "[key]", "0"),
+)
+WORDS = (
+    *("", "r", "share", "/data", "../x", "~", "~nobody", "10s", "-1s", "5GB", "15%", "directory", "dir", "capture"),
+    *(
+        "*.h5",
+        "!",
+        "[z-a]",
+        "[",
+        "{name}",
+        "{relpath}/..",
+        "{mtime:%Y}",
+        "{mtime:{x}}",
+        "{",
+        "(?P<run>x)",
+        "(",
+        "\0",
+        "\n",
+    ),
+    *("9" * 400 + "s", "9" * 400 + "B", "0 0 31 2 *", "*/0 * * * *", "L * * * *", "* * * * *"),
+)
+words = st.sampled_from(WORDS)
+scalars = st.one_of(
+    words, words, st.text(max_size=12), st.booleans(), st.integers(), st.just(2**64), st.floats(),
+    st.dates(), st.datetimes(), st.times(),
+)  # fmt: skip
+keys = st.sampled_from(KEYS) | st.text(max_size=5)
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=4), max_leaves=8
+)
+law = settings(max_examples=300, deadline=None)
+
+
+def places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every (container, key or index) in it."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in inside:
+        yield value, key
+        yield from places(inner)
+
+
+@st.composite
+def altered(draw: st.DrawFn) -> dict[str, Any]:
+    """A good configuration with one to three things put in, replaced or left out."""
+    data: dict[str, Any] = tomllib.loads(
+        GOOD
+        + "include = ['*']\nexclude = ['x']\ncapture = '(?P<run>x)'\nreclaim = { after = '1s', when_free_below = '5%' }\n"
+        + "complete = { quiet = '1s', marker = '*.x' }\nbatch = { by = '{run}', schedule = '* * * * *', linger = '1s' }\n"
+    )
+    for _ in range(draw(st.integers(1, 3))):
+        container, key = draw(st.sampled_from(list(places(data))))
+        what = draw(st.sampled_from(["replace", "remove", "add"]))
+        if what == "replace":
+            container[key] = draw(values)
+        elif what == "remove":
+            del container[key]
+        elif isinstance(container, dict):
+            container[draw(keys)] = draw(values)
+        else:
+            container.append(draw(values))
+        if not data:
+            break
+    return data
+
+
+def said(source: str, make: Callable[[], Configuration]) -> str:
+    """The line that says why it is no configuration; a good one where it is one."""
+    try:
+        assert isinstance(make(), Configuration)
+    except RuleError as error:
+        return str(error)
+    return f"{source}: good"
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of regular expressions that will mean something else one day
+@law
+@given(altered() | st.dictionaries(keys, values, max_size=4))
+@example({"function-x": 1})
+@example({"_env_file": "x"})
+@example({"destinations": {"path": {"path": "x", "y": 1}}})
+@example({"agent": {"state_dir": "\0"}})
+def test_whatever_the_tables_hold(data: dict[str, Any]) -> None:
+    """Any tables are a configuration or give one line that says why not, and never another error."""
+    line = said("f.toml", lambda: check(data, "f.toml", FOLDER))
+    assert line.startswith("f.toml: ")
+    assert line.isprintable()
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file to write configurations to."""
+    return tmp_path_factory.mktemp("whatever") / "f.toml"
+
+
+@st.composite
+def garbled(draw: st.DrawFn) -> bytes:
+    """A good file in which a piece is replaced."""
+    content = GOOD.encode()
+    start = draw(st.integers(0, len(content)))
+    end = draw(st.integers(start, min(start + 20, len(content))))
+    piece = draw(st.binary(max_size=6) | st.text("[]{}=\"'.,#\n 09az\\u", max_size=8).map(str.encode))
+    return content[:start] + piece + content[end:]
+
+
+@law
+@given(content=garbled() | st.binary(max_size=40) | st.text(max_size=40).map(str.encode))
+def test_whatever_the_file_holds(file: Path, content: bytes) -> None:
+    """Any file is a configuration or gives one line that names the file, and never another error."""
+    file.write_bytes(content)
+    line = said(str(file), lambda: read(file))
+    assert line.startswith(f"{file}: ")
+    assert line.isprintable()

@@ -1,0 +1,158 @@
+"""Runs the agent again and again, each time killed one operation later: a driver for test_killed.py.
+
+Usage: killer.py WORK SCENARIO FIRST STEP. For n = FIRST, FIRST + STEP, ... it prints one JSON line per kill point, until
+a run ends before its kill comes. Each run is a forked child, so that only the first pays for the imports.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from agent import app, disk
+from agent.ledger.store import Store
+from agent.settings import check
+
+CONTENT = {
+    "run1/a.dat": b"a" * 5000,
+    "run1/b.dat": b"bee" * 100_000,
+    "run1/sub/c.dat": b"",
+    "run2/d.dat": bytes(range(256)) * 300,
+}
+RECLAIM: dict[str, dict[str, Any] | None] = {
+    "keep": None,
+    "reclaim": {"after": "0s", "empty_dirs": True},
+    "trash": {"after": "0s", "trash": "1ms"},
+    "replace": None,
+}
+CHANGED = {"run1/a.dat": b"changed in place" * 1000}
+
+
+def configuration(work: Path, scenario: str) -> app.Configuration:
+    rule: dict[str, Any] = {
+        "name": "r", "watch": str(work / "in"), "complete": {"quiet": "0s"}, "batch": {"linger": "0s"},
+        "deliver": [{"to": "share"}],
+    }  # fmt: skip
+    if RECLAIM[scenario] is not None:
+        rule["reclaim"] = RECLAIM[scenario]
+    agent = {"state_dir": str(work / "state"), "listen": "", "canary_every": "0s"}
+    data = {"agent": agent, "destinations": {"share": {"path": str(work / "share")}}, "rules": [rule]}
+    return check(data, "test", work)
+
+
+def kill_at(number: int) -> None:
+    """Arrange that this process dies just before its `number`-th operation that changes a disk or the ledger."""
+    left = number
+    lock = threading.Lock()
+
+    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            nonlocal left
+            with lock:
+                left -= 1
+                if left == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+            return function(*args, **kwargs)
+
+        return wrapper
+
+    for name in ("write", "rename", "unlink", "fsync", "utime", "mkdir", "rmdir", "ftruncate"):
+        setattr(os, name, counted(getattr(os, name)))
+    for name in ("rename_new", "_syncfs", "sync_directory"):
+        setattr(disk, name, counted(getattr(disk, name)))
+    commit = Store._commit
+
+    def committed(store: Store) -> None:
+        commit(store)
+        counted(lambda: None)()
+
+    Store._commit = committed  # type: ignore[method-assign]
+
+
+def run(config: app.Configuration, kill: int | None) -> int:
+    """The exit status of one `run --once` in a child: 0, 1, or minus the signal."""
+    child = os.fork()
+    if child == 0:
+        code = 3
+        try:
+            if kill is not None:
+                kill_at(kill)
+            code = 0 if app.once(config) else 1
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def tree(root: Path) -> dict[str, str]:
+    """Relative path → SHA-256 of every file below, without the identity file."""
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.name != ".dropline-destination"
+    }
+
+
+def digests(files: dict[str, bytes]) -> dict[str, str]:
+    return {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+
+
+def put(work: Path, files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        path = work / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def case(work: Path, scenario: str, number: int) -> dict[str, Any]:
+    shutil.rmtree(work, ignore_errors=True)
+    (work / "share").mkdir(parents=True)
+    put(work, CONTENT)
+    config = configuration(work, scenario)
+    if scenario == "replace":
+        assert run(config, None) == 0
+        put(work, CHANGED)
+    first = run(config, number)
+    between = {"share": tree(work / "share"), "in": tree(work / "in")}
+    again = run(config, None)
+    if scenario == "trash":
+        again = max(again, run(config, None))  # by now the millisecond in the trash has passed
+    ledger = sqlite3.connect(work / "state" / "ledger.sqlite")
+    states = ledger.execute("SELECT state, count(*) FROM files GROUP BY state ORDER BY state").fetchall()
+    ledger.close()
+    record = work / "state" / "deletions.jsonl"
+    return {
+        "kill": number,
+        "former": digests(CONTENT),
+        "expected": digests(CONTENT | CHANGED if scenario == "replace" else CONTENT),
+        "first": first,
+        "between": between,
+        "again": again,
+        "share": tree(work / "share"),
+        "in": tree(work / "in"),
+        "states": states,
+        "recorded": sorted({json.loads(line)["file"] for line in record.read_text().splitlines()})
+        if record.exists()
+        else [],
+    }
+
+
+def main() -> None:
+    work, scenario, number, step = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    while True:
+        result = case(work, scenario, number)
+        print(json.dumps(result), flush=True)
+        if result["first"] >= 0:
+            return
+        number += step
+
+
+if __name__ == "__main__":
+    main()

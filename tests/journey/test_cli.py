@@ -1,0 +1,404 @@
+"""The command line: exit codes, messages and formats."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.journey.conftest import Site
+
+
+# Configuration and usage
+
+
+def broken(old: str, new: str) -> "Callable[[str], str]":
+    """An edit of the good configuration."""
+
+    def edit(text: str) -> str:
+        assert old in text
+        return text.replace(old, new, 1)
+
+    return edit
+
+
+MISTAKES: dict[str, "tuple[Callable[[str], str], str]"] = {
+    "not TOML": (lambda text: text + "[", "is not TOML: "),
+    "not UTF-8": (lambda text: text + "# \udcff", "is not TOML: "),
+    "unknown table": (lambda text: text + "[wathc]\n", "unknown key"),
+    "unknown key": (
+        broken('"watch" = ', '"wacth" = "x", "watch" = '),
+        "[[rules]] 'r': wacth: unknown key; did you mean 'watch'?",
+    ),
+    "missing key": (broken('"watch" = "inbox", ', ""), "[[rules]] 'r': watch: missing; this key is required"),
+    "duration": (broken('"quiet" = "0s"', '"quiet" = "soon"'), "[[rules]] 'r': complete.quiet: 'soon' is not a duration"),
+    "duration without unit": (broken('"quiet" = "0s"', '"quiet" = 10'), "[[rules]] 'r': complete.quiet: write it as text"),
+    "negative duration": (broken('"quiet" = "0s"', '"quiet" = "-5s"'), "[[rules]] 'r': complete.quiet: '-5s' is not a"),
+    "destination": (
+        broken('"to" = "share"', '"to" = "shar"'),
+        "[[rules]] 'r': deliver: there is no [destinations.shar]; did you mean 'share'?",
+    ),
+    "no destination": (broken('[{ "to" = "share" }]', "[]"), "[[rules]] 'r': deliver: "),
+    "template field": (
+        broken('"to" = "share"', '"to" = "share", "path" = "{relpth}"'),
+        "[[rules]] 'r': deliver: template '{relpth}': unknown field {relpth}",
+    ),
+    "template leaves": (
+        broken('"to" = "share"', '"to" = "share", "path" = "../{name}"'),
+        "[[rules]] 'r': deliver: template '../{name}' leaves the destination",
+    ),
+    "template format": (
+        broken('"to" = "share"', '"to" = "share", "path" = "{mtime}/{name}"'),
+        "[[rules]] 'r': deliver: template '{mtime}/{name}': {mtime} wants a format",
+    ),
+    "regex": (broken('"name" = "r"', '"name" = "r", "capture" = "(?P<a"'), "[[rules]] 'r': capture: the regular expression"),
+    "by": (broken('"linger" = "0s"', '"by" = "run"'), "[[rules]] 'r': batch.by: 'run' is none of"),
+    "schedule": (
+        broken('"linger" = "0s"', '"schedule" = "61 * * * *"'),
+        "[[rules]] 'r': batch.schedule: '61 * * * *' is not a cron expression",
+    ),
+    "percentage": (
+        broken('"name" = "r"', '"name" = "r", "reclaim" = { "when_free_below" = "15" }'),
+        "[[rules]] 'r': reclaim.when_free_below: '15' is not a percentage",
+    ),
+    "empty reclaim": (broken('"name" = "r"', '"name" = "r", "reclaim" = {}'), "[[rules]] 'r': reclaim: says neither"),
+    "rule name": (broken('"name" = "r"', '"name" = "a b"'), "[[rules]] 'a b': name: "),
+    "two rules of a name": (
+        lambda text: text.replace("rules = [", "rules = [" + text.split("rules = [")[1][:-2] + ", "),
+        "[[rules]] 'r': name: two rules have this name",
+    ),
+    "checksum": (broken('"path" = "share"', '"path" = "share", "checksum" = "crc"'), "[destinations.share]: checksum: "),
+    "transport": (broken('"path" = "share"', '"path" = "share", "transport" = "ftp"'), "[destinations.share]: transport: "),
+    "into itself": (broken('"path" = "share"', '"path" = "inbox/share"'), "[destinations.share]: path: "),
+    "state inside": (broken('"state_dir" = "state"', '"state_dir" = "inbox/state"'), "[agent]: state_dir: "),
+    "listen": (broken('"listen" = ""', '"listen" = 9469'), "[agent]: listen: "),
+    "table for a list": (broken("rules = [", "rules = 3 #"), "rules: "),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_in_the_configuration_is_told_in_one_line(site: "Site", mistake: str) -> None:
+    """File, table and key, what is wrong: one line on standard error, exit code 2, and nothing is begun."""
+    edit, message = MISTAKES[mistake]
+    site.config.write_text(edit(site.config.read_text()), errors="surrogateescape")
+    for command in (["check"], ["run", "--once"]):
+        done = site.dropline(*command)
+        (line,) = done.err.splitlines()
+        assert (done.code, done.out, line.startswith(f"dropline: {site.config}: ")) == (2, "", True), done
+        assert message in line
+    assert not site.state.exists()
+
+
+USAGE: dict[str, list[str]] = {
+    "no such command": ["delvier"],
+    "no such option": ["run", "--onec"],
+    "watch without to": ["run", "--watch", "inbox"],
+    "config and watch": ["run", "--config", "dropline.toml", "--watch", "inbox", "--to", "share"],
+    "no such format": ["status", "--format", "xml"],
+    "no such state": ["files", "--state", "lost"],
+    "no such pausable": ["pause", "delivery"],
+    "no path": ["wait"],
+    "no duration": ["wait", "x", "--timeout", "soon"],
+    "no such file": ["check", "--config", "nothing.toml"],
+    "a directory for a file": ["check", "--config", "inbox"],
+    "no ledger yet": ["status"],
+}
+
+
+@pytest.mark.parametrize("what", USAGE)
+def test_wrong_usage_is_exit_code_2(site: "Site", what: str) -> None:
+    """What cannot be meant is told on standard error."""
+    done = site.dropline(*USAGE[what])
+    assert (done.code, done.out, bool(done.err)) == (2, "", True), done
+    if what == "no ledger yet":
+        assert len(done.err.splitlines()) == 1
+
+
+def test_without_any_configuration_the_way_out_is_told(site: "Site") -> None:
+    """No file anywhere: exit code 2, and the ways to get one."""
+    site.config.unlink()
+    done = site.dropline("run")
+    assert (done.code, done.err) == (
+        2,
+        "dropline: no configuration file (dropline.toml) here, in the user's or in the system's folder; write one with"
+        " `dropline init`, name one with --config, or use `dropline run --watch DIR --to DIR`\n",
+    )
+
+
+def test_the_command_in_a_fresh_process(site: "Site") -> None:
+    """`dropline --version`, and with nothing at all the list of commands, by the interpreter that a user would start."""
+    done = site.dropline("--version", fresh=True)
+    assert (done.code, done.out, done.err) == (0, f"dropline {version('dropline')}\n", "")
+    done = site.dropline(fresh=True)
+    words = (done.out + done.err).split()
+    commands = (
+        "run",
+        "check",
+        "init",
+        "status",
+        "explain",
+        "files",
+        "batches",
+        "retry",
+        "reclaim",
+        "pause",
+        "resume",
+        "wait",
+    )
+    assert (done.code, [name for name in commands if name not in words]) == (2, [])
+
+
+def test_check_says_in_words_what_will_happen(site: "Site") -> None:
+    """Each rule as sentences, what is not there now, and what is unwise."""
+    site.configure(
+        site.rule(
+            include=["**/*.h5"],
+            exclude=["**/*.tmp"],
+            complete={"quiet": "10s", "marker": "*.done", "patience": "1h"},
+            batch={"max_files": 5, "linger": "30s"},
+            deliver=[{"to": "share", "path": "{rule}/{relpath}"}],
+            reclaim={"after": "7d", "when_free_below": "15%", "trash": "3d", "empty_dirs": True},
+        ),
+        site.rule(name="other", watch="absent"),
+    )
+    site.config.chmod(0o666)
+    site.share.rmdir()
+    done = site.dropline("check")
+    assert (done.code, done.err) == (0, "")
+    for sentence in (
+        f"{site.config} is good; state in {site.state}",
+        f"warning: {site.config} may be written by anybody: chmod o-w it, for it decides what is deleted",
+        f"destination share: the directory {site.share} (NOT THERE NOW: nothing is delivered until it is);"
+        " copies are read back, checksums are sha256",
+        "rule r:",
+        f"  - watches {site.inbox} for **/*.h5, but not **/*.tmp",
+        "  - takes a file as complete when no process has it open for writing and it has not changed for 10 s (20 s where"
+        " open writers cannot be seen), and a file '*.done' is beside it (waits 1 h for that)",
+        "  - delivers each batch to share as {rule}/{relpath}",
+        "  - moves local files to the trash (for 3 d) 7 d after they are proved at every destination; deletes the oldest"
+        " proved local files, and none else, while less than 15% of the disk is free; removes directories left empty",
+        "rule other:",
+        "  - keeps the local files for ever",
+        f"  - note: {site.root / 'absent'} is not there now; the agent waits for it",
+    ):
+        assert sentence in done.out.splitlines(), sentence
+
+
+def test_init_writes_what_check_takes_and_never_overwrites(site: "Site") -> None:
+    """The file to start from is good as it is; a second `init` leaves it alone."""
+    site.config.unlink()
+    assert site.dropline("init", "--watch", "my inbox", "--to", 'a "share"').code == 0
+    written = site.config.read_bytes()
+    assert site.dropline("check").code == 0
+    done = site.dropline("init")
+    assert (done.code, done.err) == (2, "dropline: dropline.toml is there already; edit it, or name another file\n")
+    assert site.config.read_bytes() == written
+    (site.root / "my inbox").mkdir()
+    (site.root / 'a "share"').mkdir()
+    (site.root / "my inbox" / "x.dat").write_bytes(b"x")
+    assert site.once() == 0
+    assert site.tree(site.root / 'a "share"') == {"x.dat": b"x"}
+
+
+def test_the_environment_overrides_the_file(site: "Site") -> None:
+    """DROPLINE_AGENT__STATE_DIR and its like come before the file; a mistake there is told, too."""
+    done = site.dropline("check", environment={"DROPLINE_AGENT__STATE_DIR": str(site.root / "elsewhere")})
+    assert done.out.splitlines()[0] == f"{site.config} is good; state in {site.root / 'elsewhere'}"
+    done = site.dropline("check", environment={"DROPLINE_AGENT__SWEEP_EVERY": "often"})
+    assert (done.code, len(done.err.splitlines())) == (2, 1)
+    assert "sweep_every" in done.err
+
+
+# Reports
+
+
+@pytest.fixture(scope="module")
+def delivered(sites: "Callable[[], Site]") -> "Site":
+    """Three files, one of them refused."""
+    site = sites()
+    site.put("run/a.dat", b"a" * 1500)
+    site.put("run/b.dat", b"b" * 500)
+    site.put("taken.dat", b"mine")
+    (site.share / "taken.dat").write_bytes(b"theirs")
+    assert site.once() == 1
+    return site
+
+
+def test_status_tells_counts_destinations_and_rules(delivered: "Site") -> None:
+    """As JSON with the promised keys, as text for people; exit code 1 while something is refused."""
+    done = delivered.dropline("status", "--format", "json")
+    assert (done.code, done.json) == (
+        1,
+        {
+            "files": {"verified": 2, "refused": 1},
+            "bytes": {"verified": 2000, "refused": 4},
+            "deliveries": {"share": {"verified": 1, "refused": 1}},
+            "destinations": [{"name": "share", "address": str(delivered.share), "up": True, "reason": ""}],
+            "rules": [
+                {"name": "r", "watch": str(delivered.inbox), "files": {"verified": 2, "refused": 1}},
+            ],
+            "unclaimed": [],
+            "paused": [],
+        },
+    )
+    done = delivered.dropline("status")
+    assert (done.code, done.out.splitlines()) == (
+        1,
+        [
+            "    verified         2 files       2 kB",
+            "     refused         1 files        4 B",
+            f"destination share ({delivered.share}): up; deliveries: 1 refused, 1 verified",
+            "`dropline files --state refused` says what to do about the refused ones",
+        ],
+    )
+
+
+def test_files_lists_states_and_reasons(delivered: "Site") -> None:
+    """Newest first, as many as asked for, only those in the states asked for."""
+    keys = ["path", "rule", "state", "size", "reason"]
+    lines = delivered.dropline("files", "--format", "json").json
+    assert [list(line) for line in lines] == [keys] * 3
+    assert {(line["path"], line["rule"], line["state"], line["size"]) for line in lines} == {
+        (str(delivered.inbox / "run/a.dat"), "r", "verified", 1500),
+        (str(delivered.inbox / "run/b.dat"), "r", "verified", 500),
+        (str(delivered.inbox / "taken.dat"), "r", "refused", 4),
+    }
+    assert delivered.dropline("files", "--format", "json", "--limit", "1").json == lines[:1]
+    text = delivered.dropline("files", "--state", "verified", "--state", "candidate").out.splitlines()
+    assert set(text) == {
+        f"verified      1.5 kB  {delivered.inbox}/run/a.dat",
+        f"verified       500 B  {delivered.inbox}/run/b.dat",
+    }
+
+
+def test_batches_lists_deliveries(delivered: "Site") -> None:
+    """Each batch with its rule, key, files, bytes, and what became of it where."""
+    lines = delivered.dropline("batches", "--format", "json").json
+    assert sorted((line["key"], line["files"], line["bytes"]) for line in lines) == [("", 1, 4), ("run", 2, 2000)]
+    states = {
+        line["key"]: [(one["destination"], one["state"], one["attempt"]) for one in line["deliveries"]]
+        for line in lines
+    }
+    assert states == {"": [("share", "refused", 1)], "run": [("share", "verified", 1)]}
+    text = delivered.dropline("batches").out
+    assert "r run: 2 files, 2 kB, sealed: " in text
+    assert "to share: verified, attempt 1" in text
+
+
+def test_explain_tells_a_files_whole_way(delivered: "Site") -> None:
+    """What it is, its batch, its deliveries, its copies and why; also of files that the agent does not know."""
+    out = delivered.dropline("explain", "inbox/run/a.dat").out
+    for piece in (
+        "is there; claimed by rule 'r'",
+        "version 1: 1500 bytes",
+        "verified (rule r)",
+        "share as run/a.dat: proved",
+    ):
+        assert piece in out, piece
+    out = delivered.dropline("explain", "inbox/taken.dat").out
+    for piece in ("refused (rule r): at share, 'taken.dat' is there already", "share as taken.dat: not proved there"):
+        assert piece in out, piece
+    done = delivered.dropline("explain", "inbox/nothing.dat")
+    assert (done.code, done.out.splitlines()[1:]) == (
+        0,
+        ["the ledger does not know it: it is new, no rule claims it, or no sweep has come by yet"],
+    )
+    done = delivered.dropline("explain", "/elsewhere/x.dat")
+    assert "no rule watches this directory" in done.out
+
+
+def test_wait_ends_with_the_proof_the_refusal_or_the_time(delivered: "Site") -> None:
+    """Verified: 0. Refused: 1 with the reason. Not in time: 1. Directories stand for what is in them."""
+    assert delivered.dropline("wait", "inbox/run/a.dat", "inbox/run", "--timeout", "1ms").code == 0
+    done = delivered.dropline("wait", "inbox/run", "inbox/taken.dat")
+    assert (done.code, done.err.startswith(f"refused: {delivered.inbox}/taken.dat: at share, ")) == (1, True)
+    done = delivered.dropline("wait", "inbox/nothing.dat", "--timeout", "1ms")
+    assert (done.code, done.err) == (1, f"not verified in time: {delivered.inbox}/nothing.dat\n")
+
+
+def test_wait_is_about_the_file_as_it_is_now(site: "Site") -> None:
+    """A proof for what the file was before somebody wrote to it, or for a file of that name that is gone, is none."""
+    site.configure(site.rule(reclaim={"after": "0s"}, include=["gone.dat"]), site.rule(name="keeps", watch="other"))
+    site.put("gone.dat", b"first")
+    other = site.root / "other"
+    other.mkdir()
+    (other / "changed.dat").write_bytes(b"first")
+    assert site.once() == 0
+    words = ("wait", "inbox/gone.dat", "other/changed.dat", "--timeout", "1ms")
+    assert site.dropline(*words).code == 0
+    site.put("gone.dat", b"second")
+    with (other / "changed.dat").open("ab") as file:
+        file.write(b" and more")
+    done = site.dropline(*words)
+    assert (done.code, done.err.splitlines()) == (
+        1,
+        [f"not verified in time: {site.inbox}/gone.dat", f"not verified in time: {other}/changed.dat"],
+    )
+
+
+def test_wait_does_not_wait_for_what_never_goes(site: "Site") -> None:
+    """In a directory, files that no rule takes and our own are passed over; asked for by name they are a mistake."""
+    site.configure(site.rule(include=["*.dat"]))
+    site.put("x.dat", b"x")
+    assert site.once() == 0
+    site.put("note.txt", b"nobody takes it")
+    site.put(".dropline-canary", b"")
+    assert site.dropline("wait", "inbox", "--timeout", "1ms").code == 0
+    done = site.dropline("wait", "inbox/note.txt")
+    assert (done.code, done.err) == (
+        2,
+        f"dropline: {site.inbox}/note.txt will not be delivered: no include pattern of rule 'r' matches it;"
+        " `dropline check` says what the rules take\n",
+    )
+    done = site.dropline("wait", "home")
+    assert (done.code, done.err.startswith(f"dropline: no rule watches {site.home}; ")) == (2, True)
+
+
+def test_reports_work_while_the_reader_closes_early(delivered: "Site") -> None:
+    """`dropline files | head -0`: no traceback."""
+    process = delivered.spawn("files", "--format", "json", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    err = process.stderr.read()
+    process.stderr.close()
+    assert (process.wait(60) in (0, 1), "Traceback" in err, "Exception ignored" in err) == (True, False, False), err
+
+
+def test_a_run_without_a_file_is_reported_without_one(site: "Site") -> None:
+    """`run --watch DIR --to DIR` keeps its state here, and status, files, explain and wait find it."""
+    site.config.unlink()
+    words = ("--watch", "drop here", "--to", "the share")
+    assert site.dropline("run", "--once", *words).code == 0
+    (site.root / "drop here" / "x.dat").write_bytes(b"x")
+    assert site.dropline("run", "--once", *words).code == 0
+    assert site.tree(site.root / "the share") == {"x.dat": b"x"}
+    found = site.dropline("status", "--format", "json").json
+    assert (found["files"], [(place["name"], place["up"]) for place in found["destinations"]]) == (
+        {"verified": 1},
+        [("the-share", True)],
+    )
+    for command in (["files"], ["explain", "drop here/x.dat"], ["batches"], ["wait", "drop here/x.dat"], ["retry"]):
+        assert site.dropline(*command).code == 0, command
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals as on POSIX")
+def test_a_stopped_run_once_says_that_it_is_not_done(site: "Site") -> None:
+    """SIGTERM during `run --once`: it ends with exit code 1, nothing half written stays, and the next run does the rest."""
+    size = 192 * 2**20
+    for number in range(4):
+        os.truncate(site.put(f"{number}.dat", b""), size)
+    process = site.spawn("run", "--once", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    site.until(lambda: any(".part" in name for name in os.listdir(site.share)), "something is being written")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 1
+    there = [path for path in site.share.iterdir() if path.name != ".dropline-destination"]
+    assert [path.name for path in there if ".part" in path.name] == []
+    assert {path.stat().st_size for path in there} <= {size}
+    assert site.once() == 0
+    assert site.states() == {f"{number}.dat": ["verified"] for number in range(4)}

@@ -1,0 +1,91 @@
+"""Promises 3 and 4 under SIGKILL: a real process, killed before every single operation, then run again."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+KILLER = Path(__file__).with_name("killer.py")
+STEP = 3
+"""Each test takes every third kill point; together they take all."""
+
+
+def cases(work: Path, scenario: str, first: int) -> list[dict[str, Any]]:
+    command = [sys.executable, "-P", str(KILLER), str(work / "w"), scenario, str(first), str(STEP)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=300)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("first", range(1, STEP + 1))
+@pytest.mark.parametrize("scenario", ["keep", "reclaim", "trash", "replace"])
+def test_a_kill_before_any_operation_loses_nothing_and_repeats_nothing(
+    tmp_path: Path, scenario: str, first: int
+) -> None:
+    """Killed before its n-th operation, for every n, the agent leaves every byte somewhere, and the next run ends well."""
+    seen = cases(tmp_path, scenario, first)
+    assert [case["first"] for case in seen] == [-9] * (len(seen) - 1) + [0]
+    assert len(seen) > 6, "the kills were not spread over the run"
+    for case in seen:
+        at = f"{scenario}, killed before operation {case['kill']}"
+        expected, former = case["expected"], case["former"]
+        somewhere = {*case["between"]["share"].values(), *case["between"]["in"].values()}
+        assert set(expected.values()) <= somewhere, f"{at}: bytes were nowhere"
+        for name, digest in case["between"]["share"].items():
+            assert name.endswith(".part") or digest in (expected[name], former[name]), f"{at}: {name} was not whole"
+        assert case["again"] == 0, at
+        assert case["share"] == expected, at
+        if scenario in ("reclaim", "trash"):
+            assert case["in"] == {}, at
+            assert dict(case["states"]) == {6: 4}, at
+            assert [name.rpartition("/in/")[2] for name in case["recorded"]] == sorted(expected), at
+        else:
+            assert case["in"] == expected, at
+            assert dict(case["states"]) == ({4: 4, 7: 1} if scenario == "replace" else {4: 4}), at
+
+
+def agent(work: Path) -> list[str]:
+    (work / "share").mkdir(exist_ok=True)
+    config = work / "dropline.toml"
+    config.write_text(
+        f"""
+        [agent]
+        state_dir = "{work / "state"}"
+        listen = ""
+        [destinations.share]
+        path = "{work / "share"}"
+        [[rules]]
+        name = "r"
+        watch = "{work / "in"}"
+        complete = {{ quiet = "0s" }}
+        batch = {{ linger = "0s", max_files = 40 }}
+        deliver = [{{ to = "share" }}]
+        """
+    )
+    command = "from agent.cli import main; main()"
+    return [sys.executable, "-P", "-c", command, "run", "--once", "--config", str(config)]
+
+
+@pytest.mark.parametrize("copies", [0, 1, 150])
+def test_a_kill_while_helper_processes_write_loses_nothing(tmp_path: Path, copies: int) -> None:
+    """Killed once so many copies are visible, while helpers go on for a moment, the next run ends with every file once."""
+    expected = {f"d{number % 10}/f{number}": bytes([number % 256]) * (number * 7) for number in range(400)}
+    for name, content in expected.items():
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    command = agent(tmp_path)
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as first:
+        deadline = time.monotonic() + 60
+        while first.poll() is None and sum(1 for _ in (tmp_path / "share").rglob("f*")) < copies:
+            assert time.monotonic() < deadline
+        first.kill()
+    again = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert again.returncode == 0, again.stderr
+    share = tmp_path / "share"
+    found = {str(path.relative_to(share)): path.read_bytes() for path in share.rglob("*") if path.is_file()}
+    assert found.pop(".dropline-destination")
+    assert found == expected

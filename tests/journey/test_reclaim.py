@@ -1,0 +1,376 @@
+"""Local copies go only when every proof holds, and every other file stays."""
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agent.ledger import Ledger
+from agent.reclaim import Reclaimer, Record, Required
+from agent.settings import read
+from agent.transport.directory import DirectoryTransport
+
+if TYPE_CHECKING:
+    from tests.journey.conftest import Site
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="leases as on Linux")
+CONTENT = {"run1/a.dat": b"a" * 3000, "run1/sub/b.dat": b"bee", "run2/c.dat": b"", "top.dat": b"top"}
+
+
+def sha256(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def delivered(site: "Site", content: dict[str, bytes] | None = None) -> None:
+    """Everything is verified, nothing is reclaimed yet."""
+    for name, data in (CONTENT if content is None else content).items():
+        site.put(name, data)
+    assert site.once() == 0
+
+
+def policy(site: "Site", **keys: Any) -> None:
+    """From now on the rule reclaims so."""
+    site.configure(site.rule(reclaim={"after": "0s"} | keys))
+
+
+def refused(site: "Site") -> dict[str, str]:
+    """Path relative to the inbox → reason."""
+    lines = site.dropline("files", "--state", "refused", "--format", "json").json
+    return {os.path.relpath(line["path"], site.inbox): line["reason"] for line in lines}
+
+
+# What goes
+
+
+def test_what_is_proved_goes_and_the_record_says_so(site: "Site") -> None:
+    """after = "0s" removes every proved file, and the record names file, checksum, copies, when and by which rule."""
+    policy(site)
+    delivered(site)
+    assert (site.local, site.delivered) == ({}, CONTENT)
+    assert site.status()["files"] == {"reclaimed": 4}
+    record = site.deletions()
+    proofs = {one["path"]: one for line in record for one in line["copies"]}
+    for line in record:
+        (copy,) = line["copies"]
+        assert copy["proved_at"] <= line.pop("at")
+        assert line.pop("reason").startswith("proved at share ")
+    assert sorted(record, key=lambda line: line["file"]) == [
+        {"rule": "r", "file": str(site.inbox / name), "size": len(data), "copies": [proofs[name]]}
+        for name, data in sorted(CONTENT.items())
+    ]
+    assert {name: (one["destination"], one["checksum"]) for name, one in proofs.items()} == {
+        name: ("share", sha256(data)) for name, data in CONTENT.items()
+    }
+    assert (site.state / "deletions.jsonl").stat().st_mode & 0o077 == 0
+
+
+def test_without_a_policy_files_stay_for_ever(site: "Site") -> None:
+    """Of two rules only the one that says `reclaim` loses its local files, and `after` is waited for."""
+    (site.root / "kept").mkdir()
+    (site.root / "later").mkdir()
+    site.configure(
+        site.rule(reclaim={"after": "0s"}),
+        site.rule(name="keeps", watch="kept", deliver=[{"to": "share", "path": "kept/{relpath}"}]),
+        site.rule(
+            name="week", watch="later", deliver=[{"to": "share", "path": "later/{relpath}"}], reclaim={"after": "7d"}
+        ),
+    )
+    for directory in ("inbox", "kept", "later"):
+        (site.root / directory / "x.dat").write_bytes(b"x")
+    assert (site.once(), site.once()) == (0, 0)
+    assert site.delivered == {"x.dat": b"x", "kept/x.dat": b"x", "later/x.dat": b"x"}
+    assert [(site.root / directory / "x.dat").exists() for directory in ("inbox", "kept", "later")] == [
+        False, True, True,
+    ]  # fmt: skip
+    verdicts = {line["rule"]: line["reason"] for line in site.dropline("reclaim", "--dry-run", "--format", "json").json}
+    assert verdicts == {"keeps": "the rule keeps files for ever", "week": "kept until 7 d after its proof"}
+
+
+def test_only_directories_that_reclaiming_emptied_are_removed(site: "Site") -> None:
+    """empty_dirs: never the watched directory, never one that still holds something or was empty before."""
+    for name, data in CONTENT.items():
+        site.put(name, data)
+    site.put("run2/keep.tmp", b"not claimed")
+    (site.inbox / "empty").mkdir()
+    (site.inbox / "run1" / "empty").mkdir()
+    site.configure(site.rule(exclude=["*.tmp"], reclaim={"after": "0s", "empty_dirs": True}))
+    assert (site.once(), site.delivered) == (0, CONTENT)
+    left = sorted(str(path.relative_to(site.inbox)) for path in site.inbox.rglob("*") if ".dropline" not in path.name)
+    assert left == ["empty", "run1", "run1/empty", "run2", "run2/keep.tmp"]
+
+
+def test_directories_stay_unless_the_rule_says_otherwise(site: "Site") -> None:
+    """Without empty_dirs only files go, and nothing of ours is left behind."""
+    policy(site)
+    delivered(site)
+    left = sorted(
+        str(path.relative_to(site.inbox)) for path in site.inbox.rglob("*") if path.name != ".dropline-canary"
+    )
+    assert left == ["run1", "run1/sub", "run2"]
+
+
+# What stays
+
+
+def flipped(copy: Path) -> None:
+    """One bit changes; size and mtime do not."""
+    status, content = copy.stat(), copy.read_bytes()
+    copy.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def shortened(copy: Path) -> None:
+    os.truncate(copy, 2999)
+
+
+def linked(copy: Path) -> None:
+    """A link to the same content is not the copy that was proved."""
+    copy.rename(copy.with_name("elsewhere"))
+    copy.symlink_to("elsewhere")
+
+
+SPOILED: dict[str, tuple[Callable[[Path], None], str]] = {
+    "flipped": (flipped, "at share, 'run1/a.dat' has other content than was delivered"),
+    "shortened": (shortened, "at share, 'run1/a.dat' has 2999 bytes instead of 3000"),
+    "missing": (Path.unlink, "at share, 'run1/a.dat' is gone"),
+}
+KEPT = "; the local file is kept; look at the destination, then `dropline retry` delivers it again"
+
+
+@pytest.mark.parametrize("how", SPOILED)
+def test_a_copy_that_is_not_what_was_proved_keeps_the_local_file(site: "Site", how: str) -> None:
+    """A flipped bit (size and mtime as before), a short or a missing copy: the file stays, refused with the reason."""
+    spoil, reason = SPOILED[how]
+    delivered(site)
+    spoil(site.share / "run1/a.dat")
+    policy(site)
+    assert site.once() == 1
+    assert site.local == {"run1/a.dat": CONTENT["run1/a.dat"]}
+    assert refused(site) == {"run1/a.dat": reason + KEPT}
+    assert (site.once(), site.local) == (1, {"run1/a.dat": CONTENT["run1/a.dat"]})
+    (site.share / "run1/a.dat").unlink(missing_ok=True)
+    assert site.dropline("retry").code == 0
+    assert (site.once(), site.local, site.delivered) == (0, {}, CONTENT)
+
+
+def test_a_link_in_place_of_a_copy_is_no_copy(site: "Site") -> None:
+    """The local file stays where the name at the share became a link, even to the same content."""
+    delivered(site)
+    linked(site.share / "run1/a.dat")
+    policy(site)
+    assert site.once() in (0, 1)
+    assert site.local == {"run1/a.dat": CONTENT["run1/a.dat"]}
+
+
+def test_a_local_file_that_changed_is_delivered_before_it_goes(site: "Site") -> None:
+    """Evidence for one version never permits to delete another."""
+    delivered(site)
+    policy(site)
+    with (site.inbox / "top.dat").open("ab") as file:
+        file.write(b" and more")
+    assert (site.once(), site.local) == (0, {})
+    assert site.delivered == CONTENT | {"top.dat": b"top and more"}
+
+
+@pytest.mark.usefixtures("leases")
+def test_a_file_that_somebody_opened_for_writing_stays(site: "Site") -> None:
+    """An open writer keeps its file here, with that reason, though nothing was written yet."""
+    delivered(site)
+    policy(site)
+    with (site.inbox / "top.dat").open("ab"):
+        assert (site.once(), site.local) == (0, {"top.dat": b"top"})
+        (line,) = site.dropline("reclaim", "--dry-run", "--format", "json").json
+        assert line == {
+            "path": str(site.inbox / "top.dat"),
+            "rule": "r",
+            "reclaim": False,
+            "reason": "a process has it open for writing",
+        }
+    assert (site.once(), site.local, site.delivered) == (0, {}, CONTENT)
+
+
+def test_an_unreachable_destination_keeps_everything(site: "Site") -> None:
+    """A share that is away cannot be asked again, so nothing goes and nothing is refused, and the exit code tells."""
+    delivered(site)
+    policy(site)
+    site.share.rename(site.root / "away")
+    assert (site.once(), site.local) == (1, CONTENT)
+    plan = site.dropline("reclaim", "--dry-run", "--format", "json").json
+    assert {line["reason"] for line in plan} == {f"cannot be asked: {site.share}: No such file or directory"}
+    (site.root / "away").rename(site.share)
+    assert (site.once(), site.local, site.delivered) == (0, {}, CONTENT)
+
+
+def test_a_destination_that_was_added_later_is_required(site: "Site") -> None:
+    """Evidence from each destination that the rule names now is asked for, not only from those that it named then."""
+    delivered(site)
+    (site.root / "second").mkdir()
+    site.configure(
+        site.rule(deliver=[{"to": "share"}, {"to": "second"}], reclaim={"after": "0s"}),
+        destinations={"share": {"path": "share"}, "second": {"path": "second"}},
+    )
+    assert (site.once(), site.local) == (0, CONTENT)
+    plan = site.dropline("reclaim", "--dry-run", "--format", "json").json
+    assert {line["reason"] for line in plan} == {"not proved at second"}
+
+
+# What a person can do
+
+
+def test_a_dry_run_tells_the_verdict_on_each_file_and_removes_nothing(site: "Site") -> None:
+    """One line a file with what would happen and why; the same as JSON."""
+    delivered(site)
+    policy(site)
+    done = site.dropline("reclaim", "--dry-run")
+    lines = done.out.splitlines()
+    assert (done.code, lines.pop()) == (0, "4 of 4 files would be removed; nothing was")
+    heads = sorted(line.split(": proved at share ")[0] for line in lines)
+    assert heads == sorted(f"reclaim {site.inbox / name}" for name in CONTENT)
+    plan = site.dropline("reclaim", "--dry-run", "--format", "json").json
+    assert {(line["path"], line["rule"], line["reclaim"]) for line in plan} == {
+        (str(site.inbox / name), "r", True) for name in CONTENT
+    }
+    assert (site.local, site.deletions()) == (CONTENT, [])
+    assert site.status()["files"] == {"verified": 4}
+
+
+def test_reclaim_as_a_command_removes_what_may_go(site: "Site") -> None:
+    """`dropline reclaim` does at once what the agent would do."""
+    delivered(site)
+    policy(site)
+    assert site.dropline("reclaim").code == 0
+    assert (site.local, len(site.deletions())) == ({}, 4)
+
+
+def test_a_pause_stops_every_deletion(site: "Site") -> None:
+    """Paused: deliveries go on, nothing is deleted, status says so; `resume` lets it go on."""
+    delivered(site, {"x.dat": b"x"})
+    policy(site)
+    assert site.dropline("pause", "reclaim").code == 0
+    site.put("y.dat", b"y")
+    assert (site.once(), site.local, site.delivered) == (
+        0,
+        {"x.dat": b"x", "y.dat": b"y"},
+        {"x.dat": b"x", "y.dat": b"y"},
+    )
+    assert site.dropline("reclaim").out == "paused: `dropline resume reclaim` lets it go on\n"
+    assert site.status()["paused"] == ["reclaim"]
+    assert site.local == {"x.dat": b"x", "y.dat": b"y"}
+    assert site.dropline("resume", "reclaim").code == 0
+    assert (site.once(), site.local, site.status()["paused"]) == (0, {}, [])
+
+
+# Trash
+
+
+def test_the_trash_holds_files_for_its_window(site: "Site") -> None:
+    """trash = "7d": moved, not deleted, and no later run purges early."""
+    policy(site, trash="7d")
+    delivered(site)
+    moved = site.local
+    assert {name.split("/", 2)[2]: data for name, data in moved.items()} == CONTENT
+    assert {name.split("/")[0] for name in moved} == {".dropline-trash"}
+    assert (site.once(), site.local, site.deletions()) == (0, moved, [])
+    assert site.status()["files"] == {"reclaiming": 4}
+
+
+def test_the_trash_is_purged_after_its_window(site: "Site") -> None:
+    """trash = "1ms": gone with the next runs, recorded, and the directories that are empty then with them."""
+    policy(site, trash="1ms", empty_dirs=True)
+    delivered(site)
+    assert (site.once(), site.local, len(site.deletions())) == (0, {}, 4)
+    assert [path.name for path in site.inbox.iterdir() if path.name != ".dropline-canary"] == []
+
+
+def test_the_proof_is_asked_again_before_the_purge(site: "Site") -> None:
+    """A copy that was lost while the file lay in the trash: the file comes back from there."""
+    policy(site, trash="7d")
+    delivered(site, {"run/x.dat": b"x"})
+    (site.share / "run/x.dat").unlink()
+    overdue(site)
+    site.once()
+    assert site.local == {"run/x.dat": b"x"}
+
+
+def overdue(site: "Site") -> None:
+    """As if the trash's window had passed."""
+    in_ledger(site, "UPDATE reclaims SET purge_at = 0")
+
+
+def in_ledger(site: "Site", *statements: str) -> None:
+    """Change the ledger as time would."""
+    ledger = Ledger(str(site.state / "ledger.sqlite"))
+    with ledger.transaction():
+        for statement in statements:
+            ledger.execute(statement)
+    ledger.close()
+
+
+def test_a_file_taken_out_of_the_trash_stays_for_another_period(site: "Site") -> None:
+    """Restored by hand it is an ordinary verified file again; its copy is not written again."""
+    policy(site, after="7d", trash="7d")
+    delivered(site, {"run/x.dat": b"x"})
+    before = (site.share / "run/x.dat").stat()
+    in_ledger(site, "UPDATE copies SET proved_at = proved_at - 8 * 86400", "UPDATE batches SET reclaim_at = 0")
+    assert (site.once(), site.local) == (0, {".dropline-trash/1/run/x.dat": b"x"})
+    (site.inbox / ".dropline-trash/1/run/x.dat").rename(site.inbox / "run/x.dat")
+    assert (site.once(), site.once(), site.local) == (0, 0, {"run/x.dat": b"x"})
+    assert site.states() == {"run/x.dat": ["verified", "superseded"]}
+    after = (site.share / "run/x.dat").stat()
+    assert (after.st_ino, after.st_ctime_ns) == (before.st_ino, before.st_ctime_ns)
+    assert (site.delivered, site.deletions()) == ({"run/x.dat": b"x"}, [])
+
+
+def test_a_newer_file_at_the_place_of_a_trashed_one_is_not_touched(site: "Site") -> None:
+    """The purge removes what lies in the trash, and the new file goes its own way."""
+    policy(site, trash="7d")
+    delivered(site, {"run/x.dat": b"x"})
+    site.configure()
+    site.put("run/x.dat", b"newer")
+    assert site.once() == 0
+    assert site.local == {"run/x.dat": b"newer", ".dropline-trash/1/run/x.dat": b"x"}
+    policy(site, after="7d", trash="7d")
+    overdue(site)
+    assert (site.once(), site.local) == (0, {"run/x.dat": b"newer"})
+    assert site.delivered == {"run/x.dat": b"x", "run/x~2.dat": b"newer"}
+
+
+# When space is short
+
+
+def test_when_space_is_short_the_oldest_proved_batches_go_first(site: "Site") -> None:
+    """when_free_below: as many batches as are needed, the oldest first, and never a file without its proof."""
+    site.configure(site.rule(reclaim={"when_free_below": "15%"}))
+    runs = [f"run{number}/{name}.dat" for number in (3, 1, 4, 2) for name in "ab"]
+    for name in runs:
+        site.put(name, name.encode())
+        if name.endswith("b.dat"):
+            assert site.once() in (0, 1)
+    site.share.rename(site.root / "away")
+    site.put("run0/unproved.dat", b"nowhere else")
+    assert site.once() == 1
+    (site.root / "away").rename(site.share)
+
+    def free(path: str) -> float:
+        assert path == str(site.inbox)
+        return 0.10 + 0.02 * (len(runs) + 1 - len(site.local)) / 2
+
+    config = read(site.config)
+    ledger = Ledger(str(config.ledger))
+    transport = DirectoryTransport("share", str(site.share), "checksum", "sha256", "agent", lambda: None)
+    required = {"share": Required(transport.address, transport.confirm)}
+    reclaimer = Reclaimer(ledger, config.rules, required, Record(site.state / "deletions.jsonl"), free)
+    try:
+        reclaimer.start(2e9)
+        reclaimer.step(2e9)
+    finally:
+        transport.close()
+        ledger.close()
+    assert sorted(site.local) == ["run0/unproved.dat", "run2/a.dat", "run2/b.dat"]
+    gone = [line["file"].removeprefix(f"{site.inbox}/") for line in site.deletions()]
+    assert [name.partition("/")[0] for name in gone] == ["run3", "run3", "run1", "run1", "run4", "run4"]
+    assert site.delivered == {name: name.encode() for name in runs}

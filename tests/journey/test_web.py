@@ -1,0 +1,197 @@
+"""The status page, /metrics and /healthz of a running agent."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.journey.conftest import Agent, Site
+
+SCRIPT = "<script>alert(1)</script>.dat"
+
+
+@pytest.fixture(scope="module")
+def page(sites: "Callable[[], Site]") -> "tuple[Site, Agent]":
+    """An agent that has delivered two files, refused one, and seen one that no rule claims."""
+    site = sites()
+    site.configure(site.rule(include=["*.dat"]), agent={"listen": "127.0.0.1:0", "canary_every": "1m"})
+    site.put("a.dat", b"a" * 1500)
+    site.put("b\n<b>.dat", b"b" * 500)
+    site.put("un<i>claimed", b"")
+    (site.inbox / SCRIPT.replace("/", "\\")).symlink_to("/nowhere")
+    agent = site.start()
+    site.until(lambda: site.states().get("a.dat") == ["verified"], "the files are delivered")
+    site.until(lambda: site.status()["unclaimed"], "the sweep has ended")
+    site.until(lambda: "dropline_canary_age_seconds{" in agent.get("/metrics").body, "the canary is written")
+    return site, agent
+
+
+def text(page: str) -> str:
+    """The page's text without its tags."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page))
+
+
+def test_the_page_shows_what_is_where(page: "tuple[Site, Agent]") -> None:
+    """Counts and sizes of each state, destinations, rules, and who needs a person."""
+    site, agent = page
+    answer = agent.get("/")
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    shown = text(answer.body)
+    for piece in (
+        "1 file needs you , see below.",
+        "verified 2 2 kB",
+        "refused 1 ",
+        f"share up {site.share}",
+        f"r {site.inbox} 0 2",
+        f"No rule claims 1 files below {site.inbox} , such as {site.inbox}/un&lt;i&gt;claimed",
+        "a link, not a file; the file it points to travels if it is watched itself; exclude the link",
+    ):
+        assert piece in shown, piece
+
+
+def test_names_are_text_and_not_markup(page: "tuple[Site, Agent]") -> None:
+    """A file's name cannot put a script, a tag or a line break into the page."""
+    body = page[1].get("/").body
+    assert "<script" not in body
+    assert "&lt;script&gt;alert(1)&lt;\\script&gt;.dat" in body
+    assert "b\\n&lt;b&gt;.dat" in body
+
+
+def test_browsers_are_told_to_load_and_frame_nothing(page: "tuple[Site, Agent]") -> None:
+    """Each answer has the headers that keep scripts, frames, sniffing and caches away, and names no server version."""
+    for path in ("/", "/style.css", "/status.json", "/metrics", "/healthz", "/nothing"):
+        headers = page[1].get(path).headers
+        assert {
+            key: headers.get(key)
+            for key in (
+                "Content-Security-Policy", "X-Content-Type-Options", "Referrer-Policy", "Cache-Control", "Server",
+            )
+        } == {
+            "Content-Security-Policy": "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none';"
+            " frame-ancestors 'none'",
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+            "Cache-Control": "no-store",
+            "Server": None,
+        }, path  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    [
+        ("GET", "/", {"Host": "evil.example"}, 421),
+        ("GET", "/metrics", {"Host": "evil.example:9469"}, 421),
+        ("GET", "/", {"Host": "localhost"}, 200),
+        ("GET", "/", {"Host": "[::1]:9469"}, 200),
+        ("POST", "/", {}, 405),
+        ("DELETE", "/status.json", {}, 405),
+        ("GET", "/nothing", {}, 404),
+        ("GET", "/../../etc/passwd", {}, 404),
+        ("GET", "/style.css", {}, 200),
+        ("HEAD", "/", {}, 200),
+    ],
+)
+def test_only_known_pages_are_given_and_only_to_this_computer(
+    page: "tuple[Site, Agent]", method: str, path: str, headers: dict[str, str], status: int
+) -> None:
+    """Other host names (DNS rebinding), methods and paths are turned away."""
+    answer = page[1].request(method, path, headers)
+    assert answer.status == status
+    if method == "HEAD":
+        assert (answer.body, int(answer.headers["Content-Length"]) > 0) == ("", True)
+
+
+def test_the_page_as_json_is_what_the_command_prints(page: "tuple[Site, Agent]") -> None:
+    """/status.json and `dropline status --format json` agree."""
+    site, agent = page
+    answer = agent.get("/status.json")
+    assert (answer.headers["Content-Type"], json.loads(answer.body)) == ("application/json", site.status())
+
+
+FAMILIES = {
+    "dropline_files_total": {"rule", "event"},
+    "dropline_verified_bytes_total": {"rule", "destination"},
+    "dropline_backlog_files": {"rule", "state"},
+    "dropline_backlog_bytes": {"rule", "state"},
+    "dropline_oldest_unverified_seconds": {"rule"},
+    "dropline_deliveries": {"destination", "state"},
+    "dropline_delivery_seconds_bucket": {"destination", "le"},
+    "dropline_delivery_seconds_count": {"destination"},
+    "dropline_delivery_seconds_sum": {"destination"},
+    "dropline_transport_requests_total": {"destination", "operation", "outcome"},
+    "dropline_events_lost_total": {"rule"},
+    "dropline_files_found_by_sweep_total": {"rule"},
+    "dropline_watch_up": {"rule"},
+    "dropline_canary_age_seconds": {"rule"},
+    "dropline_clock_skew_seconds": {"rule"},
+    "dropline_last_verified_timestamp_seconds": {"rule"},
+    "dropline_sweep_seconds": {"rule"},
+    "dropline_last_sweep_timestamp_seconds": {"rule"},
+    "dropline_destination_up": {"destination"},
+    "dropline_source_free_bytes": {"rule"},
+    "dropline_refused_files": {"rule"},
+    "dropline_build_info": {"version", "python"},
+}
+SAMPLE = re.compile(r"([a-z_]+)(?:\{(.*)\})? ([-+0-9.einfa]+)")
+
+
+def test_metrics_have_the_promised_names_and_labels(page: "tuple[Site, Agent]") -> None:
+    """Names, labels and values: nothing else is exported, and no label holds a path."""
+    site, agent = page
+    answer = agent.get("/metrics")
+    assert (answer.status, answer.headers["Content-Type"].partition(";")[0]) == (200, "text/plain")
+    families: dict[str, set[str]] = {}
+    values: dict[str, float] = {}
+    for line in answer.body.splitlines():
+        if not line.startswith("#"):
+            sample = SAMPLE.fullmatch(line)
+            assert sample is not None, line
+            families.setdefault(sample[1], set()).update(re.findall(r'(\w+)="', sample[2] or ""))
+            values[f"{sample[1]}{{{sample[2]}}}"] = float(sample[3])
+    assert families == FAMILIES
+    assert str(site.inbox) not in answer.body
+    expected = {
+        'dropline_files_total{event="verified",rule="r"}': 2,
+        'dropline_files_total{event="refused",rule="r"}': 1,
+        'dropline_verified_bytes_total{destination="share",rule="r"}': 2000,
+        'dropline_backlog_files{rule="r",state="candidate"}': 0,
+        'dropline_oldest_unverified_seconds{rule="r"}': 0,
+        'dropline_delivery_seconds_count{destination="share"}': 2,
+        'dropline_destination_up{destination="share"}': 1,
+        'dropline_refused_files{rule="r"}': 1,
+        'dropline_watch_up{rule="r"}': 1,
+    }
+    assert {key: values[key] for key in expected} == expected
+
+
+def test_the_health_check_says_what_is_wrong(site: "Site") -> None:
+    """200 while all is well; 503 with the reason while a watched directory is away."""
+    site.configure(agent={"listen": "127.0.0.1:0"})
+    agent = site.start()
+    answer = agent.get("/healthz")
+    assert (answer.status, answer.body) == (200, "ok\n")
+    shutil.rmtree(site.inbox)
+    site.until(lambda: agent.get("/healthz").status == 503, "it tells of the directory")
+    answer = agent.get("/healthz")
+    assert answer.body == f"{site.inbox}: the directory is not there: No such file or directory\n"
+    assert answer.body.rstrip() in text(agent.get("/").body)
+
+
+def test_an_address_that_is_not_this_computers_is_refused(site: "Site", page: "tuple[Site, Agent]") -> None:
+    """Another interface, no port, a port that is taken: exit code 2 and one line that says what to write."""
+    taken = page[1].url.removeprefix("http://").rstrip("/")
+    for listen, reason in {
+        "0.0.0.0:9469": "[agent]: listen: '0.0.0.0:9469' is not an address on loopback",
+        "127.0.0.1": "[agent]: listen: '127.0.0.1' is not an address on loopback",
+        "127.0.0.1:http": "[agent]: listen: '127.0.0.1:http' is not an address on loopback",
+        taken: f"the status page cannot listen on {taken}: Address already in use",
+    }.items():
+        site.configure(agent={"listen": listen})
+        done = site.dropline("run")
+        assert (done.code, done.out, reason in done.err.splitlines()[-1]) == (2, "", True), done
+    assert os.listdir(site.share) == []
