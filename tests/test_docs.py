@@ -1,0 +1,259 @@
+"""What the documentation says is what the program has: commands, keys, defaults, metrics, names, links."""
+
+import os
+import pkgutil
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+import typer
+from prometheus_client import generate_latest
+from pydantic import BaseModel, TypeAdapter
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from agent import disk
+from agent.cli import app
+from agent.ledger import Deliveries, DeliveryState, Files, Ledger, Reclaims, State
+from agent.metrics import Metrics, Readings
+from agent.settings import AgentTable, DirectoryTable, check
+from rules import load
+from rules.destination import FIELDS
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TEXT = {page.relative_to(ROOT).as_posix(): page.read_text("utf-8") for page in PAGES}
+RUN = "python3 bootstrap.py && .venv/bin/dropline run --watch ./inbox --to ./share"
+TEST = "python3 bootstrap.py test && .venv/bin/pytest"
+
+
+def rows(page: str) -> dict[str, list[str]]:
+    """The rows of a page's tables: the code at the beginning of the first cell → all cells."""
+    found = {}
+    for line in TEXT[page].splitlines():
+        cells = [cell.strip().replace(r"\|", "|") for cell in re.split(r"(?<!\\)\|", line)][1:-1]
+        if cells and (first := re.match(r"`([^`]+)`", cells[0])):
+            assert first[1] not in found, f"{page} has two rows for {first[1]}"
+            found[first[1]] = cells
+    return found
+
+
+# The command line
+
+
+def commands() -> dict[str, list[str]]:
+    """The options of each command, `dropline` itself among them."""
+    top: Any = typer.main.get_command(app)
+    every = {"dropline": top} | {f"dropline {name}": command for name, command in top.commands.items()}
+    found = {
+        name: {option for one in command.params if one.param_type_name == "option" for option in one.opts}
+        for name, command in every.items()
+    }
+    found["dropline"].add("--help")  # every command has it; one row says so
+    return {name: sorted(options) for name, options in found.items()}
+
+
+@pytest.mark.parametrize("command", commands())
+def test_each_command_has_a_row_that_names_all_its_options_and_no_others(command: str) -> None:
+    """The table of commands in OPERATIONS is the command line."""
+    row = rows("docs/OPERATIONS.md")[command]
+    assert sorted(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", row[1])) == commands()[command]
+
+
+def test_every_documented_command_exists() -> None:
+    """Whatever stands as `dropline NAME` anywhere is a command, or is said not to be there yet."""
+    known = {*commands(), "dropline service"}
+    assert {one for text in TEXT.values() for one in re.findall(r"`(?:\.venv/bin/)?(dropline [a-z]+)", text)} <= known
+
+
+# The configuration
+
+
+def keys() -> dict[str, FieldInfo]:
+    """Every key of the configuration as RULES writes it."""
+    tables: list[tuple[str, type[BaseModel]]] = [
+        ("", AgentTable), ("", DirectoryTable), ("", load.RuleTable), ("complete.", load.CompleteTable),
+        ("batch.", load.BatchTable), ("deliver.", load.DeliverTable), ("reclaim.", load.ReclaimTable),
+    ]  # fmt: skip
+    return {prefix + key: field for prefix, model in tables for key, field in model.model_fields.items()}
+
+
+@pytest.mark.parametrize("key", keys())
+def test_each_key_has_a_row_with_its_true_default_and_an_example_that_is_accepted(key: str) -> None:
+    """The defaults and examples in RULES are read by the program's own models."""
+    field = keys()[key]
+    _, _, default, example, meaning = rows("docs/RULES.md")[key]
+    assert meaning
+    read = TypeAdapter(Annotated[field.annotation, field]).validate_python  # type: ignore[valid-type]
+    read(_toml(example))
+    if field.default is None:
+        assert not default.startswith("`"), "words, for it is not a value"
+    elif field.default is not PydanticUndefined:
+        assert read(_toml(default)) == field.default
+    elif field.default_factory is None:
+        assert default == "required"
+
+
+def _toml(cell: str) -> object:
+    code = re.match(r"`(.*)`", cell)
+    assert code is not None, f"{cell!r} is no code"
+    return tomllib.loads(f"value = {code[1]}")["value"]
+
+
+def test_rules_documents_no_key_that_does_not_exist() -> None:
+    """A row of RULES is a key or a field of templates."""
+    assert {row for row in rows("docs/RULES.md") if not row.startswith("{")} == keys().keys()
+
+
+def test_each_template_field_has_a_row() -> None:
+    """Template fields, `{mtime}` among them, are in RULES."""
+    documented = {re.sub(r":.*", "}", row) for row in rows("docs/RULES.md") if row.startswith("{")}
+    assert {f"{{{name}}}" for name in (*FIELDS, "mtime")} <= documented
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    """(page, code) of each block of this language."""
+    return [(page, code) for page, text in TEXT.items() for code in re.findall(rf"```{language}\n(.*?)```", text, re.S)]
+
+
+def test_each_toml_block_is_a_good_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a reader copies, `dropline check` accepts."""
+    for name in [name for name in os.environ if name.startswith("DROPLINE_")]:
+        monkeypatch.delenv(name)
+    for page, code in blocks("toml"):
+        assert check(tomllib.loads(code), page, ROOT).rules
+
+
+# Metrics, states, tables
+
+
+def metrics(tmp_path: Path) -> dict[str, str]:
+    """Names of the metrics as they are exposed, with their types."""
+    ledger, registry = Ledger(str(tmp_path / "ledger.sqlite")), Metrics().registry
+    try:
+        registry.register(Readings(ledger, [], [], [], lambda: 0.0))
+        text = generate_latest(registry).decode()
+    finally:
+        ledger.close()
+    return dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.M))
+
+
+def test_the_table_of_metrics_is_what_the_agent_exposes(tmp_path: Path) -> None:
+    """Names and types in OPERATIONS."""
+    documented = {name: cells[1] for name, cells in rows("docs/OPERATIONS.md").items() if name.startswith("dropline_")}
+    assert documented == metrics(tmp_path)
+
+
+def test_every_metric_that_is_mentioned_exists(tmp_path: Path) -> None:
+    """In alerts and in prose, too."""
+    used = {name for text in TEXT.values() for name in re.findall(r"\bdropline_[a-z_]+\b", text)}
+    assert used - {"dropline_destination"} <= metrics(tmp_path).keys()  # that one is a key of the identity file
+
+
+def test_every_state_is_explained() -> None:
+    """States of files in DESIGN, of deliveries in OPERATIONS."""
+    assert {state.word for state in State} <= set(re.findall(r"`(\w+)`", TEXT["docs/DESIGN.md"]))
+    deliveries = rows("docs/OPERATIONS.md")["dropline_deliveries"][3]
+    assert re.findall(r"`(\w+)`", deliveries) == [state.word for state in DeliveryState]
+
+
+def test_the_tables_of_the_ledger_are_those_of_the_schema() -> None:
+    """DESIGN names each table."""
+    section = TEXT["docs/DESIGN.md"].partition("## The ledger's tables")[2]
+    schema = "".join(path.read_text("utf-8") for path in sorted((ROOT / "agent/ledger/schema").glob("*.sql")))
+    documented = re.findall(r"`(\w+)`", "".join(re.findall(r"^\|(.+?)\|", section, re.M)))
+    assert sorted(documented) == sorted(re.findall(r"^CREATE TABLE (\w+)", schema, re.M))
+
+
+def test_the_house_is_as_it_is_drawn() -> None:
+    """Each module is in DESIGN's tree, and what is in the tree exists."""
+    tree = TEXT["docs/DESIGN.md"].partition("## The house")[2].split("```")[1]
+    drawn, stack = set(), [("", -1)]
+    for line in tree.splitlines():
+        found = re.match(r"( *)([a-z_]+)(/| {2,})", line)
+        if found is None or len(found[1]) > 4 or found[2] in ("tests", "bench"):
+            continue
+        while stack[-1][1] >= len(found[1]):
+            stack.pop()
+        path = f"{stack[-1][0]}{found[2]}/"
+        stack.append((path, len(found[1])))
+        drawn.add(path.rstrip("/"))
+    modules = {path.relative_to(ROOT) for top in ("agent", "rules") for path in (ROOT / top).rglob("*.py")}
+    names = {(path.parent if path.name == "__init__.py" else path.with_suffix("")).as_posix() for path in modules}
+    in_one_line = {f"agent/cli/{name}" for name in ("options", "progress", "reports", "running", "steering")}
+    assert drawn | in_one_line == names | {"agent/ledger/schema"}
+    assert all(name.rpartition("/")[2] in tree for name in in_one_line)
+
+
+def test_every_name_in_the_code_exists() -> None:
+    """`agent.watch.Watch` and the like, and short forms such as `files.found`."""
+    short = {"files": Files, "deliveries": Deliveries, "reclaims": Reclaims, "disk": disk}
+    for name in {one for text in TEXT.values() for one in re.findall(r"`((?:agent|rules)(?:\.\w+)+)`", text)}:
+        assert pkgutil.resolve_name(name) is not None
+    for owner, name in re.findall(rf"`({'|'.join(short)})\.(\w+)`", TEXT["docs/DESIGN.md"]):
+        assert hasattr(short[owner], name), f"{owner}.{name}"
+
+
+def test_each_promise_has_a_test_and_each_named_test_exists() -> None:
+    """DESIGN's table of promises."""
+    section = TEXT["docs/DESIGN.md"].partition("## The promises")[2].partition("\n## ")[0]
+    promises = [line for line in section.splitlines() if re.match(r"\| \d+ ", line)]
+    assert [int(line.split("|")[1]) for line in promises] == list(range(1, 11))
+    for line in promises:
+        tests = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", line)
+        assert tests, line
+        for path, name in tests:
+            assert re.search(rf"^ *def {name}\(", (ROOT / path).read_text("utf-8"), re.M), f"{path}::{name}"
+
+
+# Links and commands
+
+
+def links() -> Iterator[tuple[str, str]]:
+    """(page, target) of each link inside the repository."""
+    for page, text in TEXT.items():
+        for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"```.*?```", "", text, flags=re.S)):
+            if "://" not in target:
+                yield page, target
+
+
+@pytest.mark.parametrize(("page", "target"), sorted(set(links())))
+def test_each_link_leads_somewhere(page: str, target: str) -> None:
+    """To a file that exists, and to a heading that exists in it."""
+    path, _, anchor = target.partition("#")
+    file = (ROOT / page).parent / path if path else ROOT / page
+    assert file.exists()
+    if anchor:
+        headings = re.findall(r"^#+ (.+)$", file.read_text("utf-8"), re.M)
+        assert anchor in {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_decision_is_listed_in_the_first() -> None:
+    """docs/decisions/0001 is the table of contents."""
+    first = TEXT["docs/decisions/0001-record-decisions.md"]
+    pages = sorted(path.name for path in (ROOT / "docs/decisions").glob("*.md"))[1:]
+    assert re.findall(r"\(([\w-]+\.md)\)", first) == pages
+
+
+def test_every_dependency_has_its_line_of_why() -> None:
+    """docs/decisions/0002 covers pyproject.toml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    named = [re.split(r"[\[><=~! ]", need)[0] for need in project["dependencies"]]
+    text = TEXT["docs/decisions/0002-dependencies.md"]
+    assert re.findall(r"^\| ([a-z0-9-]+) \|", text, re.M)[1:] == named
+    for needs in project["optional-dependencies"].values():
+        for name in (re.split(r"[\[><=~! ]", need)[0] for need in needs):
+            assert re.search(rf"\b{name}\b", text, re.I), name
+
+
+def test_the_two_command_lines_are_in_the_readme_and_ci_runs_the_second() -> None:
+    """A reader and CI run the same thing."""
+    readme = TEXT["README.md"].splitlines()
+    assert RUN in readme
+    assert TEST in readme
+    script = (ROOT / ".ci/run").read_text("utf-8").splitlines()
+    assert "set -euo pipefail" in script
+    assert script[-1] == TEST, "its summary is to be the last thing printed"
