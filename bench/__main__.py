@@ -1,0 +1,140 @@
+"""`python -m bench SCENARIO... [--runs N] [--work DIR]`: Markdown to standard output, progress to standard error."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import live, machine, peers, rounds, table
+from bench.live import Stream
+from bench.peers import Peer, Tools
+from bench.trees import Tree
+
+_KIB, _MIB, _GIB = 1 << 10, 1 << 20, 1 << 30
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What is delivered, and how often by default. `warm_up`: one more round comes first and does not count."""
+
+    small: Tree | None = None
+    large: Tree | None = None
+    stream: Stream | None = None
+    runs: int = 5
+    warm_up: bool = True
+
+
+_SCENARIOS = {
+    "small": Scenario(small=Tree("small", folders=100, files=20_000, size=16 * _KIB)),
+    "large": Scenario(large=Tree("large", folders=1, files=8, size=256 * _MIB)),
+    "live": Scenario(stream=Stream(files=4000, size=16 * _KIB, rate=200, folders=20), runs=3),
+    "quick": Scenario(
+        small=Tree("small", folders=10, files=500, size=16 * _KIB),
+        large=Tree("large", folders=1, files=8, size=8 * _MIB),
+        stream=Stream(files=200, size=16 * _KIB, rate=200, folders=20),
+        runs=1,
+        warm_up=False,
+    ),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run scenarios one after the other. Exit status 1: some contender did not deliver everything; 2: usage."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # in order with the progress, and not lost by an interruption
+    options = _parser().parse_args(arguments)
+    scenarios = {name: _SCENARIOS[name] for name in options.scenario}
+    tools = peers.find(options.ferry, options.dropline)
+    trees = [tree for scenario in scenarios.values() for tree in (scenario.small, scenario.large) if tree]
+    needed = _GIB + 3 * sum(tree.bytes for tree in trees)
+    if shutil.disk_usage(options.work or tempfile.gettempdir()).free < needed:
+        print(f"this needs {needed / _GIB:.0f} GiB free; choose another --work", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that agents are ended and the directory is removed
+    work = Path(tempfile.mkdtemp(prefix="dropline-bench-", dir=options.work)).resolve()
+    try:
+        print("\n".join(machine.describe(work, tools)))
+        failed = False
+        for name, scenario in scenarios.items():
+            folder = work / name
+            folder.mkdir()
+            failed |= _run(scenario, options.runs or scenario.runs, tools, folder, options.only)
+        print(f"\nAt the end: {machine.load()}")
+        return int(failed)
+    finally:
+        if options.keep:
+            print(f"kept: {work}", file=sys.stderr)
+        else:
+            print("removing the work directory", file=sys.stderr)
+            shutil.rmtree(work)
+
+
+def _run(scenario: Scenario, runs: int, tools: Tools, work: Path, only: list[str]) -> bool:
+    """Run one scenario and print its tables; true if some contender failed."""
+    took, warning = machine.creation(work)
+    print(f"\nCreating an empty file takes {took * 1e6:.0f} microseconds here (median).")
+    if warning:
+        print(f"\nNOTE: {warning}")
+    rounds_said = "one round" if runs == 1 else f"{runs} rounds"
+    counted = f"{rounds_said} after a warm-up" if scenario.warm_up else f"{rounds_said}, no warm-up"
+    failed = False
+    for tree, contenders in ((scenario.small, peers.small(tools)), (scenario.large, peers.large(tools))):
+        if tree and (chosen := _chosen(contenders, only)):
+            print(f"\n### {tree.files} files of {_size(tree.size)}: {counted}\n")
+            copied = rounds.copy(chosen, tree, runs, scenario.warm_up, work)
+            print(table.markdown(rounds.HEAD, rounds.rows(copied, tree)))
+            failed |= _notes([note for contender in copied for note in contender.notes])
+    if (stream := scenario.stream) and (chosen := _chosen(peers.live(tools), only)):
+        print(f"\n### {stream.files} files of {_size(stream.size)} at {stream.rate:g} files/s: {counted}\n")
+        followed = live.follow(chosen, stream, runs, scenario.warm_up, work)
+        print(table.markdown(live.HEAD, live.rows(followed)))
+        failed |= _notes([note for contender in followed for note in contender.notes])
+    return failed
+
+
+def _chosen(contenders: list[Peer], only: list[str]) -> list[Peer]:
+    """Those that were asked for and are here; says which are not here."""
+    wanted = [peer for peer in contenders if not only or any(peer.name.startswith(name) for name in only)]
+    for peer in wanted:
+        if peer.absent:
+            print(f"\nskipped: {peer.name}: {peer.absent}")
+    return [peer for peer in wanted if not peer.absent]
+
+
+def _notes(notes: list[str]) -> bool:
+    for note in notes:
+        print(f"\nNOTE: {note}")
+    return bool(notes)
+
+
+def _size(size: int) -> str:
+    return f"{size // _MIB} MiB" if size >= _MIB else f"{size // _KIB} KiB"
+
+
+def _positive(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Dropline's benchmark. See bench/README.md.")
+    parser.add_argument("scenario", choices=_SCENARIOS, nargs="+")
+    parser.add_argument("--runs", type=_positive, help="rounds that count (default: 5; live 3; quick 1)")
+    parser.add_argument("--work", type=Path, help="directory on the disk to measure (default: the temporary directory)")
+    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="contenders whose name starts so")
+    parser.add_argument("--ferry", metavar="PATH", help="the ferry command (default: from PATH)")
+    parser.add_argument("--dropline", metavar="PATH", help="the dropline command (default: beside Python, .venv, PATH)")
+    parser.add_argument("--keep", action="store_true", help="do not remove the work directory at the end")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
