@@ -243,6 +243,7 @@ class Courier:
         ended = [(report, under_way) for report, under_way in known if report.ended]
         returned = False
         again: list[tuple[_UnderWay, bytes]] = []
+        finished: list[Delivery] = []
         with self._ledger.transaction():
             for report, under_way in known:
                 self._proved(under_way, report, now)
@@ -254,7 +255,8 @@ class Courier:
                 elif under_way.again:
                     again.append((under_way, self._freeze(under_way.delivery, under_way.again, now)))
                 else:
-                    self._ledger.deliveries.finished(under_way.delivery, now)
+                    finished.append(under_way.delivery)
+            self._ledger.deliveries.finished(finished, now)
         for report, _ in ended:
             self._metrics.requested(self._transport.name, "deliver", "failed" if report.failure else "ok")
             del self._under_way[report.task]
@@ -283,6 +285,8 @@ class Courier:
     def _others(self, under_way: _UnderWay, report: Report, now: float) -> bool:
         """What did not arrive. Returns whether files became candidates again."""
         others = [outcome for outcome in report.outcomes if not isinstance(outcome, Arrived)]
+        if not others:
+            return False
         still = self._ledger.files.batched([outcome.file for outcome in others])
         back: list[tuple[File, str]] = []
         for outcome in others:

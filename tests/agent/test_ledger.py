@@ -657,7 +657,7 @@ def test_the_way_of_a_delivery(ledger: Ledger) -> None:
     prove(ledger, place, file, "scan.dat")
     assert deliveries.travellers(delivery, place) == []
     with ledger.transaction():
-        deliveries.finished(delivery, 9.0)
+        deliveries.finished([delivery], 9.0)
     assert ledger.reports.deliveries() == [("share", "verified", 1)]
     assert ledger.reclaims.batches("tomo") == [batch]
     assert not ledger.reports.unfinished()
@@ -742,7 +742,7 @@ def test_batches_are_thought_of_in_their_time(ledger: Ledger) -> None:
         (delivery,) = ledger.deliveries.due(place, 9.0, 10)
         prove(ledger, place, file, str(number))
         with ledger.transaction():
-            ledger.deliveries.finished(delivery, 10.0 - number)
+            ledger.deliveries.finished([delivery], 10.0 - number)
     assert ledger.reclaims.batches("tomo") == batches[::-1]
     assert ledger.reclaims.due_batches("tomo", 9.0, 10) == [batches[2], batches[1]]
     assert ledger.reclaims.due_batches("tomo", 9.0, 1) == [batches[2]]
@@ -952,7 +952,7 @@ class Agent(RuleBasedStateMachine):
                 still = self.ledger.files.batched([file.id for file in rest])
                 self.ledger.files.put_back([(file, "changed") for file in rest[::2] if file.id in still], self.now)
                 self.ledger.files.refused(self.lines([file for file in rest[1::2] if file.id in still]))
-                deliveries.finished(delivery, self.now)
+                deliveries.finished([delivery], self.now)
 
         self.act(change)
 
