@@ -73,6 +73,9 @@ class Courier:
         self._transport = transport
         self._place = place
         self._rules: Mapping[str, Rule] = {rule.name: rule for rule in rules}
+        self._templates = {
+            rule.name: target.path for rule in rules for target in reversed(rule.deliver) if target.to == transport.name
+        }
         self._host = host
         self._metrics = metrics
         self._returned = returned
@@ -229,11 +232,11 @@ class Courier:
         rule = self._rules.get(file.rule)
         if rule is None:
             raise PathRefused(f"rule {file.rule!r} is not configured any more")
-        target = next((target for target in rule.deliver if target.to == self._transport.name), None)
-        if target is None:
+        template = self._templates.get(file.rule)
+        if template is None:
             raise PathRefused(f"rule {rule.name!r} does not deliver to {self._transport.name} any more")
         relpath = file.path[len(rule.watch.rstrip("/")) + 1 :]
-        path = destination.place(target.path, rule, relpath, file.version.mtime_ns, self._host)
+        path = destination.place(template, rule, relpath, file.version.mtime_ns, self._host)
         return Item(file.id, rule.watch, relpath, file.version, path)
 
     # Reports

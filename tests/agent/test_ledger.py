@@ -32,6 +32,7 @@ from agent.ledger import (
     Known,
     Ledger,
     Proof,
+    Sealed,
     State,
     Transition,
 )
@@ -110,7 +111,7 @@ def seal(ledger: Ledger, files: Sequence[File], *places: int, now: float = 2.0) 
         ledger.files.completed([(file, batch, "quiet") for file in files], now)
         size = sum(file.version.size for file in files)
         ledger.files.joined(batch, OpenBatch("key", len(files), size, now, now))
-        ledger.files.sealed(batch, "the group is full", places, now)
+        ledger.files.sealed([Sealed(batch, files[0].rule, "the group is full", places)], now)
     return batch
 
 
@@ -912,9 +913,8 @@ class Agent(RuleBasedStateMachine):
     @rule(count=st.integers(1, 2))
     def seal(self, count: int) -> None:
         batches = self.ledger.files.open_batches()
-        self.act(
-            lambda: [self.ledger.files.sealed(b, "full", self.places[:count], self.now) for b, _, _ in batches[:2]]
-        )
+        sealed = [Sealed(batch, rule_, "full", self.places[:count]) for batch, rule_, _ in batches[:2]]
+        self.act(lambda: self.ledger.files.sealed(sealed, self.now))
 
     @rule(place=st.integers(0, 1), end=st.sampled_from(["submitted", "failed", "killed"]))
     def submit(self, place: int, end: str) -> None:
