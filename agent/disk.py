@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 _RENAME_NOREPLACE: Final = 1
+_SYNC_FILE_RANGE_WRITE: Final = 2
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 _NO_SUCH_CALL = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}
 
@@ -55,6 +56,12 @@ def sync_directory(fd: int) -> None:
         # SMB and some FUSE file systems refuse fsync on directories; there is no other way to ask there.
         if error.errno not in _NO_SUCH_CALL | {errno.EBADF, errno.EACCES}:
             raise
+
+
+def begin_write_back(fd: int, offset: int, length: int) -> None:
+    """Let the storage begin to take these bytes, and do not wait: a hint, where there is sync_file_range(2)."""
+    if _libc is not None and hasattr(_libc, "sync_file_range"):
+        _libc.sync_file_range(fd, ctypes.c_int64(offset), ctypes.c_int64(length), _SYNC_FILE_RANGE_WRITE)
 
 
 def drop_cache(fds: Sequence[int]) -> None:

@@ -14,7 +14,7 @@ from typing import Literal, Protocol, Self
 
 from blake3 import blake3
 
-from agent import probe
+from agent import disk, probe
 from agent.errors import Transient, cause
 from agent.mounts import remote
 from agent.transport import Changed, Gone, Item, Outcome, Unfit
@@ -23,6 +23,8 @@ from rules.model import Observation, Writer
 
 BLOCK = 2**20
 """Bytes read at a time."""
+WRITE_BACK = 8 * 2**20
+"""Bytes after which the storage begins to take what is written, so that making it durable has little left to wait for."""
 ChecksumName = Literal["sha256", "blake3", "md5"]
 _ZEROS = bytes(BLOCK)
 
@@ -48,10 +50,11 @@ def checksum_of(fd: int, algorithm: str, size: int, stopping: Event) -> bytes:
     `size`: bytes that it should have; more or fewer are hashed all the same.
     """
     found = _HASHES[algorithm]()
-    want = min(BLOCK, size + 1)
-    while block := os.read(fd, want):
-        found.update(block)
-        if len(block) < want:
+    block = bytearray(min(BLOCK, size + 1))
+    view = memoryview(block)
+    while length := os.readv(fd, [block]):
+        found.update(view[:length])
+        if length < len(block):
             break  # a short read is the end (POSIX, regular files)
         _go_on(stopping)
     return found.digest()
@@ -92,24 +95,30 @@ class Reading:
         size = self._item.version.size
         sparse = self.status.st_blocks * 512 < size
         # One byte more than the file should have: a short read is the end (POSIX, regular files), a full one is growth.
-        want = min(BLOCK, size + 1)
-        block = b"\0" * want
-        while len(block) == want:
+        # One buffer for all blocks: a new one each time costs more page faults than the copying.
+        block = memoryview(bytearray(min(BLOCK, size + 1)))
+        length = len(block)
+        written = begun = 0
+        while length == len(block):
             try:
-                block = os.read(self.fd, want)
+                length = os.readv(self.fd, [block])
             except OSError as error:
                 hint = "check the disk, then `dropline retry`"
                 raise SourceChanged(Unfit(self._item.file, f"cannot be read: {cause(error)}", hint)) from error
             _go_on(self._stopping)
-            found.update(block)
+            found.update(block[:length])
             if target is None:
                 continue
-            if sparse and block == _ZEROS[: len(block)]:
-                os.lseek(target, len(block), os.SEEK_CUR)
-                continue
-            view = memoryview(block)
-            while view:
-                view = view[os.write(target, view) :]
+            rest = block[:length]
+            if sparse and rest == _ZEROS[:length]:
+                os.lseek(target, length, os.SEEK_CUR)
+                rest = block[:0]
+            while rest:
+                rest = rest[os.write(target, rest) :]
+            written += length
+            if written - begun >= WRITE_BACK:
+                disk.begin_write_back(target, begun, written - begun)
+                begun = written
         if target is not None and sparse:
             os.ftruncate(target, size)
         seen = self._same_version()

@@ -700,7 +700,7 @@ def test_a_source_that_changes_while_it_is_read_is_not_delivered(
     content = os.urandom(2**10) * (size // 2**10)
     path = folder.put("scan.dat", content)
     item = folder.item("scan.dat")
-    inode, real, opened = path.stat().st_ino, os.read, []
+    inode, real, opened = path.stat().st_ino, os.readv, []
 
     def act() -> None:
         match change:
@@ -715,15 +715,15 @@ def test_a_source_that_changes_while_it_is_read_is_not_delivered(
             case "open":
                 opened.append(path.open("r+b"))
 
-    def read(fd: int, count: int) -> bytes:
-        block = real(fd, count)
+    def read(fd: int, buffers: Sequence[memoryview]) -> int:
+        length = real(fd, buffers)
         if inode is not None and os.fstat(fd).st_ino == inode and not acted.is_set():
             acted.set()
             act()
-        return block
+        return length
 
     acted = threading.Event()
-    monkeypatch.setattr(os, "read", read)
+    monkeypatch.setattr(os, "readv", read)
     outcomes, failure = folder.deliver(item)
     for file in opened:
         file.close()
