@@ -278,7 +278,7 @@ def _pass(parts: Parts, clock: Clock) -> float | None:
     reclaim = parts.reclaimer.step(now)
     if parts.intake.busy or (intake is not None and intake <= now) or (reclaim is not None and reclaim <= now):
         return 0.0
-    if any(courier.under_way for courier in parts.couriers.values()):
+    if any(courier.waiting for courier in parts.couriers.values()):
         return 0.2
     settled = parts.ledger.files.next_settled()
     if settled is not None:

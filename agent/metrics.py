@@ -83,9 +83,9 @@ class Metrics:
         """A transport was asked something."""
         self._requests.labels(destination, operation, outcome).inc()
 
-    def resubmitted(self, destination: str) -> None:
-        """A delivery that a former run left under way was sent again."""
-        self._resubmissions.labels(destination, "accepted").inc()
+    def resubmitted(self, destination: str, result: str) -> None:
+        """A delivery that a former run left under way was sent again: accepted, a duplicate, or its task adopted."""
+        self._resubmissions.labels(destination, result).inc()
 
 
 class Readings(Collector):

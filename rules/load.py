@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import combinations
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -113,6 +113,7 @@ class ReclaimTable(Table):
     when_free_below: Fraction | None = None
     trash: Duration | None = None
     empty_dirs: bool = False
+    evidence: Literal["checksum", "stat"] = "checksum"
 
 
 class RuleTable(Table):

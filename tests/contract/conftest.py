@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from agent import probe
+from agent.errors import Transient
 from agent.transport import Item, Outcome, Transport, Wake
 from agent.transport.directory import DirectoryTransport
 
@@ -68,16 +70,22 @@ class Site:
     def deliver(self, *items: Item) -> Result:
         """Hand a batch over, and wait for the end."""
         self.tasks += 1
-        return self.send(self.transport.prepare(self.tasks, items), *items)
+        try:
+            request, outcomes = self.transport.prepare(self.tasks, 1, items, self.identity)
+        except Transient as error:
+            return Result({}, str(error))
+        settled = {outcome.file: outcome for outcome in outcomes}
+        found, failure = self.send(request, *(item for item in items if item.file not in settled))
+        return Result(settled | found, failure)
 
     def send(self, request: bytes, *items: Item) -> Result:
         """Hand over a prepared request, and wait for the end."""
-        task = self.transport.submit(request, items, self.identity)
+        task, _ = self.transport.submit(request, items, self.identity)
         outcomes: list[Outcome] = []
         while True:
             assert self.woken.wait(PATIENCE), "the transport never told of the end"
             self.woken.clear()
-            for report in self.transport.reports():
+            for report in self.transport.reports(time.time()):
                 assert report.task == task
                 outcomes.extend(report.outcomes)
                 if report.ended:

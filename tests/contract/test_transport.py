@@ -140,7 +140,7 @@ def test_the_same_request_again_adopts(site: Site, size: int) -> None:
     content = os.urandom(size)
     site.put("scan.dat", content)
     item = site.item("scan.dat")
-    request = site.transport.prepare(1, [item])
+    request = site.transport.prepare(1, 1, [item], site.identity).request
     assert site.send(request, item) == ({1: Arrived(1, site.checksum(content), site.algorithm, adopted=False)}, None)
     before = still(site.place / "scan.dat")
     assert site.send(request, item) == ({1: Arrived(1, site.checksum(content), site.algorithm, adopted=True)}, None)
@@ -442,7 +442,7 @@ def test_nothing_is_written_into_a_hole(site: Site, how: str) -> None:
     assert str(site.place) in failure
     assert (set(site.place.iterdir()) if site.place.exists() else set()) == before
     with pytest.raises(Transient, match=str(site.place)):
-        site.transport.confirm("run/scan.dat", 1, site.checksum(b"x"), site.algorithm, site.identity)
+        site.transport.confirm("run/scan.dat", items[0].version, site.checksum(b"x"), site.algorithm, site.identity)
 
 
 def test_a_destination_that_comes_back_is_delivered_to(site: Site) -> None:
@@ -501,7 +501,8 @@ def test_confirm_knows_a_true_copy(site: Site) -> None:
     for name, content in (("run/scan.dat", b"x" * SMALL), ("empty", b"")):
         site.put(name, content)
         site.deliver(site.item(name))
-        verdict = site.transport.confirm(name, len(content), site.checksum(content), site.algorithm, site.identity)
+        version = site.item(name).version
+        verdict = site.transport.confirm(name, version, site.checksum(content), site.algorithm, site.identity)
         assert (verdict.ok, name in verdict.reason) == (True, True)
 
 
@@ -536,8 +537,9 @@ def test_confirm_knows_a_copy_that_is_not_what_was_delivered(site: Site, damage:
     """A copy that is missing, cut, grown, changed in one bit or not a file any more is not confirmed."""
     site.put("run/scan.dat", b"x" * SMALL)
     site.deliver(site.item("run/scan.dat"))
+    version, checksum = site.item("run/scan.dat").version, site.checksum(b"x" * SMALL)
     DAMAGE[damage](site.place / "run/scan.dat")
-    verdict = site.transport.confirm("run/scan.dat", SMALL, site.checksum(b"x" * SMALL), site.algorithm, site.identity)
+    verdict = site.transport.confirm("run/scan.dat", version, checksum, site.algorithm, site.identity)
     assert (verdict.ok, "run/scan.dat" in verdict.reason) == (False, True)
 
 
@@ -592,13 +594,16 @@ def test_every_algorithm_proves_and_confirms(tmp_path: Path, folder: Site, verif
     transport = DirectoryTransport("share", str(folder.place), verify, algorithm, AGENT, woken.set)  # type: ignore[arg-type]
     try:
         item = folder.item("scan.dat")
-        transport.submit(transport.prepare(1, [item]), [item], folder.identity)
+        transport.submit(transport.prepare(1, 1, [item], folder.identity).request, [item], folder.identity)
         assert woken.wait(30.0)
-        (report,) = transport.reports()
+        (report,) = transport.reports(0.0)
         (outcome,) = report.outcomes
         assert isinstance(outcome, Arrived)
         assert (outcome.algorithm, outcome.adopted) == (algorithm, False)
-        copy, asked = folder.place / "scan.dat", ("scan.dat", SMALL, outcome.checksum, algorithm, folder.identity)
+        copy, asked = (
+            folder.place / "scan.dat",
+            ("scan.dat", item.version, outcome.checksum, algorithm, folder.identity),
+        )
         assert transport.confirm(*asked).ok
         flip(copy)
         assert transport.confirm(*asked).ok == (verify == "size")
@@ -863,7 +868,7 @@ def test_no_descriptor_is_left_open(folder: Site) -> None:
     folder.deliver(*few)
     folder.deliver(*many, *few)
     for path in ("big.dat", "taken", "missing", "run"):
-        folder.transport.confirm(path, LARGE, folder.checksum(b"x" * LARGE), "sha256", folder.identity)
+        folder.transport.confirm(path, many[0].version, folder.checksum(b"x" * LARGE), "sha256", folder.identity)
     spoil(folder.place, "no identity")
     folder.deliver(*few)
     folder.transport.close()
@@ -876,19 +881,19 @@ def test_closing_leaves_nothing_half_done(folder: Site) -> None:
     for name, content in contents.items():
         folder.put(name, content)
     items = [folder.item(name, number) for number, name in enumerate(contents)]
-    folder.transport.submit(folder.transport.prepare(1, items), items, folder.identity)
+    folder.transport.submit(folder.transport.prepare(1, 1, items, folder.identity).request, items, folder.identity)
     folder.transport.close()
     arrived = folder.tree()
     assert arrived.items() <= contents.items()
     woken = threading.Event()
     transport = DirectoryTransport("share", str(folder.place), "checksum", "sha256", AGENT, woken.set)
     try:
-        transport.submit(transport.prepare(1, items), items, folder.identity)
+        transport.submit(transport.prepare(1, 1, items, folder.identity).request, items, folder.identity)
         ended = False
         while not ended:
             assert woken.wait(30.0)
             woken.clear()
-            ended = any(report.ended for report in transport.reports())
+            ended = any(report.ended for report in transport.reports(0.0))
         assert folder.tree() == contents
     finally:
         transport.close()
