@@ -8,11 +8,13 @@ from typing import Protocol
 
 from agent.errors import Refused, Transient
 from agent.ledger import Delivery, DeliveryState, File, Ledger, Proof
-from agent.transport import Arrived, Changed, Gone, Item, Occupied, Outcome, Report, Transport, Unfit
+from agent.transport import Arrived, Changed, Gone, Item, NotNow, Occupied, Outcome, Report, Transport, Unfit
 from rules import destination
 from rules.destination import Claim, PathRefused
-from rules.model import Rule
+from rules.model import STAT, Rule
 
+_NOT_NOW = 30.0
+"""Seconds until a request that had to wait for others is tried again."""
 _LOOK_WHEN_REFUSED = 15.0
 """Seconds between two looks whether a person has acted."""
 _RETRY_AT_MOST = 60.0
@@ -223,7 +225,11 @@ class Courier:
         attempts: list[_Attempt] = []
         try:
             for delivery in due:
-                attempts.append(self._attempt(delivery, self._identity))
+                try:
+                    attempts.append(self._attempt(delivery, self._identity))
+                except NotNow as error:
+                    with self._ledger.transaction():
+                        self._ledger.deliveries.failed(delivery, str(error), now, now + _NOT_NOW)
         except (Transient, Refused) as error:
             self._stopped(error, now)
             with self._ledger.transaction():
@@ -285,11 +291,19 @@ class Courier:
         try:
             if leftovers:
                 self._transport.discard(leftovers)
-            tasks = [(attempt.under_way.delivery, self._hand_over(attempt)) for attempt in ready]
+            tasks: list[tuple[Delivery, str]] = []
+            waits: list[tuple[Delivery, str]] = []
+            for attempt in ready:
+                try:
+                    tasks.append((attempt.under_way.delivery, self._hand_over(attempt)))
+                except NotNow as error:
+                    waits.append((attempt.under_way.delivery, str(error)))
             with self._ledger.transaction():
                 deliveries.submitted(tasks, now)
                 if self._transport.elsewhere:
                     deliveries.began(tasks, now)
+                for delivery, reason in waits:
+                    deliveries.unanswered(delivery, reason, now, now + _NOT_NOW)
         except (Transient, Refused) as error:
             self._stopped(error, now)
             taken = {id(one) for one in self._under_way.values()}
@@ -341,9 +355,12 @@ class Courier:
             try:
                 attempt = self._prepare(under_way.delivery, under_way.again, self._identity)
             except (Transient, Refused) as error:
-                self._stopped(error, now)
+                if not isinstance(error, NotNow):
+                    self._stopped(error, now)
                 with self._ledger.transaction():
-                    self._ledger.deliveries.failed(under_way.delivery, str(error), now, self._look_at)
+                    self._ledger.deliveries.failed(
+                        under_way.delivery, str(error), now, max(self._look_at, now + _NOT_NOW)
+                    )
                 self._owed.pop(0)
                 continue
             self._owed.pop(0)
@@ -413,9 +430,20 @@ class Courier:
 
     def _settle(self, under_way: _UnderWay, outcomes: Sequence[Outcome], now: float) -> bool:
         """Write down what became of files. Returns whether some became candidates again. Inside a transaction."""
+        outcomes = (
+            [self._doubted(under_way, outcome) for outcome in outcomes] if self._transport.elsewhere else outcomes
+        )
         under_way.left.difference_update(outcome.file for outcome in outcomes)
         self._proved(under_way, outcomes, now)
         return self._others(under_way, outcomes, now)
+
+    def _doubted(self, under_way: _UnderWay, outcome: Outcome) -> Outcome:
+        """Equal size and mtime adopt what a lost ledger may have brought, but no other version that this one did bring."""
+        if not isinstance(outcome, Arrived) or not outcome.adopted or outcome.algorithm != STAT:
+            return outcome
+        one = under_way.travellers[outcome.file]
+        owners = self._ledger.deliveries.owners(self._place, one.item.path, one.file)
+        return Occupied(outcome.file, outcome.checksum) if owners else outcome
 
     def _proved(self, under_way: _UnderWay, outcomes: Sequence[Outcome], now: float) -> None:
         proofs = []

@@ -23,7 +23,7 @@ def show_status(config: ConfigOption = None, form: FormatOption = Format.TEXT) -
     chosen = state(config)
     with_ledger = ledger(chosen)
     # Without a configuration file (run --watch --to) the ledger itself knows the destinations.
-    places = [(name, table.path) for name, table in chosen.settings.destinations.items()] or [
+    places = [(name, table.address) for name, table in chosen.settings.destinations.items()] or [
         (name, address) for name, address, _, _ in with_ledger.reports.destinations()
     ]
     found = status(with_ledger, chosen.rules, places)
@@ -49,7 +49,8 @@ def _print_status(found: dict[str, Any]) -> None:
     if not found["files"]:
         typer.echo("no files yet")
     for place in found["destinations"]:
-        word = "up" if place["up"] else f"DOWN: {printable(place['reason'])}"
+        bad = "REFUSED" if place["refused"] else "DOWN"
+        word = "up" if place["up"] else f"{bad}: {printable(place['reason'])}"
         counts = ", ".join(
             f"{count} {name}" for name, count in sorted(found["deliveries"].get(place["name"], {}).items())
         )

@@ -294,7 +294,7 @@ class Deliveries:
         any_proved, any_refused = self._store.execute(sql, (delivery.id,)).fetchone()
         state = DeliveryState.REFUSED if any_refused and not any_proved else DeliveryState.VERIFIED
         self._store.execute(
-            "UPDATE deliveries SET state = ?, again = NULL, reason = NULL, changed_at = ? WHERE id = ?",
+            "UPDATE deliveries SET state = ?, again = NULL, reason = NULL, changed_at = ?, request = NULL WHERE id = ?",
             (int(state), now, delivery.id),
         )
         self._store.execute(

@@ -3,7 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+from agent.errors import Transient
 from rules.model import Observation, Verdict, Version
+
+
+class NotNow(Transient):
+    """This request must wait for something; others may go."""
 
 
 class Item(NamedTuple):
