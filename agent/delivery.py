@@ -97,6 +97,9 @@ class Courier:
         self._transport = transport
         self._place = place
         self._rules: Mapping[str, Rule] = {rule.name: rule for rule in rules}
+        self._templates = {
+            rule.name: target.path for rule in rules for target in reversed(rule.deliver) if target.to == transport.name
+        }
         self._host = host
         self._metrics = metrics
         self._returned = returned
@@ -329,7 +332,7 @@ class Courier:
             self._settle(under_way, attempt.outcomes, now)
             if not under_way.left:
                 if not under_way.again:
-                    deliveries.finished(under_way.delivery, now)
+                    deliveries.finished([under_way.delivery], now)
                 return False
         deliveries.submitting(under_way.delivery, attempt.request, now)
         return True
@@ -370,11 +373,11 @@ class Courier:
         rule = self._rules.get(file.rule)
         if rule is None:
             raise PathRefused(f"rule {file.rule!r} is not configured any more")
-        target = next((target for target in rule.deliver if target.to == self._transport.name), None)
-        if target is None:
+        template = self._templates.get(file.rule)
+        if template is None:
             raise PathRefused(f"rule {rule.name!r} does not deliver to {self._transport.name} any more")
         relpath = file.path[len(rule.watch.rstrip("/")) + 1 :]
-        path = destination.place(target.path, rule, relpath, file.version.mtime_ns, self._host)
+        path = destination.place(template, rule, relpath, file.version.mtime_ns, self._host)
         return Item(file.id, rule.watch, relpath, file.version, path)
 
     # Reports
@@ -391,6 +394,7 @@ class Courier:
         ended = [(report, under_way) for report, under_way in known if report.ended]
         returned = False
         again: list[_UnderWay] = []
+        finished: list[Delivery] = []
         with self._ledger.transaction():
             for report, under_way in known:
                 returned = self._settle(under_way, report.outcomes, now) or returned
@@ -405,7 +409,8 @@ class Courier:
                 if under_way.again:
                     again.append(under_way)
                 else:
-                    self._ledger.deliveries.finished(under_way.delivery, now)
+                    finished.append(under_way.delivery)
+            self._ledger.deliveries.finished(finished, now)
         for report, under_way in ended:
             self._metrics.requested(self._transport.name, "deliver", "failed" if report.failure else "ok")
             if report.failure is not None and report.alone:

@@ -1,7 +1,7 @@
 """The ledger: what the agent knows. The only place that imports sqlite3."""
 
 from agent.ledger.deliveries import Deliveries, Delivery, Place, Proof
-from agent.ledger.files import File, Files, Found, Known
+from agent.ledger.files import File, Files, Found, Known, Sealed
 from agent.ledger.reclaims import Intent, Reclaims
 from agent.ledger.reports import BatchLine, Reports
 from agent.ledger.states import HERE, UNPROVED, DeliveryState, State
@@ -38,6 +38,7 @@ __all__ = [
     "Proof",
     "Reclaims",
     "Reports",
+    "Sealed",
     "State",
     "Store",
     "Transition",
