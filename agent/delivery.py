@@ -47,6 +47,8 @@ class _UnderWay:
     """Files to send once more, under the name that was settled for them."""
     left: set[int] = field(default_factory=set)
     """Files that nothing was told of yet."""
+    later: set[int] = field(default_factory=set)
+    """Those of them that are not in the request."""
     note: str | None = None
     """What holds it up."""
 
@@ -225,24 +227,34 @@ class Courier:
         """Prepare what will be sent, and send it."""
         if not due or self._identity is None:
             return
-        attempts: list[_Attempt] = []
-        try:
-            for delivery in due:
-                try:
-                    attempts.append(self._attempt(delivery, self._identity))
-                except NotNow as error:
-                    with self._ledger.transaction():
-                        self._ledger.deliveries.failed(delivery, str(error), now, now + _NOT_NOW)
-        except (Transient, Refused) as error:
-            self._stopped(error, now)
-            with self._ledger.transaction():
-                for delivery in due:
-                    if not delivery.request or delivery.state not in _SENT:
-                        self._ledger.deliveries.failed(delivery, str(error), now, self._look_at)
-                    else:
-                        self._ledger.deliveries.unanswered(delivery, str(error), now, self._look_at)
+        # What others carry out is prepared and sent one by one: each must know what is on its way.
+        for some in [[delivery] for delivery in due] if self._transport.elsewhere else [due]:
+            attempts: list[_Attempt] = []
+            try:
+                for delivery in some:
+                    try:
+                        attempts.append(self._attempt(delivery, self._identity))
+                    except NotNow as error:
+                        with self._ledger.transaction():
+                            self._ledger.deliveries.failed(delivery, str(error), now, now + _NOT_NOW)
+            except (Transient, Refused) as error:
+                self._stopped(error, now)
+                with self._ledger.transaction():
+                    for delivery in due:
+                        self._not_sent(delivery, str(error), now)
+                return
+            self._begin(attempts, now)
+            if not (self._up or self._doubtful):
+                return
+
+    def _not_sent(self, delivery: Delivery, reason: str, now: float) -> None:
+        """It could not be prepared. One that is under way already, or was sent by a former run, stays what it is."""
+        if any(one.delivery.id == delivery.id for one in self._under_way.values()):
             return
-        self._begin(attempts, now)
+        if delivery.request and delivery.state in _SENT:
+            self._ledger.deliveries.unanswered(delivery, reason, now, self._look_at)
+        else:
+            self._ledger.deliveries.failed(delivery, reason, now, self._look_at)
 
     def _attempt(self, delivery: Delivery, identity: str) -> _Attempt:
         """What to send for a delivery: what may have been sent before, or a new request. Raises Transient, Refused."""
@@ -264,7 +276,9 @@ class Courier:
             begun = self._transport.elsewhere and intended == item.path
             travellers[file.id] = _Traveller(file, item._replace(begun=True) if begun else item)
         if resumed and delivery.request is not None:
-            return _Attempt(_UnderWay(delivery, travellers), delivery.request, (), unfit, resumed=True)
+            # What has no intent was not sent.
+            later = travellers.keys() - intents.keys()
+            return _Attempt(_UnderWay(delivery, travellers, later=later), delivery.request, (), unfit, resumed=True)
         return self._prepare(delivery, travellers, identity, unfit)
 
     def _prepare(
@@ -272,8 +286,16 @@ class Courier:
         unfit: Sequence[tuple[File, str]] = (),
     ) -> _Attempt:  # fmt: skip
         items = [one.item for one in travellers.values()]
-        prepared = self._transport.prepare(delivery.id, delivery.batch, items, identity)
-        return _Attempt(_UnderWay(delivery, travellers), prepared.request, prepared.outcomes, unfit)
+        busy: set[int] = set()
+        if self._transport.elsewhere:
+            # Two tasks that write one file at the same time spoil it.
+            busy = {item.file for item in items if self._ledger.deliveries.busy(self._place, item.path, item.file)}
+            if busy and len(busy) == len(items):
+                raise NotNow(f"at {self._transport.name}, other files are on their way to the same names")
+        free = [item for item in items if item.file not in busy]
+        request, outcomes, later = self._transport.prepare(delivery.id, delivery.batch, free, identity)
+        under_way = _UnderWay(delivery, travellers, later=busy.union(later))
+        return _Attempt(under_way, request, outcomes, unfit)
 
     def _begin(self, attempts: Sequence[_Attempt], now: float) -> None:
         """Write down what will be sent, send it, write down that it was sent."""
@@ -323,7 +345,7 @@ class Courier:
         under_way, deliveries = attempt.under_way, self._ledger.deliveries
         for file, reason in attempt.unfit:
             self._refuse(file, reason)
-        settled = {outcome.file for outcome in attempt.outcomes if not isinstance(outcome, Arrived)}
+        settled = under_way.later | {one.file for one in attempt.outcomes if not isinstance(one, Arrived)}
         deliveries.planned(
             self._place,
             ((number, one.item.path) for number, one in under_way.travellers.items() if number not in settled),
@@ -405,7 +427,7 @@ class Courier:
                     later = now + backoff(under_way.delivery.attempt + 1, self._transport.retry_at_most)
                     self._ledger.deliveries.failed(under_way.delivery, report.failure, now, later)
                     continue
-                under_way.again.update({number: under_way.travellers[number] for number in under_way.left})
+                under_way.again.update(self._left_over(under_way))
                 if under_way.again:
                     again.append(under_way)
                 else:
@@ -425,6 +447,16 @@ class Courier:
         self._owed += again
         if returned:
             self._returned()
+
+    def _left_over(self, under_way: _UnderWay) -> dict[int, _Traveller]:
+        """Files that a task told nothing of: where others wrote, any part of them may be there."""
+        found = {number: under_way.travellers[number] for number in under_way.left}
+        if not self._transport.elsewhere:
+            return found
+        return {
+            number: one if number in under_way.later else _Traveller(one.file, one.item._replace(begun=True))
+            for number, one in found.items()
+        }
 
     def _held_up(self, under_way: _UnderWay, report: Report) -> None:
         """A task that others carry out waits for something, or goes on again. Inside a transaction."""

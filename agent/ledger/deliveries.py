@@ -179,6 +179,15 @@ class Deliveries:
             for row in rows
         ]
 
+    def busy(self, destination: int, path: str, file: int) -> bool:
+        """Whether another file is on its way to this name, by a delivery that has not ended."""
+        sql = (
+            "SELECT EXISTS (SELECT 1 FROM copies c JOIN files f ON f.id = c.file"
+            " JOIN deliveries d ON d.batch = f.batch AND d.destination = c.destination AND d.state IN (1, 2, 3)"
+            " WHERE c.destination = ? AND c.path_key = ? AND c.file <> ? AND c.proved_at IS NULL)"
+        )
+        return bool(self._store.execute(sql, (destination, name_key(path), file)).fetchone()[0])
+
     def evidence(self, file: int) -> list[tuple[Evidence, str, str]]:
         """(evidence, destination's address, path there) of a version."""
         sql = (

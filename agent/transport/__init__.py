@@ -81,6 +81,8 @@ class Prepared(NamedTuple):
     request: bytes
     outcomes: Sequence[Outcome] = ()
     """Files that are not in the request: they are there already, or cannot go as things are."""
+    later: Sequence[int] = ()
+    """Files for a request of their own, when this one has ended."""
 
 
 class Taken(NamedTuple):
@@ -132,8 +134,7 @@ class Transport(Protocol):
     def prepare(self, delivery: int, batch: int, items: Sequence[Item], identity: str) -> Prepared:
         """What `submit` is to send, frozen: stored before it is sent, so that the very same can be sent again.
 
-        Items that are neither in the request nor among the outcomes are for a request of their own, later: each
-        request settles some. Outside of transactions: it may ask the destination. Raises Transient, Refused.
+        Each request settles some items. Outside of transactions: it may ask the destination. Raises Transient, Refused.
         """
 
     def submit(self, request: bytes, items: Sequence[Item], identity: str, task: str | None = None) -> Taken:

@@ -23,7 +23,7 @@ from agent.transport.globus.course import Course
 from agent.transport.globus.listing import Entry, Listing
 from agent.transport.globus.proof import conclude
 from agent.transport.globus.request import freeze, label, modest, thaw
-from agent.transport.globus.session import Clash, Forbidden, NotADirectory, NotThere, Rejected, Session
+from agent.transport.globus.session import Clash, Forbidden, NotADirectory, NotThere, Rejected, Session, document
 from agent.transport.globus.sources import spoiled
 from agent.transport.globus.tasks import Watched
 from agent.transport.source import Source, SourceChanged
@@ -168,9 +168,7 @@ class GlobusTransport:
         found |= {item.file: refusal for item in items if item.file not in found and (refusal := self._unfit(item))}
         outcomes = list(found.values())
         left = [item for item in items if item.file not in found]
-        free = self._not_on_their_way(left)
-        if left and not free:
-            raise NotNow(f"at {self.name}, other files are on their way to the same names")
+        free = _of_different_names(left)
         chosen: list[Item] = []
         there = self._listing.look([item.path for item in free if not item.begun])
         for item in free:
@@ -180,15 +178,17 @@ class GlobusTransport:
             else:
                 outcomes.append(outcome)
         chosen = modest(chosen)
+        settled = {outcome.file for outcome in outcomes} | {item.file for item in chosen}
+        later = [item.file for item in items if item.file not in settled]
         checksums, spoilt = self._checksums(chosen)
         outcomes += spoilt.values()
         chosen = [item for item in chosen if item.file not in spoilt]
         if not chosen:
-            return Prepared(b"", outcomes)
-        submission = str(self._ask("submission_id", lambda tc: tc.get_submission_id().data)["value"])
+            return Prepared(b"", outcomes, later)
+        submission = str(self._ask("submission_id", lambda tc: document(tc.get_submission_id(), "value"))["value"])
         now = datetime.fromtimestamp(self._clock(), UTC)
         name = label(self._agent, batch, delivery)
-        return Prepared(freeze(self._course, chosen, checksums, submission, name, now), outcomes)
+        return Prepared(freeze(self._course, chosen, checksums, submission, name, now), outcomes, later)
 
     def _unfit(self, item: Item) -> Unfit | None:
         """What Globus cannot carry, or the source collection does not show."""
@@ -198,17 +198,6 @@ class GlobusTransport:
             return Unfit(item.file, reason, f"mend source_root and source_path, {_RETRY}")
         said = uncarriable(local) or uncarriable(item.path)
         return Unfit(item.file, f"to {self.name}, {said}", f"rename it, {_RETRY}") if said else None
-
-    def _not_on_their_way(self, items: Sequence[Item]) -> list[Item]:
-        """Those to whose names nothing of ours is on its way: two tasks that write one file spoil it."""
-        busy = {name_key(item.path) for watched in self._watched.values() for item in watched.items.values()}
-        free = []
-        for item in items:
-            key = name_key(item.path)
-            if key not in busy:
-                free.append(item)
-                busy.add(key)
-        return free
 
     def _taken(self, item: Item, found: Entry | None, barred: str | None) -> Outcome | None:
         """What to do about what stands at the path; None: it may be written."""
@@ -248,7 +237,7 @@ class GlobusTransport:
             return self._watch(Taken(task, "adopted"), request, items)
         body = thaw(request)
         try:
-            result = self._ask("submit", lambda tc: tc.submit_transfer(body).data)
+            result = self._ask("submit", lambda tc: document(tc.submit_transfer(body), "task_id"))
         except Clash as error:
             running = tasks.find(self._ask, body["label"])
             if running is None:
@@ -299,43 +288,43 @@ class GlobusTransport:
     def _look(self, now: float) -> None:
         documents = tasks.documents(self._ask, list(self._watched))
         for watched in list(self._watched.values()):
-            document = documents.get(watched.task)
-            if document is None:
+            found = documents.get(watched.task)
+            if found is None:
                 self._end(
                     watched, Report(watched.task, (), True, f"Globus does not know task {watched.task} any more", True)
                 )
                 continue
-            reading = tasks.reading(document)
+            reading = tasks.reading(found)
             match reading.stage:
                 case Stage.SUCCEEDED | Stage.FAILED:
-                    self._conclude(watched, document, reading.stage is Stage.SUCCEEDED, reading.reason)
+                    self._conclude(watched, found, reading.stage is Stage.SUCCEEDED, reading.reason)
                     continue
                 case Stage.SUSPENDED:
                     self._cancel(watched, reading.reason)
                 case Stage.STUCK:
-                    self._look_closer(watched, document, now)
+                    self._look_closer(watched, found, now)
             stuck = reading.stage is Stage.STUCK
             watched.stuck_since = (watched.stuck_since or now) if stuck else None
             # What is stuck may be past it in a moment, and what we cancelled ends by itself: both need nobody yet.
             waits = (
                 now - (watched.stuck_since or now) >= tasks.LOOK_CLOSER if stuck else reading.stage is not Stage.MOVING
             )
-            self._note(watched, document, reading.reason if waits and watched.cancelled is None else None)
+            self._note(watched, found, reading.reason if waits and watched.cancelled is None else None)
 
-    def _note(self, watched: Watched, document: Any, reason: str | None) -> None:
+    def _note(self, watched: Watched, found: Any, reason: str | None) -> None:
         """Tell what holds a task up, when that is new."""
         note = None if reason is None else f"Globus task {watched.task}: {reason}"
         if note == watched.note:
             return
         watched.note = note
-        if note is not None and document.get("is_paused"):
+        if note is not None and found.get("is_paused"):
             said = tasks.pause_reason(self._ask, watched.task)
             note = f"{note} ({said})" if said else note
         self._news.append(Report(watched.task, (), ended=False, note=note))
 
-    def _look_closer(self, watched: Watched, document: Any, now: float) -> None:
+    def _look_closer(self, watched: Watched, found: Any, now: float) -> None:
         """A task that meets errors of single files: which ones? It would retry them for a day."""
-        state = document.get("nice_status"), document.get("faults")
+        state = found.get("nice_status"), found.get("faults")
         if watched.cancelled or (watched.looked[0] == state and now - watched.looked[1] < tasks.LOOK_CLOSER):
             return
         watched.looked = state, now
@@ -349,9 +338,9 @@ class GlobusTransport:
             tasks.cancel(self._ask, watched.task)
             watched.cancelled = why
 
-    def _conclude(self, watched: Watched, document: Any, succeeded: bool, reason: str) -> None:
+    def _conclude(self, watched: Watched, found: Any, succeeded: bool, reason: str) -> None:
         """A task has ended: evidence for what arrived, and why the rest goes again."""
-        skipped = document.get("subtasks_skipped_errors") != 0
+        skipped = found.get("subtasks_skipped_errors") != 0
         ended = conclude(
             self._ask, self._listing, self._course, watched.task, watched.items.values(),
             succeeded=succeeded, skipped=skipped,
@@ -405,7 +394,10 @@ class GlobusTransport:
             return self._there.get(name)
         if directory != self._asked or now - self._asked_at > _CONFIRM_WITHIN:
             self._asked, self._asked_at = directory, now
-            return self._confirming.stat(path)
+            try:
+                return self._confirming.stat(path)
+            except NotADirectory:
+                return None
         try:
             self._there = {one.name: one for one in self._confirming.names(directory)}
         except (NotThere, NotADirectory):
@@ -416,3 +408,8 @@ class GlobusTransport:
     def close(self) -> None:
         """Tasks go on at the service; the next run takes them up."""
         self._session.close()
+
+
+def _of_different_names(items: Sequence[Item]) -> list[Item]:
+    """The first of each name: a task that writes one file twice spoils it, and the second is settled when the first is there."""
+    return list({name_key(item.path): item for item in reversed(items)}.values())[::-1]

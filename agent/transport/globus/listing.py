@@ -7,8 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from globus_sdk import TransferClient
 
-from agent.errors import Transient
-from agent.transport.globus.session import Forbidden, NotADirectory, NotThere, Rejected
+from agent.transport.globus.session import Forbidden, NotADirectory, NotThere, Rejected, document, rows
 from rules.collection import common_prefix, joined
 from rules.destination import stat_content
 
@@ -27,7 +26,7 @@ class Entry(NamedTuple):
 
     name: str
     kind: str
-    """`file`, `dir`, or another of the service's words."""
+    """`file`, `dir`, `link` (whatever is behind it), or another of the service's words."""
     size: int
     mtime: int
     """Seconds since the epoch."""
@@ -47,14 +46,12 @@ class Found(NamedTuple):
     """Path → why nothing can be there, or be seen there."""
 
 
-def entry(document: Mapping[str, Any]) -> Entry:
-    """An entry of the service's document. Raises Transient where it is none."""
-    try:
-        modified = document.get("last_modified")
-        mtime = int(datetime.fromisoformat(modified).timestamp()) if modified else 0
-        return Entry(str(document["name"]), str(document["type"]), int(document.get("size") or 0), mtime)
-    except (KeyError, TypeError, ValueError) as error:
-        raise Transient(f"Globus gave a listing that cannot be read: {error!r}") from None
+def entry(found: Mapping[str, Any]) -> Entry:
+    """An entry of the service's document. Raises ValueError where it is none."""
+    modified = found.get("last_modified")
+    mtime = int(datetime.fromisoformat(str(modified)).timestamp()) if modified else 0
+    kind = "link" if found.get("link_target") else str(found["type"])
+    return Entry(str(found["name"]), kind, int(found.get("size") or 0), mtime)
 
 
 class Listing:
@@ -68,25 +65,28 @@ class Listing:
         """Whether the collection takes names that differ only in case for one."""
 
     def stat(self, path: str) -> Entry | None:
-        """What stands at a path; None where nothing does. Raises Transient, Refused."""
+        """What stands at a path; None where nothing does. Raises Transient (NotADirectory among it), Refused."""
         whole = joined(self._base, path)
         try:
-            return entry(self._ask("stat", lambda tc: tc.operation_stat(self._collection, whole).data))
-        except (NotThere, NotADirectory):
+            found: Entry = self._ask(
+                "stat", lambda tc: entry(document(tc.operation_stat(self._collection, whole), "name", "type"))
+            )
+        except NotThere:
             return None
+        return found
 
     def names(self, directory: str, pattern: str = "") -> Iterator[Entry]:
         """Entries of a directory, of those that match a pattern where one is given. Raises Transient, Refused."""
         whole, offset = joined(self._base, directory), 0
         chosen: dict[str, Any] = {"filter": f"name:~{pattern}"} if pattern else {}
 
-        def ls(tc: TransferClient) -> Any:
-            return tc.operation_ls(self._collection, whole, limit=PAGE, offset=offset, show_hidden=True, **chosen).data
+        def ls(tc: TransferClient) -> list[Entry]:
+            page = tc.operation_ls(self._collection, whole, limit=PAGE, offset=offset, show_hidden=True, **chosen)
+            return [entry(one) for one in rows(page, "name", "type")]
 
         while True:
-            page = self._ask("ls", ls)
-            entries = page.get("DATA", [])
-            yield from map(entry, entries)
+            entries = self._ask("ls", ls)
+            yield from entries
             offset += len(entries)
             if len(entries) < PAGE:
                 return
@@ -103,29 +103,29 @@ class Listing:
         for directory in sorted(below):
             if any(part in absent for part in _upwards(directory)):
                 continue
-            prefix = f"{directory}/" if directory else ""
-            try:
-                for name, found in self._in(directory, below[directory]):
-                    entries[prefix + name] = found
-            except NotThere:
-                absent.add(self._highest_absent(directory) if len(below) > FEW else directory)
-            except NotADirectory:
-                barred |= {prefix + name: "a part of the path is not a directory there" for name in below[directory]}
-            except Rejected as error:
-                barred |= {prefix + name: str(error) for name in below[directory]}
-            except Forbidden as error:
-                if not directory:
-                    raise  # not this directory, but all of the destination
-                barred |= {prefix + name: error.reason for name in below[directory]}
+            names, prefix = below[directory], f"{directory}/" if directory else ""
+            one_by_one = [[name] for name in names] if len(names) <= FEW else [names]
+            for some in one_by_one:
+                try:
+                    entries |= {prefix + name: found for name, found in self._in(directory, some)}
+                except NotThere:
+                    absent.add(self._highest_absent(directory) if len(below) > FEW else directory)
+                except NotADirectory:
+                    barred |= {prefix + name: "a part of the path is not a directory there" for name in some}
+                except Rejected as error:
+                    barred |= {prefix + name: str(error) for name in some}
+                except Forbidden as error:
+                    if not directory and len(some) > 1:
+                        raise  # not this path, but all of the destination
+                    barred |= {prefix + name: error.reason for name in some}
         return Found(entries, barred)
 
     def _in(self, directory: str, names: list[str]) -> Iterator[tuple[str, Entry]]:
         """(name as asked for, entry) of those names that are taken in a directory."""
-        if len(names) <= FEW:
-            for name in names:
-                found = self.stat(f"{directory}/{name}" if directory else name)
-                if found is not None:
-                    yield name, found
+        if len(names) == 1:
+            alone = self.stat(f"{directory}/{names[0]}" if directory else names[0])
+            if alone is not None:
+                yield names[0], alone
             return
         asked = {_folded(name) if self.folds else name: name for name in names}
         # Where names fold, a filter might miss the other form; letters beyond ASCII have forms of their own.

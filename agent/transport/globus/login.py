@@ -57,7 +57,9 @@ class Account:
 
 def retries() -> RetryConfig:
     """One for a renewed token or a broken line, at once; the waiting is ours, which honours Retry-After in full."""
-    return RetryConfig(max_retries=1, max_sleep=1, transient_error_status_codes=(), retry_after_status_codes=())
+    return RetryConfig(
+        max_retries=1, backoff=lambda _: 0.0, transient_error_status_codes=(), retry_after_status_codes=()
+    )
 
 
 def patience() -> RequestsTransport:

@@ -4,12 +4,12 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from globus_sdk import TransferClient
+from globus_sdk import GlobusHTTPResponse, TransferClient
 
 from agent.transport import Arrived, Gone, Item, Outcome, Unfit
 from agent.transport.globus.course import Course
 from agent.transport.globus.listing import Ask, Listing
-from agent.transport.globus.session import NotThere, Rejected
+from agent.transport.globus.session import NotThere, Rejected, document, rows
 from agent.transport.globus.sources import spoiled
 from rules.destination import stat_content
 from rules.model import STAT
@@ -96,7 +96,7 @@ def _completed(
 
 def _though_gone(listing: Listing, item: Item, line: Moved | None) -> Outcome:
     """The local file went away since: the copy counts where it carries the mtime of the version, too."""
-    found = listing.stat(item.path)
+    found = listing.look([item.path]).entries.get(item.path)
     expected = stat_content(item.version.size, item.version.mtime_ns)
     if found is None or found.content != expected or line is None:
         return Gone(item.file)
@@ -114,20 +114,24 @@ def _skipped_alone(item: Item, path: str | None, code: str) -> Outcome:
 
 
 def _pages(
-    ask: Ask[Any], operation: str, call: Callable[[TransferClient, dict[str, Any]], Any]
+    ask: Ask[Any], operation: str, call: Callable[[TransferClient, dict[str, Any]], GlobusHTTPResponse]
 ) -> Iterator[Mapping[str, Any]]:
     """All entries of a list that is paged by markers. A list that the service no longer has is empty."""
-    marker: Any = None
+    more: dict[str, Any] = {}
+
+    def page(tc: TransferClient) -> tuple[list[dict[str, Any]], Any]:
+        answer = call(tc, more)
+        return rows(answer), document(answer).get("next_marker")
+
     while True:
-        more = {} if marker is None else {"marker": marker}
         try:
-            page = ask(operation, lambda tc: call(tc, more).data)  # noqa: B023  (called at once)
+            entries, marker = ask(operation, page)
         except (NotThere, Rejected):
             return
-        yield from page.get("DATA", [])
-        marker = page.get("next_marker")
+        yield from entries
         if marker is None:
             return
+        more = {"marker": marker}
 
 
 def _moved(ask: Ask[Any], task: str, wanted: Mapping[str, Item]) -> dict[str, Moved]:

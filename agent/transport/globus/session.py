@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from globus_sdk import (
     AuthAPIError,
@@ -14,15 +14,15 @@ from globus_sdk import (
     GlobusAPIError,
     GlobusApp,
     GlobusError,
+    GlobusHTTPResponse,
     NetworkError,
     TransferClient,
 )
-from globus_sdk.gare import to_gare
-from globus_sdk.scopes import ScopeParser
+from globus_sdk.gare import GlobusAuthorizationParameters, to_gare
 from globus_sdk.token_storage import TokenValidationError
 
 from agent.errors import Refused, Transient
-from agent.transport.globus.login import LOG_IN, TRANSFER, Account, application, demand, patience, retries
+from agent.transport.globus.login import LOG_IN, Account, application, demand, patience, retries
 from rules.credentials import UNUSED_FOR
 
 T = TypeVar("T")
@@ -32,6 +32,14 @@ ASK_AGAIN = 600.0
 """Seconds after which a login that Globus refused is tried once more, though nobody logged in."""
 _WHEN_BUSY = 60.0
 """Seconds to wait where the service says "too many" and not for how long."""
+
+_ABOUT_A_NAME = (
+    "File name too long",
+    "Too many levels of symbolic links",
+    "Invalid or incomplete multibyte",
+    "Invalid argument",
+)
+"""The operating system's words of errors that concern one path; the service gives no code of its own for them."""
 
 log = logging.getLogger(__name__)
 
@@ -142,8 +150,8 @@ class Session:
         needed = error.info.consent_required
         if not isinstance(self._app, ClientApp) or not needed or not needed.required_scopes:
             return False
-        scopes = [scope for text in needed.required_scopes for scope in ScopeParser.parse(text)]
-        self._app.add_scope_requirements({TRANSFER: scopes})
+        self._app.login(auth_params=GlobusAuthorizationParameters(required_scopes=list(needed.required_scopes)))
+        self._made_of = self._tokens.signature()
         return True
 
     def translated(self, error: Exception) -> Transient | Refused:
@@ -189,8 +197,10 @@ class Session:
             return NotThere(said)
         if "PermissionDenied" in code or error.http_status == 403:
             return Forbidden(said, "ask for access to the collection, or share the folder in Globus Connect Personal")
-        if code.endswith("NotDirectory"):
+        if code.endswith("NotDirectory") or (code == "EndpointError" and "Not a directory" in said):
             return NotADirectory(said)
+        if code == "EndpointError" and any(words in said for words in _ABOUT_A_NAME):
+            return Rejected(said)
         if "GCDisconnected" in code or "GCPaused" in code:
             return Transient(f"{said}; start Globus Connect Personal on the computer of that collection", after=after)
         if error.http_status == 409 or code.endswith("Exists"):
@@ -213,6 +223,22 @@ class Session:
         if after:
             self._closed_until = max(self._closed_until, self._clock() + after)
         return after
+
+
+def document(response: GlobusHTTPResponse, *keys: str) -> dict[str, Any]:
+    """The answer as a document that has these keys. Raises ValueError, which `Session.ask` translates: ask inside of it."""
+    data = response.data
+    if not isinstance(data, dict) or not all(data.get(key) for key in keys):
+        raise ValueError("no such document")
+    return data
+
+
+def rows(response: GlobusHTTPResponse, *keys: str) -> list[dict[str, Any]]:
+    """The entries of an answer that is a list, each with these keys. Raises ValueError, as `document`."""
+    entries = document(response).get("DATA")
+    if not isinstance(entries, list) or not all(isinstance(one, dict) and all(map(one.get, keys)) for one in entries):
+        raise ValueError("no such list")
+    return entries
 
 
 def _cause(error: NetworkError) -> str:

@@ -3,12 +3,15 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
+
+from globus_sdk import TransferClient
 
 from agent.transport import Changed, Gone, Item, Outcome, Unfit
 from agent.transport.globus.course import Course
 from agent.transport.globus.listing import Ask
-from agent.transport.globus.session import Clash, NotThere, Rejected
+from agent.transport.globus.session import Clash, NotThere, Rejected, document, rows
 from agent.transport.globus.sources import spoiled
 from rules.task import BLAMED, Reading, next_look, read
 
@@ -45,23 +48,30 @@ class Watched:
 def documents(ask: Ask[Any], tasks: Sequence[str]) -> dict[str, Mapping[str, Any]]:
     """The documents of these tasks; those that the service does not know are absent. Raises Transient, Refused."""
     found: dict[str, Mapping[str, Any]] = {}
+
+    def listed(tc: TransferClient, some: list[str]) -> list[dict[str, Any]]:
+        page = tc.task_list(limit=len(some), filter={"task_id": some}, query_params={"fields": _FIELDS})
+        return rows(page, "task_id", "status")
+
     for start in range(0, len(tasks), AT_ONCE):
-        some = list(tasks[start : start + AT_ONCE])
-        page = ask(
-            "task_list",
-            lambda tc: tc.task_list(limit=len(some), filter={"task_id": some}, query_params={"fields": _FIELDS}).data,  # noqa: B023
-        )
-        found |= {str(one["task_id"]): one for one in page.get("DATA", [])}
+        asked = ask("task_list", partial(listed, some=list(tasks[start : start + AT_ONCE])))
+        found |= {str(one["task_id"]): one for one in asked}
+    for task in set(tasks) - set(found):
+        # A list may lag behind, or be cut; that a task is not known at all is believed only when it is said.
+        try:
+            found[task] = ask("task", lambda tc: document(tc.get_task(task), "status"))  # noqa: B023  (called at once)
+        except NotThere:
+            pass  # absent from the answer is how that is told
     return found
 
 
-def reading(document: Mapping[str, Any]) -> Reading:
+def reading(task: Mapping[str, Any]) -> Reading:
     """What a task is doing."""
-    fatal = (document.get("fatal_error") or {}).get("code")
-    nice = document.get("nice_status")
-    found = read(str(document.get("status")), nice, fatal, paused=bool(document.get("is_paused")))
-    admin = document.get("canceled_by_admin_message")
-    if document.get("canceled_by_admin"):
+    fatal = (task.get("fatal_error") or {}).get("code")
+    nice = task.get("nice_status")
+    found = read(str(task.get("status")), nice, fatal, paused=bool(task.get("is_paused")))
+    admin = task.get("canceled_by_admin_message")
+    if task.get("canceled_by_admin"):
         found = found._replace(
             reason=f"{found.reason} by the administrator of a collection: {admin or 'no reason was given'}"
         )
@@ -76,7 +86,7 @@ def later(watched: Watched, now: float, chance: float) -> float:
 
 def pause_reason(ask: Ask[Any], task: str) -> str:
     """What the administrator who paused it says. Raises Transient, Refused."""
-    info = ask("pause_info", lambda tc: tc.task_pause_info(task).data)
+    info = ask("pause_info", lambda tc: document(tc.task_pause_info(task)))
     said = [info.get(f"{side}_pause_message{kind}") for side in ("source", "destination") for kind in ("", "_share")]
     said += [rule.get("message") for rule in info.get("pause_rules", [])]
     return "; ".join(" ".join(str(text).split()) for text in said if text)
@@ -87,8 +97,8 @@ def culprits(ask: Ask[Any], course: Course, items: Iterable[Item], task: str) ->
     items = list(items)
     found = spoiled(items)
     by_path = {course.there(item.path): item for item in items} | {course.local(item) or "": item for item in items}
-    page = ask("event_list", lambda tc: tc.task_event_list(task, limit=50, query_params={"filter": "is_error:1"}).data)
-    for event in page.get("DATA", []):
+    only = {"filter": "is_error:1"}
+    for event in ask("event_list", lambda tc: rows(tc.task_event_list(task, limit=50, query_params=only))):
         said = BLAMED.get(str(event.get("code")))
         for path in _FILE.findall(str(event.get("details"))) if said else []:
             item = by_path.get(path)
@@ -123,5 +133,5 @@ def cancel(ask: Ask[Any], task: str) -> None:
 def find(ask: Ask[Any], label: str) -> str | None:
     """An unfinished task by its label. Raises Transient, Refused."""
     chosen: dict[str, str | list[str]] = {"status": ["ACTIVE", "INACTIVE"], "type": "TRANSFER", "label": f"={label}"}
-    page = ask("task_list", lambda tc: tc.task_list(limit=10, filter=chosen).data)
-    return next((str(one["task_id"]) for one in page.get("DATA", []) if one.get("label") == label), None)
+    found = ask("task_list", lambda tc: rows(tc.task_list(limit=10, filter=chosen), "task_id"))
+    return next((str(one["task_id"]) for one in found if one.get("label") == label), None)
