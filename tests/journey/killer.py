@@ -1,8 +1,10 @@
 """Runs the agent again and again, each time killed one operation later: a driver for test_killed.py.
 
 Usage: killer.py WORK SCENARIO FIRST STEP [SOURCE COLLECTION ROOT]. With the last three, through Globus, where the service
-is that of the environment and both collections show ROOT. For n = FIRST, FIRST + STEP, ... it prints one JSON line per kill point, until
-a run ends before its kill comes. Each run is a forked child, so that only the first pays for the imports.
+is that of the environment and both collections show ROOT.
+
+For n = FIRST, FIRST + STEP, ... it prints one JSON line per kill point, until a run ends before its kill comes. Each run
+is a forked child, so that only the first pays for the imports.
 """
 
 import hashlib
@@ -22,6 +24,7 @@ import requests
 from agent import app, disk
 from agent.ledger.store import Store
 from agent.settings import check
+from agent.transport.globus import session
 from rules import task
 
 CONTENT = {
@@ -171,7 +174,7 @@ def case(work: Path, scenario: str, number: int) -> dict[str, Any]:
 def main() -> None:
     work, scenario, number, step = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    task.FIRST_LOOK = 0.02
+    task.FIRST_LOOK, session.A_SECOND = 0.02, 1000  # the stand-in needs no sparing
     while True:
         result = case(work, scenario, number)
         print(json.dumps(result), flush=True)

@@ -26,7 +26,7 @@ from agent.transport.globus.login import LOG_IN, Account, application, demand, p
 from rules.credentials import UNUSED_FOR
 
 T = TypeVar("T")
-A_SECOND = 8
+A_SECOND = 12
 """Requests a second: the service takes 20 of a user, who may have other programs."""
 ASK_AGAIN = 600.0
 """Seconds after which a login that Globus refused is tried once more, though nobody logged in."""
