@@ -15,7 +15,7 @@ from rules.model import STAT, Rule
 
 _NOT_NOW = 30.0
 """Seconds until a request that had to wait for others is tried again."""
-_LOOK_WHEN_REFUSED = 15.0
+_LOOK_WHEN_REFUSED = 5.0
 """Seconds between two looks whether a person has acted."""
 _RETRY_AT_MOST = 60.0
 _RETRY = "`dropline retry`"

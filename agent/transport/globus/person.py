@@ -4,16 +4,16 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from globus_sdk import AuthClient, GlobusError
+from globus_sdk import AuthClient, GlobusApp, GlobusError
 from globus_sdk.login_flows import (
     CommandLineLoginFlowEOFError,
     LocalServerEnvironmentalLoginError,
     LocalServerLoginError,
 )
+from globus_sdk.scopes import AuthScopes
 
 from agent.errors import Refused
 from agent.transport.globus.login import (
-    LOG_IN,
     Account,
     application,
     data_access,
@@ -22,7 +22,7 @@ from agent.transport.globus.login import (
     retries,
     wants_data_access,
 )
-from agent.transport.globus.session import NotThere, Session
+from agent.transport.globus.session import NotThere, Session, document
 from agent.transport.globus.tokens import replace
 
 
@@ -63,8 +63,8 @@ def _known(account: Account) -> dict[str, bool]:
 def _once(session: Session, collections: Sequence[str], *, local_server: bool) -> str:
     scopes = [data_access(one) for one in collections]
     try:
-        with logged_in(session.account, scopes, local_server=local_server) as app, AuthClient(app=app) as auth:
-            return str(auth.userinfo()["preferred_username"])
+        with logged_in(session.account, scopes, local_server=local_server) as app:
+            return str(_userinfo(app)["name"])
     except CommandLineLoginFlowEOFError:
         raise Refused("no code was given", "run `dropline login` on a terminal, and paste the code there") from None
     except (LocalServerEnvironmentalLoginError, LocalServerLoginError) as error:
@@ -88,13 +88,14 @@ def who(session: Session) -> dict[str, Any]:
     """Id and name that Globus knows the agent by; the Transfer service is asked, too. Raises Refused, Transient."""
     session.ask(lambda tc: tc.task_list(limit=1))  # the tokens alone do not tell whether they still count
     try:
-        with (
-            application(session.account) as app,
-            AuthClient(app=app, transport=patience(), retry_config=retries()) as auth,
-        ):
-            found = auth.userinfo()
+        with application(session.account) as app:
+            return _userinfo(app)
     except (GlobusError, ValueError) as error:
         raise session.translated(error) from None
-    if "sub" not in found:
-        raise Refused("Globus knows nobody by this login", LOG_IN)
+
+
+def _userinfo(app: GlobusApp) -> dict[str, Any]:
+    """Id and name. The scopes that the agent asks for need not tell the name: then the id stands for it."""
+    with AuthClient(app=app, app_scopes=[AuthScopes.openid], transport=patience(), retry_config=retries()) as auth:
+        found = document(auth.userinfo(), "sub")
     return {"id": found["sub"], "name": found.get("preferred_username") or found["sub"]}
