@@ -4,7 +4,7 @@ import re
 
 from rules.match import relative
 
-_DRIVE = re.compile(r"([A-Za-z]):(?=/|$)")
+_DRIVE = re.compile(r"\A([A-Za-z]):(?=/|$)")
 
 
 def uncarriable(path: str) -> str | None:

@@ -12,5 +12,5 @@ def warning(expires_at: float, now: float) -> str | None:
     left = expires_at - now
     if left > WARN_BEFORE:
         return None
-    when = f"ends in {in_words(left)}" if left > 0 else "has ended"
-    return f"the login to Globus {when} unless it is used; run `dropline login`"
+    when = f"ends in {in_words(left)} unless it is used" if left > 0 else "has probably ended, for it was not used"
+    return f"the login to Globus {when}; run `dropline login`"
