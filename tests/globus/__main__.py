@@ -1,4 +1,4 @@
-"""python -m tests.globus SOURCE DESTINATION: the service with two collections, until it is interrupted."""
+"""python -m tests.globus SOURCE DESTINATION: the service with two collections, until its input ends or it is interrupted."""
 
 import sys
 from pathlib import Path
@@ -17,7 +17,7 @@ def main(arguments: list[str]) -> int:
             print(f"export {name}={value}")
         for name, base in zip(("SOURCE", "DESTINATION"), arguments, strict=True):
             print(f"export {name}={service.collection(name.title(), Path(base)).id}")
-        print(f"# a native app: {service.app.id}; stop with Ctrl-C", flush=True)
+        print(f"# a native app: {service.app.id}; ends with its input, or with Ctrl-C", flush=True)
         try:
             sys.stdin.read()  # until whoever started us goes away
         except KeyboardInterrupt:

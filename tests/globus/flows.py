@@ -113,4 +113,4 @@ class Flows:
 
 
 def _error(status: int, code: str, detail: str) -> Problem:
-    return Problem(document({"error": {"code": code, "detail": detail}, "debug_id": str(uuid.uuid4())}, status))
+    return Problem(document({"error": {"code": code, "detail": detail}}, status))
