@@ -228,6 +228,7 @@ class Courier:
         if not due or self._identity is None:
             return
         # What others carry out is prepared and sent one by one: each must know what is on its way.
+        left = list(due)
         for some in [[delivery] for delivery in due] if self._transport.elsewhere else [due]:
             attempts: list[_Attempt] = []
             try:
@@ -240,17 +241,16 @@ class Courier:
             except (Transient, Refused) as error:
                 self._stopped(error, now)
                 with self._ledger.transaction():
-                    for delivery in due:
+                    for delivery in left:
                         self._not_sent(delivery, str(error), now)
                 return
+            del left[: len(some)]
             self._begin(attempts, now)
             if not (self._up or self._doubtful):
                 return
 
     def _not_sent(self, delivery: Delivery, reason: str, now: float) -> None:
-        """It could not be prepared. One that is under way already, or was sent by a former run, stays what it is."""
-        if any(one.delivery.id == delivery.id for one in self._under_way.values()):
-            return
+        """It could not be prepared. What a former run may have sent stays what it is."""
         if delivery.request and delivery.state in _SENT:
             self._ledger.deliveries.unanswered(delivery, reason, now, self._look_at)
         else:

@@ -41,6 +41,10 @@ def status(ledger: Ledger, rules: Sequence[Rule], destinations: Sequence[tuple[s
         "bytes": size,
         "deliveries": deliveries,
         "destinations": places,
+        "held_up": [
+            {"destination": name, "reason": reason, "deliveries": count}
+            for name, reason, count in ledger.reports.held_up()
+        ],
         "rules": [{"name": rule.name, "watch": rule.watch, "files": of_rules.get(rule.name, {})} for rule in rules],
         "unclaimed": [
             {"watch": root, "files": count, "example": example} for root, count, example in ledger.reports.unclaimed()

@@ -57,6 +57,8 @@ def _print_status(found: dict[str, Any]) -> None:
         typer.echo(
             f"destination {place['name']} ({printable(place['address'])}): {word}{f'; deliveries: {counts}' if counts else ''}"
         )
+    for one in found["held_up"]:
+        typer.echo(f"{one['deliveries']} deliveries to {one['destination']} wait: {printable(one['reason'])}")
     for root in found["unclaimed"]:
         typer.echo(
             f"no rule claims {root['files']} files below {printable(root['watch'])}, such as {printable(root['example'])}"

@@ -48,6 +48,14 @@ class Reports:
         sql = "SELECT name, address, up, reason FROM destinations ORDER BY id"
         return [(row[0], row[1], None if row[2] is None else bool(row[2]), row[3]) for row in self._store.execute(sql)]
 
+    def held_up(self) -> list[tuple[str, str, int]]:
+        """(destination, reason, deliveries) of what is under way and does not move on."""
+        sql = (
+            "SELECT n.name, d.reason, count(*) FROM deliveries d JOIN destinations n ON n.id = d.destination"
+            " WHERE d.state < 4 AND d.reason IS NOT NULL GROUP BY n.name, d.reason ORDER BY min(d.id) LIMIT 20"
+        )
+        return list(self._store.execute(sql))
+
     def refusing(self) -> list[tuple[str, str]]:
         """(name, address) of destinations that take nothing until a person acts."""
         return list(self._store.execute("SELECT name, address FROM destinations WHERE refused = 1 ORDER BY id"))

@@ -312,6 +312,7 @@ def test_a_paused_collection_is_waited_for_and_told_of(rig: Rig) -> None:
     rig.service.faults.clear()
     rig.run(lambda: "paused" in rig.reasons()[0])
     assert "the tape robot is ill" in rig.reasons()[0]
+    assert rig.ledger.reports.held_up() == [("campus", rig.reasons()[0], 1)]
     rig.campus.paused = None
     rig.deliver()
     assert (rig.states(), rig.tasks) == ({"a": "verified"}, 1)
@@ -574,6 +575,30 @@ def test_a_service_account_consents_by_itself(rig: Rig) -> None:
     """A mapped collection wants a consent of its own: the account asks for a token with it."""
     rig.campus.entity_type = "GCSv5_mapped_collection"
     rig.batch(a=b"one")
+    rig.deliver()
+    assert rig.states() == {"a": "verified"}
+
+
+@pytest.mark.parametrize("route", [SUBMIT, "GET */ls", "GET */task_list"])
+def test_one_unauthorized_answer_is_nothing(rig: Rig, route: str) -> None:
+    """401 once: the token is renewed, and the request sent again."""
+    rig.batch(a=b"one")
+    rig.service.faults.answer(route, faults.unauthorized(), 1)
+    rig.deliver()
+    assert (rig.states(), rig.tasks, rig.ledger.reports.refusing()) == ({"a": "verified"}, 1, [])
+
+
+def test_a_login_that_is_refused_is_not_tried_all_the_time(rig: Rig) -> None:
+    """401 for good: refused with the command, asked again seldom, and resumed by itself."""
+    rig.batch(a=b"one")
+    rig.service.faults.answer("GET /v0.10/*", faults.unauthorized(), None)
+    rig.run(rig.ledger.reports.refusing)
+    assert (rig.destination()[1] or "").endswith("; run `dropline login`")
+    before, began = rig.service.count(), rig.now
+    while rig.now < began + HOUR:
+        rig.step()
+    assert rig.service.count() - before < 30
+    rig.service.faults.clear()
     rig.deliver()
     assert rig.states() == {"a": "verified"}
 

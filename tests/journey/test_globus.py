@@ -173,6 +173,21 @@ def test_an_agent_waits_for_a_login_and_goes_on_by_itself(campus: Campus, monkey
     assert not [token for token in tokens if token in campus.logged()]
 
 
+def test_the_next_login_asks_for_what_the_collection_demanded(campus: Campus) -> None:
+    """A policy that the session does not meet refuses the destination; `dropline login` alone meets it."""
+    campus.configure({"client_id": campus.service.app.id})
+    campus.login()
+    campus.share.session_policy = {"session_required_single_domain": "example.org"}
+    campus.site.put("a.dat", b"x")
+    assert campus.run("run", "--once").returncode == 1
+    told = campus.run("status").stdout
+    assert "REFUSED: Globus wants another login" in told
+    urls, _ = campus.login()
+    assert "session_required_single_domain" in urls[0]
+    assert campus.run("run", "--once").returncode == 0
+    assert (campus.site.share / "a.dat").read_bytes() == b"x"
+
+
 def _environment(site: Site) -> dict[str, str]:
     kept = {key: os.environ[key] for key in ("PATH", "LANG", "LC_ALL", "SYSTEMROOT") if key in os.environ}
     return kept | {"HOME": str(site.home), "COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"}

@@ -21,7 +21,7 @@ from globus_sdk import (
 from globus_sdk.gare import GlobusAuthorizationParameters, to_gare
 from globus_sdk.token_storage import TokenValidationError
 
-from agent.errors import Refused, Transient
+from agent.errors import Refused, Transient, cause
 from agent.transport.globus.login import LOG_IN, Account, application, demand, patience, retries
 from rules.credentials import UNUSED_FOR
 
@@ -42,6 +42,7 @@ _ABOUT_A_NAME = (
 """The operating system's words of errors that concern one path; the service gives no code of its own for them."""
 
 log = logging.getLogger(__name__)
+logging.getLogger("globus_sdk").setLevel(logging.ERROR)  # its warnings repeat, each time, what is translated here
 
 
 class NotThere(Transient):
@@ -97,7 +98,9 @@ class Session:
                     if not self._consented(error):
                         raise
                     return call(self._ready())
-            except (GlobusError, ValueError) as error:  # ValueError: an answer that is not JSON
+            except OSError as error:  # of the line, the SDK makes errors of its own
+                raise Transient(f"the tokens in {self.account.folder} cannot be kept: {cause(error)}") from None
+            except (GlobusError, ValueError) as error:  # ValueError: an answer that is not what it should be
                 raise self.translated(error) from None  # the SDK's notes carry whole answers, which may hold secrets
 
     def expires_at(self) -> float | None:
@@ -166,7 +169,10 @@ class Session:
             return self._died(self._no_login(error))
         required = to_gare(error)
         if required is not None:
-            demand(self.account, required.authorization_parameters)
+            try:
+                demand(self.account, required.authorization_parameters)
+            except OSError as problem:
+                log.warning("what Globus demands cannot be kept for `dropline login`: %s", cause(problem))
             what = required.authorization_parameters.session_message or error.message or required.code
             return self._died(Refused(f"Globus wants another login: {_line(what)}", LOG_IN))
         if error.http_status == 401:
