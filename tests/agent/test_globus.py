@@ -488,6 +488,23 @@ def test_a_new_file_under_a_reclaimed_name_gets_its_own(rig: Rig) -> None:
     assert rig.there == {"a": b"one", "a~2": b"second"}
 
 
+def test_a_name_of_its_own_outlives_a_failed_attempt(rig: Rig) -> None:
+    """Half a file that a failed task left under the own name is ours: the next attempt writes over it."""
+    rig.batch(a=b"one")
+    rig.deliver()
+    file = rig.ledger.files.history(str(rig.data / "a"))[-1]
+    with rig.ledger.transaction():
+        rig.ledger.files.removed([(file.id, "r", file.path, "by somebody")])
+    (rig.data / "a").unlink()
+    rig.service.faults.hold("*")
+    rig.batch(a=b"the second")
+    rig.run(lambda: "a~2" in rig.there)
+    rig.service.tasks.fail(next(task for task, one in rig.service.tasks.all.items() if one.status == "ACTIVE"))
+    rig.service.faults.clear()
+    rig.deliver()
+    assert (rig.states(), rig.there) == ({"a": "verified"}, {"a": b"one", "a~2": b"the second"})
+
+
 def test_names_that_globus_cannot_carry_are_refused_alone(rig: Rig) -> None:
     """Line breaks and bytes that are no text stop their own file; spaces, quotes and letters of all kinds travel."""
     bad = ["line\nbreak", "cr\rname", os.fsdecode(b"\xff\xfe")]
