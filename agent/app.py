@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent import probe
 from agent.delivery import Courier
@@ -18,7 +19,7 @@ from agent.lock import locked
 from agent.log import tell
 from agent.metrics import Metrics, Readings
 from agent.reclaim import Reclaimer, Record, Required
-from agent.settings import Configuration, DirectoryTable, read
+from agent.settings import CollectionTable, Configuration, DirectoryTable, account_folder, client_secret, read
 from agent.status import health, status
 from agent.transport import Transport, Wake
 from agent.transport.directory import DirectoryTransport
@@ -28,15 +29,78 @@ from agent.worker import Clock, Worker
 from rules.load import RuleError
 from rules.model import Rule
 
+if TYPE_CHECKING:
+    from agent.transport.globus.course import Course
+    from agent.transport.globus.session import Session
+
 STOP_WITHIN = 8.0
 """Seconds in which the threads end; what is not done by then is done again by the next run."""
 
 log = logging.getLogger(__name__)
 
 
-def make_transport(name: str, table: DirectoryTable, agent: str, wake: Wake, keep: Sequence[int]) -> Transport:
-    """The transport of a configured destination."""
-    return DirectoryTransport(name, table.path, table.verify, table.checksum, agent, wake, keep)
+class Transports:
+    """Makes the transports of the configured destinations; those that speak to one service share a session."""
+
+    def __init__(self, config: Configuration, agent: str, keep: Sequence[int], count: Metrics) -> None:
+        """
+        Args:
+            config: the destinations.
+            agent: id of this agent.
+            keep: descriptors that helper processes inherit: the lock.
+            count: counts requests.
+        """
+        self._config = config
+        self._agent = agent
+        self._keep = keep
+        self._count = count
+        self._session: Session | None = None
+        self.expiries: dict[str, Callable[[], float | None]] = {}
+        """When the login of each destination that needs one dies unless it is used."""
+
+    def make(self, name: str, wake: Wake) -> Transport:
+        """The transport of a destination. Raises Refused."""
+        table = self._config.settings.destinations[name]
+        if isinstance(table, DirectoryTable):
+            return DirectoryTransport(name, table.path, table.verify, table.checksum, self._agent, wake, self._keep)
+        # Imported here: who delivers to directories only does not pay for what this brings along.
+        from agent.transport.globus import GlobusTransport
+
+        if self._session is None:
+            self._session = globus_session(self._config)
+        transport = GlobusTransport(
+            name, globus_course(name, table), self._session, self._agent, table.outstanding,
+            lambda operation, outcome: self._count.requested(name, operation, outcome),
+        )  # fmt: skip
+        self.expiries[name] = transport.expires_at
+        return transport
+
+
+def globus_session(config: Configuration) -> "Session":
+    """Globus, as the configured account speaks to it. Raises Refused."""
+    from agent.transport.globus.login import Account
+    from agent.transport.globus.session import Session
+
+    return Session(
+        Account(config.settings.globus.client_id, account_folder(config), client_secret(config.settings.globus))
+    )
+
+
+def globus_course(name: str, table: CollectionTable) -> "Course":
+    """Between which collections a destination's files go. Raises Refused where there is no source collection."""
+    from agent.transport.globus.course import Course, local_collection
+
+    source = table.source_collection or local_collection()
+    if source is None:
+        raise Refused(
+            f"destination {name} has no source_collection, and there is no Globus Connect Personal here",
+            "set source_collection to the collection that shows the files (`dropline collections SEARCH` finds it)",
+        )
+    return Course(
+        source=source, source_root=table.source_root, source_path=table.source_path, collection=table.collection,
+        path=table.path, verify_checksum=table.verify_checksum, encrypt_data=table.encrypt_data, deadline=table.deadline,
+        notify=table.notify, checksum=table.checksum,
+    )  # fmt: skip
 
 
 def roots(rules: Sequence[Rule]) -> list[str]:
@@ -87,7 +151,10 @@ class Parts:
         self.config = config
         self.ledger = connect()
         host = platform.node() or "unknown"
-        places = {name: self.ledger.deliveries.place(name, table.path).id for name, table in tables.items()}
+        places = {
+            name: self.ledger.deliveries.place(name, table.address, in_place=isinstance(table, CollectionTable)).id
+            for name, table in tables.items()
+        }
         watches = [Watch(root, wake("intake")) for root in roots(config.rules)]
         for watch in watches:
             stack.callback(watch.close)
@@ -96,7 +163,9 @@ class Parts:
             settings.sweep_every, settings.canary_every, time.time, wake_couriers,
         )  # fmt: skip
         agent = self.ledger.meta("agent") or ""
-        transports = {name: make_transport(name, table, agent, wake(name), keep) for name, table in tables.items()}
+        made = Transports(config, agent, keep, metrics)
+        transports = {name: made.make(name, wake(name)) for name in tables}
+        self.expiries = made.expiries
         for transport in transports.values():
             stack.callback(transport.close)
         self.couriers = {
@@ -123,8 +192,9 @@ def serve(parts: Parts, workers: Sequence[Worker], metrics: Metrics, clock: Cloc
         return None
     ledger = Ledger(str(config.ledger))
     stack.callback(ledger.close)
-    destinations = [(name, table.path) for name, table in config.settings.destinations.items()]
-    readings = Readings(ledger, config.rules, parts.intake.roots, [name for name, _ in destinations], clock)
+    destinations = [(name, table.address) for name, table in config.settings.destinations.items()]
+    names = [name for name, _ in destinations]
+    readings = Readings(ledger, config.rules, parts.intake.roots, names, clock, parts.expiries)
     metrics.registry.register(readings)
     stack.callback(metrics.registry.unregister, readings)
 
@@ -136,7 +206,13 @@ def serve(parts: Parts, workers: Sequence[Worker], metrics: Metrics, clock: Cloc
         status=lambda: status(ledger, config.rules, destinations),
         refused=lambda: files([State.REFUSED]),
         recent=lambda: files([state for state in State if state is not State.SUPERSEDED]),
-        health=lambda: health(workers, parts.intake.roots, config.settings.agent.sweep_every, clock()),
+        health=lambda: health(
+            workers,
+            parts.intake.roots,
+            config.settings.agent.sweep_every,
+            {name: courier.refusal for name, courier in parts.couriers.items()},
+            clock(),
+        ),
         registry=metrics.registry,
     )
     server = Server(sources, listen)
@@ -278,7 +354,7 @@ def _pass(parts: Parts, clock: Clock) -> float | None:
     reclaim = parts.reclaimer.step(now)
     if parts.intake.busy or (intake is not None and intake <= now) or (reclaim is not None and reclaim <= now):
         return 0.0
-    if any(courier.under_way for courier in parts.couriers.values()):
+    if any(courier.waiting for courier in parts.couriers.values()):
         return 0.2
     settled = parts.ledger.files.next_settled()
     if settled is not None:

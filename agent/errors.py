@@ -2,7 +2,14 @@
 
 
 class Transient(Exception):
-    """It may work later without anybody acting: retried with backoff. The message names the thing and the cause."""
+    """It may work later without anybody acting: retried with backoff. The message names the thing and the cause.
+
+    `after`: seconds that the other side asked to wait, at least.
+    """
+
+    def __init__(self, reason: str, after: float = 0.0) -> None:
+        super().__init__(reason)
+        self.after = after
 
 
 class Refused(Exception):

@@ -3,7 +3,7 @@
 import os
 import platform
 from collections import Counter as Count
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import TypeVar
 
@@ -83,9 +83,9 @@ class Metrics:
         """A transport was asked something."""
         self._requests.labels(destination, operation, outcome).inc()
 
-    def resubmitted(self, destination: str) -> None:
-        """A delivery that a former run left under way was sent again."""
-        self._resubmissions.labels(destination, "accepted").inc()
+    def resubmitted(self, destination: str, result: str) -> None:
+        """A delivery that a former run left under way was sent again: accepted, a duplicate, or its task adopted."""
+        self._resubmissions.labels(destination, result).inc()
 
 
 class Readings(Collector):
@@ -93,13 +93,15 @@ class Readings(Collector):
 
     def __init__(
         self, ledger: Ledger, rules: Sequence[Rule], roots: Sequence[Root], destinations: Sequence[str],
-        clock: Callable[[], float],
+        clock: Callable[[], float], expiries: Mapping[str, Callable[[], float | None]] | None = None,
     ) -> None:  # fmt: skip
+        """`expiries`: destination → when its login dies unless it is used."""
         self._ledger = ledger
         self._rules = rules
         self._roots = roots
         self._destinations = destinations
         self._clock = clock
+        self._expiries = expiries or {}
 
     def collect(self) -> Iterable[Metric]:
         """All families."""
@@ -149,6 +151,15 @@ class Readings(Collector):
             if name in self._destinations:
                 up.add_metric([name], float(bool(is_up)))
         yield up
+        expiry = GaugeMetricFamily(
+            "dropline_credentials_expiry_timestamp_seconds", "When the login of a destination dies unless it is used.",
+            labels=["destination"],
+        )  # fmt: skip
+        for name, ask in self._expiries.items():
+            at = ask()
+            if at is not None:
+                expiry.add_metric([name], at)
+        yield expiry
 
     def _of_roots(self) -> Iterable[Metric]:
         lost = CounterMetricFamily(

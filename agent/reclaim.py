@@ -18,7 +18,7 @@ from agent.ledger import File, Intent, Ledger, State
 from agent.mounts import remote
 from agent.tree import Tree
 from rules.destination import own_name
-from rules.model import OWN_PREFIX, Evidence, Rule, Verdict, Version, Writer
+from rules.model import OWN_PREFIX, Evidence, Rule, Verdict, Version, Writer, proof_in_words
 from rules.retention import retention
 
 PAUSED = "paused.reclaim"
@@ -28,8 +28,8 @@ _LATER = 60.0
 """Seconds until a batch that could not be reclaimed is thought of again."""
 _BATCHES_A_PASS = 50
 
-Confirm = Callable[[str, int, bytes, str, str], Verdict]
-"""(path, size, checksum, algorithm, identity) → is it still at the destination, asked now? Raises Transient."""
+Confirm = Callable[[str, Version, bytes, str, str], Verdict]
+"""(path, version, checksum, algorithm, identity) → is it still at the destination, asked now? Raises Transient."""
 
 log = logging.getLogger(__name__)
 
@@ -161,7 +161,7 @@ class Reclaimer:
         identity = self._ledger.deliveries.identity(item.destination, required.address)
         if identity is None:
             return Verdict(False, f"destination {item.destination} was never set up")
-        return required.ask(path, file.version.size, item.checksum, item.algorithm, identity)
+        return required.ask(path, file.version, item.checksum, item.algorithm, identity)
 
     def _untouched(self, rule: Rule, file: File) -> Verdict:
         try:
@@ -396,7 +396,7 @@ def _line(intent: Intent, evidence: Sequence[tuple[Evidence, str]], now: float) 
             {
                 "destination": item.destination,
                 "path": path,
-                "checksum": f"{item.algorithm}:{item.checksum.hex()}",
+                "checksum": proof_in_words(item.algorithm, item.checksum),
                 "proved_at": _iso(item.proved_at),
             }
             for item, path in evidence

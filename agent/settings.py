@@ -6,16 +6,18 @@ Settings stop at `app`: the parts of the agent get values, not this.
 import os
 import stat
 import tomllib
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from platformdirs import site_config_dir, user_config_dir, user_state_dir
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Discriminator, Field, SecretStr, Tag, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
-from agent.errors import cause
-from rules.load import Duration, LocalPath, RuleError, RuleTable, Table, build, first_mistake, nearest
+from agent.errors import Refused, cause
+from rules.collection import source_path
+from rules.load import Duration, LocalPath, RuleError, RuleTable, Table, build, first_mistake, location, nearest
 from rules.match import relative
 from rules.model import OWN_PREFIX, Rule
 
@@ -31,6 +33,19 @@ def _on_loopback(value: str) -> str:
             f'{value!r} is not an address on loopback; write "127.0.0.1:9469", port 0 for any free one, or "" for no page'
         )
     return value
+
+
+def _remote(value: str) -> str:
+    if not value.startswith("/") or ".." in value.split("/"):
+        raise ValueError(
+            'write the path as the collection shows it, from its "/" on, for example "/ingest" or "/~/ingest"'
+        )
+    return "/" + "/".join(part for part in value.split("/") if part not in ("", "."))
+
+
+Id = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"), AfterValidator(str.lower)]
+"""A UUID."""
+RemotePath = Annotated[str, AfterValidator(_remote)]
 
 
 class AgentTable(Table):
@@ -50,6 +65,52 @@ class DirectoryTable(Table):
     verify: Literal["checksum", "size"] = "checksum"
     checksum: Literal["sha256", "blake3", "md5"] = "sha256"
 
+    @property
+    def address(self) -> str:
+        """What the ledger knows it by."""
+        return self.path
+
+
+class GlobusTable(Table):
+    """`[globus]`: the application that the agent is registered as."""
+
+    client_id: Id | None = None
+    client_secret: SecretStr | None = None
+    client_secret_file: LocalPath | None = None
+
+
+class CollectionTable(Table):
+    """`[destinations.NAME]` with `transport = "globus"`"""
+
+    transport: Literal["globus"]
+    collection: Id
+    path: RemotePath = "/"
+    source_collection: Id | None = None
+    source_root: LocalPath = "/"
+    source_path: RemotePath = "/"
+    verify_checksum: bool = True
+    encrypt_data: bool = False
+    deadline: Annotated[Duration, Field(gt=0)] | None = None
+    notify: tuple[Literal["succeeded", "failed", "inactive"], ...] = ()
+    outstanding: int = Field(default=6, ge=1, le=50)
+    checksum: Literal["md5", "sha256"] | None = None
+
+    @property
+    def address(self) -> str:
+        """What the ledger knows it by."""
+        return f"{self.collection}:{self.path}"
+
+
+def _transport(value: object) -> str:
+    """Which table it is: the transport that is named, or the embedded one."""
+    named = value.get("transport", "directory") if isinstance(value, dict) else getattr(value, "transport", "directory")
+    return named if isinstance(named, str) else ""
+
+
+DestinationTable = Annotated[
+    Annotated[DirectoryTable, Tag("directory")] | Annotated[CollectionTable, Tag("globus")], Discriminator(_transport)
+]
+
 
 class Settings(BaseSettings):
     """The whole configuration file."""
@@ -57,7 +118,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="DROPLINE_", env_nested_delimiter="__", extra="forbid", frozen=True)
 
     agent: AgentTable = Field(default_factory=AgentTable)
-    destinations: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")], DirectoryTable] = {}
+    globus: GlobusTable = Field(default_factory=GlobusTable)
+    destinations: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")], DestinationTable] = {}
     rules: tuple[RuleTable, ...] = ()
 
     @classmethod
@@ -144,26 +206,70 @@ def check(data: dict[str, Any], source: str, folder: Path) -> Configuration:
             )
         return os.path.normpath(folder / expanded).replace(os.sep, "/")
 
-    places = {
-        name: table.model_copy(update={"path": absolute(table.path)}) for name, table in settings.destinations.items()
-    }
+    places = {name: _placed(table, absolute) for name, table in settings.destinations.items()}
     agent = settings.agent.model_copy(update={"state_dir": absolute(settings.agent.state_dir)})
-    settings = settings.model_copy(update={"destinations": places, "agent": agent})
-    for (one, here), (other, there) in combinations(places.items(), 2):
+    globus = settings.globus
+    if globus.client_secret_file is not None:
+        if globus.client_secret is not None:
+            raise RuleError(source, "[globus]", "client_secret_file", "client_secret is there, too; write one of them")
+        globus = globus.model_copy(update={"client_secret_file": absolute(globus.client_secret_file)})
+    settings = settings.model_copy(update={"destinations": places, "agent": agent, "globus": globus})
+    local = {name: table for name, table in places.items() if isinstance(table, DirectoryTable)}
+    for (one, here), (other, there) in combinations(local.items(), 2):
         if os.path.realpath(here.path) == os.path.realpath(there.path):
             message = f"destination {one!r} is the same directory; one copy would count as two"
             raise RuleError(source, f"[destinations.{other}]", "path", message)
     rules = build(settings.rules, set(places), source, absolute)
     for rule in rules:
-        for name, table in places.items():
+        for name, table in local.items():
             if _overlap(rule.watch, table.path):
                 message = f"{table.path} and the watched directory {rule.watch} lie in one another; keep them apart"
                 raise RuleError(source, f"[destinations.{name}]", "path", message)
+        for target in rule.deliver:
+            to = places[target.to]
+            if isinstance(to, CollectionTable) and source_path(rule.watch, to.source_root, to.source_path) is None:
+                message = f"rule {rule.name!r} watches {rule.watch}, which is not below {to.source_root}"
+                raise RuleError(source, f"[destinations.{target.to}]", "source_root", message)
         inside = relative(os.path.realpath(agent.state_dir), os.path.realpath(rule.watch))
         if inside is not None and not inside.startswith(OWN_PREFIX):
             message = f"{agent.state_dir} is inside the watched directory {rule.watch}; keep it elsewhere"
             raise RuleError(source, "[agent]", "state_dir", message)
     return Configuration(settings, rules, source)
+
+
+def _placed(
+    table: DirectoryTable | CollectionTable, absolute: Callable[[str], str]
+) -> DirectoryTable | CollectionTable:
+    """The same with local paths made absolute."""
+    if isinstance(table, DirectoryTable):
+        return table.model_copy(update={"path": absolute(table.path)})
+    return table.model_copy(update={"source_root": absolute(table.source_root)})
+
+
+def client_secret(table: GlobusTable) -> str | None:
+    """The service account's secret. Raises Refused where its file cannot be read, or can be by others."""
+    if table.client_secret is not None:
+        return table.client_secret.get_secret_value()
+    if table.client_secret_file is None:
+        return None
+    path = Path(table.client_secret_file)
+    try:
+        if os.name == "posix" and path.stat().st_mode & 0o027:
+            raise Refused(f"the secret in {path} can be read by others", f"chmod 600 {path}")
+        secret = path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = cause(error) if isinstance(error, OSError) else "it is not text"
+        raise Refused(
+            f"the secret in {path} cannot be read: {why}", "mend that, or change client_secret_file"
+        ) from None
+    if not secret:
+        raise Refused(f"{path} is empty", "write the secret of the service account into it")
+    return secret
+
+
+def account_folder(config: Configuration) -> Path:
+    """Where tokens are kept."""
+    return config.state_dir / "globus"
 
 
 def warnings(path: Path) -> list[str]:
@@ -179,7 +285,7 @@ def warnings(path: Path) -> list[str]:
 
 def _variable(error: ValidationError) -> str | None:
     """The environment variable that the first error comes from, if it comes from one."""
-    loc = [str(part).upper() for part in error.errors(include_url=False)[0]["loc"]]
+    loc = [str(part).upper() for part in location(error.errors(include_url=False)[0])]
     names = {"DROPLINE_" + "__".join(loc[:end]) for end in range(1, len(loc) + 1)}
     return next((f"environment variable {name}" for name in os.environ if name.upper() in names), None)
 

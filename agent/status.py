@@ -1,6 +1,6 @@
 """What `dropline status`, the status page and /healthz say."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,17 +29,22 @@ def status(ledger: Ledger, rules: Sequence[Rule], destinations: Sequence[tuple[s
     for name, state, count in ledger.reports.deliveries():
         deliveries.setdefault(name, {})[state] = count
     known = {(name, address): (up, reason) for name, address, up, reason in ledger.reports.destinations()}
+    refusing = set(ledger.reports.refusing())
     places = []
     for name, address in destinations:
         up, reason = known.get((name, address), (None, None))
-        places.append(
-            {"name": name, "address": address, "up": up, "reason": reason or ("" if up else "not yet looked at")}
-        )
+        why = reason or ("" if up else "not yet looked at")
+        refused = (name, address) in refusing
+        places.append({"name": name, "address": address, "up": up, "refused": refused, "reason": why})
     return {
         "files": files,
         "bytes": size,
         "deliveries": deliveries,
         "destinations": places,
+        "held_up": [
+            {"destination": name, "reason": reason, "deliveries": count}
+            for name, reason, count in ledger.reports.held_up()
+        ],
         "rules": [{"name": rule.name, "watch": rule.watch, "files": of_rules.get(rule.name, {})} for rule in rules],
         "unclaimed": [
             {"watch": root, "files": count, "example": example} for root, count, example in ledger.reports.unclaimed()
@@ -64,8 +69,10 @@ STALLED_AFTER = 120.0
 """Seconds without the end of a pass after which a thread counts as stalled."""
 
 
-def health(workers: Sequence[Worker], roots: Sequence[Root], sweep_every: float, now: float) -> Health:
-    """What /healthz answers: dead or stalled threads, a ledger that cannot be written, sweeps that are late."""
+def health(
+    workers: Sequence[Worker], roots: Sequence[Root], sweep_every: float, refusals: Mapping[str, str | None], now: float
+) -> Health:
+    """What /healthz answers: dead or stalled threads, a ledger that cannot be written, late sweeps, destinations that refuse."""
     problems = []
     for worker in workers:
         if not worker.alive:
@@ -79,4 +86,5 @@ def health(workers: Sequence[Worker], roots: Sequence[Root], sweep_every: float,
             problems.append(f"{root.watch.root}: {root.watch.reason}")
         elif root.swept_at is not None and now - root.swept_at > 3 * sweep_every + STALLED_AFTER:
             problems.append(f"{root.watch.root}: the last sweep ended {now - root.swept_at:.0f} s ago")
+    problems += [f"destination {name}: {reason}" for name, reason in refusals.items() if reason is not None]
     return Health(problems)

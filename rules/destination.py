@@ -140,6 +140,11 @@ def name_key(path: str) -> int:
     return int.from_bytes(digest, "big", signed=True)
 
 
+def stat_content(size: int, mtime_ns: int) -> bytes:
+    """What stands for content where a destination tells only size and mtime (to the second) of it."""
+    return b"stat:%d:%d" % (size, mtime_ns // 1_000_000_000)
+
+
 @dataclass(frozen=True, slots=True)
 class Owner:
     """A file of ours that has, or had, a name at a destination."""
@@ -150,9 +155,11 @@ class Owner:
     """It is an earlier generation of the file that now wants the name."""
     gone: bool
     """Its local copy is gone, or was gone at some time since: the destination may hold the only one."""
-    checksum: bytes | None
+    content: bytes | None
     """What was proved to be there; None: the intent to write there is all that is known."""
     path: str
+    in_place: bool = False
+    """It was written under its final name: where nothing was proved, any part of it may be there."""
 
 
 class Claim(Enum):
@@ -164,7 +171,7 @@ class Claim(Enum):
 
 
 def claim(path: str, occupant: bytes, owners: Sequence[Owner]) -> tuple[Claim, str]:
-    """What to do where content with checksum `occupant` stands at the path that a file wants, and why.
+    """What to do where the content `occupant` stands at the path that a file wants, and why.
 
     A file that changed in place while it is still here replaces its own copy. One whose former content may be nowhere
     else gets a name of its own. What is not ours, or belongs to another of our files, is never touched.
@@ -176,7 +183,7 @@ def claim(path: str, occupant: bytes, owners: Sequence[Owner]) -> tuple[Claim, s
         return Claim.REFUSE, f"the name {path!r}{alike} belongs to {other.source!r}"
     if not owners:
         return Claim.REFUSE, f"{path!r} is there already, with other content, and this agent did not write it"
-    former = [owner for owner in owners if owner.checksum == occupant]
+    former = [owner for owner in owners if owner.content == occupant or (owner.in_place and owner.content is None)]
     if former and not any(owner.gone for owner in former):
         return Claim.REPLACE, "an earlier version of this file, which changed in place"
     return Claim.OWN_NAME, f"what is at {path!r} may be the only copy of an earlier file of this name"

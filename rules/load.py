@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import combinations
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from cronsim import CronSim, CronSimError
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Tag, ValidationError
 
 from rules import destination, units
 from rules.match import glob_mistake, marker_mistake, relative
@@ -113,6 +113,7 @@ class ReclaimTable(Table):
     when_free_below: Fraction | None = None
     trash: Duration | None = None
     empty_dirs: bool = False
+    evidence: Literal["checksum", "stat"] = "checksum"
 
 
 class RuleTable(Table):
@@ -222,18 +223,29 @@ def _rule(table: RuleTable, destinations: Collection[str], file: str, absolute: 
 def first_mistake(error: ValidationError, model: type[BaseModel], data: dict[str, Any]) -> Mistake:
     """The first error of pydantic as table, key and sentence; unknown keys come with the nearest known one."""
     detail = error.errors(include_url=False)[0]
-    kind, loc = detail["type"], list(detail["loc"])
+    kind, loc = detail["type"], location(detail)
     if loc[-1:] == ["[key]"] and kind != "extra_forbidden":  # it is about the name of a table, not about what is in it
         loc.pop()
     table, keys = _table(loc, data)
     key = ".".join(str(part) for part in keys)
     if kind == "extra_forbidden":
-        return Mistake(table, key, f"unknown key{nearest(str(loc[-1]), _keys(model, loc[:-1]))}")
+        return Mistake(table, key, f"unknown key{nearest(str(loc[-1]), _keys(model, list(detail['loc'][:-1])))}")
+    if kind == "union_tag_invalid":
+        named = detail["ctx"]["expected_tags"].replace("'", '"').replace(", ", " or ")
+        return Mistake(f"[{'.'.join(map(str, loc))}]", "transport", f"is {named}, not {detail['ctx']['tag']!r}")
     if kind == "missing":
         return Mistake(table, key, "missing; this key is required")
     message = _TYPES.get(kind) or detail["msg"].removeprefix("Value error, ")
-    shown = _shown(detail["input"])
+    shown = "" if "secret" in key else _shown(detail["input"])
     return Mistake(table, key, message if shown in message else f"{message} (got {shown})")
+
+
+def location(detail: Any) -> list[int | str]:
+    """Where the error is, without the names by which pydantic tells the tables of destinations apart."""
+    loc: list[int | str] = list(detail["loc"])
+    if loc[:1] == ["destinations"] and len(loc) > 2 and loc[2] in ("directory", "globus"):
+        del loc[2]
+    return loc
 
 
 def _shown(value: object) -> str:
@@ -279,6 +291,8 @@ def _inside(annotation: Any, part: int | str) -> list[Any]:
     if _is_model(annotation):
         field = annotation.model_fields.get(part)
         return [field.annotation] if field is not None else []
+    if any(isinstance(mark, Tag) and mark.tag == part for mark in get_args(annotation)):
+        return [get_args(annotation)[0]]
     if get_origin(annotation) in (dict, tuple):
         return [get_args(annotation)[1 if get_origin(annotation) is dict else 0]]
     return [found for inner in get_args(annotation) for found in _inside(inner, part)]

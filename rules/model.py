@@ -100,6 +100,8 @@ class Reclaim:
     """Seconds that a reclaimed file stays in the trash folder of its watched directory; None: no trash."""
     empty_dirs: bool = False
     """Remove sub-directories that reclaiming made empty."""
+    evidence: str = "checksum"
+    """The weakest proof that is enough: `checksum` (content was compared) or `stat` (size and mtime)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,15 @@ class OpenBatch:
     last_at: float
 
 
+STAT = "stat"
+"""Instead of an algorithm: only size and mtime (to the second) were compared."""
+
+
+def proof_in_words(algorithm: str, checksum: bytes) -> str:
+    """`sha256:8742…`, or `stat:SIZE:MTIME`."""
+    return checksum.decode("ascii", "replace") if algorithm == STAT else f"{algorithm}:{checksum.hex()}"
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """How we know that a version is at a destination."""
@@ -147,3 +158,8 @@ class Evidence:
     checksum: bytes
     algorithm: str
     proved_at: float
+
+    @property
+    def strong(self) -> bool:
+        """Whether content was compared, not only size and mtime."""
+        return self.algorithm != STAT

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from rules.model import Evidence, Reclaim, Verdict
+from rules.model import STAT, Evidence, Reclaim, Verdict
 from rules.units import in_words
 
 
@@ -30,6 +30,11 @@ def retention(
     missing = sorted(set(required) - set(proved))
     if missing:
         return Verdict(False, f"not proved at {', '.join(missing)}")
+    weak = sorted(item.destination for item in evidence if item.destination in required and not item.strong)
+    if weak and reclaim.evidence != STAT:
+        return Verdict(
+            False, f"at {', '.join(weak)}, only size and mtime were compared, and the rule demands a checksum"
+        )
     proved_at = max(proved[name] for name in required)
     if reclaim.when_free_below is not None and free is not None and free < reclaim.when_free_below:
         return Verdict(True, f"proved at {', '.join(sorted(required))}; {free:.1%} free")

@@ -19,7 +19,7 @@ from agent import disk
 from agent.cli import app
 from agent.ledger import Deliveries, DeliveryState, Files, Ledger, Reclaims, State
 from agent.metrics import Metrics, Readings
-from agent.settings import AgentTable, DirectoryTable, check
+from agent.settings import AgentTable, CollectionTable, DirectoryTable, GlobusTable, check
 from rules import load
 from rules.destination import FIELDS
 
@@ -95,6 +95,33 @@ def test_each_key_has_a_row_with_its_true_default_and_an_example_that_is_accepte
         assert read(_toml(default)) == field.default
     elif field.default_factory is None:
         assert default == "required"
+
+
+def globus_keys() -> dict[str, FieldInfo]:
+    """Every key of GLOBUS."""
+    own = {f"globus.{key}": field for key, field in GlobusTable.model_fields.items()}
+    return own | dict(CollectionTable.model_fields)
+
+
+@pytest.mark.parametrize("key", globus_keys())
+def test_each_key_of_globus_has_a_row(key: str) -> None:
+    """The same for the tables of GLOBUS."""
+    field = globus_keys()[key]
+    _, _, default, example, _ = rows("docs/GLOBUS.md")[key]
+    read = TypeAdapter(Annotated[field.annotation, field]).validate_python  # type: ignore[valid-type]
+    read(_toml(example))
+    if field.default is None:
+        assert not default.startswith("`"), "words, for it is not a value"
+    elif field.default is not PydanticUndefined:
+        assert read(_toml(default)) == field.default
+    else:
+        assert default == "required"
+
+
+def test_globus_documents_no_key_that_does_not_exist() -> None:
+    """The tables of keys end where those of reasons begin."""
+    keys = TEXT["docs/GLOBUS.md"].partition("## The keys")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `([\w.]+)`", keys, re.M)) == globus_keys().keys()
 
 
 def _toml(cell: str) -> object:
@@ -174,7 +201,7 @@ def test_the_house_is_as_it_is_drawn() -> None:
     drawn, stack = set(), [("", -1)]
     for line in tree.splitlines():
         found = re.match(r"( *)([a-z_]+)(/| {2,})", line)
-        if found is None or len(found[1]) > 4 or found[2] in ("tests", "bench"):
+        if found is None or len(found[1]) > 6 or found[2] in ("tests", "bench"):
             continue
         while stack[-1][1] >= len(found[1]):
             stack.pop()
@@ -183,7 +210,7 @@ def test_the_house_is_as_it_is_drawn() -> None:
         drawn.add(path.rstrip("/"))
     modules = {path.relative_to(ROOT) for top in ("agent", "rules") for path in (ROOT / top).rglob("*.py")}
     names = {(path.parent if path.name == "__init__.py" else path.with_suffix("")).as_posix() for path in modules}
-    in_one_line = {f"agent/cli/{name}" for name in ("options", "progress", "reports", "running", "steering")}
+    in_one_line = {f"agent/cli/{name}" for name in ("globus", "options", "progress", "reports", "running", "steering")}
     assert drawn | in_one_line == names | {"agent/ledger/schema"}
     assert all(name.rpartition("/")[2] in tree for name in in_one_line)
 

@@ -23,7 +23,7 @@ def show_status(config: ConfigOption = None, form: FormatOption = Format.TEXT) -
     chosen = state(config)
     with_ledger = ledger(chosen)
     # Without a configuration file (run --watch --to) the ledger itself knows the destinations.
-    places = [(name, table.path) for name, table in chosen.settings.destinations.items()] or [
+    places = [(name, table.address) for name, table in chosen.settings.destinations.items()] or [
         (name, address) for name, address, _, _ in with_ledger.reports.destinations()
     ]
     found = status(with_ledger, chosen.rules, places)
@@ -49,13 +49,16 @@ def _print_status(found: dict[str, Any]) -> None:
     if not found["files"]:
         typer.echo("no files yet")
     for place in found["destinations"]:
-        word = "up" if place["up"] else f"DOWN: {printable(place['reason'])}"
+        bad = "REFUSED" if place["refused"] else "DOWN"
+        word = "up" if place["up"] else f"{bad}: {printable(place['reason'])}"
         counts = ", ".join(
             f"{count} {name}" for name, count in sorted(found["deliveries"].get(place["name"], {}).items())
         )
         typer.echo(
             f"destination {place['name']} ({printable(place['address'])}): {word}{f'; deliveries: {counts}' if counts else ''}"
         )
+    for one in found["held_up"]:
+        typer.echo(f"{one['deliveries']} deliveries to {one['destination']} wait: {printable(one['reason'])}")
     for root in found["unclaimed"]:
         typer.echo(
             f"no rule claims {root['files']} files below {printable(root['watch'])}, such as {printable(root['example'])}"

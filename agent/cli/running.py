@@ -15,7 +15,7 @@ from agent import app as agent
 from agent.cli.options import STATE_HERE, ConfigOption, configuration
 from agent.errors import Refused, cause
 from agent.log import configure
-from agent.settings import FILE_NAME, Configuration, check, warnings
+from agent.settings import FILE_NAME, CollectionTable, Configuration, check, warnings
 from agent.web import Server
 from rules.describe import describe
 
@@ -125,6 +125,16 @@ def _progress(parts: agent.Parts) -> Iterator[None]:
         yield
 
 
+def in_words(table: CollectionTable) -> str:
+    """What a Globus destination is and does."""
+    source = table.source_collection or "the Globus Connect Personal of this computer"
+    proof = "compared by checksum" if table.verify_checksum else "compared by size only, which `reclaim` does not take"
+    return (
+        f"{table.path} on Globus collection {table.collection}; files in {table.source_root} are read through {source},"
+        f" which shows them as {table.source_path}; copies are {proof}; at most {table.outstanding} tasks at a time"
+    )
+
+
 def show(config: ConfigOption = None) -> None:
     """Check the configuration, and say in words what each rule will do."""
     chosen = configuration(config)
@@ -132,6 +142,9 @@ def show(config: ConfigOption = None) -> None:
     for warning in warnings(Path(chosen.source)):
         typer.echo(f"warning: {warning}")
     for name, table in chosen.settings.destinations.items():
+        if isinstance(table, CollectionTable):
+            typer.echo(f"\ndestination {name}: {in_words(table)}")
+            continue
         there = "" if Path(table.path).is_dir() else " (NOT THERE NOW: nothing is delivered until it is)"
         proof = "read back" if table.verify == "checksum" else "compared by size"
         typer.echo(

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from agent.ledger.files import File, read
 from agent.ledger.states import DeliveryState
 from agent.ledger.store import Store, Transition
-from rules.destination import Owner, name_key
-from rules.model import Evidence
+from rules.destination import Owner, name_key, stat_content
+from rules.model import Evidence, proof_in_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,8 @@ class Delivery:
     state: DeliveryState
     attempt: int
     request: bytes | None
+    task: str | None = None
+    """What the destination called the last attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +55,16 @@ class Deliveries:
 
     # Destinations
 
-    def place(self, name: str, address: str) -> Place:
-        """The destination of this name at this address; a new one is entered."""
+    def place(self, name: str, address: str, *, in_place: bool = False) -> Place:
+        """The destination of this name at this address; a new one is entered.
+
+        `in_place`: its copies are written under their final names, and tell only size and mtime.
+        """
         with self._store.transaction():
-            self._store.execute("INSERT OR IGNORE INTO destinations (name, address) VALUES (?, ?)", (name, address))
+            self._store.execute(
+                "INSERT OR IGNORE INTO destinations (name, address, in_place) VALUES (?, ?, ?)",
+                (name, address, int(in_place)),
+            )
         sql = "SELECT id, identity, up, reason FROM destinations WHERE name = ? AND address = ?"
         row = self._store.execute(sql, (name, address)).fetchone()
         return Place(row[0], row[1], None if row[2] is None else bool(row[2]), row[3])
@@ -71,21 +79,24 @@ class Deliveries:
         """The destination's identity is known from now on."""
         self._store.execute("UPDATE destinations SET identity = ? WHERE id = ?", (identity, destination))
 
-    def went(self, destination: int, up: bool, reason: str | None) -> None:
-        """The destination went up or down."""
-        self._store.execute("UPDATE destinations SET up = ?, reason = ? WHERE id = ?", (int(up), reason, destination))
+    def went(self, destination: int, up: bool, reason: str | None, *, refused: bool = False) -> None:
+        """The destination went up or down, or was refused: down until a person acts."""
+        self._store.execute(
+            "UPDATE destinations SET up = ?, reason = ?, refused = ? WHERE id = ?",
+            (int(up), reason, int(refused), destination),
+        )
 
     # What is to be done
 
     def due(self, destination: int, now: float, limit: int) -> list[Delivery]:
         """Deliveries to try by now, oldest first."""
         sql = (
-            "SELECT d.id, d.batch, r.name, d.state, d.attempt, d.request FROM deliveries d"
+            "SELECT d.id, d.batch, r.name, d.state, d.attempt, d.request, d.task FROM deliveries d"
             " JOIN batches b ON b.id = d.batch JOIN rules r ON r.id = b.rule"
             " WHERE d.destination = ? AND d.again <= ? ORDER BY d.again, d.id LIMIT ?"
         )
         rows = self._store.execute(sql, (destination, now, limit))
-        return [Delivery(row[0], row[1], row[2], DeliveryState(row[3]), row[4], row[5]) for row in rows]
+        return [Delivery(row[0], row[1], row[2], DeliveryState(row[3]), row[4], row[5], row[6]) for row in rows]
 
     def next_due(self, destination: int) -> float | None:
         """When the next delivery is to be tried."""
@@ -112,6 +123,15 @@ class Deliveries:
         )
         return read(self._store, where, (delivery.batch, destination))
 
+    def intents(self, delivery: Delivery, destination: int) -> dict[int, str]:
+        """Where files of the delivery's batch, not proved yet, were last meant to go: file → path."""
+        sql = (
+            "SELECT c.file, c.path FROM copies c JOIN files f ON f.id = c.file"
+            " WHERE f.batch = ? AND f.state = 3 AND c.destination = ? AND c.proved_at IS NULL"
+        )
+        rows = self._store.execute(sql, (delivery.batch, destination))
+        return {file: os.fsdecode(path) for file, path in rows}
+
     def leftovers(self, delivery: Delivery, destination: int) -> list[tuple[int, str]]:
         """(file, path) of intents that nobody will carry out: their files left the batch before they were proved."""
         sql = (
@@ -122,24 +142,28 @@ class Deliveries:
         return [(file, os.fsdecode(path)) for file, path in rows]
 
     def former_copy(self, destination: int, file: File) -> tuple[str, bytes] | None:
-        """(path, checksum) of the last copy of an earlier generation that changed in place since: it may be replaced."""
+        """(path, content) of the last copy of an earlier generation that changed in place since: it may be replaced."""
         sql = (
-            "SELECT c.path, c.checksum FROM files m JOIN files f ON f.dir = m.dir AND f.name = m.name"
+            "SELECT c.path, c.checksum, n.in_place, f.size, f.mtime_ns FROM files m"
+            " JOIN files f ON f.dir = m.dir AND f.name = m.name"
             " JOIN copies c ON c.file = f.id AND c.destination = ? AND c.proved_at IS NOT NULL"
+            " JOIN destinations n ON n.id = c.destination"
             " WHERE m.id = ? AND f.generation < m.generation AND NOT EXISTS (SELECT 1 FROM files g WHERE g.dir = f.dir"
             "  AND g.name = f.name AND g.generation BETWEEN f.generation AND m.generation AND g.state IN (5, 6, 9))"
             " ORDER BY f.generation DESC LIMIT 1"
         )
         row = self._store.execute(sql, (destination, file.id)).fetchone()
-        return (os.fsdecode(row[0]), row[1]) if row else None
+        return (os.fsdecode(row[0]), stat_content(*row[3:]) if row[2] else row[1]) if row else None
 
     def owners(self, destination: int, path: str, file: File) -> list[Owner]:
         """Who else among our files has, or had, this name at the destination (or one that it may take for the same)."""
         sql = (
             "SELECT f.dir = m.dir AND f.name = m.name, f.state, c.checksum, c.proved_at IS NOT NULL, c.path,"
             " EXISTS (SELECT 1 FROM files g WHERE g.dir = f.dir AND g.name = f.name"
-            "   AND g.generation BETWEEN f.generation AND m.generation AND g.state IN (5, 6, 9)), d.path, f.name"
-            " FROM copies c JOIN files f ON f.id = c.file JOIN dirs d ON d.id = f.dir, files m"
+            "   AND g.generation BETWEEN f.generation AND m.generation AND g.state IN (5, 6, 9)), d.path, f.name,"
+            " n.in_place, f.size, f.mtime_ns"
+            " FROM copies c JOIN files f ON f.id = c.file JOIN dirs d ON d.id = f.dir"
+            " JOIN destinations n ON n.id = c.destination, files m"
             " WHERE m.id = ? AND c.destination = ? AND c.path_key = ? AND c.file <> m.id"
         )
         rows = self._store.execute(sql, (file.id, destination, name_key(path)))
@@ -148,11 +172,21 @@ class Deliveries:
                 source=os.path.join(os.fsdecode(row[6]), os.fsdecode(row[7])),
                 same_source=bool(row[0]),
                 gone=bool(row[5]),
-                checksum=row[2] if row[3] else None,
+                content=None if not row[3] else stat_content(*row[9:]) if row[8] else row[2],
                 path=os.fsdecode(row[4]),
+                in_place=bool(row[8]),
             )
             for row in rows
         ]
+
+    def busy(self, destination: int, path: str, file: int) -> bool:
+        """Whether another file is on its way to this name, by a delivery that has not ended."""
+        sql = (
+            "SELECT EXISTS (SELECT 1 FROM copies c JOIN files f ON f.id = c.file"
+            " JOIN deliveries d ON d.batch = f.batch AND d.destination = c.destination AND d.state IN (1, 2, 3)"
+            " WHERE c.destination = ? AND c.path_key = ? AND c.file <> ? AND c.proved_at IS NULL)"
+        )
+        return bool(self._store.execute(sql, (destination, name_key(path), file)).fetchone()[0])
 
     def evidence(self, file: int) -> list[tuple[Evidence, str, str]]:
         """(evidence, destination's address, path there) of a version."""
@@ -187,6 +221,23 @@ class Deliveries:
             ((now, task, delivery.id) for delivery, task in items),
         )
 
+    def began(self, items: Iterable[tuple[Delivery, str]], now: float) -> None:
+        """Others carry these requests out: (delivery, task). Kept beside the last task, because evidence comes of it."""
+        self._store.executemany(
+            "INSERT OR IGNORE INTO tasks VALUES (?, ?, ?)", ((delivery.id, task, now) for delivery, task in items)
+        )
+
+    def unanswered(self, delivery: Delivery, reason: str, now: float, again: float) -> None:
+        """It may have been taken, though no answer came: the very same request will be sent again."""
+        self._store.execute(
+            "UPDATE deliveries SET state = 1, again = ?, reason = ?, changed_at = ? WHERE id = ?",
+            (again, reason, now, delivery.id),
+        )
+
+    def held_up(self, delivery: Delivery, reason: str | None) -> None:
+        """What keeps it from going on, for a person to read; None: nothing any more."""
+        self._store.execute("UPDATE deliveries SET reason = ? WHERE id = ?", (reason, delivery.id))
+
     def failed(self, delivery: Delivery, reason: str, now: float, again: float) -> None:
         """It will be tried again."""
         self._store.execute(
@@ -207,7 +258,7 @@ class Deliveries:
         )
         self._store.tell(
             Transition(
-                item.file.rule, "proved", item.file.path, f"{item.algorithm}:{item.checksum.hex()} at {item.path}",
+                item.file.rule, "proved", item.file.path, f"{proof_in_words(item.algorithm, item.checksum)} at {item.path}",
                 item.file.version.size, name, now - item.file.since, item.how,
             )
             for item in items
@@ -239,12 +290,18 @@ class Deliveries:
             " AND destination IN (SELECT id FROM destinations WHERE name = ?)",
             (file.id, destination),
         )
+        # Where an intent says that any part of the file may be there, it must not: what is there is somebody else's work.
+        self._store.execute(
+            "DELETE FROM copies WHERE file = ? AND proved_at IS NULL"
+            " AND destination IN (SELECT id FROM destinations WHERE name = ? AND in_place = 1)",
+            (file.id, destination),
+        )
 
     def finished(self, deliveries: Sequence[Delivery], now: float) -> None:
         """Every file of these batches has its verdict at this destination."""
         # CROSS JOIN keeps the order: from one batch to its files to their copies, never through all copies.
         self._store.executemany(
-            "UPDATE deliveries SET again = NULL, reason = NULL, changed_at = ?1, state = CASE WHEN"
+            "UPDATE deliveries SET again = NULL, reason = NULL, request = NULL, changed_at = ?1, state = CASE WHEN"
             " EXISTS (SELECT 1 FROM files f WHERE f.batch = deliveries.batch AND f.state = 8)"
             " AND NOT EXISTS (SELECT 1 FROM files f CROSS JOIN copies c ON c.file = f.id"
             "  AND c.destination = deliveries.destination AND c.proved_at IS NOT NULL WHERE f.batch = deliveries.batch)"
@@ -259,4 +316,5 @@ class Deliveries:
 
     def retried(self, now: float) -> int:
         """A person asks: failed deliveries are tried at once. Returns how many."""
-        return self._store.execute("UPDATE deliveries SET again = ? WHERE state = 5", (now,)).rowcount
+        sql = "UPDATE deliveries SET again = ? WHERE state = 5 OR (state = 1 AND again IS NOT NULL)"
+        return self._store.execute(sql, (now,)).rowcount

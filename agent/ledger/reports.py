@@ -7,6 +7,7 @@ from typing import Any
 from agent.ledger.files import File, read
 from agent.ledger.states import DeliveryState, State
 from agent.ledger.store import Store
+from rules.model import proof_in_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,18 @@ class Reports:
         """(name, address, up, reason)."""
         sql = "SELECT name, address, up, reason FROM destinations ORDER BY id"
         return [(row[0], row[1], None if row[2] is None else bool(row[2]), row[3]) for row in self._store.execute(sql)]
+
+    def held_up(self) -> list[tuple[str, str, int]]:
+        """(destination, reason, deliveries) of what is under way and does not move on."""
+        sql = (
+            "SELECT n.name, d.reason, count(*) FROM deliveries d JOIN destinations n ON n.id = d.destination"
+            " WHERE d.state < 4 AND d.reason IS NOT NULL GROUP BY n.name, d.reason ORDER BY min(d.id) LIMIT 20"
+        )
+        return list(self._store.execute(sql))
+
+    def refusing(self) -> list[tuple[str, str]]:
+        """(name, address) of destinations that take nothing until a person acts."""
+        return list(self._store.execute("SELECT name, address FROM destinations WHERE refused = 1 ORDER BY id"))
 
     def oldest_unverified(self) -> dict[str, float]:
         """When the oldest file that is not yet verified was first seen, per rule."""
@@ -111,7 +124,10 @@ class Reports:
     def copies_of(self, file: int) -> list[dict[str, Any]]:
         """Where a version is, or is meant to be."""
         sql = (
-            "SELECT n.name, n.address, c.path, c.algorithm, c.checksum, c.proved_at FROM copies c"
+            "SELECT n.name, n.address, c.path, c.algorithm, c.checksum, c.proved_at, (SELECT t.name FROM tasks t"
+            "  JOIN deliveries d ON d.id = t.delivery JOIN files f ON f.batch = d.batch AND f.id = c.file"
+            "  WHERE d.destination = c.destination AND t.begun_at <= c.proved_at ORDER BY t.begun_at DESC LIMIT 1)"
+            " FROM copies c"
             " JOIN destinations n ON n.id = c.destination WHERE c.file = ? ORDER BY n.name"
         )
         return [
@@ -119,10 +135,11 @@ class Reports:
                 "destination": name,
                 "address": address,
                 "path": os.fsdecode(path),
-                "checksum": f"{algorithm}:{checksum.hex()}" if checksum else None,
+                "checksum": proof_in_words(algorithm, checksum) if checksum else None,
                 "proved_at": proved_at,
             }
-            for name, address, path, algorithm, checksum, proved_at in self._store.execute(sql, (file,))
+            | ({"task": task} if task else {})
+            for name, address, path, algorithm, checksum, proved_at, task in self._store.execute(sql, (file,))
         ]
 
     def unfinished(self) -> bool:

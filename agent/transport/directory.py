@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 
 from agent import disk, mounts
 from agent.errors import Transient, cause
-from agent.transport import Item, Report, Wake
+from agent.transport import Item, Prepared, Report, Taken, Wake
 from agent.transport.group import IDENTITY, NOT_THERE, Place, Written, identity, remove_temporary, require, write
 from agent.transport.helpers import Helpers
 from agent.transport.source import ChecksumName, checksum_of
 from agent.tree import Tree
-from rules.model import Verdict
+from rules.model import Verdict, Version
 
 SMALL = 4 * 2**20
 """Bytes up to which files are staged together and made durable with one call."""
@@ -53,6 +53,9 @@ class DirectoryTransport:
     """Delivers into a directory. See `agent.transport.Transport` for the promises."""
 
     outstanding = 32
+    elsewhere = False
+    check_every = 30.0
+    retry_at_most = 60.0
 
     def __init__(
         self,
@@ -133,23 +136,23 @@ class DirectoryTransport:
         except OSError as error:
             raise Transient(f"{self.address}: {cause(error)}") from error
 
-    def prepare(self, delivery: int, items: Sequence[Item]) -> bytes:
+    def prepare(self, delivery: int, batch: int, items: Sequence[Item], expected: str) -> Prepared:
         """Only a name: temporary names follow from the files' numbers, so sending again reuses them."""
-        return json.dumps({"delivery": delivery}).encode()
+        return Prepared(json.dumps({"delivery": delivery}).encode())
 
-    def submit(self, request: bytes, items: Sequence[Item], expected: str) -> str:
+    def submit(self, request: bytes, items: Sequence[Item], expected: str, task: str | None = None) -> Taken:
         """Queue the files, small ones in groups, large ones singly."""
         name = str(json.loads(request)["delivery"])
         large = [[item] for item in items if item.version.size > SMALL]
         small = list(_groups([item for item in items if item.version.size <= SMALL]))
-        task = _Task(name, len(large) + len(small))
+        begun = _Task(name, len(large) + len(small))
         if not items:
             self._report(Report(name, (), ended=True))
         place = Place(self.name, self.address, expected, self._verify, self._checksum, self._agent)
         for group in large:
-            self._large.submit(self._run, place, [(task, group)], self._here)
+            self._large.submit(self._run, place, [(begun, group)], self._here)
         with self._lock:
-            self._waiting.extend((task, group) for group in small)
+            self._waiting.extend((begun, group) for group in small)
             self._waiting_files += sum(map(len, small))
             # Few files are written by one thread: each has the destination to open and its file system to sync.
             wanted = min(-(-self._waiting_files // GROUP_FILES), _LANES)
@@ -157,14 +160,17 @@ class DirectoryTransport:
             self._writing += more
         for _ in range(more):
             self._helpers.threads.submit(self._write_waiting, place)
-        return name
+        return Taken(name)
 
-    def reports(self) -> list[Report]:
+    def reports(self, now: float) -> list[Report]:
         """What happened since the last call."""
         found: list[Report] = []
         while not self._reports.empty():
             found.append(self._reports.get())
         return found
+
+    def due(self) -> None:
+        """Never: its threads wake."""
 
     def _report(self, report: Report) -> None:
         self._reports.put(report)
@@ -218,8 +224,9 @@ class DirectoryTransport:
         except OSError as error:
             raise Transient(f"{self.address}: {cause(error)}") from error
 
-    def confirm(self, path: str, size: int, checksum: bytes, algorithm: str, expected: str) -> Verdict:
+    def confirm(self, path: str, version: Version, checksum: bytes, algorithm: str, expected: str) -> Verdict:
         """Read the copy again and compare (with verify = "size": compare the size)."""
+        size = version.size
         try:
             with Tree(self.address) as tree:
                 require(tree, expected)

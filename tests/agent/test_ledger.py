@@ -38,7 +38,7 @@ from agent.ledger import (
 )
 from agent.ledger.files import read
 from agent.ledger.store import SCHEMA_VERSION
-from rules.destination import Owner
+from rules.destination import Owner, stat_content
 from rules.model import Evidence, Observation, OpenBatch, Version
 
 ODD = os.fsdecode(b"\xff\xfe \xe9\n")
@@ -687,6 +687,79 @@ def test_a_disproved_copy_counts_no_more(ledger: Ledger) -> None:
     with ledger.transaction():
         ledger.deliveries.disproved(file, "one")
     assert ledger.deliveries.evidence(file.id) == [(Evidence("two", b"1", "sha256", 3.0), "/mnt/2", "a")]
+
+
+def test_a_disproved_copy_in_place_is_nobodys(ledger: Ledger) -> None:
+    """Where an intent would permit overwriting, what took the place of a proved copy has no owner: it is not touched."""
+    place = ledger.deliveries.place("campus", "c:/", in_place=True).id
+    file = deliver(ledger, place, find(ledger, "/data/scan.dat"), "a", b"1")
+    with ledger.transaction():
+        ledger.deliveries.disproved(file, "campus")
+    assert ledger.deliveries.evidence(file.id) == []
+    assert ledger.deliveries.owners(place, "a", find(ledger, "/data/scan.dat")) == []
+
+
+def test_copies_in_place_are_known_by_size_and_mtime(ledger: Ledger) -> None:
+    """Where others write under final names, an earlier version's content is its size and mtime; unproved, any part of it."""
+    place = ledger.deliveries.place("campus", "c:/", in_place=True).id
+    first = deliver(ledger, place, find(ledger, "/data/scan.dat"), "scan.dat", b"md5")
+    content = stat_content(first.version.size, first.version.mtime_ns)
+    second = find(ledger, "/data/scan.dat")
+    assert ledger.deliveries.owners(place, "scan.dat", second) == [
+        Owner(first.path, True, False, content, "scan.dat", in_place=True)
+    ]
+    assert ledger.deliveries.former_copy(place, second) == ("scan.dat", content)
+    with ledger.transaction():
+        ledger.deliveries.planned(place, [(second.id, "scan.dat")])
+    third = find(ledger, "/data/scan.dat")
+    assert sorted(owner.content or b"" for owner in ledger.deliveries.owners(place, "scan.dat", third)) == [
+        b"",
+        content,
+    ]
+
+
+def test_a_request_without_an_answer_is_due_again_as_it_is(ledger: Ledger) -> None:
+    """It stays frozen and under way, with the names that were meant; a person's `retry` hurries it; its task is kept."""
+    place = ledger.deliveries.place("campus", "c:/", in_place=True).id
+    file = find(ledger, "/data/scan.dat")
+    batch = seal(ledger, [file], place)
+    (delivery,) = ledger.deliveries.due(place, 2.0, 10)
+    with ledger.transaction():
+        ledger.deliveries.planned(place, [(file.id, "scan~2.dat")])
+        ledger.deliveries.submitting(delivery, b"request", 3.0)
+        ledger.deliveries.unanswered(delivery, "the line is dead", 4.0, 60.0)
+    assert ledger.deliveries.due(place, 59.0, 10) == []
+    assert ledger.deliveries.due(place, 60.0, 10) == [
+        Delivery(1, batch, "tomo", DeliveryState.SUBMITTING, 1, b"request")
+    ]
+    assert ledger.deliveries.intents(delivery, place) == {file.id: "scan~2.dat"}
+    assert ledger.deliveries.retried(5.0) == 1
+    (again,) = ledger.deliveries.due(place, 5.0, 10)
+    with ledger.transaction():
+        ledger.deliveries.submitting(again, b"request", 6.0)
+        ledger.deliveries.submitted([(again, "task-1")], 6.0)
+        ledger.deliveries.began([(again, "task-1")], 6.0)
+        ledger.deliveries.held_up(again, "paused")
+    assert [(one["task"], one["reason"]) for one in ledger.reports.deliveries_of(batch)] == [("task-1", "paused")]
+    prove(ledger, place, file, "scan~2.dat", now=7.0)
+    assert ledger.reports.copies_of(file.id) == [
+        {
+            "destination": "campus", "address": "c:/", "path": "scan~2.dat", "checksum": "sha256:63", "proved_at": 7.0,
+            "task": "task-1",
+        }
+    ]  # fmt: skip
+
+
+def test_a_refused_destination_is_told_of_until_it_is_up(ledger: Ledger) -> None:
+    """It is down, and a person must act."""
+    place = ledger.deliveries.place("campus", "c:/").id
+    with ledger.transaction():
+        ledger.deliveries.went(place, False, "not logged in", refused=True)
+    assert ledger.reports.refusing() == [("campus", "c:/")]
+    assert ledger.reports.destinations() == [("campus", "c:/", False, "not logged in")]
+    with ledger.transaction():
+        ledger.deliveries.went(place, True, None)
+    assert ledger.reports.refusing() == []
 
 
 def test_a_destination_that_moves_is_another_one(ledger: Ledger) -> None:

@@ -1,6 +1,7 @@
 """The configuration: a file, overridden by the environment; each mistake is one line naming file, table and key."""
 
 import os
+import re
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,19 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agent.settings import AgentTable, Configuration, DirectoryTable, check, find, read, warnings
+from agent.errors import Refused
+from agent.settings import (
+    AgentTable,
+    CollectionTable,
+    Configuration,
+    DirectoryTable,
+    GlobusTable,
+    check,
+    client_secret,
+    find,
+    read,
+    warnings,
+)  # fmt: skip
 from rules.load import RuleError
 from rules.model import Rule, Target
 
@@ -146,11 +159,11 @@ def test_another_state_dir_for_this_run() -> None:
     [
         ("[agnt]", "agnt: unknown key; did you mean 'agent'?"),
         ("[[rule]]", "rule: unknown key; did you mean 'rules'?"),
-        ("zzz = 1", "zzz: unknown key; known are agent, destinations, rules"),
-        ('_env_file = "x"', "_env_file: unknown key; known are agent, destinations, rules"),
-        ("__pydantic_self__ = 1", "__pydantic_self__: unknown key; known are agent, destinations, rules"),
-        ("function-x = 1", "function-x: unknown key; known are agent, destinations, rules"),
-        ('"a\\nb" = 1', "a\\nb: unknown key; known are agent, destinations, rules"),
+        ("zzz = 1", "zzz: unknown key; known are agent, destinations, globus, rules"),
+        ('_env_file = "x"', "_env_file: unknown key; known are agent, destinations, globus, rules"),
+        ("__pydantic_self__ = 1", "__pydantic_self__: unknown key; known are agent, destinations, globus, rules"),
+        ("function-x = 1", "function-x: unknown key; known are agent, destinations, globus, rules"),
+        ('"a\\nb" = 1', "a\\nb: unknown key; known are agent, destinations, globus, rules"),
         ("agent.statedir = 'x'", "[agent]: statedir: unknown key; did you mean 'state_dir'?"),
         ("destinations.share = { path = 'x', pth = 'y' }", "[destinations.share]: pth: unknown key; did you mean 'path'?"),
         ("destinations.path = { path = 'x', pth = 'y' }", "[destinations.path]: pth: unknown key; did you mean 'path'?"),
@@ -208,7 +221,7 @@ def test_unknown_keys(text: str, message: str) -> None:
         ("destinations.share.path = ''", "[destinations.share]: path: is not a path (got '')"),
         (
             "destinations.share = { path = 'x', transport = 'carrier pigeon' }",
-            "[destinations.share]: transport: Input should be 'directory' (got 'carrier pigeon')",
+            '[destinations.share]: transport: is "directory" or "globus", not \'carrier pigeon\'',
         ),
         (
             "destinations.share = { path = 'x', checksum = 'crc32' }",
@@ -223,6 +236,67 @@ def test_unknown_keys(text: str, message: str) -> None:
 def test_wrong_types(text: str, message: str) -> None:
     """A value of the wrong type is named with its table and key, and with what was written."""
     assert mistake_in(text) == f"f.toml: {message}"
+
+
+ID = "313ce13e-b597-5858-ae13-29e46fea26e6"
+
+
+def campus(**keys: Any) -> dict[str, Any]:
+    """A configuration that delivers to a collection."""
+    rule = {"name": "r", "watch": "/data/tomo", "deliver": [{"to": "campus"}]}
+    table = {"transport": "globus", "collection": ID.upper()} | keys
+    return {"destinations": {"campus": table}, "rules": [rule]}
+
+
+def test_a_collection_is_a_destination() -> None:
+    """Ids are compared in small letters, paths without what does not count in them."""
+    config = check(campus(path="//ingest/./b7/", source_root="/data", deadline="3d"), "f.toml", FOLDER)
+    table = config.settings.destinations["campus"]
+    assert table == CollectionTable(
+        transport="globus", collection=ID, path="/ingest/b7", source_root="/data", deadline="3d"
+    )
+    assert table.address == f"{ID}:/ingest/b7"
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"collection": "campus"}, "collection: String should match pattern"),
+        ({"path": "ingest"}, "path: write the path as the collection shows it"),
+        ({"path": "/a/../b"}, "path: write the path as the collection shows it"),
+        ({"outstanding": 0}, "outstanding: Input should be greater than or equal to 1 (got 0)"),
+        ({"notify": ["started"]}, "notify.0: Input should be 'succeeded', 'failed' or 'inactive' (got 'started')"),
+        ({"verify": "size"}, "verify: unknown key; did you mean 'verify_checksum'?"),
+        ({"source_root": "/elsewhere"}, "source_root: rule 'r' watches /data/tomo, which is not below /elsewhere"),
+        ({"deadline": "0s"}, "deadline: Input should be greater than 0 (got '0s')"),
+    ],
+)
+def test_mistakes_about_a_collection(keys: dict[str, Any], message: str) -> None:
+    """Each is one line that names the table and the key of the transport that was chosen."""
+    with pytest.raises(RuleError, match=f"^{re.escape(f'f.toml: [destinations.campus]: {message}')}"):
+        check(campus(**keys), "f.toml", FOLDER)
+
+
+def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither printing the settings nor a mistake tells a secret; it comes from the file, the environment or a file."""
+    config = check({"globus": {"client_id": ID, "client_secret": "hush"}}, "f.toml", FOLDER)
+    assert "hush" not in repr(config.settings)
+    assert client_secret(config.settings.globus) == "hush"
+    with pytest.raises(RuleError) as mistake:
+        check({"globus": {"client_secret": 4711}}, "f.toml", FOLDER)
+    assert "4711" not in str(mistake.value)
+    monkeypatch.setenv("DROPLINE_GLOBUS__CLIENT_SECRET", "shh")
+    assert client_secret(check({}, "f.toml", FOLDER).settings.globus) == "shh"
+    monkeypatch.delenv("DROPLINE_GLOBUS__CLIENT_SECRET")
+    with pytest.raises(RuleError, match="client_secret is there, too"):
+        check({"globus": {"client_secret": "a", "client_secret_file": "b"}}, "f.toml", FOLDER)
+    for content, reason in ((None, "No such file"), (b"", "is empty"), (b"\xff", "is not text")):
+        path = tmp_path / f"secret{reason[:2]}"
+        if content is not None:
+            path.write_bytes(content)
+            path.chmod(0o600)
+        with pytest.raises(Refused, match=reason):
+            client_secret(GlobusTable(client_secret_file=str(path)))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,8 +22,16 @@ from typing import Any, NamedTuple
 import pytest
 
 from agent import probe
-from agent.transport import Item, Outcome, Transport, Wake
+from agent.errors import Transient
+from agent.transport import Arrived, Item, Outcome, Transport, Wake
 from agent.transport.directory import DirectoryTransport
+from agent.transport.globus import GlobusTransport
+from agent.transport.globus.course import Course
+from agent.transport.globus.login import Account
+from agent.transport.globus.session import Session
+from rules.destination import stat_content
+from rules.model import STAT
+from tests.globus import Globus
 
 PATIENCE = 30.0
 """Seconds after which something that was waited for counts as never coming."""
@@ -65,19 +75,42 @@ class Site:
         """What the evidence for this content says."""
         return hashlib.new(self.algorithm, content).digest()
 
+    def adopted(self, item: Item) -> Arrived:
+        """The outcome for a file that is there already, as far as the destination tells."""
+        if self.transport.elsewhere:
+            return Arrived(item.file, stat_content(item.version.size, item.version.mtime_ns), STAT, adopted=True)
+        content = (self.source / item.relpath).read_bytes()
+        return Arrived(item.file, self.checksum(content), self.algorithm, adopted=True)
+
+    def content(self, relpath: str) -> bytes:
+        """What the destination tells of the content at a path there."""
+        copy = self.place / relpath
+        if self.transport.elsewhere:
+            return stat_content(copy.stat().st_size, copy.stat().st_mtime_ns)
+        return self.checksum(copy.read_bytes())
+
     def deliver(self, *items: Item) -> Result:
         """Hand a batch over, and wait for the end."""
         self.tasks += 1
-        return self.send(self.transport.prepare(self.tasks, items), *items)
+        try:
+            request, outcomes, _ = self.transport.prepare(self.tasks, 1, items, self.identity)
+        except Transient as error:
+            return Result({}, str(error))
+        settled = {outcome.file: outcome for outcome in outcomes}
+        found, failure = self.send(request, *(item for item in items if item.file not in settled))
+        return Result(settled | found, failure)
 
     def send(self, request: bytes, *items: Item) -> Result:
         """Hand over a prepared request, and wait for the end."""
-        task = self.transport.submit(request, items, self.identity)
+        task, _ = self.transport.submit(request, items, self.identity)
         outcomes: list[Outcome] = []
+        deadline = time.monotonic() + PATIENCE
         while True:
-            assert self.woken.wait(PATIENCE), "the transport never told of the end"
+            due = self.transport.due()
+            self.woken.wait(PATIENCE if due is None else 0.01)
+            assert time.monotonic() < deadline, "the transport never told of the end"
             self.woken.clear()
-            for report in self.transport.reports():
+            for report in self.transport.reports(time.time() if due is None else due):
                 assert report.task == task
                 outcomes.extend(report.outcomes)
                 if report.ended:
@@ -99,12 +132,27 @@ def tree(root: Path) -> dict[str, bytes | str]:
     }
 
 
-def _directory(place: Path, wake: Wake) -> tuple[Transport, str]:
+@contextmanager
+def _directory(place: Path, source: Path, wake: Wake) -> Iterator[tuple[Transport, str]]:
     place.mkdir()
-    return DirectoryTransport("share", str(place), "checksum", "sha256", AGENT, wake), "sha256"
+    yield DirectoryTransport("share", str(place), "checksum", "sha256", AGENT, wake), "sha256"
 
 
-TRANSPORTS: Mapping[str, Callable[[Path, Wake], tuple[Transport, str]]] = {"directory": _directory}
+@contextmanager
+def _globus(place: Path, source: Path, wake: Wake) -> Iterator[tuple[Transport, str]]:
+    with Globus(by_itself=True) as service, pytest.MonkeyPatch.context() as patch:
+        for name, value in service.environment.items():
+            patch.setenv(name, value)
+        instrument, campus = service.collection("Instrument", source), service.collection("Campus", place)
+        session = Session(Account(service.account.id, place.with_name("tokens"), service.account.secret))
+        course = Course(instrument.id, str(source), "/", campus.id, "/")
+        yield GlobusTransport("share", course, session, AGENT, 6, lambda operation, outcome: None), "md5"
+
+
+TRANSPORTS: Mapping[str, Callable[[Path, Path, Wake], AbstractContextManager[tuple[Transport, str]]]] = {
+    "directory": _directory,
+    "globus": _globus,
+}
 """How each transport is set up to deliver into a directory: (transport, algorithm of its evidence)."""
 
 
@@ -118,11 +166,11 @@ def _site(kind: str, tmp_path: Path) -> Iterator[Site]:
     woken = threading.Event()
     place, source = tmp_path / "share", tmp_path / "data"
     source.mkdir()
-    transport, algorithm = TRANSPORTS[kind](place, woken.set)
-    try:
-        yield Site(transport, place, source, transport.set_up(), algorithm, woken)
-    finally:
-        transport.close()
+    with TRANSPORTS[kind](place, source, woken.set) as (transport, algorithm):
+        try:
+            yield Site(transport, place, source, transport.set_up(), algorithm, woken)
+        finally:
+            transport.close()
 
 
 @pytest.fixture(params=sorted(TRANSPORTS))

@@ -30,14 +30,14 @@ def main() -> None:
     for number, (before, items) in enumerate(rounds):
         for command in before:
             subprocess.run(command, check=True)
-        transport.submit(transport.prepare(number, items), items, identity)
+        transport.submit(transport.prepare(number, 1, items, identity).request, items, identity)
         outcomes: list[Outcome] = []
         ended, failure = False, None
         while not ended:
             if not woken.wait(30.0):
                 raise SystemExit("the transport never told of the end")
             woken.clear()
-            for report in transport.reports():
+            for report in transport.reports(0.0):
                 outcomes.extend(report.outcomes)
                 ended, failure = ended or report.ended, report.failure or failure
         results.append((outcomes, failure, tree(os.fsencode(place))))

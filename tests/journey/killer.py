@@ -1,7 +1,10 @@
 """Runs the agent again and again, each time killed one operation later: a driver for test_killed.py.
 
-Usage: killer.py WORK SCENARIO FIRST STEP. For n = FIRST, FIRST + STEP, ... it prints one JSON line per kill point, until
-a run ends before its kill comes. Each run is a forked child, so that only the first pays for the imports.
+Usage: killer.py WORK SCENARIO FIRST STEP [SOURCE COLLECTION ROOT]. With the last three, through Globus, where the service
+is that of the environment and both collections show ROOT.
+
+For n = FIRST, FIRST + STEP, ... it prints one JSON line per kill point, until a run ends before its kill comes. Each run
+is a forked child, so that only the first pays for the imports.
 """
 
 import hashlib
@@ -16,9 +19,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import requests
+
 from agent import app, disk
 from agent.ledger.store import Store
 from agent.settings import check
+from agent.transport.globus import session
+from rules import task
 
 CONTENT = {
     "run1/a.dat": b"a" * 5000,
@@ -35,6 +42,17 @@ RECLAIM: dict[str, dict[str, Any] | None] = {
 CHANGED = {"run1/a.dat": b"changed in place" * 1000}
 
 
+def destination(work: Path) -> dict[str, Any]:
+    """The directory, or a collection that shows it."""
+    if len(sys.argv) <= 5:
+        return {"path": str(work / "share")}
+    source, collection, root = sys.argv[5:]
+    there = "/" + str((work / "share").relative_to(root))
+    return {
+        "transport": "globus", "collection": collection, "path": there, "source_collection": source, "source_root": root,
+    }  # fmt: skip
+
+
 def configuration(work: Path, scenario: str) -> app.Configuration:
     rule: dict[str, Any] = {
         "name": "r", "watch": str(work / "in"), "complete": {"quiet": "0s"}, "batch": {"linger": "0s"},
@@ -43,7 +61,7 @@ def configuration(work: Path, scenario: str) -> app.Configuration:
     if RECLAIM[scenario] is not None:
         rule["reclaim"] = RECLAIM[scenario]
     agent = {"state_dir": str(work / "state"), "listen": "", "canary_every": "0s"}
-    data = {"agent": agent, "destinations": {"share": {"path": str(work / "share")}}, "rules": [rule]}
+    data = {"agent": agent, "destinations": {"share": destination(work)}, "rules": [rule]}
     return check(data, "test", work)
 
 
@@ -67,6 +85,14 @@ def kill_at(number: int) -> None:
         setattr(os, name, counted(getattr(os, name)))
     for name in ("rename_new", "_syncfs", "sync_directory"):
         setattr(disk, name, counted(getattr(disk, name)))
+    send = requests.Session.send
+
+    def sent(*args: Any, **kwargs: Any) -> Any:
+        answer = counted(send)(*args, **kwargs)
+        counted(lambda: None)()  # the service has done it, and nobody here knows
+        return answer
+
+    requests.Session.send = sent  # type: ignore[method-assign]
     commit = Store._commit
 
     def committed(store: Store) -> None:
@@ -111,6 +137,8 @@ def put(work: Path, files: dict[str, bytes]) -> None:
 
 
 def case(work: Path, scenario: str, number: int) -> dict[str, Any]:
+    if len(sys.argv) > 5:
+        work = work / str(number)  # the service remembers paths
     shutil.rmtree(work, ignore_errors=True)
     (work / "share").mkdir(parents=True)
     put(work, CONTENT)
@@ -146,6 +174,7 @@ def case(work: Path, scenario: str, number: int) -> dict[str, Any]:
 def main() -> None:
     work, scenario, number, step = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    task.FIRST_LOOK, session.A_SECOND = 0.02, 1000  # the stand-in needs no sparing
     while True:
         result = case(work, scenario, number)
         print(json.dumps(result), flush=True)

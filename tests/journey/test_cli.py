@@ -238,7 +238,10 @@ def test_status_tells_counts_destinations_and_rules(delivered: "Site") -> None:
             "files": {"verified": 2, "refused": 1},
             "bytes": {"verified": 2000, "refused": 4},
             "deliveries": {"share": {"verified": 1, "refused": 1}},
-            "destinations": [{"name": "share", "address": str(delivered.share), "up": True, "reason": ""}],
+            "destinations": [
+                {"name": "share", "address": str(delivered.share), "up": True, "refused": False, "reason": ""}
+            ],
+            "held_up": [],
             "rules": [
                 {"name": "r", "watch": str(delivered.inbox), "files": {"verified": 2, "refused": 1}},
             ],

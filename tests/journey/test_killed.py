@@ -1,13 +1,17 @@
 """Promises 3 and 4 under SIGKILL: a real process, killed before every single operation, then run again."""
 
 import json
+import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.globus import Globus
 
 KILLER = Path(__file__).with_name("killer.py")
 STEP = 3
@@ -45,6 +49,35 @@ def test_a_kill_before_any_operation_loses_nothing_and_repeats_nothing(
         else:
             assert case["in"] == expected, at
             assert dict(case["states"]) == ({4: 4, 7: 1} if scenario == "replace" else {4: 4}), at
+
+
+@pytest.mark.parametrize(
+    ("scenario", "first", "step"),
+    [*(("keep", first, STEP) for first in range(1, STEP + 1)), ("reclaim", 2, 7), ("replace", 3, 7)],
+)
+def test_a_kill_at_any_step_makes_no_second_task(tmp_path: Path, scenario: str, first: int, step: int) -> None:
+    """Killed before and after every request to Globus, and every operation here, each delivery has one accepted task."""
+    with Globus(by_itself=True) as service:
+        root = tmp_path / "w"
+        source, campus = service.collection("Instrument", root), service.collection("Campus", root)
+        secret = {"DROPLINE_GLOBUS__CLIENT_ID": service.account.id, "DROPLINE_GLOBUS__CLIENT_SECRET": "not-so-secret"}
+        command = [sys.executable, "-P", str(KILLER), str(root), scenario, str(first), str(step)]
+        done = subprocess.run(
+            [*command, source.id, campus.id, str(root)],
+            stdout=subprocess.PIPE, check=True, timeout=300, env=os.environ | service.environment | secret,
+        )  # fmt: skip
+        seen = [json.loads(line) for line in done.stdout.splitlines()]
+        tasks = Counter(one.order.items[0].source.split("/")[1] for one in service.tasks.all.values())
+    assert [case["first"] for case in seen] == [-9] * (len(seen) - 1) + [0]
+    assert len(seen) > 5, "the kills were not spread over the run"
+    for case in seen:
+        at = f"{scenario}, killed before operation {case['kill']}"
+        expected = case["expected"]
+        assert set(expected.values()) <= {*case["between"]["share"].values(), *case["between"]["in"].values()}, at
+        assert case["again"] == 0, at
+        assert case["share"] == expected, at
+        assert case["in"] == ({} if scenario == "reclaim" else expected), at
+        assert tasks[str(case["kill"])] == (4 if scenario == "replace" else 3), at
 
 
 def agent(work: Path) -> list[str]:

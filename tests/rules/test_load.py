@@ -103,7 +103,7 @@ def test_rules_keep_their_order() -> None:
         ("batch = { maxfiles = 1 }", "batch.maxfiles: unknown key; did you mean 'max_files'?"),
         ('deliver = [{ to = "share", pth = "x" }]', "deliver.0.pth: unknown key; did you mean 'path'?"),
         ('reclaim = { aftr = "7d" }', "reclaim.aftr: unknown key; did you mean 'after'?"),
-        ('reclaim = { zzz = "7d" }', "reclaim.zzz: unknown key; known are after, empty_dirs, trash, when_free_below"),
+        ('reclaim = { zzz = "7d" }', "reclaim.zzz: unknown key; known are after, empty_dirs, evidence, trash, when_free_below"),
         ('"a\\nb" = 1', "a\\nb: unknown key; known are batch, capture, complete, deliver, exclude, include, name, reclaim, watch"),
     ],
 )  # fmt: skip

@@ -23,6 +23,11 @@ SPACE = Reclaim(when_free_below=0.15)
 BOTH = Reclaim(after=604800.0, when_free_below=0.15)
 
 
+def weak(destination: str) -> Evidence:
+    """Only size and mtime were compared there."""
+    return Evidence(destination, b"stat:1:2", "stat", PROVED)
+
+
 @pytest.mark.parametrize(
     ("reclaim", "required", "evidence", "free", "after", "verdict"),
     [
@@ -49,6 +54,12 @@ BOTH = Reclaim(after=604800.0, when_free_below=0.15)
         (BOTH, ["a"], [proof("a")], 0.2, 0.0, Verdict(False, "kept until 7 d after its proof", PROVED + 604800)),
         (BOTH, ["a"], [proof("a")], 0.2, 604800.0, Verdict(True, "proved at a 7 d ago")),
         (Reclaim(after=0.0), ["a"], [proof("a")], None, 0.0, Verdict(True, "proved at a 0 ms ago")),
+        (
+            Reclaim(after=0.0), ["a", "b"], [proof("a"), weak("b")], None, 0.0,
+            Verdict(False, "at b, only size and mtime were compared, and the rule demands a checksum"),
+        ),
+        (Reclaim(after=0.0), ["a"], [proof("a"), weak("z")], None, 0.0, Verdict(True, "proved at a 0 ms ago")),
+        (Reclaim(after=0.0, evidence="stat"), ["a"], [weak("a")], None, 0.0, Verdict(True, "proved at a 0 ms ago")),
     ],
 )  # fmt: skip
 def test_the_policy(

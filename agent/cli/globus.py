@@ -1,0 +1,153 @@
+"""`login`, `logout`, `whoami`, `collections` and `ls`: what concerns Globus alone.
+
+What speaks to the service is imported inside the commands: the others must not wait for it.
+"""
+
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from agent import app as agent
+from agent.cli.options import ConfigOption, Format, FormatOption, configuration, print_json, state
+from agent.errors import Refused
+from agent.log import printable
+from agent.settings import CollectionTable, Configuration
+from rules.credentials import warning
+from rules.units import bytes_in_words
+
+if TYPE_CHECKING:
+    pass
+
+
+def _collections(config: Configuration) -> list[str]:
+    """The collections that the configured destinations use."""
+    from agent.transport.globus.course import local_collection
+
+    tables = [table for table in config.settings.destinations.values() if isinstance(table, CollectionTable)]
+    found = [
+        one for table in tables for one in (table.source_collection or local_collection(), table.collection) if one
+    ]
+    return list(dict.fromkeys(found))
+
+
+def login(
+    config: ConfigOption = None,
+    local_server: Annotated[
+        bool, typer.Option("--local-server", help="Open a browser on this computer instead of printing a URL.")
+    ] = False,
+) -> None:
+    """Log in to Globus as a person, for the destinations of the configuration. Refused ones go on by themselves then."""
+    from agent.transport.globus.person import log_in
+
+    chosen = state(config)
+    session = agent.globus_session(chosen)
+    if session.account.secret is not None:
+        raise Refused("[globus] has the secret of a service account, which needs no login", "see `dropline whoami`")
+    try:
+        name = log_in(session, _collections(chosen), local_server=local_server)
+    finally:
+        session.close()
+    typer.echo(f"logged in as {printable(name)}")
+
+
+def logout(config: ConfigOption = None) -> None:
+    """Revoke the tokens and forget them."""
+    from agent.transport.globus.person import log_out
+
+    session = agent.globus_session(state(config))
+    try:
+        log_out(session)
+    finally:
+        session.close()
+    typer.echo("logged out; tokens were revoked")
+
+
+def whoami(config: ConfigOption = None, form: FormatOption = Format.TEXT) -> None:
+    """Whom Globus takes the agent for, asked now. Exit code 2 where it takes it for nobody."""
+    from agent.transport.globus.person import who
+
+    session = agent.globus_session(state(config))
+    try:
+        found = who(session) | {
+            "service_account": session.account.secret is not None,
+            "expires_at": session.expires_at(),
+        }
+    finally:
+        session.close()
+    if form is Format.JSON:
+        print_json(found)
+        return
+    typer.echo(f"{printable(found['name'])} ({found['id']}){', a service account' if found['service_account'] else ''}")
+    if found["expires_at"] is not None:
+        until = datetime.fromtimestamp(found["expires_at"]).astimezone().isoformat(sep=" ", timespec="seconds")
+        typer.echo(
+            warning(found["expires_at"], time.time()) or f"the login lasts until {until}, and longer when it is used"
+        )
+
+
+def collections(
+    search: Annotated[str, typer.Argument(metavar="SEARCH", help="Words of its name, or of its owner.")],
+    config: ConfigOption = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many at the most.")] = 25,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Find collections and their ids."""
+    session = agent.globus_session(state(config))
+    try:
+        answer = session.ask(lambda tc: list(tc.endpoint_search(search, limit=limit)))
+    finally:
+        session.close()
+    rows = [_collection(one) for one in answer]
+    if form is Format.JSON:
+        print_json(rows)
+        return
+    for row in rows:
+        typer.echo(f"{row['id']}  {printable(row['name'])}  {row['kind']}, of {printable(row['owner'])}")
+    if not rows:
+        typer.echo(f"no collection is found by {printable(search)}")
+
+
+def _collection(document: Any) -> dict[str, str]:
+    name = document.get("display_name") or document.get("canonical_name") or ""
+    kind = (document.get("entity_type") or "collection").replace("_", " ")
+    return {"id": document["id"], "name": name, "kind": kind, "owner": document.get("owner_string") or "somebody"}
+
+
+def ls(
+    place: Annotated[
+        str, typer.Argument(metavar="DESTINATION[:PATH]", help="A destination of the configuration, and a path.")
+    ],
+    config: ConfigOption = None,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """What is at a Globus destination. PATH is relative to it; one that begins with / is the collection's own."""
+    from agent.transport.globus.listing import Listing
+
+    chosen = configuration(config)
+    name, _, path = place.partition(":")
+    table = chosen.settings.destinations.get(name)
+    if not isinstance(table, CollectionTable):
+        known = [one for one, other in chosen.settings.destinations.items() if isinstance(other, CollectionTable)]
+        raise Refused(f"{name!r} is no Globus destination", f"known are {', '.join(known) or 'none'}")
+    base, below = ("/", path[1:]) if path.startswith("/") else (table.path, path)
+    session = agent.globus_session(chosen)
+    try:
+        listing = Listing(lambda _, call: session.ask(call), table.collection, base)
+        entries = sorted(listing.names(below.strip("/")))
+    finally:
+        session.close()
+    if form is Format.JSON:
+        print_json([entry._asdict() for entry in entries])
+        return
+    for entry in entries:
+        when = datetime.fromtimestamp(entry.mtime).astimezone().isoformat(sep=" ", timespec="seconds")
+        size = bytes_in_words(entry.size) if entry.kind == "file" else entry.kind
+        typer.echo(f"{size:>9}  {when}  {printable(entry.name)}{'/' if entry.kind == 'dir' else ''}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (login, logout, whoami, collections, ls):
+        app.command()(command)

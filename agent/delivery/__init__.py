@@ -1,0 +1,363 @@
+"""Batch → submission → task → verified, for one destination."""
+
+import logging
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from agent.delivery.outcomes import RETRY, Outcomes
+from agent.delivery.presence import Presence, Requests, backoff
+from agent.delivery.travel import Traveller, UnderWay
+from agent.errors import Refused, Transient
+from agent.ledger import Delivery, DeliveryState, File, Ledger
+from agent.transport import Arrived, Changed, Gone, Item, NotNow, Outcome, Report, Transport
+from rules import destination
+from rules.destination import PathRefused
+from rules.model import Rule
+
+_NOT_NOW = 30.0
+"""Seconds until a request that had to wait for others is tried again."""
+_SENT = (DeliveryState.SUBMITTING, DeliveryState.ACTIVE, DeliveryState.VERIFYING)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """What is about to be sent, and what is known already."""
+
+    under_way: UnderWay
+    request: bytes
+    outcomes: Sequence[Outcome] = ()
+    unfit: Sequence[tuple[File, str]] = ()
+    """Files for which no path can be made, with the reason."""
+    resumed: bool = False
+    """A former run, or a pass that got no answer, may have sent it."""
+
+
+class Courier:
+    """Brings batches to one destination and writes down what came of it."""
+
+    def __init__(
+        self, ledger: Ledger, transport: Transport, place: int, rules: Sequence[Rule], host: str,
+        metrics: Requests, returned: Callable[[], None], chance: Callable[[], float] = random.random,
+    ) -> None:  # fmt: skip
+        """
+        Args:
+            ledger: this thread's connection.
+            transport: the way there.
+            place: the destination's number in the ledger.
+            rules: in the order of the configuration.
+            host: this computer's name, for templates.
+            metrics: counts requests and resubmissions.
+            returned: called when files became candidates again.
+            chance: a number from 0 to 1, so that many agents do not come back at the same moment.
+        """
+        self._ledger = ledger
+        self._transport = transport
+        self._place = place
+        self._rules: Mapping[str, Rule] = {rule.name: rule for rule in rules}
+        self._templates = {
+            rule.name: target.path for rule in rules for target in reversed(rule.deliver) if target.to == transport.name
+        }
+        self._host = host
+        self._metrics = metrics
+        self._returned = returned
+        self._presence = Presence(ledger, transport, place, metrics, chance)
+        self._outcomes = Outcomes(ledger, transport, place)
+        self._under_way: dict[str, UnderWay] = {}
+        self._unread: list[Report] = []
+        """Reports that are not written down yet: kept while the ledger cannot be written."""
+        self._owed: list[UnderWay] = []
+        """Deliveries of which a part, in `again`, is to be sent next."""
+
+    def start(self, now: float) -> None:
+        """Before the first pass: what a former run left under way is sent again."""
+        self._presence.identity = self._ledger.deliveries.place(self._transport.name, self._transport.address).identity
+        self._ledger.deliveries.interrupted(self._place, now)
+
+    def step(self, now: float) -> float | None:
+        """One whole pass: take in what the transport reports, then hand over what is due."""
+        self._gather(now)
+        if self._unread:
+            self._take(self._unread, now)
+            self._unread.clear()
+            self._send_owed(now)
+        if now >= self._presence.look_at:
+            self._presence.look(now)
+        again = [self._presence.look_at, self._transport.due()]
+        if self._presence.takes:
+            room = (1 if self._presence.doubtful else self._transport.outstanding) - len(self._under_way)
+            if room > 0:
+                self._send(self._ledger.deliveries.due(self._place, now, room), now)
+                self._send_owed(now)
+            next_due = self._ledger.deliveries.next_due(self._place)
+            if next_due is not None and next_due > now:  # else woken by the transport when there is room again
+                again.append(next_due)
+        return min(at for at in again if at is not None)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something of ours is under way that may end without a person, or a lost destination that comes back."""
+        if self._transport.elsewhere and (self.down or all(one.note for one in self._under_way.values())):
+            return False
+        return bool(self._under_way)
+
+    @property
+    def down(self) -> bool:
+        """Whether the destination cannot be written to."""
+        return self._presence.up is False
+
+    @property
+    def refusal(self) -> str | None:
+        """Why nothing goes there until a person acts."""
+        return self._presence.refusal
+
+    def ready(self, now: float) -> bool:
+        """Whether the next pass will send something."""
+        due = self._ledger.deliveries.next_due(self._place)
+        return self._presence.takes and due is not None and due <= now
+
+    # Sending
+
+    def _send(self, due: Sequence[Delivery], now: float) -> None:
+        """Prepare what will be sent, and send it."""
+        if not due or self._presence.identity is None:
+            return
+        # What others carry out is prepared and sent one by one: each must know what is on its way.
+        left = list(due)
+        for some in [[delivery] for delivery in due] if self._transport.elsewhere else [due]:
+            attempts: list[_Attempt] = []
+            try:
+                for delivery in some:
+                    try:
+                        attempts.append(self._attempt(delivery, self._presence.identity))
+                    except NotNow as error:
+                        with self._ledger.transaction():
+                            self._ledger.deliveries.failed(delivery, str(error), now, now + _NOT_NOW)
+            except (Transient, Refused) as error:
+                self._presence.stopped(error, now)
+                with self._ledger.transaction():
+                    for delivery in left:
+                        self._not_sent(delivery, str(error), now)
+                return
+            del left[: len(some)]
+            self._begin(attempts, now)
+            if not self._presence.takes:
+                return
+
+    def _not_sent(self, delivery: Delivery, reason: str, now: float) -> None:
+        """It could not be prepared. What a former run may have sent stays what it is."""
+        if delivery.request and delivery.state in _SENT:
+            self._ledger.deliveries.unanswered(delivery, reason, now, self._presence.look_at)
+        else:
+            self._ledger.deliveries.failed(delivery, reason, now, self._presence.look_at)
+
+    def _attempt(self, delivery: Delivery, identity: str) -> _Attempt:
+        """What to send for a delivery: what may have been sent before, or a new request. Raises Transient, Refused."""
+        intents: dict[int, str] = {}
+        resumed = delivery.request is not None and delivery.state in _SENT
+        if resumed or self._transport.elsewhere:
+            intents = self._ledger.deliveries.intents(delivery, self._place)
+        travellers: dict[int, Traveller] = {}
+        unfit: list[tuple[File, str]] = []
+        for file in self._ledger.deliveries.travellers(delivery, self._place):
+            try:
+                item = self._item(file)
+            except PathRefused as error:
+                unfit.append((file, f"{error}; change the rule's `path`, then {RETRY}"))
+                continue
+            intended = intents.get(file.id)
+            if resumed and intended is not None:
+                item = item._replace(path=intended)  # it may go under a name of its own
+            begun = self._transport.elsewhere and intended == item.path
+            travellers[file.id] = Traveller(file, item._replace(begun=True) if begun else item)
+        if resumed and delivery.request is not None:
+            # What has no intent was not sent.
+            later = travellers.keys() - intents.keys()
+            return _Attempt(UnderWay(delivery, travellers, later=later), delivery.request, (), unfit, resumed=True)
+        return self._prepare(delivery, travellers, identity, unfit)
+
+    def _prepare(
+        self, delivery: Delivery, travellers: dict[int, Traveller], identity: str,
+        unfit: Sequence[tuple[File, str]] = (),
+    ) -> _Attempt:  # fmt: skip
+        items = [one.item for one in travellers.values()]
+        busy: set[int] = set()
+        if self._transport.elsewhere:
+            # Two tasks that write one file at the same time spoil it.
+            busy = {item.file for item in items if self._ledger.deliveries.busy(self._place, item.path, item.file)}
+            if busy and len(busy) == len(items):
+                raise NotNow(f"at {self._transport.name}, other files are on their way to the same names")
+        free = [item for item in items if item.file not in busy]
+        request, outcomes, later = self._transport.prepare(delivery.id, delivery.batch, free, identity)
+        under_way = UnderWay(delivery, travellers, later=busy.union(later))
+        return _Attempt(under_way, request, outcomes, unfit)
+
+    def _begin(self, attempts: Sequence[_Attempt], now: float) -> None:
+        """Write down what will be sent, send it, write down that it was sent."""
+        deliveries = self._ledger.deliveries
+        leftovers: list[tuple[int, str]] = []
+        with self._ledger.transaction():
+            ready: list[_Attempt] = []
+            for attempt in attempts:
+                if self._freeze(attempt, now):
+                    ready.append(attempt)
+                elif attempt.under_way.again:
+                    self._owed.append(attempt.under_way)
+            for attempt in ready:
+                if attempt.under_way.delivery.state is not DeliveryState.PENDING:  # else nothing can be left over
+                    leftovers += deliveries.leftovers(attempt.under_way.delivery, self._place)
+        if any(isinstance(outcome, Changed | Gone) for attempt in attempts for outcome in attempt.outcomes):
+            self._returned()
+        try:
+            if leftovers:
+                self._transport.discard(leftovers)
+            tasks: list[tuple[Delivery, str]] = []
+            waits: list[tuple[Delivery, str]] = []
+            for attempt in ready:
+                try:
+                    tasks.append((attempt.under_way.delivery, self._hand_over(attempt)))
+                except NotNow as error:
+                    waits.append((attempt.under_way.delivery, str(error)))
+            with self._ledger.transaction():
+                deliveries.submitted(tasks, now)
+                if self._transport.elsewhere:
+                    deliveries.began(tasks, now)
+                for delivery, reason in waits:
+                    deliveries.unanswered(delivery, reason, now, now + _NOT_NOW)
+        except (Transient, Refused) as error:
+            self._presence.stopped(error, now)
+            taken = {id(one) for one in self._under_way.values()}
+            with self._ledger.transaction():
+                for attempt in ready:
+                    if id(attempt.under_way) not in taken:
+                        deliveries.unanswered(attempt.under_way.delivery, str(error), now, self._presence.look_at)
+
+    def _freeze(self, attempt: _Attempt, now: float) -> bool:
+        """Write down the request before it is sent, and what need not be sent. Returns whether there is something to send.
+
+        Inside a transaction.
+        """
+        under_way, deliveries = attempt.under_way, self._ledger.deliveries
+        for file, reason in attempt.unfit:
+            self._outcomes.refuse(file, reason)
+        settled = under_way.later | {one.file for one in attempt.outcomes if not isinstance(one, Arrived)}
+        deliveries.planned(
+            self._place,
+            ((number, one.item.path) for number, one in under_way.travellers.items() if number not in settled),
+        )
+        if attempt.outcomes:
+            self._outcomes.settle(under_way, attempt.outcomes, now)
+            if not under_way.left:
+                if not under_way.again:
+                    deliveries.finished([under_way.delivery], now)
+                return False
+        deliveries.submitting(under_way.delivery, attempt.request, now)
+        return True
+
+    def _hand_over(self, attempt: _Attempt) -> str:
+        assert self._presence.identity is not None, "nothing is sent before it is set up"
+        under_way = attempt.under_way
+        items = [one.item for number, one in under_way.travellers.items() if number in under_way.left]
+        former = (
+            under_way.delivery.task if under_way.delivery.state is DeliveryState.ACTIVE and attempt.resumed else None
+        )
+        task, how = self._transport.submit(attempt.request, items, self._presence.identity, former)
+        if attempt.resumed:
+            self._metrics.resubmitted(self._transport.name, how)
+        self._under_way[task] = under_way
+        return task
+
+    def _send_owed(self, now: float) -> None:
+        """Send what a settled name, or the size of requests, left over."""
+        while self._owed:
+            under_way = self._owed[0]
+            assert self._presence.identity is not None, "what is owed was handed over before"
+            try:
+                attempt = self._prepare(under_way.delivery, under_way.again, self._presence.identity)
+            except (Transient, Refused) as error:
+                if not isinstance(error, NotNow):
+                    self._presence.stopped(error, now)
+                with self._ledger.transaction():
+                    self._ledger.deliveries.failed(
+                        under_way.delivery, str(error), now, max(self._presence.look_at, now + _NOT_NOW)
+                    )
+                self._owed.pop(0)
+                continue
+            self._owed.pop(0)
+            self._begin([attempt], now)
+
+    def _item(self, file: File) -> Item:
+        rule = self._rules.get(file.rule)
+        if rule is None:
+            raise PathRefused(f"rule {file.rule!r} is not configured any more")
+        template = self._templates.get(file.rule)
+        if template is None:
+            raise PathRefused(f"rule {rule.name!r} does not deliver to {self._transport.name} any more")
+        relpath = file.path[len(rule.watch.rstrip("/")) + 1 :]
+        path = destination.place(template, rule, relpath, file.version.mtime_ns, self._host)
+        return Item(file.id, rule.watch, relpath, file.version, path)
+
+    # Reports
+
+    def _gather(self, now: float) -> None:
+        """Fetch the transport's reports."""
+        try:
+            self._unread += self._transport.reports(now)
+        except (Transient, Refused) as error:
+            self._presence.stopped(error, now)
+
+    def _take(self, reports: Sequence[Report], now: float) -> None:
+        known = [(report, self._under_way[report.task]) for report in reports if report.task in self._under_way]
+        ended = [(report, under_way) for report, under_way in known if report.ended]
+        returned = False
+        again: list[UnderWay] = []
+        finished: list[Delivery] = []
+        with self._ledger.transaction():
+            for report, under_way in known:
+                returned = self._outcomes.settle(under_way, report.outcomes, now) or returned
+                if not report.ended and report.note != under_way.note:
+                    self._held_up(under_way, report)
+            for report, under_way in ended:
+                if report.failure is not None:
+                    later = now + backoff(under_way.delivery.attempt + 1, self._transport.retry_at_most)
+                    self._ledger.deliveries.failed(under_way.delivery, report.failure, now, later)
+                    continue
+                under_way.again.update(self._left_over(under_way))
+                if under_way.again:
+                    again.append(under_way)
+                else:
+                    finished.append(under_way.delivery)
+            self._ledger.deliveries.finished(finished, now)
+        for report, under_way in ended:
+            self._metrics.requested(self._transport.name, "deliver", "failed" if report.failure else "ok")
+            if report.failure is not None and report.alone:
+                log.warning("delivery %d to %s: %s", under_way.delivery.id, self._transport.name, report.failure)
+            del self._under_way[report.task]
+        failure = next((one.failure for one, _ in ended if one.failure is not None and not one.alone), None)
+        if failure is not None:
+            self._presence.suspect, self._presence.doubtful = True, False
+            self._presence.failed(failure, now)
+        elif self._presence.doubtful and ended:
+            self._presence.went_up()
+        self._owed += again
+        if returned:
+            self._returned()
+
+    def _left_over(self, under_way: UnderWay) -> dict[int, Traveller]:
+        """Files that a task told nothing of: where others wrote, any part of them may be there."""
+        found = {number: under_way.travellers[number] for number in under_way.left}
+        if not self._transport.elsewhere:
+            return found
+        return {
+            number: one if number in under_way.later else Traveller(one.file, one.item._replace(begun=True))
+            for number, one in found.items()
+        }
+
+    def _held_up(self, under_way: UnderWay, report: Report) -> None:
+        """A task that others carry out waits for something, or goes on again. Inside a transaction."""
+        under_way.note = report.note
+        self._ledger.deliveries.held_up(under_way.delivery, report.note)
+        if report.note is not None:
+            log.warning("delivery %d to %s waits: %s", under_way.delivery.id, self._transport.name, report.note)
