@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import posixpath
 import uuid
@@ -102,8 +103,13 @@ class Collection:
         """The name before ids."""
         return f"{self.owner.legacy_name}#{self.id}"
 
-    def place(self, path: str) -> Path:
-        """Where this path is on the machine. Raises FileFault: it leads out of the collection, or can be no name."""
+    def open(self, identity: str, groups: Iterable[Group], path: str, *, write: bool) -> Path:
+        """Where this path is on the machine, for whoever may read (or also write) there.
+
+        Raises FileFault: they may not, or the path leads out of the collection, or can be no name.
+        """
+        if not self._permits(identity, groups, path, write=write):
+            raise FileFault("PERMISSION_DENIED", "Path not allowed")
         if path == "/~" or path.startswith("/~/"):
             path = self.home + path[2:]
         try:
@@ -112,13 +118,18 @@ class Collection:
             raise FileFault("INVALID_PATH_NAME", "the name is no UTF-8") from error
         if "\0" in path:
             raise FileFault("INVALID_PATH_NAME", "the name has a NUL in it")
-        place = self.base / posixpath.normpath("/" + path).lstrip("/")
-        root = os.path.realpath(self.base)
-        if os.path.commonpath([root, os.path.realpath(place)]) != root:
-            raise FileFault("PERMISSION_DENIED", "Path not allowed")
-        return place
+        place = self._root
+        for part in filter(None, posixpath.normpath("/" + path).split("/")):
+            place = os.path.join(place, part)
+            if os.path.islink(place) and os.path.commonpath([self._root, os.path.realpath(place)]) != self._root:
+                raise FileFault("PERMISSION_DENIED", "Path not allowed")
+        return Path(place)
 
-    def permits(self, identity: str, groups: Iterable[Group], path: str, *, write: bool) -> bool:
+    @functools.cached_property
+    def _root(self) -> str:
+        return os.path.realpath(self.base)
+
+    def _permits(self, identity: str, groups: Iterable[Group], path: str, *, write: bool) -> bool:
         """Whether this identity may read (or also write) here."""
         if not self.is_guest:
             return self.members is None or identity in self.members

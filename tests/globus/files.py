@@ -119,9 +119,9 @@ class Files:
         if "\n" in path or "\r" in path or not path:
             raise transfer_problem(request, 400, "ClientError.BadRequest.InvalidPath", f"no path: {path!r}")
         caller = self._auth.caller(request, TRANSFER).identity
-        if not collection.permits(caller, self._auth.directory.groups_of(caller), path, write=write):
-            raise FileFault("PERMISSION_DENIED", "Path not allowed")
-        return collection.place(path if path.startswith("/") else posixpath.join(collection.home, path))
+        groups = self._auth.directory.groups_of(caller)
+        whole = path if path.startswith("/") else posixpath.join(collection.home, path)
+        return collection.open(caller, groups, whole, write=write)
 
     def _problem(self, request: Request, doing: str, collection: Collection, error: FileFault | OSError) -> Problem:
         found = fault(error) if isinstance(error, OSError) else error

@@ -29,7 +29,7 @@ _ITEM = {"DATA_TYPE", "source_path", "destination_path", "recursive", "external_
 
 @dataclass
 class Limits:
-    """The service's limits; tests may change them. Sources: docs/decisions and README of this package."""
+    """What the service permits; tests may change it. Which of these are known, and which believed: README.md."""
 
     pending: int = 100
     """Tasks that a user may have unfinished."""
@@ -110,6 +110,8 @@ class Submissions:
     def _order(self, request: Request, token: Token, sent: Document, kind: str, submission: str) -> Order:
         if unknown := sent.keys() - _FIELDS:
             raise _bad(request, f"unknown fields {sorted(unknown)}")
+        if sent.get("delete_destination_extra") or sent.get("recursive_symlinks", "ignore") != "ignore":
+            raise transfer_problem(request, 501, "NotImplemented", "the stand-in mirrors nothing and follows no links")
         items = sent.get("DATA")
         if not isinstance(items, list) or not items:
             raise transfer_problem(

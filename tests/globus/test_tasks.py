@@ -259,6 +259,21 @@ def test_tasks_are_found_by_id_label_status_and_time(
     assert found(type="DELETE") == []
 
 
+def test_evidence_comes_in_pages(globus: Globus, source: Collection, destination: Collection, transfer: Client) -> None:
+    """Each file once, in as many requests as there are pages; after thirty days nothing is left."""
+    globus.limits.page = 4
+    names = [f"{number:02}" for number in range(10)]
+    for name in names:
+        (source.base / name).write_text(name)
+    task = transfer.submit_transfer(order(source, destination, *names))["task_id"]
+    assert [globus.work(files=7), transfer.get_task(task)["status"], globus.work()] == [7, "ACTIVE", 3]
+    assert [one[0] for one in moved(transfer, task)] == [f"/{name}" for name in names]
+    assert globus.count("GET", "*/successful_transfers") == 3
+    globus.clock.advance(31 * 86_400)
+    transfer.retry_config.max_retries = 1  # for a new token
+    assert (moved(transfer, task), transfer.get_task(task)["history_deleted"]) == ([], True)
+
+
 def test_changing_a_task(globus: Globus, source: Collection, destination: Collection, transfer: Client) -> None:
     """Label and deadline of one that is not over."""
     task = transfer.submit_transfer(order(source, destination, "gone"))["task_id"]
