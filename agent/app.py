@@ -348,11 +348,12 @@ def once(config: Configuration) -> bool:
 def _pass(parts: Parts, clock: Clock) -> float | None:
     """One pass of every part. Returns seconds until the next makes sense; None: nothing moves by itself any more."""
     now = clock()
-    intake = parts.intake.step(now)
-    for courier in parts.couriers.values():
-        courier.step(now)
-    reclaim = parts.reclaimer.step(now)
-    if parts.intake.busy or (intake is not None and intake <= now) or (reclaim is not None and reclaim <= now):
+    again = [
+        parts.intake.step(now),
+        *(courier.step(now) for courier in parts.couriers.values()),
+        parts.reclaimer.step(now),
+    ]
+    if parts.intake.busy or any(at is not None and at <= now for at in again):
         return 0.0
     if any(courier.waiting for courier in parts.couriers.values()):
         return 0.2

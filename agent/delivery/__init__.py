@@ -85,7 +85,7 @@ class Courier:
             self._send_owed(now)
         if now >= self._presence.look_at:
             self._presence.look(now)
-        again = [self._presence.look_at, self._transport.due()]
+        again: list[float | None] = []
         if self._presence.takes:
             room = (1 if self._presence.doubtful else self._transport.outstanding) - len(self._under_way)
             if room > 0:
@@ -94,6 +94,7 @@ class Courier:
             next_due = self._ledger.deliveries.next_due(self._place)
             if next_due is not None and next_due > now:  # else woken by the transport when there is room again
                 again.append(next_due)
+        again += [self._presence.look_at, self._transport.due()]
         return min(at for at in again if at is not None)
 
     @property
