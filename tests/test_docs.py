@@ -22,6 +22,7 @@ from agent.metrics import Metrics, Readings
 from agent.settings import AgentTable, DirectoryTable, check
 from rules import load
 from rules.destination import FIELDS
+from rules.formats import FORMATS, format_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -114,6 +115,18 @@ def test_each_template_field_has_a_row() -> None:
     assert {f"{{{name}}}" for name in (*FIELDS, "mtime")} <= documented
 
 
+def test_each_format_has_a_row_whose_names_are_of_that_format() -> None:
+    """The table "What the format says" in RULES, and every ending in it."""
+    section = TEXT["docs/RULES.md"].partition("### What the format says")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (\w+) \| (`.+?`) \|", section, re.M)
+    assert sorted(format for format, _ in rows) == sorted(FORMATS)
+    for format, names in rows:
+        for name in re.findall(r"`(.+?)`", names):
+            assert format_of(f"scan{name}" if name.startswith(".") else name.replace("*", "_1")) == format, name
+    last = section.rpartition("Not told")[2]
+    assert {format_of(f"scan{name}") for name in re.findall(r"`(\.\w+)`", last)} == {None}
+
+
 def blocks(language: str) -> list[tuple[str, str]]:
     """(page, code) of each block of this language."""
     return [(page, code) for page, text in TEXT.items() for code in re.findall(rf"```{language}\n(.*?)```", text, re.S)]
@@ -173,7 +186,7 @@ def test_the_house_is_as_it_is_drawn() -> None:
     tree = TEXT["docs/DESIGN.md"].partition("## The house")[2].split("```")[1]
     drawn, stack = set(), [("", -1)]
     for line in tree.splitlines():
-        found = re.match(r"( *)([a-z_]+)(/| {2,})", line)
+        found = re.match(r"( *)([a-z_0-9]+)(/| {2,})", line)
         if found is None or len(found[1]) > 4 or found[2] in ("tests", "bench"):
             continue
         while stack[-1][1] >= len(found[1]):
