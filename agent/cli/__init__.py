@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli import reports, running, steering
+from agent.cli import demo, instruments, reports, running, steering
 from agent.errors import Refused, Transient
 from rules.load import RuleError
 
@@ -36,6 +36,8 @@ def common(
 running.register(app)
 reports.register(app)
 steering.register(app)
+instruments.register(app)
+demo.register(app)
 
 
 def main() -> None:

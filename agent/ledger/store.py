@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from agent.errors import Refused, Transient
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 3
 
 
 class Transition(NamedTuple):
@@ -72,7 +72,10 @@ class Store:
             reason = f"ledger {self.path} has schema {version}, this agent knows up to {SCHEMA_VERSION}"
             raise Refused(reason, "it was written by a newer dropline: upgrade this one")
         for number in range(version + 1, SCHEMA_VERSION + 1):
-            script = resources("agent.ledger").joinpath("schema", f"{number:04}.sql").read_text("utf-8")
+            file = resources("agent.ledger").joinpath("schema", f"{number:04}.sql")
+            if not file.is_file():
+                continue
+            script = file.read_text("utf-8")
             # executescript commits on its own, so the whole migration is one script with its own transaction.
             try:
                 self._db.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
