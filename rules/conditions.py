@@ -211,8 +211,9 @@ def _misfit(condition: Condition, one: Found) -> str:
 def _has(condition: Condition, facts: Facts, now: float) -> Verdict:
     fitting = [one for one in _members(facts, condition.pattern) if _fits(condition, one)]
     if len(fitting) < condition.at_least:
-        missing = f"{len(fitting)} of {condition.at_least} " if condition.at_least > 1 else "no "
-        return Verdict(False, f"{missing}{_named(condition, facts)} has come")
+        if condition.at_least == 1:
+            return Verdict(False, f"no {_named(condition, facts)} has come")
+        return Verdict(False, f"{len(fitting)} of {condition.at_least} {_named(condition, facts)} have come")
     return Verdict(True, "")
 
 

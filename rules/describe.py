@@ -61,7 +61,7 @@ def _clause(condition: Condition) -> str:
             return f"no {condition.pattern}{size}{says} is there"
         case "has":
             many = f"{condition.at_least} files" if condition.at_least > 1 else "a file"
-            return f"{many} {condition.pattern}{size} has come"
+            return f"{many} {condition.pattern}{size} {'have' if condition.at_least > 1 else 'has'} come"
         case "without":
             return f"it has no file {condition.pattern}{size}"
         case "count":

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from rules import destination
 from rules.dataset import captured, known_fields
-from rules.match import glob_mistake, marker_mistake, relative
+from rules.match import glob_mistake, looked_for, marker_mistake, relative
 from rules.model import Conditions, Reclaim, Rule, Sealing, Target, Together
 from rules.require import ConditionTable, DatasetTable, condition, together
 from rules.tables import Duration, Fraction, LocalPath, Size, Table
@@ -202,7 +202,7 @@ def _conditions(table: RuleTable, dataset: Together | None, wrong: Callable[[str
     if written.marker is not None and (dataset is not None or written.require):
         raise wrong("complete.marker", "is for files by themselves; for datasets write require = [{ marker = ... }]")
     require = tuple(condition(one, known_fields(dataset), "complete.require", wrong) for one in written.require)
-    return Conditions(**(dict(written) | {"require": require}))
+    return Conditions(**(dict(written) | {"require": require, "looks_for": looked_for(require)}))
 
 
 def first_mistake(error: ValidationError, model: type[BaseModel], data: dict[str, Any]) -> Mistake:

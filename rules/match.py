@@ -68,8 +68,8 @@ def match(rules: Sequence[Rule], path: str) -> Match:
 
 def is_marker(rule: Rule, name: str) -> bool:
     """Whether a file of this name may be a marker of the rule, for whatever data file."""
-    if rule.complete.require:
-        return any(_glob(one).match_file(name) for one in _looked_for(rule.complete.require))
+    if rule.complete.looks_for:
+        return any(_glob(one).match_file(name) for one in rule.complete.looks_for)
     if rule.complete.marker is None:
         return False
     return _glob(_PLACEHOLDER.sub("*", rule.complete.marker)).match_file(name)
@@ -84,15 +84,14 @@ def marker_for(rule: Rule, name: str) -> GitIgnoreSpec | None:
     return _glob(_PLACEHOLDER.sub(lambda found: literal[found[1]], pattern))
 
 
-@cache
-def _looked_for(conditions: tuple[Condition, ...]) -> tuple[str, ...]:
-    """Names of all files on the disk that conditions look for, as patterns."""
+def looked_for(conditions: Sequence[Condition]) -> tuple[str, ...]:
+    """Patterns of the names of all files on the disk that conditions look for."""
     found: list[str] = []
     for one in conditions:
         told = [one.pattern] if one.kind in ("marker", "gone", "manifest", "listed") else []
         told += [one.file] if one.file is not None else []
         found += [_FIELD.sub("*", pattern.rpartition("/")[2]) for pattern in told]
-        found += _looked_for(one.parts)
+        found += looked_for(one.parts)
     return tuple(dict.fromkeys(found))
 
 

@@ -109,6 +109,8 @@ class Conditions:
     min_size: int = 0
     require: tuple[Condition, ...] = ()
     """What must be true of the whole dataset, besides that each of its files has settled."""
+    looks_for: tuple[str, ...] = ()
+    """Patterns of names on the disk that `require` looks for: when one appears, datasets are looked at."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ class Intake:
         """Before the first pass: what a former run read proves nothing about quiet periods in this one."""
         with self._ledger.transaction():
             self._ledger.files.restarted(now)
-            self._ledger.datasets.restarted(now)
+            self._wholes.start(now)
 
     def step(self, now: float) -> float | None:
         """One whole pass. Returns when the next is due: now, where there was more than one pass takes."""

@@ -63,6 +63,14 @@ class Wholes:
         self._look_again = look_again
         self._sums = Sums()
 
+    def start(self, now: float) -> None:
+        """Before the first pass, inside a transaction: nothing settled in this run yet, and rules may be others."""
+        self._ledger.datasets.restarted(now)
+        for known in self._ledger.datasets.waiting():
+            rule = self._rules.get(known.rule)
+            if rule is None or not rule.whole:
+                self._ledger.datasets.left(known.id, "its rule has no datasets any more")
+
     def read(self, now: float) -> list[Judged]:
         """Look at what is due, and decide. Reads the disk, writes nothing."""
         if not self.any:
@@ -75,10 +83,7 @@ class Wholes:
         return self._ledger.datasets.next_due() if self.any else None
 
     def _judge(self, known: Known, now: float) -> Judged:
-        rule = self._rules.get(known.rule)
-        if rule is None or not rule.whole:
-            nobody = Rule(known.rule, "/")
-            return Judged(known, nobody, None, Verdict(False, "its rule has no datasets any more", now + _LONGEST))
+        rule = self._rules[known.rule]
         if not self._swept(rule):
             waits = Verdict(False, "what is there has not all been seen since the start", now + _ASK_AGAIN)
             return Judged(known, rule, None, waits)

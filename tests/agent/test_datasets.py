@@ -253,6 +253,17 @@ def test_a_released_dataset_goes_without_the_file_that_is_still_open(site: Site)
     assert len(site.ledger.reports.batches(10)) == 2
 
 
+def test_a_rule_that_has_no_datasets_any_more_waits_for_none(site: Site) -> None:
+    """Its files go by themselves, and `status` forgets the dataset."""
+    site.put("run_1/a")
+    site.start(rule(site.data))
+    site.pass_time(60.0)
+    site.start(rule(site.data, dataset=None, complete={"quiet": "10s"}))
+    site.pass_time(60.0)
+    assert site.states() == {"run_1/a": "batched"}
+    assert site.ledger.datasets.waiting() == []
+
+
 def test_names_may_be_any_bytes(site: Site) -> None:
     """In datasets, reasons, lists and batches."""
     odd = os.fsdecode(b"run_1/\xff\xfe")

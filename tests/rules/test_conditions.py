@@ -96,7 +96,7 @@ KILLED = CLOSED[:11] + b"\x01" + CLOSED[12:]
             Verdict(False, "s.xml is there, and says 'Errored'"),
         ),
         ({"has": "*.xml"}, {"a.tif": b""}, Verdict(False, "no *.xml has come")),
-        ({"has": "*.tif", "at_least": 2}, {"a.tif": b""}, Verdict(False, "1 of 2 *.tif has come")),
+        ({"has": "*.tif", "at_least": 2}, {"a.tif": b""}, Verdict(False, "1 of 2 *.tif have come")),
         ({"has": "*.tif"}, {"deep/below/a.tif": b""}, Verdict(True, "")),
         ({"has": "/fid"}, {"deep/fid": b""}, Verdict(False, "no /fid has come")),
         ({"without": "*-wal", "min_size": 1}, {"a-wal": b"x"}, Verdict(False, "a-wal has 1 bytes")),
