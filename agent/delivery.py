@@ -73,6 +73,9 @@ class Courier:
         self._transport = transport
         self._place = place
         self._rules: Mapping[str, Rule] = {rule.name: rule for rule in rules}
+        self._templates = {
+            rule.name: target.path for rule in rules for target in reversed(rule.deliver) if target.to == transport.name
+        }
         self._host = host
         self._metrics = metrics
         self._returned = returned
@@ -229,11 +232,11 @@ class Courier:
         rule = self._rules.get(file.rule)
         if rule is None:
             raise PathRefused(f"rule {file.rule!r} is not configured any more")
-        target = next((target for target in rule.deliver if target.to == self._transport.name), None)
-        if target is None:
+        template = self._templates.get(file.rule)
+        if template is None:
             raise PathRefused(f"rule {rule.name!r} does not deliver to {self._transport.name} any more")
         relpath = file.path[len(rule.watch.rstrip("/")) + 1 :]
-        path = destination.place(target.path, rule, relpath, file.version.mtime_ns, self._host)
+        path = destination.place(template, rule, relpath, file.version.mtime_ns, self._host)
         return Item(file.id, rule.watch, relpath, file.version, path)
 
     # Reports
@@ -243,6 +246,7 @@ class Courier:
         ended = [(report, under_way) for report, under_way in known if report.ended]
         returned = False
         again: list[tuple[_UnderWay, bytes]] = []
+        finished: list[Delivery] = []
         with self._ledger.transaction():
             for report, under_way in known:
                 self._proved(under_way, report, now)
@@ -254,7 +258,8 @@ class Courier:
                 elif under_way.again:
                     again.append((under_way, self._freeze(under_way.delivery, under_way.again, now)))
                 else:
-                    self._ledger.deliveries.finished(under_way.delivery, now)
+                    finished.append(under_way.delivery)
+            self._ledger.deliveries.finished(finished, now)
         for report, _ in ended:
             self._metrics.requested(self._transport.name, "deliver", "failed" if report.failure else "ok")
             del self._under_way[report.task]
@@ -283,6 +288,8 @@ class Courier:
     def _others(self, under_way: _UnderWay, report: Report, now: float) -> bool:
         """What did not arrive. Returns whether files became candidates again."""
         others = [outcome for outcome in report.outcomes if not isinstance(outcome, Arrived)]
+        if not others:
+            return False
         still = self._ledger.files.batched([outcome.file for outcome in others])
         back: list[tuple[File, str]] = []
         for outcome in others:

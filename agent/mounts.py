@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 # File systems on which other machines may write without this kernel knowing: inotify reports local changes only, and
 # a lease speaks of local writers only (fcntl(2), inotify(7)).
@@ -74,6 +75,17 @@ def file_system(path: str) -> FileSystem:
         if inside and len(one.mounted_at) >= len(best.mounted_at):
             best = one
     return best
+
+
+@lru_cache(256)
+def remote(path: str, device: int) -> bool:
+    """Whether other machines may write at the path unseen by this kernel.
+
+    Args:
+        path: a directory.
+        device: its st_dev. As long as that is the same, so is the file system: the mount table is read once.
+    """
+    return file_system(path).remote
 
 
 def unmounted(path: str, fstab: str = "/etc/fstab") -> str | None:

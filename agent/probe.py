@@ -28,7 +28,7 @@ OPEN_FLAGS = (
 )
 """How the agent opens what it reads: never through a link, never hanging on a FIFO."""
 
-
+_LEAST, _MOST = -(2**63), 2**63 - 1
 _prepared = False
 
 
@@ -108,8 +108,8 @@ def observation(status: os.stat_result) -> Observation:
     """The agent's reading of a `stat`."""
     mode = status.st_mode
     if stat.S_ISREG(mode):
-        kind = "file"
-    elif stat.S_ISLNK(mode):
+        return Observation(version(status), status.st_dev, "file")
+    if stat.S_ISLNK(mode):
         kind = "link"
     elif stat.S_ISDIR(mode):
         kind = "directory"
@@ -122,14 +122,10 @@ def observation(status: os.stat_result) -> Observation:
 
 def version(status: os.stat_result) -> Version:
     """The version that a `stat` shows, in numbers that the ledger can hold."""
-    return Version(status.st_size, _time(status.st_mtime_ns), _time(status.st_ctime_ns), _signed(status.st_ino))
-
-
-def _time(nanoseconds: int) -> int:
-    """File systems take times beyond 2262 and before 1677, which 64 bits cannot tell in nanoseconds."""
-    return max(-(2**63), min(nanoseconds, 2**63 - 1))
-
-
-def _signed(number: int) -> int:
-    """Network file systems use all 64 bits of an inode number."""
-    return number if number < 2**63 else number - 2**64
+    mtime, ctime, inode = status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+    if _LEAST <= mtime <= _MOST and _LEAST <= ctime <= _MOST and inode <= _MOST:
+        return Version(status.st_size, mtime, ctime, inode)
+    # File systems take times beyond 2262 and before 1677, which 64 bits cannot tell in nanoseconds, and network file
+    # systems use all 64 bits of an inode number.
+    mtime, ctime = (max(_LEAST, min(time, _MOST)) for time in (mtime, ctime))
+    return Version(status.st_size, mtime, ctime, inode if inode <= _MOST else inode - 2**64)

@@ -15,7 +15,7 @@ from pathlib import Path
 from agent import disk, probe
 from agent.errors import Transient, cause
 from agent.ledger import File, Intent, Ledger, State
-from agent.mounts import file_system
+from agent.mounts import remote
 from agent.tree import Tree
 from rules.destination import own_name
 from rules.model import OWN_PREFIX, Evidence, Rule, Verdict, Version, Writer
@@ -413,8 +413,8 @@ def _reading(tree: Tree, relpath: str, path: str) -> tuple[Version, Writer] | No
     except FileNotFoundError:
         return None
     try:
-        remote = file_system(tree.root).remote
-        return probe.version(os.fstat(fd)), probe.writer(fd, path, remote=remote)
+        is_remote = remote(tree.root, os.fstat(tree.fd).st_dev)
+        return probe.version(os.fstat(fd)), probe.writer(fd, path, remote=is_remote)
     finally:
         os.close(fd)
 

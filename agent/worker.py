@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 LONGEST_WAIT = 5.0
 """Seconds between two passes at the most: a pass also looks after things that nobody announces."""
-GATHER = 0.03
+GATHER = 0.06
 """Seconds from being woken to the pass: what else comes meanwhile shares its transactions, each of which waits for a disk."""
 _RETRY_AT_MOST = 60.0
 

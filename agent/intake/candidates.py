@@ -10,7 +10,7 @@ from agent.intake.groups import Groups
 from agent.intake.survey import device_at
 from agent.intake.wholes import Wholes
 from agent.ledger import File, Ledger
-from agent.mounts import file_system
+from agent.mounts import remote
 from agent.tree import Tree
 from rules.complete import ASK_AGAIN, complete, first_look
 from rules.match import is_marker, marker_for
@@ -166,15 +166,16 @@ class _Directories:
     def read(self, root: str, file: File) -> tuple[Observation, Writer]:
         """What stands at the path now, and whether it has a writer. Raises OSError."""
         if root not in self._trees:
-            self._trees[root] = Tree(root), file_system(root).remote
-        tree, remote = self._trees[root]
+            tree = Tree(root)
+            self._trees[root] = tree, remote(root, os.fstat(tree.fd).st_dev)
+        tree, is_remote = self._trees[root]
         directory, name = tree.place(file.path[len(root.rstrip("/")) + 1 :])
         seen = probe.observation(os.stat(name, dir_fd=directory, follow_symlinks=False))
         if seen.kind != "file" or seen.version != file.version:
             return seen, Writer.CANNOT_TELL  # never opened: opening a FIFO or a device may have effects
         fd = os.open(name, probe.OPEN_FLAGS, dir_fd=directory)
         try:
-            return probe.observation(os.fstat(fd)), probe.writer(fd, file.path, remote=remote)
+            return probe.observation(os.fstat(fd)), probe.writer(fd, file.path, remote=is_remote)
         finally:
             os.close(fd)
 

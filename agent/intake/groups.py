@@ -1,9 +1,8 @@
 """Groups of complete files that become batches."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
-from agent.ledger import File, Ledger
+from agent.ledger import File, Ledger, Sealed
 from rules import batch
 from rules.model import OpenBatch, Rule
 
@@ -14,7 +13,7 @@ class Groups:
     def __init__(self, ledger: Ledger, rules: Sequence[Rule], destinations: Mapping[str, int], host: str) -> None:
         self._ledger = ledger
         self._rules = {rule.name: rule for rule in rules}
-        self._destinations = destinations
+        self._places = {rule.name: [destinations[target.to] for target in rule.deliver] for rule in rules}
         self._host = host
         self._open: dict[tuple[str, str], tuple[int, OpenBatch]] | None = None
         self._touched: dict[int, OpenBatch] = {}
@@ -52,7 +51,7 @@ class Groups:
             number = self._ledger.files.opened(rule.name, key, now)
             groups[rule.name, key] = number, OpenBatch(key, 0, 0, now, now)
         number, group = groups[rule.name, key]
-        group = replace(group, files=group.files + 1, bytes=group.bytes + file.version.size, last_at=now)
+        group = OpenBatch(key, group.files + 1, group.bytes + file.version.size, group.first_at, now)
         groups[rule.name, key] = number, group
         self._touched[number] = group
         return number
@@ -82,8 +81,7 @@ class Groups:
         """Write down who joined, and seal what is full. Ends what `join` began, in the same transaction."""
         for number, group in self._touched.items():
             self._ledger.files.joined(number, group)
-        for number, rule, reason in self._full:
-            self._seal(number, rule, reason, now)
+        self._seal(self._full, now)
         self._touched.clear()
         self._full.clear()
 
@@ -99,22 +97,22 @@ class Groups:
                 due.append(((rule, key), number, verdict.reason))
             elif verdict.again_at is not None:
                 waiting.append(verdict.again_at)
-        for (rule, key), number, reason in due:
-            del self._groups()[rule, key]
-            self._seal(number, rule, reason, now)
+        for group_key, _, _ in due:
+            del self._groups()[group_key]
+        self._seal([(number, rule, reason) for (rule, _), number, reason in due], now)
         return min(waiting, default=None)
 
     def seal_all(self, now: float) -> None:
         """Seal every group, inside a transaction: nothing more will come in this run."""
-        for (rule, _), (number, _group) in self._groups().items():
-            if rule in self._rules:
-                self._seal(number, rule, "the end of the run", now)
+        groups = self._groups().items()
+        ended = [(number, rule, "the end of the run") for (rule, _), (number, _) in groups if rule in self._rules]
+        self._seal(ended, now)
         self._open = None
 
-    def _seal(self, number: int, rule: str, reason: str, now: float) -> None:
-        destinations = [self._destinations[target.to] for target in self._rules[rule].deliver]
-        self._ledger.files.sealed(number, reason, destinations, now)
-        self._sealed = True
+    def _seal(self, groups: Sequence[tuple[int, str, str]], now: float) -> None:
+        """(number, rule, reason) of groups that become batches."""
+        self._ledger.files.sealed([Sealed(*group, self._places[group[1]]) for group in groups], now)
+        self._sealed = self._sealed or bool(groups)
 
     def sealed_some(self) -> bool:
         """Whether a batch was sealed since the last question."""

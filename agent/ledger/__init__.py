@@ -2,7 +2,7 @@
 
 from agent.ledger.datasets import Datasets
 from agent.ledger.deliveries import Deliveries, Delivery, Place, Proof
-from agent.ledger.files import File, Files, Found, Known
+from agent.ledger.files import File, Files, Found, Known, Sealed
 from agent.ledger.reclaims import Intent, Reclaims
 from agent.ledger.reports import BatchLine, Reports
 from agent.ledger.states import HERE, UNPROVED, DeliveryState, State
@@ -41,6 +41,7 @@ __all__ = [
     "Proof",
     "Reclaims",
     "Reports",
+    "Sealed",
     "State",
     "Store",
     "Transition",

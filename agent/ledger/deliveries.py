@@ -95,10 +95,14 @@ class Deliveries:
 
     def interrupted(self, destination: int, now: float) -> int:
         """Deliveries that a former run left under way, or failed, are due at once. Returns how many."""
+        which = ("state < 4 AND state > 0", "again IS NOT NULL AND state = 5")  # as the partial indexes have them
         with self._store.transaction():
-            return self._store.execute(
-                "UPDATE deliveries SET again = ? WHERE destination = ? AND state IN (1, 2, 3, 5)", (now, destination)
-            ).rowcount
+            return sum(
+                self._store.execute(
+                    f"UPDATE deliveries SET again = ? WHERE destination = ? AND {states}", (now, destination)
+                ).rowcount
+                for states in which
+            )
 
     def travellers(self, delivery: Delivery, destination: int) -> list[File]:
         """The files of the delivery's batch that still have to get there."""
@@ -236,23 +240,21 @@ class Deliveries:
             (file.id, destination),
         )
 
-    def finished(self, delivery: Delivery, now: float) -> None:
-        """Every file of the batch has its verdict at this destination."""
-        sql = (
-            "SELECT EXISTS (SELECT 1 FROM files f JOIN copies c ON c.file = f.id JOIN deliveries d ON d.id = ?1"
-            " WHERE f.batch = d.batch AND c.destination = d.destination AND c.proved_at IS NOT NULL),"
-            " EXISTS (SELECT 1 FROM files f JOIN deliveries d ON d.id = ?1 WHERE f.batch = d.batch AND f.state = 8)"
+    def finished(self, deliveries: Sequence[Delivery], now: float) -> None:
+        """Every file of these batches has its verdict at this destination."""
+        # CROSS JOIN keeps the order: from one batch to its files to their copies, never through all copies.
+        self._store.executemany(
+            "UPDATE deliveries SET again = NULL, reason = NULL, changed_at = ?1, state = CASE WHEN"
+            " EXISTS (SELECT 1 FROM files f WHERE f.batch = deliveries.batch AND f.state = 8)"
+            " AND NOT EXISTS (SELECT 1 FROM files f CROSS JOIN copies c ON c.file = f.id"
+            "  AND c.destination = deliveries.destination AND c.proved_at IS NOT NULL WHERE f.batch = deliveries.batch)"
+            f" THEN {int(DeliveryState.REFUSED)} ELSE {int(DeliveryState.VERIFIED)} END WHERE id = ?2",
+            ((now, delivery.id) for delivery in deliveries),
         )
-        any_proved, any_refused = self._store.execute(sql, (delivery.id,)).fetchone()
-        state = DeliveryState.REFUSED if any_refused and not any_proved else DeliveryState.VERIFIED
-        self._store.execute(
-            "UPDATE deliveries SET state = ?, again = NULL, reason = NULL, changed_at = ? WHERE id = ?",
-            (int(state), now, delivery.id),
-        )
-        self._store.execute(
+        self._store.executemany(
             "UPDATE batches SET verified_at = ?2, reclaim_at = ?2 WHERE id = ?1 AND verified_at IS NULL"
             " AND NOT EXISTS (SELECT 1 FROM deliveries WHERE batch = ?1 AND state NOT IN (4, 6))",
-            (delivery.batch, now),
+            ((delivery.batch, now) for delivery in deliveries),
         )
 
     def retried(self, now: float) -> int:

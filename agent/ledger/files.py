@@ -56,6 +56,15 @@ class Found(NamedTuple):
     dataset: int | None = None
 
 
+class Sealed(NamedTuple):
+    """A batch that takes no more files, and where it goes."""
+
+    id: int
+    rule: str
+    reason: str
+    destinations: Sequence[int]
+
+
 _HAS_EVIDENCE = "SELECT EXISTS (SELECT 1 FROM copies WHERE file = ? AND proved_at IS NOT NULL)"
 _KNOWN = "f.name, f.id, f.state, f.size, f.mtime_ns, f.ctime_ns, f.inode, f.device, f.generation, r.name"
 _KNOWN_IN = (
@@ -336,13 +345,24 @@ class Files:
             (group.files, group.bytes, group.last_at, batch),
         )
 
-    def sealed(self, batch: int, reason: str, destinations: Iterable[int], now: float) -> None:
-        """The batch is immutable from now on and has a delivery to each destination."""
-        self._store.execute("UPDATE batches SET sealed_at = ?, reason = ? WHERE id = ?", (now, reason, batch))
+    def sealed(self, batches: Sequence[Sealed], now: float) -> None:
+        """The batches are immutable from now on, and each has a delivery to each of its destinations."""
+        self._store.executemany(
+            "UPDATE batches SET sealed_at = ?, reason = ? WHERE id = ?",
+            ((now, batch.reason, batch.id) for batch in batches),
+        )
         self._store.executemany(
             "INSERT INTO deliveries (batch, destination, state, again, changed_at) VALUES (?, ?, 0, ?, ?)",
-            ((batch, destination, now, now) for destination in destinations),
+            ((batch.id, destination, now, now) for batch in batches for destination in batch.destinations),
         )
-        files = read(self._store, "f.batch = ? AND f.state = 2", (batch,))
-        self._store.execute("UPDATE files SET state = 3 WHERE batch = ? AND state = 2", (batch,))
-        self._store.tell(Transition(file.rule, "batched", file.path, reason, file.version.size) for file in files)
+        members = (
+            "SELECT d.path, f.name, f.size FROM files f JOIN dirs d ON d.id = f.dir WHERE f.batch = ? AND f.state = 2"
+        )
+        self._store.tell(
+            Transition(batch.rule, "batched", f"{os.fsdecode(directory)}/{os.fsdecode(name)}", batch.reason, size)
+            for batch in batches
+            for directory, name, size in self._store.execute(members, (batch.id,))
+        )
+        self._store.executemany(
+            "UPDATE files SET state = 3 WHERE batch = ? AND state = 2", ((batch.id,) for batch in batches)
+        )

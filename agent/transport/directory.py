@@ -82,6 +82,7 @@ class DirectoryTransport:
         self._wake = wake
         self._reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
         self._waiting: deque[_Part] = deque()
+        self._waiting_files = 0
         self._writing = 0
         """Threads that write small files now."""
         self._lock = threading.Lock()
@@ -147,9 +148,12 @@ class DirectoryTransport:
         place = Place(self.name, self.address, expected, self._verify, self._checksum, self._agent)
         for group in large:
             self._large.submit(self._run, place, [(task, group)], self._here)
-        self._waiting.extend((task, group) for group in small)
         with self._lock:
-            more = min(len(small), _LANES - self._writing)
+            self._waiting.extend((task, group) for group in small)
+            self._waiting_files += sum(map(len, small))
+            # Few files are written by one thread: each has the destination to open and its file system to sync.
+            wanted = min(-(-self._waiting_files // GROUP_FILES), _LANES)
+            more = max(wanted - self._writing, 0)
             self._writing += more
         for _ in range(more):
             self._helpers.threads.submit(self._write_waiting, place)
@@ -178,6 +182,7 @@ class DirectoryTransport:
                 while self._waiting and count < GROUP_FILES:
                     parts.append(self._waiting.popleft())
                     count += len(parts[-1][1])
+                self._waiting_files -= count
                 if not parts:
                     self._writing -= 1
                     return

@@ -190,7 +190,10 @@ class _Group:
         if status.st_size == item.version.size and self._sources.checksum(item) == occupant:
             self._remove(item)
             return Arrived(item.file, occupant, self._place.checksum, adopted=True)
-        return None if occupant == item.replaces else Occupied(item.file, occupant)
+        if occupant == item.replaces:
+            return None
+        self._remove(item)  # what a killed attempt staged: the file gets another name, or none
+        return Occupied(item.file, occupant)
 
     def _content(self, name: str, directory: int, size: int) -> bytes:
         """The checksum of what is at the destination. Raises OSError."""

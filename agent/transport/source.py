@@ -16,7 +16,7 @@ from blake3 import blake3
 
 from agent import probe
 from agent.errors import Transient, cause
-from agent.mounts import file_system
+from agent.mounts import remote
 from agent.transport import Changed, Gone, Item, Outcome, Unfit
 from agent.tree import Tree
 from rules.model import Observation, Writer
@@ -145,8 +145,9 @@ class Source:
         """The version, open for reading. Raises SourceChanged where it is not there as it was."""
         try:
             if item.root not in self._trees:
-                self._trees[item.root] = Tree(item.root), file_system(item.root).remote
-            tree, remote = self._trees[item.root]
+                tree = Tree(item.root)
+                self._trees[item.root] = tree, remote(item.root, os.fstat(tree.fd).st_dev)
+            tree, is_remote = self._trees[item.root]
             directory, name = tree.place(item.relpath)
             seen = probe.observation(os.stat(name, dir_fd=directory, follow_symlinks=False))
             if seen.kind != "file":
@@ -162,7 +163,7 @@ class Source:
             hint = "make it readable for the agent's user, then `dropline retry`"
             raise SourceChanged(Unfit(item.file, f"cannot be read: {cause(error)}", hint)) from error
         try:
-            yield Reading(fd, item, self._algorithm, remote, self._stopping)
+            yield Reading(fd, item, self._algorithm, is_remote, self._stopping)
         finally:
             os.close(fd)
 

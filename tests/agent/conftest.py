@@ -19,10 +19,9 @@ PATIENCE = 20.0
 """Seconds after which something that was waited for counts as never coming."""
 _NOBODY = """
 import os, sys
-import watchdog.observers  # all that is needed later, while it may still be read
 from agent import disk, mounts, probe, tree, watch
 if sys.platform == "linux":
-    import watchdog.observers.inotify
+    import agent.watch.inotify  # all that is needed later, while it may still be read
 if os.geteuid() == 0:
     os.setgroups([])
     os.setgid(65534)

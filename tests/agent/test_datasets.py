@@ -54,8 +54,10 @@ class Site:
         return whole
 
     def pass_time(self, seconds: float, *, sweep: bool = True) -> None:
-        """Let time pass, from one thing that is due to the next; at the end whatever is there is seen."""
+        """Let time pass, from one thing that is due to the next. At its beginning and end whatever is there is seen."""
         until = self.now + seconds
+        if sweep:  # events may come late
+            self.intake.roots[0].why = "test"
         while (again := self.intake.step(self.now)) is not None and again <= until:
             self.now = max(self.now, again)
         self.now = until

@@ -32,6 +32,7 @@ from agent.ledger import (
     Known,
     Ledger,
     Proof,
+    Sealed,
     State,
     Transition,
 )
@@ -110,7 +111,7 @@ def seal(ledger: Ledger, files: Sequence[File], *places: int, now: float = 2.0) 
         ledger.files.completed([(file, batch, "quiet") for file in files], now)
         size = sum(file.version.size for file in files)
         ledger.files.joined(batch, OpenBatch("key", len(files), size, now, now))
-        ledger.files.sealed(batch, "the group is full", places, now)
+        ledger.files.sealed([Sealed(batch, files[0].rule, "the group is full", places)], now)
     return batch
 
 
@@ -657,7 +658,7 @@ def test_the_way_of_a_delivery(ledger: Ledger) -> None:
     prove(ledger, place, file, "scan.dat")
     assert deliveries.travellers(delivery, place) == []
     with ledger.transaction():
-        deliveries.finished(delivery, 9.0)
+        deliveries.finished([delivery], 9.0)
     assert ledger.reports.deliveries() == [("share", "verified", 1)]
     assert ledger.reclaims.batches("tomo") == [batch]
     assert not ledger.reports.unfinished()
@@ -742,7 +743,7 @@ def test_batches_are_thought_of_in_their_time(ledger: Ledger) -> None:
         (delivery,) = ledger.deliveries.due(place, 9.0, 10)
         prove(ledger, place, file, str(number))
         with ledger.transaction():
-            ledger.deliveries.finished(delivery, 10.0 - number)
+            ledger.deliveries.finished([delivery], 10.0 - number)
     assert ledger.reclaims.batches("tomo") == batches[::-1]
     assert ledger.reclaims.due_batches("tomo", 9.0, 10) == [batches[2], batches[1]]
     assert ledger.reclaims.due_batches("tomo", 9.0, 1) == [batches[2]]
@@ -912,9 +913,8 @@ class Agent(RuleBasedStateMachine):
     @rule(count=st.integers(1, 2))
     def seal(self, count: int) -> None:
         batches = self.ledger.files.open_batches()
-        self.act(
-            lambda: [self.ledger.files.sealed(b, "full", self.places[:count], self.now) for b, _, _ in batches[:2]]
-        )
+        sealed = [Sealed(batch, rule_, "full", self.places[:count]) for batch, rule_, _ in batches[:2]]
+        self.act(lambda: self.ledger.files.sealed(sealed, self.now))
 
     @rule(place=st.integers(0, 1), end=st.sampled_from(["submitted", "failed", "killed"]))
     def submit(self, place: int, end: str) -> None:
@@ -952,7 +952,7 @@ class Agent(RuleBasedStateMachine):
                 still = self.ledger.files.batched([file.id for file in rest])
                 self.ledger.files.put_back([(file, "changed") for file in rest[::2] if file.id in still], self.now)
                 self.ledger.files.refused(self.lines([file for file in rest[1::2] if file.id in still]))
-                deliveries.finished(delivery, self.now)
+                deliveries.finished([delivery], self.now)
 
         self.act(change)
 

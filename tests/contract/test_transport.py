@@ -326,6 +326,15 @@ def test_replaces_permits_exactly_that_content(site: Site, size: int) -> None:
     assert site.deliver(right) == ({1: Arrived(1, site.checksum(new), site.algorithm, adopted=True)}, None)
 
 
+def test_what_a_killed_attempt_staged_goes_when_the_name_is_taken(folder: Site) -> None:
+    """A file whose name other content took meanwhile leaves nothing of an earlier attempt beside it."""
+    folder.put("scan.dat", b"ours")
+    (folder.place / "scan.dat").write_bytes(b"theirs")
+    (folder.place / temporary_name(AGENT, 1)).write_bytes(b"ou")
+    assert folder.deliver(folder.item("scan.dat")) == ({1: Occupied(1, folder.checksum(b"theirs"))}, None)
+    assert folder.tree() == {"scan.dat": b"theirs"}
+
+
 def test_what_may_be_replaced_may_be_gone(site: Site) -> None:
     """A copy that may be replaced but is not there any more is simply written."""
     site.put("scan.dat", b"new")
