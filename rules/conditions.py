@@ -321,7 +321,7 @@ def _compare(sums: Sequence[tuple[str, manifest.Sum]], facts: Facts) -> Verdict:
         raise _Wrong(Mismatch(f"{name}: {why}{more}", wrong))
     unreadable = next((one.path for (_, one), key in zip(sums, keys, strict=True) if facts.sums[key] == "?"), None)
     if unreadable is not None:
-        return Verdict(False, f"{unreadable} cannot be read to make its checksum")
+        return Verdict(False, f"{unreadable} is refused or cannot be read; `dropline retry` looks at it again")
     if made < len(keys):
         return Verdict(False, f"its checksums are being compared: {made} of {len(keys)}")
     return Verdict(True, f"all {len(keys)} checksums of {sums[0][0]} are right")

@@ -131,7 +131,7 @@ def _print_version(version: dict[str, Any]) -> None:
     typer.echo(f"  {version['state']} (rule {version['rule']}){reason}")
     if version["dataset"] is not None:
         whole = version["dataset"]
-        word = "waits" if whole["waits"] else "is complete"
+        word = "waits" if whole["waits"] else "is complete" if whole["complete"] else "is refused"
         typer.echo(f"  its dataset {printable(whole['name'])} {word}: {printable(whole['reason'] or '')}")
     if version["checksum"] is not None:
         typer.echo(f"  has the checksum of the list that came with it: {version['checksum']}")

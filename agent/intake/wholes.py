@@ -206,15 +206,15 @@ class Wholes:
             self._ledger.datasets.touched([one.known.id], now)  # what has a writer comes later, as a supplement
 
     def _refuse(self, one: Judged, dataset: Dataset, mismatch: Mismatch) -> None:
-        """A file is not what the list says: nothing of the dataset travels."""
-        hint = "copy it again from the instrument or correct the list, then `dropline retry`"
+        """Files are not what the list says: they are refused, the rest waits for them, and nothing travels."""
+        hint = "nothing of its dataset travels; copy it again or correct the list, then `dropline retry`"
         items = []
         for file in self._ledger.datasets.fresh(one.known.id):
             why = mismatch.files.get(dataset.inside(_relpath(one.rule, file.path)))
-            reason = why if why is not None else f"its dataset {dataset.key} is refused: {mismatch.reason}"
-            items.append((file.id, file.rule, file.path, _text(f"{reason}; {hint}")))
+            if why is not None:
+                items.append((file.id, file.rule, file.path, _text(f"{why}; {hint}")))
         self._ledger.files.refused(items)
-        self._ledger.datasets.left(one.known.id, mismatch.reason)
+        self._ledger.datasets.left(one.known.id, _text(mismatch.reason))
 
 
 def _text(reason: str) -> str:

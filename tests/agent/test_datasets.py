@@ -214,7 +214,7 @@ def test_checksums_that_came_with_the_data_become_evidence(site: Site, monkeypat
 
 
 def test_a_mismatch_refuses_the_dataset_until_the_data_is_right(site: Site) -> None:
-    """Both checksums are named; `retry` looks again."""
+    """Both checksums are named; nothing of the dataset travels; the right file brings it back whole."""
     right, wrong = hashlib.md5(b"good").hexdigest(), hashlib.md5(b"bad").hexdigest()  # noqa: S324
     path = site.put("run_1/a", b"bad")
     site.put("run_1/sums", f"{right}  a\n".encode())
@@ -222,17 +222,19 @@ def test_a_mismatch_refuses_the_dataset_until_the_data_is_right(site: Site) -> N
     site.pass_time(60.0)
     files = site.files()
     said = f"sums says md5 {right}, the file has {wrong}"
-    hint = "copy it again from the instrument or correct the list, then `dropline retry`"
+    hint = "nothing of its dataset travels; copy it again or correct the list, then `dropline retry`"
     assert {name: (file.state, file.reason) for name, file in files.items()} == {
         "run_1/a": (State.REFUSED, f"{said}; {hint}"),
-        "run_1/sums": (State.REFUSED, f"its dataset run_1 is refused: a: {said}; {hint}"),
+        "run_1/sums": (State.CANDIDATE, "it waits for the rest of its dataset"),
     }
-    path.write_bytes(b"good")
-    with site.ledger.transaction():
-        site.ledger.files.retried(site.now)
+    assert site.reason("run_1") == f"a: {said}"
+    site.put("run_1/more")
     site.pass_time(60.0)
-    assert site.states() == {"run_1/a": "batched", "run_1/sums": "batched"}
-    assert [one.files for one in site.ledger.reports.batches(10)] == [2]
+    assert site.reason("run_1") == "a is refused or cannot be read; `dropline retry` looks at it again"
+    path.write_bytes(b"good")
+    site.pass_time(60.0)
+    assert site.states() == dict.fromkeys(("run_1/a", "run_1/sums", "run_1/more"), "batched")
+    assert [one.files for one in site.ledger.reports.batches(10)] == [3]
 
 
 @pytest.mark.usefixtures("leases")
@@ -276,7 +278,7 @@ def test_names_may_be_any_bytes(site: Site) -> None:
     keys = {"dataset": {"dir": "run_1/"}, "complete": {"quiet": "10s", "require": [{"manifest": "sums"}]}}
     site.start(rule(site.data, **keys))
     site.pass_time(60.0)
-    assert site.states() == dict.fromkeys((odd, f"{odd}.d/done", "run_1/sums"), "refused")
+    assert site.states() == {odd: "refused", f"{odd}.d/done": "candidate", "run_1/sums": "candidate"}
     sums.write_bytes(hashlib.md5(b"bad").hexdigest().encode() + b"  \xff\xfe\n")  # noqa: S324
     with site.ledger.transaction():
         site.ledger.files.retried(site.now)
