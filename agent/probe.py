@@ -10,8 +10,10 @@ import os
 import signal
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+from rules.formats import Read
 from rules.model import Observation, Version, Writer
 
 if sys.platform == "linux":
@@ -84,6 +86,22 @@ def writer(fd: int, path: str, *, remote: bool) -> Writer:
     """
     answer = _ask(fd, path)
     return Writer.CANNOT_TELL if remote and answer is Writer.NONE else answer
+
+
+@contextmanager
+def content(name: str, *, directory: int) -> Iterator[tuple[Read, int]]:
+    """A regular file's bytes and its size, for `rules.formats.look`. Takes no lock and no lease.
+
+    Args:
+        name: the file's name in `directory`, a descriptor. What stands there must be known to be a regular file.
+
+    Raises OSError: now, or from `read`.
+    """
+    fd = os.open(name, OPEN_FLAGS, dir_fd=directory)
+    try:
+        yield lambda offset, length: os.pread(fd, length, offset), os.fstat(fd).st_size
+    finally:
+        os.close(fd)
 
 
 def observation(status: os.stat_result) -> Observation:

@@ -124,10 +124,49 @@ class Reclaimer:
         for rule in self._rules.values():
             for batch in self._ledger.reclaims.batches(rule.name):
                 free = self._free(rule.watch) if rule.reclaim and rule.reclaim.when_free_below else None
-                for file in self._ledger.reclaims.verified(batch):
-                    yield self._decide(rule, file, free, now)
+                yield from self._decisions(rule, batch, free, now)
 
     # Deciding
+
+    def _decisions(self, rule: Rule, batch: int, free: float | None, now: float) -> Iterator[Decision]:
+        """What is to become of each file of a batch; those of a dataset go together, or stay together."""
+        files = self._ledger.reclaims.verified(batch)
+        if not rule.whole:
+            yield from (self._decide(rule, file, free, now) for file in files)
+            return
+        datasets: dict[int | None, list[File]] = {}
+        for file in files:
+            datasets.setdefault(file.dataset, []).append(file)
+        for number, together in datasets.items():
+            yield from self._together(rule, number, together, free, now)
+
+    def _together(
+        self, rule: Rule, dataset: int | None, files: Sequence[File], free: float | None, now: float
+    ) -> Iterator[Decision]:
+        left = self._ledger.datasets.on_its_way(dataset) if dataset is not None else 0
+        stays: Verdict | None
+        if left:
+            stays = Verdict(False, f"{left} files of its dataset are not proved yet", now + _LATER)
+        else:
+            # What costs little comes first: asking the destinations may mean that they read all the copies.
+            stays = next((one for file in files if not (one := self._due(rule, file, free, now)).ok), None)
+        if stays is not None:
+            yield from (Decision(file, stays) for file in files)
+            return
+        decisions = [self._decide(rule, file, free, now) for file in files]
+        bad = next((each for each in decisions if not each.verdict.ok), None)
+        for each in decisions:
+            if bad is None or not each.verdict.ok:
+                yield each
+            else:
+                reason = f"its dataset stays together: {bad.file.path}: {bad.verdict.reason}"
+                yield Decision(each.file, Verdict(False, reason, now + _LATER))
+
+    def _due(self, rule: Rule, file: File, free: float | None, now: float) -> Verdict:
+        """The policy and the local file, without asking the destinations."""
+        evidence = [item for item, _ in self._evidence(rule, file)]
+        verdict = retention(rule.reclaim, self._destinations(rule), evidence, free, now)
+        return self._untouched(rule, file) if verdict.ok else verdict
 
     def _decide(self, rule: Rule, file: File, free: float | None, now: float) -> Decision:
         """The policy, then the destinations asked again, then the local file."""
@@ -196,12 +235,11 @@ class Reclaimer:
         """Reclaim what may go of one batch; note when to think of the rest."""
         again: list[float] = []
         intents: list[Intent] = []
-        for file in self._ledger.reclaims.verified(batch):
-            decision = self._decide(rule, file, free, now)
+        for decision in self._decisions(rule, batch, free, now):
             if decision.verdict.ok:
-                intents.append(self._intent(rule, file, decision.verdict.reason, now, trash=free is None))
+                intents.append(self._intent(rule, decision.file, decision.verdict.reason, now, trash=free is None))
             elif decision.disproved_at is not None:
-                self._disproved(file, decision.disproved_at, decision.verdict.reason)
+                self._disproved(decision.file, decision.disproved_at, decision.verdict.reason)
             else:
                 again.append(decision.verdict.again_at or now + _LATER)
         with self._ledger.transaction():

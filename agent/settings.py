@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from platformdirs import site_config_dir, user_config_dir, user_state_dir
-from pydantic import AfterValidator, Discriminator, Field, SecretStr, Tag, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, SecretStr, Tag, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from agent import presets
 from agent.errors import Refused, cause
 from rules.collection import source_path
-from rules.load import Duration, LocalPath, RuleError, RuleTable, Table, build, first_mistake, location, nearest
+from rules.load import RuleError, RuleTable, build, first_mistake, location, nearest
 from rules.match import relative
 from rules.model import OWN_PREFIX, Rule
+from rules.preset import with_preset
+from rules.tables import Duration, LocalPath, Table
 
 FILE_NAME = "dropline.toml"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -112,6 +115,13 @@ DestinationTable = Annotated[
 ]
 
 
+def _filled_up(value: object) -> object:
+    """A `[[rules]]` table with what its preset says. Raises ValueError where there is no such preset."""
+    if isinstance(value, dict) and isinstance(value.get("preset"), str):
+        return with_preset(value, presets.data(value["preset"]))
+    return value
+
+
 class Settings(BaseSettings):
     """The whole configuration file."""
 
@@ -120,7 +130,7 @@ class Settings(BaseSettings):
     agent: AgentTable = Field(default_factory=AgentTable)
     globus: GlobusTable = Field(default_factory=GlobusTable)
     destinations: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")], DestinationTable] = {}
-    rules: tuple[RuleTable, ...] = ()
+    rules: tuple[Annotated[RuleTable, BeforeValidator(_filled_up)], ...] = ()
 
     @classmethod
     def settings_customise_sources(

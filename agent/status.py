@@ -9,6 +9,9 @@ from agent.ledger import Ledger
 from agent.worker import Worker
 from rules.model import Rule
 
+_WAITING = 100
+"""Datasets that wait which are named, longest waiting first."""
+
 
 def status(ledger: Ledger, rules: Sequence[Rule], destinations: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """The whole state as plain values.
@@ -48,6 +51,10 @@ def status(ledger: Ledger, rules: Sequence[Rule], destinations: Sequence[tuple[s
         "rules": [{"name": rule.name, "watch": rule.watch, "files": of_rules.get(rule.name, {})} for rule in rules],
         "unclaimed": [
             {"watch": root, "files": count, "example": example} for root, count, example in ledger.reports.unclaimed()
+        ],
+        "datasets": [
+            {"name": one.key, "rule": one.rule, "since": one.seen_at, "reason": one.reason or "found a moment ago"}
+            for one in ledger.datasets.waiting(_WAITING)
         ],
         "paused": [key.removeprefix("paused.") for key in ("paused.reclaim",) if ledger.meta(key) is not None],
     }

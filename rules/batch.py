@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from cronsim import CronSim
 
+from rules.dataset import dataset_of
 from rules.destination import expand, facts
 from rules.model import OpenBatch, Rule, Sealing, Verdict
 from rules.units import bytes_in_words, in_words
@@ -14,6 +15,9 @@ def key(rule: Rule, relpath: str, mtime_ns: int, host: str) -> str:
 
     A regular expression that does not match leaves its groups empty, so such files share a group of their own.
     """
+    if rule.batch.by == "dataset":
+        dataset = dataset_of(rule, relpath)
+        return "" if dataset is None else dataset.key
     if rule.batch.by == "dir":
         return relpath.rpartition("/")[0]
     values = facts(rule, relpath, mtime_ns, host)
@@ -21,6 +25,11 @@ def key(rule: Rule, relpath: str, mtime_ns: int, host: str) -> str:
         assert rule.capture is not None, "rules.load checks it"
         return "/".join(values[name] for name in rule.capture.groupindex)
     return expand(rule.batch.by, values)
+
+
+def full(sealing: Sealing, group: OpenBatch) -> bool:
+    """Whether the group is sealed without waiting."""
+    return group.files >= sealing.max_files or group.bytes >= sealing.max_bytes
 
 
 def seal(sealing: Sealing, group: OpenBatch, now: float) -> Verdict:

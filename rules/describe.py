@@ -2,7 +2,7 @@
 
 from rules.batch import max_age
 from rules.complete import quiet_seconds
-from rules.model import Conditions, Reclaim, Rule, Sealing, Writer
+from rules.model import Condition, Conditions, Reclaim, Rule, Sealing, Writer
 from rules.units import bytes_in_words, in_words
 
 
@@ -11,25 +11,89 @@ def describe(rule: Rule) -> list[str]:
     takes = ", ".join(rule.include) + (f", but not {', '.join(rule.exclude)}" if rule.exclude else "")
     return [
         f"watches {rule.watch} for {takes}",
-        _complete(rule.complete),
+        *([_dataset(rule)] if rule.whole else []),
+        _complete(rule.complete, "a file as settled" if rule.whole else "a file as complete"),
+        *_whole(rule.complete),
         _batch(rule.batch),
         *(f"delivers each batch to {target.to} as {target.path}" for target in rule.deliver),
         _reclaim(rule.reclaim),
     ]
 
 
-def _complete(conditions: Conditions) -> str:
+def _dataset(rule: Rule) -> str:
+    if rule.dataset is None:
+        return "takes each file as a dataset by itself"
+    if rule.dataset.dir is not None:
+        return f"takes each folder {rule.dataset.dir.pattern} with everything below it as one dataset"
+    patterns = " or ".join(pattern.pattern for pattern in rule.dataset.group)
+    return f"takes files that agree in the named groups of {patterns} as one dataset"
+
+
+def _whole(conditions: Conditions) -> list[str]:
+    """What must be true of a dataset."""
+    wants = [words(one) for one in conditions.require]
+    found = ["takes a dataset as complete when all its files have settled" + "".join(f", and {one}" for one in wants)]
+    if conditions.require:
+        late = "files that come or change afterwards travel as a supplement"
+        forever = "what does not become complete is held until `dropline complete`"
+        if conditions.patience is not None:
+            forever = f"what has not changed for {in_words(conditions.patience)} goes all the same, marked incomplete"
+        found += [forever, late]
+    return found if conditions.require else []
+
+
+def words(condition: Condition) -> str:
+    """A condition as a clause."""
+    clause = _clause(condition)
+    if condition.when is not None:
+        clause = f"if there is a {condition.when}: {clause}"
+    return clause + (f" (then marked incomplete: {condition.flag})" if condition.flag is not None else "")
+
+
+def _clause(condition: Condition) -> str:
+    size = f" of {condition.min_size} bytes or more" if condition.min_size else ""
+    size += f" of {condition.max_size} bytes or fewer" if condition.max_size is not None else ""
+    says = f" that says {condition.contains!r}" if condition.contains is not None else ""
+    match condition.kind:
+        case "marker":
+            return f"{condition.pattern}{size}{says} is there"
+        case "gone":
+            return f"no {condition.pattern}{size}{says} is there"
+        case "has":
+            many = f"{condition.at_least} files" if condition.at_least > 1 else "a file"
+            return f"{many} {condition.pattern}{size} {'have' if condition.at_least > 1 else 'has'} come"
+        case "without":
+            return f"it has no file {condition.pattern}{size}"
+        case "count":
+            return f"as many {condition.pattern} have come as {condition.file} says ({condition.find!r})"
+        case "listed":
+            return f"every file that {condition.pattern} lists ({condition.find!r}) has come"
+        case "manifest":
+            return f"every file in the checksum list {condition.pattern} has come and has its checksum"
+        case "format":
+            kind = f" ({condition.format})" if condition.format is not None else ""
+            return f"no file {condition.pattern} says by its own content that it is unfinished{kind}"
+        case "quiet":
+            return f"nothing of it has changed for {in_words(condition.seconds or 0.0)}"
+        case "any":
+            return "one of these: (" + "), or (".join(words(part) for part in condition.parts) + ")"
+    return " and ".join(words(part) for part in condition.parts)
+
+
+def _complete(conditions: Conditions, what: str) -> str:
     seen, unseen = (in_words(quiet_seconds(conditions, writer)) for writer in (Writer.NONE, Writer.CANNOT_TELL))
     quiet = f"{seen} ({unseen} where open writers cannot be seen)"
-    words = f"takes a file as complete when no process has it open for writing and it has not changed for {quiet}"
+    clause = f"takes {what} when no process has it open for writing and it has not changed for {quiet}"
     if conditions.marker:
-        words += f", and a file {conditions.marker!r} is beside it"
-        words += f" (waits {in_words(conditions.patience)} for that)" if conditions.patience is not None else ""
-    return words + (f", and it has {bytes_in_words(conditions.min_size)} or more" if conditions.min_size else "")
+        clause += f", and a file {conditions.marker!r} is beside it"
+        clause += f" (waits {in_words(conditions.patience)} for that)" if conditions.patience is not None else ""
+    return clause + (f", and it has {bytes_in_words(conditions.min_size)} or more" if conditions.min_size else "")
 
 
 def _batch(sealing: Sealing) -> str:
-    by = {"dir": "of one directory", "capture": "with the same captured groups"}.get(
+    if sealing.by == "dataset" and not sealing.schedule:
+        return "batches the files of a dataset, and of no other, together"
+    by = {"dir": "of one directory", "dataset": "of one dataset", "capture": "with the same captured groups"}.get(
         sealing.by, f"with the same {sealing.by}"
     )
     when = (

@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from hashlib import blake2b
 
+from rules.dataset import dataset_of
 from rules.model import OWN_PREFIX, Rule
 
-FIELDS = ("rule", "relpath", "dir", "name", "stem", "suffix", "host")
+FIELDS = ("rule", "relpath", "dir", "name", "stem", "suffix", "host", "inside")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
@@ -38,6 +39,10 @@ def facts(rule: Rule, relpath: str, mtime_ns: int, host: str) -> dict[str, str]:
     captured = (
         found.groupdict(default="") if found else dict.fromkeys(rule.capture.groupindex if rule.capture else (), "")
     )
+    dataset = dataset_of(rule, relpath) if rule.dataset is not None else None
+    if dataset is not None:
+        captured = dataset.fields | captured
+    base = dataset.base if dataset is not None else directory
     return captured | {
         "rule": rule.name,
         "relpath": relpath,
@@ -46,6 +51,7 @@ def facts(rule: Rule, relpath: str, mtime_ns: int, host: str) -> dict[str, str]:
         "stem": stem,
         "suffix": dot + suffix,
         "host": host,
+        "inside": relpath[len(base) + 1 :] if base else relpath,
         "mtime": str(mtime_ns),
     }
 

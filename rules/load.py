@@ -6,14 +6,17 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import combinations
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from cronsim import CronSim, CronSimError
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Tag, ValidationError
+from pydantic import BaseModel, Field, Tag, ValidationError
 
-from rules import destination, units
-from rules.match import glob_mistake, marker_mistake, relative
-from rules.model import Conditions, Reclaim, Rule, Sealing, Target
+from rules import destination
+from rules.dataset import captured, known_fields
+from rules.match import glob_mistake, looked_for, marker_mistake, relative
+from rules.model import Conditions, Reclaim, Rule, Sealing, Target, Together
+from rules.require import ConditionTable, DatasetTable, condition, together
+from rules.tables import Duration, Fraction, LocalPath, Size, Table
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _TYPES = {
@@ -42,43 +45,6 @@ class RuleError(ValueError):
         super().__init__("".join(char if char.isprintable() else repr(char)[1:-1] for char in line))
 
 
-def _read(convert: Callable[[str], float]) -> BeforeValidator:
-    def validate(value: object) -> float:
-        if not isinstance(value, str):
-            raise ValueError(
-                f"write it as text with its unit, for example {'15%' if convert is units.fraction else '30s'!r}"
-            )
-        return convert(value)
-
-    return BeforeValidator(validate)
-
-
-def _read_size(value: object) -> int:
-    if isinstance(value, str):
-        return units.size(value)
-    if type(value) is int:
-        return value
-    raise ValueError("write it as text with its unit, for example '50GB', or as a whole number of bytes")
-
-
-def _path(value: str) -> str:
-    if not value or "\0" in value:
-        raise ValueError("is not a path")
-    return value
-
-
-Duration = Annotated[float, _read(units.duration)]
-Fraction = Annotated[float, _read(units.fraction)]
-Size = Annotated[int, BeforeValidator(_read_size), Field(ge=0, le=10**18)]
-LocalPath = Annotated[str, AfterValidator(_path)]
-
-
-class Table(BaseModel):
-    """A TOML table: unknown keys are mistakes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 class CompleteTable(Table):
     """`complete = { ... }`"""
 
@@ -86,12 +52,13 @@ class CompleteTable(Table):
     marker: str | None = Field(default=None, min_length=1)
     patience: Duration | None = None
     min_size: Size = 0
+    require: tuple[ConditionTable, ...] = ()
 
 
 class BatchTable(Table):
     """`batch = { ... }`"""
 
-    by: str = "dir"
+    by: str | None = None
     max_files: int = Field(default=500, ge=1, le=100_000)
     max_bytes: Size = 50_000_000_000
     linger: Duration = 1.0
@@ -121,6 +88,8 @@ class RuleTable(Table):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
     watch: LocalPath
+    preset: str | None = None
+    dataset: DatasetTable | None = None
     include: tuple[str, ...] = ("**",)
     exclude: tuple[str, ...] = ()
     capture: str | None = None
@@ -167,27 +136,35 @@ def _rule(table: RuleTable, destinations: Collection[str], file: str, absolute: 
             capture = re.compile(table.capture)
         except (re.error, OverflowError, RecursionError) as error:
             raise wrong("capture", f"the regular expression does not compile: {error}") from None
+    dataset = together(table.dataset, wrong)
     groups = tuple(capture.groupindex) if capture else ()
-    for name in groups:
-        if name in (*destination.FIELDS, "mtime"):
-            raise wrong("capture", f"the group name {name!r} is taken by a template field; give it another")
+    shared = captured(dataset) - {"dir"}
+    for key, found in (("capture", groups), ("dataset", sorted(shared))):
+        for name in found:
+            if name in (*destination.FIELDS, "mtime"):
+                raise wrong(key, f"the group name {name!r} is taken by a template field; give it another")
+    fields = (*groups, *sorted(shared))
     for key, patterns in (("include", table.include), ("exclude", table.exclude)):
         for pattern in patterns:
             mistake = glob_mistake(pattern)
             if mistake is not None:
                 raise wrong(key, f"{pattern!r} {mistake}")
+    complete = _conditions(table, dataset, wrong)
+    whole = dataset is not None or bool(complete.require)
     marker = table.complete.marker
     mistake = None if marker is None else marker_mistake(marker)
     if mistake is not None:
         raise wrong("complete.marker", f"{marker!r} {mistake}")
-    by = table.batch.by
+    by = table.batch.by or ("dataset" if whole else "dir")
+    if by == "dataset" and not whole:
+        raise wrong("batch.by", "'dataset' wants a `dataset`, or `complete.require`")
     if by == "capture" and not groups:
         raise wrong("batch.by", "'capture' wants a `capture` regular expression with named groups, (?P<run>...)")
-    if by not in ("dir", "capture"):
+    if by not in ("dir", "dataset", "capture"):
         if "{" not in by:
-            raise wrong("batch.by", f"{by!r} is none of 'dir', 'capture' or a template such as '{{run}}'")
+            raise wrong("batch.by", f"{by!r} is none of 'dir', 'dataset', 'capture' or a template such as '{{run}}'")
         try:
-            destination.check(by, groups)
+            destination.check(by, fields)
         except destination.PathRefused as error:
             raise wrong("batch.by", error) from None
     if table.batch.schedule is not None:
@@ -199,7 +176,7 @@ def _rule(table: RuleTable, destinations: Collection[str], file: str, absolute: 
         if target.to not in destinations:
             raise wrong("deliver", f"there is no [destinations.{target.to}]{nearest(target.to, destinations)}")
         try:
-            destination.check(target.path, groups)
+            destination.check(target.path, fields)
         except destination.PathRefused as error:
             raise wrong("deliver", error) from None
     if len({target.to for target in table.deliver}) != len(table.deliver):
@@ -213,11 +190,20 @@ def _rule(table: RuleTable, destinations: Collection[str], file: str, absolute: 
         include=table.include,
         exclude=table.exclude,
         capture=capture,
-        complete=Conditions(**dict(table.complete)),
-        batch=Sealing(**dict(table.batch)),
+        complete=complete,
+        batch=Sealing(**(dict(table.batch) | {"by": by})),
         deliver=tuple(Target(target.to, target.path) for target in table.deliver),
         reclaim=Reclaim(**dict(reclaim)) if reclaim else None,
+        dataset=dataset,
     )
+
+
+def _conditions(table: RuleTable, dataset: Together | None, wrong: Callable[[str, object], RuleError]) -> Conditions:
+    written = table.complete
+    if written.marker is not None and (dataset is not None or written.require):
+        raise wrong("complete.marker", "is for files by themselves; for datasets write require = [{ marker = ... }]")
+    require = tuple(condition(one, known_fields(dataset), "complete.require", wrong) for one in written.require)
+    return Conditions(**(dict(written) | {"require": require, "looks_for": looked_for(require)}))
 
 
 def first_mistake(error: ValidationError, model: type[BaseModel], data: dict[str, Any]) -> Mistake:

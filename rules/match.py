@@ -1,15 +1,17 @@
 """Which rule claims a path, or why none."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
 from pathspec import GitIgnoreSpec
 
-from rules.model import OWN_PREFIX, Rule
+from rules.dataset import dataset_of
+from rules.model import OWN_PREFIX, Condition, Rule
 
 _PLACEHOLDER = re.compile(r"\{(name|stem)\}")
+_FIELD = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,8 @@ class Match:
     """A rule says in so many words that it does not want this path: nothing to report."""
 
 
-def _takes(patterns: tuple[str, ...], relpath: str) -> bool:
+def takes(patterns: tuple[str, ...], relpath: str) -> bool:
+    """Whether the gitignore patterns take a relative path."""
     # Wildcards stop at a newline, which a name may have; no name has a NUL.
     return _spec(patterns).match_file(relpath.replace("\n", "\0"))
 
@@ -49,9 +52,12 @@ def match(rules: Sequence[Rule], path: str) -> Match:
         below = relpath
         if any(part.startswith(OWN_PREFIX) for part in relpath.split("/")):
             return Match(None, relpath, "the agent's own file", excluded=True)
-        if _takes(rule.exclude, relpath):
+        if takes(rule.exclude, relpath):
             reason, excluded = f"rule {rule.name!r} excludes it", True
-        elif _takes(rule.include, relpath):
+        elif takes(rule.include, relpath):
+            if rule.dataset is not None and dataset_of(rule, relpath) is None:
+                reason = reason if excluded else f"it belongs to no dataset of rule {rule.name!r}"
+                continue
             return Match(rule, relpath, f"claimed by rule {rule.name!r}")
         elif is_marker(rule, relpath.rpartition("/")[2]):
             reason, excluded = f"a marker of rule {rule.name!r}", True
@@ -62,6 +68,8 @@ def match(rules: Sequence[Rule], path: str) -> Match:
 
 def is_marker(rule: Rule, name: str) -> bool:
     """Whether a file of this name may be a marker of the rule, for whatever data file."""
+    if rule.complete.looks_for:
+        return any(_glob(one).match_file(name) for one in rule.complete.looks_for)
     if rule.complete.marker is None:
         return False
     return _glob(_PLACEHOLDER.sub("*", rule.complete.marker)).match_file(name)
@@ -74,6 +82,42 @@ def marker_for(rule: Rule, name: str) -> GitIgnoreSpec | None:
         return None
     literal = {"name": _literal(name), "stem": _literal(name.rpartition(".")[0] or name)}
     return _glob(_PLACEHOLDER.sub(lambda found: literal[found[1]], pattern))
+
+
+def looked_for(conditions: Sequence[Condition]) -> tuple[str, ...]:
+    """Patterns of the names of all files on the disk that conditions look for."""
+    found: list[str] = []
+    for one in conditions:
+        told = [one.pattern] if one.kind in ("marker", "gone", "manifest", "listed") else []
+        told += [one.file] if one.file is not None else []
+        found += [_FIELD.sub("*", pattern.rpartition("/")[2]) for pattern in told]
+        found += looked_for(one.parts)
+    return tuple(dict.fromkeys(found))
+
+
+def fill(pattern: str, fields: Mapping[str, str], *, literal: bool = True) -> str:
+    """The pattern with its fields filled in; `literal`: so that they match themselves, else as people read it."""
+    return _FIELD.sub(lambda found: _literal(fields[found[1]]) if literal else fields[found[1]], pattern)
+
+
+def names(pattern: str, fields: Mapping[str, str]) -> str | GitIgnoreSpec:
+    """One part of a pattern of files on the disk: the name, where it can only be one, else what names must match."""
+    if re.search(r"[*?\[\\]", pattern) is None:
+        return fill(pattern, fields, literal=False)
+    return _glob(fill(pattern, fields))
+
+
+def pattern_mistake(pattern: str, known: Collection[str], *, disk: bool) -> str | None:
+    """What is wrong with a pattern of a condition; None where it can match. `disk`: it is looked for on the disk."""
+    unknown = sorted(set(_FIELD.findall(pattern)) - set(known))
+    if unknown:
+        return f"has an unknown field {{{unknown[0]}}}; known are {', '.join(f'{{{one}}}' for one in sorted(known))}"
+    parts = pattern.split("/")
+    if disk and ("**" in parts or ".." in parts[1:] or "" in parts or parts[-1] in ("..", ".")):
+        return "is to be relative to the dataset's directory, without **; only its first part may be .."
+    return next(
+        filter(None, (glob_mistake(_FIELD.sub("x", one)) for one in parts if one not in ("..", "**", ""))), None
+    )
 
 
 def glob_mistake(pattern: str) -> str | None:

@@ -52,6 +52,51 @@ class Writer(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """One thing that must be true of a dataset. Which fields count, its kind says: docs/RULES.md."""
+
+    kind: str
+    """One of `rules.conditions.KINDS`."""
+    pattern: str = ""
+    """What it is about: files of the dataset, or files on the disk."""
+    contains: str | None = None
+    """Regular expression that the content must have."""
+    min_size: int = 0
+    max_size: int | None = None
+    at_least: int = 1
+    file: str | None = None
+    """Pattern of the file that tells a number."""
+    find: str | None = None
+    """Regular expression for what is told."""
+    in_name: bool = False
+    """The number is in the file's name, not in its content."""
+    distinct: bool = False
+    """Occurrences that are alike count once."""
+    columns: tuple[str, str] | None = None
+    """Of a CSV list: the columns with the path and with the checksum."""
+    payload: str | None = None
+    """Pattern of files of which each must be in the list."""
+    format: str | None = None
+    """A format of `rules.formats`; None: by the name."""
+    seconds: float | None = None
+    parts: tuple["Condition", ...] = ()
+    when: str | None = None
+    """It counts only if the dataset has a file that matches."""
+    flag: str | None = None
+    """What is missing where this was enough: a dataset that is complete by it is marked incomplete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Which files of a rule are one dataset: exactly one of the two."""
+
+    dir: re.Pattern[str] | None = None
+    """Matches, from the beginning of the relative path, the directory with everything below it."""
+    group: tuple[re.Pattern[str], ...] = ()
+    """The first that matches counts; files whose named groups are equal belong together."""
+
+
+@dataclass(frozen=True, slots=True)
 class Conditions:
     """When a file of a rule is complete."""
 
@@ -62,6 +107,10 @@ class Conditions:
     patience: float | None = None
     """Seconds of quiet after which a missing marker is no longer waited for; None: wait for ever."""
     min_size: int = 0
+    require: tuple[Condition, ...] = ()
+    """What must be true of the whole dataset, besides that each of its files has settled."""
+    looks_for: tuple[str, ...] = ()
+    """Patterns of names on the disk that `require` looks for: when one appears, datasets are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +118,7 @@ class Sealing:
     """How complete files are grouped, and when a group is sealed into a batch."""
 
     by: str = "dir"
-    """`dir`, `capture` (all named groups of the rule's regular expression), or a template such as `{run}`."""
+    """`dir`, `dataset`, `capture` (all named groups of the rule's regular expression), or a template such as `{run}`."""
     max_files: int = 500
     max_bytes: int = 50_000_000_000
     linger: float = 1.0
@@ -118,6 +167,12 @@ class Rule:
     batch: Sealing = field(default_factory=Sealing)
     deliver: tuple[Target, ...] = ()
     reclaim: Reclaim | None = None
+    dataset: Together | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether its files wait for each other, as datasets."""
+        return self.dataset is not None or bool(self.complete.require)
 
 
 class Candidate(NamedTuple):

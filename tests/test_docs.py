@@ -17,12 +17,15 @@ from pydantic_core import PydanticUndefined
 
 from agent import disk
 from agent.cli import app
-from agent.ledger import Deliveries, DeliveryState, Files, Ledger, Reclaims, State
+from agent.ledger import Datasets, Deliveries, DeliveryState, Files, Ledger, Reclaims, State
 from agent.metrics import Metrics, Readings
 from agent.settings import AgentTable, CollectionTable, DirectoryTable, GlobusTable, check
 from rules import load
 from rules.destination import FIELDS
+from rules.formats import FORMATS, format_of
+from rules.require import ConditionTable, DatasetTable
 
+CLI = ("demo", "globus", "instruments", "options", "progress", "reports", "running", "steering")
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TEXT = {page.relative_to(ROOT).as_posix(): page.read_text("utf-8") for page in PAGES}
@@ -77,6 +80,7 @@ def keys() -> dict[str, FieldInfo]:
     tables: list[tuple[str, type[BaseModel]]] = [
         ("", AgentTable), ("", DirectoryTable), ("", load.RuleTable), ("complete.", load.CompleteTable),
         ("batch.", load.BatchTable), ("deliver.", load.DeliverTable), ("reclaim.", load.ReclaimTable),
+        ("dataset.", DatasetTable), ("require.", ConditionTable),
     ]  # fmt: skip
     return {prefix + key: field for prefix, model in tables for key, field in model.model_fields.items()}
 
@@ -141,6 +145,18 @@ def test_each_template_field_has_a_row() -> None:
     assert {f"{{{name}}}" for name in (*FIELDS, "mtime")} <= documented
 
 
+def test_each_format_has_a_row_whose_names_are_of_that_format() -> None:
+    """The table "What the format says" in RULES, and every ending in it."""
+    section = TEXT["docs/RULES.md"].partition("### What the format says")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (\w+) \| (`.+?`) \|", section, re.M)
+    assert sorted(format for format, _ in rows) == sorted(FORMATS)
+    for format, names in rows:
+        for name in re.findall(r"`(.+?)`", names):
+            assert format_of(f"scan{name}" if name.startswith(".") else name.replace("*", "_1")) == format, name
+    last = section.rpartition("Not told")[2]
+    assert {format_of(f"scan{name}") for name in re.findall(r"`(\.\w+)`", last)} == {None}
+
+
 def blocks(language: str) -> list[tuple[str, str]]:
     """(page, code) of each block of this language."""
     return [(page, code) for page, text in TEXT.items() for code in re.findall(rf"```{language}\n(.*?)```", text, re.S)]
@@ -200,7 +216,7 @@ def test_the_house_is_as_it_is_drawn() -> None:
     tree = TEXT["docs/DESIGN.md"].partition("## The house")[2].split("```")[1]
     drawn, stack = set(), [("", -1)]
     for line in tree.splitlines():
-        found = re.match(r"( *)([a-z_]+)(/| {2,})", line)
+        found = re.match(r"( *)([a-z_0-9]+)(/| {2,})", line)
         if found is None or len(found[1]) > 6 or found[2] in ("tests", "bench"):
             continue
         while stack[-1][1] >= len(found[1]):
@@ -210,14 +226,14 @@ def test_the_house_is_as_it_is_drawn() -> None:
         drawn.add(path.rstrip("/"))
     modules = {path.relative_to(ROOT) for top in ("agent", "rules") for path in (ROOT / top).rglob("*.py")}
     names = {(path.parent if path.name == "__init__.py" else path.with_suffix("")).as_posix() for path in modules}
-    in_one_line = {f"agent/cli/{name}" for name in ("globus", "options", "progress", "reports", "running", "steering")}
-    assert drawn | in_one_line == names | {"agent/ledger/schema"}
+    in_one_line = {f"agent/cli/{name}" for name in CLI}
+    assert drawn | in_one_line == names | {"agent/ledger/schema", "rules/presets"}
     assert all(name.rpartition("/")[2] in tree for name in in_one_line)
 
 
 def test_every_name_in_the_code_exists() -> None:
     """`agent.watch.Watch` and the like, and short forms such as `files.found`."""
-    short = {"files": Files, "deliveries": Deliveries, "reclaims": Reclaims, "disk": disk}
+    short = {"files": Files, "datasets": Datasets, "deliveries": Deliveries, "reclaims": Reclaims, "disk": disk}
     for name in {one for text in TEXT.values() for one in re.findall(r"`((?:agent|rules)(?:\.\w+)+)`", text)}:
         assert pkgutil.resolve_name(name) is not None
     for owner, name in re.findall(rf"`({'|'.join(short)})\.(\w+)`", TEXT["docs/DESIGN.md"]):

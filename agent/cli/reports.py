@@ -63,6 +63,12 @@ def _print_status(found: dict[str, Any]) -> None:
         typer.echo(
             f"no rule claims {root['files']} files below {printable(root['watch'])}, such as {printable(root['example'])}"
         )
+    for one in found["datasets"]:
+        typer.echo(
+            f"waits since {_when(one['since'])}: {printable(one['name'])} (rule {one['rule']}): {printable(one['reason'])}"
+        )
+    if found["datasets"]:
+        typer.echo("`dropline complete DATASET` lets one go that will never be complete by itself")
     for name in found["paused"]:
         typer.echo(f"paused: {name} (`dropline resume {name}`)")
     if found["files"].get("refused"):
@@ -102,15 +108,36 @@ def _version(opened: Ledger, file: File) -> dict[str, Any]:
         "seen_at": file.seen_at,
         "since": file.since,
         "batch": file.batch,
+        "dataset": _dataset(opened, file.dataset),
+        "checksum": _checksum(opened, file.id),
         "deliveries": opened.reports.deliveries_of(file.batch) if file.batch is not None else [],
         "copies": opened.reports.copies_of(file.id),
     }
+
+
+def _dataset(opened: Ledger, number: int | None) -> dict[str, Any] | None:
+    if number is None:
+        return None
+    known = opened.datasets.get(number)
+    return {"name": known.key, "complete": known.generation, "waits": known.waits, "reason": known.reason}
+
+
+def _checksum(opened: Ledger, file: int) -> str | None:
+    """What a list that came with the data says, if it was compared."""
+    found = opened.datasets.checksum(file)
+    return f"{found[0]}:{found[1]}" if found is not None else None
 
 
 def _print_version(version: dict[str, Any]) -> None:
     typer.echo(f"\nversion {version['generation']}: {version['size']} bytes, first seen {_when(version['seen_at'])}")
     reason = f": {printable(version['reason'])}" if version["reason"] else ""
     typer.echo(f"  {version['state']} (rule {version['rule']}){reason}")
+    if version["dataset"] is not None:
+        whole = version["dataset"]
+        word = "waits" if whole["waits"] else "is complete" if whole["complete"] else "is refused"
+        typer.echo(f"  its dataset {printable(whole['name'])} {word}: {printable(whole['reason'] or '')}")
+    if version["checksum"] is not None:
+        typer.echo(f"  has the checksum of the list that came with it: {version['checksum']}")
     if version["batch"] is not None:
         typer.echo(f"  complete {_when(version['since'])}, in batch {version['batch']}")
     for one in version["deliveries"]:

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from agent import app as agent
+from agent import presets
 from agent.cli.options import STATE_HERE, ConfigOption, configuration
 from agent.errors import Refused, cause
 from agent.log import configure
@@ -44,12 +45,20 @@ verify = "checksum"                    # read back and compare; "size" is faster
 [[rules]]
 name = "inbox"
 watch = {watch}
+{how}# reclaim = {{ after = "7d" }}           # absent: local files are kept for ever
+"""
+_BY_HAND = """\
+# preset = "illumina"                  # what is known of an instrument: `dropline presets` lists them
 include = ["**"]
 exclude = ["**/*.tmp", "**/*.part"]
 # complete = {{ quiet = "10s", marker = "*.done" }}
 # batch = {{ by = "dir", max_files = 500, linger = "1s" }}
 deliver = [{{ to = "share", path = "{{relpath}}" }}]
-# reclaim = {{ after = "7d" }}           # absent: local files are kept for ever
+"""
+_BY_PRESET = """\
+preset = {preset}  # {why}
+# The preset says what is taken, when it is complete and where it goes; keys written here count instead.
+deliver = [{{ to = "share" }}]
 """
 
 
@@ -172,7 +181,14 @@ def init(
     """Write a configuration file to start from. What is there already is not touched."""
     from json import dumps
 
-    text = _STARTER.format(watch=dumps(str(watch.absolute())), to=dumps(str(to.absolute())))
+    known = presets.recognised(watch)
+    how = _BY_HAND.format()
+    if known:
+        others = f"; or {', '.join(known[1:])}" if known[1:] else ""
+        how = _BY_PRESET.format(
+            preset=dumps(known[0]), why=f"by what is there now{others}: see `dropline presets {known[0]}`"
+        )
+    text = _STARTER.format(watch=dumps(str(watch.absolute())), to=dumps(str(to.absolute())), how=how)
     try:
         with file.open("x", encoding="utf-8") as target:
             target.write(text)
@@ -180,6 +196,8 @@ def init(
         raise Refused(f"{file} is there already", "edit it, or name another file") from None
     except OSError as error:
         raise Refused(f"{file} cannot be written: {cause(error)}", "choose another place") from error
+    for name in known:
+        typer.echo(f"{watch} looks like {name} ({presets.table(name).title}): `dropline try {name} {watch}` shows more")
     typer.echo(f"wrote {file}; look it over, then `dropline check --config {file}` and `dropline run --config {file}`")
 
 

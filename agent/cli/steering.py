@@ -16,11 +16,13 @@ from agent import probe
 from agent.cli.options import ConfigOption, Format, FormatOption, configuration, ledger, print_json, state
 from agent.errors import Refused
 from agent.ledger import File, Ledger, State
+from agent.ledger.datasets import Known
 from agent.lock import locked
 from agent.log import configure, printable
 from agent.metrics import Metrics
 from agent.reclaim import PAUSED
 from agent.worker import Clock
+from rules.dataset import dataset_of
 from rules.match import match, relative
 from rules.model import OWN_PREFIX, Rule
 from rules.units import duration
@@ -95,6 +97,47 @@ def resume(what: Pausable, config: ConfigOption = None) -> None:
     """Undo `pause`."""
     ledger(state(config)).set_meta(f"paused.{what.value}", None)
     typer.echo(f"{what.value} goes on")
+
+
+def complete(
+    dataset: Annotated[
+        str, typer.Argument(metavar="DATASET", help="Its name, as `dropline status` shows it, or a path in it.")
+    ],
+    config: ConfigOption = None,
+) -> None:
+    """Say that a dataset is complete, whatever it still waits for: a run that was aborted, for example."""
+    chosen = state(config)
+    opened = ledger(chosen)
+    found = _datasets(opened, chosen.rules, dataset)
+    if not found:
+        hint = "`dropline status` names those that wait"
+        raise Refused(f"no dataset {dataset!r} is known", hint)
+    waiting = [one for one in found if one.waits]
+    if not waiting:
+        why = found[0].reason or "it is complete"
+        raise Refused(f"dataset {found[0].key!r} does not wait: {why}", "later files of it travel as a supplement")
+    if len(waiting) > 1:
+        names = ", ".join(f"{one.key!r} of rule {one.rule}" for one in waiting)
+        raise Refused(f"{dataset!r} may be {names}", "name a path in it, beginning with the watched folder")
+    with opened.transaction():
+        opened.datasets.released(waiting[0].id, Clock()())
+    later = "files that somebody has open for writing follow when they are closed"
+    typer.echo(f"dataset {printable(waiting[0].key)} travels as it is; {later}")
+
+
+def _datasets(opened: Ledger, rules: Sequence[Rule], name: str) -> list[Known]:
+    """The datasets that a person may mean: by name, by folder, or by a path in them."""
+    names = {(rule.name, name.rstrip("/")) for rule in rules} | {(rule.name, name) for rule in rules}
+    absolute = os.path.abspath(name)
+    for rule in rules:
+        relpath = relative(absolute, rule.watch)
+        if relpath is None or not rule.whole:
+            continue
+        names |= {(rule.name, relpath), (rule.name, f"{relpath}/")}
+        within = [dataset_of(rule, relpath), dataset_of(rule, f"{relpath}/x")]
+        names |= {(rule.name, one.key) for one in within if one is not None}
+    found = (opened.datasets.named(rule, key) for rule, key in sorted(names))
+    return [one for one in found if one is not None]
 
 
 def wait(
@@ -172,5 +215,5 @@ def _safe(last: File) -> bool:
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (retry, reclaim, pause, resume, wait):
+    for command in (retry, reclaim, pause, resume, complete, wait):
         app.command()(command)

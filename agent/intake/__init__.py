@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from agent.intake.candidates import Candidates
 from agent.intake.groups import Groups
 from agent.intake.survey import Root, Survey
+from agent.intake.wholes import Wholes
 from agent.ledger import Ledger
 from agent.watch import Watch
 from rules.model import Rule
@@ -35,7 +36,10 @@ class Intake:
         self._ledger = ledger
         self._survey = Survey(ledger, self.roots)
         self._groups = Groups(ledger, rules, destinations, host)
-        self._candidates = Candidates(ledger, rules, self._groups)
+        self._wholes = Wholes(
+            ledger, rules, self._groups, lambda rule: self._root(rule).swept_at is not None, self._look_again
+        )
+        self._candidates = Candidates(ledger, rules, self._groups, self._wholes)
         self._sweep_every = sweep_every
         self._canary_every = canary_every
         self._wall = wall
@@ -45,6 +49,7 @@ class Intake:
         """Before the first pass: what a former run read proves nothing about quiet periods in this one."""
         with self._ledger.transaction():
             self._ledger.files.restarted(now)
+            self._wholes.start(now)
 
     def step(self, now: float) -> float | None:
         """One whole pass. Returns when the next is due: now, where there was more than one pass takes."""
@@ -53,8 +58,10 @@ class Intake:
         more = self._survey.take_hints(now)
         more = self._survey.take_sweeps(now) or more
         looks = self._candidates.read(now)
+        judged = self._wholes.read(now)
         try:
             with self._ledger.transaction():
+                more = self._wholes.settle(judged, now) or more  # first: what settles now is not judged yet
                 more = self._candidates.settle(looks, now) or more
                 again = self._groups.seal(now)
         except BaseException:
@@ -64,7 +71,12 @@ class Intake:
             self._sealed()
         if more:
             return now
-        due = [again, self._ledger.files.next_due(), *(self._next_sweep(root) for root in self.roots)]
+        due = [
+            again,
+            self._ledger.files.next_due(),
+            self._wholes.next_due(),
+            *(self._next_sweep(root) for root in self.roots),
+        ]
         return min((at for at in due if at is not None), default=None)
 
     def _look_after(self, root: Root, now: float) -> None:
@@ -75,6 +87,16 @@ class Intake:
         if why is None and next_sweep is not None and now >= next_sweep:
             why = "periodic"
         root.why = (root.why or why) if root.watch.present else None
+
+    def _root(self, rule: Rule) -> Root:
+        return next(root for root in self.roots if rule in root.rules)
+
+    def _look_again(self, rule: Rule, directory: str, below: bool) -> None:
+        root, place = self._root(rule), f"{rule.watch.rstrip('/')}/{directory}".rstrip("/")
+        if not below:
+            root.places.add(place)
+        elif place not in root.parts:
+            root.parts.append(place)
 
     def _next_sweep(self, root: Root) -> float | None:
         return None if root.swept_at is None else root.swept_at + self._sweep_every
@@ -88,7 +110,7 @@ class Intake:
     @property
     def busy(self) -> bool:
         """Whether a sweep is under way or wanted."""
-        return any(root.walk is not None or root.why is not None or root.parts for root in self.roots)
+        return any(root.walk is not None or root.why is not None or root.parts or root.places for root in self.roots)
 
 
 __all__ = ["Intake", "Root"]

@@ -8,6 +8,7 @@ from agent import probe
 from agent.errors import cause
 from agent.intake.groups import Groups
 from agent.intake.survey import device_at
+from agent.intake.wholes import Wholes
 from agent.ledger import File, Ledger
 from agent.mounts import remote
 from agent.tree import Tree
@@ -26,6 +27,13 @@ class Complete:
 
     rule: Rule
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The writer is done; the file waits for the rest of its dataset."""
+
+    rule: Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +65,17 @@ class Vanish:
     reason: str
 
 
-Look = Complete | Wait | Changed | Refuse | Vanish
+Look = Complete | Settled | Wait | Changed | Refuse | Vanish
 
 
 class Candidates:
     """Decides about the candidates that are due, and writes the decisions down."""
 
-    def __init__(self, ledger: Ledger, rules: Sequence[Rule], groups: Groups) -> None:
+    def __init__(self, ledger: Ledger, rules: Sequence[Rule], groups: Groups, wholes: Wholes) -> None:
         self._ledger = ledger
         self._rules = {rule.name: rule for rule in rules}
         self._groups = groups
+        self._wholes = wholes
 
     def read(self, now: float) -> list[tuple[File, Look]]:
         """Look at what is due, and decide. Reads the disk, writes nothing."""
@@ -80,12 +89,15 @@ class Candidates:
         """Write the decisions down, inside a transaction. Returns whether more may be due at once."""
         files = self._ledger.files
         completed: list[tuple[File, int, str]] = []
+        settled: list[tuple[File, Rule]] = []
         waits: list[tuple[float, str | None, int]] = []
         more = len(looks) == LOOKS_A_PASS
         for file, look in looks:
             match look:
                 case Complete(rule, reason):
                     completed.append((file, self._groups.join(file, rule, now), reason))
+                case Settled(rule):
+                    settled.append((file, rule))
                 case Wait(again, reason):
                     waits.append((again, reason, file.id))
                 case Changed(seen):
@@ -99,7 +111,9 @@ class Candidates:
         files.completed(completed, now)
         files.waits(waits)
         self._groups.joined(now)
-        return more
+        if settled:
+            self._wholes.settled(settled, now)
+        return more or bool(settled)
 
     def _look(self, directories: "_Directories", file: File, now: float) -> Look:
         """Read one candidate again, and decide about it."""
@@ -129,7 +143,7 @@ class Candidates:
         )
         verdict = complete(rule.complete, Candidate(name, file.version.size, file.since), has_marker, writer, now)
         if verdict.ok:
-            return Complete(rule, verdict.reason)
+            return Settled(rule) if rule.whole else Complete(rule, verdict.reason)
         if verdict.again_at is not None:
             return Wait(verdict.again_at, None)
         return Wait(now + ASK_AGAIN, verdict.reason)

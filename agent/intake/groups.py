@@ -35,8 +35,16 @@ class Groups:
 
     def join(self, file: File, rule: Rule, now: float) -> int:
         """The number of the batch that the file joins. Inside a transaction, which `joined` has to end."""
+        number = self._join(file, rule, now, None)
+        group = self._touched[number]
+        if batch.full(rule.batch, group):
+            self._full.append((number, rule.name, batch.seal(rule.batch, group, now).reason))
+            del self._groups()[rule.name, group.key]  # the next file begins another
+        return number
+
+    def _join(self, file: File, rule: Rule, now: float, name: str | None) -> int:
         relpath = file.path[len(rule.watch.rstrip("/")) + 1 :]
-        key = batch.key(rule, relpath, file.version.mtime_ns, self._host)
+        key = batch.key(rule, relpath, file.version.mtime_ns, self._host) if name is None else name
         key = key.encode("utf-8", "backslashreplace").decode()  # the ledger's text is UTF-8, file names may be anything
         groups = self._groups()
         if (rule.name, key) not in groups:
@@ -46,10 +54,28 @@ class Groups:
         group = OpenBatch(key, group.files + 1, group.bytes + file.version.size, group.first_at, now)
         groups[rule.name, key] = number, group
         self._touched[number] = group
-        if group.files >= rule.batch.max_files or group.bytes >= rule.batch.max_bytes:
-            self._full.append((number, rule.name, batch.seal(rule.batch, group, now).reason))
-            del groups[rule.name, key]  # the next file begins another
         return number
+
+    def join_together(self, files: Sequence[File], rule: Rule, name: str, now: float) -> list[int]:
+        """The number of the batch of each file of a dataset: no batch is full before all its files have joined.
+
+        `name`: what the batch is called where the dataset has one for itself. Inside a transaction, as `join`.
+        """
+        alone = rule.batch.by == "dataset"
+        numbers = [self._join(file, rule, now, name if alone else None) for file in files]
+        joined = set(numbers)
+        for (owner, key), (number, group) in list(self._groups().items()):
+            if number not in joined:
+                continue
+            verdict = batch.seal(rule.batch, group, now)
+            if alone and rule.batch.schedule is None:
+                self._full.append((number, rule.name, "the dataset is complete"))
+            elif batch.full(rule.batch, group):
+                self._full.append((number, rule.name, verdict.reason))
+            else:
+                continue
+            del self._groups()[owner, key]
+        return numbers
 
     def joined(self, now: float) -> None:
         """Write down who joined, and seal what is full. Ends what `join` began, in the same transaction."""

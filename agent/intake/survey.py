@@ -11,6 +11,7 @@ from agent import probe
 from agent.ledger import HERE, Found, Known, Ledger, State
 from agent.watch import Hint, Listing, Watch, sweep
 from rules.complete import first_look
+from rules.dataset import dataset_of
 from rules.match import is_marker, match
 from rules.model import OWN_PREFIX, Observation, Rule
 
@@ -42,6 +43,8 @@ class Root:
     example: str = ""
     parts: deque[str] = field(default_factory=deque)
     """Sub-directories to sweep at once."""
+    places: set[str] = field(default_factory=set)
+    """Directories to list at once, without what is below them."""
 
 
 class Survey:
@@ -51,6 +54,8 @@ class Survey:
         self._ledger = ledger
         self._roots = roots
         self._fresh: list[Found] = []
+        self._touched: dict[int, float] = {}
+        """Datasets that wait for what was found since, and when that was."""
 
     def take_hints(self, now: float) -> bool:
         """Look at what events spoke of. Returns whether there may be more."""
@@ -106,6 +111,14 @@ class Survey:
                 if os.path.islink(part):
                     continue  # only the watched directory itself may be a link
                 for listing in sweep(part):
+                    with self._ledger.transaction():
+                        self._listing(root, listing, now, counted=False)
+                        self._flush()
+            while root.places:
+                place = root.places.pop()
+                for listing in sweep(place):
+                    if listing.directory != place:
+                        break
                     with self._ledger.transaction():
                         self._listing(root, listing, now, counted=False)
                         self._flush()
@@ -196,8 +209,12 @@ class Survey:
         if name.startswith(OWN_PREFIX):
             return None
         found = match(root.rules, path)
-        if any(is_marker(rule, name) for rule in root.rules):
-            self._ledger.files.woken(self._ledger.files.directory(directory), now)
+        for rule in root.rules:
+            if is_marker(rule, name):
+                if rule.whole:
+                    self._ledger.datasets.woken(self._ledger.files.rule(rule.name), now)
+                else:
+                    self._ledger.files.woken(self._ledger.files.directory(directory), now)
         if found.rule is None:
             if not found.excluded:
                 root.unclaimed += 1
@@ -221,7 +238,8 @@ class Survey:
             files.superseded([(known.id, known.rule, path, "a newer version of the file is here")])
         generation = 1 if known is None else known.generation + 1
         directory, _, name = path.rpartition("/")
-        self._fresh.append(Found(files.directory(directory), path, rule.name, seen, generation, now, again))
+        number = self._dataset(path, rule, now) if rule.whole else None
+        self._fresh.append(Found(files.directory(directory), path, rule.name, seen, generation, now, again, number))
         if seen.kind != "file":
             self._flush()
             number = files.known(directory, [name])[name].id
@@ -230,10 +248,22 @@ class Survey:
                 hint = "the file it points to travels if it is watched itself; exclude the link"
             files.refused([(number, rule.name, path, f"a {seen.kind}, not a file; {hint}")])
 
+    def _dataset(self, path: str, rule: Rule, now: float) -> int | None:
+        """The number of the file's dataset, which now waits for it."""
+        dataset = dataset_of(rule, path[len(rule.watch.rstrip("/")) + 1 :])
+        if dataset is None:
+            return None
+        number = self._ledger.datasets.number(self._ledger.files.rule(rule.name), dataset.key, now)
+        self._touched[number] = now
+        return number
+
     def _flush(self) -> None:
         """Enter what was found since, in one statement. Inside the transaction in which it was found."""
         fresh, self._fresh = self._fresh, []
         self._ledger.files.found(fresh)
+        if self._touched:
+            self._ledger.datasets.touched(self._touched, max(self._touched.values()))
+            self._touched.clear()
 
     def _gone(self, path: str, known: Known) -> None:
         """The name is not there any more, unless its file system is not mounted."""

@@ -1,5 +1,6 @@
 """The ledger: what the agent knows. The only place that imports sqlite3."""
 
+from agent.ledger.datasets import Datasets
 from agent.ledger.deliveries import Deliveries, Delivery, Place, Proof
 from agent.ledger.files import File, Files, Found, Known, Sealed
 from agent.ledger.reclaims import Intent, Reclaims
@@ -15,6 +16,7 @@ class Ledger(Store):
         """Open or create the ledger at `path`. Raises Refused and Transient, see `Store`."""
         super().__init__(path, announce)
         self.files = Files(self)
+        self.datasets = Datasets(self)
         self.deliveries = Deliveries(self)
         self.reclaims = Reclaims(self)
         self.reports = Reports(self)
@@ -25,6 +27,7 @@ __all__ = [
     "UNPROVED",
     "Announce",
     "BatchLine",
+    "Datasets",
     "Deliveries",
     "Delivery",
     "DeliveryState",

@@ -9,7 +9,7 @@ from agent.ledger.store import Store, Transition
 from rules.model import Observation, OpenBatch, Version
 
 _COLUMNS = "f.id, d.path, f.name, f.generation, r.name, f.state, f.size, f.mtime_ns, f.ctime_ns, f.inode, f.device"
-_MORE = "f.seen_at, f.since, f.batch, f.reason"
+_MORE = "f.seen_at, f.since, f.batch, f.reason, f.dataset"
 _JOINED = f"SELECT {_COLUMNS}, {_MORE} FROM files f JOIN dirs d ON d.id = f.dir JOIN rules r ON r.id = f.rule"
 _HERE = ", ".join(str(int(state)) for state in HERE)
 
@@ -40,6 +40,7 @@ class File(NamedTuple):
     since: float
     batch: int | None
     reason: str | None
+    dataset: int | None = None
 
 
 class Found(NamedTuple):
@@ -52,6 +53,7 @@ class Found(NamedTuple):
     generation: int
     seen_at: float
     again: float
+    dataset: int | None = None
 
 
 class Sealed(NamedTuple):
@@ -75,10 +77,27 @@ def _known(row: Sequence[Any]) -> tuple[str, Known]:
 
 
 def _file(row: tuple[Any, ...]) -> File:
-    ident, directory, name, generation, rule, state, size, mtime, ctime, inode, device, seen_at, since, batch, why = row
+    (
+        ident,
+        directory,
+        name,
+        generation,
+        rule,
+        state,
+        size,
+        mtime,
+        ctime,
+        inode,
+        device,
+        seen_at,
+        since,
+        batch,
+        why,
+        whole,
+    ) = row
     path = f"{os.fsdecode(directory)}/{os.fsdecode(name)}"
     version = Version(size, mtime, ctime, inode)
-    return File(ident, path, generation, rule, STATES[state], version, device, seen_at, since, batch, why)
+    return File(ident, path, generation, rule, STATES[state], version, device, seen_at, since, batch, why, whole)
 
 
 def read(store: Store, where: str, values: Sequence[object] = ()) -> list[File]:
@@ -175,8 +194,8 @@ class Files:
     def found(self, items: Sequence[Found]) -> None:
         """Each became a candidate."""
         self._store.executemany(
-            "INSERT INTO files (dir, name, generation, rule, state, size, mtime_ns, ctime_ns, device, inode, seen_at, since, again)"
-            " VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO files (dir, name, generation, rule, state, size, mtime_ns, ctime_ns, device, inode, seen_at, since, again,"
+            " dataset) VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 (
                     item.dir,
@@ -191,6 +210,7 @@ class Files:
                     item.seen_at,
                     item.seen_at,
                     item.again,
+                    item.dataset,
                 )
                 for item in items
                 for seen in (item.seen,)
@@ -218,7 +238,8 @@ class Files:
         self.superseded([(file.id, file.rule, file.path, reason)])
         directory, name = os.path.split(file.path)
         generation = self.known(directory, [name])[name].generation + 1
-        self.found([Found(self.directory(directory), file.path, file.rule, seen, generation, now, again)])
+        number = self.directory(directory)
+        self.found([Found(number, file.path, file.rule, seen, generation, now, again, file.dataset)])
 
     def waits(self, items: Iterable[tuple[float, str | None, int]]) -> None:
         """Candidates go on waiting: (look again at, reason unless it is only time, id)."""

@@ -64,7 +64,8 @@ class Reports:
         """When the oldest file that is not yet verified was first seen, per rule."""
         sql = (
             "SELECT name, min(at) FROM (SELECT rule, min(seen_at) AS at FROM files WHERE again IS NOT NULL GROUP BY rule"
-            " UNION ALL SELECT rule, min(first_at) FROM batches WHERE verified_at IS NULL GROUP BY rule)"
+            " UNION ALL SELECT rule, min(first_at) FROM batches WHERE verified_at IS NULL GROUP BY rule"
+            " UNION ALL SELECT rule, min(seen_at) FROM datasets WHERE again IS NOT NULL GROUP BY rule)"
             " JOIN rules ON rules.id = rule GROUP BY name"
         )
         return dict(self._store.execute(sql))

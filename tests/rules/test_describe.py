@@ -3,6 +3,7 @@
 import pytest
 
 from rules.describe import describe
+from rules.load import RuleTable, build
 from rules.model import Conditions, Reclaim, Rule, Sealing, Target
 
 
@@ -41,6 +42,36 @@ def test_a_rule_with_everything() -> None:
         "moves local files to the trash (for 3 d) 7 d after they are proved at every destination;"
         " deletes the oldest proved local files, and none else, while less than 12.5% of the disk is free;"
         " removes directories left empty",
+    ]
+
+
+def test_a_rule_with_datasets() -> None:
+    """What belongs together, what must be true of it, and what becomes of the rest."""
+    table = {
+        "name": "r", "watch": "/data", "deliver": [{"to": "share"}], "dataset": {"dir": "run_[0-9]+/"},
+        "complete": {"quiet": "10s", "require": [
+            {"any": [{"all": [{"marker": "a", "contains": "x"}, {"has": "*.h5", "at_least": 2}]},
+                     {"quiet": "6h", "flag": "no a"}]},
+            {"gone": "*.part"}, {"without": "*-wal", "min_size": 1}, {"format": "hdf5", "when": "*.h5"},
+            {"count": "*.tif", "file": "n", "find": "([0-9])"}, {"listed": "l", "find": "f"}, {"manifest": "m"},
+        ]},
+    }  # fmt: skip
+    made = build([RuleTable.model_validate(table)], ["share"], "f.toml", lambda path: path)[0]
+    assert describe(made) == [
+        "watches /data for **",
+        "takes each folder run_[0-9]+/ with everything below it as one dataset",
+        "takes a file as settled when no process has it open for writing and it has not changed for 10 s"
+        " (20 s where open writers cannot be seen)",
+        "takes a dataset as complete when all its files have settled, and one of these: (a that says 'x' is there and"
+        " 2 files *.h5 have come), or (nothing of it has changed for 6 h (then marked incomplete: no a)), and no *.part is"
+        " there, and it has no file *-wal of 1 bytes or more, and if there is a *.h5: no file ** says by its own content"
+        " that it is unfinished (hdf5), and as many *.tif have come as n says ('([0-9])'), and every file that l lists"
+        " ('f') has come, and every file in the checksum list m has come and has its checksum",
+        "what does not become complete is held until `dropline complete`",
+        "files that come or change afterwards travel as a supplement",
+        "batches the files of a dataset, and of no other, together",
+        "delivers each batch to share as {relpath}",
+        "keeps the local files for ever",
     ]
 
 

@@ -72,7 +72,7 @@ def test_the_facts(relpath: str, stem: str, suffix: str) -> None:
     directory, _, name = relpath.rpartition("/")
     wanted = {
         "rule": "r", "relpath": relpath, "dir": directory, "name": name, "stem": stem, "suffix": suffix,
-        "host": "pc", "mtime": "5", "run": "",
+        "host": "pc", "mtime": "5", "run": "", "inside": name,
     }  # fmt: skip
     for pattern in ("(?P<run>run)?", "(?P<run>run)"):
         assert facts(Rule("r", "/data", capture=re.compile(pattern)), relpath, 5, "pc") == wanted
@@ -111,7 +111,7 @@ def test_unknown_fields(field: str) -> None:
     """Only the known fields may be used, without the rest of what Python's formatting can do."""
     with pytest.raises(PathRefused, match="unknown field") as caught:
         check(f"x/{field}", ("scan",))
-    assert str(caught.value).endswith("known are dir, host, name, relpath, rule, scan, stem, suffix, mtime")
+    assert str(caught.value).endswith("known are dir, host, inside, name, relpath, rule, scan, stem, suffix, mtime")
 
 
 @laws

@@ -90,21 +90,24 @@ def test_rules_keep_their_order() -> None:
     assert [one.name for one in load(rule(name="b") + rule(name="a") + rule(name="c"))] == ["b", "a", "c"]
 
 
+KEYS = "batch, capture, complete, dataset, deliver, exclude, include, name, preset, reclaim, watch"
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
         ('inclde = ["*"]', "inclde: unknown key; did you mean 'include'?"),
         (
             "function-x = 1",
-            "function-x: unknown key; known are batch, capture, complete, deliver, exclude, include, name, reclaim, watch",
+            f"function-x: unknown key; known are {KEYS}",
         ),
-        ('complete = { "[key]" = 1 }', "complete.[key]: unknown key; known are marker, min_size, patience, quiet"),
+        ('complete = { "[key]" = 1 }', "complete.[key]: unknown key; known are marker, min_size, patience, quiet, require"),
         ('complete = { quite = "1s" }', "complete.quite: unknown key; did you mean 'quiet'?"),
         ("batch = { maxfiles = 1 }", "batch.maxfiles: unknown key; did you mean 'max_files'?"),
         ('deliver = [{ to = "share", pth = "x" }]', "deliver.0.pth: unknown key; did you mean 'path'?"),
         ('reclaim = { aftr = "7d" }', "reclaim.aftr: unknown key; did you mean 'after'?"),
         ('reclaim = { zzz = "7d" }', "reclaim.zzz: unknown key; known are after, empty_dirs, evidence, trash, when_free_below"),
-        ('"a\\nb" = 1', "a\\nb: unknown key; known are batch, capture, complete, deliver, exclude, include, name, reclaim, watch"),
+        ('"a\\nb" = 1', f"a\\nb: unknown key; known are {KEYS}"),
     ],
 )  # fmt: skip
 def test_unknown_keys(lines: str, message: str) -> None:
@@ -221,11 +224,12 @@ def test_wrong_patterns(lines: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ('by = "dirs"', "batch.by: 'dirs' is none of 'dir', 'capture' or a template such as '{run}'"),
+        ('by = "dirs"', "batch.by: 'dirs' is none of 'dir', 'dataset', 'capture' or a template such as '{run}'"),
         ('by = "capture"', "batch.by: 'capture' wants a `capture` regular expression with named groups, (?P<run>...)"),
         (
             'by = "{run}"',
-            "batch.by: template '{run}': unknown field {run}; known are dir, host, name, relpath, rule, stem, suffix, mtime",
+            "batch.by: template '{run}': unknown field {run}; "
+            "known are dir, host, inside, name, relpath, rule, stem, suffix, mtime",
         ),
         ('schedule = "at night"', "batch.schedule: 'at night' is not a cron expression: Wrong number of fields"),
         ('schedule = "61 * * * *"', "batch.schedule: '61 * * * *' is not a cron expression: Bad minute"),
@@ -251,7 +255,7 @@ def test_wrong_batching(lines: str, message: str) -> None:
         ('{ to = "share", path = "/srv/{name}" }', "template '/srv/{name}' makes an absolute path: '/srv/sample'"),
         (
             '{ to = "share", path = "{nmae}" }',
-            "template '{nmae}': unknown field {nmae}; known are dir, host, name, relpath, rule, stem, suffix, mtime",
+            "template '{nmae}': unknown field {nmae}; known are dir, host, inside, name, relpath, rule, stem, suffix, mtime",
         ),
         ('{ to = "share", path = "{mtime:{nope}}" }',
          "template '{mtime:{nope}}': {mtime} wants a format, for example {mtime:%Y-%m-%d}"),

@@ -1,0 +1,112 @@
+"""`demo`: an instrument writes, the agent delivers, in a temporary folder."""
+
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent import app as agent
+from agent.cli.progress import Progress
+from agent.errors import Refused
+from agent.instrument import Instrument
+from agent.ledger import Ledger, State
+from agent.log import configure
+from agent.settings import check
+from agent.web import Server
+from rules.preset import StepTable
+
+RUN = "20260418_LH00130_0003_B223YTFLT3"
+_SCRIPT: tuple[tuple[float, str, dict[str, object]], ...] = (
+    (0.0, "a sequencer begins a run", {"write": f"{RUN}/RunInfo.xml", "text": "<RunInfo/>"}),
+    (0.0, "it writes a file and keeps it open", {"open": f"{RUN}/InterOp/QMetricsOut.bin", "size": 100_000}),
+    (0.5, "it writes many small files", {"many": f"{RUN}/Data/Intensities/BaseCalls/L001/s_1_{{}}.bcl", "count": 200}),
+    (1.0, "it says that it is done, too early", {"write": f"{RUN}/RTAComplete.txt"}),
+    (0.0, "and once more, with a file still open: the agent waits", {"write": f"{RUN}/CopyComplete.txt"}),
+    (3.0, "it writes the rest of that file", {"append": f"{RUN}/InterOp/QMetricsOut.bin"}),
+    (0.5, "and closes it: now the run is complete", {"close": f"{RUN}/InterOp/QMetricsOut.bin"}),
+)
+_WITHIN = 60.0
+
+
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the folder, to look at.")] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="Without the pauses in which a person reads along.")] = False,
+) -> None:
+    """Show it: an instrument writes a run, the agent delivers it whole. Everything is in a temporary folder."""
+    root = Path(tempfile.mkdtemp(prefix="dropline-demo-"))
+    try:
+        delivered = _play(root, 0.0 if fast else 1.0)
+    finally:
+        if not keep:
+            shutil.rmtree(root, ignore_errors=True)
+    if keep:
+        typer.echo(f"everything is in {root}")
+    if not delivered:
+        raise Refused("the run was not delivered in time", "`dropline demo --keep` leaves everything to look at")
+
+
+def _play(root: Path, pace: float) -> bool:
+    inbox, share = root / "inbox", root / "share"
+    for path in (inbox, share):
+        path.mkdir()
+    data = {
+        "agent": {"state_dir": str(root / "state"), "listen": "", "canary_every": "0s"},
+        "destinations": {"share": {"path": str(share)}},
+        "rules": [{"name": "demo", "watch": str(inbox), "preset": "illumina", "complete": {"quiet": "1s"},
+                   "deliver": [{"to": "share"}]}],
+    }  # fmt: skip
+    config = check(data, "the demo", root)
+    typer.echo(f"an instrument writes to {inbox}, preset illumina; the share is {share}")
+    configure("text", logging.ERROR)
+    done = threading.Event()
+    live = sys.stderr.isatty()
+
+    def perform() -> None:
+        instrument = Instrument(inbox)
+        for pause, words, act in _SCRIPT:
+            time.sleep(pause * pace)
+            typer.echo(f"  instrument: {words}")
+            instrument.play(StepTable.model_validate({"at": "0s", **act}))
+        deadline = time.monotonic() + _WITHIN
+        ledger = Ledger(str(config.ledger))
+        while time.monotonic() < deadline and not done.is_set():
+            waiting = ledger.datasets.waiting(1)
+            proved = ledger.reports.files([State.VERIFIED], 1)
+            if proved and not waiting and not ledger.reports.unfinished():
+                done.set()
+            time.sleep(0.1)
+        ledger.close()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    @contextmanager
+    def started(parts: agent.Parts, server: Server | None) -> Iterator[None]:
+        with ExitStack() as stack:
+            if live:
+                stack.enter_context(Progress(str(config.ledger)))
+            thread = threading.Thread(target=perform, name="instrument", daemon=True)
+            thread.start()
+            yield
+            thread.join(_WITHIN)
+
+    agent.run(config, started)
+    if done.is_set():
+        files = sum(len(names) for _, _, names in os.walk(share)) - 1
+        typer.echo(f"  agent: delivered {files} files as one dataset, each proved by its checksum")
+        place = next(path for path in sorted(share.rglob("RunInfo.xml")))
+        typer.echo(f"  the run is at {place.parent.relative_to(root)}")
+    return done.is_set()
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("demo")(demo)

@@ -1,0 +1,197 @@
+"""`presets`, `try`, `simulate` and `demo`: what is known of instruments, and what it would do."""
+
+import os
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent import presets, probe
+from agent.cli.options import Format, FormatOption, print_json
+from agent.errors import Refused, cause
+from agent.intake.trial import trial
+from agent.log import printable
+from agent.settings import read
+from agent.watch import sweep
+from rules.describe import describe
+from rules.match import match, relative
+from rules.model import Rule
+from rules.preset import rule_of
+from rules.rehearsal import Happening, Read, Rehearsal
+from rules.units import bytes_in_words, duration, in_words
+
+DirectoryArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A folder as the instrument left it.")]
+
+
+def show_presets(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Print this one, and what it will do.")] = None,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """The instruments that are known out of the box."""
+    if name is not None:
+        _show(name, form)
+        return
+    known = {one: presets.table(one).title for one in presets.names()}
+    if form is Format.JSON:
+        print_json([{"name": one, "title": title} for one, title in known.items()])
+        return
+    for one, title in known.items():
+        typer.echo(f"{one:<15} {title}")
+    typer.echo("\n`dropline presets NAME` says what one does, `dropline try NAME DIR` what it would do with a folder")
+
+
+def _show(name: str, form: Format) -> None:
+    rule = _rule(name, "/WATCHED")
+    if form is Format.JSON:
+        print_json({"name": name, "toml": presets.text(name), "words": describe(rule)})
+        return
+    typer.echo(presets.text(name))
+    typer.echo(f'# In words, for `preset = "{name}"` and `watch = "/WATCHED"`:')
+    for sentence in describe(rule):
+        typer.echo(f"#  - {sentence}")
+
+
+def _rule(name: str, watch: str) -> Rule:
+    try:
+        return rule_of(name, presets.data(name), watch)
+    except ValueError as error:
+        raise Refused(str(error), "or write include, dataset and complete yourself: docs/RULES.md") from None
+
+
+def try_out(
+    name: Annotated[str, typer.Argument(metavar="PRESET", help="A preset: `dropline presets` lists them.")],
+    directory: DirectoryArgument,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """What a preset would do with a folder as it is now: datasets, complete or why not, batches, paths. Writes nothing."""
+    rule = _rule(name, _folder(directory))
+    try:
+        found = list(trial(rule, platform.node() or "unknown", time.time()))
+    except OSError as error:
+        raise Refused(f"{directory} cannot be read: {cause(error)}", "name a folder that you may read") from error
+    if form is Format.JSON:
+        print_json([one._asdict() for one in found])
+        return
+    for one in found:
+        word = "complete" if one.complete else "waits   "
+        many = f"{one.files} files, " if one.files > 1 else ""
+        typer.echo(f"{word} {printable(one.dataset)} ({many}{bytes_in_words(one.bytes)}): {printable(one.reason)}")
+        typer.echo(f"         to {printable(one.path)}, in batch {printable(one.batch) or '-'}")
+    whole = sum(one.complete for one in found)
+    typer.echo(f"{whole} of {len(found)} datasets are complete; nothing was written")
+    if not found:
+        typer.echo(f"the preset takes no file here; {_offer(directory)}")
+
+
+def _folder(directory: Path) -> str:
+    if not directory.is_dir():
+        raise Refused(f"{directory} is not a folder", "name the folder where the instrument writes")
+    return os.path.abspath(directory).replace(os.sep, "/")
+
+
+def _offer(directory: Path) -> str:
+    known = presets.recognised(directory)
+    return f"it looks like {', '.join(known)}" if known else "it looks like none that is known"
+
+
+def simulate(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A configuration file.")],
+    directory: DirectoryArgument,
+    since: Annotated[str, typer.Option(metavar="DURATION", help='How far to look back, for example "12h".')] = "1d",
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Replay a folder's own times through the rules: what would have been complete, sent and deleted, and when."""
+    try:
+        start = time.time() - duration(since)
+    except ValueError as error:
+        raise Refused(str(error), "see --help") from None
+    folder = _folder(directory)
+    rules = [rule for rule in read(config).rules if rule.watch == folder or relative(folder, rule.watch) is not None]
+    if not rules:  # a copy of an instrument's folder is as good as the folder
+        rules = [replace(rule, watch=folder) for rule in read(config).rules]
+    stages = [(rule, Rehearsal(rule, platform.node() or "unknown")) for rule in rules]
+    told = [(rule.name, one) for rule, one in _replay(stages, folder) if one.at >= start]
+    told.sort(key=lambda item: item[1].at)
+    waiting = [
+        (rule.name, dataset, state)
+        for rule, stage in stages
+        for dataset, state in sorted(stage.states.items())
+        if state.startswith("waits")
+    ]
+    if form is Format.JSON:
+        decided = [{"rule": rule} | one._asdict() for rule, one in told]
+        print_json(
+            {
+                "decisions": decided,
+                "waiting": [dict(zip(("rule", "dataset", "reason"), one, strict=True)) for one in waiting],
+            }
+        )
+        return
+    for rule_name, one in told:
+        when = datetime.fromtimestamp(one.at).astimezone().isoformat(sep=" ", timespec="seconds")
+        what = (
+            f"{rule_name}: {printable(one.key) or '-'} {one.what} ({len(one.files)} files, {bytes_in_words(one.bytes)})"
+        )
+        typer.echo(f"{when}  {what}: {printable(one.reason)}")
+    for rule_name, dataset, state in waiting:
+        typer.echo(f"now  {rule_name}: {printable(dataset)} {printable(state)}")
+    typer.echo(f"{len(told)} decisions; nothing was done. Writers cannot be seen in the past: only times tell.")
+
+
+def _replay(stages: list[tuple[Rule, Rehearsal]], folder: str) -> Iterator[tuple[Rule, Happening]]:
+    rules = [rule for rule, _ in stages]
+    events = sorted(
+        (status.st_mtime_ns / 1e9, f"{listing.directory}/{name}", status.st_size)
+        for listing in sweep(folder)
+        for name, status in listing.entries.items()
+        if probe.observation(status).kind == "file"
+    )
+    for at, path, size in events:
+        claimed = match(rules, path).rule
+        for rule, stage in stages:
+            relpath = relative(path, rule.watch)
+            if relpath is not None:
+                yield from _told(rule, _passed(stage, at))
+                stage.changed(relpath, size, _reader(path), at, mine=rule is claimed)
+    for rule, stage in stages:
+        yield from _told(rule, _passed(stage, time.time()))
+
+
+def _passed(stage: Rehearsal, until: float) -> Iterator[Happening]:
+    """Let time pass, from one thing that is due to the next."""
+    while (due := stage.next()) is not None and due <= until:
+        yield from stage.step(due)
+
+
+def _told(rule: Rule, happenings: Iterator[Happening]) -> Iterator[tuple[Rule, Happening]]:
+    for one in happenings:
+        yield rule, one
+        if one.what == "sealed":
+            yield rule, one._replace(what="sent", reason=f"to {', '.join(target.to for target in rule.deliver)}")
+            if rule.reclaim is not None and rule.reclaim.after is not None:
+                reason = f"{in_words(rule.reclaim.after)} after its proof, if that took no time"
+                yield rule, one._replace(at=one.at + rule.reclaim.after, what="deleted", reason=reason)
+
+
+def _reader(path: str) -> Read:
+    def content(offset: int, length: int) -> bytes:
+        try:
+            with open(path, "rb") as file:
+                file.seek(offset)
+                return file.read(length)
+        except OSError:
+            return b""  # gone since, or not ours to read: it says nothing
+
+    return content
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("presets")(show_presets)
+    app.command("try")(try_out)
+    app.command("simulate")(simulate)

@@ -1,0 +1,226 @@
+"""Datasets: their files have settled one by one; are they complete as a whole?"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from agent.errors import cause
+from agent.intake.content import Content, Sums
+from agent.intake.groups import Groups
+from agent.ledger import File, Ledger
+from agent.ledger.datasets import Known
+from agent.tree import Tree
+from rules.conditions import Facts, Mismatch, released
+from rules.dataset import Dataset, dataset_of
+from rules.facts import judge
+from rules.model import Rule, Verdict
+
+DATASETS_A_PASS = 200
+_ASK_AGAIN = 2.0
+_LONGEST = 300.0
+"""Seconds between two looks at a dataset that waits for something outside: events and sweeps come sooner."""
+
+LookAgain = Callable[[Rule, str, bool], None]
+"""(rule, directory relative to `watch`, with all below it): list it again, soon."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A dataset, and what was decided about it."""
+
+    known: Known
+    rule: Rule
+    dataset: Dataset | None
+    answer: Verdict | Mismatch
+    checksums: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Name in the dataset → (algorithm, hexadecimal), of those that a list gave and that are right."""
+
+
+class Wholes:
+    """Decides about datasets that are due, and writes the decisions down."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        rules: Sequence[Rule],
+        groups: Groups,
+        swept: Callable[[Rule], bool],
+        look_again: LookAgain,
+    ) -> None:
+        """
+        Args:
+            ledger: intake's connection.
+            rules: in the order of the configuration.
+            groups: where complete files go.
+            swept: whether all that was there when the agent started has been seen.
+            look_again: asks for a listing, before a dataset is complete.
+        """
+        self._ledger = ledger
+        self._rules = {rule.name: rule for rule in rules}
+        self.any = any(rule.whole for rule in rules)
+        """Whether any rule has datasets: without, nothing here costs anything."""
+        self._groups = groups
+        self._swept = swept
+        self._look_again = look_again
+        self._sums = Sums()
+
+    def start(self, now: float) -> None:
+        """Before the first pass, inside a transaction: nothing settled in this run yet, and rules may be others."""
+        self._ledger.datasets.restarted(now)
+        for known in self._ledger.datasets.waiting():
+            rule = self._rules.get(known.rule)
+            if rule is None or not rule.whole:
+                self._ledger.datasets.left(known.id, "its rule has no datasets any more")
+
+    def read(self, now: float) -> list[Judged]:
+        """Look at what is due, and decide. Reads the disk, writes nothing."""
+        if not self.any:
+            return []
+        self._sums.begin()
+        return [self._judge(known, now) for known in self._ledger.datasets.due(now, DATASETS_A_PASS)]
+
+    def next_due(self) -> float | None:
+        """When the next is to be looked at."""
+        return self._ledger.datasets.next_due() if self.any else None
+
+    def _judge(self, known: Known, now: float) -> Judged:
+        rule = self._rules[known.rule]
+        if not self._swept(rule):
+            waits = Verdict(False, "what is there has not all been seen since the start", now + _ASK_AGAIN)
+            return Judged(known, rule, None, waits)
+        unsettled = self._ledger.datasets.unsettled(known.id)
+        if unsettled is not None and not known.released:
+            at, path, reason = unsettled
+            why = f"{_relpath(rule, path)}: {reason or 'changed a short time ago'}"
+            return Judged(known, rule, None, Verdict(False, why, max(at, now + _ASK_AGAIN)))
+        first = next(iter(self._ledger.datasets.fresh(known.id, 1)), None)
+        if first is None:
+            return Judged(known, rule, None, Verdict(False, "none of its files is there"))
+        dataset = dataset_of(rule, _relpath(rule, first.path))
+        if dataset is None or dataset.key != known.key:
+            return Judged(known, rule, None, Verdict(False, "the rule makes other datasets now", now + _LONGEST))
+        try:
+            with Tree(rule.watch) as tree:
+                return self._decide(known, rule, dataset, tree, now)
+        except OSError as error:
+            return Judged(known, rule, dataset, Verdict(False, f"{rule.watch} cannot be read: {cause(error)}"))
+
+    def _decide(self, known: Known, rule: Rule, dataset: Dataset, tree: Tree, now: float) -> Judged:
+        datasets = self._ledger.datasets
+
+        def sums(wanted: Sequence[tuple[str, str]]) -> list[str]:
+            versions = {_relpath(rule, file.path): file.version for file in datasets.fresh(known.id)}
+            return self._sums.make(tree, wanted, versions)
+
+        def members() -> list[tuple[str, int, bool]]:
+            return [(_relpath(rule, path), size, fresh) for path, size, fresh in datasets.members(known.id)]
+
+        facts = Facts(dataset.fields, generation=known.generation + 1)
+        answer, facts = judge(
+            rule.complete, dataset, facts, Content(tree), sums, members,
+            lambda: datasets.changed_at(known.id) or now, now,
+        )  # fmt: skip
+        right: dict[str, tuple[str, str]] = {}
+        if isinstance(answer, Verdict) and answer.ok:
+            right = {key.partition(":")[2]: (key.partition(":")[0], value) for key, value in facts.sums.items()}
+        elif known.released:
+            answer = Verdict(True, released(rule.complete, facts, now))
+        return Judged(known, rule, dataset, answer, right)
+
+    def settled(self, items: Sequence[tuple[File, Rule]], now: float) -> None:
+        """Files have no writer and have not changed for their quiet period. Inside a transaction."""
+        rows = []
+        for file, rule in items:
+            dataset = dataset_of(rule, _relpath(rule, file.path))
+            if dataset is None:
+                self._ledger.files.vanished(
+                    [(file.id, file.rule, file.path, "its rule has no dataset for it any more")]
+                )
+                continue
+            rows.append((self._ledger.datasets.number(self._ledger.files.rule(rule.name), dataset.key, now), file.id))
+        self._ledger.datasets.settled((number, "it waits for the rest of its dataset", ident) for number, ident in rows)
+        self._ledger.datasets.touched({number for number, _ in rows}, now)
+
+    def settle(self, judged: Sequence[Judged], now: float) -> bool:
+        """Write the decisions down, inside a transaction. Returns whether more is due at once."""
+        more = len(judged) == DATASETS_A_PASS
+        for one in judged:
+            more = self._settle(one, now) or more
+        return more
+
+    def _settle(self, one: Judged, now: float) -> bool:
+        datasets, known = self._ledger.datasets, one.known
+        answer = one.answer._replace(reason=_text(one.answer.reason))
+        if isinstance(answer, Mismatch):
+            assert one.dataset is not None, "it was judged by its files"
+            self._refuse(one, one.dataset, answer)
+            return False
+        changed_at = datasets.changed_at(known.id)
+        if changed_at is None:
+            datasets.left(known.id, None)
+            return False
+        unsettled = datasets.unsettled(known.id)
+        if not answer.ok:
+            busy = "checksums are being compared" in answer.reason
+            later = min(max((now - changed_at) / 10, _ASK_AGAIN), _LONGEST)
+            again = now + later if answer.again_at is None else min(answer.again_at, now + later)
+            if one.dataset is None and answer.again_at is not None:
+                again = answer.again_at
+            checking = unsettled is not None and unsettled[2] is None
+            datasets.waits(known.id, now if busy else again, answer.reason, checking=checking)
+            return busy
+        assert one.dataset is not None, "it was judged by its files"
+        if not known.released:
+            if unsettled is not None:
+                return True  # a courier gave a file back since it was judged
+            if known.checked_at is None or changed_at > known.checked_at:
+                self._check(one, one.dataset, now)
+                return True
+        self._complete(one, one.dataset, answer.reason, now)
+        return True
+
+    def _check(self, one: Judged, dataset: Dataset, now: float) -> None:
+        """Everything is as it should be. Look once more for files not seen yet, and for writers of those that are."""
+        if dataset.whole:
+            self._look_again(one.rule, dataset.base, True)
+        else:
+            fresh = self._ledger.datasets.fresh(one.known.id)
+            for place in sorted({_relpath(one.rule, file.path).rpartition("/")[0] for file in fresh}):
+                self._look_again(one.rule, place, False)
+        self._ledger.datasets.checked(one.known.id, now)
+
+    def _complete(self, one: Judged, dataset: Dataset, reason: str, now: float) -> None:
+        files = self._ledger.datasets.fresh(one.known.id)
+        generation = one.known.generation + 1
+        what = _text(f"dataset {dataset.key}") + (f", supplement {generation - 1}" if generation > 1 else "")
+        why = f"{what} is complete" + (f": {reason}" if reason else "")
+        batches = self._groups.join_together(files, one.rule, what, now)
+        self._ledger.files.completed([(file, batch, why) for file, batch in zip(files, batches, strict=True)], now)
+        self._groups.joined(now)
+        named = {dataset.inside(_relpath(one.rule, file.path)): file.id for file in files}
+        self._ledger.datasets.proved_by_list(
+            (named[name], algorithm, checksum) for name, (algorithm, checksum) in one.checksums.items() if name in named
+        )
+        self._sums.forget(one.rule.watch, [_relpath(one.rule, file.path) for file in files])
+        self._ledger.datasets.completed(one.known.id, reason or "all its files have settled")
+        if one.known.released and self._ledger.datasets.unsettled(one.known.id) is not None:
+            self._ledger.datasets.touched([one.known.id], now)  # what has a writer comes later, as a supplement
+
+    def _refuse(self, one: Judged, dataset: Dataset, mismatch: Mismatch) -> None:
+        """Files are not what the list says: they are refused, the rest waits for them, and nothing travels."""
+        hint = "nothing of its dataset travels; copy it again or correct the list, then `dropline retry`"
+        items = []
+        for file in self._ledger.datasets.fresh(one.known.id):
+            why = mismatch.files.get(dataset.inside(_relpath(one.rule, file.path)))
+            if why is not None:
+                items.append((file.id, file.rule, file.path, _text(f"{why}; {hint}")))
+        self._ledger.files.refused(items)
+        self._ledger.datasets.left(one.known.id, _text(mismatch.reason))
+
+
+def _text(reason: str) -> str:
+    """The ledger's text is UTF-8, file names may be anything."""
+    return reason.encode("utf-8", "backslashreplace").decode()
+
+
+def _relpath(rule: Rule, path: str) -> str:
+    return path[len(rule.watch.rstrip("/")) + 1 :]

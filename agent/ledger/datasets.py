@@ -1,0 +1,201 @@
+"""Datasets: files that become complete, travel and are reclaimed together."""
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from agent.ledger.files import File, read
+from agent.ledger.states import HERE, State
+from agent.ledger.store import Store
+
+_PRESENT = ", ".join(str(int(state)) for state in (*HERE, State.RECLAIMING, State.RECLAIMED))
+_ON_ITS_WAY = ", ".join(str(int(state)) for state in (State.CANDIDATE, State.COMPLETE, State.BATCHED, State.REFUSED))
+
+
+class Known(NamedTuple):
+    """A dataset that waits, or was complete."""
+
+    id: int
+    rule: str
+    key: str
+    generation: int
+    """How often it was complete."""
+    seen_at: float
+    checked_at: float | None
+    released: bool
+    waits: bool
+    reason: str | None
+
+
+_SELECT = (
+    "SELECT s.id, r.name, s.key, s.generation, s.seen_at, s.checked_at, s.released, s.again IS NOT NULL, s.reason"
+    " FROM datasets s JOIN rules r ON r.id = s.rule"
+)
+
+
+def _known(row: Sequence[Any]) -> Known:
+    ident, rule, key, generation, seen_at, checked_at, released, waits, reason = row
+    return Known(ident, rule, os.fsdecode(key), generation, seen_at, checked_at, bool(released), bool(waits), reason)
+
+
+class Datasets:
+    """Rows of `datasets`. Methods in the past tense are transitions; call them inside `Store.transaction`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._numbers: dict[tuple[int, str], int] = {}
+        store.on_rollback(self._numbers.clear)
+
+    # What is known
+
+    def number(self, rule: int, key: str, now: float) -> int:
+        """The number of a dataset of a rule (by the rule's number); a new one is entered. Inside a transaction."""
+        found = self._numbers.get((rule, key))
+        if found is None:
+            raw = os.fsencode(key)
+            self._store.execute(
+                "INSERT OR IGNORE INTO datasets (rule, key, generation, seen_at, again, released) VALUES (?, ?, 0, ?, ?, 0)",
+                (rule, raw, now, now),
+            )
+            sql = "SELECT id FROM datasets WHERE rule = ? AND key = ?"
+            (found,) = self._store.execute(sql, (rule, raw)).fetchone()
+            if len(self._numbers) > 10_000:
+                self._numbers.clear()
+            self._numbers[rule, key] = found
+        return found
+
+    def due(self, now: float, limit: int) -> list[Known]:
+        """Those that wait and are to be looked at by now, longest waiting first."""
+        return [
+            _known(row)
+            for row in self._store.execute(f"{_SELECT} WHERE s.again <= ? ORDER BY s.again LIMIT ?", (now, limit))
+        ]
+
+    def next_due(self) -> float | None:
+        """When the next is to be looked at."""
+        found: float | None = self._store.execute("SELECT min(again) FROM datasets WHERE again IS NOT NULL").fetchone()[
+            0
+        ]
+        return found
+
+    def waiting(self, limit: int = -1) -> list[Known]:
+        """Those that wait, longest waiting first."""
+        return [
+            _known(row)
+            for row in self._store.execute(f"{_SELECT} WHERE s.again IS NOT NULL ORDER BY s.seen_at LIMIT ?", (limit,))
+        ]
+
+    def get(self, number: int) -> Known:
+        """One by its number."""
+        return _known(self._store.execute(f"{_SELECT} WHERE s.id = ?", (number,)).fetchone())
+
+    def named(self, rule: str, key: str) -> Known | None:
+        """One by its rule and key."""
+        row = self._store.execute(f"{_SELECT} WHERE r.name = ? AND s.key = ?", (rule, os.fsencode(key))).fetchone()
+        return None if row is None else _known(row)
+
+    def unsettled(self, number: int) -> tuple[float, str, str | None] | None:
+        """(when it is looked at, path, why it waits) of the first of its files that has not settled."""
+        sql = (
+            "SELECT f.again, d.path, f.name, f.reason FROM files f JOIN dirs d ON d.id = f.dir"
+            " WHERE f.dataset = ? AND f.state = 1 AND f.again IS NOT NULL ORDER BY f.again LIMIT 1"
+        )
+        row = self._store.execute(sql, (number,)).fetchone()
+        return None if row is None else (row[0], f"{os.fsdecode(row[1])}/{os.fsdecode(row[2])}", row[3])
+
+    def fresh(self, number: int, limit: int = -1) -> list[File]:
+        """Its files that have settled and wait for it."""
+        where = "f.dataset = ? AND f.state = 1 AND f.again IS NULL ORDER BY f.id LIMIT ?"
+        return read(self._store, where, (number, limit))
+
+    def changed_at(self, number: int) -> float | None:
+        """When the last of the files that wait for it was first read as it is now; None where none waits."""
+        sql = "SELECT max(since) FROM files WHERE dataset = ? AND state = 1"
+        found: float | None = self._store.execute(sql, (number,)).fetchone()[0]
+        return found
+
+    def members(self, number: int) -> list[tuple[str, int, bool]]:
+        """(path, size, whether it waits) of all its files, each in its present generation, delivered ones among them."""
+        sql = (
+            "SELECT d.path, f.name, f.size, f.state FROM files f JOIN dirs d ON d.id = f.dir"
+            f" WHERE f.dataset = ? AND f.state IN ({_PRESENT}) AND f.generation ="
+            " (SELECT max(generation) FROM files g WHERE g.dir = f.dir AND g.name = f.name)"
+        )
+        return [
+            (f"{os.fsdecode(directory)}/{os.fsdecode(name)}", size, state == State.CANDIDATE)
+            for directory, name, size, state in self._store.execute(sql, (number,))
+        ]
+
+    def on_its_way(self, number: int) -> int:
+        """How many of its files are neither proved nor gone: while there are any, nothing of it is reclaimed."""
+        sql = f"SELECT count(*) FROM files WHERE dataset = ? AND state IN ({_ON_ITS_WAY})"
+        return int(self._store.execute(sql, (number,)).fetchone()[0])
+
+    def checksum(self, file: int) -> tuple[str, str] | None:
+        """(algorithm, hexadecimal checksum) that a list which came with the data gives for a version, compared."""
+        row = self._store.execute("SELECT algorithm, checksum FROM checksums WHERE file = ?", (file,)).fetchone()
+        return None if row is None else (row[0], row[1].hex())
+
+    # Transitions
+
+    def touched(self, numbers: Iterable[int], now: float) -> None:
+        """Something about them changed: look at them now."""
+        self._store.executemany(
+            "UPDATE datasets SET seen_at = CASE WHEN again IS NULL THEN ?1 ELSE seen_at END, again = ?1 WHERE id = ?2",
+            ((now, number) for number in numbers),
+        )
+
+    def woken(self, rule: int, now: float) -> None:
+        """A file that conditions look for appeared or went: look at all that wait."""
+        self._store.execute("UPDATE datasets SET again = ? WHERE rule = ? AND again > ?", (now, rule, now))
+
+    def settled(self, items: Iterable[tuple[int, str, int]]) -> None:
+        """Files have no writer and have not changed for their quiet period: (dataset, reason, id)."""
+        self._store.executemany(
+            "UPDATE files SET again = NULL, dataset = ?, reason = ? WHERE id = ? AND state = 1", items
+        )
+
+    def restarted(self, now: float) -> None:
+        """The agent starts: what settled in a former run is to settle again, and is looked for once more."""
+        self._store.execute(
+            "UPDATE files SET since = ?, again = ?, reason = NULL WHERE dataset IS NOT NULL AND state = 1", (now, now)
+        )
+        self._store.execute("UPDATE datasets SET checked_at = NULL, again = ? WHERE again IS NOT NULL", (now,))
+
+    def waits(self, number: int, again: float, reason: str, *, checking: bool) -> None:
+        """It goes on waiting; `checking`: only until each of its files has been looked at once more."""
+        self._store.execute(
+            "UPDATE datasets SET again = ?1, reason = ?2, checked_at = CASE WHEN ?3 THEN checked_at END WHERE id = ?4",
+            (again, reason, checking, number),
+        )
+
+    def checked(self, number: int, now: float) -> None:
+        """It looks complete: each of its files is to be looked at once more before it is."""
+        self._store.execute("UPDATE datasets SET checked_at = ?, again = ? WHERE id = ?", (now, now, number))
+        self._store.execute("UPDATE files SET again = ?, reason = NULL WHERE dataset = ? AND state = 1", (now, number))
+
+    def completed(self, number: int, reason: str) -> None:
+        """It was complete, once more."""
+        self._store.execute(
+            "UPDATE datasets SET generation = generation + 1, again = NULL, checked_at = NULL, released = 0, reason = ?"
+            " WHERE id = ?",
+            (reason, number),
+        )
+
+    def left(self, number: int, reason: str | None) -> None:
+        """Nothing of it waits any more: its files went, or a person must act (then with the reason)."""
+        self._store.execute(
+            "UPDATE datasets SET again = NULL, checked_at = NULL, released = 0, reason = coalesce(?, reason) WHERE id = ?",
+            (reason, number),
+        )
+
+    def released(self, number: int, now: float) -> None:
+        """A person said that it is complete."""
+        self._store.execute("UPDATE datasets SET released = 1, again = ? WHERE id = ?", (now, number))
+
+    def proved_by_list(self, items: Iterable[tuple[int, str, str]]) -> None:
+        """Checksums that came with the data are those of these versions: (file, algorithm, hexadecimal)."""
+        self._store.executemany(
+            "INSERT OR REPLACE INTO checksums VALUES (?, ?, ?)",
+            ((file, algorithm, bytes.fromhex(checksum)) for file, algorithm, checksum in items),
+        )

@@ -1,0 +1,318 @@
+"""Datasets in the real intake: what the timelines of presets cannot tell."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.intake import Intake, content
+from agent.ledger import File, Ledger, State
+from agent.watch import Watch
+from rules.load import RuleTable, build
+from rules.model import Rule
+
+START = 1e9
+RUN = {"dir": "run_[0-9]+/"}
+DONE = [{"marker": "done"}]
+
+
+def rule(watch: Path, **keys: Any) -> Rule:
+    """A rule whose datasets are the folders run_N, each complete with a file `done`."""
+    table = {
+        "name": "r", "watch": str(watch), "dataset": RUN, "deliver": [{"to": "share"}],
+        "complete": {"quiet": "10s", "require": DONE},
+    }  # fmt: skip
+    return build([RuleTable.model_validate(table | keys)], ["share"], "f.toml", lambda path: path)[0]
+
+
+class Site:
+    """The real intake on a real directory, by a clock that is told."""
+
+    def __init__(self, root: Path) -> None:
+        self.data = root / "data"
+        self.data.mkdir(exist_ok=True)
+        self.ledger = Ledger(str(root / "ledger.sqlite"))
+        self.watch = Watch(str(self.data), lambda: None)
+        self.now = START
+
+    def start(self, *rules: Rule) -> None:
+        """The agent starts with these rules."""
+        place = self.ledger.deliveries.place("share", "/share").id
+        self.intake = Intake(
+            self.ledger, rules, [self.watch], {"share": place}, "pc", 7200.0, 0.0, lambda: 0.0, lambda: None
+        )
+        self.intake.start(self.now)
+
+    def put(self, path: str, text: bytes = b"x") -> Path:
+        """The instrument writes a file."""
+        whole = self.data / path
+        whole.parent.mkdir(parents=True, exist_ok=True)
+        whole.write_bytes(text)
+        return whole
+
+    def pass_time(self, seconds: float, *, sweep: bool = True) -> None:
+        """Let time pass, from one thing that is due to the next. At its beginning and end whatever is there is seen."""
+        until = self.now + seconds
+        if sweep:  # events may come late
+            self.intake.roots[0].why = "test"
+        while (again := self.intake.step(self.now)) is not None and again <= until:
+            self.now = max(self.now, again)
+        self.now = until
+        if sweep:
+            self.intake.roots[0].why = "test"
+        while (again := self.intake.step(self.now)) is not None and again <= self.now:
+            pass
+
+    def files(self) -> dict[str, File]:
+        """The present version of each file by its relative path."""
+        found = sorted(self.ledger.reports.files(list(State), 100_000), key=lambda file: file.generation)
+        return {os.path.relpath(file.path, self.data): file for file in found}
+
+    def states(self) -> dict[str, str]:
+        """The state of each file."""
+        return {path: file.state.word for path, file in self.files().items()}
+
+    def reason(self, key: str) -> str | None:
+        """Why a dataset waits, or was complete."""
+        known = self.ledger.datasets.named("r", key)
+        assert known is not None
+        return known.reason
+
+    def close(self) -> None:
+        self.watch.close()
+        self.ledger.close()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(tmp_path)
+    yield made
+    made.close()
+
+
+def test_all_files_of_a_dataset_are_in_one_batch_whatever_its_limits(site: Site) -> None:
+    """`max_files` is about files that merely travel together."""
+    for number in range(700):
+        site.put(f"run_1/{number % 7}/{number}")
+    site.put("run_1/done")
+    site.start(rule(site.data, batch={"max_files": 100}))
+    site.pass_time(60.0)
+    batches = site.ledger.reports.batches(10)
+    assert [(one.key, one.files, one.reason) for one in batches] == [("dataset run_1", 701, "the dataset is complete")]
+    assert set(site.states().values()) == {"batched"}
+
+
+def test_datasets_may_share_a_batch_and_are_never_torn_by_its_limits(site: Site) -> None:
+    """`batch.by` puts small datasets together; a batch is full only between two of them."""
+    for run in range(4):
+        for name in ("a", "b", "done"):
+            site.put(f"run_{run}/{name}")
+    site.start(rule(site.data, batch={"by": "{rule}", "max_files": 4, "linger": "1s"}))
+    site.pass_time(60.0)
+    assert sorted(one.files for one in site.ledger.reports.batches(10)) == [6, 6]
+    of_batch: dict[str, set[int | None]] = {}
+    for path, file in site.files().items():
+        of_batch.setdefault(path.split("/")[0], set()).add(file.batch)
+    assert all(len(batches) == 1 for batches in of_batch.values())
+
+
+def test_a_file_that_no_event_told_of_is_found_before_the_dataset_is_complete(site: Site) -> None:
+    """Its directory is listed once more, when everything else is as it should be."""
+    site.put("run_1/a")
+    site.start(rule(site.data))
+    site.pass_time(60.0)
+    site.intake.roots[0].watch.drain(10_000)
+    site.put("run_1/done")
+    site.put("run_1/deep/late")
+    site.watch.drain(10_000)
+    known = site.ledger.datasets.named("r", "run_1")
+    assert known is not None
+    with site.ledger.transaction():
+        site.ledger.datasets.touched([known.id], site.now)
+    site.pass_time(30.0, sweep=False)
+    assert site.states() == dict.fromkeys(("run_1/a", "run_1/done", "run_1/deep/late"), "batched")
+    assert len(site.ledger.reports.batches(10)) == 1
+
+
+@pytest.mark.usefixtures("leases")
+def test_a_file_that_was_opened_again_holds_its_dataset(site: Site) -> None:
+    """It had settled long ago; the last look before the dataset is complete sees the writer."""
+    path = site.put("run_1/a")
+    site.start(rule(site.data))
+    site.pass_time(600.0)
+    with path.open("ab"):
+        site.put("run_1/done")
+        site.pass_time(60.0)
+        assert site.states() == {"run_1/a": "candidate", "run_1/done": "candidate"}
+        assert site.reason("run_1") == "run_1/a: a process has it open for writing"
+    site.pass_time(60.0)
+    assert set(site.states().values()) == {"batched"}
+
+
+def test_nothing_is_complete_before_the_first_sweep_after_a_start(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came while the agent was away belongs to the dataset, too; and quiet periods begin again."""
+    site.put("run_1/a")
+    site.start(rule(site.data))
+    site.pass_time(60.0)
+    for number in range(50):
+        site.put(f"run_1/{number:03}/late")
+    site.put("run_1/done")
+    monkeypatch.setattr("agent.intake.survey.ENTRIES_A_PASS", 5)
+    site.start(rule(site.data))
+    site.pass_time(9.0)
+    assert set(site.states().values()) == {"candidate"}
+    site.pass_time(5.0)
+    assert [one.files for one in site.ledger.reports.batches(10)] == [52]
+
+
+def test_a_file_that_goes_away_is_not_waited_for(site: Site) -> None:
+    """A temporary file that somebody cleans up is no part of the dataset any more."""
+    site.put("run_1/a")
+    gone = site.put("run_1/scratch")
+    site.start(rule(site.data, complete={"quiet": "10s", "require": [*DONE, {"without": "scratch"}]}))
+    site.pass_time(60.0)
+    site.put("run_1/done")
+    site.pass_time(60.0)
+    assert site.reason("run_1") == "scratch has 1 bytes"
+    gone.unlink()
+    site.pass_time(400.0)
+    assert site.states() == {"run_1/a": "batched", "run_1/done": "batched", "run_1/scratch": "vanished"}
+
+
+def test_a_changed_file_travels_again_as_a_supplement(site: Site) -> None:
+    """Also when the marker is gone: the dataset has been complete."""
+    path = site.put("run_1/a")
+    done = site.put("run_1/done")
+    site.start(rule(site.data))
+    site.pass_time(60.0)
+    path.write_bytes(b"more")
+    done.unlink()
+    site.put("run_1/new")
+    site.pass_time(60.0)
+    assert [(one.key, one.files) for one in site.ledger.reports.batches(10)] == [
+        ("dataset run_1, supplement 1", 2),
+        ("dataset run_1", 2),
+    ]
+
+
+def test_checksums_that_came_with_the_data_become_evidence(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are compared a part a pass, and kept with the versions that they are of."""
+    monkeypatch.setattr(content, "BYTES_A_PASS", 2**20)
+    big = os.urandom(3 * 2**20)
+    site.put("run_1/big", big)
+    site.put("run_1/sums", f"{hashlib.sha256(big).hexdigest()}  big\n".encode())
+    site.start(rule(site.data, complete={"quiet": "10s", "require": [{"manifest": "sums"}]}))
+    site.pass_time(60.0)
+    files = site.files()
+    assert site.reason("run_1") == "all 1 checksums of sums are right"
+    assert site.ledger.datasets.checksum(files["run_1/big"].id) == ("sha256", hashlib.sha256(big).hexdigest())
+    assert site.ledger.datasets.checksum(files["run_1/sums"].id) is None
+    assert files["run_1/big"].reason == "dataset run_1 is complete: all 1 checksums of sums are right"
+
+
+def test_a_mismatch_refuses_the_dataset_until_the_data_is_right(site: Site) -> None:
+    """Both checksums are named; nothing of the dataset travels; the right file brings it back whole."""
+    right, wrong = hashlib.md5(b"good").hexdigest(), hashlib.md5(b"bad").hexdigest()  # noqa: S324
+    path = site.put("run_1/a", b"bad")
+    site.put("run_1/sums", f"{right}  a\n".encode())
+    site.start(rule(site.data, complete={"quiet": "10s", "require": [{"manifest": "sums"}]}))
+    site.pass_time(60.0)
+    files = site.files()
+    said = f"sums says md5 {right}, the file has {wrong}"
+    hint = "nothing of its dataset travels; copy it again or correct the list, then `dropline retry`"
+    assert {name: (file.state, file.reason) for name, file in files.items()} == {
+        "run_1/a": (State.REFUSED, f"{said}; {hint}"),
+        "run_1/sums": (State.CANDIDATE, "it waits for the rest of its dataset"),
+    }
+    assert site.reason("run_1") == f"a: {said}"
+    site.put("run_1/more")
+    site.pass_time(60.0)
+    assert site.reason("run_1") == "a is refused or cannot be read; `dropline retry` looks at it again"
+    path.write_bytes(b"good")
+    site.pass_time(60.0)
+    assert site.states() == dict.fromkeys(("run_1/a", "run_1/sums", "run_1/more"), "batched")
+    assert [one.files for one in site.ledger.reports.batches(10)] == [3]
+
+
+@pytest.mark.usefixtures("leases")
+def test_a_released_dataset_goes_without_the_file_that_is_still_open(site: Site) -> None:
+    """A person can end the waiting, but not make half a file whole: it follows as a supplement."""
+    site.put("run_1/a")
+    site.start(rule(site.data))
+    with (site.data / "run_1/b").open("wb") as still:
+        still.write(b"x")
+        still.flush()
+        site.pass_time(60.0)
+        known = site.ledger.datasets.named("r", "run_1")
+        assert known is not None
+        with site.ledger.transaction():
+            site.ledger.datasets.released(known.id, site.now)
+        site.pass_time(60.0)
+        assert site.states() == {"run_1/a": "batched", "run_1/b": "candidate"}
+    site.pass_time(60.0)
+    assert site.states() == {"run_1/a": "batched", "run_1/b": "batched"}
+    assert len(site.ledger.reports.batches(10)) == 2
+
+
+def test_a_rule_that_has_no_datasets_any_more_waits_for_none(site: Site) -> None:
+    """Its files go by themselves, and `status` forgets the dataset."""
+    site.put("run_1/a")
+    site.start(rule(site.data))
+    site.pass_time(60.0)
+    site.start(rule(site.data, dataset=None, complete={"quiet": "10s"}))
+    site.pass_time(60.0)
+    assert site.states() == {"run_1/a": "batched"}
+    assert site.ledger.datasets.waiting() == []
+
+
+def test_names_may_be_any_bytes(site: Site) -> None:
+    """In datasets, reasons, lists and batches."""
+    odd = os.fsdecode(b"run_1/\xff\xfe")
+    site.put(odd, b"bad")
+    site.put(f"{odd}.d/done")
+    right = hashlib.md5(b"good").hexdigest()  # noqa: S324
+    sums = site.put("run_1/sums", f"{right}  ".encode() + b"\xff\xfe\n")
+    keys = {"dataset": {"dir": "run_1/"}, "complete": {"quiet": "10s", "require": [{"manifest": "sums"}]}}
+    site.start(rule(site.data, **keys))
+    site.pass_time(60.0)
+    assert site.states() == {odd: "refused", f"{odd}.d/done": "candidate", "run_1/sums": "candidate"}
+    sums.write_bytes(hashlib.md5(b"bad").hexdigest().encode() + b"  \xff\xfe\n")  # noqa: S324
+    with site.ledger.transaction():
+        site.ledger.files.retried(site.now)
+    site.start(rule(site.data, **keys | {"dataset": {"group": "(?P<dir>run_1/)"}}))
+    site.pass_time(60.0)
+    assert set(site.states().values()) == {"batched"}
+
+
+def test_other_rules_know_nothing_of_datasets(site: Site) -> None:
+    """A rule without them enters none, and its files settle by themselves."""
+    site.put("a")
+    site.start(rule(site.data, dataset=None, complete={"quiet": "10s"}))
+    site.pass_time(60.0)
+    assert site.states() == {"a": "batched"}
+    assert site.files()["a"].dataset is None
+    assert site.ledger.datasets.waiting() == []
+
+
+def test_datasets_that_wait_keep_the_oldest_unverified_file_in_view(site: Site) -> None:
+    """A run that is held for days shows in the metric that people watch."""
+    site.put("run_1/a")
+    site.start(rule(site.data))
+    site.pass_time(1000.0)
+    assert site.ledger.reports.oldest_unverified() == {"r": START}
+    assert [(one.key, one.reason) for one in site.ledger.datasets.waiting()] == [("run_1", "done is not there")]
+
+
+def test_a_rule_that_has_other_datasets_after_an_edit_goes_by_those(site: Site) -> None:
+    """What waits is sorted anew at the start."""
+    site.put("run_1/a")
+    site.start(rule(site.data))
+    site.pass_time(60.0)
+    site.start(rule(site.data, dataset={"group": "(?P<dir>.*/)?(?P<one>[^/]+)$"}, complete={"quiet": "10s"}))
+    site.pass_time(60.0)
+    assert site.states() == {"run_1/a": "batched"}
+    assert [one.key for one in site.ledger.reports.batches(10)] == ["dataset run_1/a"]
+    assert site.ledger.datasets.waiting() == []

@@ -1,0 +1,241 @@
+"""Instruments as a user meets them: presets, trying them out, datasets that wait, the demonstration."""
+
+import hashlib
+import json
+import os
+import sys
+import time
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agent import presets
+
+if TYPE_CHECKING:
+    from tests.journey.conftest import Site
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="leases as on Linux")
+RUN = "230224_M02439_0043_000000000-KT42M"
+PLACE = "illumina/M02439/230224_0043_000000000-KT42M"
+DONE = [{"marker": "done"}]
+
+
+def run_rule(site: "Site", **keys: Any) -> dict[str, Any]:
+    """Folders run_N are datasets, complete with a file `done`."""
+    complete = {"quiet": "0s", "require": DONE}
+    return site.rule(dataset={"dir": "run_[0-9]+/"}, complete=complete, **keys)
+
+
+def test_presets_are_listed_and_shown_as_toml_and_in_words(site: "Site") -> None:
+    """`presets` names each, `presets NAME` prints its file and what it will do."""
+    listed = site.dropline("presets", "--format", "json").json
+    assert [one["name"] for one in listed] == presets.names()
+    shown = site.dropline("presets", "illumina")
+    assert shown.code == 0
+    assert tomllib.loads(shown.out)["path"].startswith("illumina/")
+    assert "CopyComplete.txt is there" in shown.out
+    wrong = site.dropline("presets", "ilumina")
+    assert (wrong.code, "there is no preset 'ilumina'; did you mean 'illumina'?" in wrong.err) == (2, True)
+
+
+def test_a_preset_and_a_folder_are_enough_to_configure(site: "Site") -> None:
+    """`preset = "illumina"` and `watch`: the run travels whole, to where the preset says."""
+    site.configure({"name": "seq", "watch": "inbox", "preset": "illumina", "complete": {"quiet": "0s"},
+                    "deliver": [{"to": "share"}]})  # fmt: skip
+    site.put(f"{RUN}/RunInfo.xml", b"<RunInfo/>")
+    site.put(f"{RUN}/Data/s_1.bcl", b"data")
+    site.put("notes.txt", b"no run")
+    assert site.once() == 0
+    assert site.delivered == {}
+    (waiting,) = site.status()["datasets"]
+    assert (waiting["name"], waiting["rule"]) == (RUN, "seq")
+    assert waiting["reason"] == "CopyComplete.txt is not there, and RTAComplete.txt is not there"
+    site.put(f"{RUN}/RTAComplete.txt", b"")
+    site.put(f"{RUN}/CopyComplete.txt", b"")
+    assert site.once() == 0
+    assert site.delivered == {
+        f"{PLACE}/RunInfo.xml": b"<RunInfo/>", f"{PLACE}/Data/s_1.bcl": b"data",
+        f"{PLACE}/RTAComplete.txt": b"", f"{PLACE}/CopyComplete.txt": b"",
+    }  # fmt: skip
+    assert site.status()["datasets"] == []
+
+
+def test_what_a_rule_says_itself_counts_before_its_preset(site: "Site") -> None:
+    """Keys replace keys; `complete` and `batch` are filled key by key; a path of the rule's own stays."""
+    site.configure({"name": "seq", "watch": "inbox", "preset": "illumina", "complete": {"quiet": "0s", "require": DONE},
+                    "deliver": [{"to": "share", "path": "{relpath}"}]})  # fmt: skip
+    site.put(f"{RUN}/done", b"")
+    assert site.once() == 0
+    assert site.delivered == {f"{RUN}/done": b""}
+
+
+def test_a_preset_that_does_not_exist_is_a_mistake_in_the_configuration(site: "Site") -> None:
+    """One line: file, table, what is wrong."""
+    site.configure(site.rule(preset="nexus"))
+    found = site.dropline("check")
+    assert found.code == 2
+    assert f"{site.config}: [[rules]] 'r': there is no preset 'nexus'" in found.err
+
+
+def test_an_aborted_run_is_held_shown_and_released(site: "Site") -> None:
+    """`status` names it, `explain` says why, `complete` lets it go, and the reason stays with the files."""
+    site.configure(run_rule(site))
+    path = site.put("run_1/a", b"x")
+    assert site.once() == 0
+    shown = site.dropline("status")
+    assert "run_1 (rule r): done is not there" in shown.out
+    assert site.explain("run_1/a")[0]["dataset"] == {
+        "name": "run_1", "complete": 0, "waits": True, "reason": "done is not there"
+    }  # fmt: skip
+    assert site.dropline("complete", path.parent).code == 0
+    assert site.once() == 0
+    assert site.delivered == {"run_1/a": b"x"}
+    (version,) = site.explain("run_1/a")
+    said = "incomplete: a person said it is complete; it waited for this: done is not there"
+    assert version["dataset"] == {"name": "run_1", "complete": 1, "waits": False, "reason": said}
+    again = site.dropline("complete", "run_1")
+    assert (again.code, "dataset 'run_1' does not wait" in again.err) == (2, True)
+    unknown = site.dropline("complete", "run_9")
+    assert (unknown.code, "no dataset 'run_9' is known" in unknown.err) == (2, True)
+
+
+def test_what_comes_late_or_changes_travels_as_a_supplement(site: "Site") -> None:
+    """Never lost, and visible as a batch of its own."""
+    site.configure(run_rule(site))
+    site.put("run_1/a", b"x")
+    site.put("run_1/done", b"")
+    assert site.once() == 0
+    site.put("run_1/a", b"more")
+    site.put("run_1/late", b"y")
+    assert site.once() == 0
+    assert site.delivered == {"run_1/a": b"more", "run_1/late": b"y", "run_1/done": b""}
+    batches = site.dropline("batches", "--format", "json").json
+    assert [(one["key"], one["files"]) for one in batches] == [
+        ("dataset run_1, supplement 1", 2), ("dataset run_1", 2)
+    ]  # fmt: skip
+
+
+def test_a_wrong_checksum_refuses_and_the_right_data_travels_with_its_evidence(site: "Site") -> None:
+    """Both checksums are named; `explain` shows the one that was compared."""
+    right = hashlib.sha256(b"good").hexdigest()
+    wrong = hashlib.sha256(b"bad").hexdigest()
+    site.configure({"name": "d", "watch": "inbox", "preset": "manifest", "complete": {"quiet": "0s"},
+                    "deliver": [{"to": "share"}]})  # fmt: skip
+    site.put("box/SHA256SUMS", f"{right}  a.dat\n".encode())
+    site.put("box/a.dat", b"bad")
+    assert site.once() == 1
+    assert site.delivered == {}
+    lines = site.dropline("files", "--state", "refused", "--format", "json").json
+    reasons = {Path(line["path"]).name: line["reason"] for line in lines}
+    assert reasons.keys() == {"a.dat"}
+    assert reasons["a.dat"].startswith(f"SHA256SUMS says sha256 {right}, the file has {wrong}; ")
+    site.put("box/a.dat", b"good")
+    site.dropline("retry")
+    assert site.once() == 0
+    assert site.delivered["deliveries/box/a.dat"] == b"good"
+    assert site.explain("box/a.dat")[-1]["checksum"] == f"sha256:{right}"
+
+
+def test_a_dataset_is_reclaimed_together_or_not_at_all(site: "Site") -> None:
+    """One file with a writer keeps all; when it is closed, all go."""
+    site.configure(run_rule(site))
+    kept = site.put("run_1/a", b"x")
+    site.put("run_1/done", b"")
+    site.put("run_2/done", b"")
+    assert site.once() == 0
+    site.configure(run_rule(site, reclaim={"after": "0s"}))
+    with kept.open("r+b"):
+        assert site.dropline("reclaim").code == 0
+        assert site.local == {"run_1/a": b"x", "run_1/done": b""}
+        plan = site.dropline("reclaim", "--dry-run", "--format", "json").json
+        assert [one["reclaim"] for one in plan] == [False, False]
+    site.dropline("reclaim", "--dry-run")
+    assert site.once() == 0
+    assert site.local == {}
+
+
+def test_a_supplement_on_its_way_keeps_the_dataset(site: "Site") -> None:
+    """Nothing of a dataset is deleted while a part of it is not proved."""
+    site.configure(run_rule(site, reclaim={"after": "7d"}))
+    site.put("run_1/a", b"x")
+    site.put("run_1/done", b"")
+    assert site.once() == 0
+    (site.inbox / "run_1/link").symlink_to("a")
+    assert site.once() == 1
+    site.configure(run_rule(site, reclaim={"after": "0s"}))
+    assert site.once() == 1
+    assert site.local.keys() == {"run_1/a", "run_1/done", "run_1/link"}
+    (site.inbox / "run_1/link").unlink()
+    assert site.once() == 0
+    assert site.local == {}
+
+
+def test_trying_a_preset_writes_nothing_and_says_what_it_would_do(site: "Site") -> None:
+    """Datasets, whether they are complete or why not, batches, paths."""
+    old = time.time_ns() - 3600 * 10**9
+    for name in (f"{RUN}/RunInfo.xml", f"{RUN}/CopyComplete.txt", f"{RUN}/RTAComplete.txt"):
+        site.put(name, b"x", old)
+    before = site.tree(site.root)
+    (one,) = site.dropline("try", "illumina", site.inbox, "--format", "json").json
+    assert site.tree(site.root).keys() - before.keys() <= {"out", "err"}
+    assert (one["dataset"], one["complete"], one["files"], one["bytes"], one["batch"]) == (RUN, False, 3, 3, RUN)
+    assert one["reason"].endswith("changed less than 10 min ago"), "its ctime is of just now, whatever its mtime says"
+    assert one["path"] == f"{PLACE}/CopyComplete.txt"
+    site.put("x.csv", b"x", old)
+    (frame,) = site.dropline("try", "frames", site.inbox, "--format", "json").json or [None]
+    assert frame is None
+
+
+def test_init_offers_what_the_folder_looks_like(site: "Site") -> None:
+    """A preset by the names that are there; what it writes is a good configuration."""
+    for name in (f"{RUN}/RunInfo.xml", f"{RUN}/CopyComplete.txt", f"{RUN}/Data/s.bcl"):
+        site.put(name, b"x")
+    site.config.unlink()
+    done = site.dropline("init", "--watch", site.inbox, "--to", site.share)
+    assert done.code == 0
+    assert "looks like illumina (Illumina sequencer runs)" in done.out
+    assert tomllib.loads(site.config.read_text())["rules"][0]["preset"] == "illumina"
+    assert site.dropline("check").code == 0
+
+
+def test_simulate_tells_what_would_have_been_and_does_nothing(site: "Site") -> None:
+    """A tree's own times through the rules: complete, sealed, sent, deleted, and what would still wait."""
+    now = time.time()
+    hour = 3600 * 10**9
+    site.configure(run_rule(site, batch={}, reclaim={"after": "1h"}))
+    site.put("run_1/a", b"x", round(now * 1e9) - 5 * hour)
+    site.put("run_1/done", b"", round(now * 1e9) - 4 * hour)
+    site.put("run_2/a", b"x", round(now * 1e9) - 3 * hour)
+    site.put("run_3/done", b"", round(now * 1e9) - 60 * hour)
+    found = site.dropline("simulate", site.config, site.inbox, "--since", "1d", "--format", "json").json
+    told = [
+        (one["what"], one["key"], sorted(one["files"]), round((now - one["at"]) / 3600)) for one in found["decisions"]
+    ]
+    whole = ["run_1/a", "run_1/done"]
+    assert told == [
+        ("complete", "run_1", whole, 4), ("sealed", "run_1", whole, 4), ("sent", "run_1", whole, 4),
+        ("deleted", "run_1", whole, 3),
+    ]  # fmt: skip
+    assert found["waiting"] == [{"rule": "r", "dataset": "run_2", "reason": "waits: done is not there"}]
+    assert site.delivered == {}
+    assert not site.state.exists()
+    assert "run_1 complete (2 files, 1 B)" in site.dropline("simulate", site.config, site.inbox).out
+
+
+def test_the_demonstration_delivers_a_run_and_leaves_nothing(site: "Site") -> None:
+    """An instrument writes, the agent delivers, all in a temporary folder."""
+    done = site.dropline("demo", "--fast", environment={"TMPDIR": str(site.root)})
+    assert done.code == 0, done.err
+    assert "delivered 204 files as one dataset" in done.out
+    assert [name for name in os.listdir(site.root) if name.startswith("dropline-demo")] == []
+
+
+def test_json_lines_of_files_name_the_dataset_in_their_reason(site: "Site") -> None:
+    """What waits says for what."""
+    site.configure(run_rule(site))
+    site.put("run_1/a", b"x")
+    assert site.once() == 0
+    (line,) = json.loads(site.dropline("files", "--format", "json").out)
+    assert (line["state"], line["reason"]) == ("candidate", "it waits for the rest of its dataset")

@@ -1,0 +1,61 @@
+"""Which files belong together."""
+
+import re
+
+import pytest
+
+from rules.batch import key
+from rules.dataset import Dataset, dataset_of
+from rules.destination import place
+from rules.match import match
+from rules.model import Rule, Sealing, Together
+
+RUNS = Rule("r", "/data", dataset=Together(dir=re.compile(r"(?:[^/]+/)*?(?P<run>run_\d+)/")), batch=Sealing("dataset"))
+SLIDES = Rule(
+    "r",
+    "/data",
+    dataset=Together(
+        group=(
+            re.compile(r"^(?P<dir>(?P<user>[^/]+)/)_(?P<image>[^/]+)_/.+$"),
+            re.compile(r"^(?P<dir>(?P<user>[^/]+)/)(?P<image>[^/]+)\.vsi$"),
+        )
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "dataset"),
+    [
+        (RUNS, "a/run_1/x/y", Dataset("a/run_1", "a/run_1", {"name": "run_1", "stem": "run_1", "run": "run_1"}, True)),
+        (RUNS, "run_1/run_2/y", Dataset("run_1", "run_1", {"name": "run_1", "stem": "run_1", "run": "run_1"}, True)),
+        (RUNS, "run_1", None),
+        (RUNS, "other/y", None),
+        (SLIDES, "j/s.vsi", Dataset("j/s", "j", {"name": "s", "dir": "j/", "user": "j", "image": "s"}, False)),
+        (SLIDES, "j/_s_/st/f.ets", Dataset("j/s", "j", {"name": "s", "dir": "j/", "user": "j", "image": "s"}, False)),
+        (SLIDES, "j/s.tif", None),
+        (Rule("r", "/data"), "j/s.tif", Dataset("j/s.tif", "j", {"name": "s.tif", "stem": "s"}, False)),
+    ],
+)
+def test_the_dataset_of_a_path(rule: Rule, path: str, dataset: Dataset | None) -> None:
+    """A directory with all below it, files that share what the groups capture, or the file by itself."""
+    assert dataset_of(rule, path) == dataset
+
+
+def test_what_belongs_to_no_dataset_is_not_claimed() -> None:
+    """And the reason says so; a later rule may claim it."""
+    assert match([RUNS], "/data/notes.txt").reason == "it belongs to no dataset of rule 'r'"
+    assert match([RUNS, Rule("rest", "/data")], "/data/notes.txt").rule == Rule("rest", "/data")
+    assert match([RUNS], "/data/run_1/notes.txt").rule == RUNS
+
+
+def test_companions_go_to_the_same_place_and_keep_their_layout() -> None:
+    """Templates have the fields of the dataset, and the path inside it."""
+    template = "{user}/{image}/{inside}"
+    assert place(template, SLIDES, "j/_s_/st/f.ets", 0, "pc") == "j/s/_s_/st/f.ets"
+    assert place(template, SLIDES, "j/s.vsi", 0, "pc") == "j/s/s.vsi"
+    assert place("{run}/{inside}", RUNS, "a/run_1/x/y", 0, "pc") == "run_1/x/y"
+
+
+def test_the_batch_of_a_dataset() -> None:
+    """All its files have the same key."""
+    assert {key(RUNS, path, 0, "pc") for path in ("a/run_1/x", "a/run_1/y/z")} == {"a/run_1"}
