@@ -110,7 +110,7 @@ class Reading:
             if target is None:
                 continue
             rest = block[:length]
-            if sparse and rest == _ZEROS[:length]:
+            if sparse and rest.tobytes() == _ZEROS[:length]:
                 os.lseek(target, length, os.SEEK_CUR)
                 rest = block[:0]
             while rest:
