@@ -1,4 +1,4 @@
-"""One agent per state directory."""
+"""One agent per state directory; and does it stay?"""
 
 import os
 import sys
@@ -9,6 +9,9 @@ from pathlib import Path
 
 from agent.errors import Refused, cause
 
+AGENT = "agent.lock"
+RESIDENT = "resident.lock"
+"""Held besides by an agent that stays until it is told to stop: what is in the ledger need not be carried by others."""
 WAIT = 5.0
 """Seconds to wait for the lock: a helper process of a killed agent holds it until it has ended its group of files."""
 _POLL = 0.05
@@ -25,15 +28,19 @@ else:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+class Held(Refused):
+    """Another process has the lock."""
+
+
 @contextmanager
-def locked(state_dir: Path, wait: float = WAIT) -> Iterator[int]:
+def locked(state_dir: Path, wait: float = WAIT, name: str = AGENT) -> Iterator[int]:
     """Make the state directory and hold its lock. Gives the lock's descriptor: who inherits it holds the lock, too.
 
-    Raises Refused where another agent holds it, or the directory cannot be used.
+    Raises Held where another agent holds it after `wait` seconds, and Refused where the directory cannot be used.
     """
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(state_dir / "agent.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        fd = os.open(state_dir / name, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise Refused(f"state directory {state_dir}: {cause(error)}", "make it writable, or choose another") from error
     try:
@@ -45,8 +52,17 @@ def locked(state_dir: Path, wait: float = WAIT) -> Iterator[int]:
             except OSError as error:
                 if time.monotonic() > deadline:
                     hint = "stop it, or give this one a state directory of its own ([agent] state_dir)"
-                    raise Refused(f"another agent uses {state_dir}", hint) from error
+                    raise Held(f"another agent uses {state_dir}", hint) from error
             time.sleep(_POLL)
         yield fd
     finally:
         os.close(fd)
+
+
+def resident(state_dir: Path) -> bool:
+    """Whether an agent that stays runs on this state directory. Raises Refused."""
+    try:
+        with locked(state_dir, 0.0, RESIDENT):
+            return False
+    except Held:
+        return True

@@ -106,7 +106,7 @@ def _run(scenario: Scenario, runs: int, tools: Tools, work: Path, only: list[str
         print(table.markdown(live.HEAD, live.rows(followed)))
         failed |= _notes([note for contender in followed for note in contender.notes])
     if scenario.served and tools.dropline:
-        print("\n### Files of 64 bytes through the stand-in for Globus, 500 in a folder\n")
+        print("\n### Files of 64 bytes through the stand-in for Globus\n")
         runs_of = [service.deliver(tree, tools.dropline, work / f"globus-{tree.files}") for tree in scenario.served]
         print(table.markdown(service.HEAD, service.rows(runs_of)))
         print("\nRequests per 1,000 files, by kind:\n")

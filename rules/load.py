@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from rules import destination, units
 from rules.match import glob_mistake, marker_mistake, relative
-from rules.model import Conditions, Reclaim, Rule, Sealing, Target
+from rules.model import SENT, Conditions, Reclaim, Rule, Sealing, Target
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _TYPES = {
@@ -161,6 +161,8 @@ def _rule(table: RuleTable, destinations: Collection[str], file: str, absolute: 
     def wrong(key: str, message: object) -> RuleError:
         return RuleError(file, f"[[rules]] {table.name!r}", key, str(message))
 
+    if table.name == SENT:
+        raise wrong("name", "is kept for what `dropline send` delivers; choose another")
     capture = None
     if table.capture is not None:
         try:

@@ -4,6 +4,7 @@ from agent.ledger.deliveries import Deliveries, Delivery, Place, Proof
 from agent.ledger.files import File, Files, Found, Known, Sealed
 from agent.ledger.reclaims import Intent, Reclaims
 from agent.ledger.reports import BatchLine, Reports
+from agent.ledger.sends import Sends, Sent
 from agent.ledger.states import HERE, UNPROVED, DeliveryState, State
 from agent.ledger.store import Announce, Store, Transition, silent
 
@@ -18,6 +19,7 @@ class Ledger(Store):
         self.deliveries = Deliveries(self)
         self.reclaims = Reclaims(self)
         self.reports = Reports(self)
+        self.sends = Sends(self, self.files)
 
 
 __all__ = [
@@ -39,6 +41,8 @@ __all__ = [
     "Reclaims",
     "Reports",
     "Sealed",
+    "Sends",
+    "Sent",
     "State",
     "Store",
     "Transition",

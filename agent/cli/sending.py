@@ -1,0 +1,125 @@
+"""`send`: what a person, or a job script, delivers by hand."""
+
+import logging
+import os
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent import probe
+from agent.cli.options import ConfigOption, configuration, seconds
+from agent.errand import Errand
+from agent.errors import Refused, cause
+from agent.ledger import Ledger
+from agent.log import configure, printable
+from agent.outbox import Outbox
+from agent.settings import CollectionTable, Configuration, DirectoryTable
+from agent.worker import Clock
+from rules.collection import source_path
+from rules.match import relative
+from rules.units import bytes_in_words
+
+_SHOWN = 100
+"""So many files are told of one by one."""
+
+
+def send(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files or directories, watched or not.")],
+    to: Annotated[str, typer.Option("--to", metavar="DEST", help="A destination of the configuration.")],
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Until all is proved, also while the destination is away.")
+    ] = False,
+    timeout: Annotated[
+        str | None, typer.Option(metavar="DURATION", help='Wait no longer than this, for example "10m".')
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Deliver files as they are now, once; local copies are kept. Exit code 1 where one is refused or not proved in time."""
+    chosen = configuration(config)
+    limit = seconds(timeout)
+    named = [os.path.abspath(path) for path in paths]
+    table = _destination(chosen, to)
+    for path in named:
+        _apart(path, to, table)
+    configure("text", logging.WARNING)
+    probe.prepare()
+    deadline = None if limit is None else time.monotonic() + limit
+    opened = _ledger(chosen)
+    clock = Clock()
+    outbox = Outbox(clock, time.sleep)
+    gathered = outbox.gather(named)
+    place = opened.deliveries.place(to, table.address, in_place=isinstance(table, CollectionTable))
+    number = outbox.seal(opened, place.id, outbox.complete(gathered), clock())
+    good = not outbox.refused
+    for one in outbox.refused[:_SHOWN]:
+        typer.echo(f"refused: {printable(one.path)}: {printable(one.reason)}", err=True)
+    if len(outbox.refused) > _SHOWN:
+        typer.echo(f"refused: {len(outbox.refused) - _SHOWN} more", err=True)
+    if number is None:
+        typer.echo("nothing was sent")
+    else:
+        errand = Errand(chosen, to, number, deadline)
+        try:
+            if errand.see_through(wait=wait):
+                typer.echo("handed to the agent that runs here; `dropline files` and `dropline explain` tell of it")
+            else:
+                good = _told(opened, to, number, over=errand.over) and good
+        finally:
+            errand.close()
+    raise typer.Exit(0 if good else 1)
+
+
+def _told(opened: Ledger, to: str, number: int, *, over: bool) -> bool:
+    """Say what became of it. Returns whether that is what was asked for."""
+    files, size = opened.sends.verified(number)
+    if over:
+        left = opened.sends.unverified(number, _SHOWN)
+        for file in left:
+            typer.echo(f"{file.state.word}: {printable(file.path)}: {printable(file.reason or '')}", err=True)
+        typer.echo(f"{files} files ({bytes_in_words(size)}) are proved at {to}")
+        return not left
+    reasons = opened.sends.reasons(number) + [
+        why for name, _, up, why in opened.reports.destinations() if name == to and up is False and why
+    ]
+    why = "; ".join(map(printable, dict.fromkeys(reasons))) or "the time is over"
+    typer.echo(f"not all is proved at {to}: {why}", err=True)
+    typer.echo("it stays in the ledger: the agent, or the next `dropline send` there, goes on with it", err=True)
+    return False
+
+
+def _destination(config: Configuration, to: str) -> DirectoryTable | CollectionTable:
+    table = config.settings.destinations.get(to)
+    if table is None:
+        known = ", ".join(config.settings.destinations) or "none"
+        raise Refused(f"there is no destination {to!r} in {config.source}", f"known are {known}")
+    return table
+
+
+def _apart(path: str, to: str, table: DirectoryTable | CollectionTable) -> None:
+    """Raise Refused where a path can never be sent to the destination."""
+    if isinstance(table, DirectoryTable):
+        here, there = os.path.realpath(path), os.path.realpath(table.path)
+        if here == there or relative(here, there) is not None or relative(there, here) is not None:
+            raise Refused(f"{path} and destination {to} ({table.path}) lie in one another", "keep them apart")
+    elif source_path(path, table.source_root, table.source_path) is None:
+        raise Refused(
+            f"{path} is not below {table.source_root}, which the source collection of {to} shows",
+            "mend source_root and source_path, or copy it there",
+        )
+
+
+def _ledger(config: Configuration) -> Ledger:
+    """The ledger; a new one where no agent has run yet. Raises Refused."""
+    try:
+        config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        hint = "make it writable, or choose another"
+        raise Refused(f"state directory {config.state_dir}: {cause(error)}", hint) from None
+    return Ledger(str(config.ledger))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(send)
