@@ -97,7 +97,8 @@ class Outcomes:
         owners = self._ledger.deliveries.owners(self._place, one.item.path, one.file)
         what, reason = destination.claim(one.item.path, occupant, owners)
         if what is Claim.REFUSE:
-            hint = f"rename one of the two, or change the rule's `path`, then {RETRY}"
+            change = "" if one.file.rule == SENT else ", or change the rule's `path`"
+            hint = f"rename one of the two{change}, then {RETRY}"
             self.refuse(one.file, f"at {self._transport.name}, {reason}; {hint}")
             return
         if what is Claim.REPLACE:

@@ -73,12 +73,7 @@ class Sends:
         self._store.execute("INSERT INTO sends VALUES (?, ?, ?)", (batch, errand, os.fsencode(root)))
         rule = self._files.rule(SENT)
         places = [self._place(one.path) for one in files]
-        # What was refused on an earlier errand to the same place is this person's business no more.
-        self._store.executemany(
-            "UPDATE files SET state = 7 WHERE dir = ? AND name = ? AND rule = ? AND state = 8"
-            " AND batch IN (SELECT batch FROM deliveries WHERE destination = ?)",
-            ((directory, name, rule, destination) for directory, name in places),
-        )
+        self._refused_before([(*place, rule, destination) for place in places])
         self._store.executemany(
             "INSERT INTO files (dir, name, generation, rule, state, size, mtime_ns, ctime_ns, inode, device, seen_at,"
             " since, batch, reason) VALUES (?1, ?2, (SELECT 1 + coalesce(max(generation), 0) FROM files WHERE dir = ?1"
@@ -93,6 +88,22 @@ class Sends:
         self._files.joined(batch, OpenBatch("", len(files), size, now, now))
         self._files.sealed([Sealed(batch, SENT, _REASON, [destination])], now)
         return errand
+
+    def _refused_before(self, files: Sequence[tuple[int, bytes, int, int]]) -> None:
+        """(dir, name, rule, destination): what an earlier errand there was refused is settled by this one.
+
+        It wrote nothing; so what it meant to write says nothing of what stands there, unless others may have written.
+        """
+        which = (
+            "dir = ?1 AND name = ?2 AND rule = ?3 AND state = 8"
+            " AND batch IN (SELECT batch FROM deliveries WHERE destination = ?4)"
+        )
+        self._store.executemany(
+            f"DELETE FROM copies WHERE file IN (SELECT id FROM files WHERE {which}) AND proved_at IS NULL"
+            " AND destination IN (SELECT id FROM destinations WHERE id = ?4 AND in_place = 0)",
+            files,
+        )
+        self._store.executemany(f"UPDATE files SET state = 7 WHERE {which}", files)
 
     def _place(self, path: str) -> tuple[int, bytes]:
         directory, _, name = path.rpartition("/")

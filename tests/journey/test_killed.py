@@ -25,7 +25,7 @@ def cases(work: Path, scenario: str, first: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("first", range(1, STEP + 1))
-@pytest.mark.parametrize("scenario", ["keep", "reclaim", "trash", "replace"])
+@pytest.mark.parametrize("scenario", ["keep", "reclaim", "trash", "replace", "send"])
 def test_a_kill_before_any_operation_loses_nothing_and_repeats_nothing(
     tmp_path: Path, scenario: str, first: int
 ) -> None:
@@ -53,7 +53,12 @@ def test_a_kill_before_any_operation_loses_nothing_and_repeats_nothing(
 
 @pytest.mark.parametrize(
     ("scenario", "first", "step"),
-    [*(("keep", first, STEP) for first in range(1, STEP + 1)), ("reclaim", 2, 7), ("replace", 3, 7)],
+    [
+        *(("keep", first, STEP) for first in range(1, STEP + 1)),
+        ("reclaim", 2, 7),
+        ("replace", 3, 7),
+        ("send", 2, 5),
+    ],
 )
 def test_a_kill_at_any_step_makes_no_second_task(tmp_path: Path, scenario: str, first: int, step: int) -> None:
     """Killed before and after every request to Globus, and every operation here, each delivery has one accepted task."""
@@ -77,7 +82,7 @@ def test_a_kill_at_any_step_makes_no_second_task(tmp_path: Path, scenario: str, 
         assert case["again"] == 0, at
         assert case["share"] == expected, at
         assert case["in"] == ({} if scenario == "reclaim" else expected), at
-        assert tasks[str(case["kill"])] == (4 if scenario == "replace" else 3), at
+        assert tasks[str(case["kill"])] == {"replace": 4, "send": 1}.get(scenario, 3), at
 
 
 def agent(work: Path) -> list[str]:
