@@ -1,4 +1,4 @@
-"""One agent per state directory; and does it stay?"""
+"""One agent per state directory; does it stay? And one process for each fetch."""
 
 import os
 import sys
@@ -21,11 +21,18 @@ if sys.platform == "win32":
 
     def _take(fd: int) -> None:
         msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+
+    def _take_byte(fd: int, number: int) -> None:
+        os.lseek(fd, number, os.SEEK_SET)
+        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
 else:
     import fcntl
 
     def _take(fd: int) -> None:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _take_byte(fd: int, number: int) -> None:
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
 
 
 class Held(Refused):
@@ -66,3 +73,20 @@ def resident(state_dir: Path) -> bool:
             return False
     except Held:
         return True
+
+
+@contextmanager
+def alone(state_dir: Path, fetch: int) -> Iterator[None]:
+    """Be the only process that works on this fetch. Raises Held where another one does.
+
+    One byte of one file for each, so that nothing is left behind.
+    """
+    fd = os.open(state_dir / "fetch.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            _take_byte(fd, fetch)
+        except OSError as error:
+            raise Held("the same is being fetched by another process", "wait for that one") from error
+        yield
+    finally:
+        os.close(fd)

@@ -1,8 +1,9 @@
-"""`send`: what a person, or a job script, delivers by hand."""
+"""`send` and `fetch`: what a person, or a job script, takes to destinations and back by hand."""
 
 import logging
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from agent import probe
 from agent.cli.options import ConfigOption, configuration, seconds
 from agent.errand import Errand
 from agent.errors import Refused, cause
+from agent.fetching import Fetch
 from agent.ledger import Ledger
 from agent.log import configure, printable
 from agent.outbox import Outbox
@@ -21,6 +23,9 @@ from rules.collection import source_path
 from rules.match import relative
 from rules.units import bytes_in_words
 
+TimeoutOption = Annotated[
+    str | None, typer.Option(metavar="DURATION", help='Wait no longer than this, for example "10m".')
+]
 _SHOWN = 100
 """So many files are told of one by one."""
 
@@ -31,9 +36,7 @@ def send(
     wait: Annotated[
         bool, typer.Option("--wait", help="Until all is proved, also while the destination is away.")
     ] = False,
-    timeout: Annotated[
-        str | None, typer.Option(metavar="DURATION", help='Wait no longer than this, for example "10m".')
-    ] = None,
+    timeout: TimeoutOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Deliver files as they are now, once; local copies are kept. Exit code 1 where one is refused or not proved in time."""
@@ -53,10 +56,7 @@ def send(
     place = opened.deliveries.place(to, table.address, in_place=isinstance(table, CollectionTable))
     number = outbox.seal(opened, place.id, outbox.complete(gathered), clock())
     good = not outbox.refused
-    for one in outbox.refused[:_SHOWN]:
-        typer.echo(f"refused: {printable(one.path)}: {printable(one.reason)}", err=True)
-    if len(outbox.refused) > _SHOWN:
-        typer.echo(f"refused: {len(outbox.refused) - _SHOWN} more", err=True)
+    _refused(outbox.refused)
     if number is None:
         typer.echo("nothing was sent")
     else:
@@ -120,6 +120,47 @@ def _ledger(config: Configuration) -> Ledger:
     return Ledger(str(config.ledger))
 
 
+def fetch(
+    place: Annotated[
+        str, typer.Argument(metavar="DEST:PATH", help="A destination, and a file or directory there; no PATH: all.")
+    ],
+    local: Annotated[Path, typer.Argument(metavar="LOCAL", help="The directory that gets it; made if absent.")],
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Until all is here, also while the destination is away.")
+    ] = False,
+    timeout: TimeoutOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Fetch from a destination, with proof; nothing here is overwritten. Exit code 1 where something is not here then."""
+    chosen = configuration(config)
+    limit = seconds(timeout)
+    deadline = None if limit is None else time.monotonic() + limit
+    name, _, path = place.partition(":")
+    table = _destination(chosen, name)
+    if path.startswith("/") or ".." in path.split("/"):
+        raise Refused(f"{path!r} is not below {name}", "write the path relative to the destination")
+    target = os.path.abspath(local)
+    _apart(target, name, table)
+    configure("text", logging.WARNING)
+    source = "/".join(part for part in path.split("/") if part not in ("", "."))
+    done = Fetch(chosen, _ledger(chosen), name, source, target).see_through(wait=wait, deadline=deadline)
+    if done is None:
+        typer.echo("it is under way at the service; the same command with --wait sees it through")
+        raise typer.Exit(1 if wait else 0)
+    _refused(sorted(done.refused.items()))
+    here = f", {len(done.present)} were here already" if done.present else ""
+    typer.echo(f"{len(done.arrived)} files ({bytes_in_words(sum(done.arrived.values()))}) were fetched{here}")
+    raise typer.Exit(1 if done.refused else 0)
+
+
+def _refused(found: Sequence[tuple[str, str]]) -> None:
+    for path, reason in found[:_SHOWN]:
+        typer.echo(f"refused: {printable(path)}: {printable(reason)}", err=True)
+    if len(found) > _SHOWN:
+        typer.echo(f"refused: {len(found) - _SHOWN} more", err=True)
+
+
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
     app.command()(send)
+    app.command()(fetch)

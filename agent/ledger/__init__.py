@@ -1,6 +1,7 @@
 """The ledger: what the agent knows. The only place that imports sqlite3."""
 
 from agent.ledger.deliveries import Deliveries, Delivery, Place, Proof
+from agent.ledger.fetches import Fetches
 from agent.ledger.files import File, Files, Found, Known, Sealed
 from agent.ledger.reclaims import Intent, Reclaims
 from agent.ledger.reports import BatchLine, Reports
@@ -20,6 +21,7 @@ class Ledger(Store):
         self.reclaims = Reclaims(self)
         self.reports = Reports(self)
         self.sends = Sends(self, self.files)
+        self.fetches = Fetches(self)
 
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "Deliveries",
     "Delivery",
     "DeliveryState",
+    "Fetches",
     "File",
     "Files",
     "Found",

@@ -3,7 +3,7 @@
 Usage: killer.py WORK SCENARIO FIRST STEP [SOURCE COLLECTION ROOT]. With the last three, through Globus, where the service
 is that of the environment and both collections show ROOT.
 
-SCENARIO `send` kills `dropline send` instead, of a folder that no rule watches.
+SCENARIO `send` kills `dropline send` instead, of a folder that no rule watches; `fetch` kills `dropline fetch`.
 
 For n = FIRST, FIRST + STEP, ... it prints one JSON line per kill point, until a run ends before its kill comes. Each run
 is a forked child, so that only the first pays for the imports.
@@ -44,6 +44,7 @@ RECLAIM: dict[str, dict[str, Any] | None] = {
     "trash": {"after": "0s", "trash": "1ms"},
     "replace": None,
     "send": None,
+    "fetch": None,
 }
 CHANGED = {"run1/a.dat": b"changed in place" * 1000}
 
@@ -60,7 +61,7 @@ def destination(work: Path) -> dict[str, Any]:
 
 
 def configuration(work: Path, scenario: str) -> app.Configuration:
-    watch = work / ("elsewhere" if scenario == "send" else "in")
+    watch = work / ("elsewhere" if scenario in ACTS else "in")
     rule: dict[str, Any] = {
         "name": "r", "watch": str(watch), "complete": {"quiet": "0s"}, "batch": {"linger": "0s"},
         "deliver": [{"to": "share"}],
@@ -121,6 +122,19 @@ def send(config: app.Configuration) -> bool:
     return False
 
 
+def fetch(config: app.Configuration) -> bool:
+    """`dropline fetch --wait` of all that is at the share, into `in`."""
+    sending.configuration = lambda _: config  # type: ignore[assignment]
+    try:
+        sending.fetch("share:", config.state_dir.parent / "in", wait=True)
+    except typer.Exit as end:
+        return end.exit_code == 0
+    return False
+
+
+ACTS = {"send": send, "fetch": fetch}
+
+
 def run(config: app.Configuration, kill: int | None, act: Callable[[app.Configuration], bool] = app.once) -> int:
     """The exit status of one `run --once` (or another act) in a child: 0, 1, or minus the signal."""
     child = os.fork()
@@ -149,9 +163,9 @@ def digests(files: dict[str, bytes]) -> dict[str, str]:
     return {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
 
 
-def put(work: Path, files: dict[str, bytes]) -> None:
+def put(work: Path, files: dict[str, bytes], where: str = "in") -> None:
     for name, content in files.items():
-        path = work / "in" / name
+        path = work / where / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
 
@@ -161,15 +175,14 @@ def case(work: Path, scenario: str, number: int) -> dict[str, Any]:
         work = work / str(number)  # the service remembers paths
     shutil.rmtree(work, ignore_errors=True)
     (work / "share").mkdir(parents=True)
-    put(work, CONTENT)
+    put(work, CONTENT, "share" if scenario == "fetch" else "in")
     config = configuration(work, scenario)
     if scenario == "replace":
         assert run(config, None) == 0
         put(work, CHANGED)
-    act = send if scenario == "send" else app.once
-    first = run(config, number, act)
+    first = run(config, number, ACTS.get(scenario, app.once))
     between = {"share": tree(work / "share"), "in": tree(work / "in")}
-    again = run(config, None)
+    again = run(config, None, fetch if scenario == "fetch" else app.once)
     if scenario == "trash":
         again = max(again, run(config, None))  # by now the millisecond in the trash has passed
     if scenario == "send" and tree(work / "share") != digests(CONTENT):
