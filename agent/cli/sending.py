@@ -100,14 +100,18 @@ def _destination(config: Configuration, to: str) -> DirectoryTable | CollectionT
 def _apart(path: str, to: str, table: DirectoryTable | CollectionTable) -> None:
     """Raise Refused where a path can never be sent to the destination."""
     if isinstance(table, DirectoryTable):
-        here, there = os.path.realpath(path), os.path.realpath(table.path)
-        if here == there or relative(here, there) is not None or relative(there, here) is not None:
+        if _at_or_below(path, table.path) or _at_or_below(table.path, path):
             raise Refused(f"{path} and destination {to} ({table.path}) lie in one another", "keep them apart")
     elif source_path(path, table.source_root, table.source_path) is None:
         raise Refused(
             f"{path} is not below {table.source_root}, which the source collection of {to} shows",
             "mend source_root and source_path, or copy it there",
         )
+
+
+def _at_or_below(path: str, other: str) -> bool:
+    path, other = os.path.realpath(path), os.path.realpath(other)
+    return path == other or relative(path, other) is not None
 
 
 def _ledger(config: Configuration) -> Ledger:
@@ -140,7 +144,8 @@ def fetch(
     if path.startswith("/") or ".." in path.split("/"):
         raise Refused(f"{path!r} is not below {name}", "write the path relative to the destination")
     target = os.path.abspath(local)
-    _apart(target, name, table)
+    if isinstance(table, DirectoryTable) and _at_or_below(target, table.path):
+        raise Refused(f"{target} is in destination {name} ({table.path})", "fetch into another directory")
     configure("text", logging.WARNING)
     source = "/".join(part for part in path.split("/") if part not in ("", "."))
     done = Fetch(chosen, _ledger(chosen), name, source, target).see_through(wait=wait, deadline=deadline)
