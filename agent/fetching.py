@@ -77,12 +77,15 @@ class Fetch:
     def _by_globus(self, table: CollectionTable, late: Callable[[], bool]) -> Fetched | None:
         """One task after the other, each stored before it is sent, until nothing is left."""
         from agent.transport.globus.inbound import Inbound
+        from agent.transport.globus.mark import Mark
         from agent.transport.globus.session import Rejected
 
         session = globus_session(self._config)
         try:
             agent = (self._ledger.meta("agent") or "")[:12]
             course = globus_course(self._name, table)
+            if self._place.identity is not None:
+                Mark(lambda _, call: session.ask(call), course).require(self._place.identity)
             coming = Inbound(
                 self._name, course, lambda _, call: session.ask(call), self._source, self._target,
                 f"Dropline {agent} fetch {self._number}",

@@ -175,6 +175,17 @@ def test_without_wait_the_same_command_goes_on(campus: FromCollection, site: Sit
     assert len(campus.service.tasks.all) == 1
 
 
+def test_from_another_destination_nothing_is_fetched(campus: FromCollection, site: Site) -> None:
+    """A collection that lost its mark is not the one that files were delivered to."""
+    at_share(site, a=b"x")
+    assert campus.run("send", "dropline.toml", "--to", "share").returncode == 0
+    (mark,) = site.share.glob(".dropline-destination-*")
+    mark.rmdir()
+    done = campus.run("fetch", "share:a", "stage")
+    assert (done.returncode, "is not the destination that was set up" in done.stderr) == (1, True)
+    assert len(campus.service.tasks.all) == 1
+
+
 @pytest.mark.parametrize("fault", ["misreport", "omit", "missing"])
 def test_what_is_not_proved_gets_no_name(campus: FromCollection, site: Site, fault: str) -> None:
     """A checksum that differs, a file that is not told of, one that went away: refused, and the others are here."""
