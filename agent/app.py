@@ -15,7 +15,7 @@ from agent.delivery import Courier
 from agent.errors import Refused, Transient
 from agent.intake import Intake
 from agent.ledger import Ledger, State, Transition
-from agent.lock import locked
+from agent.lock import RESIDENT, locked
 from agent.log import tell
 from agent.metrics import Metrics, Readings
 from agent.reclaim import Reclaimer, Record, Required
@@ -249,7 +249,7 @@ def run(config: Configuration, started: Callable[[Parts, Server | None], Abstrac
     """Run until a signal stops it. `started` gets the parts and may show them while they run. Raises Refused, Transient."""
     signals, metrics, clock = Signals(), Metrics(), Clock()
     signals.install()
-    with locked(config.state_dir) as lock:
+    with locked(config.state_dir) as lock, locked(config.state_dir, name=RESIDENT):
         former: Configuration | None = None
         while not signals.stop:
             try:

@@ -1,4 +1,4 @@
-"""One agent per state directory."""
+"""One agent per state directory; does it stay? And one process for each fetch."""
 
 import os
 import sys
@@ -9,6 +9,9 @@ from pathlib import Path
 
 from agent.errors import Refused, cause
 
+AGENT = "agent.lock"
+RESIDENT = "resident.lock"
+"""Held besides by an agent that stays until it is told to stop: what is in the ledger need not be carried by others."""
 WAIT = 5.0
 """Seconds to wait for the lock: a helper process of a killed agent holds it until it has ended its group of files."""
 _POLL = 0.05
@@ -18,22 +21,33 @@ if sys.platform == "win32":
 
     def _take(fd: int) -> None:
         msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+
+    def _take_byte(fd: int, number: int) -> None:
+        os.lseek(fd, number, os.SEEK_SET)
+        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
 else:
     import fcntl
 
     def _take(fd: int) -> None:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
+    def _take_byte(fd: int, number: int) -> None:
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
+
+
+class Held(Refused):
+    """Another process has the lock."""
+
 
 @contextmanager
-def locked(state_dir: Path, wait: float = WAIT) -> Iterator[int]:
+def locked(state_dir: Path, wait: float = WAIT, name: str = AGENT) -> Iterator[int]:
     """Make the state directory and hold its lock. Gives the lock's descriptor: who inherits it holds the lock, too.
 
-    Raises Refused where another agent holds it, or the directory cannot be used.
+    Raises Held where another agent holds it after `wait` seconds, and Refused where the directory cannot be used.
     """
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(state_dir / "agent.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        fd = os.open(state_dir / name, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise Refused(f"state directory {state_dir}: {cause(error)}", "make it writable, or choose another") from error
     try:
@@ -45,8 +59,34 @@ def locked(state_dir: Path, wait: float = WAIT) -> Iterator[int]:
             except OSError as error:
                 if time.monotonic() > deadline:
                     hint = "stop it, or give this one a state directory of its own ([agent] state_dir)"
-                    raise Refused(f"another agent uses {state_dir}", hint) from error
+                    raise Held(f"another agent uses {state_dir}", hint) from error
             time.sleep(_POLL)
         yield fd
+    finally:
+        os.close(fd)
+
+
+def resident(state_dir: Path) -> bool:
+    """Whether an agent that stays runs on this state directory. Raises Refused."""
+    try:
+        with locked(state_dir, 0.0, RESIDENT):
+            return False
+    except Held:
+        return True
+
+
+@contextmanager
+def alone(state_dir: Path, fetch: int) -> Iterator[None]:
+    """Be the only process that works on this fetch. Raises Held where another one does.
+
+    One byte of one file for each, so that nothing is left behind.
+    """
+    fd = os.open(state_dir / "fetch.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            _take_byte(fd, fetch)
+        except OSError as error:
+            raise Held("the same is being fetched by another process", "wait for that one") from error
+        yield
     finally:
         os.close(fd)

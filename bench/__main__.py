@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import live, machine, peers, rounds, table
+from bench import live, machine, peers, rounds, service, table
 from bench.live import Stream
 from bench.peers import Peer, Tools
 from bench.trees import Tree
@@ -27,6 +27,7 @@ class Scenario:
     small: Tree | None = None
     large: Tree | None = None
     stream: Stream | None = None
+    served: tuple[Tree, ...] = ()
     runs: int = 5
     warm_up: bool = True
 
@@ -35,10 +36,16 @@ _SCENARIOS = {
     "small": Scenario(small=Tree("small", folders=100, files=20_000, size=16 * _KIB)),
     "large": Scenario(large=Tree("large", folders=1, files=8, size=256 * _MIB)),
     "live": Scenario(stream=Stream(files=4000, size=16 * _KIB, rate=200, folders=20), runs=3),
+    "globus": Scenario(
+        served=tuple(Tree("globus", folders=files // 500, files=files, size=64) for files in (1000, 10_000, 100_000)),
+        runs=1,
+        warm_up=False,
+    ),
     "quick": Scenario(
         small=Tree("small", folders=10, files=500, size=16 * _KIB),
         large=Tree("large", folders=1, files=8, size=8 * _MIB),
         stream=Stream(files=200, size=16 * _KIB, rate=200, folders=20),
+        served=(Tree("globus", folders=2, files=200, size=64),),
         runs=1,
         warm_up=False,
     ),
@@ -52,7 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     scenarios = {name: _SCENARIOS[name] for name in options.scenario}
     tools = peers.find(options.ferry, options.dropline)
-    trees = [tree for scenario in scenarios.values() for tree in (scenario.small, scenario.large) if tree]
+    trees = [
+        tree for scenario in scenarios.values() for tree in (scenario.small, scenario.large, *scenario.served) if tree
+    ]
     needed = _GIB + 3 * sum(tree.bytes for tree in trees)
     if shutil.disk_usage(options.work or tempfile.gettempdir()).free < needed:
         print(f"this needs {needed / _GIB:.0f} GiB free; choose another --work", file=sys.stderr)
@@ -96,6 +105,13 @@ def _run(scenario: Scenario, runs: int, tools: Tools, work: Path, only: list[str
         followed = live.follow(chosen, stream, runs, scenario.warm_up, work)
         print(table.markdown(live.HEAD, live.rows(followed)))
         failed |= _notes([note for contender in followed for note in contender.notes])
+    if scenario.served and tools.dropline:
+        print("\n### Files of 64 bytes through the stand-in for Globus\n")
+        runs_of = [service.deliver(tree, tools.dropline, work / f"globus-{tree.files}") for tree in scenario.served]
+        print(table.markdown(service.HEAD, service.rows(runs_of)))
+        print("\nRequests per 1,000 files, by kind:\n")
+        print(table.markdown(service.KINDS_HEAD, service.kinds(runs_of)))
+        failed |= _notes([run.note for run in runs_of if run.note])
     return failed
 
 

@@ -42,13 +42,15 @@ def environment() -> Mapping[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(_PREFIXES)}
 
 
-def start(command: Sequence[str], folder: Path, log: Path) -> subprocess.Popen[bytes]:
-    """Start a command in a session of its own, with its output in `log`."""
+def start(
+    command: Sequence[str], folder: Path, log: Path, more: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a command in a session of its own, with its output in `log` and `more` in its environment."""
     with log.open("ab") as output:
         return subprocess.Popen(
             command,
             cwd=folder,
-            env=environment(),
+            env={**environment(), **(more or {})},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -63,15 +65,15 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def run(command: Sequence[str], folder: Path, log: Path, limit: float) -> Usage:
-    """Run a command to its end, or kill it after `limit` seconds.
+def run(command: Sequence[str], folder: Path, log: Path, limit: float, more: Mapping[str, str] | None = None) -> Usage:
+    """Run a command to its end, or kill it after `limit` seconds. `more`: variables of its environment.
 
     CPU comes from wait4 and so includes every child that was waited for. Peak memory is the largest sum, over samples
     2 to 50 ms apart, of the high-water marks of the processes then alive: pages they share count more than once.
     (wait4's own ru_maxrss is no use: a child inherits the size that its parent, this benchmark, had when it forked.)
     """
     began = time.monotonic()
-    process = start(command, folder, log)
+    process = start(command, folder, log, more)
     watched = os.pidfd_open(process.pid)
     peak, interval = 0, 0.002
     try:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, Tag, ValidationError
 from rules import destination
 from rules.dataset import captured, known_fields
 from rules.match import glob_mistake, looked_for, marker_mistake, relative
-from rules.model import Conditions, Reclaim, Rule, Sealing, Target, Together
+from rules.model import SENT, Conditions, Reclaim, Rule, Sealing, Target, Together
 from rules.require import ConditionTable, DatasetTable, condition, together
 from rules.tables import Duration, Fraction, LocalPath, Size, Table
 
@@ -130,6 +130,8 @@ def _rule(table: RuleTable, destinations: Collection[str], file: str, absolute: 
     def wrong(key: str, message: object) -> RuleError:
         return RuleError(file, f"[[rules]] {table.name!r}", key, str(message))
 
+    if table.name == SENT:
+        raise wrong("name", "is kept for what `dropline send` delivers; choose another")
     capture = None
     if table.capture is not None:
         try:

@@ -13,6 +13,10 @@ OWN_PREFIX = ".dropline"
 """Names that start so are the agent's own (temporary files, files moved aside, the canary) and are never claimed."""
 
 
+SENT = "send"
+"""The rule of files that a person sends by hand: no rule of a configuration may have this name."""
+
+
 class Version(NamedTuple):
     """What identifies the content of a path. Evidence for one version never permits touching another.
 

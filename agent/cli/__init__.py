@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli import demo, globus, instruments, reports, running, steering
+from agent.cli import demo, globus, instruments, reports, running, sending, steering
 from agent.errors import Refused, Transient
 from rules.load import RuleError
 
@@ -36,6 +36,7 @@ def common(
 running.register(app)
 reports.register(app)
 steering.register(app)
+sending.register(app)
 globus.register(app)
 instruments.register(app)
 demo.register(app)

@@ -10,6 +10,7 @@ import typer
 from agent.errors import Refused
 from agent.ledger import Ledger
 from agent.settings import Configuration, check, find, read
+from rules.units import duration
 
 ConfigOption = Annotated[
     Path | None,
@@ -60,6 +61,14 @@ def ledger(config: Configuration) -> Ledger:
         hint = "start the agent with `dropline run`, or name its configuration with --config"
         raise Refused(f"there is no ledger at {config.ledger}", hint)
     return Ledger(str(config.ledger))
+
+
+def seconds(text: str | None) -> float | None:
+    """A duration of the command line. Raises Refused."""
+    try:
+        return duration(text) if text is not None else None
+    except ValueError as error:
+        raise Refused(str(error), "see --help") from None
 
 
 def print_json(value: Any) -> None:

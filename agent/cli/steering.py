@@ -13,7 +13,7 @@ import typer
 
 from agent import app as agent
 from agent import probe
-from agent.cli.options import ConfigOption, Format, FormatOption, configuration, ledger, print_json, state
+from agent.cli.options import ConfigOption, Format, FormatOption, configuration, ledger, print_json, seconds, state
 from agent.errors import Refused
 from agent.ledger import File, Ledger, State
 from agent.ledger.datasets import Known
@@ -24,8 +24,7 @@ from agent.reclaim import PAUSED
 from agent.worker import Clock
 from rules.dataset import dataset_of
 from rules.match import match, relative
-from rules.model import OWN_PREFIX, Rule
-from rules.units import duration
+from rules.model import OWN_PREFIX, SENT, Rule
 
 _POLL = 0.1
 
@@ -150,10 +149,7 @@ def wait(
     """Wait until files are verified at every destination. Exit code 1 where one is refused or the time is over."""
     chosen = state(config)
     opened = ledger(chosen)
-    try:
-        limit = duration(timeout) if timeout is not None else None
-    except ValueError as error:
-        raise Refused(str(error), "see --help") from None
+    limit = seconds(timeout)
     started = time.monotonic()
     waiting = [file for path in paths for file in _below(chosen.rules, os.path.abspath(path))]
     while True:
@@ -195,7 +191,7 @@ def _left(opened: Ledger, paths: list[str]) -> tuple[list[str], list[tuple[str, 
     left: list[str] = []
     refused: list[tuple[str, str]] = []
     for file in paths:
-        versions = opened.files.history(file)
+        versions = [one for one in opened.files.history(file) if one.rule != SENT]
         last = versions[-1] if versions else None
         if last is not None and last.state is State.REFUSED:
             refused.append((file, last.reason or ""))

@@ -13,7 +13,7 @@ from agent.ledger import Delivery, DeliveryState, File, Ledger
 from agent.transport import Arrived, Changed, Gone, Item, NotNow, Outcome, Report, Transport
 from rules import destination
 from rules.destination import PathRefused
-from rules.model import Rule
+from rules.model import SENT, Rule
 
 _NOT_NOW = 30.0
 """Seconds until a request that had to wait for others is tried again."""
@@ -160,11 +160,12 @@ class Courier:
         resumed = delivery.request is not None and delivery.state in _SENT
         if resumed or self._transport.elsewhere:
             intents = self._ledger.deliveries.intents(delivery, self._place)
+        root = self._ledger.sends.root(delivery.batch) if delivery.rule == SENT else None
         travellers: dict[int, Traveller] = {}
         unfit: list[tuple[File, str]] = []
         for file in self._ledger.deliveries.travellers(delivery, self._place):
             try:
-                item = self._item(file)
+                item = self._item(file) if root is None else _sent(file, root)
             except PathRefused as error:
                 unfit.append((file, f"{error}; change the rule's `path`, then {RETRY}"))
                 continue
@@ -362,3 +363,9 @@ class Courier:
         self._ledger.deliveries.held_up(under_way.delivery, report.note)
         if report.note is not None:
             log.warning("delivery %d to %s waits: %s", under_way.delivery.id, self._transport.name, report.note)
+
+
+def _sent(file: File, root: str) -> Item:
+    """A file that a person sends: its path counts from the directory that the ledger has for its batch."""
+    relpath = file.path[len(root.rstrip("/")) + 1 :]
+    return Item(file.id, root, relpath, file.version, relpath)

@@ -8,7 +8,7 @@ from agent.ledger import File, Ledger, Proof
 from agent.transport import Arrived, Changed, Gone, Occupied, Outcome, Transport, Unfit
 from rules import destination
 from rules.destination import Claim
-from rules.model import STAT
+from rules.model import SENT, STAT
 
 RETRY = "`dropline retry`"
 
@@ -63,6 +63,8 @@ class Outcomes:
                 continue  # superseded meanwhile: its newer version has a way of its own
             one = under_way.travellers[outcome.file]
             match outcome:
+                case Changed() | Gone() if one.file.rule == SENT:
+                    self._over(one.file, outcome)
                 case Changed(reason=reason):
                     back.append((one.file, reason))
                 case Gone():
@@ -73,6 +75,14 @@ class Outcomes:
                     self._occupied(under_way, one, content)
         self._ledger.files.put_back(back, now)
         return bool(back)
+
+    def _over(self, file: File, outcome: Changed | Gone) -> None:
+        """A person sent it as it was then; what it is now waits for another errand. Inside a transaction."""
+        if isinstance(outcome, Gone):
+            reason = "it was not there when it was to be delivered"
+            self._ledger.files.vanished([(file.id, file.rule, file.path, reason)])
+        else:
+            self._ledger.files.superseded([(file.id, file.rule, file.path, f"{outcome.reason}; send it again")])
 
     def _intended(self, under_way: UnderWay, one: Traveller) -> str | None:
         """Where an earlier attempt may have left a part of the file."""
@@ -87,7 +97,8 @@ class Outcomes:
         owners = self._ledger.deliveries.owners(self._place, one.item.path, one.file)
         what, reason = destination.claim(one.item.path, occupant, owners)
         if what is Claim.REFUSE:
-            hint = f"rename one of the two, or change the rule's `path`, then {RETRY}"
+            change = "" if one.file.rule == SENT else ", or change the rule's `path`"
+            hint = f"rename one of the two{change}, then {RETRY}"
             self.refuse(one.file, f"at {self._transport.name}, {reason}; {hint}")
             return
         if what is Claim.REPLACE:

@@ -4,14 +4,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent import probe
 from agent.errors import cause
 from agent.intake.groups import Groups
 from agent.intake.survey import device_at
 from agent.intake.wholes import Wholes
 from agent.ledger import File, Ledger
-from agent.mounts import remote
-from agent.tree import Tree
+from agent.looks import Looks
 from rules.complete import ASK_AGAIN, complete, first_look
 from rules.match import is_marker, marker_for
 from rules.model import Candidate, Observation, Rule, Writer
@@ -82,8 +80,9 @@ class Candidates:
         due = self._ledger.files.due(now, LOOKS_A_PASS)
         if not due:
             return []
-        with _Directories() as directories:
-            return [(file, self._look(directories, file, now)) for file in due]
+        markers = _Markers()
+        with Looks() as looks:
+            return [(file, self._look(looks, markers, file, now)) for file in due]
 
     def settle(self, looks: Sequence[tuple[File, Look]], now: float) -> bool:
         """Write the decisions down, inside a transaction. Returns whether more may be due at once."""
@@ -115,13 +114,13 @@ class Candidates:
             self._wholes.settled(settled, now)
         return more or bool(settled)
 
-    def _look(self, directories: "_Directories", file: File, now: float) -> Look:
+    def _look(self, looks: Looks, markers: "_Markers", file: File, now: float) -> Look:
         """Read one candidate again, and decide about it."""
         rule = self._rules.get(file.rule)
         if rule is None or not file.path.startswith(rule.watch.rstrip("/") + "/"):
             return Vanish("no rule claims it any more")
         try:
-            seen, writer = directories.read(rule.watch, file)
+            seen, writer = looks.read(rule.watch, file.path, file.version)
         except FileNotFoundError:
             if device_at(file.path) == file.device:
                 return Vanish("it went away before it was delivered")
@@ -138,9 +137,7 @@ class Candidates:
             return Changed(seen)
         directory, _, name = file.path.rpartition("/")
         marker = marker_for(rule, name)
-        has_marker = (
-            marker is None or is_marker(rule, name) or any(map(marker.match_file, directories.names(directory)))
-        )
+        has_marker = marker is None or is_marker(rule, name) or any(map(marker.match_file, markers.names(directory)))
         verdict = complete(rule.complete, Candidate(name, file.version.size, file.since), has_marker, writer, now)
         if verdict.ok:
             return Settled(rule) if rule.whole else Complete(rule, verdict.reason)
@@ -149,38 +146,14 @@ class Candidates:
         return Wait(now + ASK_AGAIN, verdict.reason)
 
 
-class _Directories:
-    """The watched directories, open for one pass."""
+class _Markers:
+    """The names in directories, read once a pass."""
 
     def __init__(self) -> None:
-        self._trees: dict[str, tuple[Tree, bool]] = {}
         self._names: dict[str, list[str]] = {}
 
-    def __enter__(self) -> "_Directories":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for tree, _remote in self._trees.values():
-            tree.close()
-
-    def read(self, root: str, file: File) -> tuple[Observation, Writer]:
-        """What stands at the path now, and whether it has a writer. Raises OSError."""
-        if root not in self._trees:
-            tree = Tree(root)
-            self._trees[root] = tree, remote(root, os.fstat(tree.fd).st_dev)
-        tree, is_remote = self._trees[root]
-        directory, name = tree.place(file.path[len(root.rstrip("/")) + 1 :])
-        seen = probe.observation(os.stat(name, dir_fd=directory, follow_symlinks=False))
-        if seen.kind != "file" or seen.version != file.version:
-            return seen, Writer.CANNOT_TELL  # never opened: opening a FIFO or a device may have effects
-        fd = os.open(name, probe.OPEN_FLAGS, dir_fd=directory)
-        try:
-            return probe.observation(os.fstat(fd)), probe.writer(fd, file.path, remote=is_remote)
-        finally:
-            os.close(fd)
-
     def names(self, directory: str) -> list[str]:
-        """The names in a directory, read once a pass."""
+        """The names in a directory."""
         if directory not in self._names:
             try:
                 self._names[directory] = os.listdir(directory)

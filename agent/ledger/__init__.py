@@ -2,9 +2,11 @@
 
 from agent.ledger.datasets import Datasets
 from agent.ledger.deliveries import Deliveries, Delivery, Place, Proof
+from agent.ledger.fetches import Fetches
 from agent.ledger.files import File, Files, Found, Known, Sealed
 from agent.ledger.reclaims import Intent, Reclaims
 from agent.ledger.reports import BatchLine, Reports
+from agent.ledger.sends import Sends, Sent
 from agent.ledger.states import HERE, UNPROVED, DeliveryState, State
 from agent.ledger.store import Announce, Store, Transition, silent
 
@@ -20,6 +22,8 @@ class Ledger(Store):
         self.deliveries = Deliveries(self)
         self.reclaims = Reclaims(self)
         self.reports = Reports(self)
+        self.sends = Sends(self, self.files)
+        self.fetches = Fetches(self)
 
 
 __all__ = [
@@ -31,6 +35,7 @@ __all__ = [
     "Deliveries",
     "Delivery",
     "DeliveryState",
+    "Fetches",
     "File",
     "Files",
     "Found",
@@ -42,6 +47,8 @@ __all__ = [
     "Reclaims",
     "Reports",
     "Sealed",
+    "Sends",
+    "Sent",
     "State",
     "Store",
     "Transition",

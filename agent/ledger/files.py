@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from agent.ledger.states import HERE, STATES, State
 from agent.ledger.store import Store, Transition
-from rules.model import Observation, OpenBatch, Version
+from rules.model import SENT, Observation, OpenBatch, Version
 
 _COLUMNS = "f.id, d.path, f.name, f.generation, r.name, f.state, f.size, f.mtime_ns, f.ctime_ns, f.inode, f.device"
 _MORE = "f.seen_at, f.since, f.batch, f.reason, f.dataset"
@@ -69,7 +69,10 @@ _HAS_EVIDENCE = "SELECT EXISTS (SELECT 1 FROM copies WHERE file = ? AND proved_a
 _KNOWN = "f.name, f.id, f.state, f.size, f.mtime_ns, f.ctime_ns, f.inode, f.device, f.generation, r.name"
 _KNOWN_IN = (
     f"SELECT {_KNOWN} FROM files f JOIN rules r ON r.id = f.rule WHERE f.dir = (SELECT id FROM dirs WHERE path = ?)"
+    f" AND r.name <> '{SENT}'"
 )
+"""What was sent by hand is no business of rules: they find, deliver and reclaim the path as if it had not been."""
+_OF_SENDS = f"(SELECT id FROM rules WHERE name = '{SENT}')"
 
 
 def _known(row: Sequence[Any]) -> tuple[str, Known]:
@@ -156,7 +159,7 @@ class Files:
         """Known directories at or below a path that hold files which should be there."""
         sql = (
             "SELECT path FROM dirs d WHERE (path = ?1 OR (path >= ?2 AND path < ?3))"
-            f" AND EXISTS (SELECT 1 FROM files WHERE dir = d.id AND state IN ({_HERE}))"
+            f" AND EXISTS (SELECT 1 FROM files WHERE dir = d.id AND state IN ({_HERE}) AND rule IS NOT {_OF_SENDS})"
         )
         raw = os.fsencode(directory)
         return [os.fsdecode(path) for (path,) in self._store.execute(sql, (raw, raw + b"/", raw + b"0"))]
@@ -192,10 +195,11 @@ class Files:
     # Transitions
 
     def found(self, items: Sequence[Found]) -> None:
-        """Each became a candidate."""
+        """Each became a candidate, of this generation, or of the next one that no version sent by hand has."""
         self._store.executemany(
             "INSERT INTO files (dir, name, generation, rule, state, size, mtime_ns, ctime_ns, device, inode, seen_at, since, again,"
-            " dataset) VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " dataset) VALUES (?1, ?2, max(?3, 1 + coalesce((SELECT max(generation) FROM files WHERE dir = ?1 AND name = ?2), 0)),"
+            " ?4, 1, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             (
                 (
                     item.dir,
@@ -313,10 +317,26 @@ class Files:
     def retried(self, now: float) -> int:
         """A person acted: refused files are looked at again. Returns how many."""
         files = read(self._store, "f.state = 8")
+        # What was sent by hand is no candidate of a rule: it goes again as it is, by its own delivery if that has ended.
+        ended = f"state = 8 AND rule = {_OF_SENDS} AND batch IN (SELECT batch FROM deliveries WHERE state IN (4, 6))"
         self._store.execute(
-            "UPDATE files SET state = 1, batch = NULL, since = ?, again = ?, reason = NULL WHERE state = 8", (now, now)
+            "UPDATE deliveries SET state = 0, again = ?, changed_at = ?"
+            f" WHERE batch IN (SELECT batch FROM files WHERE {ended})",
+            (now, now),
         )
-        self._store.tell(Transition(file.rule, "candidate", file.path, "retried") for file in files)
+        self._store.execute(
+            f"UPDATE files SET state = 3, reason = NULL WHERE state = 8 AND rule = {_OF_SENDS}"
+            " AND batch IN (SELECT batch FROM deliveries WHERE state = 0)"
+        )
+        self._store.execute(
+            "UPDATE files SET state = 1, batch = NULL, since = ?, again = ?, reason = NULL WHERE state = 8"
+            f" AND rule IS NOT {_OF_SENDS}",
+            (now, now),
+        )
+        self._store.tell(
+            Transition(file.rule, "batched" if file.rule == SENT else "candidate", file.path, "retried")
+            for file in files
+        )
         return len(files)
 
     # Open batches

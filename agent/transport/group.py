@@ -31,7 +31,8 @@ class Place(NamedTuple):
 
     name: str
     path: str
-    identity: str
+    identity: str | None
+    """What its identity file says; None: a directory of a person, which has none."""
     verify: str
     checksum: ChecksumName
     agent: str
@@ -101,7 +102,8 @@ def write(place: Place, group: Sequence[Item], stopping: Event) -> Written:
     outcomes: list[Outcome] = []
     try:
         with Tree(place.path) as tree:
-            require(tree, place.identity)
+            if place.identity is not None:
+                require(tree, place.identity)
             _Group(place, tree, stopping).deliver(group, outcomes)
     except Transient as error:
         return Written(outcomes, str(error))

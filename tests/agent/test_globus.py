@@ -6,6 +6,7 @@ Time passes only as the tests say: `now` is handed to the courier, and the sessi
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -695,3 +696,50 @@ def test_without_verification_the_evidence_is_weaker(rig: Rig) -> None:
     rig.batch(a=b"one")
     rig.deliver()
     assert (rig.states(), rig.evidence("a")) == ({"a": "verified"}, ["stat"])
+
+
+def _asked_while_it_runs(rig: Rig, name: str, files: int) -> int:
+    """Questions during ten minutes of one task of so many files."""
+    names = [f"{name}/{number}" for number in range(files)]
+    for one in names:
+        rig.put(one, b"x")
+    tasks = rig.tasks
+    rig.seal(*names)
+    while rig.tasks == tasks:
+        rig.step(work=False)
+    assert rig.tasks == tasks + 1
+    before, until = rig.service.count("GET", "*/task*"), rig.now + 600.0
+    while rig.now < until:
+        rig.step(work=False)
+    asked = rig.service.count("GET", "*/task*") - before
+    rig.deliver()
+    return asked
+
+
+def test_polling_costs_the_same_however_many_files_a_task_has(rig: Rig) -> None:
+    """One file or 2,000: as many questions after the task, and none after single files."""
+    rig.batch(first=b"x")
+    rig.deliver()
+    polls = [_asked_while_it_runs(rig, name, files) for name, files in (("a", 1), ("b", 100), ("c", 2_000))]
+    assert polls == polls[:1] * 3
+    assert 3 <= polls[0] <= 60
+    assert rig.service.count("GET", "*/task/*/event_list") == 0
+
+
+def test_requests_grow_with_tasks_and_folders_alone(rig: Rig) -> None:
+    """5,000 files in ten folders: a task each, with the requests that docs/GLOBUS.md counts, and one poll for all tasks."""
+    folders = [[f"f{folder}/{number}" for number in range(500)] for folder in range(10)]
+    rig.batch(first=b"x")
+    rig.deliver()
+    before, tasks = len(rig.service.requests), rig.tasks
+    for names in folders:
+        for name in names:
+            rig.put(name, b"x")
+        rig.seal(*names)
+    rig.deliver()
+    assert rig.tasks == tasks + 10
+    assert set(rig.states().values()) == {"verified"}
+    asked = Counter(re.sub("/[0-9a-f-]{36}", "", one.path).rpartition("/")[2] for one in rig.service.requests[before:])
+    polls = asked.pop("task_list")
+    assert asked == {"ls": 20, "submission_id": 10, "transfer": 10, "successful_transfers": 10}
+    assert polls <= 20

@@ -1,5 +1,9 @@
-"""python -m tests.globus SOURCE DESTINATION: the service with two collections, until its input ends or it is interrupted."""
+"""python -m tests.globus SOURCE DESTINATION: the service with two collections, until its input ends or it is interrupted.
 
+Then it prints the requests that came, one JSON document a line.
+"""
+
+import json
 import sys
 from pathlib import Path
 
@@ -22,6 +26,8 @@ def main(arguments: list[str]) -> int:
             sys.stdin.read()  # until whoever started us goes away
         except KeyboardInterrupt:
             print(file=sys.stderr)
+        for one in service.requests:
+            print(json.dumps(one._asdict()))
     return 0
 
 

@@ -3,6 +3,8 @@
 Usage: killer.py WORK SCENARIO FIRST STEP [SOURCE COLLECTION ROOT]. With the last three, through Globus, where the service
 is that of the environment and both collections show ROOT.
 
+SCENARIO `send` kills `dropline send` instead, of a folder that no rule watches; `fetch` kills `dropline fetch`.
+
 For n = FIRST, FIRST + STEP, ... it prints one JSON line per kill point, until a run ends before its kill comes. Each run
 is a forked child, so that only the first pays for the imports.
 """
@@ -20,12 +22,15 @@ from pathlib import Path
 from typing import Any
 
 import requests
+import typer
 
-from agent import app, disk
+from agent import app, disk, outbound
+from agent.cli import sending
 from agent.ledger.store import Store
 from agent.settings import check
 from agent.transport.globus import session
 from rules import task
+from rules.model import Conditions
 
 CONTENT = {
     "run1/a.dat": b"a" * 5000,
@@ -38,6 +43,8 @@ RECLAIM: dict[str, dict[str, Any] | None] = {
     "reclaim": {"after": "0s", "empty_dirs": True},
     "trash": {"after": "0s", "trash": "1ms"},
     "replace": None,
+    "send": None,
+    "fetch": None,
 }
 CHANGED = {"run1/a.dat": b"changed in place" * 1000}
 
@@ -54,8 +61,9 @@ def destination(work: Path) -> dict[str, Any]:
 
 
 def configuration(work: Path, scenario: str) -> app.Configuration:
+    watch = work / ("elsewhere" if scenario in ACTS else "in")
     rule: dict[str, Any] = {
-        "name": "r", "watch": str(work / "in"), "complete": {"quiet": "0s"}, "batch": {"linger": "0s"},
+        "name": "r", "watch": str(watch), "complete": {"quiet": "0s"}, "batch": {"linger": "0s"},
         "deliver": [{"to": "share"}],
     }  # fmt: skip
     if RECLAIM[scenario] is not None:
@@ -102,15 +110,41 @@ def kill_at(number: int) -> None:
     Store._commit = committed  # type: ignore[method-assign]
 
 
-def run(config: app.Configuration, kill: int | None) -> int:
-    """The exit status of one `run --once` in a child: 0, 1, or minus the signal."""
+def send(config: app.Configuration) -> bool:
+    """`dropline send --wait` of what is in `in`, without the quiet period."""
+    outbound._AS_RULES = Conditions(quiet=0.0)
+    sending.configuration = lambda _: config  # type: ignore[assignment]
+    folder = config.state_dir.parent / "in"
+    try:
+        sending.send([folder / "run1", folder / "run2"], to="share", wait=True)
+    except typer.Exit as end:
+        return end.exit_code == 0
+    return False
+
+
+def fetch(config: app.Configuration) -> bool:
+    """`dropline fetch --wait` of all that is at the share, into `in`."""
+    sending.configuration = lambda _: config  # type: ignore[assignment]
+    try:
+        sending.fetch("share:", config.state_dir.parent / "in", wait=True)
+    except typer.Exit as end:
+        return end.exit_code == 0
+    return False
+
+
+ACTS = {"send": send, "fetch": fetch}
+
+
+def run(config: app.Configuration, kill: int | None, act: Callable[[app.Configuration], bool] = app.once) -> int:
+    """The exit status of one `run --once` (or another act) in a child: 0, 1, or minus the signal."""
     child = os.fork()
     if child == 0:
         code = 3
         try:
             if kill is not None:
                 kill_at(kill)
-            code = 0 if app.once(config) else 1
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            code = 0 if act(config) else 1
         finally:
             os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -129,9 +163,9 @@ def digests(files: dict[str, bytes]) -> dict[str, str]:
     return {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
 
 
-def put(work: Path, files: dict[str, bytes]) -> None:
+def put(work: Path, files: dict[str, bytes], where: str = "in") -> None:
     for name, content in files.items():
-        path = work / "in" / name
+        path = work / where / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
 
@@ -141,16 +175,19 @@ def case(work: Path, scenario: str, number: int) -> dict[str, Any]:
         work = work / str(number)  # the service remembers paths
     shutil.rmtree(work, ignore_errors=True)
     (work / "share").mkdir(parents=True)
-    put(work, CONTENT)
+    put(work, CONTENT, "share" if scenario == "fetch" else "in")
     config = configuration(work, scenario)
     if scenario == "replace":
         assert run(config, None) == 0
         put(work, CHANGED)
-    first = run(config, number)
+    first = run(config, number, ACTS.get(scenario, app.once))
     between = {"share": tree(work / "share"), "in": tree(work / "in")}
-    again = run(config, None)
+    again = run(config, None, fetch if scenario == "fetch" else app.once)
     if scenario == "trash":
         again = max(again, run(config, None))  # by now the millisecond in the trash has passed
+    if scenario == "send" and tree(work / "share") != digests(CONTENT):
+        assert tree(work / "share") == {}, "one batch goes whole, or was not written down"
+        again = max(again, run(config, None, send))
     ledger = sqlite3.connect(work / "state" / "ledger.sqlite")
     states = ledger.execute("SELECT state, count(*) FROM files GROUP BY state ORDER BY state").fetchall()
     ledger.close()

@@ -25,7 +25,7 @@ def cases(work: Path, scenario: str, first: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("first", range(1, STEP + 1))
-@pytest.mark.parametrize("scenario", ["keep", "reclaim", "trash", "replace"])
+@pytest.mark.parametrize("scenario", ["keep", "reclaim", "trash", "replace", "send", "fetch"])
 def test_a_kill_before_any_operation_loses_nothing_and_repeats_nothing(
     tmp_path: Path, scenario: str, first: int
 ) -> None:
@@ -38,6 +38,9 @@ def test_a_kill_before_any_operation_loses_nothing_and_repeats_nothing(
         expected, former = case["expected"], case["former"]
         somewhere = {*case["between"]["share"].values(), *case["between"]["in"].values()}
         assert set(expected.values()) <= somewhere, f"{at}: bytes were nowhere"
+        if scenario == "fetch":
+            seen_here = {name: digest for name, digest in case["between"]["in"].items() if ".dropline" not in name}
+            assert seen_here.items() <= expected.items(), f"{at}: what had its name here was not whole"
         for name, digest in case["between"]["share"].items():
             assert name.endswith(".part") or digest in (expected[name], former[name]), f"{at}: {name} was not whole"
         assert case["again"] == 0, at
@@ -48,12 +51,18 @@ def test_a_kill_before_any_operation_loses_nothing_and_repeats_nothing(
             assert [name.rpartition("/in/")[2] for name in case["recorded"]] == sorted(expected), at
         else:
             assert case["in"] == expected, at
-            assert dict(case["states"]) == ({4: 4, 7: 1} if scenario == "replace" else {4: 4}), at
+            assert dict(case["states"]) == {"replace": {4: 4, 7: 1}, "fetch": {}}.get(scenario, {4: 4}), at
 
 
 @pytest.mark.parametrize(
     ("scenario", "first", "step"),
-    [*(("keep", first, STEP) for first in range(1, STEP + 1)), ("reclaim", 2, 7), ("replace", 3, 7)],
+    [
+        *(("keep", first, STEP) for first in range(1, STEP + 1)),
+        ("reclaim", 2, 7),
+        ("replace", 3, 7),
+        ("send", 2, 5),
+        ("fetch", 1, 2),
+    ],
 )
 def test_a_kill_at_any_step_makes_no_second_task(tmp_path: Path, scenario: str, first: int, step: int) -> None:
     """Killed before and after every request to Globus, and every operation here, each delivery has one accepted task."""
@@ -77,7 +86,7 @@ def test_a_kill_at_any_step_makes_no_second_task(tmp_path: Path, scenario: str, 
         assert case["again"] == 0, at
         assert case["share"] == expected, at
         assert case["in"] == ({} if scenario == "reclaim" else expected), at
-        assert tasks[str(case["kill"])] == (4 if scenario == "replace" else 3), at
+        assert tasks[str(case["kill"])] == {"replace": 4, "send": 1, "fetch": 1}.get(scenario, 3), at
 
 
 def agent(work: Path) -> list[str]:

@@ -279,6 +279,12 @@ def test_two_rules_of_one_name() -> None:
     assert mistake_in(text) == "f.toml: [[rules]] 'a': name: two rules have this name; give each its own"
 
 
+def test_the_name_of_what_is_sent_by_hand_is_taken() -> None:
+    """A rule of that name would be taken for a person's errand."""
+    said = "is kept for what `dropline send` delivers; choose another"
+    assert mistake_in(rule(name="send")) == f"f.toml: [[rules]] 'send': name: {said}"
+
+
 SOON, NEVER = 'reclaim = { after = "0s" }', ""
 
 

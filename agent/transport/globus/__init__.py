@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from globus_sdk import TransferClient
 
 from agent.errors import Refused, Transient
-from agent.transport import Arrived, Item, NotNow, Occupied, Outcome, Prepared, Report, Taken, Unfit
+from agent.transport import Arrived, Item, Occupied, Outcome, Prepared, Report, Taken, Unfit
 from agent.transport.globus import tasks
 from agent.transport.globus.copies import Copies
 from agent.transport.globus.course import Course
@@ -25,7 +25,7 @@ from agent.transport.globus.listing import Entry, Listing
 from agent.transport.globus.mark import MARK, Mark
 from agent.transport.globus.proof import conclude
 from agent.transport.globus.request import freeze, label, modest, thaw
-from agent.transport.globus.session import Clash, Forbidden, NotThere, Rejected, Session, document
+from agent.transport.globus.session import Forbidden, NotThere, Rejected, Session, document
 from agent.transport.globus.sources import spoiled
 from agent.transport.globus.tasks import Watched
 from agent.transport.source import Source, SourceChanged
@@ -200,20 +200,13 @@ class GlobusTransport:
             return self._never_sent(str(uuid.uuid4()), items, None)
         if task is not None:
             return self._watch(Taken(task, "adopted"), request, items)
-        body = thaw(request)
         try:
-            result = self._ask("submit", lambda tc: document(tc.submit_transfer(body), "task_id"))
-        except Clash as error:
-            running = tasks.find(self._ask, body["label"])
-            if running is None:
-                raise NotNow(f"{error}; it goes when that has ended") from None
-            return self._watch(Taken(running, "adopted"), request, items)
+            taken = tasks.hand_in(self._ask, request)
         except Rejected as error:
-            return self._never_sent(str(body["submission_id"]), items, str(error))
+            return self._never_sent(str(thaw(request)["submission_id"]), items, str(error))
         except Forbidden as error:
             raise Refused(f"transfers to {self.address} are not permitted: {error.reason}", error.hint) from None
-        how = "duplicate" if result.get("code") == "Duplicate" else "accepted"
-        return self._watch(Taken(str(result["task_id"]), how), request, items)
+        return self._watch(taken, request, items)
 
     def _never_sent(self, task: str, items: Sequence[Item], failure: str | None) -> Taken:
         """The service will never take this one: the next attempt has another."""

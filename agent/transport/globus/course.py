@@ -1,6 +1,6 @@
 """Between which collections files go, and how local paths and paths there belong together."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from globus_sdk import GlobusSDKUsageError, LocalGlobusConnectPersonal
 
@@ -48,3 +48,15 @@ class Course:
     def there(self, path: str) -> str:
         """The path at the destination collection of one relative to the destination."""
         return joined(self.path, path)
+
+    def back(self, folder: str) -> "Course | None":
+        """The other way: from the destination into a local directory; None where the source collection does not show that.
+
+        Its items have the path at the destination's collection as their root.
+        """
+        shown = source_path(folder, self.source_root, self.source_path)
+        if shown is None:
+            return None
+        return replace(
+            self, source=self.collection, source_root="/", source_path="/", collection=self.source, path=shown
+        )

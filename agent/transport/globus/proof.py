@@ -51,8 +51,8 @@ def conclude(
     Raises Transient, Refused.
     """
     wanted = {course.there(item.path): item for item in items}
-    moved = _moved(ask, task, wanted)
-    passed = _skipped(ask, task) if skipped else {}
+    moved = moved_files(ask, task, wanted)
+    passed = skipped_files(ask, task) if skipped else {}
     bad = spoiled(wanted.values())
     ended = Ended([], [])
     unproved: list[Item] = []
@@ -134,7 +134,8 @@ def _pages(
         more = {"marker": marker}
 
 
-def _moved(ask: Ask[Any], task: str, wanted: Mapping[str, Item]) -> dict[str, Moved]:
+def moved_files(ask: Ask[Any], task: str, wanted: Mapping[str, Item]) -> dict[str, Moved]:
+    """Destination path → what the service says of it, of those that are wanted. Raises Transient, Refused."""
     found: dict[str, Moved] = {}
     for line in _pages(ask, "successful_transfers", lambda tc, more: tc.task_successful_transfers(task, **more)):
         path = line.get("destination_path")
@@ -157,7 +158,7 @@ def _checksum(text: object) -> bytes | None:
         return None  # no notation that we know: as if there were none
 
 
-def _skipped(ask: Ask[Any], task: str) -> dict[str, str]:
-    """Source path → code of what was skipped because of an error."""
+def skipped_files(ask: Ask[Any], task: str) -> dict[str, str]:
+    """Source path → code of what was skipped because of an error. Raises Transient, Refused."""
     lines = _pages(ask, "skipped_errors", lambda tc, more: tc.task_skipped_errors(task, **more))
     return {str(line["source_path"]): str(line.get("error_code")) for line in lines if line.get("source_path")}

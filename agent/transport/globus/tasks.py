@@ -8,9 +8,10 @@ from typing import Any
 
 from globus_sdk import TransferClient
 
-from agent.transport import Changed, Gone, Item, Outcome, Unfit
+from agent.transport import Changed, Gone, Item, NotNow, Outcome, Taken, Unfit
 from agent.transport.globus.course import Course
 from agent.transport.globus.listing import Ask
+from agent.transport.globus.request import thaw
 from agent.transport.globus.session import Clash, NotThere, Rejected, document, rows
 from agent.transport.globus.sources import spoiled
 from rules.task import BLAMED, Reading, next_look, read
@@ -43,6 +44,19 @@ class Watched:
     """Files that keep it from ending; it was cancelled because of them."""
     cancelled: str | None = None
     """Why we cancelled it."""
+
+
+def hand_in(ask: Ask[Any], request: bytes) -> Taken:
+    """Send a frozen request: again, where it was sent before. Raises Transient (Rejected, NotNow among it), Refused."""
+    body = thaw(request)
+    try:
+        result = ask("submit", lambda tc: document(tc.submit_transfer(body), "task_id"))
+    except Clash as error:
+        running = find(ask, body["label"])
+        if running is None:
+            raise NotNow(f"{error}; it goes when that has ended") from None
+        return Taken(running, "adopted")
+    return Taken(str(result["task_id"]), "duplicate" if result.get("code") == "Duplicate" else "accepted")
 
 
 def documents(ask: Ask[Any], tasks: Sequence[str]) -> dict[str, Mapping[str, Any]]:

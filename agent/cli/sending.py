@@ -1,0 +1,171 @@
+"""`send` and `fetch`: what a person, or a job script, takes to destinations and back by hand."""
+
+import logging
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent import probe
+from agent.cli.options import ConfigOption, configuration, seconds
+from agent.errand import Errand
+from agent.errors import Refused, cause
+from agent.fetching import Fetch
+from agent.ledger import Ledger
+from agent.log import configure, printable
+from agent.outbound import Outbound
+from agent.settings import CollectionTable, Configuration, DirectoryTable
+from agent.worker import Clock
+from rules.collection import source_path
+from rules.match import relative
+from rules.units import bytes_in_words
+
+TimeoutOption = Annotated[
+    str | None, typer.Option(metavar="DURATION", help='Wait no longer than this, for example "10m".')
+]
+_SHOWN = 100
+"""So many files are told of one by one."""
+
+
+def send(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files or directories, watched or not.")],
+    to: Annotated[str, typer.Option("--to", metavar="DEST", help="A destination of the configuration.")],
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Until all is proved, also while the destination is away.")
+    ] = False,
+    timeout: TimeoutOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Deliver files as they are now, once; local copies are kept. Exit code 1 where one is refused or not proved in time."""
+    chosen = configuration(config)
+    limit = seconds(timeout)
+    named = [os.path.abspath(path) for path in paths]
+    table = _destination(chosen, to)
+    for path in named:
+        _apart(path, to, table)
+    configure("text", logging.WARNING)
+    probe.prepare()
+    deadline = None if limit is None else time.monotonic() + limit
+    opened = _ledger(chosen)
+    clock = Clock()
+    outbound = Outbound(clock, time.sleep)
+    gathered = outbound.gather(named)
+    place = opened.deliveries.place(to, table.address, in_place=isinstance(table, CollectionTable))
+    number = outbound.seal(opened, place.id, outbound.complete(gathered), clock())
+    good = not outbound.refused
+    _refused(outbound.refused)
+    if number is None:
+        typer.echo("nothing was sent")
+    else:
+        errand = Errand(chosen, to, number, deadline)
+        try:
+            if errand.see_through(wait=wait):
+                typer.echo("handed to the agent that runs here; `dropline files` and `dropline explain` tell of it")
+            else:
+                good = _told(opened, to, number, over=errand.over) and good
+        finally:
+            errand.close()
+    raise typer.Exit(0 if good else 1)
+
+
+def _told(opened: Ledger, to: str, number: int, *, over: bool) -> bool:
+    """Say what became of it. Returns whether that is what was asked for."""
+    files, size = opened.sends.verified(number)
+    if over:
+        left = opened.sends.unverified(number, _SHOWN)
+        for file in left:
+            typer.echo(f"{file.state.word}: {printable(file.path)}: {printable(file.reason or '')}", err=True)
+        typer.echo(f"{files} files ({bytes_in_words(size)}) are proved at {to}")
+        return not left
+    reasons = opened.sends.reasons(number) + [
+        why for name, _, up, why in opened.reports.destinations() if name == to and up is False and why
+    ]
+    why = "; ".join(map(printable, dict.fromkeys(reasons))) or "the time is over"
+    typer.echo(f"not all is proved at {to}: {why}", err=True)
+    typer.echo("it stays in the ledger: the agent, or the next `dropline send` there, goes on with it", err=True)
+    return False
+
+
+def _destination(config: Configuration, to: str) -> DirectoryTable | CollectionTable:
+    table = config.settings.destinations.get(to)
+    if table is None:
+        known = ", ".join(config.settings.destinations) or "none"
+        raise Refused(f"there is no destination {to!r} in {config.source}", f"known are {known}")
+    return table
+
+
+def _apart(path: str, to: str, table: DirectoryTable | CollectionTable) -> None:
+    """Raise Refused where a path can never be sent to the destination."""
+    if isinstance(table, DirectoryTable):
+        if _at_or_below(path, table.path) or _at_or_below(table.path, path):
+            raise Refused(f"{path} and destination {to} ({table.path}) lie in one another", "keep them apart")
+    elif source_path(path, table.source_root, table.source_path) is None:
+        raise Refused(
+            f"{path} is not below {table.source_root}, which the source collection of {to} shows",
+            "mend source_root and source_path, or copy it there",
+        )
+
+
+def _at_or_below(path: str, other: str) -> bool:
+    path, other = os.path.realpath(path), os.path.realpath(other)
+    return path == other or relative(path, other) is not None
+
+
+def _ledger(config: Configuration) -> Ledger:
+    """The ledger; a new one where no agent has run yet. Raises Refused."""
+    try:
+        config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        hint = "make it writable, or choose another"
+        raise Refused(f"state directory {config.state_dir}: {cause(error)}", hint) from None
+    return Ledger(str(config.ledger))
+
+
+def fetch(
+    place: Annotated[
+        str, typer.Argument(metavar="DEST:PATH", help="A destination, and a file or directory there; no PATH: all.")
+    ],
+    local: Annotated[Path, typer.Argument(metavar="LOCAL", help="The directory that gets it; made if absent.")],
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Until all is here, also while the destination is away.")
+    ] = False,
+    timeout: TimeoutOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Fetch from a destination, with proof; nothing here is overwritten. Exit code 1 where something is not here then."""
+    chosen = configuration(config)
+    limit = seconds(timeout)
+    deadline = None if limit is None else time.monotonic() + limit
+    name, _, path = place.partition(":")
+    table = _destination(chosen, name)
+    if path.startswith("/") or ".." in path.split("/"):
+        raise Refused(f"{path!r} is not below {name}", "write the path relative to the destination")
+    target = os.path.abspath(local)
+    if isinstance(table, DirectoryTable) and _at_or_below(target, table.path):
+        raise Refused(f"{target} is in destination {name} ({table.path})", "fetch into another directory")
+    configure("text", logging.WARNING)
+    source = "/".join(part for part in path.split("/") if part not in ("", "."))
+    done = Fetch(chosen, _ledger(chosen), name, source, target).see_through(wait=wait, deadline=deadline)
+    if done is None:
+        typer.echo("it is under way at the service; the same command with --wait sees it through")
+        raise typer.Exit(1 if wait else 0)
+    _refused(sorted(done.refused.items()))
+    here = f", {len(done.present)} were here already" if done.present else ""
+    typer.echo(f"{len(done.arrived)} files ({bytes_in_words(sum(done.arrived.values()))}) were fetched{here}")
+    raise typer.Exit(1 if done.refused else 0)
+
+
+def _refused(found: Sequence[tuple[str, str]]) -> None:
+    for path, reason in found[:_SHOWN]:
+        typer.echo(f"refused: {printable(path)}: {printable(reason)}", err=True)
+    if len(found) > _SHOWN:
+        typer.echo(f"refused: {len(found) - _SHOWN} more", err=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(send)
+    app.command()(fetch)

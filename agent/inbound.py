@@ -1,0 +1,106 @@
+"""From a directory destination to a local directory: as files go there, with the same proof."""
+
+import os
+import stat
+from collections.abc import Iterator
+from itertools import islice
+from threading import Event
+from typing import NamedTuple
+
+from agent import probe
+from agent.errors import Refused, Transient, cause
+from agent.transport import Arrived, Gone, Item, Occupied, Unfit
+from agent.transport.group import Place, require, write
+from agent.tree import Tree
+from agent.watch import sweep
+from rules.destination import name_key
+from rules.model import OWN_PREFIX
+
+_GROUP = 128
+"""Files that are made durable together."""
+
+
+class Fetched(NamedTuple):
+    """What came of a fetch. Paths are relative to the local directory."""
+
+    arrived: dict[str, int]
+    """Path → bytes."""
+    present: set[str]
+    """What was here already."""
+    refused: dict[str, str]
+    """What is not here, and why."""
+
+
+def fetch(share: str, identity: str | None, source: str, target: str, number: int) -> Fetched:
+    """Copy what is at and below a path.
+
+    Args:
+        share: the destination.
+        identity: what its identity file must say; None: it was never used from here.
+        source: path there; empty: all of it.
+        target: an existing local directory.
+        number: of the fetch, for temporary names: the same at each attempt.
+
+    Raises Transient where the share is away, Refused where nothing is there.
+    """
+    done = Fetched({}, set(), {})
+    parent = f"{share}/{source}".rpartition("/")[0] if source else share
+    try:
+        with Tree(share) as tree:
+            if identity is not None:
+                require(tree, identity)
+    except OSError as error:
+        raise Transient(f"{share}: {cause(error)}") from error
+    # The content of what is here already is compared: nothing of a person's is overwritten.
+    place = Place(target, target, None, "checksum", "sha256", f"fetch-{number}")
+    items = _items(share, source, parent, done)
+    while group := list(islice(items, _GROUP)):
+        written = write(place, group, Event())
+        sizes = {item.file: (item.path, item.version.size) for item in group}
+        for outcome in written.outcomes:
+            path, size = sizes[outcome.file]
+            match outcome:
+                case Arrived(adopted=True):
+                    done.present.add(path)
+                case Arrived():
+                    done.arrived[path] = size
+                case Occupied():
+                    done.refused[path] = (
+                        "other content has this name here; move it away, or fetch into another directory"
+                    )
+                case Unfit(reason=reason):
+                    done.refused[path] = reason
+                case Gone():
+                    done.refused[path] = "it went away meanwhile"
+                case _:
+                    done.refused[path] = "it changes; fetch it again when its writer is done"
+        if written.failure is not None:
+            raise Transient(written.failure)
+    return done
+
+
+def _items(share: str, source: str, parent: str, done: Fetched) -> Iterator[Item]:
+    for path, status in _below(share, source, done):
+        relpath = path[len(parent.rstrip("/")) + 1 :]
+        seen = probe.observation(status)
+        if seen.kind == "file":
+            yield Item(name_key(relpath), parent, relpath, seen.version, relpath)
+        else:
+            done.refused[relpath] = f"a {seen.kind}, not a file"
+
+
+def _below(share: str, source: str, done: Fetched) -> Iterator[tuple[str, os.stat_result]]:
+    top = f"{share}/{source}" if source else share
+    try:
+        status = os.stat(top) if not source else os.lstat(top)
+    except OSError as error:
+        raise Refused(f"{top}: {cause(error)}", "look at what is there") from None
+    if not stat.S_ISDIR(status.st_mode):
+        yield top, status
+        return
+    for listing in sweep(top):
+        if listing.error is not None:
+            done.refused[listing.directory] = f"cannot be listed: {listing.error}"
+        for name, entry in listing.entries.items():
+            if not name.startswith(OWN_PREFIX):
+                yield f"{listing.directory}/{name}", entry

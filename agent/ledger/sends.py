@@ -1,0 +1,110 @@
+"""What people send by hand: batches that are sealed as they are entered, each of one directory, to one destination."""
+
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from agent.ledger.files import File, Files, Sealed, read
+from agent.ledger.store import Store, Transition
+from rules.model import SENT, Observation, OpenBatch
+
+_OF_ERRAND = "f.batch IN (SELECT batch FROM sends WHERE errand = ?)"
+_REASON = "sent by hand"
+
+
+class Sent(NamedTuple):
+    """A version that a person sends."""
+
+    path: str
+    seen: Observation
+    seen_at: float
+    reason: str
+    """Why it is complete."""
+
+
+class Sends:
+    """Rows of `sends`, and their files. Each file is a generation of its own: what rules do with the path goes on."""
+
+    def __init__(self, store: Store, files: Files) -> None:
+        self._store = store
+        self._files = files
+
+    # What is known
+
+    def root(self, batch: int) -> str:
+        """The directory that the paths of a batch count from."""
+        return os.fsdecode(self._store.execute("SELECT root FROM sends WHERE batch = ?", (batch,)).fetchone()[0])
+
+    def under_way(self, errand: int) -> bool:
+        """Whether some of its deliveries have not ended."""
+        sql = (
+            "SELECT EXISTS (SELECT 1 FROM sends s JOIN deliveries d ON d.batch = s.batch"
+            " WHERE s.errand = ? AND d.state NOT IN (4, 6))"
+        )
+        return bool(self._store.execute(sql, (errand,)).fetchone()[0])
+
+    def reasons(self, errand: int) -> list[str]:
+        """Why its deliveries wait or have failed, each reason once."""
+        sql = (
+            "SELECT DISTINCT d.reason FROM sends s JOIN deliveries d ON d.batch = s.batch"
+            " WHERE s.errand = ? AND d.state NOT IN (4, 6) AND d.reason IS NOT NULL"
+        )
+        return [reason for (reason,) in self._store.execute(sql, (errand,))]
+
+    def verified(self, errand: int) -> tuple[int, int]:
+        """(files, bytes) of it that are proved."""
+        sql = f"SELECT count(*), coalesce(sum(f.size), 0) FROM files f WHERE {_OF_ERRAND} AND f.state = 4"
+        files, size = self._store.execute(sql, (errand,)).fetchone()
+        return files, size
+
+    def unverified(self, errand: int, limit: int) -> list[File]:
+        """Files of it that are not proved."""
+        return read(self._store, f"{_OF_ERRAND} AND f.state <> 4 ORDER BY f.id LIMIT ?", (errand, limit))
+
+    # Transitions
+
+    def sent(self, errand: int | None, root: str, destination: int, files: Sequence[Sent], now: float) -> int:
+        """These files are a sealed batch with a delivery to the destination. Inside a transaction.
+
+        `errand`: what the first batch of this command returned. Returns the errand.
+        """
+        batch = self._files.opened(SENT, root.encode("utf-8", "backslashreplace").decode(), now)
+        errand = batch if errand is None else errand
+        self._store.execute("INSERT INTO sends VALUES (?, ?, ?)", (batch, errand, os.fsencode(root)))
+        rule = self._files.rule(SENT)
+        places = [self._place(one.path) for one in files]
+        self._refused_before([(*place, rule, destination) for place in places])
+        self._store.executemany(
+            "INSERT INTO files (dir, name, generation, rule, state, size, mtime_ns, ctime_ns, inode, device, seen_at,"
+            " since, batch, reason) VALUES (?1, ?2, (SELECT 1 + coalesce(max(generation), 0) FROM files WHERE dir = ?1"
+            " AND name = ?2), ?3, 2, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            (
+                (*place, rule, *one.seen.version, one.seen.device, one.seen_at, now, batch, one.reason)
+                for place, one in zip(places, files, strict=True)
+            ),
+        )
+        self._store.tell(Transition(SENT, "complete", one.path, one.reason, one.seen.version.size) for one in files)
+        size = sum(one.seen.version.size for one in files)
+        self._files.joined(batch, OpenBatch("", len(files), size, now, now))
+        self._files.sealed([Sealed(batch, SENT, _REASON, [destination])], now)
+        return errand
+
+    def _refused_before(self, files: Sequence[tuple[int, bytes, int, int]]) -> None:
+        """(dir, name, rule, destination): what an earlier errand there was refused is settled by this one.
+
+        It wrote nothing; so what it meant to write says nothing of what stands there, unless others may have written.
+        """
+        which = (
+            "dir = ?1 AND name = ?2 AND rule = ?3 AND state = 8"
+            " AND batch IN (SELECT batch FROM deliveries WHERE destination = ?4)"
+        )
+        self._store.executemany(
+            f"DELETE FROM copies WHERE file IN (SELECT id FROM files WHERE {which}) AND proved_at IS NULL"
+            " AND destination IN (SELECT id FROM destinations WHERE id = ?4 AND in_place = 0)",
+            files,
+        )
+        self._store.executemany(f"UPDATE files SET state = 7 WHERE {which}", files)
+
+    def _place(self, path: str) -> tuple[int, bytes]:
+        directory, _, name = path.rpartition("/")
+        return self._files.directory(directory), os.fsencode(name)

@@ -1,0 +1,43 @@
+"""Looking at files by their paths: what stands there, and has it a writer?"""
+
+import os
+from types import TracebackType
+from typing import Self
+
+from agent import probe
+from agent.mounts import remote
+from agent.tree import Tree
+from rules.model import Observation, Version, Writer
+
+
+class Looks:
+    """Directory trees, open for one pass. Not safe between threads."""
+
+    def __init__(self) -> None:
+        self._trees: dict[str, tuple[Tree, bool]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for tree, _ in self._trees.values():
+            tree.close()
+
+    def read(self, root: str, path: str, expected: Version) -> tuple[Observation, Writer]:
+        """What stands at a path below a root now; of the expected version, whether it has a writer.
+
+        Raises OSError: BlockingIOError where a file server holds a write lease for a client, which is a writer.
+        """
+        if root not in self._trees:
+            tree = Tree(root)
+            self._trees[root] = tree, remote(root, os.fstat(tree.fd).st_dev)
+        tree, is_remote = self._trees[root]
+        directory, name = tree.place(path[len(root.rstrip("/")) + 1 :])
+        seen = probe.observation(os.stat(name, dir_fd=directory, follow_symlinks=False))
+        if seen.kind != "file" or seen.version != expected:
+            return seen, Writer.CANNOT_TELL  # never opened: opening a FIFO or a device may have effects
+        fd = os.open(name, probe.OPEN_FLAGS, dir_fd=directory)
+        try:
+            return probe.observation(os.fstat(fd)), probe.writer(fd, path, remote=is_remote)
+        finally:
+            os.close(fd)

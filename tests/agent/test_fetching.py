@@ -1,0 +1,100 @@
+"""Fetching through a transfer service, in one process: tasks of modest size, and one process for each fetch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from agent.fetching import Fetch
+from agent.ledger import Ledger
+from agent.lock import alone
+from agent.settings import Configuration, check
+from agent.transport.globus import request
+from tests.globus import Globus
+
+
+class Rig(NamedTuple):
+    """A collection, a local directory, and who fetches."""
+
+    service: Globus
+    config: Configuration
+    ledger: Ledger
+    share: Path
+    here: Path
+
+    def fetch(self, source: str = "") -> Fetch:
+        return Fetch(self.config, self.ledger, "campus", source, str(self.here))
+
+
+@pytest.fixture
+def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+    """A fetch from a collection of the stand-in."""
+    with Globus(by_itself=True) as service:
+        for name, value in service.environment.items():
+            monkeypatch.setenv(name, value)
+        data = {
+            "agent": {"state_dir": str(tmp_path / "state"), "listen": ""},
+            "globus": {"client_id": service.account.id, "client_secret": service.account.secret},
+            "destinations": {
+                "campus": {
+                    "transport": "globus", "collection": service.collection("Campus", tmp_path / "share").id,
+                    "source_collection": service.collection("Instrument", tmp_path).id, "source_root": str(tmp_path),
+                }
+            },
+        }  # fmt: skip
+        (tmp_path / "state").mkdir()
+        ledger = Ledger(str(tmp_path / "state/ledger.sqlite"))
+        yield Rig(service, check(data, "test", tmp_path), ledger, tmp_path / "share", tmp_path / "here")
+        ledger.close()
+
+
+def test_many_files_come_by_tasks_of_modest_size(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five files at two a task are three tasks, one after the other, and each file comes once."""
+    monkeypatch.setattr(request, "TASK_FILES", 2)
+    for number in range(5):
+        (rig.share / f"f{number}").write_bytes(b"x" * number)
+    done = rig.fetch().see_through(wait=True, deadline=time.monotonic() + 60.0)
+    assert done is not None
+    assert (done.arrived, done.present, done.refused) == ({f"f{number}": number for number in range(5)}, set(), {})
+    assert [len(task.order.items) for task in rig.service.tasks.all.values()] == [2, 2, 1]
+    assert sorted(path.name for path in rig.here.iterdir()) == [f"f{number}" for number in range(5)]
+
+
+OTHER = """
+import sys
+from pathlib import Path
+from agent.lock import Held, alone
+for number in (1, 2):
+    try:
+        with alone(Path(sys.argv[1]), number):
+            print("mine")
+    except Held as error:
+        print(error.reason)
+"""
+
+
+def test_the_same_is_fetched_by_one_process_at_a_time(tmp_path: Path) -> None:
+    """Who comes second is told; another fetch goes on beside it."""
+
+    def other() -> str:
+        command = [sys.executable, "-P", "-c", OTHER, str(tmp_path)]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+    with alone(tmp_path, 1):
+        assert other() == "the same is being fetched by another process\nmine\n"
+    assert other() == "mine\nmine\n"
+
+
+def test_a_fetch_keeps_its_number(rig: Rig) -> None:
+    """Each path and directory is a fetch of its own, whoever asks for it again."""
+    numbers = [
+        rig.ledger.fetches.number(1, source, target) for source, target in (("a", "/x"), ("b", "/x"), ("a", "/y"))
+    ]
+    assert len(set(numbers)) == 3
+    assert rig.ledger.fetches.number(1, "a", "/x") == numbers[0]
