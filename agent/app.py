@@ -18,6 +18,9 @@ from agent.ledger import Ledger, State, Transition
 from agent.lock import locked
 from agent.log import tell
 from agent.metrics import Metrics, Readings
+from agent.outbox import Call, Sender
+from agent.outbox.command import Runner
+from agent.outbox.webhook import post
 from agent.reclaim import Reclaimer, Record, Required
 from agent.settings import CollectionTable, Configuration, DirectoryTable, account_folder, client_secret, read
 from agent.status import health, status
@@ -128,7 +131,7 @@ class Parts:
         Args:
             config: what to build.
             metrics: counts what happens.
-            wake: how to wake the part of a name: `intake`, `reclaim`, or a destination's.
+            wake: how to wake the part of a name: `intake`, `reclaim`, `outbox`, or a destination's.
             keep: descriptors that helper processes inherit: the lock.
             stack: closes what is opened here.
         """
@@ -168,8 +171,15 @@ class Parts:
         self.expiries = made.expiries
         for transport in transports.values():
             stack.callback(transport.close)
+        commands = Runner()
+        stack.callback(commands.close)
+        calls: dict[str, Call] = {"webhook": post, "command": commands.run}
+        self.sender = Sender(connect(), config.rules, calls, wake("outbox"))
+        stack.callback(self.sender.close)
         self.couriers = {
-            name: Courier(connect(), transport, places[name], config.rules, host, metrics, wake("intake"))
+            name: Courier(
+                connect(), transport, places[name], config.rules, host, metrics, wake("intake"), wake("outbox")
+            )
             for name, transport in transports.items()
         }
         required = {name: Required(transport.address, transport.confirm) for name, transport in transports.items()}
@@ -181,6 +191,7 @@ class Parts:
         self.intake.start(now)
         for courier in self.couriers.values():
             courier.start(now)
+        self.sender.start(now)
         self.reclaimer.start(now)
 
 
@@ -268,7 +279,7 @@ def _run_configuration(
     started: Callable[[Parts, Server | None], AbstractContextManager[object]],
 ) -> Configuration:  # fmt: skip
     """Run one configuration until it is to be replaced or the agent is to stop. Returns what to run next."""
-    workers = {name: Worker(name, clock) for name in ("intake", "reclaim", *config.settings.destinations)}
+    workers = {name: Worker(name, clock) for name in ("intake", "reclaim", "outbox", *config.settings.destinations)}
     with ExitStack() as stack:
         parts = Parts(config, metrics, lambda name: workers[name].wake, [lock], stack)
         parts.start(clock())
@@ -276,6 +287,7 @@ def _run_configuration(
         stack.callback(_stop, list(workers.values()))
         workers["intake"].start(parts.intake.step)
         workers["reclaim"].start(parts.reclaimer.step)
+        workers["outbox"].start(parts.sender.step)
         for name, courier in parts.couriers.items():
             workers[name].start(courier.step)
         stack.enter_context(started(parts, server))
@@ -351,10 +363,11 @@ def _pass(parts: Parts, clock: Clock) -> float | None:
     intake = parts.intake.step(now)
     for courier in parts.couriers.values():
         courier.step(now)
+    parts.sender.step(now)
     reclaim = parts.reclaimer.step(now)
     if parts.intake.busy or (intake is not None and intake <= now) or (reclaim is not None and reclaim <= now):
         return 0.0
-    if any(courier.waiting for courier in parts.couriers.values()):
+    if parts.sender.waiting or any(courier.waiting for courier in parts.couriers.values()):
         return 0.2
     settled = parts.ledger.files.next_settled()
     if settled is not None:

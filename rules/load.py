@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Tag, ValidationError
 
-from rules import destination, units
+from rules import actions, destination, units
 from rules.match import glob_mistake, marker_mistake, relative
 from rules.model import Conditions, Reclaim, Rule, Sealing, Target
 
@@ -116,6 +116,18 @@ class ReclaimTable(Table):
     evidence: Literal["checksum", "stat"] = "checksum"
 
 
+class ThenTable(Table):
+    """One entry of `then = [ ... ]`"""
+
+    webhook: str | None = None
+    secret_file: LocalPath | None = None
+    header: str | None = None
+    command: tuple[str, ...] | None = None
+    flow: str | None = None
+    body: dict[str, Any] | None = None
+    timeout: Duration | None = None
+
+
 class RuleTable(Table):
     """One `[[rules]]` table."""
 
@@ -128,6 +140,8 @@ class RuleTable(Table):
     batch: BatchTable = BatchTable()
     deliver: tuple[DeliverTable, ...] = Field(min_length=1)
     reclaim: ReclaimTable | None = None
+    then: tuple[ThenTable, ...] = ()
+    share_with: tuple[str, ...] = ()
 
 
 def build(
@@ -207,6 +221,17 @@ def _rule(table: RuleTable, destinations: Collection[str], file: str, absolute: 
     reclaim = table.reclaim
     if reclaim is not None and reclaim.after is None and reclaim.when_free_below is None:
         raise wrong("reclaim", "says neither `after` nor `when_free_below`, so it would never reclaim; add one")
+    to = [target.to for target in table.deliver]
+    try:
+        then = tuple(actions.action(one.model_dump(exclude_none=True), absolute, to) for one in table.then)
+    except RuleError:
+        raise  # of a path in it
+    except ValueError as error:
+        raise wrong("then", error) from None
+    try:
+        share_with = tuple(dict.fromkeys(actions.share(one) for one in table.share_with))
+    except ValueError as error:
+        raise wrong("share_with", error) from None
     return Rule(
         name=table.name,
         watch=absolute(table.watch),
@@ -217,6 +242,8 @@ def _rule(table: RuleTable, destinations: Collection[str], file: str, absolute: 
         batch=Sealing(**dict(table.batch)),
         deliver=tuple(Target(target.to, target.path) for target in table.deliver),
         reclaim=Reclaim(**dict(reclaim)) if reclaim else None,
+        then=then,
+        share_with=share_with,
     )
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
+from rules.actions import Action, named
+
 OWN_PREFIX = ".dropline"
 """Names that start so are the agent's own (temporary files, files moved aside, the canary) and are never claimed."""
 
@@ -118,6 +120,15 @@ class Rule:
     batch: Sealing = field(default_factory=Sealing)
     deliver: tuple[Target, ...] = ()
     reclaim: Reclaim | None = None
+    then: tuple[Action, ...] = ()
+    """What is done once a batch is verified."""
+    share_with: tuple[Action, ...] = ()
+    """Who may read a verified batch at the rule's Globus destinations."""
+
+    @property
+    def actions(self) -> dict[str, Action]:
+        """Both, by the names that the ledger knows them by."""
+        return named(self.then, self.share_with)
 
 
 class Candidate(NamedTuple):

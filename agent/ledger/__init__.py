@@ -2,6 +2,7 @@
 
 from agent.ledger.deliveries import Deliveries, Delivery, Place, Proof
 from agent.ledger.files import File, Files, Found, Known, Sealed
+from agent.ledger.outbox import Errand, Outbox
 from agent.ledger.reclaims import Intent, Reclaims
 from agent.ledger.reports import BatchLine, Reports
 from agent.ledger.states import HERE, UNPROVED, DeliveryState, State
@@ -16,6 +17,7 @@ class Ledger(Store):
         super().__init__(path, announce)
         self.files = Files(self)
         self.deliveries = Deliveries(self)
+        self.outbox = Outbox(self)
         self.reclaims = Reclaims(self)
         self.reports = Reports(self)
 
@@ -28,12 +30,14 @@ __all__ = [
     "Deliveries",
     "Delivery",
     "DeliveryState",
+    "Errand",
     "File",
     "Files",
     "Found",
     "Intent",
     "Known",
     "Ledger",
+    "Outbox",
     "Place",
     "Proof",
     "Reclaims",

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from agent.errors import Refused, Transient
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 class Transition(NamedTuple):
