@@ -20,6 +20,7 @@ from agent.log import tell
 from agent.metrics import Metrics, Readings
 from agent.outbox import Call, Sender
 from agent.outbox.command import Runner
+from agent.outbox.globus import Services
 from agent.outbox.webhook import post
 from agent.reclaim import Reclaimer, Record, Required
 from agent.settings import CollectionTable, Configuration, DirectoryTable, account_folder, client_secret, read
@@ -29,6 +30,7 @@ from agent.transport.directory import DirectoryTransport
 from agent.watch import Watch
 from agent.web import Server, Sources
 from agent.worker import Clock, Worker
+from rules.actions import Flow, Share
 from rules.load import RuleError
 from rules.model import Rule
 
@@ -69,14 +71,18 @@ class Transports:
         # Imported here: who delivers to directories only does not pay for what this brings along.
         from agent.transport.globus import GlobusTransport
 
-        if self._session is None:
-            self._session = globus_session(self._config)
         transport = GlobusTransport(
-            name, globus_course(name, table), self._session, self._agent, table.outstanding,
+            name, globus_course(name, table), self.session(), self._agent, table.outstanding,
             lambda operation, outcome: self._count.requested(name, operation, outcome),
         )  # fmt: skip
         self.expiries[name] = transport.expires_at
         return transport
+
+    def session(self) -> "Session":
+        """How Globus is spoken to. Raises Refused."""
+        if self._session is None:
+            self._session = globus_session(self._config)
+        return self._session
 
 
 def globus_session(config: Configuration) -> "Session":
@@ -174,6 +180,9 @@ class Parts:
         commands = Runner()
         stack.callback(commands.close)
         calls: dict[str, Call] = {"webhook": post, "command": commands.run}
+        if any(isinstance(action, Flow | Share) for rule in config.rules for action in rule.actions.values()):
+            services = Services(made.session())
+            calls |= {"flow": services.run_flow, "share": services.share}
         self.sender = Sender(connect(), config.rules, calls, wake("outbox"))
         stack.callback(self.sender.close)
         self.couriers = {
