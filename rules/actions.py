@@ -1,5 +1,6 @@
 """What a rule does once a batch is verified: `then` and `share_with`."""
 
+import math
 import re
 import string
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -129,7 +130,7 @@ def action(keys: Mapping[str, Any], absolute: Callable[[str], str], destinations
     flow, body = keys["flow"], keys.get("body")
     if not UUID.fullmatch(flow):
         raise ValueError(f"the flow {flow!r} is no UUID; the web application shows it on the flow's page")
-    for text in _texts(body):
+    for text in _texts(body or {}):
         _check_template(text, destinations)
     return Flow(flow.lower(), body)
 
@@ -175,7 +176,7 @@ def share(text: str) -> Share:
     whose, colon, rest = text.rpartition(":")
     if not colon and _USER.fullmatch(text):
         return Share("identity", text.lower())
-    if whose in ("", "group") and UUID.fullmatch(rest):
+    if (not colon or whose == "group") and UUID.fullmatch(rest):
         return Share("group" if colon else "identity", rest.lower())
     raise ValueError(f"{text!r} is no user name ('ada@example.org'), no identity's UUID, and no group ('group:UUID')")
 
@@ -189,7 +190,7 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from _texts(inner)
-    elif not isinstance(value, bool | int | float) or value != value or value in (float("inf"), float("-inf")):
+    elif not isinstance(value, bool | int | float) or not math.isfinite(value):
         raise ValueError(f"`body` has {value!r}, which JSON cannot carry; write it as text in quotes")
 
 
