@@ -76,7 +76,7 @@ def keys() -> dict[str, FieldInfo]:
     """Every key of the configuration as RULES writes it."""
     tables: list[tuple[str, type[BaseModel]]] = [
         ("", AgentTable), ("", DirectoryTable), ("", load.RuleTable), ("complete.", load.CompleteTable),
-        ("batch.", load.BatchTable), ("deliver.", load.DeliverTable), ("reclaim.", load.ReclaimTable),
+        ("batch.", load.BatchTable), ("deliver.", load.DeliverTable), ("reclaim.", load.ReclaimTable), ("then.", load.ThenTable),
     ]  # fmt: skip
     return {prefix + key: field for prefix, model in tables for key, field in model.model_fields.items()}
 

@@ -648,6 +648,25 @@ def test_a_flow_is_not_started_twice_though_answers_are_lost(globus: Site, fault
     assert rig.ledger.outbox.waiting() == []
 
 
+def test_a_run_is_found_on_whatever_page_it_is(globus: Site) -> None:
+    """Many runs came after the one whose answer was lost."""
+    rig, service = globus.rig, globus.service
+    flow = service.flows.flow("Process")
+    service.flows.per_page = 2
+    rig.configure(Flow(flow.id))
+    service.faults.lose_reply("POST */run")
+    rig.verify("run0/a")
+    rig.step()
+    for number in range(1, 6):
+        rig.verify(f"run{number}/a")
+    rig.step()
+    assert len(service.flows.runs) == 6
+    rig.now += 60.0
+    rig.step()
+    assert (len(service.flows.runs), service.count("GET", "/runs")) == (6, 3)
+    assert rig.ledger.outbox.waiting() == []
+
+
 def test_a_flow_that_cannot_be_started_says_what_to_do(globus: Site) -> None:
     """An unknown flow, and an input that it does not take."""
     rig, service = globus.rig, globus.service

@@ -1,7 +1,7 @@
 """Runs the agent again and again, each time killed one operation later: a driver for test_killed.py.
 
 Usage: killer.py WORK SCENARIO FIRST STEP [SOURCE COLLECTION ROOT]. With the last three, through Globus, where the service
-is that of the environment and both collections show ROOT.
+is that of the environment and both collections show ROOT. The scenario `then` posts to the address in WEBHOOK.
 
 For n = FIRST, FIRST + STEP, ... it prints one JSON line per kill point, until a run ends before its kill comes. Each run
 is a forked child, so that only the first pays for the imports.
