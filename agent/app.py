@@ -18,6 +18,10 @@ from agent.ledger import Ledger, State, Transition
 from agent.lock import RESIDENT, locked
 from agent.log import tell
 from agent.metrics import Metrics, Readings
+from agent.outbox import Call, Sender
+from agent.outbox.command import Runner
+from agent.outbox.globus import Services
+from agent.outbox.webhook import post
 from agent.reclaim import Reclaimer, Record, Required
 from agent.settings import CollectionTable, Configuration, DirectoryTable, account_folder, client_secret, read
 from agent.status import health, status
@@ -26,6 +30,7 @@ from agent.transport.directory import DirectoryTransport
 from agent.watch import Watch
 from agent.web import Server, Sources
 from agent.worker import Clock, Worker
+from rules.actions import Flow, Share
 from rules.load import RuleError
 from rules.model import Rule
 
@@ -66,14 +71,18 @@ class Transports:
         # Imported here: who delivers to directories only does not pay for what this brings along.
         from agent.transport.globus import GlobusTransport
 
-        if self._session is None:
-            self._session = globus_session(self._config)
         transport = GlobusTransport(
-            name, globus_course(name, table), self._session, self._agent, table.outstanding,
+            name, globus_course(name, table), self.session(), self._agent, table.outstanding,
             lambda operation, outcome: self._count.requested(name, operation, outcome),
         )  # fmt: skip
         self.expiries[name] = transport.expires_at
         return transport
+
+    def session(self) -> "Session":
+        """How Globus is spoken to. Raises Refused."""
+        if self._session is None:
+            self._session = globus_session(self._config)
+        return self._session
 
 
 def globus_session(config: Configuration) -> "Session":
@@ -128,7 +137,7 @@ class Parts:
         Args:
             config: what to build.
             metrics: counts what happens.
-            wake: how to wake the part of a name: `intake`, `reclaim`, or a destination's.
+            wake: how to wake the part of a name: `intake`, `reclaim`, `outbox`, or a destination's.
             keep: descriptors that helper processes inherit: the lock.
             stack: closes what is opened here.
         """
@@ -168,8 +177,18 @@ class Parts:
         self.expiries = made.expiries
         for transport in transports.values():
             stack.callback(transport.close)
+        commands = Runner()
+        stack.callback(commands.close)
+        calls: dict[str, Call] = {"webhook": post, "command": commands.run}
+        if any(isinstance(action, Flow | Share) for rule in config.rules for action in rule.actions.values()):
+            services = Services(made.session())
+            calls |= {"flow": services.run_flow, "share": services.share}
+        self.sender = Sender(connect(), config.rules, calls, wake("outbox"))
+        stack.callback(self.sender.close)
         self.couriers = {
-            name: Courier(connect(), transport, places[name], config.rules, host, metrics, wake("intake"))
+            name: Courier(
+                connect(), transport, places[name], config.rules, host, metrics, wake("intake"), wake("outbox")
+            )
             for name, transport in transports.items()
         }
         required = {name: Required(transport.address, transport.confirm) for name, transport in transports.items()}
@@ -181,6 +200,7 @@ class Parts:
         self.intake.start(now)
         for courier in self.couriers.values():
             courier.start(now)
+        self.sender.start(now)
         self.reclaimer.start(now)
 
 
@@ -268,7 +288,7 @@ def _run_configuration(
     started: Callable[[Parts, Server | None], AbstractContextManager[object]],
 ) -> Configuration:  # fmt: skip
     """Run one configuration until it is to be replaced or the agent is to stop. Returns what to run next."""
-    workers = {name: Worker(name, clock) for name in ("intake", "reclaim", *config.settings.destinations)}
+    workers = {name: Worker(name, clock) for name in ("intake", "reclaim", "outbox", *config.settings.destinations)}
     with ExitStack() as stack:
         parts = Parts(config, metrics, lambda name: workers[name].wake, [lock], stack)
         parts.start(clock())
@@ -276,6 +296,7 @@ def _run_configuration(
         stack.callback(_stop, list(workers.values()))
         workers["intake"].start(parts.intake.step)
         workers["reclaim"].start(parts.reclaimer.step)
+        workers["outbox"].start(parts.sender.step)
         for name, courier in parts.couriers.items():
             workers[name].start(courier.step)
         stack.enter_context(started(parts, server))
@@ -351,11 +372,12 @@ def _pass(parts: Parts, clock: Clock) -> float | None:
     again = [
         parts.intake.step(now),
         *(courier.step(now) for courier in parts.couriers.values()),
+        parts.sender.step(now),
         parts.reclaimer.step(now),
     ]
     if parts.intake.busy or any(at is not None and at <= now for at in again):
         return 0.0
-    if any(courier.waiting for courier in parts.couriers.values()):
+    if parts.sender.waiting or any(courier.waiting for courier in parts.couriers.values()):
         return 0.2
     settled = parts.ledger.files.next_settled()
     if settled is not None:

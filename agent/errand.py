@@ -84,7 +84,14 @@ class Errand:
             stack.callback(transport.close)
             place = ledger.deliveries.place(self._to, table.address, in_place=isinstance(table, CollectionTable))
             courier = Courier(
-                ledger, transport, place.id, self._config.rules, platform.node() or "unknown", metrics, lambda: None
+                ledger,
+                transport,
+                place.id,
+                self._config.rules,
+                platform.node() or "unknown",
+                metrics,
+                lambda: None,
+                lambda: None,
             )
             courier.start(clock())
             while not self._late:

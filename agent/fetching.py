@@ -7,12 +7,12 @@ from pathlib import Path
 
 from agent import inbound, probe
 from agent.app import globus_course, globus_session
-from agent.delivery.presence import backoff
 from agent.errors import Refused, Transient, cause
 from agent.inbound import Fetched
 from agent.ledger import Ledger
 from agent.lock import Held, alone
 from agent.settings import CollectionTable, Configuration, DirectoryTable
+from rules.retry import backoff
 from rules.task import Stage, next_look
 
 log = logging.getLogger(__name__)

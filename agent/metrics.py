@@ -106,6 +106,7 @@ class Readings(Collector):
     def collect(self) -> Iterable[Metric]:
         """All families."""
         yield from self._of_files()
+        yield self._of_outbox()
         yield from self._of_destinations()
         yield from self._of_roots()
 
@@ -138,6 +139,19 @@ class Readings(Collector):
         for name, at in self._ledger.reports.last_verified().items():
             last.add_metric([name], at)
         yield last
+
+    def _of_outbox(self) -> Metric:
+        pending = GaugeMetricFamily(
+            "dropline_outbox_pending", "Batches for which an action is not done yet.", labels=["rule", "action"]
+        )
+        kinds = {(rule.name, name): action.kind for rule in self._rules for name, action in rule.actions.items()}
+        found = dict.fromkeys(((rule, kind) for (rule, _), kind in kinds.items()), 0)
+        for rule, action, count, *_ in self._ledger.outbox.waiting():
+            if (rule, action) in kinds:
+                found[rule, kinds[rule, action]] += count
+        for labels, count in found.items():
+            pending.add_metric(labels, count)
+        return pending
 
     def _of_destinations(self) -> Iterable[Metric]:
         deliveries = GaugeMetricFamily("dropline_deliveries", "Deliveries per state.", labels=["destination", "state"])

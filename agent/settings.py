@@ -6,7 +6,7 @@ Settings stop at `app`: the parts of the agent get values, not this.
 import os
 import stat
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,8 +15,8 @@ from platformdirs import site_config_dir, user_config_dir, user_state_dir
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, SecretStr, Tag, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
-from agent import presets
-from agent.errors import Refused, cause
+from agent import presets, secret
+from agent.errors import cause
 from rules.collection import source_path
 from rules.load import RuleError, RuleTable, build, first_mistake, location, nearest
 from rules.match import relative
@@ -240,11 +240,26 @@ def check(data: dict[str, Any], source: str, folder: Path) -> Configuration:
             if isinstance(to, CollectionTable) and source_path(rule.watch, to.source_root, to.source_path) is None:
                 message = f"rule {rule.name!r} watches {rule.watch}, which is not below {to.source_root}"
                 raise RuleError(source, f"[destinations.{target.to}]", "source_root", message)
+        if rule.share_with:
+            _check_sharing(rule, places, source)
         inside = relative(os.path.realpath(agent.state_dir), os.path.realpath(rule.watch))
         if inside is not None and not inside.startswith(OWN_PREFIX):
             message = f"{agent.state_dir} is inside the watched directory {rule.watch}; keep it elsewhere"
             raise RuleError(source, "[agent]", "state_dir", message)
     return Configuration(settings, rules, source)
+
+
+def _check_sharing(rule: Rule, places: Mapping[str, DirectoryTable | CollectionTable], source: str) -> None:
+    """Raises RuleError where nothing of the rule could be shared, or not as its destination is written."""
+    shared = {target.to: places[target.to] for target in rule.deliver}
+    collections = {name: table for name, table in shared.items() if isinstance(table, CollectionTable)}
+    if not collections:
+        message = "none of the rule's destinations is Globus, and only there can access be granted; remove share_with"
+        raise RuleError(source, f"[[rules]] {rule.name!r}", "share_with", message)
+    for name, table in collections.items():
+        if table.path.startswith("/~"):
+            message = f"rule {rule.name!r} shares what is there, for which {table.path} must be written without '~'"
+            raise RuleError(source, f"[destinations.{name}]", "path", message)
 
 
 def _placed(
@@ -262,19 +277,7 @@ def client_secret(table: GlobusTable) -> str | None:
         return table.client_secret.get_secret_value()
     if table.client_secret_file is None:
         return None
-    path = Path(table.client_secret_file)
-    try:
-        if os.name == "posix" and path.stat().st_mode & 0o027:
-            raise Refused(f"the secret in {path} can be read by others", f"chmod 600 {path}")
-        secret = path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = cause(error) if isinstance(error, OSError) else "it is not text"
-        raise Refused(
-            f"the secret in {path} cannot be read: {why}", "mend that, or change client_secret_file"
-        ) from None
-    if not secret:
-        raise Refused(f"{path} is empty", "write the secret of the service account into it")
-    return secret
+    return secret.read(Path(table.client_secret_file))
 
 
 def account_folder(config: Configuration) -> Path:

@@ -48,6 +48,10 @@ def status(ledger: Ledger, rules: Sequence[Rule], destinations: Sequence[tuple[s
             {"destination": name, "reason": reason, "deliveries": count}
             for name, reason, count in ledger.reports.held_up()
         ],
+        "outbox": [
+            {"rule": rule, "action": action, "waiting": count, "failed": failed, "reason": reason, "since": since}
+            for rule, action, count, failed, reason, since in ledger.outbox.waiting()
+        ],
         "rules": [{"name": rule.name, "watch": rule.watch, "files": of_rules.get(rule.name, {})} for rule in rules],
         "unclaimed": [
             {"watch": root, "files": count, "example": example} for root, count, example in ledger.reports.unclaimed()

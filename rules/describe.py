@@ -1,5 +1,8 @@
 """What a rule will do, in words, for `dropline check`."""
 
+import shlex
+
+from rules.actions import Action, Command, Flow, Share, Webhook
 from rules.batch import max_age
 from rules.complete import quiet_seconds
 from rules.model import Condition, Conditions, Reclaim, Rule, Sealing, Writer
@@ -16,8 +19,25 @@ def describe(rule: Rule) -> list[str]:
         *_whole(rule.complete),
         _batch(rule.batch),
         *(f"delivers each batch to {target.to} as {target.path}" for target in rule.deliver),
+        *(f"then, for each verified batch, {_action(action)}" for action in (*rule.then, *rule.share_with)),
         _reclaim(rule.reclaim),
     ]
+
+
+def _action(action: Action) -> str:
+    match action:
+        case Webhook(secret_file=secret, header=header):
+            with_secret = f" with the header {header} from {secret}" if secret else ""
+            return f"posts a CloudEvent to {action.shown}{with_secret}, again and again until the answer is 2xx"
+        case Command(argv=argv, timeout=timeout):
+            return (
+                f"runs {shlex.join(argv)} with the event on its standard input, for {in_words(timeout)} at the most,"
+                " again and again until its exit status is 0"
+            )
+        case Flow(flow=flow, body=body):
+            return f"starts the Globus Flow {flow} with {'the event' if body is None else 'its `body`'} as its input"
+        case Share():
+            return f"lets {action.shown} read the batch's folders at the Globus destinations"
 
 
 def _dataset(rule: Rule) -> str:

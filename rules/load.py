@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 from cronsim import CronSim, CronSimError
 from pydantic import BaseModel, Field, Tag, ValidationError
 
-from rules import destination
+from rules import actions, destination
 from rules.dataset import captured, known_fields
 from rules.match import glob_mistake, looked_for, marker_mistake, relative
 from rules.model import SENT, Conditions, Reclaim, Rule, Sealing, Target, Together
@@ -83,6 +83,18 @@ class ReclaimTable(Table):
     evidence: Literal["checksum", "stat"] = "checksum"
 
 
+class ThenTable(Table):
+    """One entry of `then = [ ... ]`"""
+
+    webhook: str | None = None
+    secret_file: LocalPath | None = None
+    header: str | None = None
+    command: tuple[str, ...] | None = None
+    flow: str | None = None
+    body: dict[str, Any] | None = None
+    timeout: Duration | None = None
+
+
 class RuleTable(Table):
     """One `[[rules]]` table."""
 
@@ -97,6 +109,8 @@ class RuleTable(Table):
     batch: BatchTable = BatchTable()
     deliver: tuple[DeliverTable, ...] = Field(min_length=1)
     reclaim: ReclaimTable | None = None
+    then: tuple[ThenTable, ...] = ()
+    share_with: tuple[str, ...] = ()
 
 
 def build(
@@ -186,6 +200,17 @@ def _rule(table: RuleTable, destinations: Collection[str], file: str, absolute: 
     reclaim = table.reclaim
     if reclaim is not None and reclaim.after is None and reclaim.when_free_below is None:
         raise wrong("reclaim", "says neither `after` nor `when_free_below`, so it would never reclaim; add one")
+    to = [target.to for target in table.deliver]
+    try:
+        then = tuple(actions.action(one.model_dump(exclude_none=True), absolute, to) for one in table.then)
+    except RuleError:
+        raise  # of a path in it
+    except ValueError as error:
+        raise wrong("then", error) from None
+    try:
+        share_with = tuple(dict.fromkeys(actions.share(one) for one in table.share_with))
+    except ValueError as error:
+        raise wrong("share_with", error) from None
     return Rule(
         name=table.name,
         watch=absolute(table.watch),
@@ -197,6 +222,8 @@ def _rule(table: RuleTable, destinations: Collection[str], file: str, absolute: 
         deliver=tuple(Target(target.to, target.path) for target in table.deliver),
         reclaim=Reclaim(**dict(reclaim)) if reclaim else None,
         dataset=dataset,
+        then=then,
+        share_with=share_with,
     )
 
 

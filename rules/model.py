@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
+from rules.actions import Action, named
+
 OWN_PREFIX = ".dropline"
 """Names that start so are the agent's own (temporary files, files moved aside, the canary) and are never claimed."""
 
@@ -172,11 +174,20 @@ class Rule:
     deliver: tuple[Target, ...] = ()
     reclaim: Reclaim | None = None
     dataset: Together | None = None
+    then: tuple[Action, ...] = ()
+    """What is done once a batch is verified."""
+    share_with: tuple[Action, ...] = ()
+    """Who may read a verified batch at the rule's Globus destinations."""
 
     @property
     def whole(self) -> bool:
         """Whether its files wait for each other, as datasets."""
         return self.dataset is not None or bool(self.complete.require)
+
+    @property
+    def actions(self) -> dict[str, Action]:
+        """Both, by the names that the ledger knows them by."""
+        return named(self.then, self.share_with)
 
 
 class Candidate(NamedTuple):

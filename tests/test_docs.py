@@ -80,7 +80,7 @@ def keys() -> dict[str, FieldInfo]:
     tables: list[tuple[str, type[BaseModel]]] = [
         ("", AgentTable), ("", DirectoryTable), ("", load.RuleTable), ("complete.", load.CompleteTable),
         ("batch.", load.BatchTable), ("deliver.", load.DeliverTable), ("reclaim.", load.ReclaimTable),
-        ("dataset.", DatasetTable), ("require.", ConditionTable),
+        ("dataset.", DatasetTable), ("require.", ConditionTable), ("then.", load.ThenTable),
     ]  # fmt: skip
     return {prefix + key: field for prefix, model in tables for key, field in model.model_fields.items()}
 

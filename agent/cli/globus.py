@@ -14,6 +14,7 @@ from agent.cli.options import ConfigOption, Format, FormatOption, configuration,
 from agent.errors import Refused
 from agent.log import printable
 from agent.settings import CollectionTable, Configuration
+from rules.actions import Flow, Share
 from rules.credentials import warning
 from rules.units import bytes_in_words
 
@@ -39,14 +40,19 @@ def login(
     ] = False,
 ) -> None:
     """Log in to Globus as a person, for the destinations of the configuration. Refused ones go on by themselves then."""
+    from agent.transport.globus.login import for_errands
     from agent.transport.globus.person import log_in
 
     chosen = state(config)
+    actions = [action for rule in chosen.rules for action in rule.actions.values()]
+    flows = dict.fromkeys(action.flow for action in actions if isinstance(action, Flow))
+    names = any(isinstance(action, Share) and action.by_name for action in actions)
     session = agent.globus_session(chosen)
     if session.account.secret is not None:
         raise Refused("[globus] has the secret of a service account, which needs no login", "see `dropline whoami`")
     try:
-        name = log_in(session, _collections(chosen), local_server=local_server)
+        more = for_errands(flows, names=names)
+        name = log_in(session, _collections(chosen), more, local_server=local_server)
     finally:
         session.close()
     typer.echo(f"logged in as {printable(name)}")

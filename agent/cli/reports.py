@@ -39,7 +39,8 @@ def _needs_person(found: dict[str, Any]) -> bool:
     # A delivery that was refused is history as soon as its files are not: they travel with another one.
     failed = any(states.get("failed") for states in found["deliveries"].values())
     down = any(place["up"] is False for place in found["destinations"])
-    return bool(found["files"].get("refused") or failed or down)
+    undone = any(one["failed"] for one in found["outbox"])
+    return bool(found["files"].get("refused") or failed or down or undone)
 
 
 def _print_status(found: dict[str, Any]) -> None:
@@ -59,6 +60,10 @@ def _print_status(found: dict[str, Any]) -> None:
         )
     for one in found["held_up"]:
         typer.echo(f"{one['deliveries']} deliveries to {one['destination']} wait: {printable(one['reason'])}")
+    for one in found["outbox"]:
+        why = f": {one['failed']} failed, {printable(one['reason'])}" if one["failed"] else ""
+        what = f"{printable(one['action'])} of rule {one['rule']}"
+        typer.echo(f"{what} waits for {one['waiting']} batches, since {_when(one['since'])}{why}")
     for root in found["unclaimed"]:
         typer.echo(
             f"no rule claims {root['files']} files below {printable(root['watch'])}, such as {printable(root['example'])}"

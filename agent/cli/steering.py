@@ -36,12 +36,13 @@ class Pausable(StrEnum):
 
 
 def retry(config: ConfigOption = None) -> None:
-    """Try refused files and failed deliveries again, now."""
+    """Try refused files, failed deliveries, and what waits to be done for verified batches again, now."""
     opened = ledger(state(config))
     now = Clock()()
     with opened.transaction():
-        files, deliveries = opened.files.retried(now), opened.deliveries.retried(now)
-    typer.echo(f"{files} files and {deliveries} deliveries will be tried again")
+        files, deliveries, errands = opened.files.retried(now), opened.deliveries.retried(now), opened.outbox.retried()
+    more = f", and {errands} actions for verified batches," if errands else ""
+    typer.echo(f"{files} files and {deliveries} deliveries{more} will be tried again")
 
 
 def reclaim(

@@ -5,8 +5,9 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from agent.delivery.errands import owe
 from agent.delivery.outcomes import RETRY, Outcomes
-from agent.delivery.presence import Presence, Requests, backoff
+from agent.delivery.presence import Presence, Requests
 from agent.delivery.travel import Traveller, UnderWay
 from agent.errors import Refused, Transient
 from agent.ledger import Delivery, DeliveryState, File, Ledger
@@ -14,6 +15,7 @@ from agent.transport import Arrived, Changed, Gone, Item, NotNow, Outcome, Repor
 from rules import destination
 from rules.destination import PathRefused
 from rules.model import SENT, Rule
+from rules.retry import backoff
 
 _NOT_NOW = 30.0
 """Seconds until a request that had to wait for others is tried again."""
@@ -40,7 +42,8 @@ class Courier:
 
     def __init__(
         self, ledger: Ledger, transport: Transport, place: int, rules: Sequence[Rule], host: str,
-        metrics: Requests, returned: Callable[[], None], chance: Callable[[], float] = random.random,
+        metrics: Requests, returned: Callable[[], None], owing: Callable[[], None],
+        chance: Callable[[], float] = random.random,
     ) -> None:  # fmt: skip
         """
         Args:
@@ -51,6 +54,7 @@ class Courier:
             host: this computer's name, for templates.
             metrics: counts requests and resubmissions.
             returned: called when files became candidates again.
+            owing: called when a verified batch left something to be done.
             chance: a number from 0 to 1, so that many agents do not come back at the same moment.
         """
         self._ledger = ledger
@@ -63,6 +67,7 @@ class Courier:
         self._host = host
         self._metrics = metrics
         self._returned = returned
+        self._owing = owing
         self._presence = Presence(ledger, transport, place, metrics, chance)
         self._outcomes = Outcomes(ledger, transport, place)
         self._under_way: dict[str, UnderWay] = {}
@@ -70,6 +75,8 @@ class Courier:
         """Reports that are not written down yet: kept while the ledger cannot be written."""
         self._owed: list[UnderWay] = []
         """Deliveries of which a part, in `again`, is to be sent next."""
+        self._owes = False
+        """Whether a batch that was verified in this pass left something to be done."""
 
     def start(self, now: float) -> None:
         """Before the first pass: what a former run left under way is sent again."""
@@ -95,6 +102,9 @@ class Courier:
             if next_due is not None and next_due > now:  # else woken by the transport when there is room again
                 again.append(next_due)
         again += [self._presence.look_at, self._transport.due()]
+        if self._owes:  # and it is committed by now
+            self._owes = False
+            self._owing()
         return min(at for at in again if at is not None)
 
     @property
@@ -253,7 +263,7 @@ class Courier:
             self._outcomes.settle(under_way, attempt.outcomes, now)
             if not under_way.left:
                 if not under_way.again:
-                    deliveries.finished([under_way.delivery], now)
+                    self._finished([under_way.delivery], now)
                 return False
         deliveries.submitting(under_way.delivery, attempt.request, now)
         return True
@@ -331,7 +341,7 @@ class Courier:
                     again.append(under_way)
                 else:
                     finished.append(under_way.delivery)
-            self._ledger.deliveries.finished(finished, now)
+            self._finished(finished, now)
         for report, under_way in ended:
             self._metrics.requested(self._transport.name, "deliver", "failed" if report.failure else "ok")
             if report.failure is not None and report.alone:
@@ -346,6 +356,11 @@ class Courier:
         self._owed += again
         if returned:
             self._returned()
+
+    def _finished(self, deliveries: Sequence[Delivery], now: float) -> None:
+        """Ends these deliveries; what is to be done because a batch is verified by that is written down. In a transaction."""
+        for batch in self._ledger.deliveries.finished(deliveries, now):
+            self._owes = owe(self._ledger, self._rules, batch, self._host, now) or self._owes
 
     def _left_over(self, under_way: UnderWay) -> dict[int, Traveller]:
         """Files that a task told nothing of: where others wrote, any part of them may be there."""

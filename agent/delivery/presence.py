@@ -7,17 +7,12 @@ from typing import Protocol
 from agent.errors import Refused, Transient
 from agent.ledger import Ledger
 from agent.transport import Transport
+from rules.retry import backoff
 
 _LOOK_WHEN_REFUSED = 5.0
 """Seconds between two looks whether a person has acted."""
-_RETRY_AT_MOST = 60.0
 
 log = logging.getLogger(__name__)
-
-
-def backoff(attempt: int, at_most: float = _RETRY_AT_MOST) -> float:
-    """Seconds to wait after so many failures in a row."""
-    return float(min(2.0 ** min(max(attempt - 1, 0), 30), at_most))
 
 
 class Requests(Protocol):

@@ -4,6 +4,7 @@ from agent.ledger.datasets import Datasets
 from agent.ledger.deliveries import Deliveries, Delivery, Place, Proof
 from agent.ledger.fetches import Fetches
 from agent.ledger.files import File, Files, Found, Known, Sealed
+from agent.ledger.outbox import Errand, Outbox
 from agent.ledger.reclaims import Intent, Reclaims
 from agent.ledger.reports import BatchLine, Reports
 from agent.ledger.sends import Sends, Sent
@@ -20,6 +21,7 @@ class Ledger(Store):
         self.files = Files(self)
         self.datasets = Datasets(self)
         self.deliveries = Deliveries(self)
+        self.outbox = Outbox(self)
         self.reclaims = Reclaims(self)
         self.reports = Reports(self)
         self.sends = Sends(self, self.files)
@@ -35,6 +37,7 @@ __all__ = [
     "Deliveries",
     "Delivery",
     "DeliveryState",
+    "Errand",
     "Fetches",
     "File",
     "Files",
@@ -42,6 +45,7 @@ __all__ = [
     "Intent",
     "Known",
     "Ledger",
+    "Outbox",
     "Place",
     "Proof",
     "Reclaims",

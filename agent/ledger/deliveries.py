@@ -297,8 +297,8 @@ class Deliveries:
             (file.id, destination),
         )
 
-    def finished(self, deliveries: Sequence[Delivery], now: float) -> None:
-        """Every file of these batches has its verdict at this destination."""
+    def finished(self, deliveries: Sequence[Delivery], now: float) -> list[int]:
+        """Every file of these batches has its verdict at this destination. Returns the batches that thereby are verified."""
         # CROSS JOIN keeps the order: from one batch to its files to their copies, never through all copies.
         self._store.executemany(
             "UPDATE deliveries SET again = NULL, reason = NULL, request = NULL, changed_at = ?1, state = CASE WHEN"
@@ -308,11 +308,12 @@ class Deliveries:
             f" THEN {int(DeliveryState.REFUSED)} ELSE {int(DeliveryState.VERIFIED)} END WHERE id = ?2",
             ((now, delivery.id) for delivery in deliveries),
         )
-        self._store.executemany(
+        sql = (
             "UPDATE batches SET verified_at = ?2, reclaim_at = ?2 WHERE id = ?1 AND verified_at IS NULL"
-            " AND NOT EXISTS (SELECT 1 FROM deliveries WHERE batch = ?1 AND state NOT IN (4, 6))",
-            ((delivery.batch, now) for delivery in deliveries),
+            " AND NOT EXISTS (SELECT 1 FROM deliveries WHERE batch = ?1 AND state NOT IN (4, 6))"
         )
+        batches = dict.fromkeys(delivery.batch for delivery in deliveries)
+        return [batch for batch in batches if self._store.execute(sql, (batch, now)).rowcount]
 
     def retried(self, now: float) -> int:
         """A person asks: failed deliveries are tried at once. Returns how many."""

@@ -144,10 +144,11 @@ class Reports:
         ]
 
     def unfinished(self) -> bool:
-        """Whether anything is failed, refused or left on its way to a destination: what the exit code tells."""
+        """Whether anything is failed, refused or left to be done: what the exit code tells."""
         sql = (
             "SELECT EXISTS (SELECT 1 FROM tally WHERE state = 8 AND files > 0)"
             " OR EXISTS (SELECT 1 FROM deliveries WHERE state < 4)"
             " OR EXISTS (SELECT 1 FROM deliveries WHERE again IS NOT NULL AND state = 5)"
+            " OR EXISTS (SELECT 1 FROM outbox WHERE again IS NOT NULL)"
         )
         return bool(self._store.execute(sql).fetchone()[0])

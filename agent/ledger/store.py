@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from agent.errors import Refused, Transient
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 class Transition(NamedTuple):

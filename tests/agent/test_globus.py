@@ -70,7 +70,15 @@ class Rig:
         self.place = self.ledger.deliveries.place("campus", self.transport.address, in_place=True).id
         rule = Rule("r", str(self.data), deliver=(Target("campus"),))
         self.courier = Courier(
-            self.ledger, self.transport, self.place, [rule], "pc", self.counts, lambda: None, chance=lambda: 0.0
+            self.ledger,
+            self.transport,
+            self.place,
+            [rule],
+            "pc",
+            self.counts,
+            lambda: None,
+            lambda: None,
+            chance=lambda: 0.0,
         )
         self.courier.start(self.now)
 

@@ -24,6 +24,7 @@ from agent.settings import (
     read,
     warnings,
 )  # fmt: skip
+from rules.actions import Share
 from rules.load import RuleError
 from rules.model import Rule, Target
 
@@ -256,6 +257,23 @@ def test_a_collection_is_a_destination() -> None:
         transport="globus", collection=ID, path="/ingest/b7", source_root="/data", deadline="3d"
     )
     assert table.address == f"{ID}:/ingest/b7"
+
+
+def test_sharing_wants_a_globus_destination_whose_folder_is_written_in_full() -> None:
+    """One that is Globus is enough; without any, or with a home for a folder, it is a mistake."""
+    shared = campus(path="/ingest")
+    shared["rules"][0]["share_with"] = ["ada@example.org"]
+    shared["destinations"]["share"] = {"path": "/mnt/share"}
+    shared["rules"][0]["deliver"].append({"to": "share"})
+    assert check(shared, "f.toml", FOLDER).rules[0].share_with == (Share("identity", "ada@example.org"),)
+    shared["destinations"]["campus"]["path"] = "/~/ingest"
+    with pytest.raises(
+        RuleError, match=r"\[destinations.campus\]: path: rule 'r' shares .* must be written without '~'"
+    ):
+        check(shared, "f.toml", FOLDER)
+    shared["rules"][0]["deliver"] = [{"to": "share"}]
+    with pytest.raises(RuleError, match=r"\[\[rules\]\] 'r': share_with: none of the rule's destinations is Globus"):
+        check(shared, "f.toml", FOLDER)
 
 
 @pytest.mark.parametrize(

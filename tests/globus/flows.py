@@ -29,6 +29,8 @@ class Flows:
         self._clock = time
         self.flows: dict[str, Flow] = {}
         self.runs: dict[str, Document] = {}
+        self.per_page = 100
+        """Runs in one answer."""
 
     def flow(self, title: str) -> Flow:
         """A new flow."""
@@ -88,7 +90,12 @@ class Flows:
             run for run in reversed(self.runs.values())
             if run["run_owner"] == owner and (not wanted or run["flow_id"] in wanted.split(","))
         ]  # fmt: skip
-        return document({"runs": found, "limit": 100, "has_next_page": False, "marker": None})
+        start = request.number("marker", 0)
+        end = start + self.per_page
+        more = end < len(found)
+        return document({
+            "runs": found[start:end], "limit": self.per_page, "has_next_page": more, "marker": str(end) if more else None,
+        })  # fmt: skip
 
     def _show(self, request: Request, run: str) -> Answer:
         token = self._caller(request, FLOWS, self.runs.get(run, {}).get("flow_id", ""))

@@ -1,7 +1,7 @@
 """Runs the agent again and again, each time killed one operation later: a driver for test_killed.py.
 
 Usage: killer.py WORK SCENARIO FIRST STEP [SOURCE COLLECTION ROOT]. With the last three, through Globus, where the service
-is that of the environment and both collections show ROOT.
+is that of the environment and both collections show ROOT. The scenario `then` posts to the address in WEBHOOK.
 
 SCENARIO `send` kills `dropline send` instead, of a folder that no rule watches; `fetch` kills `dropline fetch`.
 
@@ -15,11 +15,13 @@ import os
 import shutil
 import signal
 import sqlite3
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.request import OpenerDirector
 
 import requests
 import typer
@@ -45,6 +47,7 @@ RECLAIM: dict[str, dict[str, Any] | None] = {
     "replace": None,
     "send": None,
     "fetch": None,
+    "then": None,
 }
 CHANGED = {"run1/a.dat": b"changed in place" * 1000}
 
@@ -68,6 +71,12 @@ def configuration(work: Path, scenario: str) -> app.Configuration:
     }  # fmt: skip
     if RECLAIM[scenario] is not None:
         rule["reclaim"] = RECLAIM[scenario]
+    if scenario == "then":
+        told = work.parent / "told"
+        rule["then"] = [
+            {"webhook": os.environ["WEBHOOK"]},
+            {"command": ["/bin/sh", "-c", f'cat > "{told}.$$" && mv "{told}.$$" "{told}-$$"']},
+        ]
     agent = {"state_dir": str(work / "state"), "listen": "", "canary_every": "0s"}
     data = {"agent": agent, "destinations": {"share": destination(work)}, "rules": [rule]}
     return check(data, "test", work)
@@ -101,6 +110,15 @@ def kill_at(number: int) -> None:
         return answer
 
     requests.Session.send = sent  # type: ignore[method-assign]
+    for holder, name in ((OpenerDirector, "open"), (subprocess.Popen, "wait")):
+        call = getattr(holder, name)
+
+        def called(*args: Any, call: Callable[..., Any] = call, **kwargs: Any) -> Any:
+            answer = counted(call)(*args, **kwargs)
+            counted(lambda: None)()  # it is done, and nobody here knows
+            return answer
+
+        setattr(holder, name, called)
     commit = Store._commit
 
     def committed(store: Store) -> None:

@@ -246,6 +246,31 @@ def test_what_is_proved_by_checksum_may_be_reclaimed(campus: Campus) -> None:
     }  # fmt: skip
 
 
+def test_login_asks_for_flows_and_names_and_an_old_login_still_delivers(campus: Campus) -> None:
+    """A login from before `then` and `share_with` delivers on; what lacks it waits, says so, and goes after a login."""
+    campus.configure({"client_id": campus.service.app.id})
+    campus.login()
+    flow = campus.service.flows.flow("Process")
+    campus.share.entity_type = "GCP_guest_collection"
+    eve = campus.service.auth.directory.person("eve@example.org")
+    campus.configure({"client_id": campus.service.app.id}, then=[{"flow": flow.id}], share_with=["eve@example.org"])
+    campus.site.put("run1/a.dat", b"x")
+    assert campus.run("run", "--once").returncode == 1
+    assert (campus.site.share / "run1/a.dat").read_bytes() == b"x"
+    waiting = json.loads(campus.run("status", "--format", "json").stdout)["outbox"]
+    assert [(one["action"], "run `dropline login`" in one["reason"]) for one in waiting] == [
+        ("flow", True), ("share-eve@example.org", True),
+    ]  # fmt: skip
+    urls, _ = campus.login()
+    user = f"https://auth.globus.org/scopes/{flow.id}/flow_{flow.id.replace('-', '_')}_user"
+    status = "https://auth.globus.org/scopes/eec9b274-0c81-4334-bdc2-54e90e689b9a/run_status"
+    names = "urn:globus:auth:scope:auth.globus.org:view_identities"
+    assert [scopes(url) for url in urls] == [{"openid", TRANSFER, user, status, names}]
+    assert campus.run("run", "--once").returncode == 0
+    assert [run["flow_id"] for run in campus.service.flows.runs.values()] == [flow.id]
+    assert [(rule.path, rule.principal) for rule in campus.share.rules.values()] == [("/run1/", eve.id)]
+
+
 def test_who_delivers_to_directories_does_not_import_globus(site: Site) -> None:
     """The SDK costs time and memory: only who needs it pays."""
     code = "import sys, agent.cli, agent.app; print('globus_sdk' in sys.modules)"

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.globus import Globus
+from tests.receiver import Receiver
 
 KILLER = Path(__file__).with_name("killer.py")
 STEP = 3
@@ -87,6 +88,30 @@ def test_a_kill_at_any_step_makes_no_second_task(tmp_path: Path, scenario: str, 
         assert case["share"] == expected, at
         assert case["in"] == ({} if scenario == "reclaim" else expected), at
         assert tasks[str(case["kill"])] == {"replace": 4, "send": 1, "fetch": 1}.get(scenario, 3), at
+
+
+@pytest.mark.parametrize("first", range(1, STEP + 1))
+def test_a_kill_at_any_step_leaves_no_verified_batch_untold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: int
+) -> None:
+    """Killed before and after every commit, call and answer, each batch is told to each action, again under the same id."""
+    with Receiver() as receiver:
+        monkeypatch.setenv("WEBHOOK", receiver.url)
+        seen = cases(tmp_path, "then", first)
+    assert [case["first"] for case in seen] == [-9] * (len(seen) - 1) + [0]
+    assert [case["again"] for case in seen] == [0] * len(seen)
+    commands = [json.loads(path.read_bytes()) for path in tmp_path.glob("told-*")]
+    for kind, told in (("webhook", [one.event for one in receiver.received]), ("command", commands)):
+        of_agents: dict[str, dict[str, list[Any]]] = {}
+        for event in told:
+            of_agents.setdefault(event["source"], {}).setdefault(event["id"], []).append(event)
+        assert len(of_agents) == len(seen)
+        for ids in of_agents.values():
+            assert sorted(one.partition("/")[2] for one in ids) == [kind] * 3
+            paths = [item["path"].partition("/in/")[2] for one in ids.values() for item in one[0]["data"]["items"]]
+            assert sorted(paths) == sorted(seen[0]["expected"])
+            assert all(one[0] == again for one in ids.values() for again in one), "frozen"
+            assert sum(map(len, ids.values())) <= 4, "a kill repeats what it interrupted, and no more"
 
 
 def agent(work: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from rules.actions import Command, Flow, Share, Webhook
 from rules.describe import describe
 from rules.load import RuleTable, build
 from rules.model import Conditions, Reclaim, Rule, Sealing, Target
@@ -72,6 +73,36 @@ def test_a_rule_with_datasets() -> None:
         "batches the files of a dataset, and of no other, together",
         "delivers each batch to share as {relpath}",
         "keeps the local files for ever",
+    ]
+
+
+def test_what_is_done_for_verified_batches() -> None:
+    """One sentence an action; the parts of addresses that may be secrets are not told."""
+    flow = "11111111-2222-3333-4444-555555555555"
+    rule = Rule(
+        "r",
+        "/data",
+        then=(
+            Webhook("https://example.org/secret", "/etc/hook.secret", "X-Key"),
+            Webhook("http://example.org"),
+            Command(("/opt/after", "a b"), 60.0),
+            Flow(flow),
+            Flow(flow, {"a": "{folder}"}),
+        ),
+        share_with=(Share("identity", "ada@example.org"), Share("group", flow)),
+    )
+    assert [
+        line.removeprefix("then, for each verified batch, ") for line in describe(rule) if line.startswith("then")
+    ] == [
+        "posts a CloudEvent to https://example.org with the header X-Key from /etc/hook.secret, again and again until the"
+        " answer is 2xx",
+        "posts a CloudEvent to http://example.org, again and again until the answer is 2xx",
+        "runs /opt/after 'a b' with the event on its standard input, for 1 min at the most, again and again until its exit"
+        " status is 0",
+        f"starts the Globus Flow {flow} with the event as its input",
+        f"starts the Globus Flow {flow} with its `body` as its input",
+        "lets ada@example.org read the batch's folders at the Globus destinations",
+        f"lets group {flow} read the batch's folders at the Globus destinations",
     ]
 
 

@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from rules.actions import Command, Flow, Share, Webhook
 from rules.load import RuleError, RuleTable, Table, build, first_mistake, nearest
 from rules.model import Conditions, Reclaim, Rule, Sealing, Target
 
 laws = settings(max_examples=100, deadline=None)
+KEYS = "batch, capture, complete, deliver, exclude, include, name, reclaim, share_with, then, watch"
 
 
 class File(Table):
@@ -83,6 +85,45 @@ def test_a_rule_with_everything() -> None:
 def test_reclaim_by_default_only_deletes() -> None:
     """Trash and the removal of empty directories are to be asked for."""
     assert load(rule('reclaim = { after = "0s" }'))[0].reclaim == Reclaim(0.0, None, None, False)
+
+
+def test_what_is_done_for_verified_batches() -> None:
+    """`then` keeps its order; whom a rule shares with twice has it once."""
+    flow = "11111111-2222-3333-4444-555555555555"
+    text = f"""
+        then = [
+          {{ command = ["./after.sh", "x"], timeout = "1m" }},
+          {{ webhook = "https://example.org/hook", secret_file = "hook.secret", header = "X-Key" }},
+          {{ flow = "{flow}", body = {{ path = "{{folder}}" }} }},
+        ]
+        share_with = ["Ada@example.org", "group:{flow}", "ada@example.org"]
+        """
+    (made,) = load(rule(text))
+    assert made.then == (
+        Command(("/cfg/./after.sh", "x"), 60.0),
+        Webhook("https://example.org/hook", "/cfg/hook.secret", "X-Key"),
+        Flow(flow, {"path": "{folder}"}),
+    )
+    assert made.share_with == (Share("identity", "ada@example.org"), Share("group", flow))
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ('then = { webhook = "https://x" }', "then: write a list, [ ... ], or for tables [[ ... ]]"),
+        ('then = [{ webhok = "https://x" }]', "then.0.webhok: unknown key; did you mean 'webhook'?"),
+        ('then = [{ command = "rm -rf /" }]', "then.0.command: write a list, [ ... ], or for tables [[ ... ]] (got 'rm -rf /')"),
+        ('then = [{ command = ["x"] }, {}]', "then: each entry has exactly one of `webhook`, `command` and `flow`"),
+        ('then = [{ webhook = "x" }]', "then: the webhook is no address such as 'https://example.org/hook'"),
+        (
+            'share_with = ["ada"]',
+            "share_with: 'ada' is no user name ('ada@example.org'), no identity's UUID, and no group ('group:UUID')",
+        ),
+    ],
+)  # fmt: skip
+def test_mistakes_in_what_is_done_for_verified_batches(lines: str, message: str) -> None:
+    """As everywhere: file, table, key, what is wrong and what to write."""
+    assert mistake_in(rule(lines)) == f"f.toml: [[rules]] 'r': {message}"
 
 
 def test_rules_keep_their_order() -> None:

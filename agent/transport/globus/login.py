@@ -1,7 +1,7 @@
 """Who the agent is at Globus: a person who logged in, or a service account."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +9,14 @@ from typing import Any, Literal
 
 from globus_sdk import ClientApp, ConfidentialAppAuthClient, GlobusApp, GlobusAppConfig, NativeAppAuthClient, UserApp
 from globus_sdk.gare import GlobusAuthorizationParameters
-from globus_sdk.scopes import GCSCollectionScopes, Scope, TransferScopes
+from globus_sdk.scopes import (
+    AuthScopes,
+    FlowsScopes,
+    GCSCollectionScopes,
+    Scope,
+    SpecificFlowScopes,
+    TransferScopes,
+)
 from globus_sdk.transport import RequestsTransport, RetryConfig
 
 from agent.errors import Refused
@@ -60,6 +67,11 @@ def retries() -> RetryConfig:
     return RetryConfig(
         max_retries=1, backoff=lambda _: 0.0, transient_error_status_codes=(), retry_after_status_codes=()
     )
+
+
+def once() -> RetryConfig:
+    """None: for requests that must not be repeated unseen."""
+    return RetryConfig(max_retries=0)
 
 
 def patience() -> RequestsTransport:
@@ -113,11 +125,27 @@ def demanded(account: Account) -> GlobusAuthorizationParameters | None:
         return None  # nothing, or nothing readable: the service will ask again
 
 
+def for_errands(flows: Iterable[str], *, names: bool) -> dict[str, list[Scope]]:
+    """Resource server → scopes, to start these flows, and to look up the names of identities."""
+    needed: dict[str, list[Scope]] = {flow: [SpecificFlowScopes(flow).user] for flow in flows}
+    if needed:
+        needed[FlowsScopes.resource_server] = [FlowsScopes.run_status]
+    if names:
+        needed[AuthScopes.resource_server] = [AuthScopes.openid, AuthScopes.view_identities]
+    return needed
+
+
 @contextmanager
-def logged_in(account: Account, scopes: Iterable[Scope], *, local_server: bool) -> Iterator[GlobusApp]:
-    """Log in as a person, with a URL and a code, or through a browser here; yields the application."""
+def logged_in(
+    account: Account, scopes: Iterable[Scope], more: Mapping[str, Sequence[Scope]], *, local_server: bool
+) -> Iterator[GlobusApp]:
+    """Log in as a person, with a URL and a code, or through a browser here; yields the application.
+
+    `scopes`: for transfers; `more`: resource server → scopes.
+    """
     private(account.folder)
     with application(account, scopes, "local-server" if local_server else "command-line") as app:
+        app.add_scope_requirements(dict(more))
         app.login(auth_params=demanded(account), force=True)
         account.demands.unlink(missing_ok=True)
         yield app

@@ -1,7 +1,7 @@
 """What a person asks of the login: to log in, to log out, and who it is."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from globus_sdk import AuthClient, GlobusApp, GlobusError
@@ -10,7 +10,7 @@ from globus_sdk.login_flows import (
     LocalServerEnvironmentalLoginError,
     LocalServerLoginError,
 )
-from globus_sdk.scopes import AuthScopes
+from globus_sdk.scopes import AuthScopes, Scope
 
 from agent.errors import Refused
 from agent.transport.globus.login import (
@@ -26,15 +26,17 @@ from agent.transport.globus.session import NotThere, Session, document
 from agent.transport.globus.tokens import replace
 
 
-def log_in(session: Session, collections: Sequence[str], *, local_server: bool) -> str:
-    """Log in with exactly the scopes that these collections need. Returns the name. Raises Refused, Transient.
+def log_in(
+    session: Session, collections: Sequence[str], more: Mapping[str, Sequence[Scope]], *, local_server: bool
+) -> str:
+    """Log in with exactly the scopes that these collections need, and more. Returns the name. Raises Refused, Transient.
 
     Which need a consent of their own is known from earlier logins, or asked with the first tokens: then there is a
     second URL.
     """
     known = _known(session.account)
     named = [one for one in collections if known.get(one)]
-    name = _once(session, named, local_server=local_server)
+    name = _once(session, named, more, local_server=local_server)
     for one in collections:
         if one not in known:
             try:
@@ -45,10 +47,10 @@ def log_in(session: Session, collections: Sequence[str], *, local_server: bool) 
                 ) from None
             known[one] = wants_data_access(document)
     replace(session.account.folder / "collections.json", known)
-    more = [one for one in collections if known[one]]
-    if set(more) - set(named):
-        print(f"One more consent is needed, to use the data of {', '.join(more)}:")
-        name = _once(session, more, local_server=local_server)
+    needed = [one for one in collections if known[one]]
+    if set(needed) - set(named):
+        print(f"One more consent is needed, to use the data of {', '.join(needed)}:")
+        name = _once(session, needed, more, local_server=local_server)
     return name
 
 
@@ -60,10 +62,12 @@ def _known(account: Account) -> dict[str, bool]:
     return {str(key): bool(value) for key, value in found.items()} if isinstance(found, dict) else {}
 
 
-def _once(session: Session, collections: Sequence[str], *, local_server: bool) -> str:
+def _once(
+    session: Session, collections: Sequence[str], more: Mapping[str, Sequence[Scope]], *, local_server: bool
+) -> str:
     scopes = [data_access(one) for one in collections]
     try:
-        with logged_in(session.account, scopes, local_server=local_server) as app:
+        with logged_in(session.account, scopes, more, local_server=local_server) as app:
             return str(_userinfo(app)["name"])
     except CommandLineLoginFlowEOFError:
         raise Refused("no code was given", "run `dropline login` on a terminal, and paste the code there") from None

@@ -65,6 +65,10 @@ class Forbidden(Refused):
     """The identity may not do this there."""
 
 
+class NoLogin(Refused):
+    """There is no login, it does not count any more, or not for this."""
+
+
 class Session:
     """Sends requests of one account. Any thread may ask; they take turns, for the SDK's application is not thread safe."""
 
@@ -101,7 +105,22 @@ class Session:
             except OSError as error:  # of the line, the SDK makes errors of its own
                 raise Transient(f"the tokens in {self.account.folder} cannot be kept: {cause(error)}") from None
             except (GlobusError, ValueError) as error:  # ValueError: an answer that is not what it should be
-                raise self.translated(error) from None  # the SDK's notes carry whole answers, which may hold secrets
+                raise self._noted(self.translated(error)) from None  # the SDK's notes carry whole answers, with secrets
+
+    def beside(self, call: Callable[[GlobusApp], T]) -> T:
+        """Ask another of the services, with clients of the call's own. Raises Transient and Refused.
+
+        A login that does not count there (NoLogin) stops nothing else.
+        """
+        with self._turn:
+            self._open()
+            try:
+                with application(self.account) as app:
+                    return call(app)
+            except OSError as error:
+                raise Transient(f"the tokens in {self.account.folder} cannot be kept: {cause(error)}") from None
+            except (GlobusError, ValueError) as error:
+                raise self.translated(error) from None
 
     def expires_at(self) -> float | None:
         """When the login dies if it is not used, in seconds since the epoch; None where it does not."""
@@ -144,7 +163,7 @@ class Session:
             try:
                 self._client = TransferClient(app=self._app, transport=patience(), retry_config=retries())
             except GlobusError as error:
-                raise self.translated(error) from None
+                raise self._noted(self.translated(error)) from None
             self._made_of = signature
         return self._client
 
@@ -160,13 +179,13 @@ class Session:
     def translated(self, error: Exception) -> Transient | Refused:
         """An error of the SDK, in the agent's words."""
         if isinstance(error, TokenValidationError):
-            return self._died(Refused("not logged in to Globus", LOG_IN))
+            return NoLogin("not logged in to Globus", LOG_IN)
         if isinstance(error, NetworkError):
             return Transient(f"Globus cannot be reached: {_cause(error)}")
         if not isinstance(error, GlobusAPIError):
             return Transient(f"Globus gave an answer that cannot be read: {type(error).__name__}")
         if isinstance(error, AuthAPIError) and error.http_status in (400, 401, 403):
-            return self._died(self._no_login(error))
+            return self._no_login(error)
         required = to_gare(error)
         if required is not None:
             try:
@@ -174,24 +193,26 @@ class Session:
             except OSError as problem:
                 log.warning("what Globus demands cannot be kept for `dropline login`: %s", cause(problem))
             what = required.authorization_parameters.session_message or error.message or required.code
-            return self._died(Refused(f"Globus wants another login: {_line(what)}", LOG_IN))
+            return NoLogin(f"Globus wants another login: {_line(what)}", LOG_IN)
         if error.http_status == 401:
-            return self._died(Refused("Globus does not accept the login any more", LOG_IN))
+            return NoLogin("Globus does not accept the login any more", LOG_IN)
         return self._answer(error)
 
-    def _no_login(self, error: AuthAPIError) -> Refused:
+    def _no_login(self, error: AuthAPIError) -> NoLogin:
         raw = error.raw_json or {}
         code = str(raw.get("error") or error.code or error.message or error.http_status)
         if self.account.secret is not None:
-            return Refused(
+            return NoLogin(
                 f"Globus does not accept the service account ({_line(code)})",
                 "check client_id and client_secret in [globus]",
             )
-        return Refused(f"Globus does not accept the login any more ({_line(code)})", LOG_IN)
+        return NoLogin(f"Globus does not accept the login any more ({_line(code)})", LOG_IN)
 
-    def _died(self, refused: Refused) -> Refused:
-        self._dead = refused, self._tokens.signature(), self._clock() + ASK_AGAIN
-        return refused
+    def _noted(self, error: Transient | Refused) -> Transient | Refused:
+        """A login that does not count is not tried with each request."""
+        if isinstance(error, NoLogin):
+            self._dead = error, self._tokens.signature(), self._clock() + ASK_AGAIN
+        return error
 
     def _answer(self, error: GlobusAPIError) -> Transient | Refused:
         """The service was reached, and the login is good."""

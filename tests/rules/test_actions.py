@@ -1,0 +1,110 @@
+"""`then` and `share_with`, as actions; each mistake says what to write instead."""
+
+import re
+from typing import Any
+
+import pytest
+
+from rules.actions import Command, Flow, Share, Webhook, action, named, share
+
+FLOW = "11111111-2222-3333-4444-555555555555"
+
+
+def read(**keys: Any) -> Any:
+    """The action of these keys, in a folder /cfg, of a rule that delivers to `campus`."""
+    return action(keys, lambda path: path if path.startswith("/") else f"/cfg/{path}", ["campus"])
+
+
+def test_each_kind_is_read_with_its_defaults() -> None:
+    """What is not written has a default; paths count from the folder of the configuration."""
+    assert read(webhook="https://example.org/hook?x=1") == Webhook("https://example.org/hook?x=1")
+    assert read(webhook="http://x:8080", secret_file="s", header="X-Key", timeout=5.0) == Webhook(
+        "http://x:8080", "/cfg/s", "X-Key", 5.0
+    )
+    assert read(webhook="http://x", secret_file="/s") == Webhook("http://x", "/s", "Authorization")
+    assert read(command=("python", "-x", "")) == Command(("python", "-x", ""))
+    assert read(command=("./after.sh",), timeout=60.0) == Command(("/cfg/./after.sh",), 60.0)
+    assert read(flow=FLOW.upper()) == Flow(FLOW)
+    assert read(flow=FLOW, body={"a": ["{folder:campus}", 1]}) == Flow(FLOW, {"a": ["{folder:campus}", 1]})
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({}, "exactly one of `webhook`, `command` and `flow`"),
+        ({"timeout": 1.0}, "exactly one of"),
+        ({"webhook": "http://x", "command": ("x",)}, "exactly one of"),
+        ({"webhook": "ftp://x"}, "no address such as 'https://example.org/hook'"),
+        ({"webhook": "file:///etc/passwd"}, "no address"),
+        ({"webhook": ""}, "no address"),
+        ({"webhook": "https://"}, "no address"),
+        ({"webhook": "http://x:99999"}, "no address"),
+        ({"webhook": "http://[x"}, "no address"),
+        ({"webhook": "http://x/a b"}, "no address"),
+        ({"webhook": "http://x/\n"}, "no address"),
+        ({"webhook": "http://x/é"}, "no address"),
+        ({"webhook": "http://me:pass@x"}, "has a password in it"),
+        ({"webhook": "http://x/#y"}, "has a '#'"),
+        ({"webhook": "http://x", "header": "X-Key"}, "add that"),
+        ({"webhook": "http://x", "header": "a b", "secret_file": "s"}, "no header that can be set"),
+        ({"webhook": "http://x", "header": "Content-Length", "secret_file": "s"}, "no header that can be set"),
+        ({"webhook": "http://x", "body": {}}, "`body` has no meaning for a webhook"),
+        ({"webhook": "http://x", "timeout": 0.0}, "`timeout` is more than nothing"),
+        ({"command": ()}, "the command is a list"),
+        ({"command": ("",)}, "the command is a list"),
+        ({"command": ("x", "\0")}, "the command is a list"),
+        ({"command": ("x",), "timeout": 1e9}, "a day at the most"),
+        ({"command": ("x",), "secret_file": "s"}, "`secret_file` has no meaning for a command"),
+        ({"flow": "process"}, "is no UUID"),
+        ({"flow": FLOW, "timeout": 1.0}, "`timeout` has no meaning for a flow"),
+        ({"flow": FLOW, "body": {"a": "{nonsense}"}}, "the unknown field {nonsense}; known are event, batch"),
+        ({"flow": FLOW, "body": {"a": ["{folder:share}"]}}, "no destination 'share'"),
+        ({"flow": FLOW, "body": {"a": "{files:x}"}}, "no destination 'x'"),
+        ({"flow": FLOW, "body": {"a": "{"}}, "braces that mean themselves are doubled"),
+        ({"flow": FLOW, "body": {"a": float("nan")}}, "JSON cannot carry"),
+        ({"flow": FLOW, "body": {"a": b"x"}}, "JSON cannot carry"),
+    ],
+)
+def test_a_mistake_says_what_to_write(keys: dict[str, Any], says: str) -> None:
+    """Nothing that could never work, or would do something else than it seems to, is taken."""
+    with pytest.raises(ValueError, match=re.escape(says)):
+        read(**keys)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_"),
+    [
+        ("Ada@Example.org", Share("identity", "ada@example.org")),
+        (FLOW.upper(), Share("identity", FLOW)),
+        (f"group:{FLOW}", Share("group", FLOW)),
+        (f"{FLOW}@clients.auth.globus.org", Share("identity", f"{FLOW}@clients.auth.globus.org")),
+    ],
+)
+def test_whom_to_share_with(text: str, is_: Share) -> None:
+    """User names, ids of identities, ids of groups."""
+    assert share(text) == is_
+    assert is_.by_name == ("@" in text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "ada", "a b@c", "group:crew", "group:a@b", f"user:{FLOW}", "@", "all", "*", f":{FLOW}"]
+)
+def test_nobody_else_is_shared_with(text: str) -> None:
+    """In particular, not everybody."""
+    with pytest.raises(ValueError, match="no user name"):
+        share(text)
+
+
+def test_names_tell_actions_of_one_kind_apart() -> None:
+    """They are stable while actions of the kind are not reordered."""
+    then = [Webhook("http://a"), Command(("x",)), Webhook("http://b"), Flow(FLOW), Webhook("http://c")]
+    people = [Share("identity", "a@b"), Share("group", FLOW)]
+    assert list(named(then, people)) == [
+        "webhook", "command", "webhook-2", "flow", "webhook-3", "share-a@b", f"share-{FLOW}",
+    ]  # fmt: skip
+    assert named(then, people)["webhook-2"] == Webhook("http://b")
+
+
+def test_what_is_shown_of_a_webhook_has_no_secrets() -> None:
+    """Its path and query often are."""
+    assert Webhook("https://hooks.example.org:8443/T0/secret?token=x").shown == "https://hooks.example.org:8443"
