@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -98,3 +99,32 @@ def test_a_fetch_keeps_its_number(rig: Rig) -> None:
     ]
     assert len(set(numbers)) == 3
     assert rig.ledger.fetches.number(1, "a", "/x") == numbers[0]
+
+
+@pytest.mark.parametrize("name", ["..", "../outside", "/etc/passwd", "."])
+def test_a_name_that_leads_out_is_refused_alone(rig: Rig, tmp_path: Path, name: str) -> None:
+    """Whatever a server lists, nothing is asked for or written outside of the directory."""
+    (rig.share / "a").write_bytes(b"x")
+    before = {path for path in tmp_path.rglob("*") if "state" not in path.parts}
+
+    def listed(page: dict[str, Any]) -> dict[str, Any]:
+        return page | {"DATA": [*page["DATA"], page["DATA"][0] | {"name": name}]}
+
+    rig.service.faults.twist("GET */ls", listed, None)
+    done = rig.fetch().see_through(wait=True, deadline=time.monotonic() + 60.0)
+    assert done is not None
+    assert (done.arrived, done.refused) == ({"a": 1}, {name: "that is no name"})
+    made = {path for path in tmp_path.rglob("*") if "state" not in path.parts} - before
+    assert made == {rig.here, rig.here / "a"}
+
+
+def test_a_staging_folder_that_was_tidied_up_is_no_dead_end(rig: Rig) -> None:
+    """What arrived there is gone: that is told, and the next fetch gets it."""
+    (rig.share / "a").write_bytes(b"x")
+    rig.service.faults.after("GET */successful_transfers", lambda: [shutil.rmtree(one) for one in rig.here.iterdir()])
+    done = rig.fetch().see_through(wait=True, deadline=time.monotonic() + 60.0)
+    assert done is not None
+    assert (done.arrived, done.refused) == ({}, {"a": "it did not arrive; fetch it again"})
+    again = rig.fetch().see_through(wait=True, deadline=time.monotonic() + 60.0)
+    assert again is not None
+    assert (again.arrived, again.refused) == ({"a": 1}, {})

@@ -56,7 +56,7 @@ class Inbound:
         self._target = target
         self._label = label
         self._clock = clock
-        self._staging = f"{target}/{OWN_PREFIX}-{label.lower().replace(' ', '-')}"
+        self._staging = f"{target}/{OWN_PREFIX}-{label.removeprefix('Dropline ').replace(' ', '-')}"
         back = course.back(self._staging)
         if back is None:
             raise Refused(
@@ -116,6 +116,13 @@ class Inbound:
                 path = f"{directory}/{entry.name}" if directory else entry.name
                 if entry.name.startswith(OWN_PREFIX):
                     continue
+                if "/" in entry.name or entry.name in (
+                    "",
+                    ".",
+                    "..",
+                ):  # a server may say anything: it must not lead out
+                    self.refused[path] = "that is no name"
+                    continue
                 if entry.kind == "dir":
                     waiting.append(path)
                 else:
@@ -163,6 +170,7 @@ class Inbound:
         lines = moved_files(self._ask, task, wanted)
         passed = skipped_files(self._ask, task) if len(lines) < len(sent) else {}
         try:
+            os.makedirs(self._staging, exist_ok=True)  # somebody may have tidied up: then nothing has arrived
             with Tree(self._target) as target, Tree(self._staging) as staging:
                 disk.sync_file_systems([staging.fd])  # before the names: what has its name is whole after a power cut
                 for path, item in wanted.items():
