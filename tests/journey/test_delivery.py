@@ -544,6 +544,7 @@ def test_an_absent_share_is_waited_for(site: "Site") -> None:
         "name": "share",
         "address": str(site.share),
         "up": False,
+        "refused": False,
         "reason": f"{site.share}: No such file or directory",
     }
     site.share.mkdir()

@@ -173,6 +173,18 @@ def test_an_agent_waits_for_a_login_and_goes_on_by_itself(campus: Campus, monkey
     assert not [token for token in tokens if token in campus.logged()]
 
 
+def test_a_login_that_was_not_used_for_long_is_told_of(campus: Campus) -> None:
+    """Two weeks before an unused login dies, the log and `whoami` say so."""
+    campus.configure({"client_id": campus.service.app.id})
+    campus.login()
+    assert "the login lasts until" in campus.run("whoami").stdout
+    assert "the login to Globus ends" not in campus.run("run", "--once").stderr
+    (tokens,) = (campus.site.state / "globus").glob("tokens-*")
+    os.utime(tokens, (0, tokens.stat().st_mtime - 170 * 86400))
+    assert "the login to Globus ends in 10 d unless" in campus.run("run", "--once").stderr
+    assert "the login to Globus ends in 10 d unless" in campus.run("whoami").stdout
+
+
 def test_the_next_login_asks_for_what_the_collection_demanded(campus: Campus) -> None:
     """A policy that the session does not meet refuses the destination; `dropline login` alone meets it."""
     campus.configure({"client_id": campus.service.app.id})

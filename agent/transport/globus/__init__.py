@@ -19,25 +19,23 @@ from globus_sdk import TransferClient
 from agent.errors import Refused, Transient
 from agent.transport import Arrived, Item, NotNow, Occupied, Outcome, Prepared, Report, Taken, Unfit
 from agent.transport.globus import tasks
+from agent.transport.globus.copies import Copies
 from agent.transport.globus.course import Course
 from agent.transport.globus.listing import Entry, Listing
+from agent.transport.globus.mark import MARK, Mark
 from agent.transport.globus.proof import conclude
 from agent.transport.globus.request import freeze, label, modest, thaw
-from agent.transport.globus.session import Clash, Forbidden, NotADirectory, NotThere, Rejected, Session, document
+from agent.transport.globus.session import Clash, Forbidden, NotThere, Rejected, Session, document
 from agent.transport.globus.sources import spoiled
 from agent.transport.globus.tasks import Watched
 from agent.transport.source import Source, SourceChanged
 from rules.collection import uncarriable
 from rules.credentials import warning
 from rules.destination import name_key, stat_content
-from rules.model import OWN_PREFIX, STAT, Verdict, Version
+from rules.model import STAT, Verdict, Version
 from rules.task import Stage
 
 T = TypeVar("T")
-MARK = OWN_PREFIX + "-destination-"
-"""Begin of the name of the directory that says which destination this is: a collection takes no small files from us."""
-_CONFIRM_WITHIN = 30.0
-"""Seconds for which a listing, or the sight of the mark, is good enough while many copies are asked for."""
 _DAY = 86400.0
 _RETRY = "then `dropline retry`"
 
@@ -70,7 +68,7 @@ class GlobusTransport:
             clock: seconds since the epoch.
         """
         self.name = name
-        self.address = f"{course.collection}:{course.path}"
+        self.address = course.address
         self.outstanding = outstanding
         self._course = course
         self._session = session
@@ -79,14 +77,12 @@ class GlobusTransport:
         self._chance = chance
         self._clock = clock
         self._listing = Listing(self._ask, course.collection, course.path)
-        self._confirming = Listing(self._ask, course.collection, course.path)
+        self._mark = Mark(self._ask, course)
+        self._copies = Copies(name, self._ask, course)
         self._watched: dict[str, Watched] = {}
         self._news: deque[Report] = deque()
         self._folds_known = False
         self._warned_at = -_DAY
-        self._seen_mark_at = self._listed_at = self._asked_at = 0.0
-        self._asked = self._listed = ""
-        self._there: dict[str, Entry] = {}
 
     def _ask(self, operation: str, call: Callable[[TransferClient], T]) -> T:
         outcome = "ok"
@@ -105,48 +101,17 @@ class GlobusTransport:
 
     # Is it there?
 
-    def _marks(self, listing: Listing) -> list[str]:
-        """Identities of the marks at the destination. Raises Transient, Refused."""
-        try:
-            found = [
-                one.name for one in listing.names("", f"{MARK}*") if one.kind == "dir" and one.name.startswith(MARK)
-            ]
-        except (NotThere, NotADirectory) as error:
-            raise Transient(f"{self.address} is not there: {error}; make the folder, or mend `path`") from None
-        except Forbidden as error:
-            raise Refused(f"{self.address} may not be listed: {error.reason}", error.hint) from None
-        return sorted(name.removeprefix(MARK) for name in found)
-
     def set_up(self) -> str:
         """Find the mark, or make one. Raises Transient, Refused."""
-        marks = self._marks(self._listing)
-        if not marks:
-            made = self._course.there(f"{MARK}{uuid.uuid4()}")
-            try:
-                self._ask("mkdir", lambda tc: tc.operation_mkdir(self._course.collection, made))
-            except Forbidden as error:
-                raise Refused(f"{self.address} may not be written to: {error.reason}", error.hint) from None
-            marks = self._marks(self._listing)  # another agent may have been as fast: all take the first
-            log.warning("set up %s as destination %s (identity %s)", self.address, self.name, ", ".join(marks))
-        if not marks:
-            raise Transient(f"{self.address}: the mark was made, but is not listed")
-        return marks[0]
+        return self._mark.set_up(self.name)
 
     def check(self, identity: str) -> None:
         """Raise Transient or Refused unless the collection shows the destination with this identity."""
-        self._require(self._listing, identity)
+        self._mark.require(identity)
         if not self._folds_known:
             self._listing.folds = self._listing.stat(f"{MARK}{identity}".upper()) is not None
             self._folds_known = True
         self._warn()
-
-    def _require(self, listing: Listing, identity: str) -> None:
-        marks = self._marks(listing)
-        if identity not in marks:
-            found = f"it is marked {marks[0]}" if marks else f"it has no directory {MARK}{identity}"
-            raise Transient(
-                f"{self.address} is not the destination that was set up: {found}; mend `path`, or make that directory again"
-            )
 
     def expires_at(self) -> float | None:
         """When the login dies unless it is used; None: never."""
@@ -163,7 +128,7 @@ class GlobusTransport:
 
     def prepare(self, delivery: int, batch: int, items: Sequence[Item], identity: str) -> Prepared:
         """Look at both ends, and freeze a request for what may go. Raises Transient, Refused, NotNow."""
-        self._require(self._listing, identity)
+        self._mark.require(identity)
         found = spoiled(items)
         found |= {item.file: refusal for item in items if item.file not in found and (refusal := self._unfit(item))}
         outcomes = list(found.values())
@@ -371,39 +336,7 @@ class GlobusTransport:
 
     def confirm(self, path: str, version: Version, checksum: bytes, algorithm: str, identity: str) -> Verdict:
         """Is a file of that size and mtime still there? From the thread that reclaims. Raises Transient."""
-        now = self._clock()
-        try:
-            if now - self._seen_mark_at > _CONFIRM_WITHIN:
-                self._require(self._confirming, identity)
-                self._seen_mark_at = now
-            found = self._still(path, now)
-        except Refused as error:
-            raise Transient(str(error)) from None  # the courier's thread tells the person
-        if found is None or found.kind != "file":
-            return Verdict(False, f"at {self.name}, {path!r} is gone")
-        if found.size != version.size:
-            return Verdict(False, f"at {self.name}, {path!r} has {found.size} bytes instead of {version.size}")
-        if found.content != stat_content(version.size, version.mtime_ns):
-            return Verdict(False, f"at {self.name}, {path!r} was modified since it was delivered")
-        return Verdict(True, f"at {self.name} as {path!r}")
-
-    def _still(self, path: str, now: float) -> Entry | None:
-        """One copy is asked for alone; from the second of a directory on, all of it is listed."""
-        directory, _, name = path.rpartition("/")
-        if directory == self._listed and now - self._listed_at <= _CONFIRM_WITHIN:
-            return self._there.get(name)
-        if directory != self._asked or now - self._asked_at > _CONFIRM_WITHIN:
-            self._asked, self._asked_at = directory, now
-            try:
-                return self._confirming.stat(path)
-            except NotADirectory:
-                return None
-        try:
-            self._there = {one.name: one for one in self._confirming.names(directory)}
-        except (NotThere, NotADirectory):
-            self._there = {}
-        self._listed, self._listed_at = directory, now
-        return self._there.get(name)
+        return self._copies.confirm(path, version, identity, self._clock())
 
     def close(self) -> None:
         """Tasks go on at the service; the next run takes them up."""

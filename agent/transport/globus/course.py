@@ -36,6 +36,11 @@ class Course:
     checksum: str | None = None
     """Algorithm of a checksum that the agent makes itself and the service compares with; None: the service's own."""
 
+    @property
+    def address(self) -> str:
+        """What the ledger knows the destination by."""
+        return f"{self.collection}:{self.path}"
+
     def local(self, item: Item) -> str | None:
         """The path at the source collection; None where it does not show the file."""
         return source_path(f"{item.root.rstrip('/')}/{item.relpath}", self.source_root, self.source_path)
