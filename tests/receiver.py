@@ -35,7 +35,11 @@ class Receiver:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                one = Received(self.path, dict(self.headers), self.rfile.read(int(self.headers["Content-Length"])))
+                length = int(self.headers["Content-Length"])
+                one = Received(self.path, dict(self.headers), self.rfile.read(length))
+                if len(one.body) < length:  # who sent it was killed meanwhile
+                    self.close_connection = True
+                    return
                 receiver.received.append(one)
                 receiver.before(one)
                 status, headers = receiver.answers.pop(0) if receiver.answers else (204, {})

@@ -242,6 +242,7 @@ def test_status_tells_counts_destinations_and_rules(delivered: "Site") -> None:
                 {"name": "share", "address": str(delivered.share), "up": True, "refused": False, "reason": ""}
             ],
             "held_up": [],
+            "outbox": [],
             "rules": [
                 {"name": "r", "watch": str(delivered.inbox), "files": {"verified": 2, "refused": 1}},
             ],
