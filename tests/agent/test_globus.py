@@ -730,7 +730,7 @@ def test_polling_costs_the_same_however_many_files_a_task_has(rig: Rig) -> None:
     rig.deliver()
     polls = [_asked_while_it_runs(rig, name, files) for name, files in (("a", 1), ("b", 100), ("c", 2_000))]
     assert polls == polls[:1] * 3
-    assert 3 <= polls[0] <= 60
+    assert 3 <= polls[0] <= 600 / 9  # one in ten seconds at the most, and some more at the beginning
     assert rig.service.count("GET", "*/task/*/event_list") == 0
 
 

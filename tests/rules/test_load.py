@@ -14,7 +14,6 @@ from rules.load import RuleError, RuleTable, Table, build, first_mistake, neares
 from rules.model import Conditions, Reclaim, Rule, Sealing, Target
 
 laws = settings(max_examples=100, deadline=None)
-KEYS = "batch, capture, complete, deliver, exclude, include, name, reclaim, share_with, then, watch"
 
 
 class File(Table):
@@ -131,7 +130,7 @@ def test_rules_keep_their_order() -> None:
     assert [one.name for one in load(rule(name="b") + rule(name="a") + rule(name="c"))] == ["b", "a", "c"]
 
 
-KEYS = "batch, capture, complete, dataset, deliver, exclude, include, name, preset, reclaim, watch"
+KEYS = "batch, capture, complete, dataset, deliver, exclude, include, name, preset, reclaim, share_with, then, watch"
 
 
 @pytest.mark.parametrize(
