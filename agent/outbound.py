@@ -122,14 +122,14 @@ class Outbound:
         return complete(_AS_RULES, candidate, True, writer, self._clock())
 
     def seal(self, ledger: Ledger, destination: int, files: Iterable[tuple[Named, str]], now: float) -> int | None:
-        """Write the files down as batches to be delivered. Returns the errand's number; None where there are none."""
-        errand: int | None = None
+        """Write the files down as batches to be delivered. Returns the command's number; None where there are none."""
+        command: int | None = None
         for batch in _batches(files):
             root = batch[0][0].root
             sent = [Sent(one.path, one.seen, one.seen_at, reason) for one, reason in batch]
             with ledger.transaction():
-                errand = ledger.sends.sent(errand, root, destination, sent, now)
-        return errand
+                command = ledger.sends.sent(command, root, destination, sent, now)
+        return command
 
 
 def _batches(files: Iterable[tuple[Named, str]]) -> Iterator[list[tuple[Named, str]]]:

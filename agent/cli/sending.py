@@ -11,12 +11,12 @@ import typer
 
 from agent import probe
 from agent.cli.options import ConfigOption, configuration, seconds
-from agent.errand import Errand
 from agent.errors import Refused, cause
 from agent.fetching import Fetch
 from agent.ledger import Ledger
 from agent.log import configure, printable
 from agent.outbound import Outbound
+from agent.sending import Sending
 from agent.settings import CollectionTable, Configuration, DirectoryTable
 from agent.worker import Clock
 from rules.collection import source_path
@@ -60,14 +60,14 @@ def send(
     if number is None:
         typer.echo("nothing was sent")
     else:
-        errand = Errand(chosen, to, number, deadline)
+        sending = Sending(chosen, to, number, deadline)
         try:
-            if errand.see_through(wait=wait):
+            if sending.see_through(wait=wait):
                 typer.echo("handed to the agent that runs here; `dropline files` and `dropline explain` tell of it")
             else:
-                good = _told(opened, to, number, over=errand.over) and good
+                good = _told(opened, to, number, over=sending.over) and good
         finally:
-            errand.close()
+            sending.close()
     raise typer.Exit(0 if good else 1)
 
 

@@ -8,7 +8,7 @@ from agent.ledger.files import File, Files, Sealed, read
 from agent.ledger.store import Store, Transition
 from rules.model import SENT, Observation, OpenBatch
 
-_OF_ERRAND = "f.batch IN (SELECT batch FROM sends WHERE errand = ?)"
+_OF_COMMAND = "f.batch IN (SELECT batch FROM sends WHERE command = ?)"
 _REASON = "sent by hand"
 
 
@@ -35,42 +35,42 @@ class Sends:
         """The directory that the paths of a batch count from."""
         return os.fsdecode(self._store.execute("SELECT root FROM sends WHERE batch = ?", (batch,)).fetchone()[0])
 
-    def under_way(self, errand: int) -> bool:
+    def under_way(self, command: int) -> bool:
         """Whether some of its deliveries have not ended."""
         sql = (
             "SELECT EXISTS (SELECT 1 FROM sends s JOIN deliveries d ON d.batch = s.batch"
-            " WHERE s.errand = ? AND d.state NOT IN (4, 6))"
+            " WHERE s.command = ? AND d.state NOT IN (4, 6))"
         )
-        return bool(self._store.execute(sql, (errand,)).fetchone()[0])
+        return bool(self._store.execute(sql, (command,)).fetchone()[0])
 
-    def reasons(self, errand: int) -> list[str]:
+    def reasons(self, command: int) -> list[str]:
         """Why its deliveries wait or have failed, each reason once."""
         sql = (
             "SELECT DISTINCT d.reason FROM sends s JOIN deliveries d ON d.batch = s.batch"
-            " WHERE s.errand = ? AND d.state NOT IN (4, 6) AND d.reason IS NOT NULL"
+            " WHERE s.command = ? AND d.state NOT IN (4, 6) AND d.reason IS NOT NULL"
         )
-        return [reason for (reason,) in self._store.execute(sql, (errand,))]
+        return [reason for (reason,) in self._store.execute(sql, (command,))]
 
-    def verified(self, errand: int) -> tuple[int, int]:
+    def verified(self, command: int) -> tuple[int, int]:
         """(files, bytes) of it that are proved."""
-        sql = f"SELECT count(*), coalesce(sum(f.size), 0) FROM files f WHERE {_OF_ERRAND} AND f.state = 4"
-        files, size = self._store.execute(sql, (errand,)).fetchone()
+        sql = f"SELECT count(*), coalesce(sum(f.size), 0) FROM files f WHERE {_OF_COMMAND} AND f.state = 4"
+        files, size = self._store.execute(sql, (command,)).fetchone()
         return files, size
 
-    def unverified(self, errand: int, limit: int) -> list[File]:
+    def unverified(self, command: int, limit: int) -> list[File]:
         """Files of it that are not proved."""
-        return read(self._store, f"{_OF_ERRAND} AND f.state <> 4 ORDER BY f.id LIMIT ?", (errand, limit))
+        return read(self._store, f"{_OF_COMMAND} AND f.state <> 4 ORDER BY f.id LIMIT ?", (command, limit))
 
     # Transitions
 
-    def sent(self, errand: int | None, root: str, destination: int, files: Sequence[Sent], now: float) -> int:
+    def sent(self, command: int | None, root: str, destination: int, files: Sequence[Sent], now: float) -> int:
         """These files are a sealed batch with a delivery to the destination. Inside a transaction.
 
-        `errand`: what the first batch of this command returned. Returns the errand.
+        `command`: what the first batch of this command returned. Returns the command.
         """
         batch = self._files.opened(SENT, root.encode("utf-8", "backslashreplace").decode(), now)
-        errand = batch if errand is None else errand
-        self._store.execute("INSERT INTO sends VALUES (?, ?, ?)", (batch, errand, os.fsencode(root)))
+        command = batch if command is None else command
+        self._store.execute("INSERT INTO sends VALUES (?, ?, ?)", (batch, command, os.fsencode(root)))
         rule = self._files.rule(SENT)
         places = [self._place(one.path) for one in files]
         self._refused_before([(*place, rule, destination) for place in places])
@@ -87,10 +87,10 @@ class Sends:
         size = sum(one.seen.version.size for one in files)
         self._files.joined(batch, OpenBatch("", len(files), size, now, now))
         self._files.sealed([Sealed(batch, SENT, _REASON, [destination])], now)
-        return errand
+        return command
 
     def _refused_before(self, files: Sequence[tuple[int, bytes, int, int]]) -> None:
-        """(dir, name, rule, destination): what an earlier errand there was refused is settled by this one.
+        """(dir, name, rule, destination): what an earlier command there was refused is settled by this one.
 
         It wrote nothing; so what it meant to write says nothing of what stands there, unless others may have written.
         """

@@ -73,7 +73,7 @@ def test_a_file_that_is_named_twice_goes_once(tmp_path: Path) -> None:
 
 
 def test_batches_are_as_large_as_those_of_rules_and_of_one_root(ledger: Ledger, tmp_path: Path) -> None:
-    """501 files and one of another folder are three batches of one errand."""
+    """501 files and one of another folder are three batches of one command."""
     place = ledger.deliveries.place("share", "/share").id
     put(tmp_path / "job", *(f"{number:03}" for number in range(501)))
     (alone,) = put(tmp_path / "other", "x")

@@ -320,7 +320,7 @@ def test_two_rules_of_one_name() -> None:
 
 
 def test_the_name_of_what_is_sent_by_hand_is_taken() -> None:
-    """A rule of that name would be taken for a person's errand."""
+    """A rule of that name would be taken for what a person sent."""
     said = "is kept for what `dropline send` delivers; choose another"
     assert mistake_in(rule(name="send")) == f"f.toml: [[rules]] 'send': name: {said}"
 

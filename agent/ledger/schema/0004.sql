@@ -1,11 +1,11 @@
 -- What people send and fetch by hand.
 
 CREATE TABLE sends (             -- batches of the reserved rule `send`
-  batch  INTEGER PRIMARY KEY REFERENCES batches (id),
-  errand INTEGER NOT NULL,       -- the first batch of the same command
-  root   BLOB    NOT NULL        -- directory that the paths at the destination count from
+  batch   INTEGER PRIMARY KEY REFERENCES batches (id),
+  command INTEGER NOT NULL,      -- the first batch of the same command
+  root    BLOB    NOT NULL       -- directory that the paths at the destination count from
 ) STRICT;
-CREATE INDEX sends_by_errand ON sends (errand);
+CREATE INDEX sends_by_command ON sends (command);
 
 CREATE TABLE fetches (           -- what was fetched back, and what of it is under way
   id          INTEGER PRIMARY KEY,

@@ -19,7 +19,7 @@ _POLL = 0.2
 """Seconds between two looks at what others do."""
 
 
-class Errand:
+class Sending:
     """Deliveries of one command, written down already."""
 
     def __init__(self, config: Configuration, to: str, number: int, deadline: float | None) -> None:
@@ -27,7 +27,7 @@ class Errand:
         Args:
             config: the destinations, and the rules of what else waits for the destination.
             to: name of the destination.
-            number: the errand, as the ledger numbers it.
+            number: the command, as the ledger numbers it.
             deadline: monotonic seconds after which nothing is waited for; None: none.
         """
         self._config = config
