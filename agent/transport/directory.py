@@ -28,8 +28,7 @@ SMALL = 4 * 2**20
 """Bytes up to which files are staged together and made durable with one call."""
 GROUP_FILES, GROUP_BYTES = 128, 32 * 2**20
 BULK_FILES = 64
-"""At least so many small files at once go to a helper process. Fewer are written by the courier's own thread, when it
-next asks for reports: handing them over would cost more than writing them."""
+"""At least so many small files at once go to a helper process; fewer are not worth starting one."""
 _LANES = 2
 """Helper processes, and threads for large files: neither kind of file waits for the other."""
 
@@ -89,7 +88,6 @@ class DirectoryTransport:
         self._waiting_files = 0
         self._writing = 0
         """Threads that write small files now."""
-        self._place: Place | None = None
         self._lock = threading.Lock()
         self._helpers = Helpers(_LANES, name, keep)
         self._large = ThreadPoolExecutor(_LANES, f"{name}-large")
@@ -156,31 +154,23 @@ class DirectoryTransport:
         with self._lock:
             self._waiting.extend((begun, group) for group in small)
             self._waiting_files += sum(map(len, small))
-            self._place = place
-            wanted = 0 if self._waiting_files < BULK_FILES else -(-self._waiting_files // GROUP_FILES)
-            more = max(min(wanted, _LANES) - self._writing, 0)
+            # Few files are written by one thread: each has the destination to open and its file system to sync.
+            wanted = min(-(-self._waiting_files // GROUP_FILES), _LANES)
+            more = max(wanted - self._writing, 0)
             self._writing += more
         for _ in range(more):
             self._helpers.threads.submit(self._write_waiting, place)
         return Taken(name)
 
     def reports(self, now: float) -> list[Report]:
-        """Write the few small files that wait, if any do, and tell what happened since the last call."""
-        with self._lock:
-            mine = bool(self._waiting) and not self._writing
-            self._writing += mine
-        if mine:
-            assert self._place is not None, "set when files began to wait"
-            self._write_waiting(self._place)
+        """What happened since the last call."""
         found: list[Report] = []
         while not self._reports.empty():
             found.append(self._reports.get())
         return found
 
-    def due(self) -> float | None:
-        """At once while few small files wait; else its threads wake."""
-        with self._lock:
-            return 0.0 if self._waiting and not self._writing else None
+    def due(self) -> None:
+        """Never: its threads wake."""
 
     def _report(self, report: Report) -> None:
         self._reports.put(report)
@@ -190,7 +180,7 @@ class DirectoryTransport:
         return write(place, group, self._stopping)
 
     def _write_waiting(self, place: Place) -> None:
-        """Write small files of as many tasks as wait, together, until none wait. Runs in a pool, or in the courier."""
+        """Write small files of as many tasks as wait, together, until none wait. Runs in a pool."""
         while True:
             parts: list[_Part] = []
             count = 0
@@ -205,7 +195,7 @@ class DirectoryTransport:
             self._run(place, parts, self._helpers.write if count >= BULK_FILES else self._here)
 
     def _run(self, place: Place, parts: list[_Part], write_group: Callable[[Place, Sequence[Item]], Written]) -> None:
-        """Have files of one or more tasks written, and report to each."""
+        """Have files of one or more tasks written, and report to each. Runs in a pool."""
         items = [item for task, group in parts if task.failure is None for item in group]
         if self._stopping.is_set():
             written = Written([], "the agent stops")
