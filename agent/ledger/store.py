@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from typing import Any, NamedTuple
 from agent.errors import Refused, Transient
 
 SCHEMA_VERSION = 5
+_TIMEOUT = 30.0
+"""Seconds to wait for other connections."""
 
 
 class Transition(NamedTuple):
@@ -50,11 +53,12 @@ class Store:
         self._undone: list[Callable[[], None]] = []
         try:
             created = not os.path.exists(path)
-            self._db = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
+            self._db = sqlite3.connect(path, timeout=_TIMEOUT, isolation_level=None, check_same_thread=False)
             try:
                 if created:
                     os.chmod(path, 0o600)
-                for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = OFF", "cache_size = -8000"):
+                self._use_wal()
+                for pragma in ("synchronous = FULL", "foreign_keys = OFF", "cache_size = -8000"):
                     self._db.execute(f"PRAGMA {pragma}")
                 self._migrate()
             except BaseException:
@@ -65,6 +69,19 @@ class Store:
         except sqlite3.DatabaseError as error:
             hint = "move it away; the agent then starts an empty ledger and adopts what is already at the destinations"
             raise Refused(f"ledger {path} cannot be read: {error}", hint) from error
+
+    def _use_wal(self) -> None:
+        """Write ahead, as the file remembers from its first connection on. Here SQLite does not wait for others by itself."""
+        deadline = time.monotonic() + _TIMEOUT
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
 
     def _migrate(self) -> None:
         version = self._schema()
