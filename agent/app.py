@@ -1,5 +1,6 @@
 """The composition root: makes the parts from the configuration, connects them, runs them."""
 
+import gc
 import logging
 import platform
 import signal
@@ -197,6 +198,8 @@ class Parts:
 
     def start(self, now: float) -> None:
         """Take up what a former run left."""
+        # What is here by now stays: the collector would look through all of it every few thousand files.
+        gc.freeze()
         self.intake.start(now)
         for courier in self.couriers.values():
             courier.start(now)
