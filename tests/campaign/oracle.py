@@ -98,13 +98,17 @@ class Oracle:
         self.journal = journal
         self.inbox = inbox
         self.shares = dict(shares)
-        self.deletions = deletions
+        self.records = [deletions]
+        """More of them where there is more than one agent."""
+        self.in_place: set[str] = set()
+        """Destinations that show files before they are whole, as their transport promises no better."""
 
     def glance(self) -> Findings:
         """While the agent runs: is anything visible at a destination that was never whole?"""
         found = Findings()
         for share, root in self.shares.items():
-            self._copies(share, tree(root), found)
+            if share not in self.in_place:
+                self._copies(share, tree(root), found)
         return found
 
     def judge(self) -> Findings:
@@ -169,7 +173,7 @@ class Oracle:
     def _recorded(self, there: Mapping[str, Mapping[str, str]], found: Findings) -> set[tuple[str, str]]:
         """(path, digest) of every deletion that the record tells of, with all of its copies there as they should be."""
         recorded: set[tuple[str, str]] = set()
-        for line in record(self.deletions):
+        for line in [line for path in self.records for line in record(path)]:
             path = os.path.relpath(line["file"], self.inbox)
             proofs = {one["destination"]: (one["path"], one["checksum"]) for one in line["copies"]}
             whole = {one.digest for one in self.journal.versions.get(path, [])}
