@@ -32,6 +32,8 @@ class Written:
     size: int
     over: bool = False
     """The instrument itself wrote over it or removed it: nobody owes it to anybody any more."""
+    taken: bool = False
+    """A person removed it here when it was at every destination: there it is owed, and no record tells of it."""
 
 
 @dataclass
@@ -196,6 +198,11 @@ class Instrument:
             (self.root / path).unlink()
         except FileNotFoundError:
             former.over = False  # the agent was first, so it is owed
+
+    def take(self, path: str) -> None:
+        """A person who saw it at every destination removes it here."""
+        self.journal.versions[path][-1].taken = True
+        (self.root / path).unlink(missing_ok=True)
 
     # How
 

@@ -74,6 +74,7 @@ class TwoOnOneTree(Fault):
     def prepare(self, scene: Scene) -> None:
         """The other one, configured alike."""
         scene.station.configure("other.toml", state_dir="other")
+        scene.oracle.strangers = True
         scene.oracle.records.append(scene.station.root / "other" / "deletions.jsonl")
         self._start(scene)
 

@@ -81,8 +81,9 @@ class Swapped(Fault):
         scene.wait_delivered(paths)
         station.kill() if scene.chance.random() < 0.5 else station.stop()
         for path in paths:
-            (station.inbox / path).unlink()  # what was proved is owed all the same
-            instrument.write(path, size=scene.chance.randrange(4000))
+            if all((share / path).is_file() for share in station.shares.values()):
+                instrument.take(path)
+                instrument.write(path, size=scene.chance.randrange(4000))
         station.start()
 
 
