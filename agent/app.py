@@ -210,8 +210,8 @@ class Parts:
 def serve(parts: Parts, workers: Sequence[Worker], metrics: Metrics, clock: Clock, stack: ExitStack) -> Server | None:
     """Bind the status page, where one is configured. Raises Refused."""
     config = parts.config
-    listen = config.settings.agent.listen
-    if not listen:
+    page = config.settings.agent
+    if not page.listen:
         return None
     ledger = Ledger(str(config.ledger))
     stack.callback(ledger.close)
@@ -238,7 +238,7 @@ def serve(parts: Parts, workers: Sequence[Worker], metrics: Metrics, clock: Cloc
         ),
         registry=metrics.registry,
     )
-    server = Server(sources, listen)
+    server = Server(sources, page.listen, page.token_file, page.hosts)
     stack.callback(server.close)
     server.start()
     return server

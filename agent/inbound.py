@@ -44,7 +44,6 @@ def fetch(share: str, identity: str | None, source: str, target: str, number: in
     Raises Transient where the share is away, Refused where nothing is there.
     """
     done = Fetched({}, set(), {})
-    parent = f"{share}/{source}".rpartition("/")[0] if source else share
     try:
         with Tree(share) as tree:
             if identity is not None:
@@ -53,7 +52,7 @@ def fetch(share: str, identity: str | None, source: str, target: str, number: in
         raise Transient(f"{share}: {cause(error)}") from error
     # The content of what is here already is compared: nothing of a person's is overwritten.
     place = Place(target, target, None, "checksum", "sha256", f"fetch-{number}")
-    items = _items(share, source, parent, done)
+    items = _items(share, source, done)
     while group := list(islice(items, _GROUP)):
         written = write(place, group, Event())
         sizes = {item.file: (item.path, item.version.size) for item in group}
@@ -79,28 +78,31 @@ def fetch(share: str, identity: str | None, source: str, target: str, number: in
     return done
 
 
-def _items(share: str, source: str, parent: str, done: Fetched) -> Iterator[Item]:
+def _items(share: str, source: str, done: Fetched) -> Iterator[Item]:
+    beside = len(source) - len(source.rpartition("/")[2])
     for path, status in _below(share, source, done):
-        relpath = path[len(parent.rstrip("/")) + 1 :]
+        relpath = path[beside:]
         seen = probe.observation(status)
         if seen.kind == "file":
-            yield Item(name_key(relpath), parent, relpath, seen.version, relpath)
+            yield Item(name_key(relpath), share, path, seen.version, relpath)
         else:
             done.refused[relpath] = f"a {seen.kind}, not a file"
 
 
 def _below(share: str, source: str, done: Fetched) -> Iterator[tuple[str, os.stat_result]]:
-    top = f"{share}/{source}" if source else share
+    """(path relative to the share, what stands there); never by way of a link."""
     try:
-        status = os.stat(top) if not source else os.lstat(top)
+        with Tree(share) as tree:
+            directory, name = tree.place(source)
+            status = os.stat(name, dir_fd=directory, follow_symlinks=False) if name else os.fstat(directory)
     except OSError as error:
-        raise Refused(f"{top}: {cause(error)}", "look at what is there") from None
+        raise Refused(f"{share}/{source}: {cause(error)}", "look at what is there; links are not followed") from None
     if not stat.S_ISDIR(status.st_mode):
-        yield top, status
+        yield source, status
         return
-    for listing in sweep(top):
+    for listing in sweep(share, source):
         if listing.error is not None:
             done.refused[listing.directory] = f"cannot be listed: {listing.error}"
         for name, entry in listing.entries.items():
             if not name.startswith(OWN_PREFIX):
-                yield f"{listing.directory}/{name}", entry
+                yield f"{listing.directory}/{name}"[len(share.rstrip("/")) + 1 :], entry

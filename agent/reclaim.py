@@ -60,7 +60,7 @@ class Record:
 
     def append(self, lines: Sequence[dict[str, object]]) -> None:
         """Add lines and make them durable. Raises OSError."""
-        fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
             os.write(fd, "".join(json.dumps(line) + "\n" for line in lines).encode())
             os.fsync(fd)

@@ -4,9 +4,11 @@ Settings stop at `app`: the parts of the agent get values, not this.
 """
 
 import os
+import re
 import stat
 import tomllib
 from collections.abc import Callable, Mapping
+from ipaddress import IPv4Address, IPv6Address
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,17 +27,36 @@ from rules.preset import with_preset
 from rules.tables import Duration, LocalPath, Table
 
 FILE_NAME = "dropline.toml"
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-"""Where the status page may listen: it asks nobody who they are."""
+_ANYBODY = (
+    "everybody in the network could ask for the page, so it wants a token; name a file with one in token_file"
+    """ ((umask 077; python3 -c "import secrets; print(secrets.token_urlsafe())" > FILE)), or listen on 127.0.0.1"""
+)
 
 
-def _on_loopback(value: str) -> str:
+def _address(value: str) -> str:
     host, _, port = value.rpartition(":")
-    if value and (host not in LOOPBACK or not port.isdecimal() or int(port) > 65535):
+    if value and (_ip(host) is None or not (port.isascii() and port.isdecimal()) or int(port) > 65535):
         raise ValueError(
-            f'{value!r} is not an address on loopback; write "127.0.0.1:9469", port 0 for any free one, or "" for no page'
+            f'{value!r} is not an address and a port; write "127.0.0.1:9469", port 0 for any free one, or "" for no page'
         )
     return value
+
+
+def _ip(host: str) -> IPv4Address | IPv6Address | None:
+    """The address of `listen` without its port; None where it is none. A name would be what a name server says."""
+    try:
+        return IPv6Address(host[1:-1]) if host[:1] == "[" and host[-1:] == "]" else IPv4Address(_NAMES.get(host, host))
+    except ValueError:
+        return None
+
+
+_NAMES = {"localhost": "127.0.0.1"}
+
+
+def _host_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", value):
+        raise ValueError("write host names as in an address, without http:// and without the port")
+    return value.removesuffix(".")
 
 
 def _remote(value: str) -> str:
@@ -55,7 +76,9 @@ class AgentTable(Table):
     """`[agent]`"""
 
     state_dir: LocalPath = Field(default_factory=lambda: user_state_dir("dropline"))
-    listen: Annotated[str, AfterValidator(_on_loopback)] = "127.0.0.1:9469"
+    listen: Annotated[str, AfterValidator(_address)] = "127.0.0.1:9469"
+    token_file: LocalPath | None = None
+    hosts: tuple[Annotated[str, AfterValidator(_host_name)], ...] = ()
     sweep_every: Annotated[Duration, Field(gt=0)] = 300.0
     canary_every: Duration = 60.0
 
@@ -217,7 +240,12 @@ def check(data: dict[str, Any], source: str, folder: Path) -> Configuration:
         return os.path.normpath(folder / expanded).replace(os.sep, "/")
 
     places = {name: _placed(table, absolute) for name, table in settings.destinations.items()}
-    agent = settings.agent.model_copy(update={"state_dir": absolute(settings.agent.state_dir)})
+    agent = settings.agent
+    token_file = None if agent.token_file is None else absolute(agent.token_file)
+    agent = agent.model_copy(update={"state_dir": absolute(agent.state_dir), "token_file": token_file})
+    listens = _ip(agent.listen.rpartition(":")[0])
+    if token_file is None and listens is not None and not listens.is_loopback:
+        raise RuleError(source, "[agent]", "listen", f"{agent.listen!r} is beyond loopback: {_ANYBODY}")
     globus = settings.globus
     if globus.client_secret_file is not None:
         if globus.client_secret is not None:

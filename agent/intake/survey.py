@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 
 from agent import probe
 from agent.ledger import HERE, Found, Known, Ledger, State
+from agent.looks import Looks
 from agent.watch import Hint, Listing, Watch, sweep
 from rules.complete import first_look
 from rules.dataset import dataset_of
-from rules.match import is_marker, match
+from rules.match import is_marker, match, relative
 from rules.model import OWN_PREFIX, Observation, Rule
 
 HINTS_A_PASS = 2_000
@@ -73,10 +74,10 @@ class Survey:
             if not hints:
                 continue
             files, gone = _sort(root, hints)
-            with self._ledger.transaction():
+            with self._ledger.transaction(), Looks() as looks:
                 known = self._known(list(files))
                 for path, left in files.items():
-                    self._hint(root, path, left, known.get(path), now)
+                    self._hint(root, looks, path, left, known.get(path), now)
                 for path in gone:
                     self._directory_gone(path)
                 self._flush()
@@ -94,10 +95,10 @@ class Survey:
             for name, known in self._ledger.files.known(directory, wanted).items()
         }
 
-    def _hint(self, root: Root, path: str, left: bool, known: Known | None, now: float) -> None:
+    def _hint(self, root: Root, looks: Looks, path: str, left: bool, known: Known | None, now: float) -> None:
         """`left`: the name went away at some time since."""
         try:
-            status = os.lstat(path)
+            status = looks.status(root.watch.root, path)
         except OSError:
             if known is not None and known.state in HERE:
                 self._gone(path, known)
@@ -118,15 +119,13 @@ class Survey:
         for root in self._roots:
             while root.parts:
                 part = root.parts.popleft()
-                if os.path.islink(part):
-                    continue  # only the watched directory itself may be a link
-                for listing in sweep(part):
+                for listing in sweep(root.watch.root, relative(part, root.watch.root) or ""):
                     with self._ledger.transaction():
                         self._listing(root, listing, now, counted=False)
                         self._flush()
             while root.places:
                 place = root.places.pop()
-                for listing in sweep(place):
+                for listing in sweep(root.watch.root, relative(place, root.watch.root) or ""):
                     if listing.directory != place:
                         break
                     with self._ledger.transaction():

@@ -106,8 +106,7 @@ class DirectoryTransport:
                     pass
                 made = str(uuid.uuid4())
                 temporary = f"{IDENTITY}-{self._agent}.part"
-                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-                fd = os.open(temporary, flags, 0o644, dir_fd=tree.fd)
+                fd = disk.fresh(temporary, 0o644, tree.fd)
                 try:
                     text = {
                         "dropline_destination": made,

@@ -210,10 +210,8 @@ class _Group:
         with self._sources.opened(item) as reading:
             directory, _ = self._tree.place(item.path, make=True)
             temporary = temporary_name(self._place.agent, item.file)
-            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-            # Writable by us in any case: after a crash the same temporary file is opened again.
-            mode = (stat.S_IMODE(reading.status.st_mode) & 0o777) | 0o200
-            fd = os.open(temporary, flags, mode, dir_fd=directory)
+            mode = (stat.S_IMODE(reading.status.st_mode) & 0o777) | 0o200  # writable by us: it may have to be replaced
+            fd = disk.fresh(temporary, mode, directory)
             try:
                 checksum = reading.copy_to(fd)
                 try:

@@ -146,6 +146,17 @@ def test_a_user_without_a_home_says_where_the_state_is(monkeypatch: pytest.Monke
     assert checked('agent.state_dir = "/state"').state_dir == Path("/state")
 
 
+def test_beyond_loopback_there_is_a_token() -> None:
+    """With a token file every address may be listened on; its path counts from the file's folder, as all do."""
+    for listen in ("0.0.0.0:9469", "[::]:0", "192.0.2.5:9469", "127.0.0.1:9469", ""):
+        table = checked(
+            f'agent = {{ listen = "{listen}", token_file = "page.token", hosts = ["page.lab."] }}'
+        ).settings.agent
+        assert (table.listen, table.token_file, table.hosts) == (listen, "/cfg/page.token", ("page.lab",))
+    for listen in ("localhost:0", "127.8.9.1:0", "[::1]:0"):
+        assert checked(f'agent.listen = "{listen}"').settings.agent.token_file is None
+
+
 def test_another_state_dir_for_this_run() -> None:
     """What the command line changes in [agent] leaves the rest as it is."""
     config, other = checked(GOOD), checked(GOOD).with_agent(listen="127.0.0.1:0")
@@ -201,17 +212,36 @@ def test_unknown_keys(text: str, message: str) -> None:
         *(
             (
                 f'agent.listen = "{listen}"',
-                f"[agent]: listen: '{listen}' is not an address on loopback; write \"127.0.0.1:9469\", port 0 for any free"
-                ' one, or "" for no page',
+                f"[agent]: listen: '{listen}' is not an address and a port; write \"127.0.0.1:9469\", port 0 for any"
+                ' free one, or "" for no page',
             )
             for listen in (
-                "0.0.0.0:9469",
+                "example.org:9469",
+                "::1:9469",
+                "[127.0.0.1]:9469",
                 "127.0.0.1",
                 "localhost:",
                 "localhost:http",
                 "[::1]:65536",
                 "127.0.0.1:\u00b2",
             )
+        ),
+        *(
+            (
+                f'agent.listen = "{listen}"',
+                f"[agent]: listen: '{listen}' is beyond loopback: everybody in the network could ask for the page, so it"
+                ' wants a token; name a file with one in token_file ((umask 077; python3 -c "import secrets;'
+                ' print(secrets.token_urlsafe())" > FILE)), or listen on 127.0.0.1',
+            )
+            for listen in ("0.0.0.0:9469", "[::]:9469", "192.0.2.5:0", "[::ffff:127.0.0.1]:0")
+        ),
+        *(
+            (
+                f'agent.hosts = ["{host}"]',
+                "[agent]: hosts.0: write host names as in an address, without http:// and without the port"
+                f" (got '{host}')",
+            )
+            for host in ("http://page", "page:9469", "", "*", "::1")
         ),
         ('agent.state_dir = ""', "[agent]: state_dir: is not a path (got '')"),
         ('agent.state_dir = "a\\u0000b"', "[agent]: state_dir: is not a path (got 'a\\x00b')"),
