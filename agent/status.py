@@ -64,7 +64,7 @@ def status(
                 "findings": one.amiss,
             }
             for one in ledger.scrubs.standings()
-            if (one.destination, one.address) in destinations
+            if (one.destination, one.address) in destinations and (one.destination in scrubs or one.last_at is not None)
         ],
         "findings": [described(one) for one in ledger.scrubs.open(limit=_FINDINGS)],
         "outbox": [

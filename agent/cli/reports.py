@@ -168,7 +168,7 @@ def _print_version(version: dict[str, Any]) -> None:
     for copy in version["copies"]:
         where = f"{copy['destination']} as {printable(copy['path'])}"
         proof = f"proved {_when(copy['proved_at'])}, {copy['checksum']}" if copy["proved_at"] else "not proved there"
-        again = f", read again {_when(copy['reread_at'])}" if copy["reread_at"] else ""
+        again = f", read again {_when(copy['reread_at'])}" if "reread_at" in copy else ""
         typer.echo(f"  {where}: {proof}{again}")
     for one in version["findings"]:
         over = f"; over {_when(one['closed_at'])}: {one['closed']}" if one["closed_at"] else ""

@@ -138,8 +138,8 @@ class Reports:
                 "path": os.fsdecode(path),
                 "checksum": proof_in_words(algorithm, checksum) if checksum else None,
                 "proved_at": proved_at,
-                "reread_at": reread_at if reread_at != float("inf") else None,
             }
+            | ({"reread_at": reread_at} if reread_at not in (None, float("inf")) else {})
             | ({"task": task} if task else {})
             for name, address, path, algorithm, checksum, proved_at, reread_at, task in self._store.execute(
                 sql, (file,)
