@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from agent.outbox.command import Runner
 from agent.outbox.globus import Services
 from agent.outbox.webhook import post
 from agent.reclaim import Reclaimer, Record, Required
+from agent.scrub import Scrubber
 from agent.settings import CollectionTable, Configuration, DirectoryTable, account_folder, client_secret, read
 from agent.status import health, status
 from agent.transport import Transport, Wake
@@ -122,6 +124,11 @@ def roots(rules: Sequence[Rule]) -> list[str]:
     return found
 
 
+def scrubber_of(destination: str) -> str:
+    """The name of the thread that reads a destination's copies again. No destination has such a name."""
+    return f"scrub {destination}"
+
+
 class Parts:
     """The parts of an agent for one configuration, connected and ready to run."""
 
@@ -132,6 +139,7 @@ class Parts:
         wake: Callable[[str], Wake],
         keep: Sequence[int],
         stack: ExitStack,
+        beat: Callable[[str], Callable[[int], object]] = lambda name: lambda length: None,
     ) -> None:
         """Connect the parts. From the main thread.
 
@@ -141,6 +149,7 @@ class Parts:
             wake: how to wake the part of a name: `intake`, `reclaim`, `outbox`, or a destination's.
             keep: descriptors that helper processes inherit: the lock.
             stack: closes what is opened here.
+            beat: what the long passes of the part of a name call, as they go on.
         """
 
         def announce(transitions: Sequence[Transition]) -> None:
@@ -192,6 +201,14 @@ class Parts:
             )
             for name, transport in transports.items()
         }
+        self.scrubbers = {
+            scrubber_of(name): Scrubber(
+                connect(), transports[name], places[name], table.scrub.policy,
+                partial(metrics.scrubbed, name), beat(scrubber_of(name)),
+            )
+            for name, table in tables.items()
+            if table.scrub is not None
+        }  # fmt: skip
         required = {name: Required(transport.address, transport.confirm) for name, transport in transports.items()}
         record = Record(config.state_dir / "deletions.jsonl")
         self.reclaimer = Reclaimer(connect(), config.rules, required, record)
@@ -217,7 +234,10 @@ def serve(parts: Parts, workers: Sequence[Worker], metrics: Metrics, clock: Cloc
     stack.callback(ledger.close)
     destinations = [(name, table.address) for name, table in config.settings.destinations.items()]
     names = [name for name, _ in destinations]
-    readings = Readings(ledger, config.rules, parts.intake.roots, names, clock, parts.expiries)
+    scrubs = {
+        name: table.scrub.policy for name, table in config.settings.destinations.items() if table.scrub is not None
+    }
+    readings = Readings(ledger, config.rules, parts.intake.roots, names, clock, parts.expiries, dict(destinations))
     metrics.registry.register(readings)
     stack.callback(metrics.registry.unregister, readings)
 
@@ -226,7 +246,7 @@ def serve(parts: Parts, workers: Sequence[Worker], metrics: Metrics, clock: Cloc
         return [{"path": file.path, "state": file.state.word, "reason": file.reason} for file in found]
 
     sources = Sources(
-        status=lambda: status(ledger, config.rules, destinations),
+        status=lambda: status(ledger, config.rules, destinations, scrubs),
         refused=lambda: files([State.REFUSED]),
         recent=lambda: files([state for state in State if state is not State.SUPERSEDED]),
         health=lambda: health(
@@ -291,9 +311,11 @@ def _run_configuration(
     started: Callable[[Parts, Server | None], AbstractContextManager[object]],
 ) -> Configuration:  # fmt: skip
     """Run one configuration until it is to be replaced or the agent is to stop. Returns what to run next."""
-    workers = {name: Worker(name, clock) for name in ("intake", "reclaim", "outbox", *config.settings.destinations)}
+    scrubbed = [scrubber_of(name) for name, table in config.settings.destinations.items() if table.scrub is not None]
+    names = ("intake", "reclaim", "outbox", *config.settings.destinations, *scrubbed)
+    workers = {name: Worker(name, clock) for name in names}
     with ExitStack() as stack:
-        parts = Parts(config, metrics, lambda name: workers[name].wake, [lock], stack)
+        parts = Parts(config, metrics, lambda name: workers[name].wake, [lock], stack, lambda name: workers[name].beat)
         parts.start(clock())
         server = serve(parts, list(workers.values()), metrics, clock, stack)
         stack.callback(_stop, list(workers.values()))
@@ -302,6 +324,8 @@ def _run_configuration(
         workers["outbox"].start(parts.sender.step)
         for name, courier in parts.couriers.items():
             workers[name].start(courier.step)
+        for name, scrubber in parts.scrubbers.items():
+            workers[name].start(scrubber.step)
         stack.enter_context(started(parts, server))
         modified = _modified(config)
         while not signals.stop:

@@ -89,6 +89,12 @@ def drop_cache(fds: Sequence[int]) -> None:
             os.posix_fadvise(fd, 0, 0, advice)
 
 
+def forget(fd: int) -> None:
+    """Forget the cached pages of a synced file: nobody here reads it again soon."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def rename_new(source: str, target: str, source_dir: int, target_dir: int) -> None:
     """Rename, but never onto something that exists. Raises FileExistsError and other OSError."""
     if _libc is not None and hasattr(_libc, "renameat2"):

@@ -243,6 +243,9 @@ class Reclaimer:
             else:
                 again.append(decision.verdict.again_at or now + _LATER)
         with self._ledger.transaction():
+            # Asking takes long: evidence that was withdrawn meanwhile took the file out of its batch.
+            still = {file.id for file in self._ledger.reclaims.verified(batch)}
+            intents = [intent for intent in intents if intent.file.id in still]
             self._ledger.reclaims.intended(intents)
             self._ledger.reclaims.later(batch, min(again, default=None))
         moved = [intent for intent in intents if self._move_aside(intent, now)]
@@ -309,10 +312,11 @@ class Reclaimer:
                     return self._put_back(tree, intent, now, "its rule does not reclaim any more")
                 if not _same(seen[0], intent.file.version) or seen[1] is Writer.OPEN:
                     return self._put_back(tree, intent, now, "it changed while it was moved aside", changed=True)
-                if not asked:
-                    wrong = self._wrong(rule, intent.file, evidence)
-                    if wrong is not None:
-                        return self._put_back(tree, intent, now, wrong)
+                wrong = self._unproved(rule, evidence)
+                if wrong is None and not asked:
+                    wrong = self._wrong(intent.file, evidence)
+                if wrong is not None:
+                    return self._put_back(tree, intent, now, wrong)
                 directory, name = tree.place(intent.aside)
                 os.unlink(name, dir_fd=directory)
                 return True
@@ -322,11 +326,13 @@ class Reclaimer:
             log.warning("%s stays aside: %s", intent.file.path, cause(error))
         return False
 
-    def _wrong(self, rule: Rule, file: File, evidence: Sequence[tuple[Evidence, str]]) -> str | None:
-        """Why the file may not go, asked again at every required destination; None: it may. Raises Transient."""
+    def _unproved(self, rule: Rule, evidence: Sequence[tuple[Evidence, str]]) -> str | None:
+        """Where evidence is missing by now: it may have been withdrawn; None: nowhere."""
         missing = set(self._destinations(rule)) - {item.destination for item, _ in evidence}
-        if missing:
-            return f"not proved at {', '.join(sorted(missing))}"
+        return f"not proved at {', '.join(sorted(missing))}" if missing else None
+
+    def _wrong(self, file: File, evidence: Sequence[tuple[Evidence, str]]) -> str | None:
+        """Why the file may not go, asked again at every required destination; None: it may. Raises Transient."""
         verdicts = (self._ask(file, item, path) for item, path in evidence)
         return next((verdict.reason for verdict in verdicts if not verdict.ok), None)
 

@@ -24,7 +24,8 @@ from rules.load import RuleError, RuleTable, build, first_mistake, location, nea
 from rules.match import relative
 from rules.model import OWN_PREFIX, Rule
 from rules.preset import with_preset
-from rules.tables import Duration, LocalPath, Table
+from rules.scrub import Scrub
+from rules.tables import Duration, LocalPath, Size, Table
 
 FILE_NAME = "dropline.toml"
 _ANYBODY = (
@@ -83,6 +84,25 @@ class AgentTable(Table):
     canary_every: Duration = 60.0
 
 
+class ScrubTable(Table):
+    """`scrub = { ... }` in `[destinations.NAME]`; `scrub = "50GB"` is its `per_day` alone."""
+
+    per_day: Annotated[Size, Field(gt=0)]
+    every: Annotated[Duration, Field(gt=0)] = 30 * 86400.0
+
+    @property
+    def policy(self) -> Scrub:
+        """What the decisions work on."""
+        return Scrub(self.per_day, self.every)
+
+
+def _whole(value: object) -> object:
+    return {"per_day": value} if isinstance(value, str | int) and not isinstance(value, bool) else value
+
+
+Scrubbed = Annotated[ScrubTable | None, BeforeValidator(_whole)]
+
+
 class DirectoryTable(Table):
     """`[destinations.NAME]` with `transport = "directory"`"""
 
@@ -90,6 +110,7 @@ class DirectoryTable(Table):
     path: LocalPath
     verify: Literal["checksum", "size"] = "checksum"
     checksum: Literal["sha256", "blake3", "md5"] = "sha256"
+    scrub: Scrubbed = None
 
     @property
     def address(self) -> str:
@@ -120,6 +141,7 @@ class CollectionTable(Table):
     notify: tuple[Literal["succeeded", "failed", "inactive"], ...] = ()
     outstanding: int = Field(default=6, ge=1, le=50)
     checksum: Literal["md5", "sha256"] | None = None
+    scrub: Scrubbed = None
 
     @property
     def address(self) -> str:

@@ -32,7 +32,7 @@ class Worker:
     def __init__(self, name: str, clock: Callable[[], float]) -> None:
         self.name = name
         self.passed_at = clock()
-        """When the last pass ended."""
+        """When the last pass ended, or a long one went on."""
         self.failure: str | None = None
         """Why the last pass failed."""
         self._clock = clock
@@ -59,6 +59,12 @@ class Worker:
         if self._thread is not None:
             self._thread.join(seconds)
         return not self.alive
+
+    def beat(self, _: object = None) -> None:
+        """The pass under way is long, and goes on. Raises Transient where it is to end. From the thread itself."""
+        self.passed_at = self._clock()
+        if self._stop.is_set():
+            raise Transient("the agent stops")
 
     @property
     def alive(self) -> bool:

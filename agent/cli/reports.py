@@ -26,7 +26,10 @@ def show_status(config: ConfigOption = None, form: FormatOption = Format.TEXT) -
     places = [(name, table.address) for name, table in chosen.settings.destinations.items()] or [
         (name, address) for name, address, _, _ in with_ledger.reports.destinations()
     ]
-    found = status(with_ledger, chosen.rules, places)
+    scrubs = {
+        name: table.scrub.policy for name, table in chosen.settings.destinations.items() if table.scrub is not None
+    }
+    found = status(with_ledger, chosen.rules, places, scrubs)
     unfinished = _needs_person(found)
     if form is Format.JSON:
         print_json(found)
@@ -40,7 +43,7 @@ def _needs_person(found: dict[str, Any]) -> bool:
     failed = any(states.get("failed") for states in found["deliveries"].values())
     down = any(place["up"] is False for place in found["destinations"])
     undone = any(one["failed"] for one in found["outbox"])
-    return bool(found["files"].get("refused") or failed or down or undone)
+    return bool(found["files"].get("refused") or failed or down or undone or found["findings"])
 
 
 def _print_status(found: dict[str, Any]) -> None:
@@ -60,6 +63,10 @@ def _print_status(found: dict[str, Any]) -> None:
         )
     for one in found["held_up"]:
         typer.echo(f"{one['deliveries']} deliveries to {one['destination']} wait: {printable(one['reason'])}")
+    for one in found["scrub"]:
+        _print_scrub(one)
+    for one in found["findings"]:
+        typer.echo(f"{one['kind']} since {_when(one['since'])}: {printable(one['path'])}: {printable(one['reason'])}")
     for one in found["outbox"]:
         why = f": {one['failed']} failed, {printable(one['reason'])}" if one["failed"] else ""
         what = f"{printable(one['action'])} of rule {one['rule']}"
@@ -78,6 +85,15 @@ def _print_status(found: dict[str, Any]) -> None:
         typer.echo(f"paused: {name} (`dropline resume {name}`)")
     if found["files"].get("refused"):
         typer.echo("`dropline files --state refused` says what to do about the refused ones")
+
+
+def _print_scrub(one: dict[str, Any]) -> None:
+    counts = ", ".join(f"{count} {kind}" for kind, count in sorted(one["findings"].items()))
+    if counts:
+        typer.echo(f"AMISS at {one['destination']}: {counts} (`dropline verify {one['destination']}` looks again)")
+    if one["per_day"] is not None and one["oldest_at"] is not None:
+        rate = f"{bytes_in_words(one['per_day'])} a day"
+        typer.echo(f"copies at {one['destination']} are read again ({rate}); all were since {_when(one['oldest_at'])}")
 
 
 def explain(path: Path, config: ConfigOption = None, form: FormatOption = Format.TEXT) -> None:
@@ -117,6 +133,7 @@ def _version(opened: Ledger, file: File) -> dict[str, Any]:
         "checksum": _checksum(opened, file.id),
         "deliveries": opened.reports.deliveries_of(file.batch) if file.batch is not None else [],
         "copies": opened.reports.copies_of(file.id),
+        "findings": opened.reports.findings_of(file.id),
     }
 
 
@@ -151,7 +168,11 @@ def _print_version(version: dict[str, Any]) -> None:
     for copy in version["copies"]:
         where = f"{copy['destination']} as {printable(copy['path'])}"
         proof = f"proved {_when(copy['proved_at'])}, {copy['checksum']}" if copy["proved_at"] else "not proved there"
-        typer.echo(f"  {where}: {proof}")
+        again = f", read again {_when(copy['reread_at'])}" if "reread_at" in copy else ""
+        typer.echo(f"  {where}: {proof}{again}")
+    for one in version["findings"]:
+        over = f"; over {_when(one['closed_at'])}: {one['closed']}" if one["closed_at"] else ""
+        typer.echo(f"  {one['kind']} {_when(one['found_at'])}: {printable(one['reason'])}{over}")
 
 
 def _when(at: float) -> str:

@@ -7,6 +7,7 @@ from agent.ledger.files import File, Files, Found, Known, Sealed
 from agent.ledger.outbox import Errand, Outbox
 from agent.ledger.reclaims import Intent, Reclaims
 from agent.ledger.reports import BatchLine, Reports
+from agent.ledger.scrubs import Copy, Finding, Scrubs, Standing
 from agent.ledger.sends import Sends, Sent
 from agent.ledger.states import HERE, UNPROVED, DeliveryState, State
 from agent.ledger.store import Announce, Store, Transition, silent
@@ -24,6 +25,7 @@ class Ledger(Store):
         self.outbox = Outbox(self)
         self.reclaims = Reclaims(self)
         self.reports = Reports(self)
+        self.scrubs = Scrubs(self, self.files)
         self.sends = Sends(self, self.files)
         self.fetches = Fetches(self)
 
@@ -33,6 +35,7 @@ __all__ = [
     "UNPROVED",
     "Announce",
     "BatchLine",
+    "Copy",
     "Datasets",
     "Deliveries",
     "Delivery",
@@ -41,6 +44,7 @@ __all__ = [
     "Fetches",
     "File",
     "Files",
+    "Finding",
     "Found",
     "Intent",
     "Known",
@@ -50,9 +54,11 @@ __all__ = [
     "Proof",
     "Reclaims",
     "Reports",
+    "Scrubs",
     "Sealed",
     "Sends",
     "Sent",
+    "Standing",
     "State",
     "Store",
     "Transition",

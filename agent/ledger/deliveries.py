@@ -296,7 +296,7 @@ class Deliveries:
     def disproved(self, file: File, destination: str) -> None:
         """The destination was asked again and has not got what was proved: the evidence counts no more."""
         self._store.execute(
-            "UPDATE copies SET proved_at = NULL, checksum = NULL, algorithm = NULL WHERE file = ?"
+            "UPDATE copies SET proved_at = NULL, checksum = NULL, algorithm = NULL, reread_at = NULL WHERE file = ?"
             " AND destination IN (SELECT id FROM destinations WHERE name = ?)",
             (file.id, destination),
         )

@@ -125,7 +125,7 @@ class Reports:
     def copies_of(self, file: int) -> list[dict[str, Any]]:
         """Where a version is, or is meant to be."""
         sql = (
-            "SELECT n.name, n.address, c.path, c.algorithm, c.checksum, c.proved_at, (SELECT t.name FROM tasks t"
+            "SELECT n.name, n.address, c.path, c.algorithm, c.checksum, c.proved_at, c.reread_at, (SELECT t.name FROM tasks t"
             "  JOIN deliveries d ON d.id = t.delivery JOIN files f ON f.batch = d.batch AND f.id = c.file"
             "  WHERE d.destination = c.destination AND t.begun_at <= c.proved_at ORDER BY t.begun_at DESC LIMIT 1)"
             " FROM copies c"
@@ -139,8 +139,23 @@ class Reports:
                 "checksum": proof_in_words(algorithm, checksum) if checksum else None,
                 "proved_at": proved_at,
             }
+            | ({"reread_at": reread_at} if reread_at not in (None, float("inf")) else {})
             | ({"task": task} if task else {})
-            for name, address, path, algorithm, checksum, proved_at, task in self._store.execute(sql, (file,))
+            for name, address, path, algorithm, checksum, proved_at, reread_at, task in self._store.execute(
+                sql, (file,)
+            )
+        ]
+
+    def findings_of(self, file: int) -> list[dict[str, Any]]:
+        """Copies of a version that were found amiss, settled ones among them."""
+        sql = (
+            "SELECT n.name, g.path, g.kind, g.reason, g.found_at, g.closed_at, g.closed FROM findings g"
+            " JOIN destinations n ON n.id = g.destination WHERE g.file = ? ORDER BY g.found_at"
+        )
+        names = ("destination", "path", "kind", "reason", "found_at", "closed_at", "closed")
+        return [
+            dict(zip(names, row, strict=True)) | {"path": os.fsdecode(row[1])}
+            for row in self._store.execute(sql, (file,))
         ]
 
     def unfinished(self) -> bool:
@@ -150,5 +165,6 @@ class Reports:
             " OR EXISTS (SELECT 1 FROM deliveries WHERE state < 4)"
             " OR EXISTS (SELECT 1 FROM deliveries WHERE again IS NOT NULL AND state = 5)"
             " OR EXISTS (SELECT 1 FROM outbox WHERE again IS NOT NULL)"
+            " OR EXISTS (SELECT 1 FROM findings WHERE closed_at IS NULL)"
         )
         return bool(self._store.execute(sql).fetchone()[0])

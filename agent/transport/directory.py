@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 
 from agent import disk, mounts
 from agent.errors import Transient, cause
-from agent.transport import Item, Prepared, Report, Taken, Wake
+from agent.transport import Item, Prepared, Report, Reread, Taken, Wake
 from agent.transport.group import IDENTITY, NOT_THERE, Place, Written, identity, remove_temporary, require, write
 from agent.transport.helpers import Helpers
+from agent.transport.rereading import reread
 from agent.transport.source import ChecksumName, checksum_of
 from agent.tree import Tree
 from rules.model import Verdict, Version
@@ -249,6 +250,13 @@ class DirectoryTransport:
         except OSError as error:
             raise Transient(f"{self.address}: {cause(error)}") from error
         return Verdict(True, f"at {self.name} as {path!r}")
+
+    def reread(
+        self, path: str, version: Version, checksum: bytes, algorithm: str, expected: str, tell: Callable[[int], object]
+    ) -> Reread:
+        """Read the copy and compare its checksum, whatever `verify` says. Raises Transient."""
+        place = Place(self.name, self.address, expected, self._verify, self._checksum, self._agent)
+        return reread(place, path, version.size, checksum, algorithm, self._stopping, tell)
 
     def close(self) -> None:
         """Let the files under way end; what is queued stays for the next run."""

@@ -44,16 +44,19 @@ def _md5() -> Hash:
 _HASHES: dict[str, Callable[[], Hash]] = {"sha256": hashlib.sha256, "blake3": blake3, "md5": _md5}
 
 
-def checksum_of(fd: int, algorithm: str, size: int, stopping: Event) -> bytes:
+def checksum_of(
+    fd: int, algorithm: str, size: int, stopping: Event, tell: Callable[[int], object] = lambda length: None
+) -> bytes:
     """The checksum of a file from the descriptor's position on. Raises Transient once `stopping` is set.
 
-    `size`: bytes that it should have; more or fewer are hashed all the same.
+    `size`: bytes that it should have; more or fewer are hashed all the same. `tell`: is told of bytes as they are read.
     """
     found = _HASHES[algorithm]()
     block = bytearray(min(BLOCK, size + 1))
     view = memoryview(block)
     while length := os.readv(fd, [block]):
         found.update(view[:length])
+        tell(length)
         if length < len(block):
             break  # a short read is the end (POSIX, regular files)
         _go_on(stopping)

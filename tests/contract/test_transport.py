@@ -19,10 +19,11 @@ import pytest
 
 from agent import disk, probe
 from agent.errors import Transient
-from agent.transport import Arrived, Changed, Gone, Item, Occupied, Unfit
+from agent.transport import Arrived, Changed, Gone, Item, Occupied, Reread, Unfit
 from agent.transport.directory import DirectoryTransport
 from agent.transport.group import temporary_name
 from rules.model import Writer
+from rules.scrub import Sight
 
 if TYPE_CHECKING:
     from tests.contract.conftest import Elsewhere, Round, Site
@@ -571,6 +572,99 @@ def test_confirm_knows_a_copy_that_is_not_what_was_delivered(site: Site, damage:
 def test_confirm_reads_the_copy(folder: Site, damage: str) -> None:
     """Where the agent itself reaches the copy, one changed bit and a linked directory are noticed, too."""
     test_confirm_knows_a_copy_that_is_not_what_was_delivered(folder, damage)
+
+
+SIGHTS = {
+    "missing": Sight.MISSING,
+    "missing with its directory": Sight.MISSING,
+    "its directory is a file": Sight.MISSING,
+}
+"""Damages that leave nothing; all others leave something else."""
+
+
+def reread(site: Site, name: str, content: bytes, told: list[int] | None = None) -> Reread:
+    """Look at the copy of what stands at the source."""
+    version = site.item(name).version
+    tell = ([] if told is None else told).append
+    return site.transport.reread(name, version, site.checksum(content), site.algorithm, site.identity, tell)
+
+
+@pytest.mark.parametrize("size", [0, SMALL, 3 * 2**20])
+def test_a_true_copy_is_seen_as_one(site: Site, size: int) -> None:
+    """Where its bytes can be read they are, all of them; elsewhere it is said that only size and mtime were compared."""
+    content, told = os.urandom(size), list[int]()
+    site.put("run/scan.dat", content)
+    site.deliver(site.item("run/scan.dat"))
+    before = still(site.place / "run/scan.dat")
+    found = reread(site, "run/scan.dat", content, told)
+    assert found.sight is (Sight.STAT if site.transport.elsewhere else Sight.GOOD)
+    assert sum(told) == (0 if site.transport.elsewhere else size)
+    assert found.cost >= size
+    assert still(site.place / "run/scan.dat") == before
+
+
+@pytest.mark.parametrize("damage", [name for name in DAMAGE if name not in UNSEEN_FROM_AFAR])
+def test_what_is_amiss_with_a_copy_is_told_apart(site: Site, damage: str) -> None:
+    """Nothing there is missing; anything else there is changed. What stands there is not touched."""
+    site.put("run/scan.dat", b"x" * SMALL)
+    site.deliver(site.item("run/scan.dat"))
+    DAMAGE[damage](site.place / "run/scan.dat")
+    found = reread(site, "run/scan.dat", b"x" * SMALL)
+    assert (found.sight, "run/scan.dat" in found.reason) == (SIGHTS.get(damage, Sight.CHANGED), True)
+
+
+def test_a_changed_bit_is_read_twice_before_it_is_believed(folder: Site) -> None:
+    """Size and mtime are as before, and only reading tells; `verify = "size"` does not spare it."""
+    folder.put("scan.dat", b"x" * SMALL)
+    folder.deliver(folder.item("scan.dat"))
+    flip(folder.place / "scan.dat")
+    version, told = folder.item("scan.dat").version, list[int]()
+    by_size = DirectoryTransport("share", str(folder.place), "size", "sha256", AGENT, lambda: None)
+    found = by_size.reread("scan.dat", version, folder.checksum(b"x" * SMALL), "sha256", folder.identity, told.append)
+    assert found == (Sight.CHANGED, "at share, 'scan.dat' has other content than was delivered", 2 * SMALL)
+    assert sum(told) == 2 * SMALL
+    by_size.close()
+
+
+def test_a_destination_that_is_away_says_nothing_of_its_copies(site: Site) -> None:
+    """Without the identity nothing is judged, whatever stands there."""
+    site.put("scan.dat", b"x")
+    site.deliver(site.item("scan.dat"))
+    for entry in site.place.glob(".dropline-destination*"):
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    (site.place / "scan.dat").unlink()
+    with pytest.raises(Transient):
+        reread(site, "scan.dat", b"x")
+
+
+def test_a_destination_that_goes_away_meanwhile_says_nothing_of_its_copies(folder: Site) -> None:
+    """What is amiss is believed only if the destination is the right one still."""
+    folder.put("scan.dat", b"x" * SMALL)
+    folder.deliver(folder.item("scan.dat"))
+    flip(folder.place / "scan.dat")
+    version = folder.item("scan.dat").version
+
+    def vanish(length: int) -> None:
+        (folder.place / IDENTITY).unlink(missing_ok=True)
+
+    with pytest.raises(Transient, match=r"no \.dropline-destination"):
+        folder.transport.reread("scan.dat", version, folder.checksum(b"x" * SMALL), "sha256", folder.identity, vanish)
+
+
+def test_a_reading_ends_when_it_is_told_to(folder: Site) -> None:
+    """What `tell` raises ends it, after one block: the agent stops."""
+    folder.put("scan.dat", b"x" * (3 * 2**20))
+    folder.deliver(folder.item("scan.dat"))
+    told: list[int] = []
+
+    def tell(length: int) -> None:
+        told.append(length)
+        raise Transient("the agent stops")
+
+    version = folder.item("scan.dat").version
+    with pytest.raises(Transient, match="the agent stops"):
+        folder.transport.reread("scan.dat", version, b"", "sha256", folder.identity, tell)
+    assert told == [2**20]
 
 
 def test_discard_removes_only_what_was_never_finished(folder: Site) -> None:

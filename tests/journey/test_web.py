@@ -152,6 +152,8 @@ FAMILIES = {
     "dropline_delivery_seconds_bucket": {"destination", "le"},
     "dropline_delivery_seconds_count": {"destination"},
     "dropline_delivery_seconds_sum": {"destination"},
+    "dropline_oldest_proof_timestamp_seconds": {"destination"},
+    "dropline_scrub_findings": {"destination", "kind"},
     "dropline_transport_requests_total": {"destination", "operation", "outcome"},
     "dropline_events_lost_total": {"rule"},
     "dropline_files_found_by_sweep_total": {"rule"},

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from globus_sdk import TransferClient
 
 from agent.errors import Refused, Transient
-from agent.transport import Arrived, Item, Occupied, Outcome, Prepared, Report, Taken, Unfit
+from agent.transport import Arrived, Item, Occupied, Outcome, Prepared, Report, Reread, Taken, Unfit
 from agent.transport.globus import tasks
 from agent.transport.globus.copies import Copies
 from agent.transport.globus.course import Course
@@ -79,6 +79,7 @@ class GlobusTransport:
         self._listing = Listing(self._ask, course.collection, course.path)
         self._mark = Mark(self._ask, course)
         self._copies = Copies(name, self._ask, course)
+        self._rereading = Copies(name, self._ask, course)
         self._watched: dict[str, Watched] = {}
         self._news: deque[Report] = deque()
         self._folds_known = False
@@ -330,6 +331,14 @@ class GlobusTransport:
     def confirm(self, path: str, version: Version, checksum: bytes, algorithm: str, identity: str) -> Verdict:
         """Is a file of that size and mtime still there? From the thread that reclaims. Raises Transient."""
         return self._copies.confirm(path, version, identity, self._clock())
+
+    def reread(
+        self, path: str, version: Version, checksum: bytes, algorithm: str, identity: str, tell: Callable[[int], object]
+    ) -> Reread:
+        """Compare size and mtime, which is all that a collection tells of a file. Raises Transient."""
+        found = self._rereading.reread(path, version, identity, self._clock())
+        tell(0)
+        return found
 
     def close(self) -> None:
         """Tasks go on at the service; the next run takes them up."""
