@@ -21,6 +21,7 @@ from rules.collection import source_path
 from rules.load import RuleError, RuleTable, build, first_mistake, location, nearest
 from rules.match import relative
 from rules.model import OWN_PREFIX, Rule
+from rules.notify import NotifyTable
 from rules.preset import with_preset
 from rules.tables import Duration, LocalPath, Table
 
@@ -46,6 +47,12 @@ def _remote(value: str) -> str:
     return "/" + "/".join(part for part in value.split("/") if part not in ("", "."))
 
 
+def _for_node_exporter(value: str) -> str:
+    if not value.endswith(".prom"):
+        raise ValueError('node_exporter reads only names that end in ".prom"')
+    return value
+
+
 Id = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"), AfterValidator(str.lower)]
 """A UUID."""
 RemotePath = Annotated[str, AfterValidator(_remote)]
@@ -58,6 +65,7 @@ class AgentTable(Table):
     listen: Annotated[str, AfterValidator(_on_loopback)] = "127.0.0.1:9469"
     sweep_every: Annotated[Duration, Field(gt=0)] = 300.0
     canary_every: Duration = 60.0
+    textfile: Annotated[LocalPath, AfterValidator(_for_node_exporter)] | None = None
 
 
 class DirectoryTable(Table):
@@ -129,6 +137,7 @@ class Settings(BaseSettings):
 
     agent: AgentTable = Field(default_factory=AgentTable)
     globus: GlobusTable = Field(default_factory=GlobusTable)
+    notify: NotifyTable | None = None
     destinations: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")], DestinationTable] = {}
     rules: tuple[Annotated[RuleTable, BeforeValidator(_filled_up)], ...] = ()
 
@@ -217,13 +226,17 @@ def check(data: dict[str, Any], source: str, folder: Path) -> Configuration:
         return os.path.normpath(folder / expanded).replace(os.sep, "/")
 
     places = {name: _placed(table, absolute) for name, table in settings.destinations.items()}
-    agent = settings.agent.model_copy(update={"state_dir": absolute(settings.agent.state_dir)})
+    own = {"state_dir": absolute(settings.agent.state_dir)}
+    if settings.agent.textfile is not None:
+        own["textfile"] = absolute(settings.agent.textfile)
+    agent = settings.agent.model_copy(update=own)
+    notify = None if settings.notify is None else settings.notify.placed(absolute)
     globus = settings.globus
     if globus.client_secret_file is not None:
         if globus.client_secret is not None:
             raise RuleError(source, "[globus]", "client_secret_file", "client_secret is there, too; write one of them")
         globus = globus.model_copy(update={"client_secret_file": absolute(globus.client_secret_file)})
-    settings = settings.model_copy(update={"destinations": places, "agent": agent, "globus": globus})
+    settings = settings.model_copy(update={"destinations": places, "agent": agent, "globus": globus, "notify": notify})
     local = {name: table for name, table in places.items() if isinstance(table, DirectoryTable)}
     for (one, here), (other, there) in combinations(local.items(), 2):
         if os.path.realpath(here.path) == os.path.realpath(there.path):

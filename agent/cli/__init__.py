@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli import demo, globus, instruments, reports, running, sending, steering
+from agent.cli import demo, globus, instruments, notifying, reports, running, sending, steering
 from agent.errors import Refused, Transient
 from rules.load import RuleError
 
@@ -37,6 +37,7 @@ running.register(app)
 reports.register(app)
 steering.register(app)
 sending.register(app)
+notifying.register(app)
 globus.register(app)
 instruments.register(app)
 demo.register(app)
