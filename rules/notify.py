@@ -1,7 +1,7 @@
 """The `[notify]` tables of the configuration: whom to tell, of what, and how often."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Literal, Self
 
@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from rules.actions import web_address
 from rules.notice import Policy
 from rules.tables import Duration, LocalPath, Table
+from rules.units import in_words
 
 PORTS = {"starttls": 587, "tls": 465, "none": 25}
 """RFC 8314 and RFC 5321."""
@@ -106,6 +107,19 @@ class NotifyTable(Table):
     def policy(self) -> Policy:
         """What is said when."""
         return Policy(frozenset(self.events), self.after, self.every, self.digest)
+
+    def in_words(self, whom: Sequence[str]) -> str:
+        """What is told to them."""
+        kinds = {
+            "refused": "refused files",
+            "down": f"destinations that are down for {in_words(self.after)}",
+            "recovered": "their recovery",
+        }
+        said = ", ".join(words for event, words in kinds.items() if event in self.events) or "nothing by itself"
+        daily = f"; sends a digest at {self.digest!r} (UTC)" if self.digest is not None else ""
+        return (
+            f"tells {' and '.join(whom)} of {said}; of the same thing once in {in_words(self.every)} at the most{daily}"
+        )
 
     def placed(self, absolute: Callable[[str], str]) -> "NotifyTable":
         """The same with local paths made absolute."""

@@ -294,7 +294,9 @@ class Notifier:
     def _tell(self, one: _Ended) -> None:
         self._count(one.channel, "sent" if one.failure is None else "failed")
         count = len(one.notices)
-        what = f"{count} {'message' if count == 1 else 'messages'} by {one.channel} to {self._channels[one.channel].shown}"
+        what = (
+            f"{count} {'message' if count == 1 else 'messages'} by {one.channel} to {self._channels[one.channel].shown}"
+        )
         if one.failure is None:
             log.info("sent %s", what)
         elif str(one.failure) != one.notices[0].reason:

@@ -1,1 +1,0 @@
--- Nothing: this number belongs to another change.
