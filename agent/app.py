@@ -19,7 +19,10 @@ from agent.intake import Intake
 from agent.ledger import Ledger, State, Transition
 from agent.lock import RESIDENT, locked
 from agent.log import tell
-from agent.metrics import Metrics, Readings
+from agent.metrics import Metrics, Readings, everything, with_process
+from agent.notify import Channel, Notifier
+from agent.notify.chat import Chat
+from agent.notify.email import Email
 from agent.outbox import Call, Sender
 from agent.outbox.command import Runner
 from agent.outbox.globus import Services
@@ -28,6 +31,7 @@ from agent.reclaim import Reclaimer, Record, Required
 from agent.scrub import Scrubber
 from agent.settings import CollectionTable, Configuration, DirectoryTable, account_folder, client_secret, read
 from agent.status import health, status
+from agent.textfile import Textfile
 from agent.transport import Transport, Wake
 from agent.transport.directory import DirectoryTransport
 from agent.watch import Watch
@@ -36,6 +40,8 @@ from agent.worker import Clock, Worker
 from rules.actions import Flow, Share
 from rules.load import RuleError
 from rules.model import Rule
+from rules.notice import Policy
+from rules.notify import PORTS, NotifyTable
 
 if TYPE_CHECKING:
     from agent.transport.globus.course import Course
@@ -115,6 +121,30 @@ def globus_course(name: str, table: CollectionTable) -> "Course":
     )  # fmt: skip
 
 
+def host_name() -> str:
+    """What this computer is called."""
+    return platform.node() or "unknown"
+
+
+def status_page(listen: str) -> str:
+    """The address of the status page; "" where there is none, or its port is chosen anew at each start."""
+    return "" if not listen or listen.endswith(":0") else f"http://{listen}/"
+
+
+def channels(table: NotifyTable | None) -> dict[str, Channel]:
+    """The ways to people."""
+    found: dict[str, Channel] = {}
+    if table is not None and table.email is not None:
+        mail = table.email
+        found["email"] = Email(
+            mail.host, mail.port or PORTS[mail.tls], mail.tls, mail.from_, mail.to,
+            mail.user, mail.password_file, mail.timeout,
+        )  # fmt: skip
+    if table is not None and table.webhook is not None:
+        found["webhook"] = Chat(table.webhook.url, table.webhook.url_file, table.webhook.timeout)
+    return found
+
+
 def roots(rules: Sequence[Rule]) -> list[str]:
     """The directory trees to watch: each rule's directory, without those inside another."""
     found: list[str] = []
@@ -146,7 +176,7 @@ class Parts:
         Args:
             config: what to build.
             metrics: counts what happens.
-            wake: how to wake the part of a name: `intake`, `reclaim`, `outbox`, or a destination's.
+            wake: how to wake the part of a name: `intake`, `reclaim`, `outbox`, `notify`, or a destination's.
             keep: descriptors that helper processes inherit: the lock.
             stack: closes what is opened here.
             beat: what the long passes of the part of a name call, as they go on.
@@ -169,7 +199,8 @@ class Parts:
         settings, tables = config.settings.agent, config.settings.destinations
         self.config = config
         self.ledger = connect()
-        host = platform.node() or "unknown"
+        metrics.expect(config.rules)
+        host = host_name()
         places = {
             name: self.ledger.deliveries.place(name, table.address, in_place=isinstance(table, CollectionTable)).id
             for name, table in tables.items()
@@ -195,6 +226,13 @@ class Parts:
             calls |= {"flow": services.run_flow, "share": services.share}
         self.sender = Sender(connect(), config.rules, calls, wake("outbox"))
         stack.callback(self.sender.close)
+        table = config.settings.notify
+        self.notifier = Notifier(
+            connect(), table.policy if table else Policy(frozenset(), 0.0, 0.0), channels(table),
+            {name: place.address for name, place in tables.items()}, host, status_page(settings.listen),
+            metrics.notified, wake("notify"),
+        )  # fmt: skip
+        stack.callback(self.notifier.close)
         self.couriers = {
             name: Courier(
                 connect(), transport, places[name], config.rules, host, metrics, wake("intake"), wake("outbox")
@@ -221,6 +259,7 @@ class Parts:
         for courier in self.couriers.values():
             courier.start(now)
         self.sender.start(now)
+        self.notifier.start(now)
         self.reclaimer.start(now)
 
 
@@ -238,8 +277,6 @@ def serve(parts: Parts, workers: Sequence[Worker], metrics: Metrics, clock: Cloc
         name: table.scrub.policy for name, table in config.settings.destinations.items() if table.scrub is not None
     }
     readings = Readings(ledger, config.rules, parts.intake.roots, names, clock, parts.expiries, dict(destinations))
-    metrics.registry.register(readings)
-    stack.callback(metrics.registry.unregister, readings)
 
     def files(states: Sequence[State]) -> list[dict[str, object]]:
         found = ledger.reports.files(list(states), 20)
@@ -256,12 +293,24 @@ def serve(parts: Parts, workers: Sequence[Worker], metrics: Metrics, clock: Cloc
             {name: courier.refusal for name, courier in parts.couriers.items()},
             clock(),
         ),
-        registry=metrics.registry,
+        registry=with_process(everything(metrics, readings)),
     )
     server = Server(sources, page.listen, page.token_file, page.hosts)
     stack.callback(server.close)
     server.start()
     return server
+
+
+def write(parts: Parts, metrics: Metrics, clock: Clock, stack: ExitStack) -> Textfile | None:
+    """The file for node_exporter, where one is configured."""
+    config = parts.config
+    if config.settings.agent.textfile is None:
+        return None
+    ledger = Ledger(str(config.ledger))
+    stack.callback(ledger.close)
+    destinations = {name: table.address for name, table in config.settings.destinations.items()}
+    readings = Readings(ledger, config.rules, parts.intake.roots, list(destinations), clock, parts.expiries, destinations)
+    return Textfile(Path(config.settings.agent.textfile), everything(metrics, readings))
 
 
 class Signals:
@@ -312,16 +361,20 @@ def _run_configuration(
 ) -> Configuration:  # fmt: skip
     """Run one configuration until it is to be replaced or the agent is to stop. Returns what to run next."""
     scrubbed = [scrubber_of(name) for name, table in config.settings.destinations.items() if table.scrub is not None]
-    names = ("intake", "reclaim", "outbox", *config.settings.destinations, *scrubbed)
-    workers = {name: Worker(name, clock) for name in names}
+    names = ["intake", "reclaim", "outbox", "notify", *(["textfile"] if config.settings.agent.textfile else [])]
+    workers = {name: Worker(name, clock) for name in (*names, *config.settings.destinations, *scrubbed)}
     with ExitStack() as stack:
         parts = Parts(config, metrics, lambda name: workers[name].wake, [lock], stack, lambda name: workers[name].beat)
         parts.start(clock())
         server = serve(parts, list(workers.values()), metrics, clock, stack)
+        textfile = write(parts, metrics, clock, stack)
         stack.callback(_stop, list(workers.values()))
         workers["intake"].start(parts.intake.step)
         workers["reclaim"].start(parts.reclaimer.step)
         workers["outbox"].start(parts.sender.step)
+        workers["notify"].start(parts.notifier.step)
+        if textfile is not None:
+            workers["textfile"].start(textfile.step)
         for name, courier in parts.couriers.items():
             workers[name].start(courier.step)
         for name, scrubber in parts.scrubbers.items():
@@ -389,6 +442,10 @@ def once(config: Configuration) -> bool:
             if wait is None:
                 break
             bell.wait(wait)
+        parts.notifier.conclude(clock())
+        textfile = write(parts, metrics, clock, stack)
+        if textfile is not None:
+            textfile.step(clock())
         down = any(courier.down for courier in parts.couriers.values())
         return not (signals.stop or down or parts.ledger.reports.unfinished())
 

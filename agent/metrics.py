@@ -2,12 +2,20 @@
 
 import os
 import platform
+import time
 from collections import Counter as Count
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -31,7 +39,7 @@ def _sums(pairs: Iterable[tuple[T, int]]) -> dict[T, int]:
 
 
 class Metrics:
-    """The counters, and the registry that also holds the gauges."""
+    """The counters."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -63,6 +71,11 @@ class Metrics:
             "dropline_scrubbed_bytes", "Bytes of copies that were read again, by how they were found.",
             ["destination", "outcome"], registry=self.registry,
         )  # fmt: skip
+        self._notices = Counter(
+            "dropline_notices", "Attempts to send a message to people.", ["channel", "outcome"], registry=self.registry
+        )
+        self._routes: set[tuple[str, str]] = set()
+        """(rule, destination) as configured."""
         info = Gauge("dropline_build_info", "The version that runs.", ["version", "python"], registry=self.registry)
         info.labels(version("dropline"), platform.python_version()).set(1)
 
@@ -84,6 +97,19 @@ class Metrics:
         for rule, size in _sums((one.rule, one.size) for one in transitions if one.event == "reclaimed").items():
             self._reclaimed.labels(rule).inc(size)
 
+    def expect(self, rules: Sequence[Rule]) -> None:
+        """Begin these at 0, and forget those of former rules: a rate needs a first value, and a last one."""
+        routes = {(rule.name, target.to) for rule in rules for target in rule.deliver}
+        for labels in self._routes - routes:
+            self._bytes.remove(*labels)
+        for labels in routes:
+            self._bytes.labels(*labels)
+        self._routes = routes
+
+    def notified(self, channel: str, outcome: str) -> None:
+        """A message to people was sent, or not: `sent`, `failed`."""
+        self._notices.labels(channel, outcome).inc()
+
     def requested(self, destination: str, operation: str, outcome: str) -> None:
         """A transport was asked something."""
         self._requests.labels(destination, operation, outcome).inc()
@@ -95,6 +121,20 @@ class Metrics:
     def resubmitted(self, destination: str, result: str) -> None:
         """A delivery that a former run left under way was sent again: accepted, a duplicate, or its task adopted."""
         self._resubmissions.labels(destination, result).inc()
+
+
+def everything(metrics: Metrics, readings: "Readings") -> CollectorRegistry:
+    """What the agent has to say: counters and gauges. For one thread: the one that owns the readings' ledger."""
+    registry = CollectorRegistry()
+    registry.register(metrics.registry)
+    registry.register(readings)
+    return registry
+
+
+def with_process(registry: CollectorRegistry) -> CollectorRegistry:
+    """The same, and what the agent's own process uses, under the names that every exporter has for it (process_*)."""
+    ProcessCollector(registry=registry)
+    return registry
 
 
 class Readings(Collector):
@@ -118,9 +158,16 @@ class Readings(Collector):
         """All families."""
         yield from self._of_files()
         yield self._of_outbox()
+        yield self._of_notices()
         yield from self._of_destinations()
         yield from self._of_scrubs()
         yield from self._of_roots()
+        read = GaugeMetricFamily(
+            "dropline_read_timestamp_seconds",
+            "When these values were read: in a text file, when the agent last wrote it.",
+        )
+        read.add_metric([], time.time())  # others compare it with their own clock
+        yield read
 
     def _of_files(self) -> Iterable[Metric]:
         now = self._clock()
@@ -164,6 +211,11 @@ class Readings(Collector):
         for labels, count in found.items():
             pending.add_metric(labels, count)
         return pending
+
+    def _of_notices(self) -> Metric:
+        waiting = GaugeMetricFamily("dropline_notices_pending", "Messages to people that are not sent yet.")
+        waiting.add_metric([], sum(count for _, count, *_ in self._ledger.notices.pending()))
+        return waiting
 
     def _of_destinations(self) -> Iterable[Metric]:
         deliveries = GaugeMetricFamily("dropline_deliveries", "Deliveries per state.", labels=["destination", "state"])

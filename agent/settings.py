@@ -23,6 +23,7 @@ from rules.collection import source_path
 from rules.load import RuleError, RuleTable, build, first_mistake, location, nearest
 from rules.match import relative
 from rules.model import OWN_PREFIX, Rule
+from rules.notify import NotifyTable
 from rules.preset import with_preset
 from rules.scrub import Scrub
 from rules.tables import Duration, LocalPath, Size, Table
@@ -68,6 +69,12 @@ def _remote(value: str) -> str:
     return "/" + "/".join(part for part in value.split("/") if part not in ("", "."))
 
 
+def _for_node_exporter(value: str) -> str:
+    if not value.endswith(".prom"):
+        raise ValueError('node_exporter reads only names that end in ".prom"')
+    return value
+
+
 Id = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"), AfterValidator(str.lower)]
 """A UUID."""
 RemotePath = Annotated[str, AfterValidator(_remote)]
@@ -82,6 +89,7 @@ class AgentTable(Table):
     hosts: tuple[Annotated[str, AfterValidator(_host_name)], ...] = ()
     sweep_every: Annotated[Duration, Field(gt=0)] = 300.0
     canary_every: Duration = 60.0
+    textfile: Annotated[LocalPath, AfterValidator(_for_node_exporter)] | None = None
 
 
 class ScrubTable(Table):
@@ -174,6 +182,7 @@ class Settings(BaseSettings):
 
     agent: AgentTable = Field(default_factory=AgentTable)
     globus: GlobusTable = Field(default_factory=GlobusTable)
+    notify: NotifyTable | None = None
     destinations: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")], DestinationTable] = {}
     rules: tuple[Annotated[RuleTable, BeforeValidator(_filled_up)], ...] = ()
 
@@ -264,16 +273,19 @@ def check(data: dict[str, Any], source: str, folder: Path) -> Configuration:
     places = {name: _placed(table, absolute) for name, table in settings.destinations.items()}
     agent = settings.agent
     token_file = None if agent.token_file is None else absolute(agent.token_file)
-    agent = agent.model_copy(update={"state_dir": absolute(agent.state_dir), "token_file": token_file})
+    textfile = None if agent.textfile is None else absolute(agent.textfile)
+    own = {"state_dir": absolute(agent.state_dir), "token_file": token_file, "textfile": textfile}
+    agent = agent.model_copy(update=own)
     listens = _ip(agent.listen.rpartition(":")[0])
     if token_file is None and listens is not None and not listens.is_loopback:
         raise RuleError(source, "[agent]", "listen", f"{agent.listen!r} is beyond loopback: {_ANYBODY}")
+    notify = None if settings.notify is None else settings.notify.placed(absolute)
     globus = settings.globus
     if globus.client_secret_file is not None:
         if globus.client_secret is not None:
             raise RuleError(source, "[globus]", "client_secret_file", "client_secret is there, too; write one of them")
         globus = globus.model_copy(update={"client_secret_file": absolute(globus.client_secret_file)})
-    settings = settings.model_copy(update={"destinations": places, "agent": agent, "globus": globus})
+    settings = settings.model_copy(update={"destinations": places, "agent": agent, "globus": globus, "notify": notify})
     local = {name: table for name, table in places.items() if isinstance(table, DirectoryTable)}
     for (one, here), (other, there) in combinations(local.items(), 2):
         if os.path.realpath(here.path) == os.path.realpath(there.path):

@@ -135,8 +135,8 @@ def action(keys: Mapping[str, Any], absolute: Callable[[str], str], destinations
     return Flow(flow.lower(), body)
 
 
-def _webhook(keys: Mapping[str, Any], absolute: Callable[[str], str]) -> Webhook:
-    url, header, secret = keys["webhook"], keys.get("header"), keys.get("secret_file")
+def web_address(url: str) -> None:
+    """Raises ValueError where nothing can be sent there by POST."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -145,9 +145,14 @@ def _webhook(keys: Mapping[str, Any], absolute: Callable[[str], str]) -> Webhook
     if not usable or not url.isascii() or not url.isprintable() or " " in url:
         raise ValueError("the webhook is no address such as 'https://example.org/hook'")
     if "@" in parts.netloc:
-        raise ValueError("the webhook's address has a password in it; write the header into a `secret_file` instead")
+        raise ValueError("the webhook's address has a password in it; keep that in a `secret_file` or `url_file`")
     if parts.fragment:
         raise ValueError("the webhook's address has a '#', which is never sent; remove that part")
+
+
+def _webhook(keys: Mapping[str, Any], absolute: Callable[[str], str]) -> Webhook:
+    url, header, secret = keys["webhook"], keys.get("header"), keys.get("secret_file")
+    web_address(url)
     if header is not None and secret is None:
         raise ValueError("`header` names the header whose value is in `secret_file`; add that")
     if header is not None and (not _HEADER.fullmatch(header) or header.lower() in _OWN_HEADERS):

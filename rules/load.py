@@ -298,7 +298,8 @@ def _keys(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
     found: list[Any] = [model]
     for part in loc:
         found = [inner for one in found for inner in _inside(one, part)] or found
-    return sorted({key for one in found for inner in _models(one) for key in inner.model_fields})
+    fields = [field for one in found for inner in _models(one) for field in inner.model_fields.items()]
+    return sorted({field.alias or key for key, field in fields})
 
 
 def _inside(annotation: Any, part: int | str) -> list[Any]:

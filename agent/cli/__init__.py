@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli import demo, globus, instruments, reports, running, sending, steering, verifying
+from agent.cli import demo, globus, instruments, notifying, reports, running, sending, steering, verifying
 from agent.errors import Refused, Transient
 from rules.load import RuleError
 
@@ -38,6 +38,7 @@ reports.register(app)
 steering.register(app)
 sending.register(app)
 verifying.register(app)
+notifying.register(app)
 globus.register(app)
 instruments.register(app)
 demo.register(app)

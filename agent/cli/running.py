@@ -178,6 +178,9 @@ def show(config: ConfigOption = None) -> None:
             typer.echo(f"  - note: {rule.watch} is not there now; the agent waits for it")
     if not chosen.rules:
         typer.echo("\nno rules: nothing is watched")
+    if chosen.settings.notify is not None:
+        whom = [channel.shown for channel in agent.channels(chosen.settings.notify).values()]
+        typer.echo(f"\n{chosen.settings.notify.in_words(whom)}")
 
 
 def init(

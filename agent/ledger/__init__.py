@@ -4,6 +4,7 @@ from agent.ledger.datasets import Datasets
 from agent.ledger.deliveries import Deliveries, Delivery, Place, Proof
 from agent.ledger.fetches import Fetches
 from agent.ledger.files import File, Files, Found, Known, Sealed
+from agent.ledger.notices import Notice, Notices
 from agent.ledger.outbox import Errand, Outbox
 from agent.ledger.reclaims import Intent, Reclaims
 from agent.ledger.reports import BatchLine, Reports
@@ -23,6 +24,7 @@ class Ledger(Store):
         self.datasets = Datasets(self)
         self.deliveries = Deliveries(self)
         self.outbox = Outbox(self)
+        self.notices = Notices(self)
         self.reclaims = Reclaims(self)
         self.reports = Reports(self)
         self.scrubs = Scrubs(self, self.files)
@@ -49,6 +51,8 @@ __all__ = [
     "Intent",
     "Known",
     "Ledger",
+    "Notice",
+    "Notices",
     "Outbox",
     "Place",
     "Proof",

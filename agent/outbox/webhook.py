@@ -1,6 +1,7 @@
 """One POST of an event, as CloudEvents' HTTP binding writes it in structured mode."""
 
 import http.client
+from collections.abc import Mapping
 from email.message import Message
 from importlib.metadata import version
 from pathlib import Path
@@ -25,28 +26,31 @@ class _Stay(HTTPRedirectHandler):
 
 def post(action: Webhook, errand: Errand) -> None:
     """Send the event; only an answer of 2xx is success. Raises Transient, Refused."""
-    headers = {
-        "Content-Type": "application/cloudevents+json; charset=utf-8",
-        "User-Agent": f"dropline/{version('dropline')}",
-    }
+    headers = {"Content-Type": "application/cloudevents+json; charset=utf-8"}
     if action.secret_file is not None:
         value = secret.read(Path(action.secret_file))
         if not value.isprintable() or not value.isascii():
             raise Refused(f"the secret in {action.secret_file} can be no header", "write one line of ASCII into it")
         headers[action.header] = value
-    request = Request(action.url, errand.payload, headers, method="POST")  # noqa: S310  (rules.actions admits http and https)
+    deliver(action.url, errand.payload, headers, action.timeout, action.shown)
+
+
+def deliver(url: str, body: bytes, headers: Mapping[str, str], timeout: float, shown: str) -> None:
+    """One POST; only an answer of 2xx is success. `shown`: the address for people, without secrets. Raises Transient."""
+    own = {"User-Agent": f"dropline/{version('dropline')}"}
+    request = Request(url, body, own | dict(headers), method="POST")  # noqa: S310  (rules.actions admits http and https)
     try:
-        build_opener(_Stay).open(request, timeout=action.timeout).close()
+        build_opener(_Stay).open(request, timeout=timeout).close()
     except HTTPError as error:
         error.close()
-        raise Transient(f"{action.shown} answered {error.code} {error.reason}".strip(), _after(error.headers)) from None
+        raise Transient(f"{shown} answered {error.code} {error.reason}".strip(), _after(error.headers)) from None
     except URLError as error:
         why = cause(error.reason) if isinstance(error.reason, OSError) else str(error.reason)
-        raise Transient(f"{action.shown} cannot be reached: {why}") from None
+        raise Transient(f"{shown} cannot be reached: {why}") from None
     except OSError as error:
-        raise Transient(f"{action.shown} did not answer: {cause(error)}") from None
+        raise Transient(f"{shown} did not answer: {cause(error)}") from None
     except http.client.HTTPException as error:
-        raise Transient(f"{action.shown} gave an answer that cannot be read: {type(error).__name__}") from None
+        raise Transient(f"{shown} gave an answer that cannot be read: {type(error).__name__}") from None
 
 
 def _after(headers: Message) -> float:

@@ -167,6 +167,14 @@ FAMILIES = {
     "dropline_source_free_bytes": {"rule"},
     "dropline_refused_files": {"rule"},
     "dropline_build_info": {"version", "python"},
+    "dropline_notices_pending": set(),
+    "dropline_read_timestamp_seconds": set(),
+    "process_cpu_seconds_total": set(),
+    "process_max_fds": set(),
+    "process_open_fds": set(),
+    "process_resident_memory_bytes": set(),
+    "process_start_time_seconds": set(),
+    "process_virtual_memory_bytes": set(),
 }
 SAMPLE = re.compile(r"([a-z_]+)(?:\{(.*)\})? ([-+0-9.einfa]+)")
 

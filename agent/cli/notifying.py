@@ -1,0 +1,52 @@
+"""`notify`: are people told, and does it arrive?"""
+
+import uuid
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from agent import app as agent
+from agent.cli.options import ConfigOption, configuration
+from agent.errors import Refused, Transient
+from agent.ledger import Ledger
+from agent.log import printable
+from rules.message import trial
+
+
+def notify(
+    config: ConfigOption = None,
+    try_it: Annotated[
+        bool, typer.Option("--test", help="Send a message by each channel now, and say what came of it.")
+    ] = False,
+) -> None:
+    """Who is told, and what waits to be sent. Exit code 1 where something could not be sent."""
+    chosen = configuration(config)
+    channels = agent.channels(chosen.settings.notify)
+    if not channels:
+        hint = "add [notify.email] or [notify.webhook]; docs/RULES.md has the keys"
+        raise Refused(f"{chosen.source} has no [notify]: nobody is told", hint)
+    for name, channel in channels.items():
+        typer.echo(f"{name}: {printable(channel.shown)}")
+    failed = False
+    if chosen.ledger.exists():
+        for name, count, reason, since in Ledger(str(chosen.ledger)).notices.pending():
+            at = datetime.fromtimestamp(since).astimezone().isoformat(" ", "seconds")
+            why = f": {printable(reason)}" if reason else ""
+            typer.echo(f"{name}: {'a message waits' if count == 1 else f'{count} messages wait'} since {at}{why}")
+            failed = failed or reason is not None
+    for name, channel in channels.items() if try_it else ():
+        try:
+            channel.send(trial(agent.host_name()), uuid.uuid4().hex)
+        except (Transient, Refused) as error:
+            failed = True
+            typer.echo(f"{name}: NOT SENT: {printable(str(error))}", err=True)
+        else:
+            typer.echo(f"{name}: sent; look whether it arrived")
+    if failed:
+        raise typer.Exit(1)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(notify)

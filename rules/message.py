@@ -1,0 +1,159 @@
+"""Messages to people: each names the thing, the cause and the next step."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from rules.units import bytes_in_words, in_words
+
+LISTED = 20
+"""Refused files that one message lists at the most."""
+_LONGEST = 12_000
+"""Characters of a body: chat systems cut, or refuse, longer ones (Mattermost takes 16,383)."""
+
+
+class Message(NamedTuple):
+    """What is sent."""
+
+    subject: str
+    body: str
+
+
+class Part(NamedTuple):
+    """What is said of one thing."""
+
+    headline: str
+    text: str
+
+
+class RefusedFile(NamedTuple):
+    """A file for which a person must act. All text is on one line and printable."""
+
+    path: str
+    rule: str
+    reason: str
+    """With what to do."""
+
+
+class Summary(NamedTuple):
+    """How things stand, for the digest."""
+
+    since: float
+    """Of what was verified."""
+    verified: Mapping[str, tuple[int, int]]
+    """Rule → (files, bytes) since then."""
+    backlog: Mapping[str, tuple[int, int]]
+    """Rule → (files, bytes) that are not verified yet."""
+    oldest: Mapping[str, float]
+    """Rule → when the oldest of them was first seen."""
+    refused: int
+    down: Sequence[tuple[str, str]]
+    """(destination, reason)"""
+    undone: int
+    """Actions for verified batches that failed and are tried again."""
+
+
+def refused(files: int, listed: Sequence[RefusedFile]) -> Part:
+    """Files were refused; `listed` are some of them."""
+    lines = [f"{_files(files)} {'was' if files == 1 else 'were'} refused: each waits until you act."]
+    for one in listed:
+        lines += ["", f"{one.path} (rule {one.rule})", f"    {one.reason}"]
+    if files > len(listed):
+        lines += ["", f"... and {files - len(listed)} more"]
+    lines += ["", "All of them: `dropline files --state refused`. When the cause is gone: `dropline retry`."]
+    return Part(f"{_files(files)} refused", "\n".join(lines))
+
+
+def down(name: str, address: str, since: float, reason: str, waiting: int, *, acute: bool) -> Part:
+    """A destination takes no files; `acute`: until a person acts."""
+    if acute:
+        headline, then = f"destination {name} waits for you", "It goes on by itself within seconds after that."
+    else:
+        headline = f"destination {name} is down"
+        then = "It is looked at again every minute or sooner, and goes on by itself when the cause is gone."
+    lines = [
+        f"Destination {name} ({address}) takes no files since {when(since)}.",
+        "",
+        f"Cause: {reason}",
+        f"Next: remove the cause. {then}",
+        f"Meanwhile nothing is written there, and no local file that needs it is deleted; {waiting} deliveries wait.",
+    ]
+    return Part(headline, "\n".join(lines))
+
+
+def recovered(name: str, address: str, since: float | None, waiting: int, now: float) -> Part:
+    """A destination that was told as down takes files again."""
+    after = "" if since is None else f" after {in_words(max(now - since, 0.0))}"
+    text = f"Destination {name} ({address}) takes files again{after}. {waiting} deliveries wait and go there now."
+    return Part(f"destination {name} is up again", text)
+
+
+def digest(summary: Summary, now: float) -> Part:
+    """How things stand."""
+    files, size = (sum(column) for column in zip(*summary.verified.values(), (0, 0), strict=True))
+    waiting, _ = (sum(column) for column in zip(*summary.backlog.values(), (0, 0), strict=True))
+    lines = [
+        f"Since {when(summary.since)}: {_files(files)} ({bytes_in_words(size)}) verified at every destination.",
+        "",
+    ]
+    for rule in sorted({*summary.verified, *summary.backlog}):
+        done, held = summary.verified.get(rule, (0, 0)), summary.backlog.get(rule, (0, 0))
+        line = f"rule {rule}: {_files(done[0])} ({bytes_in_words(done[1])}) verified, "
+        line += f"{_files(held[0])} ({bytes_in_words(held[1])}) on the way"
+        if held[0] and rule in summary.oldest:
+            line += f", the oldest for {in_words(max(now - summary.oldest[rule], 0.0))}"
+        lines.append(line)
+    trouble = [f"destination {name} is down: {reason}" for name, reason in summary.down]
+    if summary.refused:
+        trouble.append(f"{_files(summary.refused)} refused: `dropline files --state refused` says what to do")
+    if summary.undone:
+        trouble.append(f"{summary.undone} actions for verified batches failed and are tried again: `dropline status`")
+    lines += ["", *trouble] if trouble else ["", "Nothing waits for you."]
+    state = f"{len(trouble)} to look at" if trouble else "all is well"
+    return Part(f"{state}: {_files(files)} verified, {waiting} on the way", "\n".join(lines))
+
+
+def compose(host: str, parts: Sequence[Part], page: str) -> Message:
+    """One message of what is said at once. `page`: address of the status page; "" where there is none."""
+    shown = parts[0].headline if len(parts) == 1 else f"{parts[0].headline}; {len(parts) - 1} more"
+    if len(parts) == 2:
+        shown = f"{parts[0].headline}; {parts[1].headline}"
+    foot = f"Dropline on {host}. `dropline status` says how things stand" + (
+        f", and so does {page} there." if page else "."
+    )
+    return Message(f"[dropline {host}] {shown}", "\n\n----\n\n".join([*(part.text for part in parts), foot]))
+
+
+def trial(host: str) -> Message:
+    """What a person sends to see that it arrives."""
+    text = "This is a test: whoever reads it is told when Dropline needs a person."
+    return compose(host, [Part("this is a test", text)], "")
+
+
+def together(messages: Sequence[Message]) -> Message:
+    """What waited for a channel that did not work, oldest first, as one message: the last ones, if they are too many."""
+    last = messages[-1]
+    if len(messages) == 1:
+        return last
+    bodies: list[str] = []
+    for one in reversed(messages):
+        if bodies and sum(map(len, bodies)) + len(one.body) > _LONGEST:
+            bodies.append(f"{len(messages) - len(bodies)} earlier messages are left out.")
+            break
+        bodies.append(f"{one.subject}\n\n{one.body}")
+    return Message(f"{last.subject} (and {len(messages) - 1} before)", "\n\n====\n\n".join(reversed(bodies)))
+
+
+def in_chat(message: Message) -> str:
+    """Both in one text, cut where chat systems would."""
+    text = f"{message.subject}\n\n{message.body}"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}\n..."
+
+
+def when(at: float) -> str:
+    """A time for people, in UTC."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _files(count: int) -> str:
+    return f"{count} file" if count == 1 else f"{count} files"
