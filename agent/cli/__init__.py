@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli import demo, globus, instruments, reports, running, sending, steering
+from agent.cli import demo, globus, instruments, reports, running, sending, service, steering, support
 from agent.errors import Refused, Transient
 from rules.load import RuleError
 
@@ -40,6 +40,8 @@ sending.register(app)
 globus.register(app)
 instruments.register(app)
 demo.register(app)
+service.register(app)
+support.register(app)
 
 
 def main() -> None:
