@@ -204,9 +204,7 @@ class Parts:
         self.reclaimer.start(now)
 
 
-def serve(
-    parts: Parts, well: Callable[[], Health], metrics: Metrics, clock: Clock, stack: ExitStack
-) -> Server | None:
+def serve(parts: Parts, well: Callable[[], Health], metrics: Metrics, clock: Clock, stack: ExitStack) -> Server | None:
     """Bind the status page, where one is configured. Raises Refused."""
     config = parts.config
     listen = config.settings.agent.listen

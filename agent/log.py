@@ -133,7 +133,7 @@ def last_lines(state_dir: Path, count: int) -> list[str]:
                 lines = file.read().decode("utf-8", "backslashreplace").splitlines()
         except FileNotFoundError:
             break
-        found = lines[-(count - len(found)):] + found
+        found = lines[-(count - len(found)) :] + found
         if len(found) >= count:
             break
     return found

@@ -13,9 +13,7 @@ _HEADER = re.compile(r"\b(Bearer|Basic)\s+[^\s'\"]+", re.I)
 _PAIR = re.compile(
     r"\b(\w*(?:secret|passw(?:or)?d|token|api[_-]?key|authorization)['\"]?\s*[=:]\s*)(?:'[^']*'|\"[^\"]*\"|\S+)", re.I
 )
-_WRITTEN = re.compile(
-    r"^\s*[\w.\"']*(?:secret|passw(?:or)?d|token|webhook)[\"']?\s*=\s*(?:\"([^\"\n]*)\"|'([^'\n]*)')", re.I | re.M
-)
+_WRITTEN = re.compile(r"\w*(?:secret|passw(?:or)?d|token|webhook)[\"']?\s*=\s*(?:\"([^\"\n]*)\"|'([^'\n]*)')", re.I)
 _SHORTEST = 4
 """Characters of what is looked for: less would be found everywhere."""
 

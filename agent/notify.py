@@ -31,4 +31,3 @@ def tell(**facts: str) -> bool:
 def reloading() -> None:
     """The configuration is read again; READY="1" ends it."""
     tell(RELOADING="1", MONOTONIC_USEC=str(time.monotonic_ns() // 1000))
-

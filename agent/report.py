@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 import time
@@ -21,11 +22,13 @@ from agent.mounts import file_system
 from agent.service import healthz
 from agent.settings import Configuration, DirectoryTable
 from agent.status import status
-from rules.actions import Webhook
+from rules.actions import Action, Command, Flow, Webhook, texts
 
 _LINES = 5000
 _FILES = 200
 _BATCHES = 100
+_TELLING = 8
+"""Characters of what may be a secret: shorter ones are mostly words, and would be found everywhere."""
 _LIMITS = (
     "fs/inotify/max_user_watches", "fs/inotify/max_user_instances", "fs/inotify/max_queued_events",
     "fs/leases-enable", "fs/file-max",
@@ -76,8 +79,10 @@ def _parts(config: Configuration, mistake: str | None) -> Iterator[tuple[str, st
     yield "status.json", "what `dropline status` says", _ask(config, lambda ledger: _status(ledger, config))
     yield "refused.json", "the last refused files, and why", _ask(config, _refused)
     yield "batches.json", "the last batches and their deliveries", _ask(config, _batches)
-    yield "log.txt", f"the last log lines, {_LINES} at the most", "".join(
-        f"{line}\n" for line in last_lines(config.state_dir, _LINES)
+    yield (
+        "log.txt",
+        f"the last log lines, {_LINES} at the most",
+        "".join(f"{line}\n" for line in last_lines(config.state_dir, _LINES)),
     )
 
 
@@ -185,11 +190,13 @@ def _secrets(config: Configuration) -> Iterator[str]:
     own = config.settings.globus.client_secret
     if own is not None:
         yield own.get_secret_value()
-    webhooks = [one for rule in config.rules for one in rule.actions.values() if isinstance(one, Webhook)]
-    for one in webhooks:
-        _, _, path = one.url.partition("://")[2].partition("/")
-        yield path
-    files = [config.settings.globus.client_secret_file, *(one.secret_file for one in webhooks)]
+    actions = [one for rule in config.rules for one in rule.actions.values()]
+    for one in actions:
+        yield from (word for word in _words(one) if len(word) >= _TELLING)
+    files = [
+        config.settings.globus.client_secret_file,
+        *(one.secret_file for one in actions if isinstance(one, Webhook)),
+    ]
     for file in (Path(one) for one in files if one is not None):
         yield from (_contents(file), *_contents(file).split())
     for name, value in os.environ.items():
@@ -198,6 +205,18 @@ def _secrets(config: Configuration) -> Iterator[str]:
     yield from written(_contents(Path(config.source)))
     for file in (config.state_dir / "globus").glob("*"):
         yield from (word for word in _contents(file).replace('"', " ").split() if len(word) > 20)
+
+
+def _words(action: Action) -> Iterator[str]:
+    """What of an action may be a secret: parts of an address, arguments, texts of a body."""
+    if isinstance(action, Webhook):
+        yield from re.split(r"[/?&=]", action.url.partition("://")[2].partition("/")[2])
+    elif isinstance(action, Command):
+        yield from (
+            word.rpartition("=")[2] for word in action.argv[1:] if "=" in word or not word.startswith(("-", "/"))
+        )
+    elif isinstance(action, Flow):
+        yield from (text for text in texts(action.body or {}) if "{" not in text)
 
 
 def _contents(path: Path) -> str:

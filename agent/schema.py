@@ -46,7 +46,6 @@ def _plain(node: Any) -> Any:
             continue
         if node.get("type") == "string" and key in _NUMERIC:
             continue
-        if key == "default" and node.get("type") == "string" and isinstance(value, int | float):
-            value = f"{value:g}s"  # of the texts, only durations are numbers inside
-        found[key] = _plain(value)
+        seconds = key == "default" and node.get("type") == "string" and isinstance(value, int | float)
+        found[key] = f"{value:g}s" if seconds else _plain(value)  # of the texts, only durations are numbers inside
     return found

@@ -25,7 +25,19 @@ from rules.destination import FIELDS
 from rules.formats import FORMATS, format_of
 from rules.require import ConditionTable, DatasetTable
 
-CLI = ("demo", "globus", "instruments", "options", "progress", "reports", "running", "sending", "service", "steering", "support")
+CLI = (
+    "demo",
+    "globus",
+    "instruments",
+    "options",
+    "progress",
+    "reports",
+    "running",
+    "sending",
+    "service",
+    "steering",
+    "support",
+)
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TEXT = {page.relative_to(ROOT).as_posix(): page.read_text("utf-8") for page in PAGES}

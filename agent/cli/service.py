@@ -3,7 +3,6 @@
 import os
 import sys
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -121,7 +120,11 @@ def status(
         print_json({"name": name} | since | {"detail": found.detail, "health": health})
     else:
         typer.echo(f"{name} is {f'installed: {found.installed}' if found.installed else 'not installed'}")
-        when = datetime.fromtimestamp(found.since).astimezone().isoformat(sep=" ", timespec="seconds") if found.since else ""
+        when = (
+            datetime.fromtimestamp(found.since).astimezone().isoformat(sep=" ", timespec="seconds")
+            if found.since
+            else ""
+        )
         typer.echo(f"{f'runs since {when}' if when else 'runs' if found.running else 'does not run'}: {found.detail}")
         if health is not None:
             typer.echo(f"health: {printable(health)}")

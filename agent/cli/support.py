@@ -42,7 +42,9 @@ def report(config: ConfigOption = None, output: OutputOption = None) -> None:
         typer.echo(f"  {one.name:<19} {bytes_in_words(one.size):>8}  {one.what}")
     if mistake is not None:
         typer.echo(f"the configuration is not good, and is not in it: {mistake}")
-    typer.echo("Secrets are masked. Names of files, folders, users and computers are in it: look it over before you send it.")
+    typer.echo(
+        "Secrets are masked. Names of files, folders, users and computers are in it: look it over before you send it."
+    )
 
 
 def _as_far_as_it_can_be_read(config: Path | None) -> tuple[Configuration, str | None]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from agent.errors import Refused
 from agent.service import Job
-from agent.settings import CollectionTable, Configuration, DirectoryTable
+from agent.settings import AgentTable, CollectionTable, Configuration, DirectoryTable
 from rules.actions import Command, Webhook
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
@@ -42,9 +42,9 @@ def job(config: Configuration, name: str, user: str | None) -> Job:
     settings = config.settings
     if not config.rules:
         raise Refused(f"{config.source} has no [[rules]]", "add one; `dropline init` writes an example")
-    if user is not None and "state_dir" not in settings.agent.model_fields_set:
-        hint = f'write state_dir = "/var/lib/{name}" there, so that every command finds the same ledger'
-        raise Refused(f"[agent] in {config.source} names no state_dir", hint)
+    if user is not None and config.state_dir == Path(AgentTable().state_dir):
+        hint = f'write state_dir = "/var/lib/{name}" there: the default is in your home, not in that user\'s'
+        raise Refused(f"[agent] in {config.source} names no state_dir for a service", hint)
     directories = [table.path for table in settings.destinations.values() if isinstance(table, DirectoryTable)]
     collections = [table for table in settings.destinations.values() if isinstance(table, CollectionTable)]
     canary = settings.agent.canary_every > 0
