@@ -12,13 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent import probe
+from agent import probe, systemd
 from agent.delivery import Courier
 from agent.errors import Refused, Transient
 from agent.intake import Intake
 from agent.ledger import Ledger, State, Transition
 from agent.lock import RESIDENT, locked
-from agent.log import tell
+from agent.log import kept, tell
 from agent.metrics import Metrics, Readings, everything, with_process
 from agent.notify import Channel, Notifier
 from agent.notify.chat import Chat
@@ -30,7 +30,7 @@ from agent.outbox.webhook import post
 from agent.reclaim import Reclaimer, Record, Required
 from agent.scrub import Scrubber
 from agent.settings import CollectionTable, Configuration, DirectoryTable, account_folder, client_secret, read
-from agent.status import health, status
+from agent.status import Health, health, status
 from agent.textfile import Textfile
 from agent.transport import Transport, Wake
 from agent.transport.directory import DirectoryTransport
@@ -263,7 +263,7 @@ class Parts:
         self.reclaimer.start(now)
 
 
-def serve(parts: Parts, workers: Sequence[Worker], metrics: Metrics, clock: Clock, stack: ExitStack) -> Server | None:
+def serve(parts: Parts, well: Callable[[], Health], metrics: Metrics, clock: Clock, stack: ExitStack) -> Server | None:
     """Bind the status page, where one is configured. Raises Refused."""
     config = parts.config
     page = config.settings.agent
@@ -286,13 +286,7 @@ def serve(parts: Parts, workers: Sequence[Worker], metrics: Metrics, clock: Cloc
         status=lambda: status(ledger, config.rules, destinations, scrubs),
         refused=lambda: files([State.REFUSED]),
         recent=lambda: files([state for state in State if state is not State.SUPERSEDED]),
-        health=lambda: health(
-            workers,
-            parts.intake.roots,
-            config.settings.agent.sweep_every,
-            {name: courier.refusal for name, courier in parts.couriers.items()},
-            clock(),
-        ),
+        health=well,
         registry=with_process(everything(metrics, readings)),
     )
     server = Server(sources, page.listen, page.token_file, page.hosts)
@@ -341,7 +335,7 @@ def run(config: Configuration, started: Callable[[Parts, Server | None], Abstrac
     """Run until a signal stops it. `started` gets the parts and may show them while they run. Raises Refused, Transient."""
     signals, metrics, clock = Signals(), Metrics(), Clock()
     signals.install()
-    with locked(config.state_dir) as lock, locked(config.state_dir, name=RESIDENT):
+    with locked(config.state_dir) as lock, locked(config.state_dir, name=RESIDENT), kept(config.state_dir):
         former: Configuration | None = None
         while not signals.stop:
             try:
@@ -366,7 +360,13 @@ def _run_configuration(
     with ExitStack() as stack:
         parts = Parts(config, metrics, lambda name: workers[name].wake, [lock], stack, lambda name: workers[name].beat)
         parts.start(clock())
-        server = serve(parts, list(workers.values()), metrics, clock, stack)
+
+        def well() -> Health:
+            refusals = {name: courier.refusal for name, courier in parts.couriers.items()}
+            every = config.settings.agent.sweep_every
+            return health(list(workers.values()), parts.intake.roots, every, refusals, clock())
+
+        server = serve(parts, well, metrics, clock, stack)
         textfile = write(parts, metrics, clock, stack)
         stack.callback(_stop, list(workers.values()))
         workers["intake"].start(parts.intake.step)
@@ -381,15 +381,29 @@ def _run_configuration(
             workers[name].start(scrubber.step)
         stack.enter_context(started(parts, server))
         modified = _modified(config)
+        systemd.tell(READY="1")
         while not signals.stop:
+            _report(well(), [*workers.values(), *([server] if server else [])])
             signals.changed.wait(2.0)
             signals.changed.clear()
             if signals.reload or _modified(config) != modified:
                 signals.reload, modified = False, _modified(config)
                 following = _reread(config)
                 if following is not None:
+                    systemd.reloading()
                     return following
+        systemd.tell(STOPPING="1")
     return config
+
+
+def _report(found: Health, threads: Sequence[Worker | Server]) -> None:
+    """Tell systemd how it goes, and, while every thread runs, that it need not start the agent anew.
+
+    A thread that is long over its pass is told, too, but still counts as alive: it may be comparing a file of 500 GB
+    before its deletion, which every restart would begin from the start.
+    """
+    alive = {"WATCHDOG": "1"} if all(thread.alive for thread in threads) else {}
+    systemd.tell(STATUS="; ".join(found.problems) or "at work", **alive)
 
 
 def _stop(workers: Sequence[Worker]) -> None:
@@ -433,7 +447,7 @@ def once(config: Configuration) -> bool:
     signals = Signals()
     signals.install()
     signals.changed = bell
-    with locked(config.state_dir) as lock, ExitStack() as stack:
+    with locked(config.state_dir) as lock, kept(config.state_dir), ExitStack() as stack:
         parts = Parts(config, metrics, lambda name: bell.set, [lock], stack)
         parts.start(clock())
         while not signals.stop:

@@ -25,7 +25,10 @@ from rules.destination import FIELDS
 from rules.formats import FORMATS, format_of
 from rules.require import ConditionTable, DatasetTable
 
-CLI = ("demo", "globus", "instruments", "notifying", "options", "progress", "reports", "running", "sending", "steering")
+CLI = (
+    "demo", "globus", "instruments", "notifying", "options", "progress", "reports", "running", "sending", "service",
+    "steering", "support", "verifying",
+)  # fmt: skip
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TEXT = {page.relative_to(ROOT).as_posix(): page.read_text("utf-8") for page in PAGES}
@@ -50,7 +53,11 @@ def rows(page: str) -> dict[str, list[str]]:
 def commands() -> dict[str, list[str]]:
     """The options of each command, `dropline` itself among them."""
     top: Any = typer.main.get_command(app)
-    every = {"dropline": top} | {f"dropline {name}": command for name, command in top.commands.items()}
+    every = {"dropline": top}
+    for name, command in top.commands.items():
+        # A command with commands of its own does nothing by itself.
+        inner = getattr(command, "commands", {"": command})
+        every |= {f"dropline {name} {one}".rstrip(): found for one, found in inner.items()}
     found = {
         name: {option for one in command.params if one.param_type_name == "option" for option in one.opts}
         for name, command in every.items()
@@ -68,8 +75,11 @@ def test_each_command_has_a_row_that_names_all_its_options_and_no_others(command
 
 def test_every_documented_command_exists() -> None:
     """Whatever stands as `dropline NAME` anywhere is a command, or is said not to be there yet."""
-    known = {*commands(), "dropline service"}
-    assert {one for text in TEXT.values() for one in re.findall(r"`(?:\.venv/bin/)?(dropline [a-z]+)", text)} <= known
+    known = {*commands(), *(name.rpartition(" ")[0] for name in commands())}
+    said = {one for text in TEXT.values() for one in re.findall(r"`(?:\.venv/bin/)?(dropline [a-z]+)(?: ([a-z]+)\b)?", text)}
+    assert {first for first, _ in said} <= known
+    groups = {name.split(" ")[1] for name in commands() if name.count(" ") == 2}
+    assert {f"{first} {second}" for first, second in said if second and first.split(" ")[1] in groups} <= known
 
 
 # The configuration

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from agent.cli import demo, globus, instruments, notifying, reports, running, sending, steering, verifying
+from agent.cli import (
+    demo, globus, instruments, notifying, reports, running, sending, service, steering, support, verifying,
+)  # fmt: skip
 from agent.errors import Refused, Transient
 from rules.load import RuleError
 
@@ -42,6 +44,8 @@ notifying.register(app)
 globus.register(app)
 instruments.register(app)
 demo.register(app)
+service.register(app)
+support.register(app)
 
 
 def main() -> None:

@@ -31,6 +31,9 @@ class LogStyle(StrEnum):
 
 
 _STARTER = """\
+#:schema ./dropline.schema.json
+# For editors that know this line: `dropline schema --output dropline.schema.json` writes that file.
+
 # Dropline's configuration. `dropline check` says in words what it does.
 # Every key can be overridden by the environment, for example DROPLINE_AGENT__STATE_DIR.
 

@@ -157,6 +157,11 @@ class Server:
         """Serve, in a thread."""
         self._thread.start()
 
+    @property
+    def alive(self) -> bool:
+        """Whether it serves."""
+        return self._thread.is_alive()
+
     def close(self) -> None:
         """Stop serving."""
         self._server.close()
