@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,15 +23,18 @@ from agent.outbox import Call, Sender
 from agent.outbox.command import Runner
 from agent.outbox.globus import Services
 from agent.outbox.webhook import post
+from agent.priority import step_back
 from agent.reclaim import Reclaimer, Record, Required
 from agent.settings import CollectionTable, Configuration, DirectoryTable, account_folder, client_secret, read
 from agent.status import health, status
 from agent.transport import Transport, Wake
 from agent.transport.directory import DirectoryTransport
+from agent.transport.pace import Pace
 from agent.watch import Watch
 from agent.web import Server, Sources
 from agent.worker import Clock, Worker
 from rules.actions import Flow, Share
+from rules.bandwidth import Limit, allowed
 from rules.load import RuleError
 from rules.model import Rule
 
@@ -67,7 +71,9 @@ class Transports:
         """The transport of a destination. Raises Refused."""
         table = self._config.settings.destinations[name]
         if isinstance(table, DirectoryTable):
-            return DirectoryTransport(name, table.path, table.verify, table.checksum, self._agent, wake, self._keep)
+            return DirectoryTransport(
+                name, table.path, table.verify, table.checksum, self._agent, wake, self._keep, pace(table.limits)
+            )
         # Imported here: who delivers to directories only does not pay for what this brings along.
         from agent.transport.globus import GlobusTransport
 
@@ -83,6 +89,17 @@ class Transports:
         if self._session is None:
             self._session = globus_session(self._config)
         return self._session
+
+
+def pace(limits: Sequence[Limit]) -> Pace:
+    """How fast files go to a destination: by the clock on this computer's wall."""
+    return Pace() if not limits else Pace(lambda: allowed(limits, datetime.now(UTC).astimezone()), time.monotonic)
+
+
+def polite(config: Configuration) -> None:
+    """Step back behind the instrument's programs, as configured. From the main thread, before others are started."""
+    for sentence in step_back(config.settings.agent.nice, config.settings.agent.io_priority):
+        log.warning("[agent] %s", sentence)
 
 
 def globus_session(config: Configuration) -> "Session":
@@ -288,6 +305,7 @@ def _run_configuration(
     started: Callable[[Parts, Server | None], AbstractContextManager[object]],
 ) -> Configuration:  # fmt: skip
     """Run one configuration until it is to be replaced or the agent is to stop. Returns what to run next."""
+    polite(config)
     workers = {name: Worker(name, clock) for name in ("intake", "reclaim", "outbox", *config.settings.destinations)}
     with ExitStack() as stack:
         parts = Parts(config, metrics, lambda name: workers[name].wake, [lock], stack)
@@ -348,6 +366,7 @@ def once(config: Configuration) -> bool:
 
     Returns whether all went well: nothing failed, refused or left on the way. Raises Refused, Transient.
     """
+    polite(config)
     config = config.with_agent(canary_every=0.0)  # a canary needs time to come back
     metrics, clock, bell = Metrics(), Clock(), threading.Event()
     signals = Signals()

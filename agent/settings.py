@@ -12,17 +12,28 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from platformdirs import site_config_dir, user_config_dir, user_state_dir
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, SecretStr, Tag, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    SecretStr,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from agent import presets, secret
 from agent.errors import cause
+from agent.priority import IoPriority
+from rules.bandwidth import Hours, Limit
 from rules.collection import source_path
 from rules.load import RuleError, RuleTable, build, first_mistake, location, nearest
 from rules.match import relative
 from rules.model import OWN_PREFIX, Rule
 from rules.preset import with_preset
-from rules.tables import Duration, LocalPath, Table
+from rules.tables import Duration, LocalPath, Size, Table
 
 FILE_NAME = "dropline.toml"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -58,6 +69,33 @@ class AgentTable(Table):
     listen: Annotated[str, AfterValidator(_on_loopback)] = "127.0.0.1:9469"
     sweep_every: Annotated[Duration, Field(gt=0)] = 300.0
     canary_every: Duration = 60.0
+    nice: int = Field(default=0, ge=0, le=19)
+    io_priority: IoPriority = "normal"
+
+
+def _some(value: int) -> int:
+    if value == 0:
+        raise ValueError("nothing would ever go; `dropline pause delivery` stops it for a while")
+    return value
+
+
+class LimitTable(Table):
+    """One of `bandwidth = [{ ... }]`"""
+
+    limit: Annotated[Size, AfterValidator(_some)]
+    hours: Annotated[
+        Hours | None, BeforeValidator(lambda value: value if value is None else Hours.read(str(value)))
+    ] = None
+
+
+def _one_limit(value: object) -> object:
+    return [{"limit": value}] if isinstance(value, str | int) else value
+
+
+def _reachable(value: tuple[LimitTable, ...]) -> tuple[LimitTable, ...]:
+    if any(one.hours is None for one in value[:-1]):
+        raise ValueError("a limit without `hours` counts always, and so must be the last")
+    return value
 
 
 class DirectoryTable(Table):
@@ -67,11 +105,17 @@ class DirectoryTable(Table):
     path: LocalPath
     verify: Literal["checksum", "size"] = "checksum"
     checksum: Literal["sha256", "blake3", "md5"] = "sha256"
+    bandwidth: Annotated[tuple[LimitTable, ...], BeforeValidator(_one_limit), AfterValidator(_reachable)] = ()
 
     @property
     def address(self) -> str:
         """What the ledger knows it by."""
         return self.path
+
+    @property
+    def limits(self) -> list[Limit]:
+        """How much may go there in a second, and when."""
+        return [Limit(one.limit, one.hours) for one in self.bandwidth]
 
 
 class GlobusTable(Table):
@@ -97,6 +141,16 @@ class CollectionTable(Table):
     notify: tuple[Literal["succeeded", "failed", "inactive"], ...] = ()
     outstanding: int = Field(default=6, ge=1, le=50)
     checksum: Literal["md5", "sha256"] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_ours_to_slow(cls, value: object) -> object:
+        if isinstance(value, dict) and "bandwidth" in value:
+            raise ValueError(
+                "Globus has no limit for a transfer: `bandwidth` is for directories only. Let the administrator of the"
+                " collection set its network use, or give the rule a `batch.schedule`"
+            )
+        return value
 
     @property
     def address(self) -> str:

@@ -60,7 +60,7 @@ def status(ledger: Ledger, rules: Sequence[Rule], destinations: Sequence[tuple[s
             {"name": one.key, "rule": one.rule, "since": one.seen_at, "reason": one.reason or "found a moment ago"}
             for one in ledger.datasets.waiting(_WAITING)
         ],
-        "paused": [key.removeprefix("paused.") for key in ("paused.reclaim",) if ledger.meta(key) is not None],
+        "paused": ledger.pauses.all(),
     }
 
 

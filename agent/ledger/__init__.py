@@ -5,6 +5,7 @@ from agent.ledger.deliveries import Deliveries, Delivery, Place, Proof
 from agent.ledger.fetches import Fetches
 from agent.ledger.files import File, Files, Found, Known, Sealed
 from agent.ledger.outbox import Errand, Outbox
+from agent.ledger.pauses import Pausable, Pauses
 from agent.ledger.reclaims import Intent, Reclaims
 from agent.ledger.reports import BatchLine, Reports
 from agent.ledger.sends import Sends, Sent
@@ -26,6 +27,7 @@ class Ledger(Store):
         self.reports = Reports(self)
         self.sends = Sends(self, self.files)
         self.fetches = Fetches(self)
+        self.pauses = Pauses(self)
 
 
 __all__ = [
@@ -46,6 +48,8 @@ __all__ = [
     "Known",
     "Ledger",
     "Outbox",
+    "Pausable",
+    "Pauses",
     "Place",
     "Proof",
     "Reclaims",

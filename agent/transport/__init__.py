@@ -155,6 +155,12 @@ class Transport(Protocol):
     def confirm(self, path: str, version: Version, checksum: bytes, algorithm: str, identity: str) -> Verdict:
         """Is this content still there, asked now? Raises Transient where the destination cannot be asked."""
 
+    def pause(self) -> None:
+        """Copying stops within seconds, until `resume`. What others carry out goes on."""
+
+    def resume(self) -> None:
+        """Undo `pause`."""
+
     def close(self) -> None:
         """End the work under way as soon as it is safe."""
 

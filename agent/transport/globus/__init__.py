@@ -11,7 +11,6 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from threading import Event
 from typing import Any, TypeVar
 
 from globus_sdk import TransferClient
@@ -28,6 +27,7 @@ from agent.transport.globus.request import freeze, label, modest, thaw
 from agent.transport.globus.session import Forbidden, NotThere, Rejected, Session, document
 from agent.transport.globus.sources import spoiled
 from agent.transport.globus.tasks import Watched
+from agent.transport.pace import Pace
 from agent.transport.source import Source, SourceChanged
 from rules.collection import uncarriable
 from rules.credentials import warning
@@ -186,7 +186,7 @@ class GlobusTransport:
         made: dict[int, bytes] = {}
         spoilt: dict[int, Outcome] = {}
         if self._course.checksum is not None:
-            with Source(self._course.checksum, Event()) as source:
+            with Source(self._course.checksum, Pace()) as source:
                 for item in items:
                     try:
                         made[item.file] = source.checksum(item)
@@ -330,6 +330,12 @@ class GlobusTransport:
     def confirm(self, path: str, version: Version, checksum: bytes, algorithm: str, identity: str) -> Verdict:
         """Is a file of that size and mtime still there? From the thread that reclaims. Raises Transient."""
         return self._copies.confirm(path, version, identity, self._clock())
+
+    def pause(self) -> None:
+        """Tasks under way go on: only the administrators of a collection can pause them."""
+
+    def resume(self) -> None:
+        """Nothing was paused."""
 
     def close(self) -> None:
         """Tasks go on at the service; the next run takes them up."""
