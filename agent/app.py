@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ from agent.outbox import Call, Sender
 from agent.outbox.command import Runner
 from agent.outbox.globus import Services
 from agent.outbox.webhook import post
+from agent.priority import step_back
 from agent.reclaim import Reclaimer, Record, Required
 from agent.scrub import Scrubber
 from agent.settings import CollectionTable, Configuration, DirectoryTable, account_folder, client_secret, read
@@ -34,10 +36,12 @@ from agent.status import Health, health, status
 from agent.textfile import Textfile
 from agent.transport import Transport, Wake
 from agent.transport.directory import DirectoryTransport
+from agent.transport.pace import Pace
 from agent.watch import Watch
 from agent.web import Server, Sources
 from agent.worker import Clock, Worker
 from rules.actions import Flow, Share
+from rules.bandwidth import Limit, allowed
 from rules.load import RuleError
 from rules.model import Rule
 from rules.notice import Policy
@@ -76,7 +80,9 @@ class Transports:
         """The transport of a destination. Raises Refused."""
         table = self._config.settings.destinations[name]
         if isinstance(table, DirectoryTable):
-            return DirectoryTransport(name, table.path, table.verify, table.checksum, self._agent, wake, self._keep)
+            return DirectoryTransport(
+                name, table.path, table.verify, table.checksum, self._agent, wake, self._keep, pace(table.limits)
+            )
         # Imported here: who delivers to directories only does not pay for what this brings along.
         from agent.transport.globus import GlobusTransport
 
@@ -92,6 +98,17 @@ class Transports:
         if self._session is None:
             self._session = globus_session(self._config)
         return self._session
+
+
+def pace(limits: Sequence[Limit]) -> Pace:
+    """How fast files go to a destination: by the clock on this computer's wall."""
+    return Pace() if not limits else Pace(lambda: allowed(limits, datetime.now(UTC).astimezone()), time.monotonic)
+
+
+def polite(config: Configuration) -> None:
+    """Step back behind the instrument's programs, as configured. From the main thread, before others are started."""
+    for sentence in step_back(config.settings.agent.nice, config.settings.agent.io_priority):
+        log.warning("[agent] %s", sentence)
 
 
 def globus_session(config: Configuration) -> "Session":
@@ -273,9 +290,6 @@ def serve(parts: Parts, well: Callable[[], Health], metrics: Metrics, clock: Clo
     stack.callback(ledger.close)
     destinations = [(name, table.address) for name, table in config.settings.destinations.items()]
     names = [name for name, _ in destinations]
-    scrubs = {
-        name: table.scrub.policy for name, table in config.settings.destinations.items() if table.scrub is not None
-    }
     readings = Readings(ledger, config.rules, parts.intake.roots, names, clock, parts.expiries, dict(destinations))
 
     def files(states: Sequence[State]) -> list[dict[str, object]]:
@@ -283,7 +297,7 @@ def serve(parts: Parts, well: Callable[[], Health], metrics: Metrics, clock: Clo
         return [{"path": file.path, "state": file.state.word, "reason": file.reason} for file in found]
 
     sources = Sources(
-        status=lambda: status(ledger, config.rules, destinations, scrubs),
+        status=lambda: status(ledger, config.rules, destinations, config.scrubs),
         refused=lambda: files([State.REFUSED]),
         recent=lambda: files([state for state in State if state is not State.SUPERSEDED]),
         health=well,
@@ -303,7 +317,9 @@ def write(parts: Parts, metrics: Metrics, clock: Clock, stack: ExitStack) -> Tex
     ledger = Ledger(str(config.ledger))
     stack.callback(ledger.close)
     destinations = {name: table.address for name, table in config.settings.destinations.items()}
-    readings = Readings(ledger, config.rules, parts.intake.roots, list(destinations), clock, parts.expiries, destinations)
+    readings = Readings(
+        ledger, config.rules, parts.intake.roots, list(destinations), clock, parts.expiries, destinations
+    )
     return Textfile(Path(config.settings.agent.textfile), everything(metrics, readings))
 
 
@@ -354,6 +370,7 @@ def _run_configuration(
     started: Callable[[Parts, Server | None], AbstractContextManager[object]],
 ) -> Configuration:  # fmt: skip
     """Run one configuration until it is to be replaced or the agent is to stop. Returns what to run next."""
+    polite(config)
     scrubbed = [scrubber_of(name) for name, table in config.settings.destinations.items() if table.scrub is not None]
     names = ["intake", "reclaim", "outbox", "notify", *(["textfile"] if config.settings.agent.textfile else [])]
     workers = {name: Worker(name, clock) for name in (*names, *config.settings.destinations, *scrubbed)}
@@ -442,6 +459,7 @@ def once(config: Configuration) -> bool:
 
     Returns whether all went well: nothing failed, refused or left on the way. Raises Refused, Transient.
     """
+    polite(config)
     config = config.with_agent(canary_every=0.0)  # a canary needs time to come back
     metrics, clock, bell = Metrics(), Clock(), threading.Event()
     signals = Signals()

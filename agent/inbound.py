@@ -4,13 +4,13 @@ import os
 import stat
 from collections.abc import Iterator
 from itertools import islice
-from threading import Event
 from typing import NamedTuple
 
 from agent import probe
 from agent.errors import Refused, Transient, cause
 from agent.transport import Arrived, Gone, Item, Occupied, Unfit
 from agent.transport.group import Place, require, write
+from agent.transport.pace import Pace
 from agent.tree import Tree
 from agent.watch import sweep
 from rules.destination import name_key
@@ -31,7 +31,7 @@ class Fetched(NamedTuple):
     """What is not here, and why."""
 
 
-def fetch(share: str, identity: str | None, source: str, target: str, number: int) -> Fetched:
+def fetch(share: str, identity: str | None, source: str, target: str, number: int, pace: Pace) -> Fetched:
     """Copy what is at and below a path.
 
     Args:
@@ -40,6 +40,7 @@ def fetch(share: str, identity: str | None, source: str, target: str, number: in
         source: path there; empty: all of it.
         target: an existing local directory.
         number: of the fetch, for temporary names: the same at each attempt.
+        pace: how fast.
 
     Raises Transient where the share is away, Refused where nothing is there.
     """
@@ -54,7 +55,7 @@ def fetch(share: str, identity: str | None, source: str, target: str, number: in
     place = Place(target, target, None, "checksum", "sha256", f"fetch-{number}")
     items = _items(share, source, done)
     while group := list(islice(items, _GROUP)):
-        written = write(place, group, Event())
+        written = write(place, group, pace)
         sizes = {item.file: (item.path, item.version.size) for item in group}
         for outcome in written.outcomes:
             path, size = sizes[outcome.file]

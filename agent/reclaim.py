@@ -21,8 +21,6 @@ from rules.destination import own_name
 from rules.model import OWN_PREFIX, Evidence, Rule, Verdict, Version, Writer, proof_in_words
 from rules.retention import retention
 
-PAUSED = "paused.reclaim"
-"""Key of the ledger's meta table: while it is set, nothing is deleted."""
 TRASH = OWN_PREFIX + "-trash"
 _LATER = 60.0
 """Seconds until a batch that could not be reclaimed is thought of again."""
@@ -103,7 +101,7 @@ class Reclaimer:
 
     def step(self, now: float) -> float | None:
         """One whole pass. Returns when the next is due."""
-        if self._ledger.meta(PAUSED) is not None:
+        if self._ledger.pauses.hold("reclaim"):
             return None
         due: list[float | None] = []
         for intent in self._ledger.reclaims.intents(now, 1000):
@@ -283,7 +281,7 @@ class Reclaimer:
         gone: list[tuple[Intent, list[tuple[Evidence, str]]]] = []
         parents: dict[tuple[str, str], None] = {}
         for intent in intents:
-            if self._ledger.meta(PAUSED) is not None:
+            if self._ledger.pauses.hold("reclaim"):
                 break
             rule = self._rules.get(intent.file.rule)
             evidence = self._evidence(rule, intent.file) if rule is not None else []

@@ -14,11 +14,22 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from platformdirs import site_config_dir, user_config_dir, user_state_dir
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, SecretStr, Tag, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    SecretStr,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from agent import presets, secret
 from agent.errors import cause
+from agent.priority import IoPriority
+from rules.bandwidth import Hours, Limit
 from rules.collection import source_path
 from rules.load import RuleError, RuleTable, build, first_mistake, location, nearest
 from rules.match import relative
@@ -90,6 +101,8 @@ class AgentTable(Table):
     sweep_every: Annotated[Duration, Field(gt=0)] = 300.0
     canary_every: Duration = 60.0
     textfile: Annotated[LocalPath, AfterValidator(_for_node_exporter)] | None = None
+    nice: int = Field(default=0, ge=0, le=19)
+    io_priority: IoPriority = "normal"
 
 
 class ScrubTable(Table):
@@ -111,6 +124,31 @@ def _whole(value: object) -> object:
 Scrubbed = Annotated[ScrubTable | None, BeforeValidator(_whole)]
 
 
+def _some(value: int) -> int:
+    if value == 0:
+        raise ValueError("nothing would ever go; `dropline pause delivery` stops it for a while")
+    return value
+
+
+class LimitTable(Table):
+    """One of `bandwidth = [{ ... }]`"""
+
+    limit: Annotated[Size, AfterValidator(_some)]
+    hours: Annotated[
+        Hours | None, BeforeValidator(lambda value: value if value is None else Hours.read(str(value)))
+    ] = None
+
+
+def _one_limit(value: object) -> object:
+    return [{"limit": value}] if isinstance(value, str | int) else value
+
+
+def _reachable(value: tuple[LimitTable, ...]) -> tuple[LimitTable, ...]:
+    if any(one.hours is None for one in value[:-1]):
+        raise ValueError("a limit without `hours` counts always, and so must be the last")
+    return value
+
+
 class DirectoryTable(Table):
     """`[destinations.NAME]` with `transport = "directory"`"""
 
@@ -119,11 +157,17 @@ class DirectoryTable(Table):
     verify: Literal["checksum", "size"] = "checksum"
     checksum: Literal["sha256", "blake3", "md5"] = "sha256"
     scrub: Scrubbed = None
+    bandwidth: Annotated[tuple[LimitTable, ...], BeforeValidator(_one_limit), AfterValidator(_reachable)] = ()
 
     @property
     def address(self) -> str:
         """What the ledger knows it by."""
         return self.path
+
+    @property
+    def limits(self) -> list[Limit]:
+        """How much may go there in a second, and when."""
+        return [Limit(one.limit, one.hours) for one in self.bandwidth]
 
 
 class GlobusTable(Table):
@@ -150,6 +194,16 @@ class CollectionTable(Table):
     outstanding: int = Field(default=6, ge=1, le=50)
     checksum: Literal["md5", "sha256"] | None = None
     scrub: Scrubbed = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_ours_to_slow(cls, value: object) -> object:
+        if isinstance(value, dict) and "bandwidth" in value:
+            raise ValueError(
+                "Globus has no limit for a transfer: `bandwidth` is for directories only. Let the administrator of the"
+                " collection set its network use, or give the rule a `batch.schedule`"
+            )
+        return value
 
     @property
     def address(self) -> str:
@@ -214,6 +268,11 @@ class Configuration:
     def state_dir(self) -> Path:
         """Where the ledger is."""
         return Path(self.settings.agent.state_dir)
+
+    @property
+    def scrubs(self) -> dict[str, Scrub]:
+        """How much is read again, of destinations where anything is."""
+        return {name: to.scrub.policy for name, to in self.settings.destinations.items() if to.scrub is not None}
 
     @property
     def ledger(self) -> Path:

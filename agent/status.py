@@ -79,7 +79,7 @@ def status(
             {"name": one.key, "rule": one.rule, "since": one.seen_at, "reason": one.reason or "found a moment ago"}
             for one in ledger.datasets.waiting(_WAITING)
         ],
-        "paused": [key.removeprefix("paused.") for key in ("paused.reclaim",) if ledger.meta(key) is not None],
+        "paused": ledger.pauses.all(),
     }
 
 

@@ -136,7 +136,7 @@ def clone(tmp_path: Path, index: Index) -> Clone:
     return Clone(tmp_path / "clone", index)
 
 
-@pytest.mark.parametrize(("extra", "what"), [("", "."), ("test", ".[test]"), ("dev", ".[dev]")])
+@pytest.mark.parametrize(("extra", "what"), [("", "."), ("test", ".[test]"), ("dev", ".[dev]"), ("bench", ".[bench]")])
 def test_a_fresh_clone_gets_an_editable_install(clone: Clone, extra: str, what: str) -> None:
     """One run makes .venv and has pip install the project with the extra into it, editable, leaving nothing else."""
     done = clone.run(*extra.split())

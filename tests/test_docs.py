@@ -76,7 +76,9 @@ def test_each_command_has_a_row_that_names_all_its_options_and_no_others(command
 def test_every_documented_command_exists() -> None:
     """Whatever stands as `dropline NAME` anywhere is a command, or is said not to be there yet."""
     known = {*commands(), *(name.rpartition(" ")[0] for name in commands())}
-    said = {one for text in TEXT.values() for one in re.findall(r"`(?:\.venv/bin/)?(dropline [a-z]+)(?: ([a-z]+)\b)?", text)}
+    said = {
+        one for text in TEXT.values() for one in re.findall(r"`(?:\.venv/bin/)?(dropline [a-z]+)(?: ([a-z]+)\b)?", text)
+    }
     assert {first for first, _ in said} <= known
     groups = {name.split(" ")[1] for name in commands() if name.count(" ") == 2}
     assert {f"{first} {second}" for first, second in said if second and first.split(" ")[1] in groups} <= known

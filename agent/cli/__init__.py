@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 from agent.cli import (
-    demo, globus, instruments, notifying, reports, running, sending, service, steering, support, verifying,
+    demo,
+    globus,
+    instruments,
+    notifying,
+    reports,
+    running,
+    sending,
+    service,
+    steering,
+    support,
+    verifying,
 )  # fmt: skip
 from agent.errors import Refused, Transient
 from rules.load import RuleError

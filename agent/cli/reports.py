@@ -26,10 +26,7 @@ def show_status(config: ConfigOption = None, form: FormatOption = Format.TEXT) -
     places = [(name, table.address) for name, table in chosen.settings.destinations.items()] or [
         (name, address) for name, address, _, _ in with_ledger.reports.destinations()
     ]
-    scrubs = {
-        name: table.scrub.policy for name, table in chosen.settings.destinations.items() if table.scrub is not None
-    }
-    found = status(with_ledger, chosen.rules, places, scrubs)
+    found = status(with_ledger, chosen.rules, places, chosen.scrubs)
     unfinished = _needs_person(found)
     if form is Format.JSON:
         print_json(found)

@@ -75,6 +75,8 @@ class Courier:
         """Reports that are not written down yet: kept while the ledger cannot be written."""
         self._owed: list[UnderWay] = []
         """Deliveries of which a part, in `again`, is to be sent next."""
+        self._paused = False
+        """Whether a person wants nothing to be sent."""
         self._owes = False
         """Whether a batch that was verified in this pass left something to be done."""
 
@@ -86,6 +88,7 @@ class Courier:
     def step(self, now: float) -> float | None:
         """One whole pass: take in what the transport reports, then hand over what is due."""
         self._gather(now)
+        self._ask_for_pause()
         if self._unread:
             self._take(self._unread, now)
             self._unread.clear()
@@ -93,7 +96,7 @@ class Courier:
         if now >= self._presence.look_at:
             self._presence.look(now)
         again: list[float | None] = []
-        if self._presence.takes:
+        if self._presence.takes and not self._paused:
             room = (1 if self._presence.doubtful else self._transport.outstanding) - len(self._under_way)
             if room > 0:
                 self._send(self._ledger.deliveries.due(self._place, now, room), now)
@@ -110,6 +113,8 @@ class Courier:
     @property
     def waiting(self) -> bool:
         """Whether something of ours is under way that may end without a person, or a lost destination that comes back."""
+        if self._paused:
+            return False
         if self._transport.elsewhere and (self.down or all(one.note for one in self._under_way.values())):
             return False
         return bool(self._under_way)
@@ -127,7 +132,19 @@ class Courier:
     def ready(self, now: float) -> bool:
         """Whether the next pass will send something."""
         due = self._ledger.deliveries.next_due(self._place)
-        return self._presence.takes and due is not None and due <= now
+        return self._presence.takes and not self._paused and due is not None and due <= now
+
+    def _ask_for_pause(self) -> None:
+        paused = self._ledger.pauses.hold("delivery", self._transport.name)
+        if paused == self._paused:
+            return
+        self._paused = paused
+        if paused:
+            self._transport.pause()
+            log.warning("destination %s: a person paused deliveries; `dropline status` says how", self._transport.name)
+        else:
+            self._transport.resume()
+            log.info("destination %s: deliveries go on", self._transport.name)
 
     # Sending
 
@@ -283,7 +300,7 @@ class Courier:
 
     def _send_owed(self, now: float) -> None:
         """Send what a settled name, or the size of requests, left over."""
-        while self._owed:
+        while self._owed and not self._paused:
             under_way = self._owed[0]
             assert self._presence.identity is not None, "what is owed was handed over before"
             try:

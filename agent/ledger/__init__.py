@@ -6,6 +6,7 @@ from agent.ledger.fetches import Fetches
 from agent.ledger.files import File, Files, Found, Known, Sealed
 from agent.ledger.notices import Notice, Notices
 from agent.ledger.outbox import Errand, Outbox
+from agent.ledger.pauses import Pausable, Pauses
 from agent.ledger.reclaims import Intent, Reclaims
 from agent.ledger.reports import BatchLine, Reports
 from agent.ledger.scrubs import Copy, Finding, Scrubs, Standing
@@ -30,6 +31,7 @@ class Ledger(Store):
         self.scrubs = Scrubs(self, self.files)
         self.sends = Sends(self, self.files)
         self.fetches = Fetches(self)
+        self.pauses = Pauses(self)
 
 
 __all__ = [
@@ -54,6 +56,8 @@ __all__ = [
     "Notice",
     "Notices",
     "Outbox",
+    "Pausable",
+    "Pauses",
     "Place",
     "Proof",
     "Reclaims",

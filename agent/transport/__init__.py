@@ -174,6 +174,12 @@ class Transport(Protocol):
         destination is away: then nothing is known of the copy.
         """
 
+    def pause(self) -> None:
+        """Copying stops within seconds, until `resume`. What others carry out goes on."""
+
+    def resume(self) -> None:
+        """Undo `pause`."""
+
     def close(self) -> None:
         """End the work under way as soon as it is safe."""
 

@@ -5,7 +5,6 @@ import logging
 import os
 import stat
 from collections.abc import Callable
-from threading import Event
 
 from agent import disk
 from agent.errors import Transient, cause
@@ -24,15 +23,15 @@ log = logging.getLogger(__name__)
 
 
 def reread(
-    place: Place, path: str, size: int, checksum: bytes, algorithm: str, stopping: Event, tell: Callable[[int], object]
+    place: Place, path: str, size: int, checksum: bytes, algorithm: str, passing: Callable[[int], None]
 ) -> Reread:
-    """See `agent.transport.Transport.reread`. Raises Transient."""
+    """See `agent.transport.Transport.reread`. `passing`: as `checksum_of` has it. Raises Transient."""
     where = f"at {place.name}, {path!r}"
     try:
         with Tree(place.path) as tree:
             assert place.identity is not None, "only destinations are read again"
             require(tree, place.identity)
-            found = _look(tree, where, path, size, checksum, algorithm, stopping, tell)
+            found = _look(tree, where, path, size, checksum, algorithm, passing)
             if not found.sight.well:
                 require(tree, place.identity)  # what went away meanwhile says nothing of the copy
             return found
@@ -41,9 +40,8 @@ def reread(
 
 
 def _look(
-    tree: Tree, where: str, path: str, size: int, checksum: bytes, algorithm: str, stopping: Event,
-    tell: Callable[[int], object],
-) -> Reread:  # fmt: skip
+    tree: Tree, where: str, path: str, size: int, checksum: bytes, algorithm: str, passing: Callable[[int], None]
+) -> Reread:
     try:
         directory, name = tree.place(path)
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
@@ -64,7 +62,7 @@ def _look(
             # A bit that flipped in memory or on the wire is not one that flipped on the storage: look twice.
             os.lseek(fd, 0, os.SEEK_SET)
             disk.drop_cache([fd])
-            good = checksum_of(fd, algorithm, size, stopping, tell) == checksum
+            good = checksum_of(fd, algorithm, size, passing) == checksum
             read += size
             if good:
                 break

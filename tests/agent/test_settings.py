@@ -25,6 +25,7 @@ from agent.settings import (
     warnings,
 )  # fmt: skip
 from rules.actions import Share
+from rules.bandwidth import Hours, Limit
 from rules.load import RuleError
 from rules.model import Rule, Target
 
@@ -287,6 +288,42 @@ def test_a_collection_is_a_destination() -> None:
         transport="globus", collection=ID, path="/ingest/b7", source_root="/data", deadline="3d"
     )
     assert table.address == f"{ID}:/ingest/b7"
+
+
+def test_a_bandwidth_is_one_limit_or_limits_by_the_hour() -> None:
+    """A size alone counts always; in a list, the last one may."""
+    share = '[destinations.share]\npath = "/share"\nbandwidth = '
+    limits = {
+        text: checked(share + text).settings.destinations["share"].limits  # type: ignore[union-attr]
+        for text in ('"50MB"', '[{ hours = "22:00-06:00", limit = "1GB" }, { limit = "20MB" }]', "[]")
+    }
+    assert list(limits.values()) == [
+        [Limit(50_000_000)], [Limit(10**9, Hours(22 * 60, 6 * 60)), Limit(20_000_000)], []
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("bandwidth", "message"),
+    [
+        ('"0B"', "bandwidth.0.limit: nothing would ever go; `dropline pause delivery` stops it for a while (got '0B')"),
+        ('"fast"', "bandwidth.0.limit: 'fast' is not a size; write for example \"500kB\", \"50GB\" or \"4GiB\""),
+        ('[{ hours = 8, limit = "1MB" }]', "bandwidth.0.hours: '8' are not hours; write for example \"08:00-18:00\""),
+        (
+            '[{ limit = "1MB" }, { hours = "08:00-09:00", limit = "2MB" }]',
+            "bandwidth: a limit without `hours` counts always, and so must be the last",
+        ),
+    ],
+)  # fmt: skip
+def test_mistakes_about_a_bandwidth(bandwidth: str, message: str) -> None:
+    """Each names the entry and says what to write."""
+    text = f'[destinations.share]\npath = "/share"\nbandwidth = {bandwidth}'
+    assert mistake_in(text) == f"f.toml: [destinations.share]: {message}"
+
+
+def test_globus_cannot_be_slowed() -> None:
+    """The key is refused there, with what can be done instead."""
+    with pytest.raises(RuleError, match=r"Globus has no limit for a transfer: .* network use, or .* `batch.schedule`"):
+        check(campus(bandwidth="50MB"), "f.toml", FOLDER)
 
 
 def test_sharing_wants_a_globus_destination_whose_folder_is_written_in_full() -> None:

@@ -11,6 +11,7 @@ import shutil
 import stat
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,9 +20,10 @@ import pytest
 
 from agent import disk, probe
 from agent.errors import Transient
-from agent.transport import Arrived, Changed, Gone, Item, Occupied, Reread, Unfit
-from agent.transport.directory import DirectoryTransport
+from agent.transport import Arrived, Changed, Gone, Item, Occupied, Outcome, Reread, Unfit
+from agent.transport.directory import BULK_FILES, DirectoryTransport
 from agent.transport.group import temporary_name
+from agent.transport.pace import Pace
 from rules.model import Writer
 from rules.scrub import Sight
 
@@ -1021,3 +1023,48 @@ def test_closing_leaves_nothing_half_done(folder: Site) -> None:
         assert folder.tree() == contents
     finally:
         transport.close()
+
+
+def test_what_goes_to_a_destination_keeps_to_its_rate_in_sum(folder: Site) -> None:
+    """Large files, small ones that a thread writes and small ones that a helper process writes; what is read back counts apart."""
+    rate = 40_000_000
+    folder.transport.close()
+    pace = Pace(lambda: rate, time.monotonic)
+    folder.transport = DirectoryTransport(
+        "share", str(folder.place), "checksum", "sha256", AGENT, folder.woken.set, pace=pace
+    )
+    sizes = {f"bulk{n}": 100_000 for n in range(BULK_FILES)} | {"large1": LARGE, "large2": LARGE, "one": 2_000_000}
+    for name, size in sizes.items():
+        folder.put(name, bytes(size - 1) + b"x")
+    items = [folder.item(name, number) for number, name in enumerate(sizes, start=1)]
+    began = time.monotonic()
+    result = folder.deliver(*items)
+    took = time.monotonic() - began
+    folder.transport.close()
+    assert (result.failure, len(result.outcomes)) == (None, len(sizes))
+    assert took >= sum(sizes.values()) / rate
+
+
+def test_a_paused_destination_takes_nothing_until_it_is_resumed(folder: Site) -> None:
+    """What was handed over waits, and is not lost; what is there cannot be asked for meanwhile."""
+    folder.put("there", b"x" * 100)
+    there = folder.item("there", 1)
+    assert isinstance(folder.deliver(there).outcomes[1], Arrived)
+    folder.transport.pause()
+    for name, size in (("small", 10), ("large", LARGE)):
+        folder.put(name, b"x" * size)
+    items = [folder.item("small", 2), folder.item("large", 3)]
+    request = folder.transport.prepare(2, 1, items, folder.identity).request
+    folder.transport.submit(request, items, folder.identity)
+    with pytest.raises(Transient, match="paused"):
+        folder.transport.confirm("there", there.version, folder.checksum(b"x" * 100), "sha256", folder.identity)
+    assert [name for name in folder.tree() if not name.startswith(".dropline")] == ["there"]
+    assert folder.transport.reports(0.0) == []
+    folder.transport.resume()
+    outcomes: list[Outcome] = []
+    while len(outcomes) < 2:
+        assert folder.woken.wait(30)
+        folder.woken.clear()
+        outcomes += [outcome for report in folder.transport.reports(0.0) for outcome in report.outcomes]
+    assert {outcome.file for outcome in outcomes if isinstance(outcome, Arrived)} == {2, 3}
+    assert sorted(folder.tree()) == ["large", "small", "there"]

@@ -11,7 +11,6 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from threading import Event
 from typing import Any, TypeVar
 
 from globus_sdk import TransferClient
@@ -28,6 +27,7 @@ from agent.transport.globus.request import freeze, label, modest, thaw
 from agent.transport.globus.session import Forbidden, NotThere, Rejected, Session, document
 from agent.transport.globus.sources import spoiled
 from agent.transport.globus.tasks import Watched
+from agent.transport.pace import Pace
 from agent.transport.source import Source, SourceChanged
 from rules.collection import uncarriable
 from rules.credentials import warning
@@ -187,7 +187,7 @@ class GlobusTransport:
         made: dict[int, bytes] = {}
         spoilt: dict[int, Outcome] = {}
         if self._course.checksum is not None:
-            with Source(self._course.checksum, Event()) as source:
+            with Source(self._course.checksum, Pace()) as source:
                 for item in items:
                     try:
                         made[item.file] = source.checksum(item)
@@ -339,6 +339,12 @@ class GlobusTransport:
         found = self._rereading.reread(path, version, identity, self._clock())
         tell(0)
         return found
+
+    def pause(self) -> None:
+        """Tasks under way go on: only the administrators of a collection can pause them."""
+
+    def resume(self) -> None:
+        """Nothing was paused."""
 
     def close(self) -> None:
         """Tasks go on at the service; the next run takes them up."""

@@ -7,7 +7,6 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from threading import Event
 from typing import Any
 
 from agent import disk
@@ -248,7 +247,7 @@ def _is(directory: int, name: str, line: Moved) -> bool:
             return False
         if line.checksum is None or line.algorithm not in _CHECKSUMS:
             return True  # the service compared it itself
-        return checksum_of(fd, line.algorithm, line.size, Event()) == line.checksum
+        return checksum_of(fd, line.algorithm, line.size) == line.checksum
     finally:
         os.close(fd)
 
@@ -259,7 +258,7 @@ def _alike(one: tuple[int, str], other: tuple[int, str], size: int) -> bool:
     for directory, name in (one, other):
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
         try:
-            made.append(checksum_of(fd, "sha256", size, Event()))
+            made.append(checksum_of(fd, "sha256", size))
         finally:
             os.close(fd)
     return made[0] == made[1]
