@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent import probe
 from agent.delivery import Courier
 from agent.errors import Refused, Transient
 from agent.intake import Intake
-from agent.ledger import Ledger, State, Transition
+from agent.ledger import Ledger, Transition
 from agent.lock import RESIDENT, locked
 from agent.log import tell
 from agent.metrics import Metrics, Readings
@@ -24,11 +24,12 @@ from agent.outbox.globus import Services
 from agent.outbox.webhook import post
 from agent.reclaim import Reclaimer, Record, Required
 from agent.settings import CollectionTable, Configuration, DirectoryTable, account_folder, client_secret, read
-from agent.status import health, status
+from agent.status import Health, health, status
 from agent.transport import Transport, Wake
 from agent.transport.directory import DirectoryTransport
 from agent.watch import Watch
 from agent.web import Server, Sources
+from agent.web.views import Views
 from agent.worker import Clock, Worker
 from rules.actions import Flow, Share
 from rules.load import RuleError
@@ -218,23 +219,21 @@ def serve(parts: Parts, workers: Sequence[Worker], metrics: Metrics, clock: Cloc
     metrics.registry.register(readings)
     stack.callback(metrics.registry.unregister, readings)
 
-    def files(states: Sequence[State]) -> list[dict[str, object]]:
-        found = ledger.reports.files(list(states), 20)
-        return [{"path": file.path, "state": file.state.word, "reason": file.reason} for file in found]
+    def state() -> dict[str, Any]:
+        return status(ledger, config.rules, destinations)
 
-    sources = Sources(
-        status=lambda: status(ledger, config.rules, destinations),
-        refused=lambda: files([State.REFUSED]),
-        recent=lambda: files([state for state in State if state is not State.SUPERSEDED]),
-        health=lambda: health(
+    def well() -> Health:
+        return health(
             workers,
             parts.intake.roots,
             config.settings.agent.sweep_every,
             {name: courier.refusal for name, courier in parts.couriers.items()},
             clock(),
-        ),
-        registry=metrics.registry,
-    )
+        )
+
+    source = str(Path(config.source).absolute()) if Path(config.source).is_file() else ""
+    views = Views(ledger, config.rules, destinations, parts.intake.roots, state, well, clock, source)
+    sources = Sources(views=views, status=state, health=well, registry=metrics.registry)
     server = Server(sources, listen)
     stack.callback(server.close)
     server.start()

@@ -4,6 +4,8 @@ from agent.ledger.datasets import Datasets
 from agent.ledger.deliveries import Deliveries, Delivery, Place, Proof
 from agent.ledger.fetches import Fetches
 from agent.ledger.files import File, Files, Found, Known, Sealed
+from agent.ledger.history import INTERVAL, History, Interval
+from agent.ledger.holdings import Copies, Holding, Holdings
 from agent.ledger.outbox import Errand, Outbox
 from agent.ledger.reclaims import Intent, Reclaims
 from agent.ledger.reports import BatchLine, Reports
@@ -20,19 +22,23 @@ class Ledger(Store):
         super().__init__(path, announce)
         self.files = Files(self)
         self.datasets = Datasets(self)
-        self.deliveries = Deliveries(self)
+        self.history = History(self)
+        self.deliveries = Deliveries(self, self.history)
         self.outbox = Outbox(self)
         self.reclaims = Reclaims(self)
         self.reports = Reports(self)
+        self.holdings = Holdings(self)
         self.sends = Sends(self, self.files)
         self.fetches = Fetches(self)
 
 
 __all__ = [
     "HERE",
+    "INTERVAL",
     "UNPROVED",
     "Announce",
     "BatchLine",
+    "Copies",
     "Datasets",
     "Deliveries",
     "Delivery",
@@ -42,7 +48,11 @@ __all__ = [
     "File",
     "Files",
     "Found",
+    "History",
+    "Holding",
+    "Holdings",
     "Intent",
+    "Interval",
     "Known",
     "Ledger",
     "Outbox",
