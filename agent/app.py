@@ -11,13 +11,13 @@ from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent import probe, systemd
 from agent.delivery import Courier
 from agent.errors import Refused, Transient
 from agent.intake import Intake
-from agent.ledger import Ledger, State, Transition
+from agent.ledger import Ledger, Transition
 from agent.lock import RESIDENT, locked
 from agent.log import kept, tell
 from agent.metrics import Metrics, Readings, everything, with_process
@@ -39,6 +39,7 @@ from agent.transport.directory import DirectoryTransport
 from agent.transport.pace import Pace
 from agent.watch import Watch
 from agent.web import Server, Sources
+from agent.web.views import Views
 from agent.worker import Clock, Worker
 from rules.actions import Flow, Share
 from rules.bandwidth import Limit, allowed
@@ -292,17 +293,12 @@ def serve(parts: Parts, well: Callable[[], Health], metrics: Metrics, clock: Clo
     names = [name for name, _ in destinations]
     readings = Readings(ledger, config.rules, parts.intake.roots, names, clock, parts.expiries, dict(destinations))
 
-    def files(states: Sequence[State]) -> list[dict[str, object]]:
-        found = ledger.reports.files(list(states), 20)
-        return [{"path": file.path, "state": file.state.word, "reason": file.reason} for file in found]
+    def state() -> dict[str, Any]:
+        return status(ledger, config.rules, destinations, config.scrubs)
 
-    sources = Sources(
-        status=lambda: status(ledger, config.rules, destinations, config.scrubs),
-        refused=lambda: files([State.REFUSED]),
-        recent=lambda: files([state for state in State if state is not State.SUPERSEDED]),
-        health=well,
-        registry=with_process(everything(metrics, readings)),
-    )
+    source = str(Path(config.source).absolute()) if Path(config.source).is_file() else ""
+    views = Views(ledger, config.rules, destinations, parts.intake.roots, state, well, clock, source)
+    sources = Sources(views=views, status=state, health=well, registry=with_process(everything(metrics, readings)))
     server = Server(sources, page.listen, page.token_file, page.hosts)
     stack.callback(server.close)
     server.start()

@@ -38,13 +38,15 @@ def status(
     for name, state, count in ledger.reports.deliveries():
         deliveries.setdefault(name, {})[state] = count
     known = {(name, address): (up, reason) for name, address, up, reason in ledger.reports.destinations()}
-    refusing = set(ledger.reports.refusing())
-    places = []
+    refusing, since = set(ledger.reports.refusing()), ledger.reports.since()
+    places: list[dict[str, Any]] = []
     for name, address in destinations:
         up, reason = known.get((name, address), (None, None))
         why = reason or ("" if up else "not yet looked at")
         refused = (name, address) in refusing
-        places.append({"name": name, "address": address, "up": up, "refused": refused, "reason": why})
+        changed, proved = since.get((name, address), (None, None))
+        place = {"name": name, "address": address, "up": up, "refused": refused, "reason": why}
+        places.append({**place, "since": changed, "proved_at": proved})
     return {
         "files": files,
         "bytes": size,

@@ -9,10 +9,11 @@ import typer
 
 from agent.cli.options import ConfigOption, Format, FormatOption, ledger, print_json, state
 from agent.errors import Refused
-from agent.ledger import File, Ledger, State
+from agent.explain import explain as explanation
+from agent.explain import line
+from agent.ledger import State
 from agent.log import printable
 from agent.status import status
-from rules.match import match
 from rules.units import bytes_in_words
 
 LimitOption = Annotated[int, typer.Option("--limit", min=1, help="How many at the most.")]
@@ -98,15 +99,8 @@ def explain(path: Path, config: ConfigOption = None, form: FormatOption = Format
     chosen = state(config)
     opened = ledger(chosen)
     absolute = os.path.abspath(path)
-    versions = [_version(opened, file) for file in opened.files.history(absolute)]
-    found = {
-        "path": absolute,
-        "exists": os.path.lexists(absolute),
-        "match": match(chosen.rules, absolute).reason
-        if chosen.rules
-        else "no configuration file: the rules are not known here",
-        "versions": versions,
-    }
+    found = explanation(opened, chosen.rules, absolute)
+    versions = found["versions"]
     if form is Format.JSON:
         print_json(found)
         return
@@ -117,34 +111,6 @@ def explain(path: Path, config: ConfigOption = None, form: FormatOption = Format
         _print_version(version)
     if not versions:
         typer.echo("the ledger does not know it: it is new, no rule claims it, or no sweep has come by yet")
-
-
-def _version(opened: Ledger, file: File) -> dict[str, Any]:
-    return _line(file) | {
-        "generation": file.generation,
-        "mtime_ns": file.version.mtime_ns,
-        "seen_at": file.seen_at,
-        "since": file.since,
-        "batch": file.batch,
-        "dataset": _dataset(opened, file.dataset),
-        "checksum": _checksum(opened, file.id),
-        "deliveries": opened.reports.deliveries_of(file.batch) if file.batch is not None else [],
-        "copies": opened.reports.copies_of(file.id),
-        "findings": opened.reports.findings_of(file.id),
-    }
-
-
-def _dataset(opened: Ledger, number: int | None) -> dict[str, Any] | None:
-    if number is None:
-        return None
-    known = opened.datasets.get(number)
-    return {"name": known.key, "complete": known.generation, "waits": known.waits, "reason": known.reason}
-
-
-def _checksum(opened: Ledger, file: int) -> str | None:
-    """What a list that came with the data says, if it was compared."""
-    found = opened.datasets.checksum(file)
-    return f"{found[0]}:{found[1]}" if found is not None else None
 
 
 def _print_version(version: dict[str, Any]) -> None:
@@ -176,16 +142,6 @@ def _when(at: float) -> str:
     return datetime.fromtimestamp(at).astimezone().isoformat(sep=" ", timespec="seconds")
 
 
-def _line(file: File) -> dict[str, Any]:
-    return {
-        "path": file.path,
-        "rule": file.rule,
-        "state": file.state.word,
-        "size": file.version.size,
-        "reason": file.reason,
-    }
-
-
 def files(
     config: ConfigOption = None,
     only: Annotated[
@@ -201,7 +157,7 @@ def files(
             raise Refused(f"there is no state {word!r}", f"known are {', '.join(words)}")
     found = ledger(state(config)).reports.files([words[word] for word in only or words], limit)
     if form is Format.JSON:
-        print_json([_line(file) for file in found])
+        print_json([line(file) for file in found])
         return
     for file in found:
         reason = f"  {printable(file.reason)}" if file.reason else ""

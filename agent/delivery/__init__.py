@@ -369,7 +369,7 @@ class Courier:
             self._presence.suspect, self._presence.doubtful = True, False
             self._presence.failed(failure, now)
         elif self._presence.doubtful and ended:
-            self._presence.went_up()
+            self._presence.went_up(now)
         self._owed += again
         if returned:
             self._returned()

@@ -4,6 +4,8 @@ from agent.ledger.datasets import Datasets
 from agent.ledger.deliveries import Deliveries, Delivery, Place, Proof
 from agent.ledger.fetches import Fetches
 from agent.ledger.files import File, Files, Found, Known, Sealed
+from agent.ledger.history import INTERVAL, History, Interval
+from agent.ledger.holdings import Copies, Holding, Holdings
 from agent.ledger.notices import Notice, Notices
 from agent.ledger.outbox import Errand, Outbox
 from agent.ledger.pauses import Pausable, Pauses
@@ -23,12 +25,14 @@ class Ledger(Store):
         super().__init__(path, announce)
         self.files = Files(self)
         self.datasets = Datasets(self)
-        self.deliveries = Deliveries(self)
+        self.history = History(self)
+        self.deliveries = Deliveries(self, self.history)
         self.outbox = Outbox(self)
         self.notices = Notices(self)
         self.reclaims = Reclaims(self)
         self.reports = Reports(self)
         self.scrubs = Scrubs(self, self.files)
+        self.holdings = Holdings(self)
         self.sends = Sends(self, self.files)
         self.fetches = Fetches(self)
         self.pauses = Pauses(self)
@@ -36,9 +40,11 @@ class Ledger(Store):
 
 __all__ = [
     "HERE",
+    "INTERVAL",
     "UNPROVED",
     "Announce",
     "BatchLine",
+    "Copies",
     "Copy",
     "Datasets",
     "Deliveries",
@@ -50,7 +56,11 @@ __all__ = [
     "Files",
     "Finding",
     "Found",
+    "History",
+    "Holding",
+    "Holdings",
     "Intent",
+    "Interval",
     "Known",
     "Ledger",
     "Notice",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from agent.ledger.files import File, read
+from agent.ledger.history import History
 from agent.ledger.states import DeliveryState
 from agent.ledger.store import Store, Transition
 from rules.destination import Owner, name_key, stat_content
@@ -50,8 +51,9 @@ class Proof(NamedTuple):
 class Deliveries:
     """Rows of `deliveries`, `copies` and `destinations`. Past-tense methods are transitions, for use in a transaction."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, history: History) -> None:
         self._store = store
+        self._history = history
 
     # Destinations
 
@@ -79,11 +81,12 @@ class Deliveries:
         """The destination's identity is known from now on."""
         self._store.execute("UPDATE destinations SET identity = ? WHERE id = ?", (identity, destination))
 
-    def went(self, destination: int, up: bool, reason: str | None, *, refused: bool = False) -> None:
-        """The destination went up or down, or was refused: down until a person acts."""
+    def went(self, destination: int, up: bool, reason: str | None, now: float, *, refused: bool = False) -> None:
+        """The destination went up or down, or was refused: down until a person acts. Or it still is so."""
         self._store.execute(
-            "UPDATE destinations SET up = ?, reason = ?, refused = ? WHERE id = ?",
-            (int(up), reason, int(refused), destination),
+            "UPDATE destinations SET up = ?1, reason = ?2, refused = ?3,"
+            " changed_at = CASE WHEN up IS ?1 AND refused = ?3 THEN coalesce(changed_at, ?4) ELSE ?4 END WHERE id = ?5",
+            (int(up), reason, int(refused), now, destination),
         )
 
     # What is to be done
@@ -276,6 +279,10 @@ class Deliveries:
         everywhere = self._everywhere([item.file.id for item in items])
         done = [item.file for item in items if item.file.id in everywhere]
         self._store.executemany("UPDATE files SET state = 4, reason = NULL WHERE id = ?", ((file.id,) for file in done))
+        if items:
+            self._store.execute("UPDATE destinations SET proved_at = ? WHERE id = ?", (now, destination))
+        if done:
+            self._history.verified(len(done), sum(file.version.size for file in done), now)
         self._store.tell(Transition(file.rule, "verified", file.path, size=file.version.size) for file in done)
 
     def _versions(self, files: Sequence[int]) -> dict[int, tuple[int, ...]]:

@@ -56,6 +56,11 @@ class Reports:
         )
         return list(self._store.execute(sql))
 
+    def since(self) -> dict[tuple[str, str], tuple[float | None, float | None]]:
+        """(name, address) → (when it went up or down, when a copy there was last proved)."""
+        rows = self._store.execute("SELECT name, address, changed_at, proved_at FROM destinations")
+        return {(name, address): (changed, proved) for name, address, changed, proved in rows}
+
     def refusing(self) -> list[tuple[str, str]]:
         """(name, address) of destinations that take nothing until a person acts."""
         return list(self._store.execute("SELECT name, address FROM destinations WHERE refused = 1 ORDER BY id"))
@@ -63,10 +68,11 @@ class Reports:
     def oldest_unverified(self) -> dict[str, float]:
         """When the oldest file that is not yet verified was first seen, per rule."""
         sql = (
-            "SELECT name, min(at) FROM (SELECT rule, min(seen_at) AS at FROM files WHERE again IS NOT NULL GROUP BY rule"
-            " UNION ALL SELECT rule, min(first_at) FROM batches WHERE verified_at IS NULL GROUP BY rule"
-            " UNION ALL SELECT rule, min(seen_at) FROM datasets WHERE again IS NOT NULL GROUP BY rule)"
-            " JOIN rules ON rules.id = rule GROUP BY name"
+            "SELECT name, (SELECT min(at) FROM ("
+            "  SELECT min(seen_at) AS at FROM files WHERE rule = r.id AND again IS NOT NULL"
+            "  UNION ALL SELECT min(first_at) FROM batches WHERE rule = r.id AND verified_at IS NULL"
+            "  UNION ALL SELECT min(seen_at) FROM datasets WHERE rule = r.id AND again IS NOT NULL)) AS oldest"
+            " FROM rules r WHERE oldest IS NOT NULL"
         )
         return dict(self._store.execute(sql))
 

@@ -7,7 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.resources import files as resources
 from typing import Any, Protocol
+from urllib.parse import parse_qs
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 from prometheus_client import CollectorRegistry
@@ -18,12 +20,15 @@ from agent.errors import Refused, cause
 from agent.log import printable
 from agent.status import Health
 from agent.web.gate import Gate, token
-from rules.units import bytes_in_words, in_words
+from agent.web.views import TEXT_AT_MOST, Views
+from agent.web.words import FILTERS
+from rules.units import bytes_in_words
 
 _HEADERS = [
     (
         "Content-Security-Policy",
-        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none';"
+        " form-action 'self'; frame-ancestors 'none'",
     ),
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
@@ -31,6 +36,11 @@ _HEADERS = [
 ]
 _HEAD_AT_MOST, _BODY_AT_MOST = 16 * 1024, 1024
 """Bytes of a request. Only GET is answered, so a body is an error, and must not fill the disk before it is one."""
+_FIELDS, _DIGITS = 10, 19
+
+
+Answer = tuple[str, str, bytes]
+"""Status, type, body."""
 
 
 class StartResponse(Protocol):
@@ -43,9 +53,8 @@ class StartResponse(Protocol):
 class Sources:
     """Where the pages get what they show. Called from the web thread only."""
 
+    views: Views
     status: Callable[[], dict[str, Any]]
-    refused: Callable[[], list[dict[str, Any]]]
-    recent: Callable[[], list[dict[str, Any]]]
     health: Callable[[], Health]
     registry: CollectorRegistry
 
@@ -57,11 +66,17 @@ class Site:
         """`gate`: decides who may ask."""
         self._sources = sources
         self._gate = gate
-        self._templates = Environment(loader=PackageLoader("agent.web"), autoescape=select_autoescape())
-        self._templates.filters |= {"printable": printable, "bytes": bytes_in_words, "seconds": in_words}
-        self._pages: dict[str, Callable[[dict[str, Any]], tuple[str, str, bytes]]] = {
-            "/": self._page,
-            "/style.css": self._style,
+        self._templates = Environment(
+            loader=PackageLoader("agent.web"), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
+        )
+        self._templates.filters |= {"printable": printable, "bytes": bytes_in_words, **FILTERS}
+        self._pages: dict[str, Callable[[dict[str, Any]], Answer]] = {
+            "/": self._front,
+            "/of": self._holding,
+            "/file": self._file,
+            "/style.css": _static("style.css", "text/css; charset=utf-8"),
+            "/live.js": _static("live.js", "text/javascript; charset=utf-8"),
+            "/icon.svg": _static("icon.svg", "image/svg+xml"),
             "/status.json": self._json,
             "/metrics": self._metrics,
             "/healthz": self._healthz,
@@ -91,26 +106,31 @@ class Site:
         start_response(status, [("Content-Type", kind), ("Content-Length", str(len(body))), *more, *_HEADERS])
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
 
-    def _page(self, environ: dict[str, Any]) -> tuple[str, str, bytes]:
-        text = self._templates.get_template("status.html").render(
-            status=self._sources.status(),
-            refused=self._sources.refused(),
-            recent=self._sources.recent(),
-            health=self._sources.health(),
-        )
+    def _front(self, environ: dict[str, Any]) -> Answer:
+        return self._page("front.html", self._sources.views.front(_asked(environ, "q").strip()[:TEXT_AT_MOST]))
+
+    def _holding(self, environ: dict[str, Any]) -> Answer:
+        number = _asked(environ, "id")
+        whole = number.isascii() and number.isdigit() and len(number) < _DIGITS
+        return self._page("holding.html", self._sources.views.holding(int(number)) if whole else None)
+
+    def _file(self, environ: dict[str, Any]) -> Answer:
+        return self._page("file.html", self._sources.views.file(_asked(environ, "path")))
+
+    def _page(self, template: str, values: dict[str, Any] | None) -> Answer:
+        if values is None:
+            return "404 Not Found", "text/plain; charset=utf-8", b"Nothing of that is known. / shows what is.\n"
+        text = self._templates.get_template(template).render(values)
         return "200 OK", "text/html; charset=utf-8", text.encode("utf-8", "backslashreplace")
 
-    def _style(self, environ: dict[str, Any]) -> tuple[str, str, bytes]:
-        return "200 OK", "text/css; charset=utf-8", self._templates.get_template("style.css").render().encode()
-
-    def _json(self, environ: dict[str, Any]) -> tuple[str, str, bytes]:
+    def _json(self, environ: dict[str, Any]) -> Answer:
         return "200 OK", "application/json", json.dumps(self._sources.status()).encode()
 
-    def _metrics(self, environ: dict[str, Any]) -> tuple[str, str, bytes]:
+    def _metrics(self, environ: dict[str, Any]) -> Answer:
         encode, kind = choose_encoder(environ.get("HTTP_ACCEPT", ""))
         return "200 OK", kind, encode(self._sources.registry)
 
-    def _healthz(self, environ: dict[str, Any]) -> tuple[str, str, bytes]:
+    def _healthz(self, environ: dict[str, Any]) -> Answer:
         health = self._sources.health()
         body = "ok\n" if health.good else "".join(f"{printable(problem)}\n" for problem in health.problems)
         return ("200 OK" if health.good else "503 Service Unavailable"), "text/plain; charset=utf-8", body.encode()
@@ -120,6 +140,20 @@ class Site:
         if self._sources.health().good:
             return "200 OK", "text/plain", b"ok\n"
         return "503 Service Unavailable", "text/plain", b"not well; asked with the token, this says why\n"
+
+
+def _asked(environ: dict[str, Any], key: str) -> str:
+    """A value of the query; bytes that are no text come as surrogates, as in paths."""
+    try:
+        found = parse_qs(environ.get("QUERY_STRING", ""), errors="surrogateescape", max_num_fields=_FIELDS)
+    except ValueError:  # too many fields: no form or link of ours
+        return ""
+    return str(found.get(key, [""])[0])
+
+
+def _static(name: str, kind: str) -> Callable[[dict[str, Any]], Answer]:
+    body = resources("agent.web").joinpath("static", name).read_bytes()
+    return lambda environ: ("200 OK", kind, body)
 
 
 class Server:
