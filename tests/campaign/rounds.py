@@ -92,7 +92,7 @@ def play(
         for fault in faults:
             fault.end(scene)
     journal = instrument.journal
-    tally = Tally(1, journal.files, journal.bytes, station.starts - 1, found)
+    tally = Tally(1, journal.files + scene.more_files, journal.bytes, station.starts - 1, found)
     if found.harm or found.kept:
         tally.bad.append(f"--only {'+'.join(names)} --seed {seed}: {work}")
         say(summary(found.harm + found.kept))
