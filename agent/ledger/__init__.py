@@ -14,7 +14,7 @@ from agent.ledger.reports import BatchLine, Reports
 from agent.ledger.scrubs import Copy, Finding, Scrubs, Standing
 from agent.ledger.sends import Sends, Sent
 from agent.ledger.states import HERE, UNPROVED, DeliveryState, State
-from agent.ledger.store import Announce, Store, Transition, silent
+from agent.ledger.store import Announce, Store, Transition, in_plain_words, silent
 
 
 class Ledger(Store):
@@ -80,5 +80,6 @@ __all__ = [
     "State",
     "Store",
     "Transition",
+    "in_plain_words",
     "silent",
 ]
