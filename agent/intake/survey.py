@@ -2,6 +2,7 @@
 
 import logging
 import os
+import stat
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -97,6 +98,9 @@ class Survey:
                 self._gone(path, known)
             return
         reading = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        if stat.S_ISDIR(status.st_mode):
+            root.parts.append(path)  # it took the name of what the event was about
+            return
         if left and known is not None and known.state is State.VERIFIED and known.version != reading:
             # Removed and written anew (inode numbers are used again at once): the copy at the destination may be the
             # only one of the former content.
