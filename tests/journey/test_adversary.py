@@ -130,8 +130,7 @@ class Adversary:
         link.symlink_to(target)
         with holding(self.site.root, path) as (fd, name), holding(hidden, link) as (other, its_name):
             exchange(fd, name, other, its_name)
-            for _ in range(chance.randrange(30)):
-                os.stat(self.outside)
+            time.sleep(chance.choice([0.0, 0.00003, 0.001, 0.01]) * chance.random())
             exchange(fd, name, other, its_name)
 
     def whole(self, top: Path, name: str) -> Way:
