@@ -4,6 +4,7 @@ The order of every removal: the intent is written down; the file is moved aside 
 the trash); it is checked once more; it is unlinked, or put back; the result is written down. A restart redoes intents.
 """
 
+import errno
 import json
 import logging
 import os
@@ -22,6 +23,7 @@ from rules.model import OWN_PREFIX, Evidence, Rule, Verdict, Version, Writer, pr
 from rules.retention import retention
 
 TRASH = OWN_PREFIX + "-trash"
+_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 _LATER = 60.0
 """Seconds until a batch that could not be reclaimed is thought of again."""
 _BATCHES_A_PASS = 50
@@ -57,13 +59,16 @@ class Record:
         self._path = path
 
     def append(self, lines: Sequence[dict[str, object]]) -> None:
-        """Add lines and make them durable. Raises OSError."""
-        fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        """Add lines and make them durable. Raises Transient."""
         try:
-            os.write(fd, "".join(json.dumps(line) + "\n" for line in lines).encode())
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+            fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            try:
+                os.write(fd, "".join(json.dumps(line) + "\n" for line in lines).encode())
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise Transient(f"deletions cannot be recorded in {self._path}: {cause(error)}") from error
 
 
 class Reclaimer:
@@ -376,8 +381,9 @@ class Reclaimer:
             try:
                 with Tree(root) as tree:
                     disk.sync_directory(tree.directory(parent))
-            except FileNotFoundError:
-                pass  # removed together with its content
+            except OSError as error:
+                if error.errno not in _NOT_THERE:  # else removed together with its content, or something has its name
+                    raise Transient(f"{root}/{parent}: {cause(error)}") from error
 
     def _tidy(self, intent: Intent) -> None:
         """Remove directories that this removal left empty: of the trash always, of the data where the rule asks for it."""

@@ -40,6 +40,8 @@ from rules.scrub import Scrub
 from rules.tables import Duration, LocalPath, Size, Table
 
 FILE_NAME = "dropline.toml"
+_AT_MOST = 4 * 2**20
+"""Bytes of a configuration file."""
 _ANYBODY = (
     "everybody in the network could ask for the page, so it wants a token; name a file with one in token_file"
     """ ((umask 077; python3 -c "import secrets; print(secrets.token_urlsafe())" > FILE)), or listen on 127.0.0.1"""
@@ -295,13 +297,23 @@ def find(given: Path | None) -> Path | None:
 def read(path: Path) -> Configuration:
     """Read and check a configuration file. Raises RuleError: one line naming file, table and key."""
     try:
-        text = path.read_bytes()
+        with path.open("rb") as file:
+            text, status = file.read(_AT_MOST + 1), os.fstat(file.fileno())
     except OSError as error:
         raise RuleError(str(path), "", "", f"cannot be read: {cause(error)}; `dropline init` writes one") from None
+    if len(text) > _AT_MOST:
+        raise RuleError(str(path), "", "", f"is larger than {_AT_MOST // 2**20} MiB, so it is no configuration")
     try:
         data = tomllib.loads(text.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: a number may have too many digits
         raise RuleError(str(path), "", "", f"is not TOML: {error}") from None
+    if os.name == "posix" and status.st_mode & stat.S_IWOTH:
+        message = f"may be written by anybody: chmod o-w {path}, for it decides what is deleted, and what is run"
+        raise RuleError(str(path), "", "", message)
+    globus = data.get("globus")
+    if isinstance(globus, dict) and globus.get("client_secret") and secret.open_to_others(status):
+        message = f"the file can be read by others: chmod 600 {path}, or keep the secret apart (client_secret_file)"
+        raise RuleError(str(path), "[globus]", "client_secret", message)
     return check(data, str(path), path.absolute().parent)
 
 
@@ -409,11 +421,13 @@ def account_folder(config: Configuration) -> Path:
 def warnings(path: Path) -> list[str]:
     """What is unwise about the file itself."""
     try:
-        mode = path.stat().st_mode
+        owner = path.stat().st_uid
     except OSError:
-        return []  # reading it has failed already, with the reason
-    if mode & stat.S_IWOTH:
-        return [f"{path} may be written by anybody: chmod o-w it, for it decides what is deleted"]
+        return []  # there is none, or reading it has failed already, with the reason
+    if os.name == "posix" and owner not in (0, os.geteuid()):
+        return [
+            f"{path} belongs to another user (uid {owner}), who decides by it what is deleted, and what is run: chown it"
+        ]
     return []
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import stat
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -104,6 +105,9 @@ class Survey:
                 self._gone(path, known)
             return
         reading = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        if stat.S_ISDIR(status.st_mode):
+            root.parts.append(path)  # it took the name of what the event was about
+            return
         changed = known is not None and known.state in _SENT and known.version != reading
         if known is not None and changed and (left or not (root.sure or _same_file(path, status, known))):
             known = self._anew(path, known)

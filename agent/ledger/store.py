@@ -61,6 +61,21 @@ def in_plain_words() -> Iterator[None]:
         raise unreadable("the ledger", error) from error
 
 
+def _private(path: str) -> None:
+    """Make the file, for its owner alone, where it is absent: SQLite gives its companions the same mode.
+
+    A file that is there is not opened: closing it would give up locks that this process holds. Raises Refused.
+    """
+    if os.path.islink(path):
+        raise Refused(
+            f"ledger {path} is a link", "move the ledger itself there, or set [agent] state_dir to where it is"
+        )
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except OSError:
+        pass  # it is there, or SQLite says why it cannot be
+
+
 class Store:
     """One connection to the ledger. Each thread has its own."""
 
@@ -74,11 +89,9 @@ class Store:
         self._pending: list[Transition] = []
         self._undone: list[Callable[[], None]] = []
         try:
-            created = not os.path.exists(path)
+            _private(path)
             self._db = sqlite3.connect(path, timeout=_TIMEOUT, isolation_level=None, check_same_thread=False)
             try:
-                if created:
-                    os.chmod(path, 0o600)
                 self._use_wal()
                 for pragma in ("synchronous = FULL", "foreign_keys = OFF", "cache_size = -8000"):
                     self._db.execute(f"PRAGMA {pragma}")

@@ -580,14 +580,52 @@ def test_which_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_file_that_anybody_may_write(tmp_path: Path) -> None:
-    """The file decides what is deleted, so a file that anybody may write is warned of."""
+    """The file decides what is deleted and what is run, so one that anybody may write is not taken."""
     path = tmp_path / "f.toml"
     path.touch()
     path.chmod(0o664)
+    assert read(path).rules == ()
     assert warnings(path) == []
-    path.chmod(0o666)
-    assert warnings(path) == [f"{path} may be written by anybody: chmod o-w it, for it decides what is deleted"]
+    path.chmod(0o602)
+    with pytest.raises(RuleError, match=f"may be written by anybody: chmod o-w {path}"):
+        read(path)
     assert warnings(tmp_path / "none") == []
+
+
+@pytest.mark.parametrize(("mode", "good"), [(0o600, True), (0o640, True), (0o644, False), (0o660, False)])
+def test_a_file_with_a_secret_in_it_is_private(tmp_path: Path, mode: int, good: bool) -> None:
+    """As files that hold nothing but a secret are."""
+    path = tmp_path / "f.toml"
+    path.write_text(f'globus = {{ client_id = "{ID}", client_secret = "hush" }}')
+    path.chmod(mode)
+    if good:
+        assert client_secret(read(path).settings.globus) == "hush"
+        return
+    with pytest.raises(RuleError) as caught:
+        read(path)
+    assert str(caught.value) == (
+        f"{path}: [globus]: client_secret: the file can be read by others: chmod 600 {path}, or keep the secret apart"
+        " (client_secret_file)"
+    )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_file_of_another_user_is_warned_of(tmp_path: Path) -> None:
+    """Who owns it decides what is deleted."""
+    path = tmp_path / "f.toml"
+    path.touch()
+    os.chown(path, 12345, -1)
+    (warning,) = warnings(path)
+    assert warning.startswith(f"{path} belongs to another user (uid 12345), who decides by it what is deleted")
+
+
+def test_a_file_that_is_too_large_is_no_configuration(tmp_path: Path) -> None:
+    """It is not read to its end: it may be a device."""
+    path = tmp_path / "f.toml"
+    for place in (path, Path("/dev/zero")):
+        path.write_bytes(b"#" * (4 * 2**20 + 1))
+        with pytest.raises(RuleError, match="is larger than 4 MiB, so it is no configuration"):
+            read(place)
 
 
 # Whatever it says
