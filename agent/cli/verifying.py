@@ -36,6 +36,7 @@ class Kind(StrEnum):
     CHANGED = "changed"
     MISSING = "missing"
     UNREADABLE = "unreadable"
+    DOUBTFUL = "doubtful"
 
 
 @dataclass(slots=True)
