@@ -27,6 +27,8 @@ class Sight(Enum):
     MISSING = "missing"
     UNREADABLE = "unreadable"
     """It is there and cannot be read, though the destination can."""
+    DOUBTFUL = "doubtful"
+    """Its mtime is another one, and more could not be asked."""
 
     @property
     def well(self) -> bool:
@@ -94,6 +96,8 @@ def consequence(sight: Sight, destination: str, *, here: bool, others: Sequence[
     accept = f"`dropline verify {destination} --accept {sight.value}`"
     if sight is Sight.UNREADABLE:
         return Consequence(False, "mend that there; it is read again within a day")
+    if sight is Sight.DOUBTFUL:
+        return Consequence(False, f"its content cannot be asked for from here: compare it there, then {accept}")
     if here:
         then = "" if sight is Sight.MISSING else "; what stands there is not touched: look at it, and move it away"
         return Consequence(True, f"the local copy is kept and delivered again{then}")

@@ -17,9 +17,9 @@ from pydantic_core import PydanticUndefined
 
 from agent import disk
 from agent.cli import app
-from agent.ledger import Datasets, Deliveries, DeliveryState, Files, Ledger, Reclaims, State
+from agent.ledger import Datasets, Deliveries, DeliveryState, Files, Ledger, Reclaims, Scrubs, State
 from agent.metrics import Metrics, Readings
-from agent.settings import AgentTable, CollectionTable, DirectoryTable, GlobusTable, check
+from agent.settings import AgentTable, CollectionTable, DirectoryTable, GlobusTable, ScrubTable, check
 from rules import load
 from rules.destination import FIELDS
 from rules.formats import FORMATS, format_of
@@ -92,7 +92,7 @@ def keys() -> dict[str, FieldInfo]:
     tables: list[tuple[str, type[BaseModel]]] = [
         ("", AgentTable), ("", DirectoryTable), ("", load.RuleTable), ("complete.", load.CompleteTable),
         ("batch.", load.BatchTable), ("deliver.", load.DeliverTable), ("reclaim.", load.ReclaimTable),
-        ("dataset.", DatasetTable), ("require.", ConditionTable), ("then.", load.ThenTable),
+        ("dataset.", DatasetTable), ("require.", ConditionTable), ("then.", load.ThenTable), ("scrub.", ScrubTable),
     ]  # fmt: skip
     return {prefix + key: field for prefix, model in tables for key, field in model.model_fields.items()}
 
@@ -245,7 +245,14 @@ def test_the_house_is_as_it_is_drawn() -> None:
 
 def test_every_name_in_the_code_exists() -> None:
     """`agent.watch.Watch` and the like, and short forms such as `files.found`."""
-    short = {"files": Files, "datasets": Datasets, "deliveries": Deliveries, "reclaims": Reclaims, "disk": disk}
+    short = {
+        "files": Files,
+        "datasets": Datasets,
+        "deliveries": Deliveries,
+        "reclaims": Reclaims,
+        "scrubs": Scrubs,
+        "disk": disk,
+    }
     for name in {one for text in TEXT.values() for one in re.findall(r"`((?:agent|rules)(?:\.\w+)+)`", text)}:
         assert pkgutil.resolve_name(name) is not None
     for owner, name in re.findall(rf"`({'|'.join(short)})\.(\w+)`", TEXT["docs/DESIGN.md"]):

@@ -7,18 +7,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from agent.app import Transports
-from agent.cli.options import ConfigOption, Format, FormatOption, configuration, ledger, print_json
+from agent.cli.options import ConfigOption, Format, FormatOption, ledger, print_json, state
 from agent.errors import Refused
 from agent.ledger import Copy, Finding, Ledger
 from agent.log import configure, printable
 from agent.metrics import Metrics
 from agent.scrub import PASS_COPIES, Scrubber, Seen, accept
-from agent.settings import CollectionTable, Configuration
+from agent.settings import CollectionTable, Configuration, check
 from agent.status import described
 from agent.worker import Clock
 from rules.scrub import MOST_OPEN, Scrub, Sight
@@ -36,6 +37,7 @@ class Kind(StrEnum):
     CHANGED = "changed"
     MISSING = "missing"
     UNREADABLE = "unreadable"
+    DOUBTFUL = "doubtful"
 
 
 @dataclass(slots=True)
@@ -63,7 +65,7 @@ def verify(
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Read what was delivered again, and compare. Exit code 1 where a copy is not what was delivered, or cannot be read."""
-    chosen = configuration(config)
+    chosen = _configuration(config)
     table = chosen.settings.destinations.get(destination)
     if table is None:
         known = ", ".join(chosen.settings.destinations) or "none"
@@ -84,6 +86,16 @@ def verify(
     else:
         _print(destination, tally, left, still, everything=everything)
     raise typer.Exit(1 if tally.seen or still or tally.stopped else 0)
+
+
+def _configuration(path: Path | None) -> Configuration:
+    """The configuration; without a file (run --watch --to) the ledger itself knows the directories."""
+    chosen = state(path)
+    if chosen.settings.destinations:
+        return chosen
+    known = ledger(chosen).reports.destinations()
+    places = {name: {"path": address} for name, address, _, _ in known if address.startswith("/")}
+    return check({"agent": {"state_dir": str(chosen.state_dir)}, "destinations": places}, chosen.source, Path.cwd())
 
 
 def _read(

@@ -28,6 +28,7 @@ from rules.actions import Share
 from rules.bandwidth import Hours, Limit
 from rules.load import RuleError
 from rules.model import Rule, Target
+from rules.scrub import Scrub
 
 FOLDER = Path("/cfg")
 GOOD = """
@@ -324,6 +325,31 @@ def test_globus_cannot_be_slowed() -> None:
     """The key is refused there, with what can be done instead."""
     with pytest.raises(RuleError, match=r"Globus has no limit for a transfer: .* network use, or .* `batch.schedule`"):
         check(campus(bandwidth="50MB"), "f.toml", FOLDER)
+
+
+def test_copies_are_read_again_only_where_it_is_written() -> None:
+    """Off by default; a rate alone, or a table; each mistake names its key."""
+    text = "destinations.{} = {{ path = '/mnt/{}', scrub = {} }}"
+    config = checked(
+        "\n".join(
+            [
+                text.format("a", "a", "'50GB'"),
+                text.format("b", "b", "{ per_day = 1000, every = '1w' }"),
+                "destinations.c = { path = '/mnt/c' }",
+            ]
+        )
+    )
+    policies = {name: table.scrub and table.scrub.policy for name, table in config.settings.destinations.items()}
+    assert policies == {"a": Scrub(50 * 10**9, 30 * 86400.0), "b": Scrub(1000, 7 * 86400.0), "c": None}
+    for value, message in {
+        "'50'": 'scrub.per_day: \'50\' is not a size; write for example "500kB", "50GB" or "4GiB"',
+        "0": "scrub.per_day: Input should be greater than 0",
+        "{ every = '1d' }": "scrub.per_day: missing; this key is required",
+        "{ per_day = '1GB', evry = '1d' }": "scrub.evry: unknown key; did you mean 'every'?",
+        "{ per_day = '1GB', every = '0s' }": "scrub.every: Input should be greater than 0 (got '0s')",
+        "true": "scrub: write a table, { ... } (got True)",
+    }.items():
+        assert mistake_in(text.format("a", "a", value)) == f"f.toml: [destinations.a]: {message}"
 
 
 def test_sharing_wants_a_globus_destination_whose_folder_is_written_in_full() -> None:

@@ -615,6 +615,14 @@ def test_what_is_amiss_with_a_copy_is_told_apart(site: Site, damage: str) -> Non
     assert (found.sight, "run/scan.dat" in found.reason) == (SIGHTS.get(damage, Sight.CHANGED), True)
 
 
+def test_another_mtime_alone_is_a_doubt_at_most(site: Site) -> None:
+    """Where the content can be read, times do not matter; elsewhere it is said, and is no proof of other content."""
+    site.put("scan.dat", b"x")
+    site.deliver(site.item("scan.dat"))
+    os.utime(site.place / "scan.dat", (1_400_000_000, 1_400_000_000))
+    assert reread(site, "scan.dat", b"x").sight is (Sight.DOUBTFUL if site.transport.elsewhere else Sight.GOOD)
+
+
 def test_a_changed_bit_is_read_twice_before_it_is_believed(folder: Site) -> None:
     """Size and mtime are as before, and only reading tells; `verify = "size"` does not spare it."""
     folder.put("scan.dat", b"x" * SMALL)

@@ -158,7 +158,7 @@ def fetch(config: app.Configuration) -> bool:
 
 def scrub(config: app.Configuration) -> bool:
     """`dropline verify share --all`, then a pass of the agent. Whether all is proved; what is amiss waits for a person."""
-    verifying.configuration = lambda _: config  # type: ignore[assignment]
+    verifying._configuration = lambda _: config  # type: ignore[assignment]
     with suppress(typer.Exit):
         verifying.verify("share", everything=True)
     app.once(config)

@@ -309,6 +309,16 @@ def test_a_sample_goes_on_where_the_last_one_ended(site: "Site") -> None:
     assert verify(site, "--all")[:2] == (1, {"good": 129, "changed": 1})
 
 
+def test_without_a_configuration_file_the_ledger_knows_the_destinations(site: "Site") -> None:
+    """What `run --watch DIR --to DIR` delivered is read again in the same folder."""
+    site.config.unlink()
+    site.put("a.dat", A)
+    assert site.dropline("run", "--once", "--watch", "inbox", "--to", "share").code == 0
+    (site.share / "a.dat").write_bytes(b"other")
+    done = site.dropline("verify", "share")
+    assert (done.code, done.out.splitlines()[0]) == (1, "share: 1 copies (3 kB) were read again: 1 changed")
+
+
 def test_verify_needs_a_destination_that_is_known(site: "Site") -> None:
     """Exit code 2, and the names of those that there are."""
     delivered(site)

@@ -50,15 +50,16 @@ def test_the_rate_holds_over_any_time(work: list[tuple[int, float]], per_day: in
 
 
 def test_a_person_is_told_what_to_do_about_each_copy() -> None:
-    """While the local copy is here, it travels again; else the other copies are named; unreadable disproves nothing."""
+    """Here, it travels again; gone, other copies are named; what could not be read or compared disproves nothing."""
     mirror = [("mirror", "run/a.dat")]
     found = {
         (sight.value, here, bool(others)): consequence(sight, "share", here=here, others=others)
-        for sight in (Sight.CHANGED, Sight.MISSING, Sight.UNREADABLE)
+        for sight in Sight
+        if not sight.well
         for here in (True, False)
         for others in (mirror, [])
     }
-    assert {key: (one.withdrawn, one.hint) for key, one in found.items() if key[0] != "unreadable"} == {
+    assert {key: (one.withdrawn, one.hint) for key, one in found.items() if key[0] in ("changed", "missing")} == {
         **dict.fromkeys(
             [("changed", True, True), ("changed", True, False)],
             (
@@ -90,12 +91,18 @@ def test_a_person_is_told_what_to_do_about_each_copy() -> None:
             " or `dropline verify share --accept missing`",
         ),
     }
-    assert {one.withdrawn for key, one in found.items() if key[0] == "unreadable"} == {False}
+    assert {(key[0], one.withdrawn, one.hint) for key, one in found.items() if key[0] in ("unreadable", "doubtful")} == {
+        ("unreadable", False, "mend that there; it is read again within a day"),
+        (
+            "doubtful", False,
+            "its content cannot be asked for from here: compare it there, then `dropline verify share --accept doubtful`",
+        ),
+    }  # fmt: skip
 
 
 def test_a_finding_is_closed_by_what_mends_it_and_by_nothing_else() -> None:
     """The content is back, or what had changed was moved away while the file is proved under another name."""
-    bad = (Sight.CHANGED, Sight.MISSING, Sight.UNREADABLE)
+    bad = [sight for sight in Sight if not sight.well]
     closed = {
         (former, sight, elsewhere): why
         for former in bad

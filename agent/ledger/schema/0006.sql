@@ -11,7 +11,7 @@ CREATE TABLE findings (          -- copies that were read again and are not what
   destination INTEGER NOT NULL REFERENCES destinations (id),
   file        INTEGER NOT NULL REFERENCES files (id),
   path        BLOB    NOT NULL,  -- relative to the destination; the file may be proved under another one by now
-  kind        TEXT    NOT NULL,  -- changed, missing, unreadable
+  kind        TEXT    NOT NULL,  -- changed, missing, unreadable, doubtful
   reason      TEXT    NOT NULL,  -- with its hint
   checksum    BLOB    NOT NULL,  -- what was proved to be there
   algorithm   TEXT    NOT NULL,

@@ -51,7 +51,8 @@ class Copies:
             reason = f"at {self._name}, {path!r} has {found.size} bytes instead of {version.size}"
             return Reread(Sight.CHANGED, reason, _COST)
         if found.content != stat_content(version.size, version.mtime_ns):
-            return Reread(Sight.CHANGED, f"at {self._name}, {path!r} was modified since it was delivered", _COST)
+            # Some collections keep no mtime at all: that alone is no proof that the content is another.
+            return Reread(Sight.DOUBTFUL, f"at {self._name}, {path!r} was modified since it was delivered", _COST)
         return Reread(Sight.STAT, f"at {self._name} as {path!r}", _COST)
 
     def _still(self, path: str, now: float) -> Entry | None:
