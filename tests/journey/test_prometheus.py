@@ -286,6 +286,44 @@ def test_the_text_file_is_whole_readable_and_about_the_agent_alone(site: Site) -
     assert float(re.findall(r"^dropline_read_timestamp_seconds (\S+)$", path.read_text(), re.M)[0]) > float(read[1])
 
 
+def test_node_exporter_takes_the_file_beside_its_own_metrics(site: Site) -> None:
+    """No error, no doubled name: what it exports has what the agent wrote, and says how old that is."""
+    folder = site.root / "textfile"
+    folder.mkdir()
+    site.configure(agent={"textfile": "textfile/dropline.prom"})
+    site.put("a", b"1")
+    assert site.once() == 0
+    port = free_port()
+    exporter = subprocess.Popen(
+        [
+            program("prometheus-node-exporter"), f"--web.listen-address=127.0.0.1:{port}",
+            "--collector.disable-defaults", "--collector.textfile", f"--collector.textfile.directory={folder}",
+        ],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+    def scrape() -> str:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+                return str(answer.read().decode())
+        except urllib.error.HTTPError as error:
+            with error:
+                raise AssertionError(error.read().decode()) from None
+        except OSError:
+            assert exporter.poll() is None
+            return ""
+
+    try:
+        text = site.until(scrape, "node_exporter answers")
+    finally:
+        exporter.kill()
+        exporter.wait()
+    assert "node_textfile_scrape_error 0\n" in text
+    assert "node_textfile_mtime_seconds{file=" in text
+    assert 'dropline_files_total{event="verified",rule="r"} 1\n' in text
+    assert "\nprocess_cpu_seconds_total " in text
+
+
 def test_a_text_file_that_cannot_be_written_is_said_and_tried_again(site: Site) -> None:
     """In the log and by /healthz, until its folder is there; deliveries do not care."""
     site.configure(agent={"textfile": "textfile/dropline.prom", "listen": "127.0.0.1:0"})
