@@ -77,6 +77,9 @@ class Notifier:
         self._noticed_at: float | None = None
         """When the first of the refused files was noticed that nobody was told of yet."""
         self._quiet_until = 0.0
+        """Before that nothing is said of destinations."""
+        self._complaints: dict[str, str] = {}
+        """Channel → why it does not work, as the log says already."""
         self._under_way: set[str] = set()
         self._ended: SimpleQueue[_Ended] = SimpleQueue()
 
@@ -95,8 +98,6 @@ class Notifier:
         self._settle(now)
         if not self._channels:
             return None
-        if now < self._quiet_until:
-            return self._quiet_until
         again = [self._say(self._policy, now), *self._send(now)]
         return min((at for at in again if at is not None), default=None)
 
@@ -104,6 +105,7 @@ class Notifier:
         """Say what stands now, for nothing changes by itself any more, and wait until it is sent or has failed."""
         if not self._channels:
             return
+        self._quiet_until = now
         self._say(self._policy.without_waiting, now)
         self._send(now)
         self._await(_CONCLUDE_WITHIN)
@@ -137,7 +139,9 @@ class Notifier:
 
     def _of_destinations(
         self, policy: Policy, known: Mapping[str, Remark], now: float
-    ) -> tuple[list[Part], list[float | None]]:
+    ) -> tuple[Sequence[Part], Sequence[float | None]]:
+        if now < self._quiet_until:
+            return [], [self._quiet_until]
         parts: list[Part] = []
         again: list[float | None] = []
         places = {(name, address): (up, why) for name, address, up, why in self._ledger.reports.destinations()}
@@ -298,6 +302,8 @@ class Notifier:
             f"{count} {'message' if count == 1 else 'messages'} by {one.channel} to {self._channels[one.channel].shown}"
         )
         if one.failure is None:
+            self._complaints.pop(one.channel, None)
             log.info("sent %s", what)
-        elif str(one.failure) != one.notices[0].reason:
+        elif self._complaints.get(one.channel) != str(one.failure):
+            self._complaints[one.channel] = str(one.failure)
             log.warning("sending %s failed and will be tried again: %s", what, one.failure)
