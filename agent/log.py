@@ -18,7 +18,7 @@ log = logging.getLogger("agent.transitions")
 FILE = Path("log", "dropline.log")
 """Where the last lines are kept, below the state directory; older ones have .1, .2, .3 after the name."""
 KEPT = 4_000_000
-"""Bytes of one of the four files."""
+"""Bytes after which a file is full; there are four."""
 
 
 def printable(text: str) -> str:
@@ -91,7 +91,11 @@ def configure(style: str, level: int) -> None:
 
 
 class _Keeper(RotatingFileHandler):
-    """Files that together do not grow beyond a bound."""
+    """Files that together do not grow beyond a bound, but for one record."""
+
+    def shouldRollover(self, record: logging.LogRecord) -> bool:
+        """Whether the file is full now. Not whether the record still fits: for that it would be formatted twice."""
+        return self.stream is not None and self.stream.tell() >= self.maxBytes
 
     def handleError(self, record: logging.LogRecord) -> None:
         """A full disk costs the line here; standard error has it, too."""

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 MASK = "[masked]"
 _SECRET_KEY = re.compile(r"(secret|passw|token|credential|authorization|(^|_)key$)", re.I)
-_PLACE_OF_SECRET = re.compile(r"(_file|_dir|_path)$", re.I)
+_PLACE_OF_SECRET = re.compile(r"_file$", re.I)
 _URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?:[^/\s@'\"]*@)?(?P<rest>[^\s?'\"]*)(?:\?[^\s'\"]*)?", re.I)
 _HEADER = re.compile(r"\b(Bearer|Basic)\s+[^\s'\"]+", re.I)
 _PAIR = re.compile(
@@ -42,13 +42,18 @@ class Masker:
             return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{MASK}"
         if key == "command" and isinstance(value, list | tuple):
             return [self.text(str(one)) for one in value[:1]] + [MASK for _ in value[1:]]
-        if key == "body" or (_SECRET_KEY.search(key) and not _PLACE_OF_SECRET.search(key)):
+        if key == "body" or (_SECRET_KEY.search(key) and not names_a_file(key)):
             return value if value is None else MASK
         if isinstance(value, Mapping):
             return {self.text(str(name)): self.value(inner, str(name)) for name, inner in value.items()}
         if isinstance(value, list | tuple):
             return [self.value(inner) for inner in value]
         return self.text(value) if isinstance(value, str) else value
+
+
+def names_a_file(key: str) -> bool:
+    """Whether a key says where a secret is, and not which it is: `secret_file`."""
+    return bool(_SECRET_KEY.search(key) and _PLACE_OF_SECRET.search(key))
 
 
 def written(text: str) -> list[str]:

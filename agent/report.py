@@ -13,11 +13,13 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import SecretStr
+
 from agent.errors import Refused, Transient, cause
 from agent.ledger import Ledger, State
 from agent.lock import resident
 from agent.log import last_lines
-from agent.mask import Masker, written
+from agent.mask import Masker, names_a_file, written
 from agent.mounts import file_system
 from agent.service import healthz
 from agent.settings import Configuration, DirectoryTable
@@ -188,24 +190,35 @@ def _read(path: Path) -> str | None:
 
 def _secrets(config: Configuration) -> Iterator[str]:
     """Every secret that the agent could have got hold of, and written somewhere."""
-    own = config.settings.globus.client_secret
-    if own is not None:
-        yield own.get_secret_value()
-    actions = [one for rule in config.rules for one in rule.actions.values()]
-    for one in actions:
+    yield from _held(config.settings.model_dump())
+    for one in (one for rule in config.rules for one in rule.actions.values()):
         yield from (word for word in _words(one) if len(word) >= _TELLING)
-    files = [
-        config.settings.globus.client_secret_file,
-        *(one.secret_file for one in actions if isinstance(one, Webhook)),
-    ]
-    for file in (Path(one) for one in files if one is not None):
-        yield from (_contents(file), *_contents(file).split())
+        if isinstance(one, Webhook) and one.secret_file is not None:
+            yield from _kept_in(one.secret_file)
     for name, value in os.environ.items():
         if name.upper().startswith("DROPLINE_") and "SECRET" in name.upper():
             yield value
     yield from written(_contents(Path(config.source)))
     for file in (config.state_dir / "globus").glob("*"):
         yield from (word for word in _contents(file).replace('"', " ").split() if len(word) > 20)
+
+
+def _held(value: Any, key: str = "") -> Iterator[str]:
+    """What is written as a secret in the configuration, and in the files that it names for one."""
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, str) and names_a_file(key):
+        yield from _kept_in(value)
+    elif isinstance(value, dict):
+        yield from (found for name, inner in value.items() for found in _held(inner, name))
+    elif isinstance(value, list | tuple):
+        yield from (found for inner in value for found in _held(inner))
+
+
+def _kept_in(path: str) -> Iterator[str]:
+    """A secret in a file of its own: as a whole, and its words."""
+    text = _contents(Path(path))
+    yield from (text, *text.split())
 
 
 def _words(action: Action) -> Iterator[str]:

@@ -22,7 +22,8 @@ def schema() -> dict[str, Any]:
     made = Settings.model_json_schema(mode="validation")
     for name, table in made["$defs"].items():
         for key, field in table["properties"].items():
-            field["description"] = said[f"{name}.{key}"]
+            if f"{name}.{key}" in said:  # a test sees to it that all are
+                field["description"] = said[f"{name}.{key}"]
     made["$defs"]["RuleTable"]["properties"]["preset"]["enum"] = presets.names()
     made["properties"]["destinations"]["additionalProperties"] = False  # other names are no names
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Dropline's configuration"}

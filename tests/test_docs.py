@@ -306,6 +306,27 @@ def test_every_decision_is_listed_in_the_first() -> None:
     assert re.findall(r"\(([\w-]+\.md)\)", first) == pages
 
 
+def test_every_page_is_in_the_navigation_of_the_site() -> None:
+    """mkdocs.yml has each page of docs/ once, and no other; decisions in their order."""
+    nav = (ROOT / "mkdocs.yml").read_text("utf-8").partition("\nnav:\n")[2]
+    named = re.findall(r"^ +- .+: (\S+\.md)$", nav, re.M)
+    pages = sorted(path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md"))
+    assert sorted(named) == pages
+    decisions = [name for name in named if name.startswith("decisions/")]
+    assert decisions == sorted(decisions)
+
+
+def test_the_words_of_the_design_are_explained() -> None:
+    """WORDS has every word of DESIGN's table, and every state of files and deliveries."""
+    table = TEXT["docs/DESIGN.md"].partition("## The words")[2].partition("\nFile states")[0]
+    words = [word for word in re.findall(r"^\| ([a-z]+) \|", table, re.M) if word != "word"]
+    explained = {word.lower() for word in re.findall(r"^\*\*(\w+)\*\*", TEXT["docs/WORDS.md"], re.M)}
+    assert explained == {*words, "transient", "refused"}
+    files, deliveries = TEXT["docs/WORDS.md"].split("## States of a ")[1:3]
+    assert set(re.findall(r"^\| `(\w+)`", files, re.M)) == {state.word for state in State}
+    assert re.findall(r"^\| `(\w+)`", deliveries, re.M) == [state.word for state in DeliveryState]
+
+
 def test_every_dependency_has_its_line_of_why() -> None:
     """docs/decisions/0002 covers pyproject.toml."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]

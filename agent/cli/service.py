@@ -91,8 +91,8 @@ def _tried(wanted: Job) -> None:
         said = Said(2, error.reason)
     if said.code:
         why = said.out.splitlines()[-1] if said.out else f"exit status {said.code}"
-        hint = "let that user read both, and what they are in"
-        raise Refused(f"{wanted.user} cannot run {wanted.program} with {wanted.config}: {why}", hint)
+        hint = f"let that user read it, {wanted.config}, and the folders that they are in"
+        raise Refused(f"as {wanted.user}: {why.removeprefix('dropline: ')}", hint)
 
 
 @group.command()

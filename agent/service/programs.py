@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from agent.errors import Refused
+from agent.errors import Refused, cause
 
 _AT_MOST = 960.0
 """Seconds: starting a service waits until the agent is ready, for which the unit gives it 900."""
@@ -45,8 +45,10 @@ def run(*words: str, user: str | None = None) -> Said:
             [program, *words[1:]], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
             errors="replace", timeout=_AT_MOST, check=False, env=environment, **other,
         )  # fmt: skip
-    except (OSError, subprocess.SubprocessError) as error:
-        raise Refused(f"{' '.join(words)}: {error}", "mend that and try again") from None
+    except OSError as error:
+        raise Refused(f"{words[0]} cannot be run: {cause(error)}", "mend that and try again") from None
+    except subprocess.TimeoutExpired:
+        raise Refused(f"{' '.join(words)} did not end within {_AT_MOST:g} s", "mend that and try again") from None
     return Said(done.returncode, done.stdout.strip())
 
 

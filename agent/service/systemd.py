@@ -112,7 +112,8 @@ class Systemd:
         return ("systemctl", *self._scope, *words)
 
     def _systemctl(self, *words: str) -> str:
-        return must(self._run, *self._command(*words))
+        hint = "log in as that person: `su` and `sudo` open no session" if self._scope else "mend that and try again"
+        return must(self._run, *self._command(*words), hint=hint)
 
 
 def _any_below(paths: tuple[str, ...], folders: tuple[str, ...]) -> bool:

@@ -191,7 +191,7 @@ def test_a_service_of_the_computer_names_its_user(site: "Site") -> None:
     assert done.err.startswith("dropline: there is no user no-such-user; make it")
     site.config.chmod(0o600)
     done = site.dropline("service", "install", "--run-as", "daemon")
-    assert (done.code, done.err.startswith("dropline: daemon cannot run ")) == (2, True), done.err
+    assert (done.code, done.err.startswith("dropline: as daemon: ")) == (2, True), done.err
 
 
 # The last log lines
@@ -224,7 +224,8 @@ def test_kept_files_rotate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             logging.getLogger("agent.test").info("line %d", number)
     sizes = {path.name: path.stat().st_size for path in (tmp_path / "log").iterdir()}
     assert sizes.keys() == {"dropline.log", "dropline.log.1", "dropline.log.2", "dropline.log.3"}
-    assert max(sizes.values()) <= 2000
+    assert min(size for name, size in sizes.items() if name != "dropline.log") >= 2000
+    assert max(sizes.values()) < 2100, "one line more"
     assert [line.split()[-1] for line in log.last_lines(tmp_path, 90)] == [str(number) for number in range(110, 200)]
 
 
