@@ -3,7 +3,7 @@
 from agent.ledger.datasets import Datasets
 from agent.ledger.deliveries import Deliveries, Delivery, Place, Proof
 from agent.ledger.fetches import Fetches
-from agent.ledger.files import File, Files, Found, Known, Sealed
+from agent.ledger.files import File, Files, Found, Known, Read, Sealed
 from agent.ledger.outbox import Errand, Outbox
 from agent.ledger.pauses import Pausable, Pauses
 from agent.ledger.reclaims import Intent, Reclaims
@@ -52,6 +52,7 @@ __all__ = [
     "Pauses",
     "Place",
     "Proof",
+    "Read",
     "Reclaims",
     "Reports",
     "Sealed",
