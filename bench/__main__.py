@@ -8,13 +8,14 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench import live, machine, peers, rounds, service, table
+from bench import fleet, live, machine, million, peers, plots, polite, rounds, service, table
 from bench.live import Stream
 from bench.peers import Peer, Tools
+from bench.polite import Detector
 from bench.trees import Tree
 
 _KIB, _MIB, _GIB = 1 << 10, 1 << 20, 1 << 30
@@ -22,30 +23,59 @@ _KIB, _MIB, _GIB = 1 << 10, 1 << 20, 1 << 30
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is delivered, and how often by default. `warm_up`: one more round comes first and does not count."""
+    """What is measured, and how often by default. `warm_up`: one more round comes first and does not count."""
 
-    small: Tree | None = None
-    large: Tree | None = None
+    copies: tuple[tuple[Tree, Callable[[Tools], list[Peer]]], ...] = ()
     stream: Stream | None = None
     served: tuple[Tree, ...] = ()
+    beside: tuple[Detector, Tree] | None = None
+    known: tuple[int, ...] = ()
+    fleet: bool = False
     runs: int = 5
     warm_up: bool = True
 
+    @property
+    def bytes(self) -> int:
+        """What it needs on the disk, about."""
+        kept = 8192 * 2 * max(self.known, default=0)  # a block at the source and one at the share, for each file
+        frames = 6 * int(self.beside[0].rate * self.beside[0].seconds) if self.beside else 0
+        stream = 8 * self.stream.files * self.stream.size if self.stream else 0
+        trees = [tree for tree, _ in self.copies] + list(self.served) + ([self.beside[1]] if self.beside else [])
+        return kept + frames + stream + 3 * sum(tree.bytes for tree in trees)
+
 
 _SCENARIOS = {
-    "small": Scenario(small=Tree("small", folders=100, files=20_000, size=16 * _KIB)),
-    "large": Scenario(large=Tree("large", folders=1, files=8, size=256 * _MIB)),
-    "live": Scenario(stream=Stream(files=4000, size=16 * _KIB, rate=200, folders=20), runs=3),
+    "small": Scenario(copies=((Tree("small", folders=100, files=20_000, size=16 * _KIB), peers.small),)),
+    "tiny": Scenario(copies=((Tree("tiny", folders=400, files=200_000, size=_KIB), peers.tiny),), runs=3),
+    "large": Scenario(copies=((Tree("large", folders=1, files=4, size=2 * _GIB), peers.large),)),
+    "two": Scenario(
+        copies=(
+            (Tree("two-small", folders=100, files=10_000, size=16 * _KIB), peers.two),
+            (Tree("two-large", folders=1, files=8, size=256 * _MIB), peers.two),
+        )
+    ),
+    "live": Scenario(stream=Stream(files=12_000, size=16 * _KIB, rate=200, folders=20), runs=3),
+    "fast": Scenario(stream=Stream(files=120_000, size=16 * _KIB, rate=2000, folders=20), runs=1),
+    "burst": Scenario(stream=Stream(files=20_000, size=_KIB, rate=20_000, folders=20), runs=3),
+    "beside": Scenario(beside=(Detector(200e6, 15.0), Tree("backlog", folders=4, files=48, size=128 * _MIB)), runs=1),
+    "million": Scenario(known=(10_000, 100_000, 1_000_000), runs=1),
+    "fleet": Scenario(fleet=True, runs=1),
     "globus": Scenario(
         served=tuple(Tree("globus", folders=files // 500, files=files, size=64) for files in (1000, 10_000, 100_000)),
         runs=1,
         warm_up=False,
     ),
     "quick": Scenario(
-        small=Tree("small", folders=10, files=500, size=16 * _KIB),
-        large=Tree("large", folders=1, files=8, size=8 * _MIB),
+        copies=(
+            (Tree("small", folders=10, files=500, size=16 * _KIB), peers.small),
+            (Tree("large", folders=1, files=8, size=8 * _MIB), peers.large),
+            (Tree("two", folders=10, files=500, size=16 * _KIB), peers.two),
+        ),
         stream=Stream(files=200, size=16 * _KIB, rate=200, folders=20),
         served=(Tree("globus", folders=2, files=200, size=64),),
+        beside=(Detector(100e6, 2.0), Tree("backlog", folders=1, files=8, size=16 * _MIB)),
+        known=(500, 1000),
+        fleet=True,
         runs=1,
         warm_up=False,
     ),
@@ -59,10 +89,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     scenarios = {name: _SCENARIOS[name] for name in options.scenario}
     tools = peers.find(options.ferry, options.dropline)
-    trees = [
-        tree for scenario in scenarios.values() for tree in (scenario.small, scenario.large, *scenario.served) if tree
-    ]
-    needed = _GIB + 3 * sum(tree.bytes for tree in trees)
+    if options.files:
+        scenarios = {
+            name: replace(one, known=tuple(size for size in one.known if size <= options.files))
+            for name, one in scenarios.items()
+        }
+    needed = _GIB + sum(scenario.bytes for scenario in scenarios.values())
     if shutil.disk_usage(options.work or tempfile.gettempdir()).free < needed:
         print(f"this needs {needed / _GIB:.0f} GiB free; choose another --work", file=sys.stderr)
         return 2
@@ -74,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, scenario in scenarios.items():
             folder = work / name
             folder.mkdir()
-            failed |= _run(scenario, options.runs or scenario.runs, tools, folder, options.only)
+            failed |= _run(name, scenario, options.runs or scenario.runs, tools, folder, options)
         print(f"\nAt the end: {machine.load()}")
         return int(failed)
     finally:
@@ -85,8 +117,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             shutil.rmtree(work)
 
 
-def _run(scenario: Scenario, runs: int, tools: Tools, work: Path, only: list[str]) -> bool:
+def _run(name: str, scenario: Scenario, runs: int, tools: Tools, work: Path, options: argparse.Namespace) -> bool:
     """Run one scenario and print its tables; true if some contender failed."""
+    only, plots_to = options.only, options.plots
+    if scenario.fleet:
+        _print_fleet()
+    if not (scenario.copies or scenario.stream or scenario.served or scenario.beside or scenario.known):
+        return False
     took, warning = machine.creation(work)
     print(f"\nCreating an empty file takes {took * 1e6:.0f} microseconds here (median).")
     if warning:
@@ -94,17 +131,30 @@ def _run(scenario: Scenario, runs: int, tools: Tools, work: Path, only: list[str
     rounds_said = "one round" if runs == 1 else f"{runs} rounds"
     counted = f"{rounds_said} after a warm-up" if scenario.warm_up else f"{rounds_said}, no warm-up"
     failed = False
-    for tree, contenders in ((scenario.small, peers.small(tools)), (scenario.large, peers.large(tools))):
-        if tree and (chosen := _chosen(contenders, only)):
-            print(f"\n### {tree.files} files of {_size(tree.size)}: {counted}\n")
+    for tree, contenders in scenario.copies:
+        if chosen := _chosen(contenders(tools), only):
+            title = f"{tree.files} files of {_size(tree.size)}: {counted}"
+            print(f"\n### {title}\n")
             copied = rounds.copy(chosen, tree, runs, scenario.warm_up, work)
             print(table.markdown(rounds.HEAD, rounds.rows(copied, tree)))
             failed |= _notes([note for contender in copied for note in contender.notes])
+            if plots_to:
+                print(plots.ratios(title, rounds.ratios(copied), plots_to, tree.name), file=sys.stderr)
     if (stream := scenario.stream) and (chosen := _chosen(peers.live(tools), only)):
         print(f"\n### {stream.files} files of {_size(stream.size)} at {stream.rate:g} files/s: {counted}\n")
         followed = live.follow(chosen, stream, runs, scenario.warm_up, work)
         print(table.markdown(live.HEAD, live.rows(followed)))
         failed |= _notes([note for contender in followed for note in contender.notes])
+    if scenario.beside and (chosen := _chosen(peers.beside(tools), only)):
+        detector, tree = scenario.beside
+        print(f"\n### Beside a detector of {detector.rate / 1e6:.0f} MB/s, for {detector.seconds:.0f} s\n")
+        print(table.markdown(polite.HEAD, polite.rows(polite.watch(chosen, detector, tree, work))))
+    if scenario.known and tools.dropline:
+        print("\n### Many files known\n")
+        steps = list(million.grow(scenario.known, tools.dropline, work / "million"))
+        print(table.markdown(million.HEAD, million.rows(steps)))
+        if plots_to:
+            print(plots.scaling(steps, plots_to), file=sys.stderr)
     if scenario.served and tools.dropline:
         print("\n### Files of 64 bytes through the stand-in for Globus\n")
         runs_of = [service.deliver(tree, tools.dropline, work / f"globus-{tree.files}") for tree in scenario.served]
@@ -113,6 +163,13 @@ def _run(scenario: Scenario, runs: int, tools: Tools, work: Path, only: list[str
         print(table.markdown(service.KINDS_HEAD, service.kinds(runs_of)))
         failed |= _notes([run.note for run in runs_of if run.note])
     return failed
+
+
+def _print_fleet() -> None:
+    print("\n### A fleet on paper\n")
+    print("\n".join(fleet.report(fleet.Fleet())))
+    print()
+    print(table.markdown(fleet.HEAD, fleet.rows(fleet.Fleet())))
 
 
 def _chosen(contenders: list[Peer], only: list[str]) -> list[Peer]:
@@ -148,6 +205,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="contenders whose name starts so")
     parser.add_argument("--ferry", metavar="PATH", help="the ferry command (default: from PATH)")
     parser.add_argument("--dropline", metavar="PATH", help="the dropline command (default: beside Python, .venv, PATH)")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="draw plots there (needs the extra `bench`)")
+    parser.add_argument("--files", type=_positive, metavar="N", help="million: no more files than this")
     parser.add_argument("--keep", action="store_true", help="do not remove the work directory at the end")
     return parser
 

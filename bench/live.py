@@ -116,7 +116,7 @@ def _once(peer: Peer, stream: Stream, base: Path) -> tuple[Run, list[str]]:
         if agent.poll() is not None:
             return Run([], stream.files, 0, 0, math.nan), [f"it ended before the first file\n{tail(log)}"]
         before = measure.snapshot(agent.pid)
-        closed = _write(place, stream)
+        closed = _write(place.source, stream)
         _wait(observer, len(closed))
         time.sleep(_GRACE)
         after = measure.snapshot(agent.pid)
@@ -144,9 +144,20 @@ def _folders(source: Path, stream: Stream) -> list[Path]:
     return [source / Path(writer.path_of(number, stream.folders)).parent for number in range(stream.folders)]
 
 
-def _write(place: Place, stream: Stream) -> dict[str, int]:
+def written(source: Path, share: Path, stream: Stream) -> tuple[dict[str, int], dict[str, int]]:
+    """Write a stream while an agent runs: when each file was closed, and when it was seen at the share (ns)."""
+    with _module("bench.watcher", share, stream.size) as observer:
+        _ask(observer)  # it says that it is ready
+        closed = _write(source, stream)
+        _wait(observer, len(closed))
+        time.sleep(_GRACE)
+        arrived: dict[str, int] = json.loads(observer.communicate()[0])
+    return closed, arrived
+
+
+def _write(source: Path, stream: Stream) -> dict[str, int]:
     """Run the writer to its end; returns when each file was closed, in ns of CLOCK_MONOTONIC."""
-    with _module("bench.writer", place.source, stream.folders, stream.files, stream.size, stream.rate) as process:
+    with _module("bench.writer", source, stream.folders, stream.files, stream.size, stream.rate) as process:
         closed: dict[str, int] = json.loads(process.communicate()[0])
     return closed
 

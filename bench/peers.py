@@ -6,7 +6,7 @@ import importlib.util
 import json
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,8 @@ class Tools:
     """The commands that were found; None: not on this machine."""
 
     rsync: str | None
+    rclone: str | None
+    lsyncd: str | None
     ferry: str | None
     dropline: str | None
 
@@ -44,6 +46,8 @@ def find(ferry: str | None, dropline: str | None) -> Tools:
     beside = [Path(sys.executable).parent / "dropline", Path(__file__).parents[1] / ".venv/bin/dropline"]
     return Tools(
         rsync=shutil.which("rsync"),
+        rclone=shutil.which("rclone"),
+        lsyncd=shutil.which("lsyncd"),
         ferry=_resolve(shutil.which(ferry or "ferry")),
         dropline=_resolve(shutil.which(dropline) if dropline else _first(beside) or shutil.which("dropline")),
     )
@@ -51,7 +55,35 @@ def find(ferry: str | None, dropline: str | None) -> Tools:
 
 def small(tools: Tools) -> list[Peer]:
     """Many small files. The first is the reference."""
-    return [rsync(tools), cp(), cp_sync(), rsync_fsync(tools), ferry(tools, "sha256"), dropline(tools, "checksum")]
+    return [
+        rsync(tools),
+        cp(),
+        cp_sync(),
+        rsync_fsync(tools),
+        rclone(tools),
+        ferry(tools, "sha256"),
+        dropline(tools, "checksum"),
+    ]
+
+
+def tiny(tools: Tools) -> list[Peer]:
+    """Very many, very small files."""
+    return [rsync(tools), ferry(tools, "sha256"), dropline(tools, "checksum")]
+
+
+def two(tools: Tools) -> list[Peer]:
+    """One destination, then two. The first is the reference."""
+    return [dropline(tools, "checksum"), dropline_two(tools)]
+
+
+def beside(tools: Tools) -> list[Peer]:
+    """Those that drain a backlog while a detector writes."""
+    return [
+        rsync(tools),
+        dropline(tools, "checksum"),
+        dropline_with(tools, "dropline nice, idle", agent=["nice = 19", 'io_priority = "idle"']),
+        dropline_with(tools, "dropline 50 MB/s", destination=['bandwidth = "50MB"']),
+    ]
 
 
 def large(tools: Tools) -> list[Peer]:
@@ -60,6 +92,7 @@ def large(tools: Tools) -> list[Peer]:
         cp(),
         cp_sync(),
         rsync(tools),
+        rclone(tools),
         ferry(tools, "size"),
         ferry(tools, "sha256"),
         dropline(tools, "size"),
@@ -71,6 +104,7 @@ def live(tools: Tools) -> list[Peer]:
     """Agents that deliver while files are being written."""
     return [
         naive(),
+        lsyncd(tools),
         ferry_live(tools, settle="0s"),
         ferry_live(tools, settle="1s"),
         dropline_live(tools, "dropline quiet=0s", quiet="0s", linger="0s"),
@@ -114,6 +148,40 @@ def rsync_fsync(tools: Tools) -> Peer:
     )
 
 
+def rclone(tools: Tools) -> Peer:
+    """rclone to a local path: compares checksums of what it wrote where a backend has some (a local one has)."""
+    return Peer(
+        "rclone copy",
+        "rclone copy --transfers 8 SOURCE SHARE",
+        lambda at: [
+            tools.rclone or "",
+            "copy",
+            "--config",
+            "/dev/null",
+            "--transfers",
+            "8",
+            str(at.source),
+            str(at.share),
+        ],
+        absent="" if tools.rclone else "rclone is not in PATH",
+    )
+
+
+def lsyncd(tools: Tools) -> Peer:
+    """lsyncd with its shortest delay: collects events, then runs rsync with the names."""
+
+    def prepare(at: Place) -> list[str]:
+        text = f"""\
+settings {{ nodaemon = true, inotifyMode = "CloseWrite" }}
+sync {{ default.rsync, source = {_quoted(at.source)}, target = {_quoted(at.share)}, delay = 1, delete = false,
+        rsync = {{ archive = true, compress = false, whole_file = true }} }}
+"""
+        return [tools.lsyncd or "", _write(at.state / "lsyncd.lua", text)]
+
+    missing = "lsyncd or rsync is not in PATH"
+    return Peer("lsyncd", "lsyncd, default.rsync, delay 1", prepare, "" if tools.lsyncd and tools.rsync else missing)
+
+
 def ferry(tools: Tools, verify: str) -> Peer:
     """ferry, one pass. `verify` is ferry's own word: `sha256` reads back, `size` asks for the stored size."""
 
@@ -140,6 +208,28 @@ def dropline(tools: Tools, verify: str) -> Peer:
         return [tools.dropline or "", "run", "--config", config, "--once"]
 
     return Peer(f"dropline {verify}", f'dropline run --once, verify = "{verify}"', prepare, _no_dropline(tools))
+
+
+def dropline_two(tools: Tools) -> Peer:
+    """dropline, one pass, to the share and to a second directory (in the state, so that nobody else counts its files)."""
+
+    def prepare(at: Place) -> list[str]:
+        second = at.state / "second"
+        second.mkdir()
+        config = _dropline_config(at, verify="checksum", quiet="0s", linger="0s", second=second)
+        return [tools.dropline or "", "run", "--config", config, "--once"]
+
+    return Peer("dropline, 2 shares", "dropline run --once, two destinations", prepare, _no_dropline(tools))
+
+
+def dropline_with(tools: Tools, name: str, agent: Sequence[str] = (), destination: Sequence[str] = ()) -> Peer:
+    """dropline, one pass, with more lines in `[agent]` and in the destination."""
+
+    def prepare(at: Place) -> list[str]:
+        config = _dropline_config(at, verify="checksum", quiet="0s", linger="0s", agent=agent, destination=destination)
+        return [tools.dropline or "", "run", "--config", config, "--once"]
+
+    return Peer(name, f"dropline run --once, {', '.join([*agent, *destination])}", prepare, _no_dropline(tools))
 
 
 def dropline_live(tools: Tools, name: str, quiet: str | None, linger: str | None) -> Peer:
@@ -188,24 +278,30 @@ def _ferry_config(at: Place, verify: str, settle: str, idle: str) -> str:
     return _write(at.state / "ferry.yaml", json.dumps(config, indent=2))  # JSON is YAML
 
 
-def _dropline_config(at: Place, verify: str, quiet: str | None, linger: str | None) -> str:
+def _dropline_config(
+    at: Place, verify: str, quiet: str | None, linger: str | None, *,
+    second: Path | None = None, agent: Sequence[str] = (), destination: Sequence[str] = (),
+) -> str:  # fmt: skip
     batch = 'by = "dir"' if linger is None else f'by = "dir", linger = "{linger}"'
     lines = [
         "[agent]",
         f"state_dir = {_quoted(at.state / 'dropline')}",
         'listen = ""',
+        *agent,
         "[destinations.share]",
         'transport = "directory"',
         f"path = {_quoted(at.share)}",
         f'verify = "{verify}"',
         'checksum = "sha256"',
+        *destination,
+        *([] if second is None else ["[destinations.second]", f"path = {_quoted(second)}"]),
         "[[rules]]",
         'name = "bench"',
         f"watch = {_quoted(at.source)}",
         'include = ["**"]',
         *([] if quiet is None else [f'complete = {{ quiet = "{quiet}" }}']),
         f"batch = {{ {batch} }}",
-        'deliver = [{ to = "share" }]',
+        'deliver = [{ to = "share" }]' if second is None else 'deliver = [{ to = "share" }, { to = "second" }]',
     ]
     return _write(at.state / "dropline.toml", "\n".join(lines) + "\n")
 

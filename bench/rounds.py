@@ -109,6 +109,15 @@ def rows(contenders: Sequence[Contender], tree: Tree) -> list[list[str]]:
     return lines
 
 
+def ratios(contenders: Sequence[Contender]) -> list[tuple[str, float]]:
+    """(contender, median of wall clock over that of the reference in the same round)."""
+    reference = contenders[0].runs
+    return [
+        (one.peer.name, median(own.usage.wall / base.usage.wall for own, base in zip(one.runs, reference, strict=True)))
+        for one in contenders
+    ]
+
+
 def tail(log: Path, lines: int = 5) -> str:
     """The last lines of a log, indented, with control characters taken out."""
     last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]

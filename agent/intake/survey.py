@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from agent import probe
-from agent.ledger import HERE, Found, Known, Ledger, State
+from agent.ledger import HERE, Found, Known, Ledger, Read, State
 from agent.looks import Looks
 from agent.watch import Hint, Listing, Watch, sweep
 from rules.complete import first_look
@@ -22,6 +22,8 @@ ENTRIES_A_PASS = 2_000
 """Directory entries that one pass takes from a sweep: new data must not wait for the whole walk."""
 _SENT = (State.BATCHED, State.VERIFIED, State.REFUSED)
 """States in which a destination may have a copy."""
+_FEW = 100
+"""Names that the ledger is asked for one by one."""
 
 log = logging.getLogger(__name__)
 
@@ -173,10 +175,18 @@ class Survey:
         if listing.error is not None:
             log.warning("%s cannot be listed: %s; its files are not seen", listing.directory, listing.error)
         files = self._ledger.files
-        known = files.known(listing.directory, None if listing.whole else list(listing.entries))
+        expected = files.as_read(listing.directory, None if listing.whole else list(listing.entries))
+        read = {_read(name, status): name for name, status in listing.entries.items()}
+        other = [name for one, name in read.items() if one not in expected]
+        gone: set[str] = set()
+        if listing.whole:
+            gone = {os.fsdecode(one[0]) for one in expected - read.keys()} - listing.entries.keys()
+        # By name, where that is less than the whole directory, and no more than a statement takes.
+        few = not listing.whole or len(other) + len(gone) <= _FEW
+        known = files.known(listing.directory, [*other, *gone] if few else None) if other or gone else {}
         moved: list[tuple[int, int]] = []
-        for name, status in listing.entries.items():
-            item = known.get(name)
+        for name in other:
+            status, item = listing.entries[name], known.get(name)
             if (
                 item is not None
                 and item.version == (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
@@ -193,11 +203,10 @@ class Survey:
                 root.found_by_sweep[rule] = root.found_by_sweep.get(rule, 0) + 1
         if moved:
             files.moved_device(moved)
-        if listing.whole:
-            for name in known.keys() - listing.entries.keys():
-                if known[name].state in HERE:
-                    self._gone(f"{listing.directory}/{name}", known[name])
-        elif listing.last and listing.error is None:
+        for name in gone:
+            if known[name].state in HERE:
+                self._gone(f"{listing.directory}/{name}", known[name])
+        if not listing.whole and listing.last and listing.error is None:
             self._gone_from_huge(listing.directory)
 
     def _gone_from_huge(self, directory: str) -> None:
@@ -284,6 +293,12 @@ class Survey:
             self._ledger.files.removed([(known.id, known.rule, path, reason)])
         else:
             self._ledger.files.vanished([(known.id, known.rule, path, "it went away before it was delivered")])
+
+
+def _read(name: str, status: os.stat_result) -> Read:
+    """A directory entry as `files.as_read` has it."""
+    raw = name.encode("utf-8", "surrogateescape")  # os.fsencode, which looks up each time what is the same on POSIX
+    return raw, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev
 
 
 def _sort(root: Root, hints: Sequence[Hint]) -> tuple[dict[str, bool], list[str]]:

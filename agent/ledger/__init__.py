@@ -3,7 +3,7 @@
 from agent.ledger.datasets import Datasets
 from agent.ledger.deliveries import Deliveries, Delivery, Place, Proof
 from agent.ledger.fetches import Fetches
-from agent.ledger.files import File, Files, Found, Known, Sealed
+from agent.ledger.files import File, Files, Found, Known, Read, Sealed
 from agent.ledger.history import INTERVAL, History, Interval
 from agent.ledger.holdings import Copies, Holding, Holdings
 from agent.ledger.notices import Notice, Notices
@@ -70,6 +70,7 @@ __all__ = [
     "Pauses",
     "Place",
     "Proof",
+    "Read",
     "Reclaims",
     "Reports",
     "Scrubs",

@@ -26,6 +26,10 @@ class Known(NamedTuple):
     rule: str
 
 
+Read = tuple[bytes, int, int, int, int, int]
+"""name, size, mtime_ns, ctime_ns, inode, device"""
+
+
 class File(NamedTuple):
     """One version of a file, whole."""
 
@@ -149,6 +153,23 @@ class Files:
             some = f" AND f.name IN ({', '.join('?' * len(names))})"
             values += [os.fsencode(name) for name in names]
         return dict(map(_known, self._store.execute(f"{_KNOWN_IN}{some} ORDER BY f.name, f.generation", values)))
+
+    def as_read(self, directory: str, names: Sequence[str] | None = None) -> set[Read]:
+        """What should be in the directory (of these names only, where given), as a sweep reads it.
+
+        A set of plain tuples: the sweep of a million files that are as they were compares sets, and asks for `known`
+        only of the rest.
+        """
+        values: list[object] = [os.fsencode(directory)]
+        some = ""
+        if names is not None:
+            some = f" AND name IN ({', '.join('?' * len(names))})"
+            values += [os.fsencode(name) for name in names]
+        sql = (
+            "SELECT name, size, mtime_ns, ctime_ns, inode, device FROM files WHERE dir = (SELECT id FROM dirs WHERE path = ?)"
+            f"{some} AND state IN ({_HERE}) AND rule IS NOT {_OF_SENDS}"
+        )
+        return set(self._store.execute(sql, values))
 
     def expected(self, directory: str, after: str, limit: int) -> list[tuple[str, Known]]:
         """Names that should be in the directory, in order after `after`: a page at a time, for huge directories."""

@@ -44,15 +44,14 @@ def sweep(top: str, begin: str = "") -> Iterator[Listing]:
             with Tree(top) as tree, os.scandir(tree.directory(part)) as scan:
                 device = os.fstat(tree.directory(part)).st_dev
                 for entry in scan:
-                    try:
-                        status = entry.stat(follow_symlinks=False)
-                    except FileNotFoundError:
-                        continue  # gone since the listing: not there
                     if entry.is_dir(follow_symlinks=False):
                         if not entry.name.startswith(OWN_PREFIX):
                             below.append(f"{part}/{entry.name}" if part else entry.name)
                         continue
-                    entries[entry.name] = status
+                    try:
+                        entries[entry.name] = entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue  # gone since the listing: not there
                     if len(entries) >= CHUNK:
                         whole = False
                         yield Listing(directory, device, entries, whole=False, last=False)
