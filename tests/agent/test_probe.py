@@ -270,7 +270,7 @@ def test_opening_never_follows_and_never_hangs(tmp_path: Path) -> None:
 
 
 def test_a_file_is_born_once(tmp_path: Path) -> None:
-    """Changes in place, other dates and names leave the birth; another file under the name is born later. Links are not followed."""
+    """Changes in place, other dates and names leave the birth; another file under the name is born later. No link is followed."""
     path = tmp_path / "a"
     path.write_bytes(b"first")
     born = probe.born(str(path))
