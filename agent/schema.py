@@ -21,7 +21,7 @@ def schema() -> dict[str, Any]:
     said: dict[str, str] = json.loads(resources("agent").joinpath("descriptions.json").read_text("utf-8"))
     made = Settings.model_json_schema(mode="validation")
     for name, table in made["$defs"].items():
-        for key, field in table["properties"].items():
+        for key, field in table.get("properties", {}).items():
             if f"{name}.{key}" in said:  # a test sees to it that all are
                 field["description"] = said[f"{name}.{key}"]
     made["$defs"]["RuleTable"]["properties"]["preset"]["enum"] = presets.names()

@@ -82,7 +82,7 @@ class Rig:
             if self._left == 0:
                 raise Crash
 
-        Store._commit = counted  # type: ignore[method-assign]
+        Store._commit = counted  # type: ignore[method-assign, assignment]
         try:
             self.settle()
         except Crash:
@@ -96,7 +96,7 @@ class Rig:
         parts = self.start()
         for _ in range(_PASSES):
             self._bell.clear()
-            wait = app._pass(parts, lambda: self.now)
+            wait = app._pass(parts, lambda: self.now)  # type: ignore[arg-type]
             if wait is None:
                 return
             if any(courier.waiting for courier in parts.couriers.values()):

@@ -72,8 +72,8 @@ class CopyChanged(BitFlip):
             copy.unlink()
             copy.write_bytes(other)
 
-        harm: Callable[[Path], None] = scene.chance.choice([cut, add, replace, Path.unlink])
-        return harm
+        harms: list[Callable[[Path], None]] = [cut, add, replace, Path.unlink]
+        return scene.chance.choice(harms)
 
 
 class SourceChanged(Fault):

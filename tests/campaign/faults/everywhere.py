@@ -23,7 +23,15 @@ class Everywhere(Fault):
         scenario = scene.chance.choice(_SCENARIOS)
         step = 1 if scene.effort >= 1 else 12
         first = scene.chance.randint(1, step)
-        command = [sys.executable, "-P", _KILLER, scene.station.root / "killer", scenario, str(first), str(step)]
+        command = [
+            sys.executable,
+            "-P",
+            str(_KILLER),
+            str(scene.station.root / "killer"),
+            scenario,
+            str(first),
+            str(step),
+        ]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         for line in done.stdout.splitlines():
             self._judge(scene, scenario, json.loads(line))
