@@ -8,7 +8,8 @@
 # open writers; otherwise the long quiet period counts. Mount a volume on /state to keep the ledger: without one, the next
 # container compares everything with the share and adopts what is there.
 #
-# The status page listens on loopback inside the container: the HEALTHCHECK reaches it, and so does `docker exec`.
+# The status page listens on loopback inside the container: the HEALTHCHECK reaches it, and so does `docker exec`. To publish
+# it: DROPLINE_AGENT__LISTEN=0.0.0.0:9469 and DROPLINE_AGENT__TOKEN_FILE (docs/SECURITY.md).
 # For a configuration file of your own: -v "$PWD/dropline.toml:/etc/dropline/dropline.toml:ro", and `run` as the command.
 
 FROM python:3.13-slim-bookworm AS build

@@ -14,6 +14,7 @@ from rules import manifest
 from rules.formats import Finding, State, format_of
 from rules.match import fill, takes
 from rules.model import Condition, Conditions, Verdict
+from rules.pattern import each, search
 from rules.units import in_words
 
 
@@ -199,7 +200,7 @@ def _fits(condition: Condition, one: Found | Member) -> bool:
         return False
     if condition.contains is None or isinstance(one, Member):
         return True
-    return one.text is not None and re.search(condition.contains, one.text) is not None
+    return one.text is not None and search(condition.contains, one.text) is not None
 
 
 def _misfit(condition: Condition, one: Found) -> str:
@@ -247,10 +248,8 @@ def _number(condition: Condition, source: Found) -> int | None:
         return None
     pattern = re.compile(condition.find)
     if not pattern.groups:
-        return (
-            len({found[0] for found in pattern.finditer(where)}) if condition.distinct else len(pattern.findall(where))
-        )
-    found = pattern.search(where)
+        return len({found[0] for found in each(pattern, where)}) if condition.distinct else len(each(pattern, where))
+    found = search(pattern, where)
     return int(found[1]) if found is not None and found[1] is not None and found[1].strip().isdecimal() else None
 
 
@@ -263,7 +262,7 @@ def _listed(condition: Condition, facts: Facts, now: float) -> Verdict:
     for source in sources:
         if source.text is None:
             return Verdict(False, f"{source.name} is too large to be read as a list")
-        for found in re.finditer(condition.find, source.text):
+        for found in each(condition.find, source.text):
             expected[(found[1] if found.re.groups else found[0]).strip().replace("\\", "/")] = None
     if not expected:
         return Verdict(False, f"{sources[0].name} lists no files")

@@ -8,6 +8,7 @@ import re
 from typing import NamedTuple
 
 from rules.model import Rule, Together
+from rules.pattern import match
 
 
 class Dataset(NamedTuple):
@@ -33,7 +34,7 @@ def dataset_of(rule: Rule, relpath: str) -> Dataset | None:
         directory, _, name = relpath.rpartition("/")
         return Dataset(relpath, directory, {"name": name, "stem": name.rpartition(".")[0] or name}, whole=False)
     if rule.dataset.dir is not None:
-        found = rule.dataset.dir.match(relpath)
+        found = match(rule.dataset.dir, relpath)
         end = found.end() if found is not None else 0
         if found is None or not end or (relpath[end - 1] != "/" and relpath[end : end + 1] != "/"):
             return None
@@ -42,7 +43,7 @@ def dataset_of(rule: Rule, relpath: str) -> Dataset | None:
         stem = name.rpartition(".")[0] or name
         return Dataset(base, base, {"name": name, "stem": stem, **found.groupdict(default="")}, whole=True)
     for pattern in rule.dataset.group:
-        found = pattern.match(relpath)
+        found = match(pattern, relpath)
         if found is not None:
             groups = found.groupdict(default="")
             directory = groups.get("dir", "")

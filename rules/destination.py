@@ -11,6 +11,7 @@ from hashlib import blake2b
 
 from rules.dataset import dataset_of
 from rules.model import OWN_PREFIX, Rule
+from rules.pattern import search
 
 FIELDS = ("rule", "relpath", "dir", "name", "stem", "suffix", "host", "inside")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -35,7 +36,7 @@ def facts(rule: Rule, relpath: str, mtime_ns: int, host: str) -> dict[str, str]:
     stem, dot, suffix = name.rpartition(".")
     if not stem:
         stem, dot, suffix = name, "", ""
-    found = rule.capture.search(relpath) if rule.capture is not None else None
+    found = search(rule.capture, relpath) if rule.capture is not None else None
     captured = (
         found.groupdict(default="") if found else dict.fromkeys(rule.capture.groupindex if rule.capture else (), "")
     )

@@ -1,7 +1,6 @@
 """The `[[rules]]` tables of the configuration, as rules; every mistake is one line naming file, table and key."""
 
 import difflib
-import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from rules import actions, destination
 from rules.dataset import captured, known_fields
 from rules.match import glob_mistake, looked_for, marker_mistake, relative
 from rules.model import SENT, Conditions, Reclaim, Rule, Sealing, Target, Together
+from rules.pattern import compiled
 from rules.require import ConditionTable, DatasetTable, condition, together
 from rules.tables import Duration, Fraction, LocalPath, Size, Table
 
@@ -149,9 +149,9 @@ def _rule(table: RuleTable, destinations: Collection[str], file: str, absolute: 
     capture = None
     if table.capture is not None:
         try:
-            capture = re.compile(table.capture)
-        except (re.error, OverflowError, RecursionError) as error:
-            raise wrong("capture", f"the regular expression does not compile: {error}") from None
+            capture = compiled(table.capture)
+        except ValueError as error:
+            raise wrong("capture", error) from None
     dataset = together(table.dataset, wrong)
     groups = tuple(capture.groupindex) if capture else ()
     shared = captured(dataset) - {"dir"}

@@ -10,6 +10,7 @@ from rules.conditions import KINDS
 from rules.formats import FORMATS
 from rules.match import pattern_mistake
 from rules.model import Condition, Together
+from rules.pattern import compiled
 from rules.tables import Duration, Size, Table
 
 _MAY_HAVE = {
@@ -150,6 +151,6 @@ def condition(
 
 def _regex(text: str, key: str, wrong: Callable[[str, object], Exception]) -> re.Pattern[str]:
     try:
-        return re.compile(text)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise wrong(key, f"the regular expression does not compile: {error}") from None
+        return compiled(text)
+    except ValueError as error:
+        raise wrong(key, error) from None

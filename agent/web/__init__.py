@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from waitress.server import create_server
 
-from agent.errors import Refused, cause
+from agent.errors import Refused, Transient, cause
 from agent.log import printable
 from agent.status import Health
 from agent.web.gate import Gate, token
@@ -102,7 +102,14 @@ class Site:
                 b"Not here. There are /, /status.json, /metrics and /healthz.\n",
             )
         else:
-            status, kind, body = page(environ)
+            try:
+                status, kind, body = page(environ)
+            except Transient as error:
+                status, kind, body = (
+                    "503 Service Unavailable",
+                    "text/plain; charset=utf-8",
+                    f"{printable(str(error))}\n".encode(),
+                )
         start_response(status, [("Content-Type", kind), ("Content-Length", str(len(body))), *more, *_HEADERS])
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
 

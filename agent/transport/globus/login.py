@@ -20,6 +20,7 @@ from globus_sdk.scopes import (
 from globus_sdk.transport import RequestsTransport, RetryConfig
 
 from agent.errors import Refused
+from agent.transport.globus.answers import Bounded
 from agent.transport.globus.tokens import TokenFile, private, replace
 
 NAME = "Dropline"
@@ -75,8 +76,11 @@ def once() -> RetryConfig:
 
 
 def patience() -> RequestsTransport:
-    """How long requests may take."""
-    return RequestsTransport(http_timeout=TIMEOUT)
+    """How long requests may take, and how much may come back."""
+    made = RequestsTransport(http_timeout=TIMEOUT)
+    for scheme in ("https://", "http://"):
+        made.session.mount(scheme, Bounded())
+    return made
 
 
 def application(

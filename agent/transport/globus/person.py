@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from globus_sdk import AuthClient, GlobusApp, GlobusError
+from globus_sdk import AuthClient, GlobusApp
 from globus_sdk.login_flows import (
     CommandLineLoginFlowEOFError,
     LocalServerEnvironmentalLoginError,
@@ -22,7 +22,7 @@ from agent.transport.globus.login import (
     retries,
     wants_data_access,
 )
-from agent.transport.globus.session import NotThere, Session, document
+from agent.transport.globus.session import UNREADABLE, NotThere, Session, document
 from agent.transport.globus.tokens import replace
 
 
@@ -75,7 +75,7 @@ def _once(
         raise Refused(
             f"no browser could be used here: {error}", "run `dropline login` without --local-server"
         ) from None
-    except (GlobusError, ValueError) as error:
+    except UNREADABLE as error:
         raise session.translated(error) from None
 
 
@@ -84,7 +84,7 @@ def log_out(session: Session) -> None:
     try:
         with application(session.account) as app:
             app.logout(sweep=True)
-    except (GlobusError, ValueError) as error:
+    except UNREADABLE as error:
         raise session.translated(error) from None
 
 
@@ -94,7 +94,7 @@ def who(session: Session) -> dict[str, Any]:
     try:
         with application(session.account) as app:
             return _userinfo(app)
-    except (GlobusError, ValueError) as error:
+    except UNREADABLE as error:
         raise session.translated(error) from None
 
 

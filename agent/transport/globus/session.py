@@ -45,6 +45,10 @@ log = logging.getLogger(__name__)
 logging.getLogger("globus_sdk").setLevel(logging.ERROR)  # its warnings repeat, each time, what is translated here
 
 
+UNREADABLE = (GlobusError, ValueError, TypeError, AttributeError, LookupError, RecursionError)
+"""What comes of reading an answer that is not what it should be, in the SDK or here, besides its errors."""
+
+
 class NotThere(Transient):
     """Nothing is at that path, or under that id."""
 
@@ -104,7 +108,7 @@ class Session:
                     return call(self._ready())
             except OSError as error:  # of the line, the SDK makes errors of its own
                 raise Transient(f"the tokens in {self.account.folder} cannot be kept: {cause(error)}") from None
-            except (GlobusError, ValueError) as error:  # ValueError: an answer that is not what it should be
+            except UNREADABLE as error:
                 raise self._noted(self.translated(error)) from None  # the SDK's notes carry whole answers, with secrets
 
     def beside(self, call: Callable[[GlobusApp], T]) -> T:
@@ -119,7 +123,7 @@ class Session:
                     return call(app)
             except OSError as error:
                 raise Transient(f"the tokens in {self.account.folder} cannot be kept: {cause(error)}") from None
-            except (GlobusError, ValueError) as error:
+            except UNREADABLE as error:
                 raise self.translated(error) from None
 
     def expires_at(self) -> float | None:
@@ -186,7 +190,10 @@ class Session:
             return Transient(f"Globus gave an answer that cannot be read: {type(error).__name__}")
         if isinstance(error, AuthAPIError) and error.http_status in (400, 401, 403):
             return self._no_login(error)
-        required = to_gare(error)
+        try:
+            required = to_gare(error)
+        except UNREADABLE:
+            required = None  # not what it should be: its status says enough
         if required is not None:
             try:
                 demand(self.account, required.authorization_parameters)
@@ -257,6 +264,8 @@ def document(response: GlobusHTTPResponse, *keys: str) -> dict[str, Any]:
     data = response.data
     if not isinstance(data, dict) or not all(data.get(key) for key in keys):
         raise ValueError("no such document")
+    for key in keys:
+        str(data[key]).encode()  # half of a surrogate pair is no text, and nothing could keep it
     return data
 
 

@@ -1,0 +1,183 @@
+"""The page's server, asked all sorts of things over a real connection: it answers, and goes on answering."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Gauge
+
+from agent.errors import Transient
+from agent.ledger import Ledger
+from agent.status import Health, status
+from agent.web import Server, Sources
+
+TOKEN = "correct-horse-battery"
+PATHS = (
+    "/",
+    "/style.css",
+    "/status.json",
+    "/metrics",
+    "/healthz",
+    "/..%2f..%2fetc/passwd",
+    "//",
+    "/%00",
+    "*",
+    "http://x/",
+)
+HOSTILE = "<script>alert(1)</script>\n\udcff"
+
+
+def sources(ledger: Ledger) -> Sources:
+    """What the pages show: names as nobody should choose them."""
+    registry = CollectorRegistry()
+    Gauge("dropline_up", "x", ["rule"], registry=registry).labels(HOSTILE.encode("utf-8", "replace").decode()).set(1)
+    shown: dict[str, object] = {"path": HOSTILE, "state": "refused", "reason": HOSTILE}
+    return Sources(
+        status=lambda: status(ledger, (), []), refused=lambda: [shown], recent=lambda: [shown],
+        health=lambda: Health([]), registry=registry,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    """Where a server listens that wants a token."""
+    folder = tmp_path_factory.mktemp("web")
+    file, ledger = folder / "token", Ledger(str(folder / "ledger.sqlite"))
+    file.write_text(TOKEN)
+    file.chmod(0o600)
+    server = Server(sources(ledger), "127.0.0.1:0", str(file), ("page.lab",))
+    server.start()
+    parts = urlsplit(server.url)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    yield parts.hostname, parts.port
+    server.close()
+    ledger.close()
+
+
+def ask(where: tuple[str, int], request: bytes, seconds: float = 10.0) -> bytes:
+    """Send these bytes, say that no more come, and read what comes back."""
+    began = time.monotonic()
+    with socket.create_connection(where, timeout=seconds) as connection:
+        found = b""
+        try:
+            connection.sendall(request)
+            connection.shutdown(socket.SHUT_WR)
+            while part := connection.recv(65536):
+                found += part
+        except OSError:
+            pass  # it had read enough to refuse it
+    assert time.monotonic() - began < seconds, request[:200]
+    return found
+
+
+def good(where: tuple[str, int]) -> None:
+    """Whoever has the token gets the page."""
+    answer = ask(where, f"GET / HTTP/1.0\r\nHost: page.lab\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.0 200 OK\r\n"), answer[:200]
+    assert b"<script" not in answer
+    assert b"&lt;script&gt;" in answer
+
+
+NAMES = st.sampled_from(
+    ["Host", "Authorization", "Accept", "Content-Length", "Transfer-Encoding", "Connection", "Range", "X"]
+)
+VALUES = st.one_of(
+    st.sampled_from([
+        "page.lab", f"Bearer {TOKEN}", "Basic Og==", "Basic !!", "Bearer", "chunked", "-1", "99999999999", "1", "close",
+        "application/openmetrics-text; version=1.0.0; escaping=underscores", "text/plain;escaping=allow-utf-8", "bytes=0-",
+    ]),
+    st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=40),
+)  # fmt: skip
+REQUESTS = st.builds(
+    lambda method, path, version, headers, body: (
+        f"{method} {path} {version}\r\n".encode("latin-1", "replace")
+        + b"".join(f"{name}: {value}\r\n".encode("latin-1") for name, value in headers)
+        + b"\r\n" + body
+    ),
+    st.one_of(st.sampled_from(["GET", "HEAD", "POST", "PUT", "TRACE", "OPTIONS", "CONNECT"]), st.text(max_size=8)),
+    st.one_of(st.sampled_from(PATHS), st.text(max_size=30)),
+    st.sampled_from(["HTTP/1.0", "HTTP/1.1", "HTTP/9.9", ""]),
+    st.lists(st.tuples(NAMES, VALUES), max_size=6),
+    st.binary(max_size=200),
+)  # fmt: skip
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(request_=st.one_of(REQUESTS, st.binary(max_size=300)))
+def test_whatever_is_asked_is_answered(
+    served: tuple[str, int], caplog: pytest.LogCaptureFixture, request_: bytes
+) -> None:
+    """In time, with a status below 500, with the policy where the page itself answers, and without a traceback."""
+    caplog.set_level(logging.INFO)
+    answer = ask(served, request_)
+    if answer:
+        status = int(answer.split(b" ", 2)[1])
+        # 5xx only as waitress says that it does not know a Transfer-Encoding, or a version of HTTP.
+        assert status < 500 or status in (501, 505), answer[:300]
+        if status in (200, 401, 404, 405, 421, 429):
+            assert b"content-security-policy: default-src 'none'" in answer.lower()
+    assert [record for record in caplog.records if record.exc_info] == []
+    good(served)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /" + b"a" * 1_000_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 100_000 + b"\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 100000000000\r\n\r\n" + b"x" * 1_000_000,
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + b"ffff\r\n" + b"x" * 65535 + b"\r\n",
+        b"GET / HTTP/1.1\r\nAuthorization: Bearer " + b"a" * 15_000 + b"\r\n\r\n",
+    ],
+)
+def test_what_is_too_large_is_refused_early(served: tuple[str, int], request_: bytes) -> None:
+    """Nothing of that size is read, kept or answered with success."""
+    answer = ask(served, request_)
+    assert not answer or answer.split(b" ", 2)[1] in (b"400", b"401", b"413", b"421", b"431"), answer[:100]
+    good(served)
+
+
+def test_who_says_nothing_does_not_keep_others_waiting(served: tuple[str, int]) -> None:
+    """Open connections, and half a request on each."""
+    idle = [socket.create_connection(served) for _ in range(30)]
+    try:
+        for connection in idle:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: page")
+        began = time.monotonic()
+        good(served)
+        assert time.monotonic() - began < 10
+    finally:
+        for connection in idle:
+            connection.close()
+
+
+def test_a_ledger_that_cannot_be_read_now_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """503 with the reason, and no traceback: the next one who asks may be luckier."""
+
+    def failing() -> Health:
+        raise Transient("ledger /state/ledger.sqlite: disk I/O error")
+
+    ledger = Ledger(str(tmp_path / "ledger.sqlite"))
+    broken = sources(ledger)
+    server = Server(
+        Sources(broken.status, broken.refused, broken.recent, failing, broken.registry), "127.0.0.1:0", None, ()
+    )
+    server.start()
+    try:
+        parts = urlsplit(server.url)
+        answer = ask((str(parts.hostname), int(parts.port or 0)), b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")
+    finally:
+        server.close()
+        ledger.close()
+    assert answer.startswith(b"HTTP/1.0 503 ")
+    assert answer.endswith(b"ledger /state/ledger.sqlite: disk I/O error\n")
+    assert [record for record in caplog.records if record.exc_info] == []

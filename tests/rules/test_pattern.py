@@ -1,0 +1,54 @@
+"""Regular expressions of the configuration, on what others wrote."""
+
+import re
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rules.destination import facts
+from rules.load import RuleError
+from rules.model import Rule, Target
+from rules.pattern import AT_MOST, compiled, each, match, search
+
+ENDLESS = r"(?P<run>([a-z]+)+)!$"
+HOSTILE = "a" * 200
+SENSIBLE = (
+    r"(?P<proposal>[^/]+)/(?P<scan>scan_\d+)/", r"^(?P<run>.+?)_(?P<n>\d+)\.h5$", r"(?i)\.TIFF?$", r"(?<=run)\d+",
+    r"(?P<dir>.*/)?(?P<name>[^/]*)",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("way", [search, match, each])
+def test_a_pattern_that_does_not_end_does_not_match(way: object) -> None:
+    """After a bounded time, also where the name is not UTF-8; the next name is matched as ever."""
+    began = time.process_time()
+    assert not way(compiled(ENDLESS), HOSTILE + "\udcff")  # type: ignore[operator]
+    assert time.process_time() - began < 10 * AT_MOST
+    assert way(compiled(ENDLESS), "ok!")  # type: ignore[operator]
+
+
+def test_a_hostile_name_is_placed_without_its_groups() -> None:
+    """The groups of `capture` are empty for it, as for every name that the expression does not match."""
+    rule = Rule("r", "/data", deliver=(Target("s", "{run}"),), capture=compiled(ENDLESS))
+    assert facts(rule, HOSTILE, 0, "host")["run"] == ""
+    assert facts(rule, "ok!", 0, "host")["run"] == "ok"
+
+
+@given(st.sampled_from(SENSIBLE), st.one_of(st.text(max_size=60), st.from_regex(SENSIBLE[1])))
+def test_what_matches_is_what_python_matches(pattern: str, text: str) -> None:
+    """The same spans and groups as the standard library finds."""
+    for found, expected in (
+        (search(pattern, text), re.search(pattern, text)),
+        (match(compiled(pattern), text), re.match(pattern, text)),
+    ):
+        assert (found and (found.span(), found.groupdict())) == (expected and (expected.span(), expected.groupdict()))
+
+
+@pytest.mark.parametrize("text", ["(", "(?P<1>x)", "a{99999999999}", "(?P<a>x)(?P<a>y)", "[z-a]", "*"])
+def test_what_is_no_pattern_is_said(text: str) -> None:
+    """In the words of the standard library."""
+    with pytest.raises(ValueError, match="the regular expression does not compile: ") as caught:
+        compiled(text)
+    assert not isinstance(caught.value, RuleError)
