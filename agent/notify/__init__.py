@@ -76,7 +76,7 @@ class Notifier:
         self._agent = (ledger.meta("agent") or "")[:12]
         self._noticed_at: float | None = None
         """When the first of the refused files was noticed that nobody was told of yet."""
-        self._quiet_until = 0.0
+        self._speak_at = 0.0
         """Before that nothing is said of destinations."""
         self._complaints: dict[str, str] = {}
         """Channel → why it does not work, as the log says already."""
@@ -85,7 +85,7 @@ class Notifier:
 
     def start(self, now: float) -> None:
         """Before the first pass. What the ledger says of destinations is of a former run until they were looked at."""
-        self._quiet_until = now + GATHER
+        self._speak_at = now + GATHER
         with self._ledger.transaction():
             self._ledger.notices.resumed(now)
             self._ledger.notices.refusals_forgotten(now)
@@ -105,7 +105,7 @@ class Notifier:
         """Say what stands now, for nothing changes by itself any more, and wait until it is sent or has failed."""
         if not self._channels:
             return
-        self._quiet_until = now
+        self._speak_at = now
         self._say(self._policy.without_waiting, now)
         self._send(now)
         self._await(_CONCLUDE_WITHIN)
@@ -139,9 +139,7 @@ class Notifier:
 
     def _of_destinations(
         self, policy: Policy, known: Mapping[str, Remark], now: float
-    ) -> tuple[Sequence[Part], Sequence[float | None]]:
-        if now < self._quiet_until:
-            return [], [self._quiet_until]
+    ) -> tuple[list[Part], list[float | None]]:
         parts: list[Part] = []
         again: list[float | None] = []
         places = {(name, address): (up, why) for name, address, up, why in self._ledger.reports.destinations()}
@@ -153,7 +151,7 @@ class Notifier:
         for name, address in wanted.items():
             up, why = places.get((name, address), (None, None))
             thing, before = f"destination {name}", known.get(f"destination {name}")
-            word = notice.destination(policy, up, (name, address) in refusing, before, now)
+            word = notice.destination(policy, up, (name, address) in refusing, before, now, self._speak_at)
             again.append(word.again_at)
             if word.remark != before:
                 self._ledger.notices.remarked(thing, word.remark)
