@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Make .venv beside this file and install Dropline into it: python3 bootstrap.py [test | dev]
+"""Make .venv beside this file and install Dropline into it: python3 bootstrap.py [test | dev | bench]
 
 Needs Python 3.11 or newer and a package index, nothing else: no root, no pip, no ensurepip. `test` adds what the
-tests need, `dev` adds that and the linters. The install is editable, so a later `git pull` takes effect; run this
-again after it, in case the dependencies changed. When .venv is already current, nothing is done.
+tests need, `dev` adds that and the linters, `bench` that and what draws plots. The install is editable, so a later
+`git pull` takes effect; run this again after it, in case the dependencies changed. When .venv is already current,
+nothing is done.
 
 pip comes as a wheel from PIP_INDEX_URL, or pip.conf's index-url, or PyPI; it is checked against the sha256 that the
 index states, and run from the wheel. The stamp in .venv is written last: a .venv without a valid one is made anew.
@@ -18,7 +19,7 @@ import os
 import sys
 from pathlib import Path
 
-EXTRAS = ("", "test", "dev")  # each contains the one before
+EXTRAS = ("", "test", "dev", "bench")  # each contains the one before
 OURS = "prompt = 'dropline'"  # venv.create writes this to pyvenv.cfg, so a .venv with it is ours to delete
 
 
@@ -159,7 +160,7 @@ def main(argv: list[str], root: Path, env: dict[str, str]) -> int:
         if not problem and argv in (["-h"], ["--help"]):
             print(__doc__)
         elif not problem and " ".join(argv) not in EXTRAS:
-            problem, status = f"{' '.join(argv)!r} is not understood: give nothing, or test, or dev", 2
+            problem, status = f"{' '.join(argv)!r} is not understood: give nothing, or test, dev or bench", 2
         elif not problem:
             print("bootstrap:", install(root, "".join(argv), env))
     except BootstrapError as error:

@@ -1,5 +1,6 @@
 """The composition root: makes the parts from the configuration, connects them, runs them."""
 
+import gc
 import logging
 import platform
 import signal
@@ -7,16 +8,18 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from agent import probe
+from agent import probe, systemd
 from agent.delivery import Courier
 from agent.errors import Refused, Transient
 from agent.intake import Intake
-from agent.ledger import Ledger, State, Transition
+from agent.ledger import Ledger, Transition
 from agent.lock import RESIDENT, locked
-from agent.log import tell
+from agent.log import kept, tell
 from agent.metrics import Metrics, Readings, everything, with_process
 from agent.notify import Notifier
 from agent.notify.chat import Chat
@@ -26,16 +29,21 @@ from agent.outbox import Call, Sender
 from agent.outbox.command import Runner
 from agent.outbox.globus import Services
 from agent.outbox.webhook import post
+from agent.priority import step_back
 from agent.reclaim import Reclaimer, Record, Required
+from agent.scrub import Scrubber
 from agent.settings import CollectionTable, Configuration, DirectoryTable, account_folder, client_secret, read
-from agent.status import health, status
+from agent.status import Health, health, status
 from agent.textfile import Textfile
 from agent.transport import Transport, Wake
 from agent.transport.directory import DirectoryTransport
+from agent.transport.pace import Pace
 from agent.watch import Watch
 from agent.web import Server, Sources
+from agent.web.views import Views
 from agent.worker import Clock, Worker
 from rules.actions import Flow, Share
+from rules.bandwidth import Limit, allowed
 from rules.load import RuleError
 from rules.model import Rule
 from rules.notice import Policy
@@ -74,7 +82,9 @@ class Transports:
         """The transport of a destination. Raises Refused."""
         table = self._config.settings.destinations[name]
         if isinstance(table, DirectoryTable):
-            return DirectoryTransport(name, table.path, table.verify, table.checksum, self._agent, wake, self._keep)
+            return DirectoryTransport(
+                name, table.path, table.verify, table.checksum, self._agent, wake, self._keep, pace(table.limits)
+            )
         # Imported here: who delivers to directories only does not pay for what this brings along.
         from agent.transport.globus import GlobusTransport
 
@@ -90,6 +100,17 @@ class Transports:
         if self._session is None:
             self._session = globus_session(self._config)
         return self._session
+
+
+def pace(limits: Sequence[Limit]) -> Pace:
+    """How fast files go to a destination: by the clock on this computer's wall."""
+    return Pace() if not limits else Pace(lambda: allowed(limits, datetime.now(UTC).astimezone()), time.monotonic)
+
+
+def polite(config: Configuration) -> None:
+    """Step back behind the instrument's programs, as configured. From the main thread, before others are started."""
+    for sentence in step_back(config.settings.agent.nice, config.settings.agent.io_priority):
+        log.warning("[agent] %s", sentence)
 
 
 def globus_session(config: Configuration) -> "Session":
@@ -152,6 +173,11 @@ def roots(rules: Sequence[Rule]) -> list[str]:
     return found
 
 
+def scrubber_of(destination: str) -> str:
+    """The name of the thread that reads a destination's copies again. No destination has such a name."""
+    return f"scrub {destination}"
+
+
 class Parts:
     """The parts of an agent for one configuration, connected and ready to run."""
 
@@ -162,6 +188,7 @@ class Parts:
         wake: Callable[[str], Wake],
         keep: Sequence[int],
         stack: ExitStack,
+        beat: Callable[[str], Callable[[int], object]] = lambda name: lambda length: None,
     ) -> None:
         """Connect the parts. From the main thread.
 
@@ -171,6 +198,7 @@ class Parts:
             wake: how to wake the part of a name: `intake`, `reclaim`, `outbox`, `notify`, or a destination's.
             keep: descriptors that helper processes inherit: the lock.
             stack: closes what is opened here.
+            beat: what the long passes of the part of a name call, as they go on.
         """
 
         def announce(transitions: Sequence[Transition]) -> None:
@@ -230,12 +258,22 @@ class Parts:
             )
             for name, transport in transports.items()
         }
+        self.scrubbers = {
+            scrubber_of(name): Scrubber(
+                connect(), transports[name], places[name], table.scrub.policy,
+                partial(metrics.scrubbed, name), beat(scrubber_of(name)),
+            )
+            for name, table in tables.items()
+            if table.scrub is not None
+        }  # fmt: skip
         required = {name: Required(transport.address, transport.confirm) for name, transport in transports.items()}
         record = Record(config.state_dir / "deletions.jsonl")
         self.reclaimer = Reclaimer(connect(), config.rules, required, record)
 
     def start(self, now: float) -> None:
         """Take up what a former run left."""
+        # What is here by now stays: the collector would look through all of it every few thousand files.
+        gc.freeze()
         self.intake.start(now)
         for courier in self.couriers.values():
             courier.start(now)
@@ -244,36 +282,25 @@ class Parts:
         self.reclaimer.start(now)
 
 
-def serve(parts: Parts, workers: Sequence[Worker], metrics: Metrics, clock: Clock, stack: ExitStack) -> Server | None:
+def serve(parts: Parts, well: Callable[[], Health], metrics: Metrics, clock: Clock, stack: ExitStack) -> Server | None:
     """Bind the status page, where one is configured. Raises Refused."""
     config = parts.config
-    listen = config.settings.agent.listen
-    if not listen:
+    page = config.settings.agent
+    if not page.listen:
         return None
     ledger = Ledger(str(config.ledger))
     stack.callback(ledger.close)
     destinations = [(name, table.address) for name, table in config.settings.destinations.items()]
     names = [name for name, _ in destinations]
-    readings = Readings(ledger, config.rules, parts.intake.roots, names, clock, parts.expiries)
+    readings = Readings(ledger, config.rules, parts.intake.roots, names, clock, parts.expiries, dict(destinations))
 
-    def files(states: Sequence[State]) -> list[dict[str, object]]:
-        found = ledger.reports.files(list(states), 20)
-        return [{"path": file.path, "state": file.state.word, "reason": file.reason} for file in found]
+    def state() -> dict[str, Any]:
+        return status(ledger, config.rules, destinations, config.scrubs)
 
-    sources = Sources(
-        status=lambda: status(ledger, config.rules, destinations),
-        refused=lambda: files([State.REFUSED]),
-        recent=lambda: files([state for state in State if state is not State.SUPERSEDED]),
-        health=lambda: health(
-            workers,
-            parts.intake.roots,
-            config.settings.agent.sweep_every,
-            {name: courier.refusal for name, courier in parts.couriers.items()},
-            clock(),
-        ),
-        registry=with_process(everything(metrics, readings)),
-    )
-    server = Server(sources, listen)
+    source = str(Path(config.source).absolute()) if Path(config.source).is_file() else ""
+    views = Views(ledger, config.rules, destinations, parts.intake.roots, state, well, clock, source)
+    sources = Sources(views=views, status=state, health=well, registry=with_process(everything(metrics, readings)))
+    server = Server(sources, page.listen, page.token_file, page.hosts)
     stack.callback(server.close)
     server.start()
     return server
@@ -286,8 +313,10 @@ def write(parts: Parts, metrics: Metrics, clock: Clock, stack: ExitStack) -> Tex
         return None
     ledger = Ledger(str(config.ledger))
     stack.callback(ledger.close)
-    names = list(config.settings.destinations)
-    readings = Readings(ledger, config.rules, parts.intake.roots, names, clock, parts.expiries)
+    destinations = {name: table.address for name, table in config.settings.destinations.items()}
+    readings = Readings(
+        ledger, config.rules, parts.intake.roots, list(destinations), clock, parts.expiries, destinations
+    )
     return Textfile(Path(config.settings.agent.textfile), everything(metrics, readings))
 
 
@@ -319,7 +348,7 @@ def run(config: Configuration, started: Callable[[Parts, Server | None], Abstrac
     """Run until a signal stops it. `started` gets the parts and may show them while they run. Raises Refused, Transient."""
     signals, metrics, clock = Signals(), Metrics(), Clock()
     signals.install()
-    with locked(config.state_dir) as lock, locked(config.state_dir, name=RESIDENT):
+    with locked(config.state_dir) as lock, locked(config.state_dir, name=RESIDENT), kept(config.state_dir):
         former: Configuration | None = None
         while not signals.stop:
             try:
@@ -338,12 +367,20 @@ def _run_configuration(
     started: Callable[[Parts, Server | None], AbstractContextManager[object]],
 ) -> Configuration:  # fmt: skip
     """Run one configuration until it is to be replaced or the agent is to stop. Returns what to run next."""
+    polite(config)
+    scrubbed = [scrubber_of(name) for name, table in config.settings.destinations.items() if table.scrub is not None]
     names = ["intake", "reclaim", "outbox", "notify", *(["textfile"] if config.settings.agent.textfile else [])]
-    workers = {name: Worker(name, clock) for name in (*names, *config.settings.destinations)}
+    workers = {name: Worker(name, clock) for name in (*names, *config.settings.destinations, *scrubbed)}
     with ExitStack() as stack:
-        parts = Parts(config, metrics, lambda name: workers[name].wake, [lock], stack)
+        parts = Parts(config, metrics, lambda name: workers[name].wake, [lock], stack, lambda name: workers[name].beat)
         parts.start(clock())
-        server = serve(parts, list(workers.values()), metrics, clock, stack)
+
+        def well() -> Health:
+            refusals = {name: courier.refusal for name, courier in parts.couriers.items()}
+            every = config.settings.agent.sweep_every
+            return health(list(workers.values()), parts.intake.roots, every, refusals, clock())
+
+        server = serve(parts, well, metrics, clock, stack)
         textfile = write(parts, metrics, clock, stack)
         stack.callback(_stop, list(workers.values()))
         workers["intake"].start(parts.intake.step)
@@ -354,17 +391,33 @@ def _run_configuration(
             workers["textfile"].start(textfile.step)
         for name, courier in parts.couriers.items():
             workers[name].start(courier.step)
+        for name, scrubber in parts.scrubbers.items():
+            workers[name].start(scrubber.step)
         stack.enter_context(started(parts, server))
         modified = _modified(config)
+        systemd.tell(READY="1")
         while not signals.stop:
+            _report(well(), [*workers.values(), *([server] if server else [])])
             signals.changed.wait(2.0)
             signals.changed.clear()
             if signals.reload or _modified(config) != modified:
                 signals.reload, modified = False, _modified(config)
                 following = _reread(config)
                 if following is not None:
+                    systemd.reloading()
                     return following
+        systemd.tell(STOPPING="1")
     return config
+
+
+def _report(found: Health, threads: Sequence[Worker | Server]) -> None:
+    """Tell systemd how it goes, and, while every thread runs, that it need not start the agent anew.
+
+    A thread that is long over its pass is told, too, but still counts as alive: it may be comparing a file of 500 GB
+    before its deletion, which every restart would begin from the start.
+    """
+    alive = {"WATCHDOG": "1"} if all(thread.alive for thread in threads) else {}
+    systemd.tell(STATUS="; ".join(found.problems) or "at work", **alive)
 
 
 def _stop(workers: Sequence[Worker]) -> None:
@@ -403,12 +456,13 @@ def once(config: Configuration) -> bool:
 
     Returns whether all went well: nothing failed, refused or left on the way. Raises Refused, Transient.
     """
+    polite(config)
     config = config.with_agent(canary_every=0.0)  # a canary needs time to come back
     metrics, clock, bell = Metrics(), Clock(), threading.Event()
     signals = Signals()
     signals.install()
     signals.changed = bell
-    with locked(config.state_dir) as lock, ExitStack() as stack:
+    with locked(config.state_dir) as lock, kept(config.state_dir), ExitStack() as stack:
         parts = Parts(config, metrics, lambda name: bell.set, [lock], stack)
         parts.start(clock())
         while not signals.stop:

@@ -13,6 +13,19 @@ _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 _NO_SUCH_CALL = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}
 
 
+def fresh(name: str, mode: int, directory: int) -> int:
+    """A new file for reading and writing, instead of whatever has the name. Raises OSError.
+
+    What was there is removed and not reused: it may be a link to a file of somebody else, or a pipe that never ends.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+    try:
+        return os.open(name, flags, mode, dir_fd=directory)
+    except FileExistsError:
+        os.unlink(name, dir_fd=directory)
+        return os.open(name, flags, mode, dir_fd=directory)
+
+
 def make_durable(fds: Sequence[int]) -> None:
     """Bring the files' contents to stable storage: one syncfs(2) for many, fsync(2) for few. Raises OSError."""
     if len(fds) > 2:
@@ -74,6 +87,12 @@ def drop_cache(fds: Sequence[int]) -> None:
     for advice in (os.POSIX_FADV_DONTNEED, os.POSIX_FADV_WILLNEED):
         for fd in fds:
             os.posix_fadvise(fd, 0, 0, advice)
+
+
+def forget(fd: int) -> None:
+    """Forget the cached pages of a synced file: nobody here reads it again soon."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def rename_new(source: str, target: str, source_dir: int, target_dir: int) -> None:

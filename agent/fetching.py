@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from agent import inbound, probe
-from agent.app import globus_course, globus_session
+from agent.app import globus_course, globus_session, pace
 from agent.errors import Refused, Transient, cause
 from agent.inbound import Fetched
 from agent.ledger import Ledger
@@ -64,7 +64,14 @@ class Fetch:
                     if isinstance(self._table, DirectoryTable):
                         probe.prepare()
                         path = self._table.path
-                        return inbound.fetch(path, self._place.identity, self._source, self._target, self._number)
+                        return inbound.fetch(
+                            path,
+                            self._place.identity,
+                            self._source,
+                            self._target,
+                            self._number,
+                            pace(self._table.limits),
+                        )
                     return self._by_globus(self._table, late)
             except (Transient, Held) as error:
                 if late():

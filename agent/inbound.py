@@ -4,13 +4,13 @@ import os
 import stat
 from collections.abc import Iterator
 from itertools import islice
-from threading import Event
 from typing import NamedTuple
 
 from agent import probe
 from agent.errors import Refused, Transient, cause
 from agent.transport import Arrived, Gone, Item, Occupied, Unfit
 from agent.transport.group import Place, require, write
+from agent.transport.pace import Pace
 from agent.tree import Tree
 from agent.watch import sweep
 from rules.destination import name_key
@@ -31,7 +31,7 @@ class Fetched(NamedTuple):
     """What is not here, and why."""
 
 
-def fetch(share: str, identity: str | None, source: str, target: str, number: int) -> Fetched:
+def fetch(share: str, identity: str | None, source: str, target: str, number: int, pace: Pace) -> Fetched:
     """Copy what is at and below a path.
 
     Args:
@@ -40,11 +40,11 @@ def fetch(share: str, identity: str | None, source: str, target: str, number: in
         source: path there; empty: all of it.
         target: an existing local directory.
         number: of the fetch, for temporary names: the same at each attempt.
+        pace: how fast.
 
     Raises Transient where the share is away, Refused where nothing is there.
     """
     done = Fetched({}, set(), {})
-    parent = f"{share}/{source}".rpartition("/")[0] if source else share
     try:
         with Tree(share) as tree:
             if identity is not None:
@@ -53,9 +53,9 @@ def fetch(share: str, identity: str | None, source: str, target: str, number: in
         raise Transient(f"{share}: {cause(error)}") from error
     # The content of what is here already is compared: nothing of a person's is overwritten.
     place = Place(target, target, None, "checksum", "sha256", f"fetch-{number}")
-    items = _items(share, source, parent, done)
+    items = _items(share, source, done)
     while group := list(islice(items, _GROUP)):
-        written = write(place, group, Event())
+        written = write(place, group, pace)
         sizes = {item.file: (item.path, item.version.size) for item in group}
         for outcome in written.outcomes:
             path, size = sizes[outcome.file]
@@ -79,28 +79,31 @@ def fetch(share: str, identity: str | None, source: str, target: str, number: in
     return done
 
 
-def _items(share: str, source: str, parent: str, done: Fetched) -> Iterator[Item]:
+def _items(share: str, source: str, done: Fetched) -> Iterator[Item]:
+    beside = len(source) - len(source.rpartition("/")[2])
     for path, status in _below(share, source, done):
-        relpath = path[len(parent.rstrip("/")) + 1 :]
+        relpath = path[beside:]
         seen = probe.observation(status)
         if seen.kind == "file":
-            yield Item(name_key(relpath), parent, relpath, seen.version, relpath)
+            yield Item(name_key(relpath), share, path, seen.version, relpath)
         else:
             done.refused[relpath] = f"a {seen.kind}, not a file"
 
 
 def _below(share: str, source: str, done: Fetched) -> Iterator[tuple[str, os.stat_result]]:
-    top = f"{share}/{source}" if source else share
+    """(path relative to the share, what stands there); never by way of a link."""
     try:
-        status = os.stat(top) if not source else os.lstat(top)
+        with Tree(share) as tree:
+            directory, name = tree.place(source)
+            status = os.stat(name, dir_fd=directory, follow_symlinks=False) if name else os.fstat(directory)
     except OSError as error:
-        raise Refused(f"{top}: {cause(error)}", "look at what is there") from None
+        raise Refused(f"{share}/{source}: {cause(error)}", "look at what is there; links are not followed") from None
     if not stat.S_ISDIR(status.st_mode):
-        yield top, status
+        yield source, status
         return
-    for listing in sweep(top):
+    for listing in sweep(share, source):
         if listing.error is not None:
             done.refused[listing.directory] = f"cannot be listed: {listing.error}"
         for name, entry in listing.entries.items():
             if not name.startswith(OWN_PREFIX):
-                yield f"{listing.directory}/{name}", entry
+                yield f"{listing.directory}/{name}"[len(share.rstrip("/")) + 1 :], entry

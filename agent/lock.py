@@ -1,6 +1,7 @@
 """One agent per state directory; does it stay? And one process for each fetch."""
 
 import os
+import stat
 import sys
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ RESIDENT = "resident.lock"
 WAIT = 5.0
 """Seconds to wait for the lock: a helper process of a killed agent holds it until it has ended its group of files."""
 _POLL = 0.05
+_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
 
 if sys.platform == "win32":
     import msvcrt
@@ -47,7 +49,10 @@ def locked(state_dir: Path, wait: float = WAIT, name: str = AGENT) -> Iterator[i
     """
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(state_dir / name, os.O_RDWR | os.O_CREAT, 0o600)
+        if os.name == "posix" and state_dir.stat().st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
+            hint = f"chmod 700 {state_dir}; what is in it decides what is deleted"
+            raise Refused(f"state directory {state_dir} may be written by anybody", hint)
+        fd = os.open(state_dir / name, _FLAGS, 0o600)
     except OSError as error:
         raise Refused(f"state directory {state_dir}: {cause(error)}", "make it writable, or choose another") from error
     try:
@@ -77,11 +82,16 @@ def resident(state_dir: Path) -> bool:
 
 @contextmanager
 def alone(state_dir: Path, fetch: int) -> Iterator[None]:
-    """Be the only process that works on this fetch. Raises Held where another one does.
+    """Be the only process that works on this fetch.
+
+    Raises Held where another one does, and Refused where the directory cannot be used.
 
     One byte of one file for each, so that nothing is left behind.
     """
-    fd = os.open(state_dir / "fetch.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fd = os.open(state_dir / "fetch.lock", _FLAGS, 0o600)
+    except OSError as error:
+        raise Refused(f"state directory {state_dir}: {cause(error)}", "make it writable, or choose another") from error
     try:
         try:
             _take_byte(fd, fetch)

@@ -23,6 +23,7 @@ from agent import disk
 from agent.intake import Root
 from agent.ledger import Ledger, State, Transition
 from rules.model import Rule
+from rules.scrub import Sight
 
 T = TypeVar("T")
 disable_created_metrics()  # type: ignore[no-untyped-call]  # their names would not be ours, and `rate()` needs none of them
@@ -66,6 +67,10 @@ class Metrics:
         self._reclaimed = Counter(
             "dropline_reclaimed_bytes", "Bytes of removed local copies.", ["rule"], registry=self.registry
         )
+        self._scrubbed = Counter(
+            "dropline_scrubbed_bytes", "Bytes of copies that were read again, by how they were found.",
+            ["destination", "outcome"], registry=self.registry,
+        )  # fmt: skip
         self._notices = Counter(
             "dropline_notices", "Attempts to send a message to people.", ["channel", "outcome"], registry=self.registry
         )
@@ -109,6 +114,10 @@ class Metrics:
         """A transport was asked something."""
         self._requests.labels(destination, operation, outcome).inc()
 
+    def scrubbed(self, destination: str, outcome: str, size: int) -> None:
+        """A copy was read again."""
+        self._scrubbed.labels(destination, outcome).inc(size)
+
     def resubmitted(self, destination: str, result: str) -> None:
         """A delivery that a former run left under way was sent again: accepted, a duplicate, or its task adopted."""
         self._resubmissions.labels(destination, result).inc()
@@ -134,14 +143,16 @@ class Readings(Collector):
     def __init__(
         self, ledger: Ledger, rules: Sequence[Rule], roots: Sequence[Root], destinations: Sequence[str],
         clock: Callable[[], float], expiries: Mapping[str, Callable[[], float | None]] | None = None,
+        addresses: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
-        """`expiries`: destination → when its login dies unless it is used."""
+        """`expiries`: destination → when its login dies unless it is used. `addresses`: destination → where it is."""
         self._ledger = ledger
         self._rules = rules
         self._roots = roots
         self._destinations = destinations
         self._clock = clock
         self._expiries = expiries or {}
+        self._addresses = addresses or {}
 
     def collect(self) -> Iterable[Metric]:
         """All families."""
@@ -149,6 +160,7 @@ class Readings(Collector):
         yield self._of_outbox()
         yield self._of_notices()
         yield from self._of_destinations()
+        yield from self._of_scrubs()
         yield from self._of_roots()
         read = GaugeMetricFamily(
             "dropline_read_timestamp_seconds",
@@ -226,6 +238,29 @@ class Readings(Collector):
             if at is not None:
                 expiry.add_metric([name], at)
         yield expiry
+
+    def _of_scrubs(self) -> Iterable[Metric]:
+        last = GaugeMetricFamily(
+            "dropline_scrub_last_timestamp_seconds", "When a copy was last read again.", labels=["destination"]
+        )
+        oldest = GaugeMetricFamily(
+            "dropline_oldest_proof_timestamp_seconds", "When the copy that was read longest ago was read or, if never, proved.",
+            labels=["destination"],
+        )  # fmt: skip
+        amiss = GaugeMetricFamily(
+            "dropline_scrub_findings", "Copies that are not what was proved, and that nobody has settled.",
+            labels=["destination", "kind"],
+        )  # fmt: skip
+        for one in self._ledger.scrubs.standings():
+            if self._addresses.get(one.destination) != one.address:
+                continue
+            for family, at in ((last, one.last_at), (oldest, one.oldest_at)):
+                if at is not None:
+                    family.add_metric([one.destination], at)
+            for sight in Sight:
+                if not sight.well:
+                    amiss.add_metric([one.destination, sight.value], one.amiss.get(sight.value, 0))
+        yield from (last, oldest, amiss)
 
     def _of_roots(self) -> Iterable[Metric]:
         lost = CounterMetricFamily(

@@ -70,7 +70,8 @@ class Outbound:
         if not stat.S_ISDIR(status.st_mode):
             yield path, status
             return
-        for listing in sweep(path):
+        # From the directory above: the named path itself may have become a link since.
+        for listing in sweep(os.path.dirname(path), os.path.basename(path)):
             if listing.error is not None:
                 self.refused.append(Refusal(listing.directory, f"cannot be listed: {listing.error}"))
             for name, entry in listing.entries.items():

@@ -4,6 +4,7 @@ The order of every removal: the intent is written down; the file is moved aside 
 the trash); it is checked once more; it is unlinked, or put back; the result is written down. A restart redoes intents.
 """
 
+import errno
 import json
 import logging
 import os
@@ -21,9 +22,8 @@ from rules.destination import own_name
 from rules.model import OWN_PREFIX, Evidence, Rule, Verdict, Version, Writer, proof_in_words
 from rules.retention import retention
 
-PAUSED = "paused.reclaim"
-"""Key of the ledger's meta table: while it is set, nothing is deleted."""
 TRASH = OWN_PREFIX + "-trash"
+_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 _LATER = 60.0
 """Seconds until a batch that could not be reclaimed is thought of again."""
 _BATCHES_A_PASS = 50
@@ -59,13 +59,16 @@ class Record:
         self._path = path
 
     def append(self, lines: Sequence[dict[str, object]]) -> None:
-        """Add lines and make them durable. Raises OSError."""
-        fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        """Add lines and make them durable. Raises Transient."""
         try:
-            os.write(fd, "".join(json.dumps(line) + "\n" for line in lines).encode())
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+            fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            try:
+                os.write(fd, "".join(json.dumps(line) + "\n" for line in lines).encode())
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise Transient(f"deletions cannot be recorded in {self._path}: {cause(error)}") from error
 
 
 class Reclaimer:
@@ -103,7 +106,7 @@ class Reclaimer:
 
     def step(self, now: float) -> float | None:
         """One whole pass. Returns when the next is due."""
-        if self._ledger.meta(PAUSED) is not None:
+        if self._ledger.pauses.hold("reclaim"):
             return None
         due: list[float | None] = []
         for intent in self._ledger.reclaims.intents(now, 1000):
@@ -243,6 +246,9 @@ class Reclaimer:
             else:
                 again.append(decision.verdict.again_at or now + _LATER)
         with self._ledger.transaction():
+            # Asking takes long: evidence that was withdrawn meanwhile took the file out of its batch.
+            still = {file.id for file in self._ledger.reclaims.verified(batch)}
+            intents = [intent for intent in intents if intent.file.id in still]
             self._ledger.reclaims.intended(intents)
             self._ledger.reclaims.later(batch, min(again, default=None))
         moved = [intent for intent in intents if self._move_aside(intent, now)]
@@ -280,7 +286,7 @@ class Reclaimer:
         gone: list[tuple[Intent, list[tuple[Evidence, str]]]] = []
         parents: dict[tuple[str, str], None] = {}
         for intent in intents:
-            if self._ledger.meta(PAUSED) is not None:
+            if self._ledger.pauses.hold("reclaim"):
                 break
             rule = self._rules.get(intent.file.rule)
             evidence = self._evidence(rule, intent.file) if rule is not None else []
@@ -309,10 +315,11 @@ class Reclaimer:
                     return self._put_back(tree, intent, now, "its rule does not reclaim any more")
                 if not _same(seen[0], intent.file.version) or seen[1] is Writer.OPEN:
                     return self._put_back(tree, intent, now, "it changed while it was moved aside", changed=True)
-                if not asked:
-                    wrong = self._wrong(rule, intent.file, evidence)
-                    if wrong is not None:
-                        return self._put_back(tree, intent, now, wrong)
+                wrong = self._unproved(rule, evidence)
+                if wrong is None and not asked:
+                    wrong = self._wrong(intent.file, evidence)
+                if wrong is not None:
+                    return self._put_back(tree, intent, now, wrong)
                 directory, name = tree.place(intent.aside)
                 os.unlink(name, dir_fd=directory)
                 return True
@@ -322,11 +329,13 @@ class Reclaimer:
             log.warning("%s stays aside: %s", intent.file.path, cause(error))
         return False
 
-    def _wrong(self, rule: Rule, file: File, evidence: Sequence[tuple[Evidence, str]]) -> str | None:
-        """Why the file may not go, asked again at every required destination; None: it may. Raises Transient."""
+    def _unproved(self, rule: Rule, evidence: Sequence[tuple[Evidence, str]]) -> str | None:
+        """Where evidence is missing by now: it may have been withdrawn; None: nowhere."""
         missing = set(self._destinations(rule)) - {item.destination for item, _ in evidence}
-        if missing:
-            return f"not proved at {', '.join(sorted(missing))}"
+        return f"not proved at {', '.join(sorted(missing))}" if missing else None
+
+    def _wrong(self, file: File, evidence: Sequence[tuple[Evidence, str]]) -> str | None:
+        """Why the file may not go, asked again at every required destination; None: it may. Raises Transient."""
         verdicts = (self._ask(file, item, path) for item, path in evidence)
         return next((verdict.reason for verdict in verdicts if not verdict.ok), None)
 
@@ -372,8 +381,9 @@ class Reclaimer:
             try:
                 with Tree(root) as tree:
                     disk.sync_directory(tree.directory(parent))
-            except FileNotFoundError:
-                pass  # removed together with its content
+            except OSError as error:
+                if error.errno not in _NOT_THERE:  # else removed together with its content, or something has its name
+                    raise Transient(f"{root}/{parent}: {cause(error)}") from error
 
     def _tidy(self, intent: Intent) -> None:
         """Remove directories that this removal left empty: of the trash always, of the data where the rule asks for it."""

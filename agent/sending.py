@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack
 
 from agent import probe
-from agent.app import Transports
+from agent.app import Transports, polite
 from agent.delivery import Courier
 from agent.ledger import Ledger
 from agent.lock import Held, locked, resident
@@ -76,6 +76,7 @@ class Sending:
         table = self._config.settings.destinations[self._to]
         bell, clock, metrics = threading.Event(), Clock(), Metrics()
         probe.prepare()
+        polite(self._config)
         with ExitStack() as stack:
             ledger = Ledger(str(self._config.ledger), tell)
             stack.callback(ledger.close)

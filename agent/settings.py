@@ -4,39 +4,74 @@ Settings stop at `app`: the parts of the agent get values, not this.
 """
 
 import os
+import re
 import stat
 import tomllib
 from collections.abc import Callable, Mapping
+from ipaddress import IPv4Address, IPv6Address
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from platformdirs import site_config_dir, user_config_dir, user_state_dir
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, SecretStr, Tag, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    SecretStr,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from agent import presets, secret
 from agent.errors import cause
+from agent.priority import IoPriority
+from rules.bandwidth import Hours, Limit
 from rules.collection import source_path
 from rules.load import RuleError, RuleTable, build, first_mistake, location, nearest
 from rules.match import relative
 from rules.model import OWN_PREFIX, Rule
 from rules.notify import NotifyTable
 from rules.preset import with_preset
-from rules.tables import Duration, LocalPath, Table
+from rules.scrub import Scrub
+from rules.tables import Duration, LocalPath, Size, Table
 
 FILE_NAME = "dropline.toml"
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-"""Where the status page may listen: it asks nobody who they are."""
+_AT_MOST = 4 * 2**20
+"""Bytes of a configuration file."""
+_ANYBODY = (
+    "everybody in the network could ask for the page, so it wants a token; name a file with one in token_file"
+    """ ((umask 077; python3 -c "import secrets; print(secrets.token_urlsafe())" > FILE)), or listen on 127.0.0.1"""
+)
 
 
-def _on_loopback(value: str) -> str:
+def _address(value: str) -> str:
     host, _, port = value.rpartition(":")
-    if value and (host not in LOOPBACK or not port.isdecimal() or int(port) > 65535):
+    if value and (_ip(host) is None or not (port.isascii() and port.isdecimal()) or int(port) > 65535):
         raise ValueError(
-            f'{value!r} is not an address on loopback; write "127.0.0.1:9469", port 0 for any free one, or "" for no page'
+            f'{value!r} is not an address and a port; write "127.0.0.1:9469", port 0 for any free one, or "" for no page'
         )
     return value
+
+
+def _ip(host: str) -> IPv4Address | IPv6Address | None:
+    """The address of `listen` without its port; None where it is none. A name would be what a name server says."""
+    try:
+        return IPv6Address(host[1:-1]) if host[:1] == "[" and host[-1:] == "]" else IPv4Address(_NAMES.get(host, host))
+    except ValueError:
+        return None
+
+
+_NAMES = {"localhost": "127.0.0.1"}
+
+
+def _host_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", value):
+        raise ValueError("write host names as in an address, without http:// and without the port")
+    return value.removesuffix(".")
 
 
 def _remote(value: str) -> str:
@@ -62,10 +97,58 @@ class AgentTable(Table):
     """`[agent]`"""
 
     state_dir: LocalPath = Field(default_factory=lambda: user_state_dir("dropline"))
-    listen: Annotated[str, AfterValidator(_on_loopback)] = "127.0.0.1:9469"
+    listen: Annotated[str, AfterValidator(_address)] = "127.0.0.1:9469"
+    token_file: LocalPath | None = None
+    hosts: tuple[Annotated[str, AfterValidator(_host_name)], ...] = ()
     sweep_every: Annotated[Duration, Field(gt=0)] = 300.0
     canary_every: Duration = 60.0
     textfile: Annotated[LocalPath, AfterValidator(_for_node_exporter)] | None = None
+    nice: int = Field(default=0, ge=0, le=19)
+    io_priority: IoPriority = "normal"
+
+
+class ScrubTable(Table):
+    """`scrub = { ... }` in `[destinations.NAME]`; `scrub = "50GB"` is its `per_day` alone."""
+
+    per_day: Annotated[Size, Field(gt=0)]
+    every: Annotated[Duration, Field(gt=0)] = 30 * 86400.0
+
+    @property
+    def policy(self) -> Scrub:
+        """What the decisions work on."""
+        return Scrub(self.per_day, self.every)
+
+
+def _whole(value: object) -> object:
+    return {"per_day": value} if isinstance(value, str | int) and not isinstance(value, bool) else value
+
+
+Scrubbed = Annotated[ScrubTable | None, BeforeValidator(_whole)]
+
+
+def _some(value: int) -> int:
+    if value == 0:
+        raise ValueError("nothing would ever go; `dropline pause delivery` stops it for a while")
+    return value
+
+
+class LimitTable(Table):
+    """One of `bandwidth = [{ ... }]`"""
+
+    limit: Annotated[Size, AfterValidator(_some)]
+    hours: Annotated[
+        Hours | None, BeforeValidator(lambda value: value if value is None else Hours.read(str(value)))
+    ] = None
+
+
+def _one_limit(value: object) -> object:
+    return [{"limit": value}] if isinstance(value, str | int) else value
+
+
+def _reachable(value: tuple[LimitTable, ...]) -> tuple[LimitTable, ...]:
+    if any(one.hours is None for one in value[:-1]):
+        raise ValueError("a limit without `hours` counts always, and so must be the last")
+    return value
 
 
 class DirectoryTable(Table):
@@ -75,11 +158,18 @@ class DirectoryTable(Table):
     path: LocalPath
     verify: Literal["checksum", "size"] = "checksum"
     checksum: Literal["sha256", "blake3", "md5"] = "sha256"
+    scrub: Scrubbed = None
+    bandwidth: Annotated[tuple[LimitTable, ...], BeforeValidator(_one_limit), AfterValidator(_reachable)] = ()
 
     @property
     def address(self) -> str:
         """What the ledger knows it by."""
         return self.path
+
+    @property
+    def limits(self) -> list[Limit]:
+        """How much may go there in a second, and when."""
+        return [Limit(one.limit, one.hours) for one in self.bandwidth]
 
 
 class GlobusTable(Table):
@@ -105,6 +195,17 @@ class CollectionTable(Table):
     notify: tuple[Literal["succeeded", "failed", "inactive"], ...] = ()
     outstanding: int = Field(default=6, ge=1, le=50)
     checksum: Literal["md5", "sha256"] | None = None
+    scrub: Scrubbed = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_ours_to_slow(cls, value: object) -> object:
+        if isinstance(value, dict) and "bandwidth" in value:
+            raise ValueError(
+                "Globus has no limit for a transfer: `bandwidth` is for directories only. Let the administrator of the"
+                " collection set its network use, or give the rule a `batch.schedule`"
+            )
+        return value
 
     @property
     def address(self) -> str:
@@ -171,6 +272,11 @@ class Configuration:
         return Path(self.settings.agent.state_dir)
 
     @property
+    def scrubs(self) -> dict[str, Scrub]:
+        """How much is read again, of destinations where anything is."""
+        return {name: to.scrub.policy for name, to in self.settings.destinations.items() if to.scrub is not None}
+
+    @property
     def ledger(self) -> Path:
         """The ledger's file."""
         return self.state_dir / "ledger.sqlite"
@@ -191,13 +297,23 @@ def find(given: Path | None) -> Path | None:
 def read(path: Path) -> Configuration:
     """Read and check a configuration file. Raises RuleError: one line naming file, table and key."""
     try:
-        text = path.read_bytes()
+        with path.open("rb") as file:
+            text, status = file.read(_AT_MOST + 1), os.fstat(file.fileno())
     except OSError as error:
         raise RuleError(str(path), "", "", f"cannot be read: {cause(error)}; `dropline init` writes one") from None
+    if len(text) > _AT_MOST:
+        raise RuleError(str(path), "", "", f"is larger than {_AT_MOST // 2**20} MiB, so it is no configuration")
     try:
         data = tomllib.loads(text.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: a number may have too many digits
         raise RuleError(str(path), "", "", f"is not TOML: {error}") from None
+    if os.name == "posix" and status.st_mode & stat.S_IWOTH:
+        message = f"may be written by anybody: chmod o-w {path}, for it decides what is deleted, and what is run"
+        raise RuleError(str(path), "", "", message)
+    globus = data.get("globus")
+    if isinstance(globus, dict) and globus.get("client_secret") and secret.open_to_others(status):
+        message = f"the file can be read by others: chmod 600 {path}, or keep the secret apart (client_secret_file)"
+        raise RuleError(str(path), "[globus]", "client_secret", message)
     return check(data, str(path), path.absolute().parent)
 
 
@@ -226,10 +342,14 @@ def check(data: dict[str, Any], source: str, folder: Path) -> Configuration:
         return os.path.normpath(folder / expanded).replace(os.sep, "/")
 
     places = {name: _placed(table, absolute) for name, table in settings.destinations.items()}
-    own = {"state_dir": absolute(settings.agent.state_dir)}
-    if settings.agent.textfile is not None:
-        own["textfile"] = absolute(settings.agent.textfile)
-    agent = settings.agent.model_copy(update=own)
+    agent = settings.agent
+    token_file = None if agent.token_file is None else absolute(agent.token_file)
+    textfile = None if agent.textfile is None else absolute(agent.textfile)
+    own = {"state_dir": absolute(agent.state_dir), "token_file": token_file, "textfile": textfile}
+    agent = agent.model_copy(update=own)
+    listens = _ip(agent.listen.rpartition(":")[0])
+    if token_file is None and listens is not None and not listens.is_loopback:
+        raise RuleError(source, "[agent]", "listen", f"{agent.listen!r} is beyond loopback: {_ANYBODY}")
     notify = None if settings.notify is None else settings.notify.placed(absolute)
     globus = settings.globus
     if globus.client_secret_file is not None:
@@ -301,11 +421,13 @@ def account_folder(config: Configuration) -> Path:
 def warnings(path: Path) -> list[str]:
     """What is unwise about the file itself."""
     try:
-        mode = path.stat().st_mode
+        owner = path.stat().st_uid
     except OSError:
-        return []  # reading it has failed already, with the reason
-    if mode & stat.S_IWOTH:
-        return [f"{path} may be written by anybody: chmod o-w it, for it decides what is deleted"]
+        return []  # there is none, or reading it has failed already, with the reason
+    if os.name == "posix" and owner not in (0, os.geteuid()):
+        return [
+            f"{path} belongs to another user (uid {owner}), who decides by it what is deleted, and what is run: chown it"
+        ]
     return []
 
 

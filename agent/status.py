@@ -5,21 +5,27 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.intake import Root
-from agent.ledger import Ledger
+from agent.ledger import Finding, Ledger
 from agent.worker import Worker
 from rules.model import Rule
+from rules.scrub import Scrub
 
 _WAITING = 100
 """Datasets that wait which are named, longest waiting first."""
+_FINDINGS = 100
+"""Copies that are not what was proved which are named."""
 
 
-def status(ledger: Ledger, rules: Sequence[Rule], destinations: Sequence[tuple[str, str]]) -> dict[str, Any]:
+def status(
+    ledger: Ledger, rules: Sequence[Rule], destinations: Sequence[tuple[str, str]], scrubs: Mapping[str, Scrub]
+) -> dict[str, Any]:
     """The whole state as plain values.
 
     Args:
         ledger: a connection.
         rules: in the order of the configuration.
         destinations: (name, address) as configured; others that the ledger knows are of former configurations.
+        scrubs: how much is read again, of destinations where anything is.
     """
     files: dict[str, int] = {}
     size: dict[str, int] = {}
@@ -32,13 +38,15 @@ def status(ledger: Ledger, rules: Sequence[Rule], destinations: Sequence[tuple[s
     for name, state, count in ledger.reports.deliveries():
         deliveries.setdefault(name, {})[state] = count
     known = {(name, address): (up, reason) for name, address, up, reason in ledger.reports.destinations()}
-    refusing = set(ledger.reports.refusing())
-    places = []
+    refusing, since = set(ledger.reports.refusing()), ledger.reports.since()
+    places: list[dict[str, Any]] = []
     for name, address in destinations:
         up, reason = known.get((name, address), (None, None))
         why = reason or ("" if up else "not yet looked at")
         refused = (name, address) in refusing
-        places.append({"name": name, "address": address, "up": up, "refused": refused, "reason": why})
+        changed, proved = since.get((name, address), (None, None))
+        place = {"name": name, "address": address, "up": up, "refused": refused, "reason": why}
+        places.append({**place, "since": changed, "proved_at": proved})
     return {
         "files": files,
         "bytes": size,
@@ -48,6 +56,19 @@ def status(ledger: Ledger, rules: Sequence[Rule], destinations: Sequence[tuple[s
             {"destination": name, "reason": reason, "deliveries": count}
             for name, reason, count in ledger.reports.held_up()
         ],
+        "scrub": [
+            {
+                "destination": one.destination,
+                "per_day": scrubs[one.destination].per_day if one.destination in scrubs else None,
+                "every": scrubs[one.destination].every if one.destination in scrubs else None,
+                "last_at": one.last_at,
+                "oldest_at": one.oldest_at,
+                "findings": one.amiss,
+            }
+            for one in ledger.scrubs.standings()
+            if (one.destination, one.address) in destinations and (one.destination in scrubs or one.last_at is not None)
+        ],
+        "findings": [described(one) for one in ledger.scrubs.open(limit=_FINDINGS)],
         "outbox": [
             {"rule": rule, "action": action, "waiting": count, "failed": failed, "reason": reason, "since": since}
             for rule, action, count, failed, reason, since in ledger.outbox.waiting()
@@ -60,7 +81,22 @@ def status(ledger: Ledger, rules: Sequence[Rule], destinations: Sequence[tuple[s
             {"name": one.key, "rule": one.rule, "since": one.seen_at, "reason": one.reason or "found a moment ago"}
             for one in ledger.datasets.waiting(_WAITING)
         ],
-        "paused": [key.removeprefix("paused.") for key in ("paused.reclaim",) if ledger.meta(key) is not None],
+        "paused": ledger.pauses.all(),
+    }
+
+
+def described(finding: Finding) -> dict[str, Any]:
+    """A copy that is not what was proved, as plain values."""
+    return {
+        "destination": finding.destination,
+        "address": finding.address,
+        "copy": finding.copy.path,
+        "kind": finding.sight.value,
+        "path": finding.copy.file.path,
+        "rule": finding.copy.file.rule,
+        "size": finding.copy.file.version.size,
+        "since": finding.found_at,
+        "reason": finding.reason,
     }
 
 

@@ -5,7 +5,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from agent.errors import Transient
+from agent.errors import Refused, Transient
+from agent.ledger import in_plain_words
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ class Worker:
     def __init__(self, name: str, clock: Callable[[], float]) -> None:
         self.name = name
         self.passed_at = clock()
-        """When the last pass ended."""
+        """When the last pass ended, or a long one went on."""
         self.failure: str | None = None
         """Why the last pass failed."""
         self._clock = clock
@@ -60,6 +61,12 @@ class Worker:
             self._thread.join(seconds)
         return not self.alive
 
+    def beat(self, _: object = None) -> None:
+        """The pass under way is long, and goes on. Raises Transient where it is to end. From the thread itself."""
+        self.passed_at = self._clock()
+        if self._stop.is_set():
+            raise Transient("the agent stops")
+
     @property
     def alive(self) -> bool:
         """Whether the thread runs."""
@@ -72,9 +79,10 @@ class Worker:
             if self._stop.is_set():  # asked after the clear: else the wake of `stop` may be lost
                 return
             try:
-                again = step(self._clock())
+                with in_plain_words():
+                    again = step(self._clock())
                 self.failure, failures = None, 0
-            except Transient as error:
+            except (Transient, Refused) as error:
                 failures += 1
                 again = self._failed(str(error), failures)
             except Exception as error:

@@ -130,7 +130,7 @@ def action(keys: Mapping[str, Any], absolute: Callable[[str], str], destinations
     flow, body = keys["flow"], keys.get("body")
     if not UUID.fullmatch(flow):
         raise ValueError(f"the flow {flow!r} is no UUID; the web application shows it on the flow's page")
-    for text in _texts(body or {}):
+    for text in texts(body or {}):
         _check_template(text, destinations)
     return Flow(flow.lower(), body)
 
@@ -186,15 +186,16 @@ def share(text: str) -> Share:
     raise ValueError(f"{text!r} is no user name ('ada@example.org'), no identity's UUID, and no group ('group:UUID')")
 
 
-def _texts(value: Any) -> Iterator[str]:
+def texts(value: Any) -> Iterator[str]:
+    """Every text in the body of a flow. Raises ValueError where it has what JSON cannot carry."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
         for inner in value.values():
-            yield from _texts(inner)
+            yield from texts(inner)
     elif isinstance(value, list | tuple):
         for inner in value:
-            yield from _texts(inner)
+            yield from texts(inner)
     elif not isinstance(value, bool | int | float) or not math.isfinite(value):
         raise ValueError(f"`body` has {value!r}, which JSON cannot carry; write it as text in quotes")
 

@@ -3,7 +3,7 @@
 import re
 import string
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -136,6 +136,15 @@ def own_name(path: str, generation: int) -> str:
     return f"{directory}{slash}{stem}~{generation}{dot}{suffix}"
 
 
+def unspoiled_name(path: str, generation: int, spoiled: Collection[str]) -> str:
+    """`own_name`, or where the copy under that name was spoiled, too, one beside it: `a/scan~1~2.h5`."""
+    name, number = own_name(path, generation), 1
+    while name in spoiled:
+        number += 1
+        name = own_name(own_name(path, generation), number)
+    return name
+
+
 def name_key(path: str) -> int:
     """A signed 64-bit key that is equal for paths which a destination that folds case or Unicode may take for one.
 
@@ -166,6 +175,8 @@ class Owner:
     path: str
     in_place: bool = False
     """It was written under its final name: where nothing was proved, any part of it may be there."""
+    spoiled: bool = False
+    """Its copy was read again, and was not what had been delivered."""
 
 
 class Claim(Enum):
@@ -192,4 +203,9 @@ def claim(path: str, occupant: bytes, owners: Sequence[Owner]) -> tuple[Claim, s
     former = [owner for owner in owners if owner.content == occupant or (owner.in_place and owner.content is None)]
     if former and not any(owner.gone for owner in former):
         return Claim.REPLACE, "an earlier version of this file, which changed in place"
+    if any(owner.spoiled for owner in owners):
+        return (
+            Claim.OWN_NAME,
+            f"what is at {path!r} is not what was delivered there, and is left for a person to look at",
+        )
     return Claim.OWN_NAME, f"what is at {path!r} may be the only copy of an earlier file of this name"

@@ -251,7 +251,7 @@ def first_mistake(error: ValidationError, model: type[BaseModel], data: dict[str
     if kind == "missing":
         return Mistake(table, key, "missing; this key is required")
     message = _TYPES.get(kind) or detail["msg"].removeprefix("Value error, ")
-    shown = "" if "secret" in key else _shown(detail["input"])
+    shown = "" if "secret" in key or key == "globus" else _shown(detail["input"])
     return Mistake(table, key, message if shown in message else f"{message} (got {shown})")
 
 

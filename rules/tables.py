@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from rules import units
 
@@ -33,9 +33,13 @@ def _path(value: str) -> str:
     return value
 
 
-Duration = Annotated[float, _read(units.duration)]
-Fraction = Annotated[float, _read(units.fraction)]
-Size = Annotated[int, BeforeValidator(_read_size), Field(ge=0, le=10**18)]
+_DURATION = {"type": "string", "pattern": units.DURATION}
+_SIZE = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": units.SIZE}]}
+Duration = Annotated[float, _read(units.duration), WithJsonSchema(_DURATION)]
+Fraction = Annotated[
+    float, _read(units.fraction), WithJsonSchema({"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*%\s*$"})
+]
+Size = Annotated[int, BeforeValidator(_read_size), Field(ge=0, le=10**18), WithJsonSchema(_SIZE)]
 LocalPath = Annotated[str, AfterValidator(_path)]
 
 

@@ -9,6 +9,9 @@ _BYTES = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**
 _BYTES |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 _CENTURY = 36525 * _SECONDS["d"]
 _NUMBER_UNIT = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)")
+DURATION = rf"^\s*(\d+(\.\d+)?\s*({'|'.join(_SECONDS)})\s*)+$"
+SIZE = rf"^\s*\d+(\.\d+)?\s*({'|'.join(_BYTES)})\s*$"
+"""What is read, as regular expressions that editors know, too."""
 
 
 def duration(text: str) -> float:

@@ -23,8 +23,8 @@ BOOTSTRAP = Path(__file__).parent.parent / "bootstrap.py"
 SCRIPTS = "Scripts" if os.name == "nt" else "bin"
 Version = tuple[int, ...]
 
-# A pip that writes down how it was called, leaves a "dropline" in the environment that it runs in, and does what the
-# file pip-does in the project says in between.
+# A pip that writes down how it was called, does what the file pip-does in the project says, and leaves what is in
+# pip-installs as the command "dropline" of the environment that it runs in.
 FAKE_PIP = """
 import importlib.util, os, pathlib, signal, sys
 if importlib.util.find_spec("intruder"):
@@ -38,7 +38,9 @@ if does == "kill":
 if does != "work":
     sys.exit("ERROR: no space left in the fake pip")
 (pathlib.Path(sys.prefix) / "half").unlink()
-(pathlib.Path(sys.executable).parent / "dropline").touch()
+command = pathlib.Path(sys.executable).parent / "dropline"
+command.write_text(pathlib.Path("pip-installs").read_text())
+command.chmod(0o755)
 """
 
 
@@ -97,6 +99,11 @@ class Clone:
         shutil.copy(BOOTSTRAP, root)
         (root / "pyproject.toml").write_text("[project]\nname = 'dropline'\n")
         self.pip_does("work")
+        self.pip_installs("")
+
+    def pip_installs(self, command: str) -> None:
+        """What the installed `dropline` is."""
+        (self.root / "pip-installs").write_text(command)
 
     def pip_does(self, what: str) -> None:
         (self.root / "pip-does").write_text(what)
@@ -136,7 +143,7 @@ def clone(tmp_path: Path, index: Index) -> Clone:
     return Clone(tmp_path / "clone", index)
 
 
-@pytest.mark.parametrize(("extra", "what"), [("", "."), ("test", ".[test]"), ("dev", ".[dev]")])
+@pytest.mark.parametrize(("extra", "what"), [("", "."), ("test", ".[test]"), ("dev", ".[dev]"), ("bench", ".[bench]")])
 def test_a_fresh_clone_gets_an_editable_install(clone: Clone, extra: str, what: str) -> None:
     """One run makes .venv and has pip install the project with the extra into it, editable, leaving nothing else."""
     done = clone.run(*extra.split())

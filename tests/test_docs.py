@@ -17,16 +17,19 @@ from pydantic_core import PydanticUndefined
 
 from agent import disk
 from agent.cli import app
-from agent.ledger import Datasets, Deliveries, DeliveryState, Files, Ledger, Reclaims, State
+from agent.ledger import Datasets, Deliveries, DeliveryState, Files, Ledger, Reclaims, Scrubs, State
 from agent.metrics import Metrics, Readings
-from agent.settings import AgentTable, CollectionTable, DirectoryTable, GlobusTable, check
+from agent.settings import AgentTable, CollectionTable, DirectoryTable, GlobusTable, ScrubTable, check
 from rules import load
 from rules.destination import FIELDS
 from rules.formats import FORMATS, format_of
 from rules.notify import EmailTable, NotifyTable, WebhookTable
 from rules.require import ConditionTable, DatasetTable
 
-CLI = ("demo", "globus", "instruments", "notifying", "options", "progress", "reports", "running", "sending", "steering")
+CLI = (
+    "demo", "globus", "instruments", "notifying", "options", "progress", "reports", "running", "sending", "service",
+    "steering", "support", "verifying",
+)  # fmt: skip
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TEXT = {page.relative_to(ROOT).as_posix(): page.read_text("utf-8") for page in PAGES}
@@ -51,7 +54,11 @@ def rows(page: str) -> dict[str, list[str]]:
 def commands() -> dict[str, list[str]]:
     """The options of each command, `dropline` itself among them."""
     top: Any = typer.main.get_command(app)
-    every = {"dropline": top} | {f"dropline {name}": command for name, command in top.commands.items()}
+    every = {"dropline": top}
+    for name, command in top.commands.items():
+        # A command with commands of its own does nothing by itself.
+        inner = getattr(command, "commands", {"": command})
+        every |= {f"dropline {name} {one}".rstrip(): found for one, found in inner.items()}
     found = {
         name: {option for one in command.params if one.param_type_name == "option" for option in one.opts}
         for name, command in every.items()
@@ -69,8 +76,13 @@ def test_each_command_has_a_row_that_names_all_its_options_and_no_others(command
 
 def test_every_documented_command_exists() -> None:
     """Whatever stands as `dropline NAME` anywhere is a command, or is said not to be there yet."""
-    known = {*commands(), "dropline service"}
-    assert {one for text in TEXT.values() for one in re.findall(r"`(?:\.venv/bin/)?(dropline [a-z]+)", text)} <= known
+    known = {*commands(), *(name.rpartition(" ")[0] for name in commands())}
+    said = {
+        one for text in TEXT.values() for one in re.findall(r"`(?:\.venv/bin/)?(dropline [a-z]+)(?: ([a-z]+)\b)?", text)
+    }
+    assert {first for first, _ in said} <= known
+    groups = {name.split(" ")[1] for name in commands() if name.count(" ") == 2}
+    assert {f"{first} {second}" for first, second in said if second and first.split(" ")[1] in groups} <= known
 
 
 # The configuration
@@ -81,7 +93,7 @@ def keys() -> dict[str, FieldInfo]:
     tables: list[tuple[str, type[BaseModel]]] = [
         ("", AgentTable), ("", DirectoryTable), ("", load.RuleTable), ("complete.", load.CompleteTable),
         ("batch.", load.BatchTable), ("deliver.", load.DeliverTable), ("reclaim.", load.ReclaimTable),
-        ("dataset.", DatasetTable), ("require.", ConditionTable), ("then.", load.ThenTable),
+        ("dataset.", DatasetTable), ("require.", ConditionTable), ("then.", load.ThenTable), ("scrub.", ScrubTable),
         ("notify.", NotifyTable), ("notify.email.", EmailTable), ("notify.webhook.", WebhookTable),
     ]  # fmt: skip
     named = {
@@ -239,7 +251,14 @@ def test_the_house_is_as_it_is_drawn() -> None:
 
 def test_every_name_in_the_code_exists() -> None:
     """`agent.watch.Watch` and the like, and short forms such as `files.found`."""
-    short = {"files": Files, "datasets": Datasets, "deliveries": Deliveries, "reclaims": Reclaims, "disk": disk}
+    short = {
+        "files": Files,
+        "datasets": Datasets,
+        "deliveries": Deliveries,
+        "reclaims": Reclaims,
+        "scrubs": Scrubs,
+        "disk": disk,
+    }
     for name in {one for text in TEXT.values() for one in re.findall(r"`((?:agent|rules)(?:\.\w+)+)`", text)}:
         assert pkgutil.resolve_name(name) is not None
     for owner, name in re.findall(rf"`({'|'.join(short)})\.(\w+)`", TEXT["docs/DESIGN.md"]):
@@ -285,6 +304,27 @@ def test_every_decision_is_listed_in_the_first() -> None:
     first = TEXT["docs/decisions/0001-record-decisions.md"]
     pages = sorted(path.name for path in (ROOT / "docs/decisions").glob("*.md"))[1:]
     assert re.findall(r"\(([\w-]+\.md)\)", first) == pages
+
+
+def test_every_page_is_in_the_navigation_of_the_site() -> None:
+    """mkdocs.yml has each page of docs/ once, and no other; decisions in their order."""
+    nav = (ROOT / "mkdocs.yml").read_text("utf-8").partition("\nnav:\n")[2]
+    named = re.findall(r"^ +- .+: (\S+\.md)$", nav, re.M)
+    pages = sorted(path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md"))
+    assert sorted(named) == pages
+    decisions = [name for name in named if name.startswith("decisions/")]
+    assert decisions == sorted(decisions)
+
+
+def test_the_words_of_the_design_are_explained() -> None:
+    """WORDS has every word of DESIGN's table, and every state of files and deliveries."""
+    table = TEXT["docs/DESIGN.md"].partition("## The words")[2].partition("\nFile states")[0]
+    words = [word for word in re.findall(r"^\| ([a-z]+) \|", table, re.M) if word != "word"]
+    explained = {word.lower() for word in re.findall(r"^\*\*(\w+)\*\*", TEXT["docs/WORDS.md"], re.M)}
+    assert explained == {*words, "transient", "refused"}
+    files, deliveries = TEXT["docs/WORDS.md"].split("## States of a ")[1:3]
+    assert set(re.findall(r"^\| `(\w+)`", files, re.M)) == {state.word for state in State}
+    assert re.findall(r"^\| `(\w+)`", deliveries, re.M) == [state.word for state in DeliveryState]
 
 
 def test_every_dependency_has_its_line_of_why() -> None:

@@ -7,8 +7,21 @@ from typing import Annotated
 
 import typer
 
-from agent.cli import demo, globus, instruments, notifying, reports, running, sending, steering
+from agent.cli import (
+    demo,
+    globus,
+    instruments,
+    notifying,
+    reports,
+    running,
+    sending,
+    service,
+    steering,
+    support,
+    verifying,
+)  # fmt: skip
 from agent.errors import Refused, Transient
+from agent.ledger import in_plain_words
 from rules.load import RuleError
 
 app = typer.Typer(
@@ -37,10 +50,13 @@ running.register(app)
 reports.register(app)
 steering.register(app)
 sending.register(app)
+verifying.register(app)
 notifying.register(app)
 globus.register(app)
 instruments.register(app)
 demo.register(app)
+service.register(app)
+support.register(app)
 
 
 def main() -> None:
@@ -48,7 +64,8 @@ def main() -> None:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names have letters that not every terminal can show
     try:
-        app()
+        with in_plain_words():
+            app()
     except RuleError as error:
         print(f"dropline: {error}", file=sys.stderr)
         raise SystemExit(2) from None

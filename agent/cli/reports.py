@@ -9,10 +9,11 @@ import typer
 
 from agent.cli.options import ConfigOption, Format, FormatOption, ledger, print_json, state
 from agent.errors import Refused
-from agent.ledger import File, Ledger, State
+from agent.explain import explain as explanation
+from agent.explain import line
+from agent.ledger import State
 from agent.log import printable
 from agent.status import status
-from rules.match import match
 from rules.units import bytes_in_words
 
 LimitOption = Annotated[int, typer.Option("--limit", min=1, help="How many at the most.")]
@@ -26,7 +27,7 @@ def show_status(config: ConfigOption = None, form: FormatOption = Format.TEXT) -
     places = [(name, table.address) for name, table in chosen.settings.destinations.items()] or [
         (name, address) for name, address, _, _ in with_ledger.reports.destinations()
     ]
-    found = status(with_ledger, chosen.rules, places)
+    found = status(with_ledger, chosen.rules, places, chosen.scrubs)
     unfinished = _needs_person(found)
     if form is Format.JSON:
         print_json(found)
@@ -40,7 +41,7 @@ def _needs_person(found: dict[str, Any]) -> bool:
     failed = any(states.get("failed") for states in found["deliveries"].values())
     down = any(place["up"] is False for place in found["destinations"])
     undone = any(one["failed"] for one in found["outbox"])
-    return bool(found["files"].get("refused") or failed or down or undone)
+    return bool(found["files"].get("refused") or failed or down or undone or found["findings"])
 
 
 def _print_status(found: dict[str, Any]) -> None:
@@ -60,6 +61,10 @@ def _print_status(found: dict[str, Any]) -> None:
         )
     for one in found["held_up"]:
         typer.echo(f"{one['deliveries']} deliveries to {one['destination']} wait: {printable(one['reason'])}")
+    for one in found["scrub"]:
+        _print_scrub(one)
+    for one in found["findings"]:
+        typer.echo(f"{one['kind']} since {_when(one['since'])}: {printable(one['path'])}: {printable(one['reason'])}")
     for one in found["outbox"]:
         why = f": {one['failed']} failed, {printable(one['reason'])}" if one["failed"] else ""
         what = f"{printable(one['action'])} of rule {one['rule']}"
@@ -80,20 +85,22 @@ def _print_status(found: dict[str, Any]) -> None:
         typer.echo("`dropline files --state refused` says what to do about the refused ones")
 
 
+def _print_scrub(one: dict[str, Any]) -> None:
+    counts = ", ".join(f"{count} {kind}" for kind, count in sorted(one["findings"].items()))
+    if counts:
+        typer.echo(f"AMISS at {one['destination']}: {counts} (`dropline verify {one['destination']}` looks again)")
+    if one["per_day"] is not None and one["oldest_at"] is not None:
+        rate = f"{bytes_in_words(one['per_day'])} a day"
+        typer.echo(f"copies at {one['destination']} are read again ({rate}); all were since {_when(one['oldest_at'])}")
+
+
 def explain(path: Path, config: ConfigOption = None, form: FormatOption = Format.TEXT) -> None:
     """A file's whole way, with the reasons."""
     chosen = state(config)
     opened = ledger(chosen)
     absolute = os.path.abspath(path)
-    versions = [_version(opened, file) for file in opened.files.history(absolute)]
-    found = {
-        "path": absolute,
-        "exists": os.path.lexists(absolute),
-        "match": match(chosen.rules, absolute).reason
-        if chosen.rules
-        else "no configuration file: the rules are not known here",
-        "versions": versions,
-    }
+    found = explanation(opened, chosen.rules, absolute)
+    versions = found["versions"]
     if form is Format.JSON:
         print_json(found)
         return
@@ -104,33 +111,6 @@ def explain(path: Path, config: ConfigOption = None, form: FormatOption = Format
         _print_version(version)
     if not versions:
         typer.echo("the ledger does not know it: it is new, no rule claims it, or no sweep has come by yet")
-
-
-def _version(opened: Ledger, file: File) -> dict[str, Any]:
-    return _line(file) | {
-        "generation": file.generation,
-        "mtime_ns": file.version.mtime_ns,
-        "seen_at": file.seen_at,
-        "since": file.since,
-        "batch": file.batch,
-        "dataset": _dataset(opened, file.dataset),
-        "checksum": _checksum(opened, file.id),
-        "deliveries": opened.reports.deliveries_of(file.batch) if file.batch is not None else [],
-        "copies": opened.reports.copies_of(file.id),
-    }
-
-
-def _dataset(opened: Ledger, number: int | None) -> dict[str, Any] | None:
-    if number is None:
-        return None
-    known = opened.datasets.get(number)
-    return {"name": known.key, "complete": known.generation, "waits": known.waits, "reason": known.reason}
-
-
-def _checksum(opened: Ledger, file: int) -> str | None:
-    """What a list that came with the data says, if it was compared."""
-    found = opened.datasets.checksum(file)
-    return f"{found[0]}:{found[1]}" if found is not None else None
 
 
 def _print_version(version: dict[str, Any]) -> None:
@@ -151,21 +131,15 @@ def _print_version(version: dict[str, Any]) -> None:
     for copy in version["copies"]:
         where = f"{copy['destination']} as {printable(copy['path'])}"
         proof = f"proved {_when(copy['proved_at'])}, {copy['checksum']}" if copy["proved_at"] else "not proved there"
-        typer.echo(f"  {where}: {proof}")
+        again = f", read again {_when(copy['reread_at'])}" if "reread_at" in copy else ""
+        typer.echo(f"  {where}: {proof}{again}")
+    for one in version["findings"]:
+        over = f"; over {_when(one['closed_at'])}: {one['closed']}" if one["closed_at"] else ""
+        typer.echo(f"  {one['kind']} {_when(one['found_at'])}: {printable(one['reason'])}{over}")
 
 
 def _when(at: float) -> str:
     return datetime.fromtimestamp(at).astimezone().isoformat(sep=" ", timespec="seconds")
-
-
-def _line(file: File) -> dict[str, Any]:
-    return {
-        "path": file.path,
-        "rule": file.rule,
-        "state": file.state.word,
-        "size": file.version.size,
-        "reason": file.reason,
-    }
 
 
 def files(
@@ -183,7 +157,7 @@ def files(
             raise Refused(f"there is no state {word!r}", f"known are {', '.join(words)}")
     found = ledger(state(config)).reports.files([words[word] for word in only or words], limit)
     if form is Format.JSON:
-        print_json([_line(file) for file in found])
+        print_json([line(file) for file in found])
         return
     for file in found:
         reason = f"  {printable(file.reason)}" if file.reason else ""

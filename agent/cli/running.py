@@ -16,9 +16,11 @@ from agent import presets
 from agent.cli.options import STATE_HERE, ConfigOption, configuration
 from agent.errors import Refused, cause
 from agent.log import configure
-from agent.settings import FILE_NAME, CollectionTable, Configuration, check, warnings
+from agent.settings import FILE_NAME, CollectionTable, Configuration, ScrubTable, check, warnings
 from agent.web import Server
 from rules.describe import describe
+from rules.units import bytes_in_words
+from rules.units import in_words as duration_in_words
 
 
 class LogStyle(StrEnum):
@@ -29,6 +31,9 @@ class LogStyle(StrEnum):
 
 
 _STARTER = """\
+#:schema ./dropline.schema.json
+# For editors that know this line: `dropline schema --output dropline.schema.json` writes that file.
+
 # Dropline's configuration. `dropline check` says in words what it does.
 # Every key can be overridden by the environment, for example DROPLINE_AGENT__STATE_DIR.
 
@@ -140,8 +145,16 @@ def in_words(table: CollectionTable) -> str:
     proof = "compared by checksum" if table.verify_checksum else "compared by size only, which `reclaim` does not take"
     return (
         f"{table.path} on Globus collection {table.collection}; files in {table.source_root} are read through {source},"
-        f" which shows them as {table.source_path}; copies are {proof}; at most {table.outstanding} tasks at a time"
+        f" which shows them as {table.source_path}; copies are {proof}; {_reread(table.scrub)};"
+        f" at most {table.outstanding} tasks at a time"
     )
+
+
+def _reread(scrub: ScrubTable | None) -> str:
+    """How often copies are read again."""
+    if scrub is None:
+        return "they are not read again later"
+    return f"they are read again, {bytes_in_words(scrub.per_day)} a day, each once in {duration_in_words(scrub.every)} at the most"
 
 
 def show(config: ConfigOption = None) -> None:
@@ -157,7 +170,8 @@ def show(config: ConfigOption = None) -> None:
         there = "" if Path(table.path).is_dir() else " (NOT THERE NOW: nothing is delivered until it is)"
         proof = "read back" if table.verify == "checksum" else "compared by size"
         typer.echo(
-            f"\ndestination {name}: the directory {table.path}{there}; copies are {proof}, checksums are {table.checksum}"
+            f"\ndestination {name}: the directory {table.path}{there}; copies are {proof}, checksums are {table.checksum};"
+            f" {_reread(table.scrub)}"
         )
     for rule in chosen.rules:
         typer.echo(f"\nrule {rule.name}:")

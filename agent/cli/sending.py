@@ -83,6 +83,8 @@ def _told(opened: Ledger, to: str, number: int, *, over: bool) -> bool:
     reasons = opened.sends.reasons(number) + [
         why for name, _, up, why in opened.reports.destinations() if name == to and up is False and why
     ]
+    if opened.pauses.hold("delivery", to):
+        reasons.append("deliveries there are paused (`dropline status` says how)")
     why = "; ".join(map(printable, dict.fromkeys(reasons))) or "the time is over"
     typer.echo(f"not all is proved at {to}: {why}", err=True)
     typer.echo("it stays in the ledger: the agent, or the next `dropline send` there, goes on with it", err=True)

@@ -20,7 +20,6 @@ from agent.ledger.datasets import Known
 from agent.lock import locked
 from agent.log import configure, printable
 from agent.metrics import Metrics
-from agent.reclaim import PAUSED
 from agent.worker import Clock
 from rules.dataset import dataset_of
 from rules.match import match, relative
@@ -33,6 +32,12 @@ class Pausable(StrEnum):
     """What can be paused."""
 
     RECLAIM = "reclaim"
+    DELIVERY = "delivery"
+
+
+DestinationArgument = Annotated[
+    str | None, typer.Argument(metavar="[DESTINATION]", help="Of `delivery`: to this destination alone.")
+]
 
 
 def retry(config: ConfigOption = None) -> None:
@@ -64,7 +69,7 @@ def reclaim(
         now, before = Clock()(), _reclaimed(parts.ledger)
         parts.reclaimer.start(now)
         parts.reclaimer.step(now)
-        if parts.ledger.meta(PAUSED) is not None:
+        if parts.ledger.pauses.hold("reclaim"):
             typer.echo("paused: `dropline resume reclaim` lets it go on")
         else:
             typer.echo(f"{_reclaimed(parts.ledger) - before} local files were removed")
@@ -87,16 +92,38 @@ def _print_plan(parts: agent.Parts, form: Format) -> None:
     typer.echo(f"{sum(one.verdict.ok for one in plan)} of {len(plan)} files would be removed; nothing was")
 
 
-def pause(what: Pausable, config: ConfigOption = None) -> None:
-    """Stop every deletion at once, until `resume`. Deliveries go on."""
-    ledger(state(config)).set_meta(f"paused.{what.value}", "by a person")
-    typer.echo(f"{what.value} is paused; `dropline resume {what.value}` lets it go on")
+def pause(what: Pausable, destination: DestinationArgument = None, config: ConfigOption = None) -> None:
+    """Stop every deletion, or all copying, until `resume`. What is found meanwhile waits; an agent that runs obeys in seconds."""
+    opened = _steered(what, destination, config)
+    opened.pauses.paused(what.value, destination)
+    words = f"{what.value} {destination}" if destination else what.value
+    typer.echo(f"{words} is paused; `dropline resume {words}` lets it go on")
 
 
-def resume(what: Pausable, config: ConfigOption = None) -> None:
-    """Undo `pause`."""
-    ledger(state(config)).set_meta(f"paused.{what.value}", None)
-    typer.echo(f"{what.value} goes on")
+def resume(what: Pausable, destination: DestinationArgument = None, config: ConfigOption = None) -> None:
+    """Undo `pause`; without a destination, for all of them."""
+    opened = _steered(what, destination, config)
+    opened.pauses.resumed(what.value, destination)
+    words = f"{what.value} {destination}" if destination else what.value
+    if opened.pauses.hold(what.value, destination):
+        raise Refused(
+            f"{words} is still paused, with all the others", f"`dropline resume {what.value}` lets them go on"
+        )
+    typer.echo(f"{words} goes on")
+
+
+def _steered(what: Pausable, destination: str | None, config: Path | None) -> Ledger:
+    """The ledger. Raises Refused where there is no such destination."""
+    chosen = state(config)
+    opened = ledger(chosen)
+    if destination is None:
+        return opened
+    if what is not Pausable.DELIVERY:
+        raise Refused(f"{what.value} has no destinations", f"write `{what.value}` alone")
+    known = {*chosen.settings.destinations, *(name for name, *_ in opened.reports.destinations())}
+    if destination not in known:
+        raise Refused(f"there is no destination {destination!r}", f"known are {', '.join(sorted(known)) or 'none'}")
+    return opened
 
 
 def complete(

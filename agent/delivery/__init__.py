@@ -3,7 +3,7 @@
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.delivery.errands import owe
 from agent.delivery.outcomes import RETRY, Outcomes
@@ -75,6 +75,8 @@ class Courier:
         """Reports that are not written down yet: kept while the ledger cannot be written."""
         self._owed: list[UnderWay] = []
         """Deliveries of which a part, in `again`, is to be sent next."""
+        self._paused = False
+        """Whether a person wants nothing to be sent."""
         self._owes = False
         """Whether a batch that was verified in this pass left something to be done."""
 
@@ -86,6 +88,7 @@ class Courier:
     def step(self, now: float) -> float | None:
         """One whole pass: take in what the transport reports, then hand over what is due."""
         self._gather(now)
+        self._ask_for_pause()
         if self._unread:
             self._take(self._unread, now)
             self._unread.clear()
@@ -93,7 +96,7 @@ class Courier:
         if now >= self._presence.look_at:
             self._presence.look(now)
         again: list[float | None] = []
-        if self._presence.takes:
+        if self._presence.takes and not self._paused:
             room = (1 if self._presence.doubtful else self._transport.outstanding) - len(self._under_way)
             if room > 0:
                 self._send(self._ledger.deliveries.due(self._place, now, room), now)
@@ -110,6 +113,8 @@ class Courier:
     @property
     def waiting(self) -> bool:
         """Whether something of ours is under way that may end without a person, or a lost destination that comes back."""
+        if self._paused:
+            return False
         if self._transport.elsewhere and (self.down or all(one.note for one in self._under_way.values())):
             return False
         return bool(self._under_way)
@@ -127,7 +132,19 @@ class Courier:
     def ready(self, now: float) -> bool:
         """Whether the next pass will send something."""
         due = self._ledger.deliveries.next_due(self._place)
-        return self._presence.takes and due is not None and due <= now
+        return self._presence.takes and not self._paused and due is not None and due <= now
+
+    def _ask_for_pause(self) -> None:
+        paused = self._ledger.pauses.hold("delivery", self._transport.name)
+        if paused == self._paused:
+            return
+        self._paused = paused
+        if paused:
+            self._transport.pause()
+            log.warning("destination %s: a person paused deliveries; `dropline status` says how", self._transport.name)
+        else:
+            self._transport.resume()
+            log.info("destination %s: deliveries go on", self._transport.name)
 
     # Sending
 
@@ -179,11 +196,11 @@ class Courier:
             except PathRefused as error:
                 unfit.append((file, f"{error}; change the rule's `path`, then {RETRY}"))
                 continue
-            intended = intents.get(file.id)
+            named, intended = item.path, intents.get(file.id)
             if resumed and intended is not None:
                 item = item._replace(path=intended)  # it may go under a name of its own
             begun = self._transport.elsewhere and intended == item.path
-            travellers[file.id] = Traveller(file, item._replace(begun=True) if begun else item)
+            travellers[file.id] = Traveller(file, item._replace(begun=True) if begun else item, named)
         if resumed and delivery.request is not None:
             # What has no intent was not sent.
             later = travellers.keys() - intents.keys()
@@ -283,7 +300,7 @@ class Courier:
 
     def _send_owed(self, now: float) -> None:
         """Send what a settled name, or the size of requests, left over."""
-        while self._owed:
+        while self._owed and not self._paused:
             under_way = self._owed[0]
             assert self._presence.identity is not None, "what is owed was handed over before"
             try:
@@ -352,7 +369,7 @@ class Courier:
             self._presence.suspect, self._presence.doubtful = True, False
             self._presence.failed(failure, now)
         elif self._presence.doubtful and ended:
-            self._presence.went_up()
+            self._presence.went_up(now)
         self._owed += again
         if returned:
             self._returned()
@@ -368,7 +385,7 @@ class Courier:
         if not self._transport.elsewhere:
             return found
         return {
-            number: one if number in under_way.later else Traveller(one.file, one.item._replace(begun=True))
+            number: one if number in under_way.later else replace(one, item=one.item._replace(begun=True))
             for number, one in found.items()
         }
 

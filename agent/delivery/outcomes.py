@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 from agent.delivery.travel import Traveller, UnderWay
 from agent.ledger import File, Ledger, Proof
 from agent.transport import Arrived, Changed, Gone, Occupied, Outcome, Transport, Unfit
 from rules import destination
-from rules.destination import Claim
+from rules.destination import Claim, Owner
 from rules.model import SENT, STAT
 
 RETRY = "`dropline retry`"
@@ -38,8 +39,12 @@ class Outcomes:
         if not isinstance(outcome, Arrived) or not outcome.adopted or outcome.algorithm != STAT:
             return outcome
         one = under_way.travellers[outcome.file]
-        owners = self._ledger.deliveries.owners(self._place, one.item.path, one.file)
-        return Occupied(outcome.file, outcome.checksum) if owners else outcome
+        return Occupied(outcome.file, outcome.checksum) if self._owners(one) else outcome
+
+    def _owners(self, one: Traveller) -> list[Owner]:
+        """Who else has, or had, the name that a file wants; the file itself, where its copy there was spoiled."""
+        known = self._ledger.deliveries.owners(self._place, one.item.path, one.file)
+        return known + self._ledger.scrubs.owners(self._place, one.item.path, one.file)
 
     def _proved(self, under_way: UnderWay, outcomes: Sequence[Outcome], now: float) -> None:
         proofs = []
@@ -94,7 +99,7 @@ class Outcomes:
 
     def _occupied(self, under_way: UnderWay, one: Traveller, occupant: bytes) -> None:
         """Other content has the name: replace it, take a name of its own, or refuse."""
-        owners = self._ledger.deliveries.owners(self._place, one.item.path, one.file)
+        owners = self._owners(one)
         what, reason = destination.claim(one.item.path, occupant, owners)
         if what is Claim.REFUSE:
             change = "" if one.file.rule == SENT else ", or change the rule's `path`"
@@ -105,13 +110,24 @@ class Outcomes:
             item = one.item._replace(replaces=occupant)
         else:
             former = self._ledger.deliveries.former_copy(self._place, one.file)
-            path, replaces = former or (destination.own_name(one.item.path, one.file.generation), None)
+            if former is not None and former[0] == one.item.path:
+                if all(owner.content is not None for owner in owners):
+                    reason = f"{one.item.path!r} changed by itself; look at it"
+                    self.refuse(one.file, f"at {self._transport.name}, {reason}, then {RETRY}")
+                    return
+                former = None  # an attempt that was interrupted may have put it there
+            path, replaces = former or (self._own_name(one), None)
             begun = self._transport.elsewhere and path == self._intended(under_way, one)
-            if path == one.item.path:
-                self.refuse(
-                    one.file, f"at {self._transport.name}, {path!r} changed by itself; look at it, then {RETRY}"
-                )
-                return
             item = one.item._replace(path=path, replaces=replaces, begun=begun)
             log.warning("%s goes to %s as %r: %s", one.file.path, self._transport.name, path, reason)
-        under_way.again[one.file.id] = Traveller(one.file, item)
+        under_way.again[one.file.id] = replace(one, item=item)
+
+    def _own_name(self, one: Traveller) -> str:
+        """A name beside the one that is taken; first those of its own that may have the same content already."""
+        spoiled = self._ledger.scrubs.spoiled(self._place, one.file)
+        own = destination.unspoiled_name(one.named, one.file.generation, spoiled)
+        names = [*self._ledger.deliveries.likenesses(self._place, one.file), own]
+        names = [name for name in names if name != one.named and name not in spoiled]
+        if one.item.path in names:
+            names = names[names.index(one.item.path) + 1 :]
+        return names[0] if names else destination.unspoiled_name(one.item.path, one.file.generation, spoiled)

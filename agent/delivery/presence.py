@@ -70,16 +70,16 @@ class Presence:
         if self._failures and self.up is False and self.suspect:
             self.doubtful = True
         else:
-            self.went_up()
+            self.went_up(now)
 
-    def went_up(self) -> None:
+    def went_up(self, now: float) -> None:
         """It is there, and takes what is sent."""
         self._failures, self.doubtful, self.suspect, self.refusal = 0, False, False, None
         if self.up is not True:
             self.up = True
             log.info("destination %s is up", self._transport.name)
             with self._ledger.transaction():
-                self._ledger.deliveries.went(self._place, True, None)
+                self._ledger.deliveries.went(self._place, True, None, now)
 
     def stopped(self, error: Transient | Refused, now: float) -> None:
         """Nothing goes there for now: it is away, or a person must act."""
@@ -94,7 +94,7 @@ class Presence:
         self.refusal, self.up, self.doubtful = reason, False, False
         self.look_at = now + _LOOK_WHEN_REFUSED
         with self._ledger.transaction():
-            self._ledger.deliveries.went(self._place, False, reason, refused=True)
+            self._ledger.deliveries.went(self._place, False, reason, now, refused=True)
 
     def failed(self, reason: str, now: float, after: float = 0.0) -> None:
         """It is down; to be looked at again after a while, `after` seconds at least."""
@@ -108,4 +108,4 @@ class Presence:
             )
         self.up, self.refusal = False, None
         with self._ledger.transaction():
-            self._ledger.deliveries.went(self._place, False, reason)
+            self._ledger.deliveries.went(self._place, False, reason, now)

@@ -64,6 +64,7 @@ class Intake:
                 more = self._wholes.settle(judged, now) or more  # first: what settles now is not judged yet
                 more = self._candidates.settle(looks, now) or more
                 again = self._groups.seal(now)
+                self._ledger.history.noted(now)
         except BaseException:
             self._groups.forget()  # the ledger was rolled back: what memory says of open groups may be wrong
             raise

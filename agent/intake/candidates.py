@@ -1,6 +1,5 @@
 """Candidates, looked at again until their writers are done."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -80,8 +79,8 @@ class Candidates:
         due = self._ledger.files.due(now, LOOKS_A_PASS)
         if not due:
             return []
-        markers = _Markers()
         with Looks() as looks:
+            markers = _Markers(looks)
             return [(file, self._look(looks, markers, file, now)) for file in due]
 
     def settle(self, looks: Sequence[tuple[File, Look]], now: float) -> bool:
@@ -137,7 +136,9 @@ class Candidates:
             return Changed(seen)
         directory, _, name = file.path.rpartition("/")
         marker = marker_for(rule, name)
-        has_marker = marker is None or is_marker(rule, name) or any(map(marker.match_file, markers.names(directory)))
+        has_marker = (
+            marker is None or is_marker(rule, name) or any(map(marker.match_file, markers.names(rule.watch, directory)))
+        )
         verdict = complete(rule.complete, Candidate(name, file.version.size, file.since), has_marker, writer, now)
         if verdict.ok:
             return Settled(rule) if rule.whole else Complete(rule, verdict.reason)
@@ -149,14 +150,15 @@ class Candidates:
 class _Markers:
     """The names in directories, read once a pass."""
 
-    def __init__(self) -> None:
+    def __init__(self, looks: Looks) -> None:
+        self._looks = looks
         self._names: dict[str, list[str]] = {}
 
-    def names(self, directory: str) -> list[str]:
-        """The names in a directory."""
+    def names(self, root: str, directory: str) -> list[str]:
+        """The names in a directory below a root."""
         if directory not in self._names:
             try:
-                self._names[directory] = os.listdir(directory)
+                self._names[directory] = self._looks.names(root, directory)
             except OSError:
                 self._names[directory] = []  # no names, no marker: the file waits
         return self._names[directory]

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import stat
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -9,15 +10,18 @@ from dataclasses import dataclass, field
 
 from agent import probe
 from agent.ledger import HERE, Found, Known, Ledger, State
+from agent.looks import Looks
 from agent.watch import Hint, Listing, Watch, sweep
 from rules.complete import first_look
 from rules.dataset import dataset_of
-from rules.match import is_marker, match
+from rules.match import is_marker, match, relative
 from rules.model import OWN_PREFIX, Observation, Rule
 
 HINTS_A_PASS = 2_000
 ENTRIES_A_PASS = 2_000
 """Directory entries that one pass takes from a sweep: new data must not wait for the whole walk."""
+_SENT = (State.BATCHED, State.VERIFIED, State.REFUSED)
+"""States in which a destination may have a copy."""
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +50,11 @@ class Root:
     places: set[str] = field(default_factory=set)
     """Directories to list at once, without what is below them."""
 
+    @property
+    def sure(self) -> bool:
+        """Whether events told of everything since the last sweep."""
+        return self.walk is None and self.why is None and self.swept_at is not None and not self.watch.losing
+
 
 class Survey:
     """Compares the disk with the ledger."""
@@ -66,10 +75,10 @@ class Survey:
             if not hints:
                 continue
             files, gone = _sort(root, hints)
-            with self._ledger.transaction():
+            with self._ledger.transaction(), Looks() as looks:
                 known = self._known(list(files))
                 for path, left in files.items():
-                    self._hint(root, path, left, known.get(path), now)
+                    self._hint(root, looks, path, left, known.get(path), now)
                 for path in gone:
                     self._directory_gone(path)
                 self._flush()
@@ -87,36 +96,40 @@ class Survey:
             for name, known in self._ledger.files.known(directory, wanted).items()
         }
 
-    def _hint(self, root: Root, path: str, left: bool, known: Known | None, now: float) -> None:
+    def _hint(self, root: Root, looks: Looks, path: str, left: bool, known: Known | None, now: float) -> None:
         """`left`: the name went away at some time since."""
         try:
-            status = os.lstat(path)
+            status = looks.status(root.watch.root, path)
         except OSError:
             if known is not None and known.state in HERE:
                 self._gone(path, known)
             return
         reading = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-        if left and known is not None and known.state is State.VERIFIED and known.version != reading:
-            # Removed and written anew (inode numbers are used again at once): the copy at the destination may be the
-            # only one of the former content.
-            self._gone(path, known)
-            known = known._replace(state=State.RECLAIMED)
+        if stat.S_ISDIR(status.st_mode):
+            root.parts.append(path)  # it took the name of what the event was about
+            return
+        changed = known is not None and known.state in _SENT and known.version != reading
+        if known is not None and changed and (left or not (root.sure or _same_file(path, status, known))):
+            known = self._anew(path, known)
         self._entry(root, path, status, known, now)
+
+    def _anew(self, path: str, known: Known) -> Known:
+        """Another file came to the name: the copies at the destinations may be all there is of the former one."""
+        self._gone(path, known)
+        return known._replace(state=State.RECLAIMED)
 
     def take_sweeps(self, now: float) -> bool:
         """Go on with the sweeps that are wanted. Returns whether there is more of them."""
         for root in self._roots:
             while root.parts:
                 part = root.parts.popleft()
-                if os.path.islink(part):
-                    continue  # only the watched directory itself may be a link
-                for listing in sweep(part):
+                for listing in sweep(root.watch.root, relative(part, root.watch.root) or ""):
                     with self._ledger.transaction():
                         self._listing(root, listing, now, counted=False)
                         self._flush()
             while root.places:
                 place = root.places.pop()
-                for listing in sweep(place):
+                for listing in sweep(root.watch.root, relative(place, root.watch.root) or ""):
                     if listing.directory != place:
                         break
                     with self._ledger.transaction():
@@ -173,11 +186,8 @@ class Survey:
                     moved.append((status.st_dev, item.id))
                 continue
             path = f"{listing.directory}/{name}"
-            if item is not None and item.state is State.VERIFIED and item.version[3] != status.st_ino:
-                # No event told how another file came to this name: it may have been removed and written anew, and
-                # then the copy at the destination is the only one of the former content.
-                self._gone(path, item)
-                item = item._replace(state=State.RECLAIMED)
+            if item is not None and item.state in _SENT and not _same_file(path, status, item):
+                item = self._anew(path, item)  # no event told how
             rule = self._entry(root, path, status, item, now)
             if counted and rule is not None and (item is None or item.state is not State.CANDIDATE):
                 root.found_by_sweep[rule] = root.found_by_sweep.get(rule, 0) + 1
@@ -291,6 +301,18 @@ def _sort(root: Root, hints: Sequence[Hint]) -> tuple[dict[str, bool], list[str]
         else:
             root.parts.append(hint.path)
     return files, gone
+
+
+def _same_file(path: str, status: os.stat_result, known: Known) -> bool:
+    """Whether what stands there is the file that is known, changed in place.
+
+    Inode numbers are used again at once; a file that was made after the known one last changed is another one.
+    """
+    _, _, changed_ns, inode = known.version
+    if inode != status.st_ino:
+        return False
+    born_ns = probe.born(path)
+    return born_ns is None or born_ns <= changed_ns
 
 
 def device_at(path: str) -> int | None:

@@ -4,13 +4,17 @@ from agent.ledger.datasets import Datasets
 from agent.ledger.deliveries import Deliveries, Delivery, Place, Proof
 from agent.ledger.fetches import Fetches
 from agent.ledger.files import File, Files, Found, Known, Sealed
+from agent.ledger.history import INTERVAL, History, Interval
+from agent.ledger.holdings import Copies, Holding, Holdings
 from agent.ledger.notices import Notice, Notices
 from agent.ledger.outbox import Errand, Outbox
+from agent.ledger.pauses import Pausable, Pauses
 from agent.ledger.reclaims import Intent, Reclaims
 from agent.ledger.reports import BatchLine, Reports
+from agent.ledger.scrubs import Copy, Finding, Scrubs, Standing
 from agent.ledger.sends import Sends, Sent
 from agent.ledger.states import HERE, UNPROVED, DeliveryState, State
-from agent.ledger.store import Announce, Store, Transition, silent
+from agent.ledger.store import Announce, Store, Transition, in_plain_words, silent
 
 
 class Ledger(Store):
@@ -21,20 +25,27 @@ class Ledger(Store):
         super().__init__(path, announce)
         self.files = Files(self)
         self.datasets = Datasets(self)
-        self.deliveries = Deliveries(self)
+        self.history = History(self)
+        self.deliveries = Deliveries(self, self.history)
         self.outbox = Outbox(self)
         self.notices = Notices(self)
         self.reclaims = Reclaims(self)
         self.reports = Reports(self)
+        self.scrubs = Scrubs(self, self.files)
+        self.holdings = Holdings(self)
         self.sends = Sends(self, self.files)
         self.fetches = Fetches(self)
+        self.pauses = Pauses(self)
 
 
 __all__ = [
     "HERE",
+    "INTERVAL",
     "UNPROVED",
     "Announce",
     "BatchLine",
+    "Copies",
+    "Copy",
     "Datasets",
     "Deliveries",
     "Delivery",
@@ -43,22 +54,32 @@ __all__ = [
     "Fetches",
     "File",
     "Files",
+    "Finding",
     "Found",
+    "History",
+    "Holding",
+    "Holdings",
     "Intent",
+    "Interval",
     "Known",
     "Ledger",
     "Notice",
     "Notices",
     "Outbox",
+    "Pausable",
+    "Pauses",
     "Place",
     "Proof",
     "Reclaims",
     "Reports",
+    "Scrubs",
     "Sealed",
     "Sends",
     "Sent",
+    "Standing",
     "State",
     "Store",
     "Transition",
+    "in_plain_words",
     "silent",
 ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from agent.ledger.files import File, read
+from agent.ledger.history import History
 from agent.ledger.states import DeliveryState
 from agent.ledger.store import Store, Transition
 from rules.destination import Owner, name_key, stat_content
@@ -50,8 +51,9 @@ class Proof(NamedTuple):
 class Deliveries:
     """Rows of `deliveries`, `copies` and `destinations`. Past-tense methods are transitions, for use in a transaction."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, history: History) -> None:
         self._store = store
+        self._history = history
 
     # Destinations
 
@@ -79,11 +81,12 @@ class Deliveries:
         """The destination's identity is known from now on."""
         self._store.execute("UPDATE destinations SET identity = ? WHERE id = ?", (identity, destination))
 
-    def went(self, destination: int, up: bool, reason: str | None, *, refused: bool = False) -> None:
-        """The destination went up or down, or was refused: down until a person acts."""
+    def went(self, destination: int, up: bool, reason: str | None, now: float, *, refused: bool = False) -> None:
+        """The destination went up or down, or was refused: down until a person acts. Or it still is so."""
         self._store.execute(
-            "UPDATE destinations SET up = ?, reason = ?, refused = ? WHERE id = ?",
-            (int(up), reason, int(refused), destination),
+            "UPDATE destinations SET up = ?1, reason = ?2, refused = ?3,"
+            " changed_at = CASE WHEN up IS ?1 AND refused = ?3 THEN coalesce(changed_at, ?4) ELSE ?4 END WHERE id = ?5",
+            (int(up), reason, int(refused), now, destination),
         )
 
     # What is to be done
@@ -154,6 +157,16 @@ class Deliveries:
         )
         row = self._store.execute(sql, (destination, file.id)).fetchone()
         return (os.fsdecode(row[0]), stat_content(*row[3:]) if row[2] else row[1]) if row else None
+
+    def likenesses(self, destination: int, file: File) -> list[str]:
+        """Paths of copies of earlier generations that have its size, the newest first: it may be one of those, back again."""
+        sql = (
+            "SELECT c.path FROM files m JOIN files f ON f.dir = m.dir AND f.name = m.name AND f.size = m.size"
+            " JOIN copies c ON c.file = f.id AND c.destination = ? AND c.proved_at IS NOT NULL"
+            " WHERE m.id = ? AND f.generation < m.generation ORDER BY f.generation DESC"
+        )
+        rows = self._store.execute(sql, (destination, file.id))
+        return list(dict.fromkeys(os.fsdecode(path) for (path,) in rows))
 
     def owners(self, destination: int, path: str, file: File) -> list[Owner]:
         """Who else among our files has, or had, this name at the destination (or one that it may take for the same)."""
@@ -266,6 +279,10 @@ class Deliveries:
         everywhere = self._everywhere([item.file.id for item in items])
         done = [item.file for item in items if item.file.id in everywhere]
         self._store.executemany("UPDATE files SET state = 4, reason = NULL WHERE id = ?", ((file.id,) for file in done))
+        if items:
+            self._store.execute("UPDATE destinations SET proved_at = ? WHERE id = ?", (now, destination))
+        if done:
+            self._history.verified(len(done), sum(file.version.size for file in done), now)
         self._store.tell(Transition(file.rule, "verified", file.path, size=file.version.size) for file in done)
 
     def _versions(self, files: Sequence[int]) -> dict[int, tuple[int, ...]]:
@@ -286,7 +303,7 @@ class Deliveries:
     def disproved(self, file: File, destination: str) -> None:
         """The destination was asked again and has not got what was proved: the evidence counts no more."""
         self._store.execute(
-            "UPDATE copies SET proved_at = NULL, checksum = NULL, algorithm = NULL WHERE file = ?"
+            "UPDATE copies SET proved_at = NULL, checksum = NULL, algorithm = NULL, reread_at = NULL WHERE file = ?"
             " AND destination IN (SELECT id FROM destinations WHERE name = ?)",
             (file.id, destination),
         )

@@ -56,6 +56,11 @@ class Reports:
         )
         return list(self._store.execute(sql))
 
+    def since(self) -> dict[tuple[str, str], tuple[float | None, float | None]]:
+        """(name, address) → (when it went up or down, when a copy there was last proved)."""
+        rows = self._store.execute("SELECT name, address, changed_at, proved_at FROM destinations")
+        return {(name, address): (changed, proved) for name, address, changed, proved in rows}
+
     def refusing(self) -> list[tuple[str, str]]:
         """(name, address) of destinations that take nothing until a person acts."""
         return list(self._store.execute("SELECT name, address FROM destinations WHERE refused = 1 ORDER BY id"))
@@ -63,10 +68,11 @@ class Reports:
     def oldest_unverified(self) -> dict[str, float]:
         """When the oldest file that is not yet verified was first seen, per rule."""
         sql = (
-            "SELECT name, min(at) FROM (SELECT rule, min(seen_at) AS at FROM files WHERE again IS NOT NULL GROUP BY rule"
-            " UNION ALL SELECT rule, min(first_at) FROM batches WHERE verified_at IS NULL GROUP BY rule"
-            " UNION ALL SELECT rule, min(seen_at) FROM datasets WHERE again IS NOT NULL GROUP BY rule)"
-            " JOIN rules ON rules.id = rule GROUP BY name"
+            "SELECT name, (SELECT min(at) FROM ("
+            "  SELECT min(seen_at) AS at FROM files WHERE rule = r.id AND again IS NOT NULL"
+            "  UNION ALL SELECT min(first_at) FROM batches WHERE rule = r.id AND verified_at IS NULL"
+            "  UNION ALL SELECT min(seen_at) FROM datasets WHERE rule = r.id AND again IS NOT NULL)) AS oldest"
+            " FROM rules r WHERE oldest IS NOT NULL"
         )
         return dict(self._store.execute(sql))
 
@@ -125,7 +131,7 @@ class Reports:
     def copies_of(self, file: int) -> list[dict[str, Any]]:
         """Where a version is, or is meant to be."""
         sql = (
-            "SELECT n.name, n.address, c.path, c.algorithm, c.checksum, c.proved_at, (SELECT t.name FROM tasks t"
+            "SELECT n.name, n.address, c.path, c.algorithm, c.checksum, c.proved_at, c.reread_at, (SELECT t.name FROM tasks t"
             "  JOIN deliveries d ON d.id = t.delivery JOIN files f ON f.batch = d.batch AND f.id = c.file"
             "  WHERE d.destination = c.destination AND t.begun_at <= c.proved_at ORDER BY t.begun_at DESC LIMIT 1)"
             " FROM copies c"
@@ -139,8 +145,23 @@ class Reports:
                 "checksum": proof_in_words(algorithm, checksum) if checksum else None,
                 "proved_at": proved_at,
             }
+            | ({"reread_at": reread_at} if reread_at not in (None, float("inf")) else {})
             | ({"task": task} if task else {})
-            for name, address, path, algorithm, checksum, proved_at, task in self._store.execute(sql, (file,))
+            for name, address, path, algorithm, checksum, proved_at, reread_at, task in self._store.execute(
+                sql, (file,)
+            )
+        ]
+
+    def findings_of(self, file: int) -> list[dict[str, Any]]:
+        """Copies of a version that were found amiss, settled ones among them."""
+        sql = (
+            "SELECT n.name, g.path, g.kind, g.reason, g.found_at, g.closed_at, g.closed FROM findings g"
+            " JOIN destinations n ON n.id = g.destination WHERE g.file = ? ORDER BY g.found_at"
+        )
+        names = ("destination", "path", "kind", "reason", "found_at", "closed_at", "closed")
+        return [
+            dict(zip(names, row, strict=True)) | {"path": os.fsdecode(row[1])}
+            for row in self._store.execute(sql, (file,))
         ]
 
     def unfinished(self) -> bool:
@@ -150,5 +171,6 @@ class Reports:
             " OR EXISTS (SELECT 1 FROM deliveries WHERE state < 4)"
             " OR EXISTS (SELECT 1 FROM deliveries WHERE again IS NOT NULL AND state = 5)"
             " OR EXISTS (SELECT 1 FROM outbox WHERE again IS NOT NULL)"
+            " OR EXISTS (SELECT 1 FROM findings WHERE closed_at IS NULL)"
         )
         return bool(self._store.execute(sql).fetchone()[0])

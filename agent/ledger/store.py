@@ -39,6 +39,43 @@ def silent(transitions: Sequence[Transition]) -> None:
     """For readers, who change nothing."""
 
 
+def unreadable(ledger: str, error: sqlite3.DatabaseError) -> Refused:
+    """It is no ledger, or a damaged one."""
+    hint = "move it away; the agent then starts an empty ledger and adopts what is already at the destinations"
+    return Refused(f"{ledger} cannot be read: {error}", hint)
+
+
+@contextmanager
+def in_plain_words() -> Iterator[None]:
+    """What SQLite says while a ledger is read or written, in our words: raises Transient where it may pass, else Refused.
+
+    Around whole passes and commands: an answer is read row by row, long after its question was put.
+    """
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise Transient(f"the ledger: {error}") from error
+    except sqlite3.DatabaseError as error:
+        if type(error) is not sqlite3.DatabaseError:
+            raise  # a mistake of ours
+        raise unreadable("the ledger", error) from error
+
+
+def _private(path: str) -> None:
+    """Make the file, for its owner alone, where it is absent: SQLite gives its companions the same mode.
+
+    A file that is there is not opened: closing it would give up locks that this process holds. Raises Refused.
+    """
+    if os.path.islink(path):
+        raise Refused(
+            f"ledger {path} is a link", "move the ledger itself there, or set [agent] state_dir to where it is"
+        )
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except OSError:
+        pass  # it is there, or SQLite says why it cannot be
+
+
 class Store:
     """One connection to the ledger. Each thread has its own."""
 
@@ -52,11 +89,9 @@ class Store:
         self._pending: list[Transition] = []
         self._undone: list[Callable[[], None]] = []
         try:
-            created = not os.path.exists(path)
+            _private(path)
             self._db = sqlite3.connect(path, timeout=_TIMEOUT, isolation_level=None, check_same_thread=False)
             try:
-                if created:
-                    os.chmod(path, 0o600)
                 self._use_wal()
                 for pragma in ("synchronous = FULL", "foreign_keys = OFF", "cache_size = -8000"):
                     self._db.execute(f"PRAGMA {pragma}")
@@ -67,8 +102,7 @@ class Store:
         except sqlite3.OperationalError as error:
             raise Transient(f"ledger {path}: {error}") from error
         except sqlite3.DatabaseError as error:
-            hint = "move it away; the agent then starts an empty ledger and adopts what is already at the destinations"
-            raise Refused(f"ledger {path} cannot be read: {error}", hint) from error
+            raise unreadable(f"ledger {path}", error) from error
 
     def _use_wal(self) -> None:
         """Write ahead, as the file remembers from its first connection on. Here SQLite does not wait for others by itself."""
@@ -89,10 +123,7 @@ class Store:
             reason = f"ledger {self.path} has schema {version}, this agent knows up to {SCHEMA_VERSION}"
             raise Refused(reason, "it was written by a newer dropline: upgrade this one")
         for number in range(version + 1, SCHEMA_VERSION + 1):
-            source = resources("agent.ledger").joinpath("schema", f"{number:04}.sql")
-            if not source.is_file():
-                continue  # a number that was given to a change which is not here
-            script = source.read_text("utf-8")
+            script = resources("agent.ledger").joinpath("schema", f"{number:04}.sql").read_text("utf-8")
             # executescript commits on its own, so the whole migration is one script with its own transaction.
             try:
                 self._db.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")

@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol
 
 from agent.errors import Transient
 from rules.model import Observation, Verdict, Version
+from rules.scrub import Sight
 
 
 class NotNow(Transient):
@@ -107,8 +108,17 @@ class Report(NamedTuple):
     """What holds a task up that has not ended, for a person to read; None: nothing."""
 
 
+class Reread(NamedTuple):
+    """What was found where a copy should be."""
+
+    sight: Sight
+    reason: str
+    cost: int
+    """Bytes that asking cost the destination, or what asking costs it otherwise, as bytes."""
+
+
 class Transport(Protocol):
-    """A way to one destination. Its methods are called from one thread, `confirm` from another.
+    """A way to one destination. Its methods are called from one thread, `confirm` from another, `reread` from a third.
 
     Where they say so they raise Transient (it is away) or Refused (a person must act before anything goes there).
     """
@@ -154,6 +164,21 @@ class Transport(Protocol):
 
     def confirm(self, path: str, version: Version, checksum: bytes, algorithm: str, identity: str) -> Verdict:
         """Is this content still there, asked now? Raises Transient where the destination cannot be asked."""
+
+    def reread(
+        self, path: str, version: Version, checksum: bytes, algorithm: str, identity: str, tell: Callable[[int], object]
+    ) -> Reread:
+        """Look at a copy as thoroughly as can be, and tell what is amiss. Nothing there is changed.
+
+        `tell`: is told of bytes as they are read; what it raises ends the reading. Raises Transient where the
+        destination is away: then nothing is known of the copy.
+        """
+
+    def pause(self) -> None:
+        """Copying stops within seconds, until `resume`. What others carry out goes on."""
+
+    def resume(self) -> None:
+        """Undo `pause`."""
 
     def close(self) -> None:
         """End the work under way as soon as it is safe."""

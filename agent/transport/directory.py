@@ -17,9 +17,11 @@ from dataclasses import dataclass, field
 
 from agent import disk, mounts
 from agent.errors import Transient, cause
-from agent.transport import Item, Prepared, Report, Taken, Wake
+from agent.transport import Item, Prepared, Report, Reread, Taken, Wake
 from agent.transport.group import IDENTITY, NOT_THERE, Place, Written, identity, remove_temporary, require, write
 from agent.transport.helpers import Helpers
+from agent.transport.pace import Pace
+from agent.transport.rereading import reread
 from agent.transport.source import ChecksumName, checksum_of
 from agent.tree import Tree
 from rules.model import Verdict, Version
@@ -66,6 +68,7 @@ class DirectoryTransport:
         agent: str,
         wake: Wake,
         keep: Sequence[int] = (),
+        pace: Pace | None = None,
     ) -> None:
         """
         Args:
@@ -76,6 +79,7 @@ class DirectoryTransport:
             agent: id of this agent; many may share a destination.
             wake: called when there are reports.
             keep: descriptors that helper processes inherit: the lock of the state directory.
+            pace: how fast files may go; None: as fast as they will.
         """
         self.name = name
         self.address = path
@@ -91,7 +95,7 @@ class DirectoryTransport:
         self._lock = threading.Lock()
         self._helpers = Helpers(_LANES, name, keep)
         self._large = ThreadPoolExecutor(_LANES, f"{name}-large")
-        self._stopping = threading.Event()
+        self._pace = pace or Pace()
 
     def set_up(self) -> str:
         """Read the identity file, or make one where the directory has none. Raises Transient."""
@@ -106,8 +110,7 @@ class DirectoryTransport:
                     pass
                 made = str(uuid.uuid4())
                 temporary = f"{IDENTITY}-{self._agent}.part"
-                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-                fd = os.open(temporary, flags, 0o644, dir_fd=tree.fd)
+                fd = disk.fresh(temporary, 0o644, tree.fd)
                 try:
                     text = {
                         "dropline_destination": made,
@@ -144,7 +147,7 @@ class DirectoryTransport:
         """Queue the files, small ones in groups, large ones singly."""
         name = str(json.loads(request)["delivery"])
         large = [[item] for item in items if item.version.size > SMALL]
-        small = list(_groups([item for item in items if item.version.size <= SMALL]))
+        small = list(_groups([item for item in items if item.version.size <= SMALL], self._pace.together(GROUP_BYTES)))
         begun = _Task(name, len(large) + len(small))
         if not items:
             self._report(Report(name, (), ended=True))
@@ -177,27 +180,39 @@ class DirectoryTransport:
         self._wake()
 
     def _here(self, place: Place, group: Sequence[Item]) -> Written:
-        return write(place, group, self._stopping)
+        return write(place, group, self._pace)
+
+    def _in_helper(self, place: Place, group: Sequence[Item]) -> Written:
+        size = sum(item.version.size for item in group)
+        try:
+            self._pace.wrote(size)
+            if self._verify != "size":
+                self._pace.read(size)
+        except Transient as error:
+            return Written([], str(error))
+        return self._helpers.write(place, group)
 
     def _write_waiting(self, place: Place) -> None:
         """Write small files of as many tasks as wait, together, until none wait. Runs in a pool."""
         while True:
             parts: list[_Part] = []
-            count = 0
+            count = held = 0
+            most = self._pace.together(GROUP_BYTES)
             with self._lock:
-                while self._waiting and count < GROUP_FILES:
+                while self._waiting and count < GROUP_FILES and held < most:
                     parts.append(self._waiting.popleft())
                     count += len(parts[-1][1])
+                    held += sum(item.version.size for item in parts[-1][1])
                 self._waiting_files -= count
                 if not parts:
                     self._writing -= 1
                     return
-            self._run(place, parts, self._helpers.write if count >= BULK_FILES else self._here)
+            self._run(place, parts, self._in_helper if count >= BULK_FILES else self._here)
 
     def _run(self, place: Place, parts: list[_Part], write_group: Callable[[Place, Sequence[Item]], Written]) -> None:
         """Have files of one or more tasks written, and report to each. Runs in a pool."""
         items = [item for task, group in parts if task.failure is None for item in group]
-        if self._stopping.is_set():
+        if self._pace.stopping:
             written = Written([], "the agent stops")
         else:
             try:
@@ -243,7 +258,7 @@ class DirectoryTransport:
                         return Verdict(False, f"at {self.name}, {path!r} has {found} bytes instead of {size}")
                     if self._verify != "size":
                         disk.drop_cache([fd])
-                        if checksum_of(fd, algorithm, size, self._stopping) != checksum:
+                        if checksum_of(fd, algorithm, size, self._pace.ask) != checksum:
                             return Verdict(False, f"at {self.name}, {path!r} has other content than was delivered")
                 finally:
                     os.close(fd)
@@ -251,20 +266,40 @@ class DirectoryTransport:
             raise Transient(f"{self.address}: {cause(error)}") from error
         return Verdict(True, f"at {self.name} as {path!r}")
 
+    def reread(
+        self, path: str, version: Version, checksum: bytes, algorithm: str, expected: str, tell: Callable[[int], object]
+    ) -> Reread:
+        """Read the copy and compare its checksum, whatever `verify` says. Raises Transient."""
+        place = Place(self.name, self.address, expected, self._verify, self._checksum, self._agent)
+
+        def passing(length: int) -> None:
+            self._pace.ask(length)
+            tell(length)
+
+        return reread(place, path, version.size, checksum, algorithm, passing)
+
+    def pause(self) -> None:
+        """Files under way stand still where they are, but for small ones that a helper process has."""
+        self._pace.pause()
+
+    def resume(self) -> None:
+        """They go on."""
+        self._pace.resume()
+
     def close(self) -> None:
         """Let the files under way end; what is queued stays for the next run."""
-        self._stopping.set()
+        self._pace.stop()
         self._helpers.close()
         self._large.shutdown(cancel_futures=True)
 
 
-def _groups(items: Sequence[Item]) -> Iterator[list[Item]]:
+def _groups(items: Sequence[Item], most: int) -> Iterator[list[Item]]:
     group: list[Item] = []
     held = 0
     for item in items:
         group.append(item)
         held += item.version.size
-        if len(group) >= GROUP_FILES or held >= GROUP_BYTES:
+        if len(group) >= GROUP_FILES or held >= most:
             yield group
             group, held = [], 0
     if group:

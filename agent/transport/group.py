@@ -9,12 +9,12 @@ import json
 import os
 import stat
 from collections.abc import Sequence
-from threading import Event
 from typing import NamedTuple
 
 from agent import disk
 from agent.errors import Transient, cause
 from agent.transport import Arrived, Item, Occupied, Outcome, Unfit
+from agent.transport.pace import Pace
 from agent.transport.source import ChecksumName, Source, SourceChanged, checksum_of
 from agent.tree import Tree
 from rules.model import OWN_PREFIX
@@ -97,14 +97,14 @@ def remove_temporary(tree: Tree, agent: str, file: int, path: str) -> None:
             raise
 
 
-def write(place: Place, group: Sequence[Item], stopping: Event) -> Written:
+def write(place: Place, group: Sequence[Item], pace: Pace) -> Written:
     """Deliver a group of files. Raises nothing that is expected: what failed is in the answer."""
     outcomes: list[Outcome] = []
     try:
         with Tree(place.path) as tree:
             if place.identity is not None:
                 require(tree, place.identity)
-            _Group(place, tree, stopping).deliver(group, outcomes)
+            _Group(place, tree, pace).deliver(group, outcomes)
     except Transient as error:
         return Written(outcomes, str(error))
     except OSError as error:
@@ -115,11 +115,11 @@ def write(place: Place, group: Sequence[Item], stopping: Event) -> Written:
 class _Group:
     """The files that are staged, proved and shown together."""
 
-    def __init__(self, place: Place, tree: Tree, stopping: Event) -> None:
+    def __init__(self, place: Place, tree: Tree, pace: Pace) -> None:
         self._place = place
         self._tree = tree
-        self._stopping = stopping
-        self._sources = Source(place.checksum, stopping)
+        self._pace = pace
+        self._sources = Source(place.checksum, pace)
 
     def deliver(self, group: Sequence[Item], outcomes: list[Outcome]) -> None:
         """Fill `outcomes`; files without one were not done. Raises Transient and OSError."""
@@ -201,7 +201,7 @@ class _Group:
         """The checksum of what is at the destination. Raises OSError."""
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
         try:
-            return checksum_of(fd, self._place.checksum, size, self._stopping)
+            return checksum_of(fd, self._place.checksum, size, self._pace.read)
         finally:
             os.close(fd)
 
@@ -210,10 +210,8 @@ class _Group:
         with self._sources.opened(item) as reading:
             directory, _ = self._tree.place(item.path, make=True)
             temporary = temporary_name(self._place.agent, item.file)
-            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-            # Writable by us in any case: after a crash the same temporary file is opened again.
-            mode = (stat.S_IMODE(reading.status.st_mode) & 0o777) | 0o200
-            fd = os.open(temporary, flags, mode, dir_fd=directory)
+            mode = (stat.S_IMODE(reading.status.st_mode) & 0o777) | 0o200  # writable by us: it may have to be replaced
+            fd = disk.fresh(temporary, mode, directory)
             try:
                 checksum = reading.copy_to(fd)
                 try:
@@ -232,7 +230,7 @@ class _Group:
             good = os.fstat(one.fd).st_size == one.item.version.size
         else:
             os.lseek(one.fd, 0, os.SEEK_SET)
-            good = checksum_of(one.fd, self._place.checksum, one.item.version.size, self._stopping) == one.checksum
+            good = checksum_of(one.fd, self._place.checksum, one.item.version.size, self._pace.read) == one.checksum
         if not good:
             raise Transient(f"{self._place.path}: what was read back of {one.item.path!r} is not what was written")
 

@@ -19,6 +19,7 @@ from typing import BinaryIO
 from agent import probe
 from agent.transport import Item
 from agent.transport.group import Place, Written, write
+from agent.transport.pace import Pace
 
 
 class Helpers:
@@ -78,14 +79,14 @@ def main(source: BinaryIO = sys.stdin.buffer, target: BinaryIO = sys.stdout.buff
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     probe.prepare()
-    stopping = threading.Event()
+    pace = Pace()  # the agent's threads wait before they hand a group over
     while True:
         try:
             place, group = pickle.load(source)  # noqa: S301  (from the agent that started us)
         except EOFError:
             return
         try:
-            pickle.dump(write(place, group, stopping), target, pickle.HIGHEST_PROTOCOL)
+            pickle.dump(write(place, group, pace), target, pickle.HIGHEST_PROTOCOL)
             target.flush()
         except BrokenPipeError:
             # The agent was killed. What was written is found and adopted by the next one.

@@ -8,16 +8,16 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Event
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
 from blake3 import blake3
 
 from agent import disk, probe
-from agent.errors import Transient, cause
+from agent.errors import cause
 from agent.mounts import remote
 from agent.transport import Changed, Gone, Item, Outcome, Unfit
+from agent.transport.pace import Pace
 from agent.tree import Tree
 from rules.model import Observation, Writer
 
@@ -44,25 +44,24 @@ def _md5() -> Hash:
 _HASHES: dict[str, Callable[[], Hash]] = {"sha256": hashlib.sha256, "blake3": blake3, "md5": _md5}
 
 
-def checksum_of(fd: int, algorithm: str, size: int, stopping: Event) -> bytes:
-    """The checksum of a file from the descriptor's position on. Raises Transient once `stopping` is set.
+def checksum_of(fd: int, algorithm: str, size: int, passing: Callable[[int], None] = lambda _: None) -> bytes:
+    """The checksum of a file from the descriptor's position on.
 
-    `size`: bytes that it should have; more or fewer are hashed all the same.
+    Args:
+        fd: the open file.
+        algorithm: of the checksum.
+        size: bytes that it should have; more or fewer are hashed all the same.
+        passing: told how long each block is; it may wait, or end this by raising.
     """
     found = _HASHES[algorithm]()
     block = bytearray(min(BLOCK, size + 1))
     view = memoryview(block)
     while length := os.readv(fd, [block]):
+        passing(length)
         found.update(view[:length])
         if length < len(block):
             break  # a short read is the end (POSIX, regular files)
-        _go_on(stopping)
     return found.digest()
-
-
-def _go_on(stopping: Event) -> None:
-    if stopping.is_set():
-        raise Transient("the agent stops")
 
 
 class SourceChanged(Exception):
@@ -76,13 +75,13 @@ class SourceChanged(Exception):
 class Reading:
     """An open source file."""
 
-    def __init__(self, fd: int, item: Item, algorithm: str, remote: bool, stopping: Event) -> None:
+    def __init__(self, fd: int, item: Item, algorithm: str, remote: bool, pace: Pace) -> None:
         self.fd = fd
         self.status = os.fstat(fd)
         self._item = item
         self._algorithm = algorithm
         self._remote = remote
-        self._stopping = stopping
+        self._pace = pace
         self._same_version()
 
     def copy_to(self, target: int | None) -> bytes:
@@ -105,14 +104,15 @@ class Reading:
             except OSError as error:
                 hint = "check the disk, then `dropline retry`"
                 raise SourceChanged(Unfit(self._item.file, f"cannot be read: {cause(error)}", hint)) from error
-            _go_on(self._stopping)
             found.update(block[:length])
             if target is None:
+                self._pace.go_on()
                 continue
             rest = block[:length]
             if sparse and rest.tobytes() == _ZEROS[:length]:
                 os.lseek(target, length, os.SEEK_CUR)
                 rest = block[:0]
+            self._pace.wrote(len(rest))
             while rest:
                 rest = rest[os.write(target, rest) :]
             written += length
@@ -137,9 +137,9 @@ class Reading:
 class Source:
     """The watched directories that items of one group come from."""
 
-    def __init__(self, algorithm: str, stopping: Event) -> None:
+    def __init__(self, algorithm: str, pace: Pace) -> None:
         self._algorithm = algorithm
-        self._stopping = stopping
+        self._pace = pace
         self._trees: dict[str, tuple[Tree, bool]] = {}
 
     def __enter__(self) -> Self:
@@ -172,7 +172,7 @@ class Source:
             hint = "make it readable for the agent's user, then `dropline retry`"
             raise SourceChanged(Unfit(item.file, f"cannot be read: {cause(error)}", hint)) from error
         try:
-            yield Reading(fd, item, self._algorithm, is_remote, self._stopping)
+            yield Reading(fd, item, self._algorithm, is_remote, self._pace)
         finally:
             os.close(fd)
 

@@ -5,8 +5,10 @@ truth. A canary file shows whether events still come, and each new directory is 
 written while its watch is made are lost.
 """
 
+import errno
 import logging
 import os
+import stat
 import sys
 import threading
 from collections import deque
@@ -19,6 +21,8 @@ from agent.watch.sweeps import Listing, sweep
 from rules.model import OWN_PREFIX
 
 CANARY = OWN_PREFIX + "-canary"
+_CANARY_FLAGS = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+"""Never through a link, never waiting for the other end of a pipe."""
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +94,11 @@ class Watch:
         if self._hints:
             self._wake()
 
+    @property
+    def losing(self) -> bool:
+        """Whether events were lost since the last `check`."""
+        return bool(self._losses)
+
     def drain(self, limit: int) -> list[Hint]:
         """Hints that came since, oldest first, without repetitions that follow each other."""
         hints: dict[Hint, None] = {}
@@ -141,14 +150,19 @@ class Watch:
         if not self.present or (self._canary_sent is not None and now < self._canary_sent + every):
             return None
         try:
-            fd = os.open(self._canary_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), 0o644)
+            fd = os.open(self._canary_path, _CANARY_FLAGS, 0o644)
             try:
+                status = os.fstat(fd)
+                if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+                    raise OSError(errno.EEXIST, "somebody else's file has the canary's name")  # and is not written to
+                os.ftruncate(fd, 0)
                 os.write(fd, b"Dropline writes this file to see that events come through.\n")
                 self.skew = os.fstat(fd).st_mtime - wall
             finally:
                 os.close(fd)
         except OSError:
-            # A directory that the agent may only read has no canary; its age is then not exported.
+            # A directory that the agent may only read has no canary, nor one where something else has its name; its age
+            # is then not exported.
             self.canary_at = self._canary_sent = None
             return None
         if self.canary_at is None:

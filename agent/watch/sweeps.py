@@ -27,12 +27,13 @@ class Listing:
     error: str | None = None
 
 
-def sweep(top: str) -> Iterator[Listing]:
-    """Walk the tree, a directory (or a part of a huge one) at a time. Symbolic links are not followed.
+def sweep(top: str, begin: str = "") -> Iterator[Listing]:
+    """Walk the tree, a directory (or a part of a huge one) at a time. Symbolic links are not followed, but at `top`.
 
     A directory that cannot be listed comes as a listing with its error; one that went away meanwhile does not come.
+    `begin`: the directory to begin with, relative to `top`; nothing comes where a part of it is a link.
     """
-    waiting = [""]
+    waiting = [begin]
     while waiting:
         part = waiting.pop()
         directory = os.path.join(top, part) if part else top

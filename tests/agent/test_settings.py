@@ -25,8 +25,10 @@ from agent.settings import (
     warnings,
 )  # fmt: skip
 from rules.actions import Share
+from rules.bandwidth import Hours, Limit
 from rules.load import RuleError
 from rules.model import Rule, Target
+from rules.scrub import Scrub
 
 FOLDER = Path("/cfg")
 GOOD = """
@@ -146,6 +148,17 @@ def test_a_user_without_a_home_says_where_the_state_is(monkeypatch: pytest.Monke
     assert checked('agent.state_dir = "/state"').state_dir == Path("/state")
 
 
+def test_beyond_loopback_there_is_a_token() -> None:
+    """With a token file every address may be listened on; its path counts from the file's folder, as all do."""
+    for listen in ("0.0.0.0:9469", "[::]:0", "192.0.2.5:9469", "127.0.0.1:9469", ""):
+        table = checked(
+            f'agent = {{ listen = "{listen}", token_file = "page.token", hosts = ["page.lab."] }}'
+        ).settings.agent
+        assert (table.listen, table.token_file, table.hosts) == (listen, "/cfg/page.token", ("page.lab",))
+    for listen in ("localhost:0", "127.8.9.1:0", "[::1]:0"):
+        assert checked(f'agent.listen = "{listen}"').settings.agent.token_file is None
+
+
 def test_another_state_dir_for_this_run() -> None:
     """What the command line changes in [agent] leaves the rest as it is."""
     config, other = checked(GOOD), checked(GOOD).with_agent(listen="127.0.0.1:0")
@@ -201,17 +214,36 @@ def test_unknown_keys(text: str, message: str) -> None:
         *(
             (
                 f'agent.listen = "{listen}"',
-                f"[agent]: listen: '{listen}' is not an address on loopback; write \"127.0.0.1:9469\", port 0 for any free"
-                ' one, or "" for no page',
+                f"[agent]: listen: '{listen}' is not an address and a port; write \"127.0.0.1:9469\", port 0 for any"
+                ' free one, or "" for no page',
             )
             for listen in (
-                "0.0.0.0:9469",
+                "example.org:9469",
+                "::1:9469",
+                "[127.0.0.1]:9469",
                 "127.0.0.1",
                 "localhost:",
                 "localhost:http",
                 "[::1]:65536",
                 "127.0.0.1:\u00b2",
             )
+        ),
+        *(
+            (
+                f'agent.listen = "{listen}"',
+                f"[agent]: listen: '{listen}' is beyond loopback: everybody in the network could ask for the page, so it"
+                ' wants a token; name a file with one in token_file ((umask 077; python3 -c "import secrets;'
+                ' print(secrets.token_urlsafe())" > FILE)), or listen on 127.0.0.1',
+            )
+            for listen in ("0.0.0.0:9469", "[::]:9469", "192.0.2.5:0", "[::ffff:127.0.0.1]:0")
+        ),
+        *(
+            (
+                f'agent.hosts = ["{host}"]',
+                "[agent]: hosts.0: write host names as in an address, without http:// and without the port"
+                f" (got '{host}')",
+            )
+            for host in ("http://page", "page:9469", "", "*", "::1")
         ),
         ('agent.state_dir = ""', "[agent]: state_dir: is not a path (got '')"),
         ('agent.state_dir = "a\\u0000b"', "[agent]: state_dir: is not a path (got 'a\\x00b')"),
@@ -257,6 +289,67 @@ def test_a_collection_is_a_destination() -> None:
         transport="globus", collection=ID, path="/ingest/b7", source_root="/data", deadline="3d"
     )
     assert table.address == f"{ID}:/ingest/b7"
+
+
+def test_a_bandwidth_is_one_limit_or_limits_by_the_hour() -> None:
+    """A size alone counts always; in a list, the last one may."""
+    share = '[destinations.share]\npath = "/share"\nbandwidth = '
+    limits = {
+        text: checked(share + text).settings.destinations["share"].limits  # type: ignore[union-attr]
+        for text in ('"50MB"', '[{ hours = "22:00-06:00", limit = "1GB" }, { limit = "20MB" }]', "[]")
+    }
+    assert list(limits.values()) == [
+        [Limit(50_000_000)], [Limit(10**9, Hours(22 * 60, 6 * 60)), Limit(20_000_000)], []
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("bandwidth", "message"),
+    [
+        ('"0B"', "bandwidth.0.limit: nothing would ever go; `dropline pause delivery` stops it for a while (got '0B')"),
+        ('"fast"', "bandwidth.0.limit: 'fast' is not a size; write for example \"500kB\", \"50GB\" or \"4GiB\""),
+        ('[{ hours = 8, limit = "1MB" }]', "bandwidth.0.hours: '8' are not hours; write for example \"08:00-18:00\""),
+        (
+            '[{ limit = "1MB" }, { hours = "08:00-09:00", limit = "2MB" }]',
+            "bandwidth: a limit without `hours` counts always, and so must be the last",
+        ),
+    ],
+)  # fmt: skip
+def test_mistakes_about_a_bandwidth(bandwidth: str, message: str) -> None:
+    """Each names the entry and says what to write."""
+    text = f'[destinations.share]\npath = "/share"\nbandwidth = {bandwidth}'
+    assert mistake_in(text) == f"f.toml: [destinations.share]: {message}"
+
+
+def test_globus_cannot_be_slowed() -> None:
+    """The key is refused there, with what can be done instead."""
+    with pytest.raises(RuleError, match=r"Globus has no limit for a transfer: .* network use, or .* `batch.schedule`"):
+        check(campus(bandwidth="50MB"), "f.toml", FOLDER)
+
+
+def test_copies_are_read_again_only_where_it_is_written() -> None:
+    """Off by default; a rate alone, or a table; each mistake names its key."""
+    text = "destinations.{} = {{ path = '/mnt/{}', scrub = {} }}"
+    config = checked(
+        "\n".join(
+            [
+                text.format("a", "a", "'50GB'"),
+                text.format("b", "b", "{ per_day = 1000, every = '1w' }"),
+                "destinations.c = { path = '/mnt/c' }",
+            ]
+        )
+    )
+    policies = {name: table.scrub and table.scrub.policy for name, table in config.settings.destinations.items()}
+    assert policies == {"a": Scrub(50 * 10**9, 30 * 86400.0), "b": Scrub(1000, 7 * 86400.0), "c": None}
+    for value, message in {
+        "'50'": 'scrub.per_day: \'50\' is not a size; write for example "500kB", "50GB" or "4GiB"',
+        "0": "scrub.per_day: Input should be greater than 0",
+        "{ every = '1d' }": "scrub.per_day: missing; this key is required",
+        "{ per_day = '1GB', evry = '1d' }": "scrub.evry: unknown key; did you mean 'every'?",
+        "{ per_day = '1GB', every = '0s' }": "scrub.every: Input should be greater than 0 (got '0s')",
+        "true": "scrub: write a table, { ... } (got True)",
+    }.items():
+        assert mistake_in(text.format("a", "a", value)) == f"f.toml: [destinations.a]: {message}"
 
 
 def test_sharing_wants_a_globus_destination_whose_folder_is_written_in_full() -> None:
@@ -513,14 +606,52 @@ def test_which_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_file_that_anybody_may_write(tmp_path: Path) -> None:
-    """The file decides what is deleted, so a file that anybody may write is warned of."""
+    """The file decides what is deleted and what is run, so one that anybody may write is not taken."""
     path = tmp_path / "f.toml"
     path.touch()
     path.chmod(0o664)
+    assert read(path).rules == ()
     assert warnings(path) == []
-    path.chmod(0o666)
-    assert warnings(path) == [f"{path} may be written by anybody: chmod o-w it, for it decides what is deleted"]
+    path.chmod(0o602)
+    with pytest.raises(RuleError, match=f"may be written by anybody: chmod o-w {path}"):
+        read(path)
     assert warnings(tmp_path / "none") == []
+
+
+@pytest.mark.parametrize(("mode", "good"), [(0o600, True), (0o640, True), (0o644, False), (0o660, False)])
+def test_a_file_with_a_secret_in_it_is_private(tmp_path: Path, mode: int, good: bool) -> None:
+    """As files that hold nothing but a secret are."""
+    path = tmp_path / "f.toml"
+    path.write_text(f'globus = {{ client_id = "{ID}", client_secret = "hush" }}')
+    path.chmod(mode)
+    if good:
+        assert client_secret(read(path).settings.globus) == "hush"
+        return
+    with pytest.raises(RuleError) as caught:
+        read(path)
+    assert str(caught.value) == (
+        f"{path}: [globus]: client_secret: the file can be read by others: chmod 600 {path}, or keep the secret apart"
+        " (client_secret_file)"
+    )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_file_of_another_user_is_warned_of(tmp_path: Path) -> None:
+    """Who owns it decides what is deleted."""
+    path = tmp_path / "f.toml"
+    path.touch()
+    os.chown(path, 12345, -1)
+    (warning,) = warnings(path)
+    assert warning.startswith(f"{path} belongs to another user (uid 12345), who decides by it what is deleted")
+
+
+def test_a_file_that_is_too_large_is_no_configuration(tmp_path: Path) -> None:
+    """It is not read to its end: it may be a device."""
+    path = tmp_path / "f.toml"
+    for place in (path, Path("/dev/zero")):
+        path.write_bytes(b"#" * (4 * 2**20 + 1))
+        with pytest.raises(RuleError, match="is larger than 4 MiB, so it is no configuration"):
+            read(place)
 
 
 # Whatever it says

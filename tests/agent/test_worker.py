@@ -285,6 +285,26 @@ def test_the_end_of_a_pass_is_noted() -> None:
     assert worker.passed_at > 3
 
 
+def test_a_long_pass_says_that_it_goes_on_and_hears_that_it_is_to_end() -> None:
+    """`beat` moves the time of the last sign of life, and raises in a pass that should stop."""
+    ticks = iter(range(10, 100))
+    worker = Worker("part", lambda: float(next(ticks)))
+    seen: list[float] = []
+
+    def step(now: float) -> None:
+        for _ in range(2):
+            worker.beat()
+            seen.append(worker.passed_at - now)
+        worker.stop()
+        worker.beat()
+        seen.append(-1.0)
+
+    worker.start(step)
+    assert worker.join(PATIENCE)
+    assert seen == [1.0, 2.0]
+    assert worker.failure == "the agent stops"
+
+
 def test_the_clock_never_jumps(monkeypatch: pytest.MonkeyPatch) -> None:
     """The clock starts with the computer's time and goes on evenly, whatever is done to that."""
     clock = Clock()

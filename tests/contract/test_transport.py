@@ -11,6 +11,7 @@ import shutil
 import stat
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,10 +20,12 @@ import pytest
 
 from agent import disk, probe
 from agent.errors import Transient
-from agent.transport import Arrived, Changed, Gone, Item, Occupied, Unfit
-from agent.transport.directory import DirectoryTransport
+from agent.transport import Arrived, Changed, Gone, Item, Occupied, Outcome, Reread, Unfit
+from agent.transport.directory import BULK_FILES, DirectoryTransport
 from agent.transport.group import temporary_name
+from agent.transport.pace import Pace
 from rules.model import Writer
+from rules.scrub import Sight
 
 if TYPE_CHECKING:
     from tests.contract.conftest import Elsewhere, Round, Site
@@ -573,6 +576,107 @@ def test_confirm_reads_the_copy(folder: Site, damage: str) -> None:
     test_confirm_knows_a_copy_that_is_not_what_was_delivered(folder, damage)
 
 
+SIGHTS = {
+    "missing": Sight.MISSING,
+    "missing with its directory": Sight.MISSING,
+    "its directory is a file": Sight.MISSING,
+}
+"""Damages that leave nothing; all others leave something else."""
+
+
+def reread(site: Site, name: str, content: bytes, told: list[int] | None = None) -> Reread:
+    """Look at the copy of what stands at the source."""
+    version = site.item(name).version
+    tell = ([] if told is None else told).append
+    return site.transport.reread(name, version, site.checksum(content), site.algorithm, site.identity, tell)
+
+
+@pytest.mark.parametrize("size", [0, SMALL, 3 * 2**20])
+def test_a_true_copy_is_seen_as_one(site: Site, size: int) -> None:
+    """Where its bytes can be read they are, all of them; elsewhere it is said that only size and mtime were compared."""
+    content, told = os.urandom(size), list[int]()
+    site.put("run/scan.dat", content)
+    site.deliver(site.item("run/scan.dat"))
+    before = still(site.place / "run/scan.dat")
+    found = reread(site, "run/scan.dat", content, told)
+    assert found.sight is (Sight.STAT if site.transport.elsewhere else Sight.GOOD)
+    assert sum(told) == (0 if site.transport.elsewhere else size)
+    assert found.cost >= size
+    assert still(site.place / "run/scan.dat") == before
+
+
+@pytest.mark.parametrize("damage", [name for name in DAMAGE if name not in UNSEEN_FROM_AFAR])
+def test_what_is_amiss_with_a_copy_is_told_apart(site: Site, damage: str) -> None:
+    """Nothing there is missing; anything else there is changed. What stands there is not touched."""
+    site.put("run/scan.dat", b"x" * SMALL)
+    site.deliver(site.item("run/scan.dat"))
+    DAMAGE[damage](site.place / "run/scan.dat")
+    found = reread(site, "run/scan.dat", b"x" * SMALL)
+    assert (found.sight, "run/scan.dat" in found.reason) == (SIGHTS.get(damage, Sight.CHANGED), True)
+
+
+def test_another_mtime_alone_is_a_doubt_at_most(site: Site) -> None:
+    """Where the content can be read, times do not matter; elsewhere it is said, and is no proof of other content."""
+    site.put("scan.dat", b"x")
+    site.deliver(site.item("scan.dat"))
+    os.utime(site.place / "scan.dat", (1_400_000_000, 1_400_000_000))
+    assert reread(site, "scan.dat", b"x").sight is (Sight.DOUBTFUL if site.transport.elsewhere else Sight.GOOD)
+
+
+def test_a_changed_bit_is_read_twice_before_it_is_believed(folder: Site) -> None:
+    """Size and mtime are as before, and only reading tells; `verify = "size"` does not spare it."""
+    folder.put("scan.dat", b"x" * SMALL)
+    folder.deliver(folder.item("scan.dat"))
+    flip(folder.place / "scan.dat")
+    version, told = folder.item("scan.dat").version, list[int]()
+    by_size = DirectoryTransport("share", str(folder.place), "size", "sha256", AGENT, lambda: None)
+    found = by_size.reread("scan.dat", version, folder.checksum(b"x" * SMALL), "sha256", folder.identity, told.append)
+    assert found == (Sight.CHANGED, "at share, 'scan.dat' has other content than was delivered", 2 * SMALL)
+    assert sum(told) == 2 * SMALL
+    by_size.close()
+
+
+def test_a_destination_that_is_away_says_nothing_of_its_copies(site: Site) -> None:
+    """Without the identity nothing is judged, whatever stands there."""
+    site.put("scan.dat", b"x")
+    site.deliver(site.item("scan.dat"))
+    for entry in site.place.glob(".dropline-destination*"):
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    (site.place / "scan.dat").unlink()
+    with pytest.raises(Transient):
+        reread(site, "scan.dat", b"x")
+
+
+def test_a_destination_that_goes_away_meanwhile_says_nothing_of_its_copies(folder: Site) -> None:
+    """What is amiss is believed only if the destination is the right one still."""
+    folder.put("scan.dat", b"x" * SMALL)
+    folder.deliver(folder.item("scan.dat"))
+    flip(folder.place / "scan.dat")
+    version = folder.item("scan.dat").version
+
+    def vanish(length: int) -> None:
+        (folder.place / IDENTITY).unlink(missing_ok=True)
+
+    with pytest.raises(Transient, match=r"no \.dropline-destination"):
+        folder.transport.reread("scan.dat", version, folder.checksum(b"x" * SMALL), "sha256", folder.identity, vanish)
+
+
+def test_a_reading_ends_when_it_is_told_to(folder: Site) -> None:
+    """What `tell` raises ends it, after one block: the agent stops."""
+    folder.put("scan.dat", b"x" * (3 * 2**20))
+    folder.deliver(folder.item("scan.dat"))
+    told: list[int] = []
+
+    def tell(length: int) -> None:
+        told.append(length)
+        raise Transient("the agent stops")
+
+    version = folder.item("scan.dat").version
+    with pytest.raises(Transient, match="the agent stops"):
+        folder.transport.reread("scan.dat", version, b"", "sha256", folder.identity, tell)
+    assert told == [2**20]
+
+
 def test_discard_removes_only_what_was_never_finished(folder: Site) -> None:
     """Only the temporary file of that very file and path goes: not what arrived, nor what others stage."""
     folder.put("run/scan.dat", b"x")
@@ -927,3 +1031,48 @@ def test_closing_leaves_nothing_half_done(folder: Site) -> None:
         assert folder.tree() == contents
     finally:
         transport.close()
+
+
+def test_what_goes_to_a_destination_keeps_to_its_rate_in_sum(folder: Site) -> None:
+    """Large files, small ones that a thread writes and small ones that a helper process writes; what is read back counts apart."""
+    rate = 40_000_000
+    folder.transport.close()
+    pace = Pace(lambda: rate, time.monotonic)
+    folder.transport = DirectoryTransport(
+        "share", str(folder.place), "checksum", "sha256", AGENT, folder.woken.set, pace=pace
+    )
+    sizes = {f"bulk{n}": 100_000 for n in range(BULK_FILES)} | {"large1": LARGE, "large2": LARGE, "one": 2_000_000}
+    for name, size in sizes.items():
+        folder.put(name, bytes(size - 1) + b"x")
+    items = [folder.item(name, number) for number, name in enumerate(sizes, start=1)]
+    began = time.monotonic()
+    result = folder.deliver(*items)
+    took = time.monotonic() - began
+    folder.transport.close()
+    assert (result.failure, len(result.outcomes)) == (None, len(sizes))
+    assert took >= sum(sizes.values()) / rate
+
+
+def test_a_paused_destination_takes_nothing_until_it_is_resumed(folder: Site) -> None:
+    """What was handed over waits, and is not lost; what is there cannot be asked for meanwhile."""
+    folder.put("there", b"x" * 100)
+    there = folder.item("there", 1)
+    assert isinstance(folder.deliver(there).outcomes[1], Arrived)
+    folder.transport.pause()
+    for name, size in (("small", 10), ("large", LARGE)):
+        folder.put(name, b"x" * size)
+    items = [folder.item("small", 2), folder.item("large", 3)]
+    request = folder.transport.prepare(2, 1, items, folder.identity).request
+    folder.transport.submit(request, items, folder.identity)
+    with pytest.raises(Transient, match="paused"):
+        folder.transport.confirm("there", there.version, folder.checksum(b"x" * 100), "sha256", folder.identity)
+    assert [name for name in folder.tree() if not name.startswith(".dropline")] == ["there"]
+    assert folder.transport.reports(0.0) == []
+    folder.transport.resume()
+    outcomes: list[Outcome] = []
+    while len(outcomes) < 2:
+        assert folder.woken.wait(30)
+        folder.woken.clear()
+        outcomes += [outcome for report in folder.transport.reports(0.0) for outcome in report.outcomes]
+    assert {outcome.file for outcome in outcomes if isinstance(outcome, Arrived)} == {2, 3}
+    assert sorted(folder.tree()) == ["large", "small", "there"]

@@ -201,6 +201,7 @@ class Site:
         tables |= {"destinations": destinations or {"share": {"path": "share"}}, "rules": rules or [self.rule()]}
         fresh = self.root / "fresh.toml"
         fresh.write_text("".join(f"{key} = {toml(value)}\n" for key, value in tables.items()))
+        fresh.chmod(0o600)  # it may be given a secret
         fresh.rename(self.config)
 
     @property

@@ -3,6 +3,8 @@
 Usage: killer.py WORK SCENARIO FIRST STEP [SOURCE COLLECTION ROOT]. With the last three, through Globus, where the service
 is that of the environment and both collections show ROOT. The scenario `then` posts to the address in WEBHOOK.
 
+SCENARIO `scrub` kills the reading of copies of which one has a flipped bit and one is missing, and the delivery after it.
+
 SCENARIO `send` kills `dropline send` instead, of a folder that no rule watches; `fetch` kills `dropline fetch`.
 
 For n = FIRST, FIRST + STEP, ... it prints one JSON line per kill point, until a run ends before its kill comes. Each run
@@ -19,6 +21,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.request import OpenerDirector
@@ -27,7 +30,8 @@ import requests
 import typer
 
 from agent import app, disk, outbound
-from agent.cli import sending
+from agent.cli import sending, verifying
+from agent.ledger import Ledger
 from agent.ledger.store import Store
 from agent.settings import check
 from agent.transport.globus import session
@@ -48,7 +52,9 @@ RECLAIM: dict[str, dict[str, Any] | None] = {
     "send": None,
     "fetch": None,
     "then": None,
+    "scrub": None,
 }
+SPOILED = {"run1/a.dat": b"b" * 5000}
 CHANGED = {"run1/a.dat": b"changed in place" * 1000}
 
 
@@ -64,7 +70,7 @@ def destination(work: Path) -> dict[str, Any]:
 
 
 def configuration(work: Path, scenario: str) -> app.Configuration:
-    watch = work / ("elsewhere" if scenario in ACTS else "in")
+    watch = work / ("elsewhere" if scenario in ("send", "fetch") else "in")
     rule: dict[str, Any] = {
         "name": "r", "watch": str(watch), "complete": {"quiet": "0s"}, "batch": {"linger": "0s"},
         "deliver": [{"to": "share"}],
@@ -150,7 +156,19 @@ def fetch(config: app.Configuration) -> bool:
     return False
 
 
-ACTS = {"send": send, "fetch": fetch}
+def scrub(config: app.Configuration) -> bool:
+    """`dropline verify share --all`, then a pass of the agent. Whether all is proved; what is amiss waits for a person."""
+    verifying._configuration = lambda _: config  # type: ignore[assignment]
+    with suppress(typer.Exit):
+        verifying.verify("share", everything=True)
+    app.once(config)
+    ledger = Ledger(str(config.ledger))
+    files = ledger.reports.tally()
+    ledger.close()
+    return [state for _, state, _, _ in files] == ["verified"]
+
+
+ACTS = {"send": send, "fetch": fetch, "scrub": scrub}
 
 
 def run(config: app.Configuration, kill: int | None, act: Callable[[app.Configuration], bool] = app.once) -> int:
@@ -198,9 +216,13 @@ def case(work: Path, scenario: str, number: int) -> dict[str, Any]:
     if scenario == "replace":
         assert run(config, None) == 0
         put(work, CHANGED)
+    if scenario == "scrub":
+        assert run(config, None) == 0
+        put(work, SPOILED, "share")
+        (work / "share/run2/d.dat").unlink()
     first = run(config, number, ACTS.get(scenario, app.once))
     between = {"share": tree(work / "share"), "in": tree(work / "in")}
-    again = run(config, None, fetch if scenario == "fetch" else app.once)
+    again = run(config, None, app.once if scenario == "send" else ACTS.get(scenario, app.once))
     if scenario == "trash":
         again = max(again, run(config, None))  # by now the millisecond in the trash has passed
     if scenario == "send" and tree(work / "share") != digests(CONTENT):

@@ -166,15 +166,13 @@ def test_check_says_in_words_what_will_happen(site: "Site") -> None:
         ),
         site.rule(name="other", watch="absent"),
     )
-    site.config.chmod(0o666)
     site.share.rmdir()
     done = site.dropline("check")
     assert (done.code, done.err) == (0, "")
     for sentence in (
         f"{site.config} is good; state in {site.state}",
-        f"warning: {site.config} may be written by anybody: chmod o-w it, for it decides what is deleted",
         f"destination share: the directory {site.share} (NOT THERE NOW: nothing is delivered until it is);"
-        " copies are read back, checksums are sha256",
+        " copies are read back, checksums are sha256; they are not read again later",
         "rule r:",
         f"  - watches {site.inbox} for **/*.h5, but not **/*.tmp",
         "  - takes a file as complete when no process has it open for writing and it has not changed for 10 s (20 s where"
@@ -242,6 +240,8 @@ def test_status_tells_counts_destinations_and_rules(delivered: "Site") -> None:
                 {"name": "share", "address": str(delivered.share), "up": True, "refused": False, "reason": ""}
             ],
             "held_up": [],
+            "scrub": [],
+            "findings": [],
             "outbox": [],
             "rules": [
                 {"name": "r", "watch": str(delivered.inbox), "files": {"verified": 2, "refused": 1}},

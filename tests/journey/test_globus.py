@@ -246,6 +246,31 @@ def test_what_is_proved_by_checksum_may_be_reclaimed(campus: Campus) -> None:
     }  # fmt: skip
 
 
+def test_what_a_collection_tells_of_copies_is_what_counts(campus: Campus) -> None:
+    """Existence and size disprove, mtime alone is a doubt; a file travels again beside what stands there, in a task."""
+    campus.configure({"client_id": campus.service.account.id, "client_secret": "not-so-secret"})
+    for name in ("cut.dat", "gone.dat", "same.dat", "touched.dat"):
+        campus.site.put(f"run/{name}", b"four")
+    assert campus.run("run", "--once").returncode == 0
+    done = campus.run("verify", "share")
+    assert (done.returncode, done.stdout) == (
+        0, "share: 4 copies (16 B) were read again: 4 as delivered by size and mtime, which is all that can be asked there\n",
+    )  # fmt: skip
+    share = campus.site.share / "run"
+    (share / "cut.dat").write_bytes(b"cut")
+    (share / "gone.dat").unlink()
+    os.utime(share / "touched.dat", (1, 1))
+    found = json.loads(campus.run("verify", "share", "--format", "json").stdout)
+    assert {key: count for key, count in found["outcomes"].items() if count} == {
+        "stat": 1, "changed": 1, "missing": 1, "doubtful": 1,
+    }  # fmt: skip
+    campus.run("run", "--once")
+    assert {path.name: path.read_bytes() for path in share.iterdir()} == {
+        "cut.dat": b"cut", "cut~1.dat": b"four", "gone.dat": b"four", "same.dat": b"four", "touched.dat": b"four",
+    }  # fmt: skip
+    assert {tuple(states) for states in campus.site.states().values()} == {("verified",)}
+
+
 def test_login_asks_for_flows_and_names_and_an_old_login_still_delivers(campus: Campus) -> None:
     """A login from before `then` and `share_with` delivers on; what lacks it waits, says so, and goes after a login."""
     campus.configure({"client_id": campus.service.app.id})

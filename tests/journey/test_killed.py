@@ -1,5 +1,6 @@
 """Promises 3 and 4 under SIGKILL: a real process, killed before every single operation, then run again."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -53,6 +54,22 @@ def test_a_kill_before_any_operation_loses_nothing_and_repeats_nothing(
         else:
             assert case["in"] == expected, at
             assert dict(case["states"]) == {"replace": {4: 4, 7: 1}, "fetch": {}}.get(scenario, {4: 4}), at
+
+
+@pytest.mark.parametrize("first", range(1, STEP + 1))
+def test_a_kill_while_copies_are_read_again_loses_nothing_and_overwrites_nothing(tmp_path: Path, first: int) -> None:
+    """Killed anywhere from the reading to the new delivery: what was spoiled is untouched, and what is here travels again."""
+    seen = cases(tmp_path, "scrub", first)
+    assert [case["first"] for case in seen] == [-9] * (len(seen) - 1) + [0]
+    assert len(seen) > 6, "the kills were not spread over the run"
+    for case in seen:
+        at, expected = f"killed before operation {case['kill']}", case["expected"]
+        spoiled = hashlib.sha256(b"b" * 5000).hexdigest()
+        assert case["between"]["in"] == case["in"] == expected, at
+        assert case["between"]["share"]["run1/a.dat"] == spoiled, at
+        assert case["again"] == 0, at
+        assert case["share"] == expected | {"run1/a.dat": spoiled, "run1/a~1.dat": expected["run1/a.dat"]}, at
+        assert dict(case["states"]) == {4: 4}, at
 
 
 @pytest.mark.parametrize(

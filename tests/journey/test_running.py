@@ -245,6 +245,22 @@ def test_two_agents_never_share_a_state_directory(site: "Site") -> None:
 # Complete, and together
 
 
+def test_a_damaged_ledger_is_said_in_one_line_and_costs_time_only(site: "Site") -> None:
+    """Damage deep in the file, which no opening shows: each command names the ledger and what to do; then all is adopted."""
+    site.put("a.dat", b"a")
+    assert site.once() == 0
+    ledger = site.state / "ledger.sqlite"
+    whole = ledger.read_bytes()
+    ledger.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
+    for words in (("run", "--once"), ("run",), ("status",), ("files",), ("retry",)):
+        done = site.dropline(*words)
+        assert (done.code, len(done.err.splitlines())) == (2, 1), words
+        assert "cannot be read: database disk image is malformed; move it away" in done.err
+    ledger.rename(site.root / "damaged")
+    copy = (site.share / "a.dat").stat().st_ino
+    assert (site.once(), site.status()["files"], (site.share / "a.dat").stat().st_ino) == (0, {"verified": 1}, copy)
+
+
 def test_a_marker_makes_a_waiting_file_go_and_patience_ends(site: "Site") -> None:
     """marker = "*.done": the file goes when the marker comes; with patience = "1s" it goes without one, too."""
     site.configure(
@@ -380,3 +396,42 @@ def test_log_lines_are_one_a_transition(site: "Site") -> None:
     words = [line.split()[2] for line in text if f'file="{site.inbox}/c\\nd.dat"' in line]
     assert words == ["candidate", "complete", "batched", "proved", "verified"]
     assert all(re.match(r"\d{4}-\d\d-\d\dT[\d:.]+Z (INFO|WARNING) ", line) for line in text)
+
+
+def test_paused_deliveries_wait_until_they_are_resumed(site: "Site") -> None:
+    """To one destination or to all; status says so; what is found meanwhile goes when it is resumed."""
+    site.configure(site.rule())
+    assert site.once() == 0
+    site.put("x.dat", b"x")
+    assert site.dropline("pause", "delivery", "share").code == 0
+    assert site.dropline("pause", "delivery").code == 0
+    assert (site.once(), site.delivered, site.status()["paused"]) == (1, {}, ["delivery", "delivery share"])
+    still = site.dropline("resume", "delivery", "share")
+    assert (still.code, "delivery share is still paused, with all the others" in still.err) == (2, True)
+    assert (site.once(), site.delivered, site.status()["paused"]) == (1, {}, ["delivery"])
+    assert site.dropline("pause", "delivery", "share").code == 0
+    assert site.dropline("resume", "delivery").out == "delivery goes on\n"
+    assert (site.once(), site.delivered, site.status()["paused"]) == (0, {"x.dat": b"x"}, [])
+    for words, said in (
+        (("delivery", "elsewhere"), "known are share"),
+        (("reclaim", "share"), "write `reclaim` alone"),
+    ):
+        done = site.dropline("pause", *words)
+        assert (done.code, said in done.err) == (2, True)
+
+
+def test_a_running_agent_obeys_a_pause(site: "Site") -> None:
+    """It goes on finding and judging files, and sends them once it is resumed."""
+    site.configure(site.rule())
+    agent = site.start()
+    site.put("a.dat", b"a")
+    site.until(lambda: site.delivered == {"a.dat": b"a"}, "the first file")
+    assert site.dropline("pause", "delivery").code == 0
+    site.put("b.dat", b"b")
+    site.until(lambda: site.status()["files"].get("batched") == 1, "the second file waits")
+    agent.logs("a person paused deliveries")
+    assert site.delivered == {"a.dat": b"a"}
+    assert site.dropline("resume", "delivery").code == 0
+    site.put("c.dat", b"c")
+    site.until(lambda: site.delivered == {"a.dat": b"a", "b.dat": b"b", "c.dat": b"c"}, "all files")
+    assert agent.stop() == 0

@@ -1,5 +1,6 @@
 """The status page, /metrics and /healthz of a running agent."""
 
+import base64
 import json
 import os
 import re
@@ -62,6 +63,31 @@ def test_names_are_text_and_not_markup(page: "tuple[Site, Agent]") -> None:
     assert "b\\n&lt;b&gt;.dat" in body
 
 
+def directives(policy: str) -> dict[str, list[str]]:
+    """A Content-Security-Policy, taken apart."""
+    return {name: values for name, *values in (part.split() for part in policy.split(";") if part.strip())}
+
+
+def test_every_answer_has_a_strict_policy(page: "tuple[Site, Agent]") -> None:
+    """Whatever is asked, and however it is answered: no script but the page's own, nothing inline, nothing from elsewhere."""
+    seen = set()
+    for method, path, headers in (
+        *(("GET", path, {}) for path in ("/", "/style.css", "/status.json", "/metrics", "/healthz", "/nothing")),
+        ("POST", "/", {}), ("OPTIONS", "/metrics", {}), ("GET", "/", {"Host": "evil.example"}),
+    ):  # fmt: skip
+        answer = page[1].request(method, path, headers)
+        seen.add(answer.status)
+        policy = directives(answer.headers["Content-Security-Policy"])
+        assert policy["default-src"] == ["'none'"], path
+        assert policy["frame-ancestors"] == ["'none'"], path
+        assert policy["base-uri"] == ["'none'"], path
+        allowed = {source for name, sources in policy.items() if name != "default-src" for source in sources}
+        assert allowed <= {"'self'", "'none'"}, path
+        assert answer.headers["X-Content-Type-Options"] == "nosniff", path
+        assert "Access-Control-Allow-Origin" not in answer.headers, path
+    assert seen == {200, 404, 405, 421}
+
+
 def test_browsers_are_told_to_load_and_frame_nothing(page: "tuple[Site, Agent]") -> None:
     """Each answer has the headers that keep scripts, frames, sniffing and caches away, and names no server version."""
     for path in ("/", "/style.css", "/status.json", "/metrics", "/healthz", "/nothing"):
@@ -86,7 +112,10 @@ def test_browsers_are_told_to_load_and_frame_nothing(page: "tuple[Site, Agent]")
     [
         ("GET", "/", {"Host": "evil.example"}, 421),
         ("GET", "/metrics", {"Host": "evil.example:9469"}, 421),
-        ("GET", "/", {"Host": "localhost"}, 200),
+        ("GET", "/style.css", {"Host": "127.0.0.1.evil.example"}, 421),
+        ("GET", "/healthz", {"Host": "localhost.evil.example:80"}, 421),
+        ("GET", "/nothing", {"Host": ""}, 421),
+        ("GET", "/", {"Host": "LOCALHOST"}, 200),
         ("GET", "/", {"Host": "[::1]:9469"}, 200),
         ("POST", "/", {}, 405),
         ("DELETE", "/status.json", {}, 405),
@@ -123,6 +152,8 @@ FAMILIES = {
     "dropline_delivery_seconds_bucket": {"destination", "le"},
     "dropline_delivery_seconds_count": {"destination"},
     "dropline_delivery_seconds_sum": {"destination"},
+    "dropline_oldest_proof_timestamp_seconds": {"destination"},
+    "dropline_scrub_findings": {"destination", "kind"},
     "dropline_transport_requests_total": {"destination", "operation", "outcome"},
     "dropline_events_lost_total": {"rule"},
     "dropline_files_found_by_sweep_total": {"rule"},
@@ -194,12 +225,60 @@ def test_an_address_that_is_not_this_computers_is_refused(site: "Site", page: "t
     """Another interface, no port, a port that is taken: exit code 2 and one line that says what to write."""
     taken = page[1].url.removeprefix("http://").rstrip("/")
     for listen, reason in {
-        "0.0.0.0:9469": "[agent]: listen: '0.0.0.0:9469' is not an address on loopback",
-        "127.0.0.1": "[agent]: listen: '127.0.0.1' is not an address on loopback",
-        "127.0.0.1:http": "[agent]: listen: '127.0.0.1:http' is not an address on loopback",
+        "0.0.0.0:9469": "[agent]: listen: '0.0.0.0:9469' is beyond loopback: everybody in the network could ask",
+        "127.0.0.1": "[agent]: listen: '127.0.0.1' is not an address and a port",
+        "127.0.0.1:http": "[agent]: listen: '127.0.0.1:http' is not an address and a port",
         taken: f"the status page cannot listen on {taken}: Address already in use",
     }.items():
         site.configure(agent={"listen": listen})
         done = site.dropline("run")
         assert (done.code, done.out, reason in done.err.splitlines()[-1]) == (2, "", True), done
     assert os.listdir(site.share) == []
+
+
+TOKEN = "correct-horse-battery"
+
+
+def basic(password: str) -> dict[str, str]:
+    """What a browser sends after it has asked its user."""
+    return {"Authorization": "Basic " + base64.b64encode(f"ada:{password}".encode()).decode()}
+
+
+def test_with_a_token_nothing_is_told_without_it(site: "Site") -> None:
+    """Prometheus and browsers send it in their ways; without it only whether the agent is well is told, and no reason."""
+    file = site.root / "page.token"
+    file.write_text(TOKEN + "\n")
+    file.chmod(0o600)
+    site.configure(agent={"listen": "127.0.0.1:0", "token_file": "page.token"})
+    agent = site.start()
+    for path in ("/", "/style.css", "/status.json", "/metrics", "/nothing"):
+        answer = agent.get(path)
+        assert (answer.status, answer.body) == (401, "This page wants the token ([agent] token_file).\n"), path
+        assert answer.headers["Www-Authenticate"].startswith(("Basic ", "Bearer ")), path
+        for way in ({"Authorization": f"Bearer {TOKEN}"}, basic(TOKEN)):
+            assert agent.request("GET", path, way).status == (404 if path == "/nothing" else 200), path
+    assert agent.request("GET", "/", {"Authorization": f"Bearer {TOKEN}", "Host": "evil.example"}).status == 421
+    assert (agent.get("/healthz").status, agent.get("/healthz").body) == (200, "ok\n")
+    assert agent.request("POST", "/healthz").status == 401
+    shutil.rmtree(site.inbox)
+    site.until(lambda: agent.get("/healthz").status == 503, "it tells of the directory")
+    assert str(site.inbox) not in agent.get("/healthz").body
+    assert str(site.inbox) in agent.request("GET", "/healthz", basic(TOKEN)).body
+    assert TOKEN not in agent.log()
+
+
+def test_a_token_that_others_can_read_is_refused(site: "Site") -> None:
+    """Nor one that is absent or could be guessed: exit code 2, and what to do."""
+    file = site.root / "page.token"
+    site.configure(agent={"listen": "0.0.0.0:0", "token_file": "page.token"})
+    done = site.dropline("run")
+    assert (done.code, f"the secret in {file} cannot be read: No such file or directory" in done.err) == (2, True), done
+    for content, mode, reason in (
+        (TOKEN, 0o644, f"the secret in {file} can be read by others; chmod 600 {file}"),
+        (TOKEN[:15], 0o600, f"the token in {file} is not at least 16 letters"),
+        ("two words and more", 0o600, f"the token in {file} is not at least 16 letters"),
+    ):
+        file.write_text(content)
+        file.chmod(mode)
+        done = site.dropline("run")
+        assert (done.code, done.out, reason in done.err, content in done.err) == (2, "", True, False), done

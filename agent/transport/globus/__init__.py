@@ -11,13 +11,12 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from threading import Event
 from typing import Any, TypeVar
 
 from globus_sdk import TransferClient
 
 from agent.errors import Refused, Transient
-from agent.transport import Arrived, Item, Occupied, Outcome, Prepared, Report, Taken, Unfit
+from agent.transport import Arrived, Item, Occupied, Outcome, Prepared, Report, Reread, Taken, Unfit
 from agent.transport.globus import tasks
 from agent.transport.globus.copies import Copies
 from agent.transport.globus.course import Course
@@ -28,6 +27,7 @@ from agent.transport.globus.request import freeze, label, modest, thaw
 from agent.transport.globus.session import Forbidden, NotThere, Rejected, Session, document
 from agent.transport.globus.sources import spoiled
 from agent.transport.globus.tasks import Watched
+from agent.transport.pace import Pace
 from agent.transport.source import Source, SourceChanged
 from rules.collection import uncarriable
 from rules.credentials import warning
@@ -79,6 +79,7 @@ class GlobusTransport:
         self._listing = Listing(self._ask, course.collection, course.path)
         self._mark = Mark(self._ask, course)
         self._copies = Copies(name, self._ask, course)
+        self._rereading = Copies(name, self._ask, course)
         self._watched: dict[str, Watched] = {}
         self._news: deque[Report] = deque()
         self._folds_known = False
@@ -186,7 +187,7 @@ class GlobusTransport:
         made: dict[int, bytes] = {}
         spoilt: dict[int, Outcome] = {}
         if self._course.checksum is not None:
-            with Source(self._course.checksum, Event()) as source:
+            with Source(self._course.checksum, Pace()) as source:
                 for item in items:
                     try:
                         made[item.file] = source.checksum(item)
@@ -330,6 +331,20 @@ class GlobusTransport:
     def confirm(self, path: str, version: Version, checksum: bytes, algorithm: str, identity: str) -> Verdict:
         """Is a file of that size and mtime still there? From the thread that reclaims. Raises Transient."""
         return self._copies.confirm(path, version, identity, self._clock())
+
+    def reread(
+        self, path: str, version: Version, checksum: bytes, algorithm: str, identity: str, tell: Callable[[int], object]
+    ) -> Reread:
+        """Compare size and mtime, which is all that a collection tells of a file. Raises Transient."""
+        found = self._rereading.reread(path, version, identity, self._clock())
+        tell(0)
+        return found
+
+    def pause(self) -> None:
+        """Tasks under way go on: only the administrators of a collection can pause them."""
+
+    def resume(self) -> None:
+        """Nothing was paused."""
 
     def close(self) -> None:
         """Tasks go on at the service; the next run takes them up."""

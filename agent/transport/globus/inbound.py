@@ -7,7 +7,6 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from threading import Event
 from typing import Any
 
 from agent import disk
@@ -148,7 +147,11 @@ class Inbound:
 
     def submit(self, request: bytes) -> str:
         """Send it, or send it again: the name of the task. Raises Transient (Rejected among it), Refused."""
-        os.makedirs(self._staging, mode=0o755, exist_ok=True)
+        try:
+            with Tree(self._target) as target:
+                self._stage(target)
+        except OSError as error:
+            raise self._unusable(error) from None
         return tasks.hand_in(self._ask, request).task
 
     def reading(self, task: str) -> Reading:
@@ -170,19 +173,28 @@ class Inbound:
         lines = moved_files(self._ask, task, wanted)
         passed = skipped_files(self._ask, task) if len(lines) < len(sent) else {}
         try:
-            os.makedirs(self._staging, exist_ok=True)  # somebody may have tidied up: then nothing has arrived
-            with Tree(self._target) as target, Tree(self._staging) as staging:
-                disk.sync_file_systems([staging.fd])  # before the names: what has its name is whole after a power cut
+            with Tree(self._target) as target:
+                # Made, where somebody has tidied up: then nothing has arrived.
+                disk.sync_file_systems(
+                    [self._stage(target)]
+                )  # before the names: what has its name is whole after a power cut
                 for path, item in wanted.items():
                     if path in lines:
-                        self._place(target, staging, item.relpath, lines[path])
+                        self._place(target, item.relpath, lines[path])
                     else:
                         code = passed.get(sent[path])
                         said = in_words(code) if code else ended.reason or "the task told nothing of it"
                         self.refused[item.relpath] = f"Globus task {task}: {said}"
                 disk.sync_file_systems([target.fd])
         except OSError as error:
-            raise Refused(f"{self._target}: {cause(error)}", "mend that, and fetch again") from None
+            raise self._unusable(error) from None
+
+    def _stage(self, target: Tree) -> int:
+        """The folder beside, made where it is absent. Raises OSError, also where a link has its name."""
+        return target.directory(os.path.basename(self._staging), make=True)
+
+    def _unusable(self, error: OSError) -> Refused:
+        return Refused(f"{self._target}: {cause(error)}", "mend that, and fetch again")
 
     def _staged(self, number: int, path: str) -> Item:
         relpath = path[len(self._back.path.rstrip("/")) + 1 :]
@@ -192,10 +204,10 @@ class Inbound:
             size = 0  # it is missed when its turn comes
         return Item(number, self._staging, relpath, Version(size, 0, 0, 0), relpath)
 
-    def _place(self, target: Tree, staging: Tree, relpath: str, line: Moved) -> None:
+    def _place(self, target: Tree, relpath: str, line: Moved) -> None:
         """Give one file its name, if it is what was sent, and nothing else has the name."""
         try:
-            at, name = staging.place(relpath)
+            at, name = target.place(f"{os.path.basename(self._staging)}/{relpath}")
             proved = _is(at, name, line)
         except FileNotFoundError:
             proved = None  # a former run, killed since, may have given it its name
@@ -235,7 +247,7 @@ def _is(directory: int, name: str, line: Moved) -> bool:
             return False
         if line.checksum is None or line.algorithm not in _CHECKSUMS:
             return True  # the service compared it itself
-        return checksum_of(fd, line.algorithm, line.size, Event()) == line.checksum
+        return checksum_of(fd, line.algorithm, line.size) == line.checksum
     finally:
         os.close(fd)
 
@@ -246,7 +258,7 @@ def _alike(one: tuple[int, str], other: tuple[int, str], size: int) -> bool:
     for directory, name in (one, other):
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
         try:
-            made.append(checksum_of(fd, "sha256", size, Event()))
+            made.append(checksum_of(fd, "sha256", size))
         finally:
             os.close(fd)
     return made[0] == made[1]

@@ -61,6 +61,11 @@ class TokenFile(JSONTokenStorage):
 
     def _raw_load(self) -> dict[str, Any]:
         try:
+            if os.name == "posix" and self.path.stat().st_mode & 0o077:
+                self.path.chmod(0o600)
+                log.warning(
+                    "%s could be read by others until now; `dropline logout` and `login` make new tokens", self.path
+                )
             return super()._raw_load()
         except ValueError:
             log.warning("%s is damaged and counts as absent; `dropline login` writes it anew", self.path)

@@ -1,0 +1,136 @@
+"""`service install`, `uninstall` and `status`: Dropline as a service of the operating system."""
+
+import os
+import sys
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from agent.cli.options import ConfigOption, Format, FormatOption, configuration, print_json, state
+from agent.errors import Refused
+from agent.log import printable
+from agent.service import Job, Manager, healthz, launchd, systemd, tasks
+from agent.service.job import checked, job
+from agent.service.programs import Run, Said, run
+from agent.settings import Configuration
+
+NameOption = Annotated[str, typer.Option("--name", help="Of the service; each configuration needs its own.")]
+UserOption = Annotated[
+    bool, typer.Option("--user", help="A service of yours, without root, instead of one of the whole computer.")
+]
+
+group = typer.Typer(no_args_is_help=True, help="Dropline as a service: systemd, launchd, or a task of Windows.")
+
+
+def manager(config: Configuration, person: bool, how: Run, platform: str = sys.platform) -> Manager:
+    """Who sees to services here. Raises Refused where nobody is known who does.
+
+    Args:
+        config: of the agent.
+        person: services of the person who asks, not of the computer.
+        how: runs the system's commands.
+        platform: as `sys.platform` names it.
+    """
+    if platform == "linux":
+        return systemd.Systemd(how, systemd.of_person() if person else systemd.SYSTEM, person=person)
+    if platform == "darwin":
+        folder, domain = (launchd.of_person(), f"gui/{os.getuid()}") if person else (launchd.SYSTEM, "system")
+        return launchd.Launchd(how, folder, domain)
+    if platform == "win32":
+        return tasks.Tasks(how, config.state_dir, config.state_dir)
+    raise Refused(f"services of {platform} are not known", "run `dropline run` by what your system has for that")
+
+
+@group.command()
+def install(
+    config: ConfigOption = None,
+    person: UserOption = False,
+    run_as: Annotated[
+        str | None, typer.Option("--run-as", metavar="USER", help="Whom a service of the computer runs as.")
+    ] = None,
+    name: NameOption = "dropline",
+    show: Annotated[bool, typer.Option("--print", help="Only print what would be installed.")] = False,
+) -> None:
+    """Install the service and start it, now and with the computer. Again after an edit of the configuration or an upgrade."""
+    if person == (run_as is not None):
+        raise typer.BadParameter("give --run-as USER for a service of the computer, or --user for one of yours")
+    chosen = configuration(config)
+    wanted = job(chosen, name, run_as)
+    who = manager(chosen, person, run)
+    if show:
+        typer.echo(who.text(wanted), nl=False)
+        return
+    if not person:
+        _must_be_administrator()
+        _tried(wanted)
+    for sentence in who.install(wanted):
+        typer.echo(sentence)
+
+
+def _must_be_administrator() -> None:
+    if hasattr(os, "geteuid") and os.geteuid() != 0:
+        raise Refused("only root may install a service of the computer", "use sudo, or --user for a service of yours")
+
+
+def _tried(wanted: Job) -> None:
+    """Raises Refused where the user cannot run the program, or read the configuration: nobody would see it later."""
+    if sys.platform == "win32":
+        typer.echo(f"Windows asks for the password of {wanted.user} now")
+        return
+    import pwd
+
+    assert wanted.user is not None, "asked for services of the computer only"
+    try:
+        pwd.getpwnam(wanted.user)
+    except KeyError:
+        raise Refused(f"there is no user {wanted.user}", "make it (`useradd --system NAME`), or name another") from None
+    try:
+        said = run(wanted.program, "check", "--config", wanted.config, user=wanted.user)
+    except Refused as error:
+        said = Said(2, error.reason)
+    if said.code:
+        why = said.out.splitlines()[-1] if said.out else f"exit status {said.code}"
+        hint = f"let that user read it, {wanted.config}, and the folders that they are in"
+        raise Refused(f"as {wanted.user}: {why.removeprefix('dropline: ')}", hint)
+
+
+@group.command()
+def uninstall(config: ConfigOption = None, person: UserOption = False, name: NameOption = "dropline") -> None:
+    """Stop the service and remove it. State and configuration stay."""
+    if not person:
+        _must_be_administrator()
+    for sentence in manager(state(config), person, run).uninstall(checked(name)):
+        typer.echo(sentence)
+
+
+@group.command()
+def status(
+    config: ConfigOption = None,
+    person: UserOption = False,
+    name: NameOption = "dropline",
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Whether it is installed, whether it runs, since when, and whether all is well. Exit code 1 unless all is."""
+    chosen = state(config)
+    found = manager(chosen, person, run).condition(checked(name))
+    health = healthz(chosen.settings.agent.listen) if found.running else None
+    if form is Format.JSON:
+        since = {"installed": found.installed, "running": found.running, "since": found.since}
+        print_json({"name": name} | since | {"detail": found.detail, "health": health})
+    else:
+        typer.echo(f"{name} is {f'installed: {found.installed}' if found.installed else 'not installed'}")
+        when = (
+            datetime.fromtimestamp(found.since).astimezone().isoformat(sep=" ", timespec="seconds")
+            if found.since
+            else ""
+        )
+        typer.echo(f"{f'runs since {when}' if when else 'runs' if found.running else 'does not run'}: {found.detail}")
+        if health is not None:
+            typer.echo(f"health: {printable(health)}")
+    raise typer.Exit(0 if found.installed and found.running and health in (None, "ok") else 1)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(group, name="service")

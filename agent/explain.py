@@ -1,0 +1,58 @@
+"""One file's whole way, with the reasons: what `dropline explain` and its page say."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from agent.ledger import File, Ledger
+from rules.match import match
+from rules.model import Rule
+
+
+def explain(ledger: Ledger, rules: Sequence[Rule], path: str) -> dict[str, Any]:
+    """Everything that is known of an absolute path, as plain values; the disk is asked whether it is there."""
+    return {
+        "path": path,
+        "exists": os.path.lexists(path),
+        "match": match(rules, path).reason if rules else "no configuration file: the rules are not known here",
+        "versions": [_version(ledger, file) for file in ledger.files.history(path)],
+    }
+
+
+def line(file: File) -> dict[str, Any]:
+    """A file in one line."""
+    return {
+        "path": file.path,
+        "rule": file.rule,
+        "state": file.state.word,
+        "size": file.version.size,
+        "reason": file.reason,
+    }
+
+
+def _version(ledger: Ledger, file: File) -> dict[str, Any]:
+    return line(file) | {
+        "generation": file.generation,
+        "mtime_ns": file.version.mtime_ns,
+        "seen_at": file.seen_at,
+        "since": file.since,
+        "batch": file.batch,
+        "dataset": _dataset(ledger, file.dataset),
+        "checksum": _checksum(ledger, file.id),
+        "deliveries": ledger.reports.deliveries_of(file.batch) if file.batch is not None else [],
+        "copies": ledger.reports.copies_of(file.id),
+        "findings": ledger.reports.findings_of(file.id),
+    }
+
+
+def _dataset(ledger: Ledger, number: int | None) -> dict[str, Any] | None:
+    if number is None:
+        return None
+    known = ledger.datasets.get(number)
+    return {"name": known.key, "complete": known.generation, "waits": known.waits, "reason": known.reason}
+
+
+def _checksum(ledger: Ledger, file: int) -> str | None:
+    """What a list that came with the data says, if it was compared."""
+    found = ledger.datasets.checksum(file)
+    return f"{found[0]}:{found[1]}" if found is not None else None

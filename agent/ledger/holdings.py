@@ -1,0 +1,163 @@
+"""What is known of datasets and directories, as counts; and how to find one, or a file, by its name."""
+
+import os
+from typing import NamedTuple
+
+from agent.ledger.files import File, read
+from agent.ledger.store import Store
+
+_NAMES = 50_000
+"""Rows, newest first, that one search by a part of a name looks through."""
+_DIRECTORIES = 5_000
+"""Directories, newest first, in each of which a search looks for names that begin as asked."""
+_SAMPLE = 200
+_PLAIN = "f.dir = ? AND f.dataset IS NULL"
+_SELECT = (
+    "SELECT h.id, r.name, h.whole, coalesce(s.key, d.path), h.waiting, h.waiting_bytes, h.verified, h.verified_bytes,"
+    " h.removed, h.removed_bytes, h.refused, h.refused_bytes, h.vanished, h.place"
+    " FROM holdings h CROSS JOIN rules r ON r.id = h.rule LEFT JOIN datasets s ON h.whole = 1 AND s.id = h.place"
+    " LEFT JOIN dirs d ON h.whole = 0 AND d.id = h.place"
+)
+
+
+class Holding(NamedTuple):
+    """The files of one rule in one dataset or, without datasets, directly in one directory: versions and their bytes."""
+
+    id: int
+    rule: str
+    whole: bool
+    """A dataset."""
+    name: str
+    """The dataset's key, relative to the rule's directory, or the path of the directory."""
+    waiting: int
+    """On their way: candidate, complete, batched."""
+    waiting_bytes: int
+    verified: int
+    verified_bytes: int
+    removed: int
+    """Removed here, or about to be."""
+    removed_bytes: int
+    refused: int
+    refused_bytes: int
+    vanished: int
+    place: int
+    """Number of the dataset or directory."""
+
+    @property
+    def here(self) -> int:
+        """Versions that are expected to be here."""
+        return self.waiting + self.verified + self.refused
+
+    @property
+    def files(self) -> int:
+        """Versions that are here or were removed here."""
+        return self.here + self.removed
+
+    @property
+    def bytes(self) -> int:
+        """Of `files`."""
+        return self.waiting_bytes + self.verified_bytes + self.refused_bytes + self.removed_bytes
+
+
+class Copies(NamedTuple):
+    """How many copies of a holding's files are proved at one destination."""
+
+    destination: str
+    address: str
+    here: int
+    """Of versions that are here."""
+    weak: int
+    """Those of them of which only size and mtime were compared."""
+    gone: int
+    """Of versions that were removed here."""
+
+
+class Holdings:
+    """Rows of `holdings`, which triggers keep; nothing is written here."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def current(self, limit: int) -> list[Holding]:
+        """Those with refused files first, then those with files on their way, then the others; each newest first."""
+        found: dict[int, Holding] = {}
+        for condition in ("h.refused > 0", "h.waiting > 0", "true"):
+            if len(found) < limit:
+                rows = self._read(f"{condition} ORDER BY h.latest DESC LIMIT ?", limit)
+                found |= {one.id: one for one in rows if one.id not in found}
+        return list(found.values())[:limit]
+
+    def get(self, number: int) -> Holding | None:
+        """One by its number."""
+        return next(iter(self._read("h.id = ?", number)), None)
+
+    def of(self, file: File) -> Holding | None:
+        """The one that a file belongs to."""
+        where = (
+            "h.rule = (SELECT rule FROM files WHERE id = ?1) AND h.whole = (SELECT dataset IS NOT NULL FROM files WHERE id = ?1)"
+            " AND h.place = (SELECT coalesce(dataset, dir) FROM files WHERE id = ?1)"
+        )
+        return next(iter(self._read(where, file.id)), None)
+
+    def named(self, text: str, limit: int) -> list[Holding]:
+        """Datasets and directories, among the newest, with this in their name, whatever its case; newest first."""
+        where = (
+            f"h.id IN (SELECT id FROM holdings ORDER BY latest DESC LIMIT {_NAMES})"
+            " AND instr(lower(CAST(coalesce(s.key, d.path) AS TEXT)), lower(CAST(? AS TEXT))) ORDER BY h.latest DESC LIMIT ?"
+        )
+        return self._read(where, os.fsencode(text), limit)
+
+    def _read(self, where: str, *values: object) -> list[Holding]:
+        rows = self._store.execute(f"{_SELECT} WHERE {where}", values)
+        return [Holding(row[0], row[1], bool(row[2]), os.fsdecode(row[3]), *row[4:]) for row in rows]
+
+    def copies(self, number: int) -> list[Copies]:
+        """Proved copies, per destination."""
+        sql = (
+            "SELECT n.name, n.address, c.here, c.weak, c.gone FROM holding_copies c"
+            " JOIN destinations n ON n.id = c.destination WHERE c.holding = ? ORDER BY n.name"
+        )
+        return [Copies(*row) for row in self._store.execute(sql, (number,))]
+
+    def unproved_below(self, directory: str) -> bool:
+        """Whether any file at or below a directory, of whichever rule, is not at all its destinations."""
+        raw = os.fsencode(directory)
+        sql = (
+            "SELECT EXISTS (SELECT 1 FROM dirs WHERE unproved > 0 AND path = ?1)"
+            " OR EXISTS (SELECT 1 FROM dirs WHERE unproved > 0 AND path >= ?2 AND path < ?3)"
+        )
+        return bool(self._store.execute(sql, (raw, raw + b"/", raw + b"0")).fetchone()[0])
+
+    def files(self, holding: Holding, limit: int) -> list[File]:
+        """Some of its files: of a dataset, those that wait first; of a directory, from the last name on."""
+        which, order = (
+            ("f.dataset = ?", "f.state, f.id") if holding.whole else (_PLAIN, "f.name DESC, f.generation DESC")
+        )
+        where = f"+f.rule = (SELECT id FROM rules WHERE name = ?) AND {which} ORDER BY {order} LIMIT ?"
+        return read(self._store, where, (holding.rule, holding.place, limit))
+
+    def waits(self, holding: Holding) -> File | None:
+        """One of the last of its files, by name, that is not at all its destinations, if there is one among them."""
+        which = "dataset = ?" if holding.whole else "dir = ? AND dataset IS NULL"
+        order = "id" if holding.whole else "name DESC, generation"
+        where = (
+            f"f.id IN (SELECT id FROM (SELECT id, state, rule FROM files WHERE {which} ORDER BY {order} DESC LIMIT {_SAMPLE})"
+            " WHERE state IN (1, 2, 3) AND rule = (SELECT id FROM rules WHERE name = ?)) ORDER BY f.reason IS NULL LIMIT 1"
+        )
+        return next(iter(read(self._store, where, (holding.place, holding.rule))), None)
+
+    def files_named(self, text: str, limit: int) -> list[File]:
+        """Files whose name begins so in the newest directories, and those of the newest that have it within, newest first."""
+        raw = os.fsencode(text)
+        begins = (
+            "f.id IN (SELECT g.id FROM (SELECT id FROM dirs ORDER BY id DESC LIMIT ?1) e CROSS JOIN files g"
+            " ON g.dir = e.id AND g.name >= ?2 AND g.name < ?3 LIMIT ?4) ORDER BY f.id DESC"
+        )
+        has = (
+            "f.id IN (SELECT id FROM (SELECT id, name FROM files ORDER BY id DESC LIMIT ?1)"
+            " WHERE instr(lower(CAST(name AS TEXT)), lower(CAST(?2 AS TEXT))) LIMIT ?3) ORDER BY f.id DESC"
+        )
+        found = {one.id: one for one in read(self._store, begins, (_DIRECTORIES, raw, raw + b"\xff" * 4, limit))}
+        if len(found) < limit:
+            found |= {one.id: one for one in read(self._store, has, (_NAMES, raw, limit))}
+        return sorted(found.values(), key=lambda one: -one.id)[:limit]

@@ -1,0 +1,70 @@
+"""Secrets taken out of what is shown to others."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+MASK = "[masked]"
+_SECRET_KEY = re.compile(r"(secret|passw|token|credential|authorization|(^|_)key$)", re.I)
+_PLACE_OF_SECRET = re.compile(r"_file$", re.I)
+_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?:[^/\s@'\"]*@)?(?P<rest>[^\s?'\"]*)(?:\?[^\s'\"]*)?", re.I)
+_HEADER = re.compile(r"\b(Bearer|Basic)\s+[^\s'\"]+", re.I)
+_PAIR = re.compile(
+    r"\b(\w*(?:secret|passw(?:or)?d|token|api[_-]?key|authorization)['\"]?\s*[=:]\s*)(?:'[^']*'|\"[^\"]*\"|\S+)", re.I
+)
+_WRITTEN = re.compile(r"\w*(?:secret|passw(?:or)?d|token|webhook)[\"']?\s*=\s*(?:\"([^\"\n]*)\"|'([^'\n]*)')", re.I)
+_SHORTEST = 4
+"""Characters of what is looked for: less would be found everywhere."""
+
+
+class Masker:
+    """Takes known secrets, and what looks like one, out of text and values."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        """`secrets`: values that must not appear."""
+        known = {form for one in secrets for form in (one, one.strip()) if len(form) >= _SHORTEST}
+        # The longest first: one may be a part of another.
+        self._known = sorted(known, key=lambda one: (-len(one), one))
+
+    def text(self, text: str) -> str:
+        """The text without secrets: known ones, users and queries of addresses, values of telling names."""
+        for one in self._known:
+            text = text.replace(one, MASK)
+        text = _HEADER.sub(rf"\1 {MASK}", text)
+        text = _PAIR.sub(rf"\1{MASK}", text)
+        return _URL.sub(_address, text)
+
+    def value(self, value: Any, key: str = "") -> Any:
+        """The same for parsed JSON or TOML: what is below a telling key is masked whatever it is."""
+        if key == "webhook" and isinstance(value, str):
+            parts = urlsplit(value)  # path and query often are the secret
+            return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{MASK}"
+        if key == "command" and isinstance(value, list | tuple):
+            return [self.text(str(one)) for one in value[:1]] + [MASK for _ in value[1:]]
+        if key == "body" or (_SECRET_KEY.search(key) and not names_a_file(key)):
+            return value if value is None else MASK
+        if isinstance(value, Mapping):
+            return {self.text(str(name)): self.value(inner, str(name)) for name, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.value(inner) for inner in value]
+        return self.text(value) if isinstance(value, str) else value
+
+
+def names_a_file(key: str) -> bool:
+    """Whether a key says where a secret is, and not which it is: `secret_file`."""
+    return bool(_SECRET_KEY.search(key) and _PLACE_OF_SECRET.search(key))
+
+
+def written(text: str) -> list[str]:
+    """The secrets in a configuration file, which need not be good TOML."""
+    return [one or other for one, other in _WRITTEN.findall(text)] + [
+        found[0] for found in re.finditer(r"(?<=://)[^/\s@'\"]+(?=@)", text)
+    ]
+
+
+def _address(found: re.Match[str]) -> str:
+    whole = found[0]
+    user = f"{MASK}@" if "@" in whole.partition("://")[2].partition("/")[0] else ""
+    query = f"?{MASK}" if "?" in whole else ""
+    return f"{found['scheme']}{user}{found['rest']}{query}"

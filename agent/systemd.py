@@ -1,0 +1,33 @@
+"""What systemd is told: that the agent is ready, what it does, that it is alive, that it stops.
+
+The protocol is one datagram of `KEY=value` lines to the socket in `NOTIFY_SOCKET` (sd_notify(3)). It is as short as what
+a library for it would be called with; those that there are have not been released since 2017, or want libsystemd.
+"""
+
+import os
+import socket
+import time
+
+
+def tell(**facts: str) -> bool:
+    """Send facts, such as READY="1", STATUS="at work". Returns whether somebody listens.
+
+    A message that cannot be sent is dropped: the service manager then judges by silence, as it should.
+    """
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address or not hasattr(socket, "AF_UNIX"):
+        return False
+    message = "\n".join(f"{key}={' '.join(value.split())}" for key, value in facts.items())
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+        sender.setblocking(False)  # a manager that does not read must not hold up the agent
+        try:
+            # "@" stands for the abstract namespace, whose names begin with a zero byte.
+            sender.sendto(message.encode("utf-8", "backslashreplace"), address.replace("@", "\0", 1))
+        except OSError:
+            return False
+    return True
+
+
+def reloading() -> None:
+    """The configuration is read again; READY="1" ends it."""
+    tell(RELOADING="1", MONOTONIC_USEC=str(time.monotonic_ns() // 1000))

@@ -1,0 +1,38 @@
+"""How the agent steps back: tried in a process of its own, for it cannot be undone."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+PRINTS = """
+import json, os, subprocess, sys, threading
+from agent.priority import step_back
+if {before}:
+    os.nice({before})
+failed = step_back({nice}, {io!r})
+seen = []
+def look():
+    ours = subprocess.run([sys.executable, "-c", "import os, psutil; print(os.nice(0), psutil.Process().ionice().ioclass.value)"],
+                          capture_output=True, text=True, check=True).stdout.split()
+    seen.append([os.nice(0), *map(int, ours)])
+thread = threading.Thread(target=look)
+thread.start()
+thread.join()
+print(json.dumps([failed, *seen]))
+"""
+NONE, IDLE = 0, 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what Linux does")
+@pytest.mark.parametrize(
+    ("before", "nice", "io", "then", "ioclass"),
+    [(0, 0, "normal", 0, NONE), (0, 7, "idle", 7, IDLE), (10, 5, "idle", 10, IDLE)],
+    ids=["as it is", "both", "never less nice"],
+)
+def test_threads_and_helpers_step_back_with_the_agent(before: int, nice: int, io: str, then: int, ioclass: int) -> None:
+    """What was set counts for a thread that is started later, and for a process that this starts."""
+    code = PRINTS.format(before=before, nice=nice, io=io)
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert json.loads(done.stdout) == [[], [then, then, ioclass]]

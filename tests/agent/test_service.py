@@ -1,0 +1,354 @@
+"""The service: units, property lists and tasks that their systems accept, and who asks these systems for what."""
+
+import os
+import plistlib
+import re
+import sys
+import sysconfig
+import tomllib
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.errors import Refused
+from agent.lock import RESIDENT, locked
+from agent.service import MARK, Condition, Job
+from agent.service.job import checked, job
+from agent.service.launchd import Launchd
+from agent.service.programs import Said, run
+from agent.service.systemd import Systemd
+from agent.service.tasks import Tasks
+from agent.settings import Configuration, check
+from tests.programs import program
+
+ROOT = Path(__file__).resolve().parents[2]
+DROPLINE = f"{sysconfig.get_path('scripts')}/dropline"
+
+
+class Recorder:
+    """Stands for the system: writes down what it is asked for, and answers as it was told."""
+
+    def __init__(self, **answers: Said) -> None:
+        self.asked: list[tuple[str, ...]] = []
+        self.answers = answers
+
+    def __call__(self, *words: str, user: str | None = None) -> Said:
+        self.asked.append(words)
+        return next((said for verb, said in self.answers.items() if verb in words), Said(0, ""))
+
+
+def a_job(**changes: Any) -> Job:
+    made = {
+        "name": "dropline", "program": "/opt/dropline/bin/dropline", "config": "/etc/dropline/dropline.toml",
+        "state_dir": "/var/lib/dropline", "user": "ada",
+    }  # fmt: skip
+    return Job(**(made | changes))
+
+
+def configuration(text: str, source: str = "/etc/dropline/dropline.toml") -> Configuration:
+    return check(tomllib.loads(text), source, Path("/etc/dropline"))
+
+
+RULES = """
+[agent]
+state_dir = "/var/lib/dropline"
+canary_every = "{canary}"
+[destinations.share]
+path = "/mnt/share"
+[[rules]]
+name = "kept"
+watch = "/data/kept"
+deliver = [{{ to = "share" }}]
+[[rules]]
+name = "freed"
+watch = "/data/freed"
+deliver = [{{ to = "share" }}]
+reclaim = {{ after = "7d" }}
+{more}
+"""
+
+
+# What is to run
+
+
+def test_the_service_may_write_where_the_agent_writes_and_nowhere_else() -> None:
+    """Destinations, folders that files are deleted from; with a canary, every watched folder."""
+    read = {sys.prefix, sys.base_prefix}
+    without = job(configuration(RULES.format(canary="0s", more="")), "dropline", "ada")
+    assert (without.writes, set(without.reads)) == (("/data/freed", "/mnt/share"), {"/data/kept"} | read)
+    with_canary = job(configuration(RULES.format(canary="60s", more="")), "dropline", "ada")
+    assert (with_canary.writes, set(with_canary.reads)) == (("/data/kept", "/data/freed", "/mnt/share"), read)
+    assert with_canary.words == (DROPLINE, "run", "--config", "/etc/dropline/dropline.toml")
+
+
+def test_programs_and_secrets_of_rules_are_seen() -> None:
+    """A command is somebody else's program; a webhook's secret is read."""
+    more = 'then = [{ command = ["/opt/after", "x"] }, { webhook = "https://x.org/h", secret_file = "/etc/hook" }]'
+    found = job(configuration(RULES.format(canary="0s", more=more)), "dropline", "ada")
+    assert found.commands
+    assert {"/opt/after", "/etc/hook"} <= set(found.reads)
+
+
+NO_RULE = '[agent]\nstate_dir = "/s"\n'
+REFUSED = {
+    "no rules": (NO_RULE, "dropline", "has no [[rules]]"),
+    "no state": (RULES.format(canary="0s", more="").replace("state_dir", "# "), "dropline", "names no state_dir"),
+    "name": (RULES.format(canary="0s", more=""), "../x", "is no name for a service"),
+    "path": (RULES.format(canary="0s", more="").replace("/mnt/share", "/mnt/a\\nb"), "dropline", "has characters"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_a_service_is_refused(case: str) -> None:
+    """Before anything is written."""
+    text, name, message = REFUSED[case]
+    with pytest.raises(Refused, match=re.escape(message)):
+        job(configuration(text), name, "ada")
+
+
+def test_a_service_of_a_person_needs_no_state_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The default is that person's, for the service and for every command."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    text = RULES.format(canary="0s", more="").replace('state_dir = "/var/lib/dropline"', "")
+    assert job(configuration(text), "dropline", None).state_dir == f"{tmp_path}/dropline"
+
+
+# systemd
+
+
+def unit(folder: Path, **changes: Any) -> str:
+    return Systemd(Recorder(), folder, person=changes.get("user", "ada") is None).text(a_job(**changes))
+
+
+def settings(text: str, key: str) -> list[str]:
+    return re.findall(rf"^{key}=(.*)$", text, re.M)
+
+
+JOBS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "odd paths": {"config": "/etc/a b/50%$HOME\"\\ü.toml", "writes": ("/mnt/a b", "/mnt/50%", "/mnt/$x", '/mnt/"')},
+    "secret": {"secret": "/etc/dropline/globus 50%.secret"},
+    "commands": {"commands": True},
+    "state elsewhere": {"state_dir": "/data/state"},
+    "homes": {"writes": ("/home/ada/in", "/tmp/out")},
+    "of a person": {"user": None},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", JOBS)
+def test_systemd_accepts_the_unit(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`systemd-analyze verify` has nothing to say about it."""
+    analyze = program("systemd-analyze")
+    fake = tmp_path / "dropline"
+    fake.touch(0o755)
+    path = tmp_path / "dropline.service"
+    path.write_text(unit(tmp_path, **({"user": "daemon", "program": str(fake)} | JOBS[case])))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))  # for the manager of a person
+    scope = ["--user"] if JOBS[case].get("user", "") is None else []
+    assert run(analyze, "verify", *scope, "--man=no", str(path)) == Said(0, "")
+
+
+@pytest.mark.parametrize(("case", "worst"), [("plain", 2.0), ("secret", 2.0), ("homes", 2.0), ("commands", 4.5)])
+def test_the_unit_is_confined(case: str, worst: float, tmp_path: Path) -> None:
+    """`systemd-analyze security` gives it less exposure than this, of 10; a service that says nothing has 9.6."""
+    path = tmp_path / "dropline.service"
+    path.write_text(unit(tmp_path, **JOBS[case]))
+    said = run(program("systemd-analyze"), "security", "--offline=true", f"--threshold={worst * 10:.0f}", str(path))
+    assert said.code == 0, said.out.splitlines()[-1]
+
+
+def test_the_parts_of_the_unit_that_the_agent_depends_on(tmp_path: Path) -> None:
+    """Its words, its places, its secret, and the capability that shows it open writers."""
+    text = unit(tmp_path, secret="/etc/s", writes=("/mnt/my share", "/data"))
+    assert settings(text, "Type") == ["notify"]
+    assert settings(text, "ExecStart") == ["/opt/dropline/bin/dropline run --config /etc/dropline/dropline.toml"]
+    assert settings(text, "ReadWritePaths") == ['-"/mnt/my share"', "-/data"]
+    assert (settings(text, "StateDirectory"), settings(text, "User")) == (["dropline"], ["ada"])
+    assert settings(text, "AmbientCapabilities") == settings(text, "CapabilityBoundingSet") == ["CAP_LEASE"]
+    assert settings(text, "LoadCredential") == ["globus.secret:/etc/s"]
+    assert settings(text, "ProtectHome") == settings(text, "PrivateTmp") == ["yes"]
+    assert settings(text, "MemoryDenyWriteExecute") == ["yes"]
+
+
+def test_a_unit_gives_way_where_the_work_needs_it(tmp_path: Path) -> None:
+    """Homes and /tmp are seen where something is there; programs of others are not bound by what suits the agent."""
+    homes = unit(tmp_path, **JOBS["homes"])
+    assert (settings(homes, "ProtectHome"), settings(homes, "PrivateTmp")) == (["read-only"], ["no"])
+    assert settings(unit(tmp_path, commands=True), "SystemCallFilter") == []
+    elsewhere = unit(tmp_path, state_dir="/data/state")
+    assert (settings(elsewhere, "StateDirectory"), settings(elsewhere, "ReadWritePaths")) == ([], ["/data/state"])
+
+
+def test_the_agent_makes_no_system_call_that_the_unit_forbids(tmp_path: Path) -> None:
+    """A delivery with a deletion, under strace, against the unit's own filter."""
+    strace, analyze = program("strace"), program("systemd-analyze")
+
+    def calls(group: str) -> set[str]:
+        words = [line.strip() for line in run(analyze, "syscall-filter", group).out.splitlines()[1:]]
+        found = {word for word in words if word and word[0] not in "@#"}
+        return found.union(*(calls(word) for word in words if word.startswith("@")))
+
+    permitted, forbidden = (line.lstrip("~").split() for line in settings(unit(tmp_path), "SystemCallFilter"))
+    filter_ = set().union(*map(calls, [*permitted, "@default"])) - set().union(*map(calls, forbidden))
+    for name in ("in", "out"):
+        (tmp_path / name).mkdir()
+    for number in range(20):
+        (tmp_path / f"in/{number}").write_bytes(b"x" * number)
+    config = tmp_path / "dropline.toml"
+    config.write_text(
+        '[agent]\nstate_dir = "state"\n[destinations.share]\npath = "out"\n[[rules]]\nname = "r"\nwatch = "in"\n'
+        'complete = { quiet = "0s" }\ndeliver = [{ to = "share" }]\nreclaim = { after = "0s" }\n'
+    )
+    words = [sys.executable, "-P", "-c", "from agent.cli import main; main()", "run", "--once", "--config", str(config)]
+    assert run(strace, "-f", "-qq", "-o", str(tmp_path / "trace"), *words).code == 0
+    assert len(list((tmp_path / "out").iterdir())) == 21, "with the identity file"
+    made = set(re.findall(r"^\d+ +(\w+)\(", (tmp_path / "trace").read_text(errors="replace"), re.M))
+    # As root, SQLite gives its files to the owner of the ledger; it does without where it may not.
+    assert made - filter_ - {"fchown"} == set()
+
+
+def test_systemd_is_asked_to_run_it_and_to_forget_it(tmp_path: Path) -> None:
+    """The unit is there before it is enabled; again installed, it is started anew; uninstalled, nothing is left."""
+    system = Recorder()
+    systemd = Systemd(system, tmp_path / "system", person=False)
+    for _ in range(2):
+        systemd.install(a_job())
+    one = [("systemctl", "daemon-reload"), ("systemctl", "enable", "dropline"), ("systemctl", "restart", "dropline")]
+    assert system.asked == one * 2
+    assert [path.name for path in (tmp_path / "system").iterdir()] == ["dropline.service"]
+    system.asked.clear()
+    systemd.uninstall("dropline")
+    assert system.asked == [("systemctl", "disable", "--now", "dropline"), ("systemctl", "daemon-reload")]
+    assert list((tmp_path / "system").iterdir()) == []
+    with pytest.raises(Refused, match="is not there"):
+        systemd.uninstall("dropline")
+
+
+def test_a_service_that_does_not_start_is_told(tmp_path: Path) -> None:
+    """With the manager's words, and where to look."""
+    systemd = Systemd(Recorder(restart=Said(1, "Job for dropline.service failed.")), tmp_path, person=False)
+    with pytest.raises(Refused, match=r"Job for dropline\.service failed\.; `journalctl -u dropline`"):
+        systemd.install(a_job())
+
+
+def test_a_unit_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    """Neither overwritten nor removed."""
+    theirs = tmp_path / "dropline.service"
+    theirs.write_text("[Unit]\n")
+    systemd = Systemd(Recorder(), tmp_path, person=False)
+    for act in (lambda: systemd.install(a_job()), lambda: systemd.uninstall("dropline")):
+        with pytest.raises(Refused, match="was not made by Dropline"):
+            act()
+    assert theirs.read_text() == "[Unit]\n"
+
+
+def test_a_state_directory_that_systemd_does_not_make_must_be_there(tmp_path: Path) -> None:
+    """Else the unit would fail with a number."""
+    with pytest.raises(Refused, match=r"is not there; make it with `install -d -m 700 -o ada "):
+        Systemd(Recorder(), tmp_path, person=False).install(a_job(state_dir=str(tmp_path / "state")))
+
+
+SHOWN = """ActiveState=active
+SubState=running
+ActiveEnterTimestamp=@1764000000
+StatusText=destination share: no login
+NRestarts=2
+Result=watchdog
+"""
+
+
+def test_the_condition_is_what_systemd_says(tmp_path: Path) -> None:
+    """Running, since when, in its own words; and installed only where the unit is."""
+    systemd = Systemd(Recorder(show=Said(0, SHOWN)), tmp_path, person=False)
+    words = "active (running); destination share: no login; started anew 2 times, last because of watchdog"
+    assert systemd.condition("dropline") == Condition(None, True, 1764000000.0, words)
+    stopped = Systemd(Recorder(show=Said(0, "ActiveState=inactive\nSubState=dead\n")), tmp_path, person=False)
+    stopped.install(a_job())
+    assert stopped.condition("dropline") == Condition(f"{tmp_path}/dropline.service", False, None, "inactive (dead)")
+
+
+# launchd and the task scheduler, of which no real one was asked
+
+
+def test_the_property_list_says_what_to_run(tmp_path: Path) -> None:
+    """As plistlib, which is not ours, reads it."""
+    text = Launchd(Recorder(), tmp_path, "system").text(a_job(config="/etc/a & b.toml"))
+    assert plistlib.loads(text.encode()) == {
+        "Label": "dropline", "ProgramArguments": ["/opt/dropline/bin/dropline", "run", "--config", "/etc/a & b.toml"],
+        "RunAtLoad": True, "KeepAlive": True, "ThrottleInterval": 10, "ExitTimeOut": 20, "ProcessType": "Interactive",
+        "WorkingDirectory": "/", "UserName": "ada",
+    }  # fmt: skip
+    assert MARK in text
+
+
+def test_launchd_is_asked_to_run_it_and_to_forget_it(tmp_path: Path) -> None:
+    """A former one is unloaded first, whether or not it was loaded."""
+    system = Recorder(bootout=Said(3, "Boot-out failed: 3: No such process"))
+    launchd = Launchd(system, tmp_path, "gui/501")
+    wanted = a_job(user=None, state_dir=str(tmp_path))
+    launchd.install(wanted)
+    path = f"{tmp_path}/dropline.plist"
+    assert system.asked == [
+        ("launchctl", "bootout", "gui/501/dropline"), ("launchctl", "bootstrap", "gui/501", path),
+    ]  # fmt: skip
+    said = "gui/501/dropline = {\n\tactive count = 1\n\tstate = running\n\tpid = 812\n\tsub = {\n\t\tstate = x\n\t}\n}"
+    system.answers = {"print": Said(0, said)}
+    assert launchd.condition("dropline") == Condition(path, True, None, "state running, pid 812")
+    launchd.uninstall("dropline")
+    system.answers = {"print": Said(113, "Could not find service")}
+    assert launchd.condition("dropline") == Condition(None, False, None, "not loaded")
+
+
+def test_the_task_says_what_to_run(tmp_path: Path) -> None:
+    """As an XML parser reads it."""
+    wanted = a_job(program=r"C:\Program Files\d\dropline.exe", config=r"C:\a & b\d.toml", user=r"LAB\ada")
+    tree = ET.fromstring(Tasks(Recorder(), tmp_path, tmp_path).text(wanted).partition("?>")[2])  # noqa: S314
+    space = "{http://schemas.microsoft.com/windows/2004/02/mit/task}"
+    found = {node.tag.removeprefix(space): node.text for node in tree.iter() if not len(node)}
+    assert (found["Command"], found["Arguments"]) == (wanted.program, r'run --config "C:\a & b\d.toml"')
+    assert (found["UserId"], found["LogonType"], found["ExecutionTimeLimit"]) == (r"LAB\ada", "Password", "PT0S")
+    assert [node.tag.removeprefix(space) for node in tree.findall(f"{space}Triggers/*")] == ["BootTrigger"]
+
+
+def test_the_task_scheduler_is_asked_to_run_it_and_to_forget_it(tmp_path: Path) -> None:
+    """The password is Windows' own affair. Whether an agent runs, the lock of its state directory tells."""
+    system = Recorder()
+    tasks = Tasks(system, tmp_path, tmp_path / "state")
+    tasks.install(a_job())
+    path = f"{tmp_path}/dropline.task.xml"
+    assert Path(path).read_bytes()[:2] == b"\xff\xfe", "which schtasks knows UTF-16 by"
+    create = ("schtasks", "/create", "/f", "/tn", "dropline", "/xml", path, "/ru", "ada", "/rp", "*")
+    assert system.asked == [create, ("schtasks", "/run", "/tn", "dropline")]
+    assert tasks.condition("dropline") == Condition(path, False, None, "the task is there")
+    with locked(tmp_path / "state", name=RESIDENT):
+        assert tasks.condition("dropline") == Condition(path, True, None, "the task is there")
+    system.asked.clear()
+    tasks.uninstall("dropline")
+    assert system.asked == [("schtasks", "/end", "/tn", "dropline"), ("schtasks", "/delete", "/f", "/tn", "dropline")]
+    assert not Path(path).exists()
+
+
+# The system's commands
+
+
+def test_a_program_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """And nothing is run."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Refused, match="there is no systemctl here"):
+        run("systemctl", "status")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may run as another")
+def test_the_user_of_the_service_is_the_one_that_tries_it() -> None:
+    """With that user's groups and home, not root's."""
+    said = run("sh", "-c", "id -un; echo $HOME")
+    other = run("sh", "-c", "id -un; echo $HOME", user="daemon")
+    assert (said.out.splitlines()[0], other) == ("root", Said(0, "daemon\n/usr/sbin"))
+
+
+@pytest.mark.parametrize("name", ["dropline", "beam-7.b"])
+def test_names_that_systems_take_are_taken(name: str) -> None:
+    """They become names of files and of units."""
+    assert checked(name) == name

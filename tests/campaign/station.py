@@ -1,0 +1,213 @@
+"""One instrument workstation: its folders, its configuration, and the agent's process."""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+STOPS_WITHIN = 10.0
+"""Seconds from SIGTERM to the end, whatever the agent is doing."""
+PATIENCE = 60.0
+"""Seconds after which something that was waited for counts as never coming."""
+_ZYGOTE = Path(__file__).with_name("zygote.py")
+
+
+def until(condition: Callable[[], object], seconds: float = PATIENCE, every: float = 0.02) -> bool:
+    """Ask again and again. Returns whether it became true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(every)
+    return True
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(inner)}" for key, inner in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value)
+
+
+class Zygote:
+    """Where processes come from. One for a whole campaign."""
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            command = [sys.executable, "-P", "-W", "error", _ZYGOTE]
+            self._process = stack.enter_context(
+                subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    env=os.environ | {"PYTHONPATH": str(_ZYGOTE.parents[2])},
+                )
+            )
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._stack.close()
+
+    def ask(self, **order: object) -> int:
+        """The answer to an order."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps(order), file=self._process.stdin, flush=True)
+        return int(self._process.stdout.readline())
+
+
+class Process:
+    """A `dropline` command that was started."""
+
+    def __init__(self, zygote: Zygote, pid: int) -> None:
+        self.pid = pid
+        self._zygote = zygote
+        self._fd = os.pidfd_open(pid)
+        self.code: int | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self.code is None and not select.select([self._fd], [], [], 0)[0]
+
+    def signal(self, number: int) -> None:
+        """Send it a signal; one that has ended by itself gets none."""
+        if self.code is None:
+            signal.pidfd_send_signal(self._fd, number)
+
+    def wait(self, seconds: float) -> int | None:
+        """Its exit code; None: it did not end in time."""
+        if self.code is None:
+            if not select.select([self._fd], [], [], seconds)[0]:
+                return None
+            self.code = self._zygote.ask(wait=self.pid)
+            os.close(self._fd)
+        return self.code
+
+
+class Station:
+    """A workstation. What faults change of its configuration counts from the next `configure` on."""
+
+    def __init__(self, root: Path, zygote: Zygote) -> None:
+        self.root = root
+        self.zygote = zygote
+        self.inbox, self.state = root / "inbox", root / "state"
+        self.shares = {"share": root / "share", "mirror": root / "mirror"}
+        for path in (root / "home", self.inbox, *self.shares.values()):
+            path.mkdir(parents=True)
+        self.clock = root / "clock"
+        self.clock.write_text("0")
+        self.log = root / "agent.log"
+        self.agent: dict[str, Any] = {"state_dir": "state", "listen": "", "sweep_every": "3s", "canary_every": "0s"}
+        self.destinations: dict[str, dict[str, Any]] = {name: {"path": name} for name in self.shares}
+        self.rule: dict[str, Any] = {
+            "name": "r", "watch": "inbox", "exclude": ["*.tmp"], "complete": {"quiet": "0s"},
+            "batch": {"linger": "0s"}, "deliver": [{"to": name} for name in self.shares],
+        }  # fmt: skip
+        self.tables: dict[str, Any] = {}
+        """More tables of the configuration."""
+        self.environment = {
+            "PATH": os.environ.get("PATH", ""), "HOME": str(root / "home"), "COLUMNS": "200", "NO_COLOR": "1",
+        }  # fmt: skip
+        self.process: Process | None = None
+        self.starts = 0
+        self.broken: list[str] = []
+        """What the agent did that it must not do."""
+        self.tolerated: tuple[str, ...] = ()
+        """Complaints that hold one of these words are what a fault is about."""
+        self.spares: list[Process] = []
+        """Other agents that a fault started: ended with the station."""
+
+    def configure(self, file: str = "dropline.toml", **agent: Any) -> Path:
+        """Write the configuration, in one rename. `agent`: keys of its table, for an agent beside the first one."""
+        tables = {"agent": self.agent | agent, "destinations": self.destinations, "rules": [self.rule], **self.tables}
+        fresh = self.root / "fresh"
+        fresh.write_text("".join(f"{key} = {_toml(value)}\n" for key, value in tables.items()))
+        return fresh.rename(self.root / file)
+
+    def spawn(self, *words: str, config: str = "dropline.toml", out: str = os.devnull) -> Process:
+        """Start a command; what it says goes to the log, what it answers to `out`."""
+        order = {
+            "out": out,
+            "directory": str(self.root), "environment": self.environment, "log": str(self.log), "clock": str(self.clock),
+            "arguments": [words[0], "--config", config, *words[1:]],
+        }  # fmt: skip
+        return Process(self.zygote, self.zygote.ask(start=order))
+
+    def ask(self, *words: str, seconds: float = PATIENCE) -> str:
+        """A command to its end: what it answers."""
+        answer = self.root / "answer"
+        answer.unlink(missing_ok=True)
+        process = self.spawn(*words, out=str(answer))
+        if process.wait(seconds) is None:
+            self.broken.append(f"dropline {' '.join(words)} did not end")
+            process.signal(signal.SIGKILL)
+            process.wait(STOPS_WITHIN)
+        return answer.read_text() if answer.exists() else ""
+
+    # The agent
+
+    @property
+    def running(self) -> bool:
+        """Whether the agent runs."""
+        return self.process is not None and self.process.running
+
+    def start(self) -> None:
+        """Start the agent, unless it runs."""
+        if not self.running:
+            self.starts += 1
+            self.process = self.spawn("run")
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is dead."""
+        if self.process is not None:
+            self.process.signal(signal.SIGKILL)
+            self.process.wait(STOPS_WITHIN)
+
+    def stop(self) -> None:
+        """SIGTERM; it must end well, and in time."""
+        if self.process is None or self.process.code is not None:
+            return
+        began = time.monotonic()
+        self.process.signal(signal.SIGCONT)
+        self.process.signal(signal.SIGTERM)
+        code = self.process.wait(STOPS_WITHIN)
+        if code is None:
+            self.broken.append(f"it did not stop within {STOPS_WITHIN:g} s")
+            self.kill()
+        elif code not in (0, -signal.SIGTERM):  # the latter before it listens to signals
+            self.broken.append(f"it ended with {code} {time.monotonic() - began:.1f} s after SIGTERM")
+
+    def ended_by_itself(self) -> int | None:
+        """The exit code of an agent that nobody ended; None: it runs, or was ended."""
+        if self.process is None or self.process.code is not None or self.process.running:
+            return None
+        return self.process.wait(0)
+
+    def close(self) -> None:
+        """End everything."""
+        for process in (*self.spares, *([self.process] if self.process else [])):
+            process.signal(signal.SIGCONT)
+            process.signal(signal.SIGKILL)
+            process.wait(STOPS_WITHIN)
+
+    def complaints(self) -> list[str]:
+        """Tracebacks and other signs in the log that the program itself failed."""
+        said = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        signs = ("Traceback", "failed unexpectedly", "Exception ignored", "did not end in time")
+        return [
+            f"line {number} of its log: {line}"
+            for number, line in enumerate(said, 1)
+            if any(sign in line for sign in signs) and not any(word in line for word in self.tolerated)
+        ]

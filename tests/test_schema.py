@@ -1,0 +1,116 @@
+"""The JSON Schema of the configuration: editors and the program agree.
+
+As a program, `python -m tests.test_schema` writes agent/descriptions.json anew from the documentation.
+"""
+
+import json
+import re
+import tomllib
+from functools import cache
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from agent import presets
+from agent.schema import schema
+from agent.settings import AgentTable, CollectionTable, DirectoryTable, GlobusTable
+from rules import load
+from rules.require import ConditionTable, DatasetTable
+from tests.test_docs import ROOT, blocks, rows
+
+DESCRIPTIONS = ROOT / "agent/descriptions.json"
+TABLES: list[tuple[str, str, type]] = [
+    ("docs/RULES.md", "", AgentTable), ("docs/RULES.md", "", DirectoryTable), ("docs/RULES.md", "", load.RuleTable),
+    ("docs/RULES.md", "complete.", load.CompleteTable), ("docs/RULES.md", "batch.", load.BatchTable),
+    ("docs/RULES.md", "deliver.", load.DeliverTable), ("docs/RULES.md", "reclaim.", load.ReclaimTable),
+    ("docs/RULES.md", "dataset.", DatasetTable), ("docs/RULES.md", "require.", ConditionTable),
+    ("docs/RULES.md", "then.", load.ThenTable), ("docs/GLOBUS.md", "globus.", GlobusTable),
+    ("docs/GLOBUS.md", "", CollectionTable),
+]  # fmt: skip
+
+
+@cache
+def validator() -> Draft202012Validator:
+    """Made when it is first needed: this module also runs where descriptions are missing."""
+    return Draft202012Validator(schema())
+
+
+def documented() -> dict[str, str]:
+    """Table and key → what the documentation says it means, as plain text."""
+    found = {}
+    for page, prefix, table in TABLES:
+        cells = rows(page)
+        for key in table.model_fields:  # type: ignore[attr-defined]
+            meaning = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", cells[prefix + key][-1]).replace("**", "")
+            found[f"{table.__name__}.{key}"] = meaning or "How files get there."
+    return found
+
+
+def mistakes(text: str) -> list[str]:
+    """What the schema has against a TOML file."""
+    return [error.message for error in validator().iter_errors(tomllib.loads(text))]
+
+
+def test_the_schema_is_one() -> None:
+    """It is good JSON Schema, without what TOML does not have."""
+    Draft202012Validator.check_schema(schema())
+    assert '"null"' not in json.dumps(schema())
+
+
+def test_every_key_is_described_as_in_the_documentation() -> None:
+    """descriptions.json is what the documentation says: `python -m tests.test_schema` writes it anew."""
+    assert json.loads(DESCRIPTIONS.read_text("utf-8")) == documented()
+
+
+@pytest.mark.parametrize("number", range(len(blocks("toml"))))
+def test_every_example_of_the_documentation_is_taken(number: int) -> None:
+    """What `dropline check` takes, an editor does not complain about."""
+    assert mistakes(blocks("toml")[number][1]) == []
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_what_a_preset_sets_is_taken(name: str) -> None:
+    """A rule that has everything of a preset written out."""
+    data = presets.data(name)
+    rule: dict[str, Any] = {key: data[key] for key in load.RuleTable.model_fields if key in data}
+    rule |= {"name": name, "watch": "/data", "deliver": [{"to": "share"}]}
+    found = validator().iter_errors({"destinations": {"share": {"path": "/mnt"}}, "rules": [rule]})
+    assert [error.message for error in found] == []
+
+
+RULE = '[destinations.share]\npath = "/s"\n[[rules]]\nname = "r"\nwatch = "/w"\ndeliver = [{ to = "share" }]\n'
+WRONG = {
+    "unknown table": RULE + '[agnet]\nlisten = ""\n',
+    "unknown key": RULE + 'inclde = ["*"]\n',
+    "unknown key inside": RULE + 'complete = { quit = "10s" }\n',
+    "unknown key of a destination": RULE + '[destinations.other]\npath = "/o"\nchecksums = "md5"\n',
+    "missing key": RULE.replace('watch = "/w"\n', ""),
+    "a duration without unit": RULE + "complete = { quiet = 10 }\n",
+    "a unit that there is not": RULE + 'complete = { quiet = "10 years" }\n',
+    "a size that is none": RULE + 'batch = { max_bytes = "50 gigs" }\n',
+    "a percentage that is none": RULE + "reclaim = { when_free_below = 15 }\n",
+    "a preset that there is not": RULE + 'preset = "ilumina"\n',
+    "a checksum that there is not": RULE + '[destinations.other]\npath = "/o"\nchecksum = "crc32"\n',
+    "a name that is none": RULE.replace('name = "r"', 'name = "a b"'),
+}
+
+
+@pytest.mark.parametrize("mistake", WRONG)
+def test_a_mistake_is_shown_in_the_editor(mistake: str) -> None:
+    """What `dropline check` refuses for its form, the schema refuses, too; without the mistake it takes it."""
+    assert mistakes(RULE) == []
+    assert len(mistakes(WRONG[mistake])) == 1
+
+
+def test_defaults_are_shown_as_they_are_written() -> None:
+    """Durations as text, and those of the program."""
+    tables = schema()["$defs"]
+    assert tables["AgentTable"]["properties"]["sweep_every"]["default"] == "300s"
+    assert tables["BatchTable"]["properties"]["max_files"]["default"] == 500
+    assert "default" not in tables["CompleteTable"]["properties"]["quiet"]
+
+
+if __name__ == "__main__":
+    DESCRIPTIONS.write_text(json.dumps(documented(), indent=2, ensure_ascii=False) + "\n", "utf-8")
+    print(f"wrote {DESCRIPTIONS}")
