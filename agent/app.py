@@ -21,8 +21,9 @@ from agent.ledger import Ledger, Transition
 from agent.lock import RESIDENT, locked
 from agent.log import kept, tell
 from agent.metrics import Metrics, Readings, everything, with_process
-from agent.notify import Channel, Notifier
+from agent.notify import Notifier
 from agent.notify.chat import Chat
+from agent.notify.dispatch import Channel
 from agent.notify.email import Email
 from agent.outbox import Call, Sender
 from agent.outbox.command import Runner

@@ -76,7 +76,7 @@ def down(name: str, address: str, since: float, reason: str, waiting: int, *, ac
         "",
         f"Cause: {reason}",
         f"Next: remove the cause. {then}",
-        f"Meanwhile nothing is written there, and no local file that needs it is deleted; {waiting} deliveries wait.",
+        f"Meanwhile nothing is written there, and no local file that needs it is deleted; {_deliveries(waiting)} waiting.",
     ]
     return Part(headline, "\n".join(lines))
 
@@ -84,7 +84,8 @@ def down(name: str, address: str, since: float, reason: str, waiting: int, *, ac
 def recovered(name: str, address: str, since: float | None, waiting: int, now: float) -> Part:
     """A destination that was told as down takes files again."""
     after = "" if since is None else f" after {in_words(max(now - since, 0.0))}"
-    text = f"Destination {name} ({address}) takes files again{after}. {waiting} deliveries wait and go there now."
+    then = f"; {_deliveries(waiting)} on the way there" if waiting else ""
+    text = f"Destination {name} ({address}) takes files again{after}{then}."
     return Part(f"destination {name} is up again", text)
 
 
@@ -153,6 +154,10 @@ def in_chat(message: Message) -> str:
 def when(at: float) -> str:
     """A time for people, in UTC."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _deliveries(count: int) -> str:
+    return "1 delivery is" if count == 1 else f"{count} deliveries are"
 
 
 def _files(count: int) -> str:

@@ -52,7 +52,9 @@ class Word(NamedTuple):
     again_at: float | None = None
 
 
-def destination(policy: Policy, up: bool | None, refused: bool, known: Remark | None, now: float) -> Word:
+def destination(
+    policy: Policy, up: bool | None, refused: bool, known: Remark | None, now: float, speak_at: float = 0.0
+) -> Word:
     """What to say of a destination.
 
     Args:
@@ -61,12 +63,15 @@ def destination(policy: Policy, up: bool | None, refused: bool, known: Remark | 
         refused: it is down until a person acts, so waiting does not help.
         known: what is remembered of it.
         now: seconds since the epoch.
+        speak_at: nothing is said before: what is known may be of a former run.
     """
     known = known or Remark()
     if up is None:
         return Word(None, "it has not been looked at yet", known)
     if up:
         back = Remark(None, known.told_at)
+        if known.standing and now < speak_at:
+            return Word(None, "it was told as down, and may be up", known, speak_at)
         if known.standing:
             return Word("recovered", "it was told as down, and is up", back)
         if known.told_at is None or now >= known.told_at + policy.every:
@@ -76,7 +81,7 @@ def destination(policy: Policy, up: bool | None, refused: bool, known: Remark | 
     here = known._replace(since=since)
     if known.standing and (known.acute or not refused):
         return Word(None, "it was told as down, and still is", here)
-    due = since if refused else since + policy.after
+    due = max(speak_at, since if refused else since + policy.after)
     if known.told_at is not None and not known.standing:
         due = max(due, known.told_at + policy.every)
     if now < due:

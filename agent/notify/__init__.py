@@ -1,22 +1,17 @@
 """Tells people: reads how things stand, asks `rules.notice` what to say, and has it sent, at least once, by each channel."""
 
 import logging
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from queue import Empty, SimpleQueue
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping
 
-from agent.errors import Refused, Transient
-from agent.ledger import UNPROVED, Ledger, Notice, State
+from agent.errors import Transient
+from agent.ledger import UNPROVED, Ledger, State
 from agent.log import printable
+from agent.notify.dispatch import Channel, Dispatch
 from rules import message, notice
-from rules.message import LISTED, Message, Part, RefusedFile, Summary
+from rules.message import LISTED, Part, RefusedFile, Summary
 from rules.notice import GATHER, Policy, Remark
-from rules.retry import backoff
 
-RETRY_AT_MOST = 900.0
-"""Seconds between two attempts to send."""
 _END_WITHIN = 2.0
 """Seconds for sending that is under way to end when the agent stops."""
 _CONCLUDE_WITHIN = 60.0
@@ -28,27 +23,8 @@ _UNFINISHED = ("pending", "submitting", "active", "verifying", "failed")
 log = logging.getLogger(__name__)
 
 
-class Channel(Protocol):
-    """A way to people."""
-
-    @property
-    def shown(self) -> str:
-        """For people and logs, without secrets."""
-
-    def send(self, message: Message, key: str) -> None:
-        """Hand it over. `key`: the same for the same message. Raises Transient, Refused."""
-
-
-class _Ended(NamedTuple):
-    """What came of an attempt."""
-
-    channel: str
-    notices: Sequence[Notice]
-    failure: Transient | Refused | None
-
-
 class Notifier:
-    """Says things once, and sends in a thread of its own for each channel: a server that hangs holds up nothing else."""
+    """Says things once."""
 
     def __init__(
         self, ledger: Ledger, policy: Policy, channels: Mapping[str, Channel], destinations: Mapping[str, str],
@@ -71,21 +47,15 @@ class Notifier:
         self._destinations = destinations
         self._host = printable(host)
         self._page = page
-        self._count = count
-        self._wake = wake
-        self._agent = (ledger.meta("agent") or "")[:12]
+        self._dispatch = Dispatch(ledger, channels, count, wake)
         self._noticed_at: float | None = None
         """When the first of the refused files was noticed that nobody was told of yet."""
-        self._quiet_until = 0.0
+        self._speak_at = 0.0
         """Before that nothing is said of destinations."""
-        self._complaints: dict[str, str] = {}
-        """Channel → why it does not work, as the log says already."""
-        self._under_way: set[str] = set()
-        self._ended: SimpleQueue[_Ended] = SimpleQueue()
 
     def start(self, now: float) -> None:
         """Before the first pass. What the ledger says of destinations is of a former run until they were looked at."""
-        self._quiet_until = now + GATHER
+        self._speak_at = now + GATHER
         with self._ledger.transaction():
             self._ledger.notices.resumed(now)
             self._ledger.notices.refusals_forgotten(now)
@@ -95,27 +65,27 @@ class Notifier:
 
     def step(self, now: float) -> float | None:
         """One whole pass: write down what ended, say what is to be said, begin to send what is due."""
-        self._settle(now)
+        self._dispatch.settle(now)
         if not self._channels:
             return None
-        again = [self._say(self._policy, now), *self._send(now)]
+        again = [self._say(self._policy, now), *self._dispatch.send(now)]
         return min((at for at in again if at is not None), default=None)
 
     def conclude(self, now: float) -> None:
         """Say what stands now, for nothing changes by itself any more, and wait until it is sent or has failed."""
         if not self._channels:
             return
-        self._quiet_until = now
+        self._speak_at = now
         self._say(self._policy.without_waiting, now)
-        self._send(now)
-        self._await(_CONCLUDE_WITHIN)
-        self._settle(now)
+        self._dispatch.send(now)
+        self._dispatch.wait(_CONCLUDE_WITHIN)
+        self._dispatch.settle(now)
 
     def close(self) -> None:
         """Give what is under way a moment to end. What has not ended by then is sent again by the next run."""
-        self._await(_END_WITHIN)
+        self._dispatch.wait(_END_WITHIN)
         try:
-            self._settle(time.time())
+            self._dispatch.settle(time.time())
         except Transient as error:
             log.warning("what came of the last messages is not written down, they are sent again: %s", error)
 
@@ -139,9 +109,7 @@ class Notifier:
 
     def _of_destinations(
         self, policy: Policy, known: Mapping[str, Remark], now: float
-    ) -> tuple[Sequence[Part], Sequence[float | None]]:
-        if now < self._quiet_until:
-            return [], [self._quiet_until]
+    ) -> tuple[list[Part], list[float | None]]:
         parts: list[Part] = []
         again: list[float | None] = []
         places = {(name, address): (up, why) for name, address, up, why in self._ledger.reports.destinations()}
@@ -153,7 +121,7 @@ class Notifier:
         for name, address in wanted.items():
             up, why = places.get((name, address), (None, None))
             thing, before = f"destination {name}", known.get(f"destination {name}")
-            word = notice.destination(policy, up, (name, address) in refusing, before, now)
+            word = notice.destination(policy, up, (name, address) in refusing, before, now, self._speak_at)
             again.append(word.again_at)
             if word.remark != before:
                 self._ledger.notices.remarked(thing, word.remark)
@@ -219,91 +187,3 @@ class Notifier:
             ],
             undone=sum(failed for _, _, _, failed, _, _ in self._ledger.outbox.waiting()),
         )
-
-    # Sending it
-
-    def _send(self, now: float) -> list[float]:
-        """Begin what is due, one attempt at a time for each channel. Returns when more will be."""
-        later: list[float] = []
-        for name in self._channels.keys() - self._under_way:
-            notices = self._ledger.notices.waiting(name)
-            due = min((one.again for one in notices), default=None)
-            if due is not None and due <= now:
-                self._under_way.add(name)
-                thread = threading.Thread(
-                    target=self._attempt, args=(name, notices), name=f"notify {name}", daemon=True
-                )
-                thread.start()
-            elif due is not None:
-                later.append(due)
-        return later
-
-    def _attempt(self, name: str, notices: Sequence[Notice]) -> None:
-        failure: Transient | Refused | None = None
-        last = notices[-1]
-        key = f"{self._agent}-{last.id}-{int(last.made_at * 1000)}"
-        try:
-            self._channels[name].send(message.together([one.message for one in notices]), key)
-        except (Transient, Refused) as error:
-            failure = error
-        except Exception as error:
-            log.exception("sending by %s failed unexpectedly; it will be tried again", name)
-            failure = Transient(f"{type(error).__name__}: {error}")
-        self._ended.put(_Ended(name, notices, failure))
-        self._wake()
-
-    def _await(self, seconds: float) -> None:
-        """Wait for the attempts under way."""
-        deadline = time.monotonic() + seconds
-        ended: list[_Ended] = []
-        while len(ended) < len(self._under_way) and (left := deadline - time.monotonic()) > 0:
-            try:
-                ended.append(self._ended.get(timeout=left))
-            except Empty:
-                break
-        for one in ended:
-            self._ended.put(one)
-
-    def _settle(self, now: float) -> None:
-        """Write down what came of attempts. A pass that fails here leaves them under way, to be written by the next."""
-        ended: list[_Ended] = []
-        while True:
-            try:
-                ended.append(self._ended.get_nowait())
-            except Empty:
-                break
-        if not ended:
-            return
-        try:
-            with self._ledger.transaction():
-                for one in ended:
-                    self._write(one, now)
-        except Transient:
-            for one in ended:
-                self._ended.put(one)
-            raise
-        for one in ended:
-            self._under_way.discard(one.channel)
-            self._tell(one)
-
-    def _write(self, one: _Ended, now: float) -> None:
-        if one.failure is None:
-            self._ledger.notices.sent(one.notices)
-            return
-        attempt = 1 + max(notice.attempt for notice in one.notices)
-        after = one.failure.after if isinstance(one.failure, Transient) else 0.0
-        again = now + max(backoff(attempt, RETRY_AT_MOST), after)
-        self._ledger.notices.failed(one.notices, str(one.failure), again)
-
-    def _tell(self, one: _Ended) -> None:
-        self._count(one.channel, "sent" if one.failure is None else "failed")
-        count = len(one.notices)
-        what = (
-            f"{count} {'message' if count == 1 else 'messages'} by {one.channel} to {self._channels[one.channel].shown}"
-        )
-        if one.failure is None:
-            self._complaints.pop(one.channel, None)
-            log.info("sent %s", what)
-        elif self._complaints.get(one.channel) != str(one.failure):
-            self._complaints[one.channel] = str(one.failure)
-            log.warning("sending %s failed and will be tried again: %s", what, one.failure)

@@ -14,8 +14,9 @@ import pytest
 from agent.app import channels
 from agent.errors import Refused, Transient
 from agent.ledger import Found, Ledger
-from agent.notify import Channel, Notifier
+from agent.notify import Notifier
 from agent.notify.chat import Chat
+from agent.notify.dispatch import Channel
 from agent.notify.email import Email
 from agent.settings import check
 from rules.load import RuleError
@@ -274,7 +275,7 @@ class Agent:
         self.now += seconds
         self.ended.clear()
         self._notifier.step(self.now)
-        while self._notifier._under_way:
+        while self._notifier._dispatch._under_way:
             assert self.ended.wait(20)
             self.ended.clear()
             self._notifier.step(self.now)

@@ -44,7 +44,7 @@ def test_a_destination_comes_with_its_cause() -> None:
     """Down, waiting for a person, and up again: since when, why, what next, what waits."""
     text = (
         "Destination share (/mnt/share) takes no files since 2027-01-15 08:00:00 UTC.\n\nCause: not mounted\nNext: remove the"
-        " cause. It {} \nMeanwhile nothing is written there, and no local file that needs it is deleted; 3 deliveries wait."
+        " cause. It {} \nMeanwhile nothing is written there, and no local file that needs it is deleted; 3 deliveries are waiting."
     ).replace("} \n", "}\n")
     passing = down("share", "/mnt/share", T, "not mounted", 3, acute=False)
     assert passing.headline == "destination share is down"
@@ -56,9 +56,8 @@ def test_a_destination_comes_with_its_cause() -> None:
     assert acute.text == text.format("goes on by itself within seconds after that.")
     back = recovered("share", "/mnt/share", T, 3, T + 7200)
     assert back.headline == "destination share is up again"
-    assert (
-        back.text == "Destination share (/mnt/share) takes files again after 2 h. 3 deliveries wait and go there now."
-    )
+    assert back.text == "Destination share (/mnt/share) takes files again after 2 h; 3 deliveries are on the way there."
+    assert recovered("share", "/s", None, 0, T).text == "Destination share (/s) takes files again."
 
 
 def test_what_is_said_at_once_is_one_message() -> None:

@@ -53,6 +53,17 @@ def test_what_is_said_of_a_destination(up: bool | None, refused: bool, known: Re
     assert destination(POLICY, up, refused, known, T) == word
 
 
+def test_after_a_start_nothing_is_said_and_time_counts() -> None:
+    """Until destinations were looked at; what was already known of them stands."""
+    early = Word(None, EARLY, Remark(T - 999), T + 30)
+    assert destination(POLICY, False, False, Remark(T - 999), T, T + 30) == early
+    assert destination(POLICY, False, True, None, T, T + 30) == Word(None, EARLY, Remark(T), T + 30)
+    told = Remark(T - 999, T - 99, True)
+    maybe = Word(None, "it was told as down, and may be up", told, T + 30)
+    assert destination(POLICY, True, False, told, T, T + 30) == maybe
+    assert destination(POLICY, True, False, told, T + 30, T + 30).event == "recovered"
+
+
 looks = st.lists(
     st.tuples(st.floats(1, 4000), st.sampled_from([(True, False), (False, False), (False, True), (None, False)])),
     max_size=40,
