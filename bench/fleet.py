@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from rules.task import next_look
+
 RUNNING, PENDING, REQUESTS = 3, 100, 20.0
 """What Globus allows one identity: tasks at work, tasks that wait, requests a second."""
 PER_TASK = 5.0
@@ -16,7 +18,7 @@ PER_TASK = 5.0
 PER_POLL = 1.0
 A_SECOND = 12
 """Requests a second that an agent allows itself (agent.transport.globus.session)."""
-IDLE = 1 / 30
+IDLE = 1 / 300
 """Requests a second of an agent that looks whether its destination is there."""
 
 HEAD = ["knob", "default", "50 x default", "limit", "set to", "sum then"]
@@ -68,13 +70,13 @@ def shares(fleet: Fleet) -> Shares:
     )
 
 
-def polls_of(seconds: float, first: float = 2.0, last: float = 60.0) -> float:
-    """How often a task is asked after that ends after so many seconds: each time a tenth of its age later."""
+def polls_of(seconds: float) -> int:
+    """How often a task is asked after that ends after so many seconds."""
     at, count = 0.0, 0
     while at < seconds:
-        at += min(max(at / 10, first), last)
+        at = next_look(0.0, at)
         count += 1
-    return float(count)
+    return count
 
 
 def rows(fleet: Fleet) -> list[list[str]]:

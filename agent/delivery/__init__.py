@@ -19,6 +19,8 @@ from rules.retry import backoff
 
 _NOT_NOW = 30.0
 """Seconds until a request that had to wait for others is tried again."""
+_LIGHT = 32 * 2**20
+"""Bytes of a batch that is soon done."""
 _SENT = (DeliveryState.SUBMITTING, DeliveryState.ACTIVE, DeliveryState.VERIFYING)
 
 log = logging.getLogger(__name__)
@@ -97,10 +99,8 @@ class Courier:
             self._presence.look(now)
         again: list[float | None] = []
         if self._presence.takes and not self._paused:
-            room = (1 if self._presence.doubtful else self._transport.outstanding) - len(self._under_way)
-            if room > 0:
-                self._send(self._ledger.deliveries.due(self._place, now, room), now)
-                self._send_owed(now)
+            self._send(self._next(now), now)
+            self._send_owed(now)
             next_due = self._ledger.deliveries.next_due(self._place)
             if next_due is not None and next_due > now:  # else woken by the transport when there is room again
                 again.append(next_due)
@@ -147,6 +147,18 @@ class Courier:
             log.info("destination %s: deliveries go on", self._transport.name)
 
     # Sending
+
+    def _next(self, now: float) -> list[Delivery]:
+        """What is due and has room. A quarter of the room is for light batches: they are not to wait until heavy ones end."""
+        due, kept = self._ledger.deliveries.due, self._transport.outstanding // 4
+        if self._presence.doubtful:
+            return due(self._place, now, 1) if not self._under_way else []
+        room = self._transport.outstanding - len(self._under_way)
+        found = due(self._place, now, max(room - kept, 0))
+        if len(found) < room - kept:
+            return found  # there is no more
+        light = [one for one in due(self._place, now, max(room, 0), _LIGHT) if one not in found]
+        return found + light[: room - len(found)]
 
     def _send(self, due: Sequence[Delivery], now: float) -> None:
         """Prepare what will be sent, and send it."""

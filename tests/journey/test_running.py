@@ -435,3 +435,17 @@ def test_a_running_agent_obeys_a_pause(site: "Site") -> None:
     site.put("c.dat", b"c")
     site.until(lambda: site.delivered == {"a.dat": b"a", "b.dat": b"b", "c.dat": b"c"}, "all files")
     assert agent.stop() == 0
+
+
+def test_large_files_do_not_delay_small_ones_behind_them(site: "Site") -> None:
+    """However many batches of large files are under way or wait: a small file that comes then is there at once."""
+    site.configure(site.rule(batch={"by": "dir", "linger": "0s"}))
+    for number in range(40):
+        large = site.put(f"large{number}/frames.raw", b"")
+        os.truncate(large, 2**36)  # a hole: it takes a minute to read, and no space
+    agent = site.start()
+    site.until(lambda: site.status()["deliveries"].get("share", {}).get("active", 0) >= 24, "large files are under way")
+    site.put("small.dat", b"small")
+    site.until((site.share / "small.dat").exists, "the small file", SOON)
+    assert list(site.share.rglob("*.raw")) == []
+    assert agent.stop() == 0
