@@ -53,7 +53,7 @@ def main() -> int:
         return 2
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="dropline-pictures-") as folder:
-        root = Path(folder)
+        root = Path(folder) / "b7"
         _prepare(root)
         with subprocess.Popen(
             [sys.executable, "-c", "from agent.cli import main; main()", "run", "--config", "dropline.toml"],

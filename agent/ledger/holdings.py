@@ -6,9 +6,9 @@ from typing import NamedTuple
 from agent.ledger.files import File, read
 from agent.ledger.store import Store
 
-_NAMES = 50_000
+_NAMES = 20_000
 """Rows, newest first, that one search by a part of a name looks through."""
-_DIRECTORIES = 5_000
+_DIRECTORIES = 2_000
 """Directories, newest first, in each of which a search looks for names that begin as asked."""
 _SAMPLE = 200
 _PLAIN = "f.dir = ? AND f.dataset IS NULL"

@@ -202,7 +202,7 @@ class Views:
             reasons.setdefault(file.reason or "no reason is known", []).append(file.path)
         for reason, paths in list(reasons.items())[:_REASONS]:
             what = "1 file is not delivered" if len(paths) == 1 else f"{len(paths):,} files are not delivered"
-            yield Need(what, reason, self.command("retry"), tuple(paths[:3]), max(len(paths) - 3, 0))
+            yield Need(what, reason, self.command("retry"), tuple(sorted(paths)[:3]), max(len(paths) - 3, 0))
         left = count - sum(map(len, list(reasons.values())[:_REASONS]))
         if left > 0:
             yield Need(
