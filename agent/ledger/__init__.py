@@ -23,11 +23,11 @@ class Ledger(Store):
         self.files = Files(self)
         self.datasets = Datasets(self)
         self.history = History(self)
-        self.deliveries = Deliveries(self, self.history)
+        self.holdings = Holdings(self)
+        self.deliveries = Deliveries(self, self.history, self.holdings)
         self.outbox = Outbox(self)
         self.reclaims = Reclaims(self)
         self.reports = Reports(self)
-        self.holdings = Holdings(self)
         self.sends = Sends(self, self.files)
         self.fetches = Fetches(self)
 
