@@ -3,7 +3,7 @@
 import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agent.explain import explain
@@ -139,12 +139,15 @@ class Views:
         files = self._ledger.holdings.files(holding, _FILES)
         waits = holding.whole and self._ledger.datasets.get(holding.place).waits
         base = self._base(holding)
-        lines = [Line(file, os.path.relpath(file.path, base), self._mark(file)) for file in files]
+        lines = [Line(file, self._within(file, base), self._mark(file)) for file in files]
+        odd = next((one for one in lines if one.file.state is State.VERIFIED and not one.mark.ok), None)
+        if row.mark.ok and odd is not None:
+            row = replace(row, mark=Verdict(False, f"{odd.mark.reason} ({odd.name})"))
         return {
             "now": now,
             "row": row,
             "lines": lines,
-            "base": base,
+            "base": base if os.path.isdir(base) or not holding.whole else os.path.dirname(base),
             "complete": self.command("complete", holding.name) if waits else "",
         }
 
@@ -269,6 +272,10 @@ class Views:
             return holding.name
         inside = os.path.relpath(holding.name, rule.watch)
         return holding.name if inside.startswith("..") else os.path.basename(rule.watch) if inside == "." else inside
+
+    def _within(self, file: File, base: str) -> str:
+        inside = os.path.relpath(file.path, base)
+        return self._shown(file) if inside.startswith("..") else inside  # a dataset need not be a directory
 
     def _shown(self, file: File) -> str:
         rule = self._rules.get(file.rule)

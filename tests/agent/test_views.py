@@ -85,8 +85,10 @@ def test_the_mark_is_only_for_the_very_version_that_is_here(tmp_path: Path, look
     assert mark(views, path) == changed
     path.write_bytes(b"other")
     assert mark(views, path) == changed
-    (line,) = views.holding(rows(views)[0].holding.id)["lines"]  # type: ignore[index]
-    assert line.mark == changed
+    folder = views.holding(rows(views)[0].holding.id)
+    assert folder is not None
+    assert [line.mark for line in folder["lines"]] == [changed]
+    assert folder["row"].mark == Verdict(False, f"{changed.reason} (a)")
     path.unlink()
     assert mark(views, path) == Verdict(False, "not here any more")
     deliver(tmp_path)
@@ -180,3 +182,23 @@ def test_search_shows_a_file_by_its_whole_path_or_a_part_of_it(tmp_path: Path, l
     assert found(str(tmp_path / "data/run_1/scan")) == ([], ["run_1/scan"])
     assert found("RUN_1") == (["run_1"], [])
     assert found("nothing") == ([], [])
+
+
+def test_a_dataset_that_is_no_directory_tells_why_it_waits_and_lets_go(tmp_path: Path, look: Look) -> None:
+    """Its files are told as its rule sees them; the command completes it by hand."""
+    config = write(
+        tmp_path,
+        "share",
+        rule="dataset = { group = '(?P<run>run_[0-9]+)_' }\ncomplete.require = [{ has = '*.done' }]\n",
+    )
+    config.write_text(config.read_text().replace('complete = { quiet = "0s" }\n', 'complete.quiet = "0s"\n'))
+    deliver(tmp_path, run_7_a=b"x", run_7_b=b"y")
+    (row,) = rows(look())
+    assert (row.state, row.mark) == ("on its way", Verdict(False, "not yet: 2 files are on the way"))
+    page = look().holding(row.holding.id)
+    assert page is not None
+    assert (sorted(line.name for line in page["lines"]), row.reason) == (
+        ["run_7_a", "run_7_b"], "no *.done has come",
+    )  # fmt: skip
+    assert page["base"] == str(tmp_path / "data")
+    assert page["complete"] == f"dropline complete --config {config} {row.name}"
