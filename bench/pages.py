@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{kind.name}: made in {time.monotonic() - began:.0f} s", file=sys.stderr)
             rows.append([kind.name, f"{size / options.files:.0f}", *(f"{took:.0f}" for took in ask(config))])
             print(rows[-1], file=sys.stderr)
-    print("\n".join(table.markdown(["files are", "bytes of ledger each", *PAGES], rows)))
+    print(table.markdown(["files are", "bytes of ledger each", *PAGES], rows))
     return 0
 
 

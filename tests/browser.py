@@ -9,12 +9,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.request import ProxyHandler, build_opener
 
 from websockets.sync.client import ClientConnection, connect
 
 PATIENCE = 30.0
 """Seconds after which something that was waited for counts as never coming."""
 _KEYS = {"Tab": 9, "Enter": 13, " ": 32, "Escape": 27}
+
+
+class NotNow(AssertionError):
+    """The browser could not do it; while a page is being left, or is not there yet, it may a moment later."""
 
 
 class Browser:
@@ -37,7 +42,8 @@ class Browser:
         while True:
             told = json.loads(self._connection.recv(timeout=PATIENCE))
             if told.get("id") == self._number:
-                assert "error" not in told, f"{method}: {told['error']}"
+                if "error" in told:
+                    raise NotNow(f"{method}: {told['error']}")
                 return told["result"]
             self._note(told.get("method", ""), told.get("params", {}))
 
@@ -56,16 +62,24 @@ class Browser:
     def run(self, script: str) -> Any:
         """The value of a JavaScript expression on the page."""
         told = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in told, told
+        if "exceptionDetails" in told:
+            raise NotNow(f"{script}: {told['exceptionDetails']}")
         return told["result"].get("value")
 
     def until(self, script: str, what: str) -> Any:
         """Ask the page again and again; the first value that is true."""
         deadline = time.monotonic() + PATIENCE
-        while not (found := self.run(script)):
+        while True:
+            try:
+                found = self.run(script)
+            except NotNow:
+                if time.monotonic() > deadline:
+                    raise
+                found = None
+            if found:
+                return found
             assert time.monotonic() < deadline, f"in {PATIENCE} s: {what}\n{self.text}"
             time.sleep(0.02)
-        return found
 
     def open(self, address: str) -> None:
         """Go to a page and wait until it is there."""
@@ -134,8 +148,6 @@ def chromium(program: str) -> Iterator[Browser]:
 def _tab(profile: Path, process: "subprocess.Popen[bytes]") -> str:
     """Where the only tab is driven from."""
     port = _until(lambda: _port(profile), process).splitlines()[0]
-    from urllib.request import ProxyHandler, build_opener
-
     with build_opener(ProxyHandler({})).open(f"http://127.0.0.1:{port}/json/list", timeout=PATIENCE) as answer:
         tabs = json.load(answer)
     return str(next(tab["webSocketDebuggerUrl"] for tab in tabs if tab["type"] == "page"))

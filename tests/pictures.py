@@ -42,7 +42,7 @@ preset = "illumina"
 complete = { quiet = "0s" }
 deliver = [{ to = "share" }]
 """
-SIZES = {"page": (1000, 1000, "light"), "page-dark": (1000, 1000, "dark"), "page-phone": (390, 1100, "light")}
+SIZES = {"page": (1000, 1440, "light"), "page-dark": (1000, 1000, "dark"), "page-phone": (390, 1100, "light")}
 
 
 def main() -> int:
@@ -52,7 +52,7 @@ def main() -> int:
         print("needs chromium", file=sys.stderr)
         return 2
     IMAGES.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="dropline-pictures-") as folder:
+    with tempfile.TemporaryDirectory(prefix="beamline7-") as folder:
         root = Path(folder)
         _prepare(root)
         with subprocess.Popen(

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from agent.ledger.files import File, read
 from agent.ledger.history import History
+from agent.ledger.holdings import Holdings
 from agent.ledger.states import DeliveryState
 from agent.ledger.store import Store, Transition
 from rules.destination import Owner, name_key, stat_content
-from rules.model import Evidence, proof_in_words
+from rules.model import STAT, Evidence, proof_in_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +52,10 @@ class Proof(NamedTuple):
 class Deliveries:
     """Rows of `deliveries`, `copies` and `destinations`. Past-tense methods are transitions, for use in a transaction."""
 
-    def __init__(self, store: Store, history: History) -> None:
+    def __init__(self, store: Store, history: History, holdings: Holdings) -> None:
         self._store = store
         self._history = history
+        self._holdings = holdings
 
     # Destinations
 
@@ -265,6 +267,10 @@ class Deliveries:
         """
         versions = self._versions([item.file.id for item in items])
         items = [item for item in items if versions[item.file.id] == item.file.version]
+        for weak in (False, True):
+            self._holdings.proved(
+                [item.file.id for item in items if (item.algorithm == STAT) is weak], destination, weak=weak
+            )
         self._store.executemany(
             "UPDATE copies SET checksum = ?, algorithm = ?, proved_at = ? WHERE file = ? AND destination = ?",
             ((item.checksum, item.algorithm, now, item.file.id, destination) for item in items),

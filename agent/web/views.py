@@ -3,7 +3,7 @@
 import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agent.explain import explain
@@ -11,9 +11,9 @@ from agent.intake import Root
 from agent.ledger import File, Holding, Ledger, State
 from agent.status import Health
 from agent.web.headline import Headline, headline
+from agent.web.marks import At, Marks
 from agent.web.plot import Plot, plot
-from rules.model import SENT, STAT, Rule, Verdict, Version
-from rules.removal import Standing, removal
+from rules.model import SENT, Rule, Verdict
 
 _ROWS = 30
 _FOUND = 50
@@ -37,17 +37,6 @@ class Need:
     """Examples."""
     more: int = 0
     """Files that are like those."""
-
-
-@dataclass(frozen=True, slots=True)
-class At:
-    """Copies at one destination."""
-
-    destination: str
-    proved: int
-    of: int
-    up: bool | None
-    address: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +90,7 @@ class Views:
         """
         self._ledger = ledger
         self._rules = {rule.name: rule for rule in rules}
-        self._addresses = dict(destinations)
+        self._marks = Marks(ledger, rules, dict(destinations))
         self._roots = roots
         self._status = status
         self._health = health
@@ -139,12 +128,15 @@ class Views:
         files = self._ledger.holdings.files(holding, _FILES)
         waits = holding.whole and self._ledger.datasets.get(holding.place).waits
         base = self._base(holding)
-        lines = [Line(file, os.path.relpath(file.path, base), self._mark(file)) for file in files]
+        lines = [Line(file, self._within(file, base), self._marks.of_file(file)) for file in files]
+        odd = next((one for one in lines if one.file.state is State.VERIFIED and not one.mark.ok), None)
+        if row.mark.ok and odd is not None:
+            row = replace(row, mark=Verdict(False, f"{odd.mark.reason} ({odd.name})"))
         return {
             "now": now,
             "row": row,
             "lines": lines,
-            "base": base,
+            "base": base if os.path.isdir(base) or not holding.whole else os.path.dirname(base),
             "complete": self.command("complete", holding.name) if waits else "",
         }
 
@@ -159,7 +151,7 @@ class Views:
             "now": self._clock(),
             "told": told,
             "name": os.path.basename(path),
-            "mark": self._mark(own[-1]),
+            "mark": self._marks.of_file(own[-1]),
             "file": own[-1],
             "holding": self._ledger.holdings.of(own[-1]),
             "command": self.command("explain", path),
@@ -202,7 +194,7 @@ class Views:
             reasons.setdefault(file.reason or "no reason is known", []).append(file.path)
         for reason, paths in list(reasons.items())[:_REASONS]:
             what = "1 file is not delivered" if len(paths) == 1 else f"{len(paths):,} files are not delivered"
-            yield Need(what, reason, self.command("retry"), tuple(paths[:3]), max(len(paths) - 3, 0))
+            yield Need(what, reason, self.command("retry"), tuple(sorted(paths)[:3]), max(len(paths) - 3, 0))
         left = count - sum(map(len, list(reasons.values())[:_REASONS]))
         if left > 0:
             yield Need(
@@ -224,7 +216,7 @@ class Views:
             ]
         return {
             "rows": self._rows(holdings, up, now),
-            "lines": [Line(file, self._shown(file), self._mark(file)) for file in files],
+            "lines": [Line(file, self._shown(file), self._marks.of_file(file)) for file in files],
             "at_most": _FOUND,
         }
 
@@ -232,29 +224,10 @@ class Views:
         return [self._row(holding, up, now) for holding in holdings if holding.files or holding.vanished]
 
     def _row(self, holding: Holding, up: Mapping[str, bool | None], now: float) -> Row:
-        rule = self._rules.get(holding.rule)
-        known = self._ledger.holdings.copies(holding.id)
-        required = {target.to: self._addresses[target.to] for target in rule.deliver} if rule is not None else {}
-        weak_will_do = rule is not None and rule.reclaim is not None and rule.reclaim.evidence == STAT
-        proved, weak = dict.fromkeys(required, 0), dict.fromkeys(required, 0)
-        copies = []
-        for one in known:
-            if required.get(one.destination) == one.address:
-                proved[one.destination] = one.here - (0 if weak_will_do else one.weak)
-                weak[one.destination] = 0 if weak_will_do else one.weak
-        for name, address in required.items():
-            held = sum(one.here + one.gone for one in known if (one.destination, one.address) == (name, address))
-            copies.append(At(name, held, holding.files, up.get(name), address))
-        for one in known:
-            if required.get(one.destination) != one.address:
-                copies.append(At(one.destination, one.here + one.gone, holding.files, None, one.address))
-        standing = Standing(
-            holding.here, holding.waiting, holding.refused, holding.removed,
-            holding.waiting == 0 and self._ledger.holdings.unproved_below(self._base(holding)),
-        )  # fmt: skip
-        mark = removal(standing, proved, weak, claimed=rule is not None)
+        below = holding.waiting == 0 and self._ledger.holdings.unproved_below(self._base(holding))
+        mark, copies = self._marks.of_holding(holding, below=below, up=up)
         reason = self._why(holding, up, now) if holding.waiting else ""
-        return Row(holding, self._name(holding), *_state(holding), reason, mark, tuple(copies))
+        return Row(holding, self._name(holding), *_state(holding), reason, mark, copies)
 
     def _base(self, holding: Holding) -> str:
         """The directory that its files are told relative to."""
@@ -269,6 +242,10 @@ class Views:
             return holding.name
         inside = os.path.relpath(holding.name, rule.watch)
         return holding.name if inside.startswith("..") else os.path.basename(rule.watch) if inside == "." else inside
+
+    def _within(self, file: File, base: str) -> str:
+        inside = os.path.relpath(file.path, base)
+        return self._shown(file) if inside.startswith("..") else inside  # a dataset need not be a directory
 
     def _shown(self, file: File) -> str:
         rule = self._rules.get(file.rule)
@@ -295,44 +272,6 @@ class Views:
                 tries = f", attempt {one['attempt']}" if one["attempt"] > 1 else ""
                 said.append(f"to {one['destination']}: {one['state']}{tries}{f': {away}' if away else ''}")
         return "; ".join(said)
-
-    # Files
-
-    def _mark(self, file: File) -> Verdict:
-        """May the local copy of this version be removed? The disk is asked whether it still is this version."""
-        if file.state in (State.RECLAIMING, State.RECLAIMED):
-            return Verdict(False, "removed here already")
-        if file.state is State.SUPERSEDED:
-            return Verdict(False, "a newer version is here")
-        if file.state is State.VANISHED:
-            return Verdict(False, "gone before it was delivered")
-        rule = self._rules.get(file.rule)
-        required = {target.to: self._addresses[target.to] for target in rule.deliver} if rule is not None else {}
-        evidence = [
-            item for item, address, _ in self._ledger.deliveries.evidence(file.id)
-            if required.get(item.destination) == address
-        ]  # fmt: skip
-        weak_will_do = rule is not None and rule.reclaim is not None and rule.reclaim.evidence == STAT
-        proved = dict.fromkeys(required, 0) | {one.destination: 1 for one in evidence if one.strong or weak_will_do}
-        weak = {one.destination: 1 for one in evidence if not (one.strong or weak_will_do)}
-        on_its_way = file.state in (State.CANDIDATE, State.COMPLETE, State.BATCHED)
-        standing = Standing(1, int(on_its_way), int(file.state is State.REFUSED), 0, False)
-        verdict = removal(standing, proved, weak, claimed=rule is not None)
-        return verdict if not verdict.ok or _unchanged(file) else _as_it_is(file)
-
-
-def _unchanged(file: File) -> bool:
-    try:
-        seen = os.lstat(file.path)
-    except OSError:
-        return False
-    return Version(seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino) == file.version
-
-
-def _as_it_is(file: File) -> Verdict:
-    if os.path.lexists(file.path):
-        return Verdict(False, "not yet: it changed since it was proved; the agent looks at it again")
-    return Verdict(False, "not here any more")
 
 
 def _state(holding: Holding) -> tuple[str, str]:

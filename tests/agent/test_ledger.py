@@ -143,6 +143,46 @@ def reclaim(ledger: Ledger, file: File) -> None:
         ledger.reclaims.reclaimed([intent(file)])
 
 
+_KEY = "f.rule, f.dataset IS NOT NULL, coalesce(f.dataset, f.dir)"
+_BYTES = "sum((f.state {0}) * f.size)"
+
+
+def holdings(ledger: Ledger) -> list[list[tuple[object, ...]]]:
+    """What is kept of holdings, their copies and what is not proved in a directory; without what counts nothing."""
+    return [
+        ledger.execute(sql).fetchall()
+        for sql in (
+            "SELECT rule, whole, place, waiting, waiting_bytes, verified, verified_bytes, removed, removed_bytes,"
+            " refused, refused_bytes, vanished FROM holdings"
+            " WHERE waiting <> 0 OR verified <> 0 OR removed <> 0 OR refused <> 0 OR vanished <> 0 OR waiting_bytes <> 0"
+            " OR verified_bytes <> 0 OR removed_bytes <> 0 OR refused_bytes <> 0 ORDER BY 1, 2, 3",
+            "SELECT h.rule, h.whole, h.place, c.destination, c.here, c.weak, c.gone FROM holding_copies c"
+            " JOIN holdings h ON h.id = c.holding WHERE c.here <> 0 OR c.weak <> 0 OR c.gone <> 0 ORDER BY 1, 2, 3, 4",
+            "SELECT id, unproved FROM dirs ORDER BY id",
+        )
+    ]
+
+
+def recounted(ledger: Ledger) -> list[list[tuple[object, ...]]]:
+    """The same, counted anew."""
+    here, gone = "f.state IN (1, 2, 3, 4, 8)", "f.state IN (5, 6)"
+    counts = ", ".join(
+        f"sum(f.state {states}), {_BYTES.format(states)}" for states in ("IN (1, 2, 3)", "= 4", "IN (5, 6)", "= 8")
+    )
+    return [
+        ledger.execute(sql).fetchall()
+        for sql in (
+            f"SELECT {_KEY}, {counts}, sum(f.state = 9) FROM files f WHERE f.state <> 7"  # noqa: S608  (constants)
+            f" GROUP BY {_KEY} ORDER BY 1, 2, 3",
+            f"SELECT {_KEY}, c.destination, sum({here}), sum({here} AND c.algorithm = 'stat'), sum({gone})"  # noqa: S608
+            " FROM files f JOIN copies c ON c.file = f.id AND c.proved_at IS NOT NULL WHERE f.state NOT IN (7, 9)"
+            f" GROUP BY {_KEY}, c.destination ORDER BY 1, 2, 3, 4",
+            "SELECT id, (SELECT count(*) FROM files f WHERE f.dir = dirs.id AND f.state IN (1, 2, 3, 8)) FROM dirs"
+            " ORDER BY id",
+        )
+    ]
+
+
 def dump(ledger: Ledger) -> list[str]:
     """All rows of all tables."""
     tables = [row[0] for row in ledger.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
@@ -756,11 +796,11 @@ def test_a_refused_destination_is_told_of_until_it_is_up(ledger: Ledger) -> None
     """It is down, and a person must act."""
     place = ledger.deliveries.place("campus", "c:/").id
     with ledger.transaction():
-        ledger.deliveries.went(place, False, "not logged in", refused=True)
+        ledger.deliveries.went(place, False, "not logged in", 5.0, refused=True)
     assert ledger.reports.refusing() == [("campus", "c:/")]
     assert ledger.reports.destinations() == [("campus", "c:/", False, "not logged in")]
     with ledger.transaction():
-        ledger.deliveries.went(place, True, None)
+        ledger.deliveries.went(place, True, None, 6.0)
     assert ledger.reports.refusing() == []
 
 
@@ -769,7 +809,7 @@ def test_a_destination_that_moves_is_another_one(ledger: Ledger) -> None:
     one, two = ledger.deliveries.place("share", "/mnt/1"), ledger.deliveries.place("share", "/mnt/2")
     with ledger.transaction():
         ledger.deliveries.set_up(one.id, "identity")
-        ledger.deliveries.went(one.id, True, None)
+        ledger.deliveries.went(one.id, True, None, 5.0)
     assert one.id != two.id
     assert ledger.deliveries.identity("share", "/mnt/1") == "identity"
     assert ledger.deliveries.identity("share", "/mnt/2") is None
@@ -931,8 +971,9 @@ class Agent(RuleBasedStateMachine):
         name=st.sampled_from(["0", "1", "2", "3", ODD]),
         rule_=st.sampled_from(["tomo", "rest"]),
         size=st.integers(0, 2**40),
+        whole=st.booleans(),
     )
-    def find(self, directory: str, name: str, rule_: str, size: int) -> None:
+    def find(self, directory: str, name: str, rule_: str, size: int, whole: bool = False) -> None:
         files = self.ledger.files
 
         def change() -> None:
@@ -944,6 +985,7 @@ class Agent(RuleBasedStateMachine):
                 files.superseded([(known.id, known.rule, f"{directory}/{name}", "newer")])
             generation = 1 if known is None else known.generation + 1
             number = files.directory(directory)
+            dataset = self.ledger.datasets.number(files.rule(rule_), name, self.now) if whole else None
             files.found(
                 [
                     Found(
@@ -954,9 +996,23 @@ class Agent(RuleBasedStateMachine):
                         generation,
                         self.now,
                         self.now,
+                        dataset,
                     )
                 ]
             )
+
+        self.act(change)
+
+    @rule(which=st.integers(1, 255))
+    def belong(self, which: int) -> None:
+        """Candidates settle in a dataset, and are then to be looked at once more."""
+        files = self.some(which, State.CANDIDATE)
+
+        def change() -> None:
+            for file in files:
+                number = self.ledger.datasets.number(self.ledger.files.rule(file.rule), "run", self.now)
+                self.ledger.datasets.settled([(number, "quiet", file.id)])
+                self.ledger.datasets.checked(number, self.now)
 
         self.act(change)
 
@@ -1021,7 +1077,8 @@ class Agent(RuleBasedStateMachine):
             for delivery in active:
                 files = deliveries.travellers(delivery, place)
                 arrived = [file for number, file in enumerate(files) if which >> (number % 8) & 1]
-                proofs = [Proof(file, f"to{file.path}", b"sum", "sha256", "accepted") for file in arrived]
+                how = "stat" if which % 2 else "sha256"
+                proofs = [Proof(file, f"to{file.path}", b"sum", how, "accepted") for file in arrived]
                 deliveries.proved(place, "share", proofs, self.now)
                 rest = [file for file in files if file not in arrived]
                 still = self.ledger.files.batched([file.id for file in rest])
@@ -1083,6 +1140,10 @@ class Agent(RuleBasedStateMachine):
         recount = "SELECT destination, state, count(*) FROM deliveries GROUP BY destination, state ORDER BY 1, 2"
         tally = "SELECT * FROM delivery_tally WHERE deliveries <> 0 ORDER BY destination, state"
         assert self.ledger.execute(tally).fetchall() == self.ledger.execute(recount).fetchall()
+
+    @invariant()
+    def holdings_are_recounts(self) -> None:
+        assert holdings(self.ledger) == recounted(self.ledger)
 
     @invariant()
     def nothing_dangles(self) -> None:

@@ -8,11 +8,15 @@ from typing import Any
 import pytest
 
 from agent import app
+from agent.ledger import Ledger
+from agent.metrics import Readings
 from agent.settings import read
+from agent.status import Health, status
+from agent.web.views import Views
 
 WORK = {
     "files_due", "files_refused", "files_reclaiming", "batches_open", "batches_under_way", "batches_to_reclaim",
-    "deliveries_due", "deliveries_unfinished",
+    "deliveries_due", "deliveries_unfinished", "deliveries_held_up", "datasets_waiting", "outbox_due",
 }  # fmt: skip
 """Partial indexes: what is under way, however much is known."""
 SCAN = re.compile(r"SCAN (\w+)(?: USING (?:COVERING )?INDEX (\w+))?")
@@ -31,8 +35,13 @@ def too_much(plan: str) -> bool:
     return table in LARGE
 
 
-def test_no_pass_looks_at_all_that_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the agent does for files on their way, its statements find them by an index, and walk no whole table."""
+NEWEST = {"holdings_latest", "holdings_waiting", "holdings_refused"}
+"""Read from one end, as far as the page goes."""
+KEPT = LARGE | {"datasets", "dirs", "holdings", "holding_copies", "checksums", "history"}
+
+
+def trace(monkeypatch: pytest.MonkeyPatch) -> dict[str, None]:
+    """All statements that connections run from now on."""
     statements: dict[str, None] = {}
 
     def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
@@ -41,6 +50,64 @@ def test_no_pass_looks_at_all_that_is_known(tmp_path: Path, monkeypatch: pytest.
         return made
 
     monkeypatch.setattr("agent.ledger.store.sqlite3.connect", connect)
+    return statements
+
+
+def test_no_page_looks_at_all_that_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The status page, its pages of folders, datasets and files, status.json and metrics find what they show by an index."""
+    data, share = tmp_path / "data", tmp_path / "share"
+    for path in (data / "one", data / "two", data / "three", share):
+        path.mkdir(parents=True)
+    config = tmp_path / "dropline.toml"
+    config.write_text(
+        f'[agent]\nstate_dir = "{tmp_path}/state"\n[destinations.share]\npath = "{share}"\n'
+        f'[[rules]]\nname = "run"\nwatch = "{data}/one"\ncomplete = {{ quiet = "0s" }}\n'
+        'dataset = { dir = "[^/]+" }\ndeliver = [{ to = "share" }]\n'
+        f'[[rules]]\nname = "all"\nwatch = "{data}/two"\ncomplete = {{ quiet = "0s" }}\ndeliver = [{{ to = "share" }}]\n'
+        f'[[rules]]\nname = "late"\nwatch = "{data}/three"\ncomplete = {{ quiet = "0s", marker = "never" }}\n'
+        'deliver = [{ to = "share" }]\n'
+    )
+    (data / "one/run").mkdir()
+    for name in ("one/run/a", "two/b", "three/c"):
+        (data / name).write_bytes(b"x")
+    (data / "two/link").symlink_to("b")
+    read_ = read(config)
+    app.once(read_)
+    statements = trace(monkeypatch)
+    ledger = Ledger(str(read_.ledger))
+    places = [("share", str(share))]
+    views = Views(
+        ledger, read_.rules, places, [], lambda: status(ledger, read_.rules, places), lambda: Health([]), lambda: 1e9, ""
+    )  # fmt: skip
+    assert len(views.front("")["rows"]) == 3
+    for row in views.front("")["rows"]:
+        assert views.holding(row.holding.id) is not None
+    assert views.file(f"{data}/two/b") is not None
+    assert list(Readings(ledger, read_.rules, [], ["share"], lambda: 1e9).collect())
+    ledger.close()
+    plain = sqlite3.connect(read_.ledger)
+    plans = {
+        text: [row[3] for row in plain.execute(f"EXPLAIN QUERY PLAN {text}")]
+        for text in statements
+        if text.startswith("SELECT")
+    }
+    plain.close()
+    assert len(plans) > 25
+    aliases = ALIASES | {"h": "holdings", "s": "datasets", "d": "dirs", "e": "dirs", "g": "files"}
+    walked = {
+        text: step
+        for text, plan in plans.items()
+        for step in plan
+        if (found := SCAN.match(step))
+        and found[2] not in WORK | NEWEST
+        and (aliases.get(found[1], found[1]) in KEPT or (found[1] == "d" and "deliveries d" in text))
+    }
+    assert not walked, "\n".join(f"{text}\n  {plan}" for text, plan in walked.items())
+
+
+def test_no_pass_looks_at_all_that_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the agent does for files on their way, its statements find them by an index, and walk no whole table."""
+    statements = trace(monkeypatch)
     data, share = tmp_path / "data", tmp_path / "share"
     for path in (data / "one", data / "two", share):
         path.mkdir(parents=True)

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -230,7 +231,10 @@ def delivered(sites: "Callable[[], Site]") -> "Site":
 def test_status_tells_counts_destinations_and_rules(delivered: "Site") -> None:
     """As JSON with the promised keys, as text for people; exit code 1 while something is refused."""
     done = delivered.dropline("status", "--format", "json")
-    assert (done.code, done.json) == (
+    told = done.json
+    since = [(place.pop("since"), place.pop("proved_at")) for place in told["destinations"]]
+    assert all(0 < changed <= proved < time.time() for changed, proved in since)
+    assert (done.code, told) == (
         1,
         {
             "files": {"verified": 2, "refused": 1},

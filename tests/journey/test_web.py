@@ -1,6 +1,8 @@
 """The status page, /metrics and /healthz of a running agent."""
 
 import base64
+import hashlib
+import html
 import json
 import os
 import re
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.journey.conftest import Agent, Site
+    from tests.journey.conftest import Agent, Answer, Site
 
 SCRIPT = "<script>alert(1)</script>.dat"
 
@@ -44,23 +46,69 @@ def test_the_page_shows_what_is_where(page: "tuple[Site, Agent]") -> None:
     assert (answer.status, answer.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     shown = text(answer.body)
     for piece in (
-        "1 file needs you , see below.",
-        "verified 2 2 kB",
-        "refused 1 ",
-        f"share up {site.share}",
-        f"r {site.inbox} 0 2",
-        f"No rule claims 1 files below {site.inbox} , such as {site.inbox}/un&lt;i&gt;claimed",
-        "a link, not a file; the file it points to travels if it is watched itself; exclude the link",
+        "1 thing needs you 2 files proved at every destination.",
+        "1 file is not delivered a link, not a file; the file it points to travels if it is watched itself; exclude the link",
+        f"Then run dropline retry --config {site.config}",
+        f"no rule claims 1 file below {site.inbox} , such as {site.inbox}/un&lt;i&gt;claimed",
+        "inbox r · 3 files · 2.01 kB needs you share 2 of 3 No: 1 file is not delivered, a person must act",
+        "2 files, 2 kB verified.",
+        f"share {site.share} up since",
+        f"r {site.inbox} 0 2 1",
     ):
-        assert piece in shown, piece
+        assert piece in shown, f"{piece}\n{shown}"
+
+
+def page_of(agent: "Agent", link: str, name: str) -> "Answer":
+    """Follow the link of that text on a page."""
+    found = re.search(rf'href="([^"]*)">{re.escape(name)}<', agent.get(link).body)
+    assert found is not None, name
+    return agent.get(html.unescape(found[1]))
+
+
+def test_a_folder_and_a_file_have_pages_of_their_own(page: "tuple[Site, Agent]") -> None:
+    """With each file, its mark, where its copies are and the proof, whole."""
+    site, agent = page
+    folder = page_of(agent, "/", "inbox")
+    shown = text(folder.body)
+    assert folder.status == 200
+    for piece in (
+        "inbox No: 1 file is not delivered, a person must act",
+        "3 files, 2.01 kB: 2 here and safe, 0 on their way, 1 refused, 0 removed here",
+        f"At share 2 of 3 proved, in {site.share}",
+        "a.dat verified 1.5 kB Safe to remove proved at share",
+    ):
+        assert piece in shown, f"{piece}\n{shown}"
+    number = re.search(r'href="(/of[^"]*)">inbox<', agent.get("/").body)
+    assert number is not None
+    file = page_of(agent, number[1], "a.dat")
+    shown = text(file.body)
+    for piece in ("a.dat Safe to remove proved at share", "Size 1,500 bytes", hashlib.sha256(b"a" * 1500).hexdigest()):
+        assert piece in shown, f"{piece}\n{shown}"
+
+
+@pytest.mark.parametrize(
+    ("link", "status"),
+    [
+        ("/of", 404), ("/of?id=999999", 404), ("/of?id=x", 404), ("/of?id=%C2%B2", 404), ("/of?id=" + "9" * 400, 404),
+        ("/file", 404), ("/file?path=/etc/passwd", 404), ("/file?path=%00", 404), ("/?q=" + "x" * 5000, 200),
+        ("/?q=%27%22%3Cscript%3E", 200), ("/?q=%FF%00", 200), ("/?" + "&".join("q=x" for _ in range(50)), 200),
+    ],
+)  # fmt: skip
+def test_odd_questions_have_plain_answers(page: "tuple[Site, Agent]", link: str, status: int) -> None:
+    """Nothing breaks, and what was asked for comes back as text."""
+    answer = page[1].get(link)
+    assert answer.status == status
+    assert "<script>" not in answer.body
 
 
 def test_names_are_text_and_not_markup(page: "tuple[Site, Agent]") -> None:
     """A file's name cannot put a script, a tag or a line break into the page."""
-    body = page[1].get("/").body
-    assert "<script" not in body
-    assert "&lt;script&gt;alert(1)&lt;\\script&gt;.dat" in body
-    assert "b\\n&lt;b&gt;.dat" in body
+    agent = page[1]
+    folder = page_of(agent, "/", "inbox").body
+    for body in (agent.get("/").body, folder, agent.get("/?q=script").body):
+        assert re.findall("<script[^>]*>", body) == ['<script src="/live.js" defer>']
+        assert "&lt;script&gt;alert(1)&lt;\\script&gt;.dat" in body
+    assert "b\\n&lt;b&gt;.dat" in folder
 
 
 def directives(policy: str) -> dict[str, list[str]]:
@@ -90,7 +138,7 @@ def test_every_answer_has_a_strict_policy(page: "tuple[Site, Agent]") -> None:
 
 def test_browsers_are_told_to_load_and_frame_nothing(page: "tuple[Site, Agent]") -> None:
     """Each answer has the headers that keep scripts, frames, sniffing and caches away, and names no server version."""
-    for path in ("/", "/style.css", "/status.json", "/metrics", "/healthz", "/nothing"):
+    for path in ("/", "/style.css", "/live.js", "/icon.svg", "/status.json", "/metrics", "/healthz", "/nothing"):
         headers = page[1].get(path).headers
         assert {
             key: headers.get(key)
@@ -98,8 +146,8 @@ def test_browsers_are_told_to_load_and_frame_nothing(page: "tuple[Site, Agent]")
                 "Content-Security-Policy", "X-Content-Type-Options", "Referrer-Policy", "Cache-Control", "Server",
             )
         } == {
-            "Content-Security-Policy": "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none';"
-            " frame-ancestors 'none'",
+            "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self';"
+            " img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
             "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "no-referrer",
             "Cache-Control": "no-store",

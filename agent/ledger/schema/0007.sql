@@ -93,16 +93,14 @@ WHEN old.rule <> new.rule OR old.dataset IS NOT new.dataset BEGIN
     WHERE c.file = new.id AND c.proved_at IS NOT NULL
     ON CONFLICT DO UPDATE SET here = here + excluded.here, weak = weak + excluded.weak, gone = gone + excluded.gone;
 END;
-CREATE TRIGGER holding_copies_proved AFTER UPDATE OF proved_at ON copies
-WHEN (old.proved_at IS NULL) <> (new.proved_at IS NULL) BEGIN
-  INSERT INTO holding_copies SELECT h.id, new.destination,
-      (f.state NOT IN (5, 6)) * iif(new.proved_at IS NULL, -1, 1),
-      (f.state NOT IN (5, 6) AND coalesce(new.algorithm, old.algorithm) = 'stat') * iif(new.proved_at IS NULL, -1, 1),
-      (f.state IN (5, 6)) * iif(new.proved_at IS NULL, -1, 1)
-    FROM files f JOIN holdings h ON h.rule = f.rule AND h.whole = (f.dataset IS NOT NULL)
-      AND h.place = coalesce(f.dataset, f.dir)
-    WHERE f.id = new.file AND f.state NOT IN (7, 9)
-    ON CONFLICT DO UPDATE SET here = here + excluded.here, weak = weak + excluded.weak, gone = gone + excluded.gone;
+CREATE TRIGGER holding_copies_disproved AFTER UPDATE OF proved_at ON copies  -- proving them counts many at once: Holdings
+WHEN old.proved_at IS NOT NULL AND new.proved_at IS NULL BEGIN
+  UPDATE holding_copies SET
+      here = here - (SELECT state IN (1, 2, 3, 4, 8) FROM files WHERE id = old.file),
+      weak = weak - (SELECT state IN (1, 2, 3, 4, 8) AND old.algorithm = 'stat' FROM files WHERE id = old.file),
+      gone = gone - (SELECT state IN (5, 6) FROM files WHERE id = old.file)
+    WHERE destination = old.destination AND holding = (SELECT h.id FROM files f JOIN holdings h ON h.rule = f.rule
+        AND h.whole = (f.dataset IS NOT NULL) AND h.place = coalesce(f.dataset, f.dir) WHERE f.id = old.file);
 END;
 CREATE TRIGGER holding_copies_stayed AFTER UPDATE OF state ON files  -- here, removed, or counting no more
 WHEN (old.state IN (1, 2, 3, 4, 8)) <> (new.state IN (1, 2, 3, 4, 8)) OR (old.state IN (5, 6)) <> (new.state IN (5, 6)) BEGIN

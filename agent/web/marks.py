@@ -1,0 +1,90 @@
+"""May it be deleted? What the ledger, the configuration and, for single files, the disk say."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from agent.ledger import UNPROVED, File, Holding, Ledger, State
+from rules.model import STAT, Rule, Verdict, Version
+from rules.removal import Standing, removal
+
+_OVER = {
+    State.RECLAIMING: "removed here already",
+    State.RECLAIMED: "removed here already",
+    State.SUPERSEDED: "a newer version is here",
+    State.VANISHED: "gone before it was delivered",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """Copies at one destination."""
+
+    destination: str
+    proved: int
+    of: int
+    up: bool | None
+    address: str
+
+
+class Marks:
+    """Marks holdings and files, for the destinations as they are configured."""
+
+    def __init__(self, ledger: Ledger, rules: Sequence[Rule], addresses: Mapping[str, str]) -> None:
+        """`addresses`: of the configured destinations."""
+        self._ledger = ledger
+        self._rules = {rule.name: rule for rule in rules}
+        self._addresses = addresses
+
+    def of_holding(
+        self, holding: Holding, *, below: bool, up: Mapping[str, bool | None]
+    ) -> tuple[Verdict, tuple[At, ...]]:
+        """The mark, as the agent last saw its files; and where its copies are, the required destinations first.
+
+        `below`: something in the folders below is not proved. `up`: destination -> whether it is there.
+        """
+        required, strict = self._required(holding.rule)
+        proved, weak, held = dict.fromkeys(required, 0), dict.fromkeys(required, 0), dict.fromkeys(required, 0)
+        others = []
+        for one in self._ledger.holdings.copies(holding.id):
+            if required.get(one.destination) == one.address:
+                held[one.destination] = one.here + one.gone
+                weak[one.destination] = one.weak if strict else 0
+                proved[one.destination] = one.here - weak[one.destination]
+            else:
+                others.append(At(one.destination, one.here + one.gone, holding.files, None, one.address))
+        standing = Standing(holding.here, holding.waiting, holding.refused, holding.removed, below)
+        copies = [At(name, held[name], holding.files, up.get(name), address) for name, address in required.items()]
+        return removal(standing, proved, weak, claimed=holding.rule in self._rules), (*copies, *others)
+
+    def of_file(self, file: File) -> Verdict:
+        """The mark of this version. The disk is asked whether it still is this version."""
+        if file.state in _OVER:
+            return Verdict(False, _OVER[file.state])
+        required, strict = self._required(file.rule)
+        proved, weak = dict.fromkeys(required, 0), dict.fromkeys(required, 0)
+        for item, address, _ in self._ledger.deliveries.evidence(file.id):
+            if required.get(item.destination) == address:
+                (proved if item.strong or not strict else weak)[item.destination] = 1
+        standing = Standing(1, int(file.state in UNPROVED), int(file.state is State.REFUSED), 0, False)
+        verdict = removal(standing, proved, weak, claimed=file.rule in self._rules)
+        return _as_it_is(file) or verdict if verdict.ok else verdict
+
+    def _required(self, name: str) -> tuple[dict[str, str], bool]:
+        """(destination -> address that a rule requires, whether it wants checksums)."""
+        rule = self._rules.get(name)
+        if rule is None:
+            return {}, True
+        strict = rule.reclaim is None or rule.reclaim.evidence != STAT
+        return {target.to: self._addresses[target.to] for target in rule.deliver}, strict
+
+
+def _as_it_is(file: File) -> Verdict | None:
+    """Why the file on the disk is not this version; None where it is."""
+    try:
+        seen = os.lstat(file.path)
+    except OSError:  # whatever the cause: it is not known to be here
+        return Verdict(False, "not here any more")
+    if Version(seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino) == file.version:
+        return None
+    return Verdict(False, "not yet: it changed since it was proved; the agent looks at it again")

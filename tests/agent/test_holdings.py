@@ -1,0 +1,234 @@
+"""Datasets and folders as the status page reads them from the ledger, and the history of the last day."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.ledger import Copies, Found, Holding, Interval, Ledger, Proof, Sealed
+from agent.web.headline import Headline, headline
+from agent.web.plot import above, plot
+from rules.model import Observation, OpenBatch, Version
+
+ODD = os.fsdecode(b"scan \xff<i>.h5")
+DAY = 1_700_000_400.0
+"""An interval begins then."""
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """An empty ledger."""
+    opened = Ledger(str(tmp_path / "ledger.sqlite"))
+    yield opened
+    opened.close()
+
+
+def find(ledger: Ledger, *paths: str, dataset: str | None = None, now: float = DAY) -> None:
+    """New files of 10 bytes become candidates."""
+    with ledger.transaction():
+        whole = ledger.datasets.number(ledger.files.rule("r"), dataset, now) if dataset else None
+        for number, path in enumerate(paths):
+            seen = Observation(Version(10, 1, 1, number), 1, "file")
+            directory = ledger.files.directory(os.path.dirname(path))
+            ledger.files.found([Found(directory, path, "r", seen, 1, now, now, whole)])
+
+
+def verify(ledger: Ledger, *paths: str, algorithm: str = "sha256", now: float = DAY) -> None:
+    """They are sealed, and arrive at the share."""
+    place = ledger.deliveries.place("share", "/mnt").id
+    files = [ledger.files.history(path)[-1] for path in paths]
+    with ledger.transaction():
+        batch = ledger.files.opened("r", "key", now)
+        ledger.files.completed([(file, batch, "quiet") for file in files], now)
+        ledger.files.joined(batch, OpenBatch("key", len(files), 10 * len(files), now, now))
+        ledger.files.sealed([Sealed(batch, "r", "full", [place])], now)
+        ledger.deliveries.planned(place, [(file.id, file.path[1:]) for file in files])
+        ledger.deliveries.proved(
+            place, "share", [Proof(file, file.path[1:], b"c", algorithm, "accepted") for file in files], now
+        )
+
+
+def names(holdings: list[Holding]) -> list[str]:
+    return [one.name for one in holdings]
+
+
+def test_a_holding_counts_what_became_of_its_files(ledger: Ledger) -> None:
+    """On their way, verified, refused, removed: files and bytes, and copies per destination."""
+    find(ledger, "/d/a", "/d/b", "/d/c", "/d/e")
+    verify(ledger, "/d/a", "/d/b")
+    a, _, c, _ = (ledger.files.history(f"/d/{name}")[-1] for name in "abce")
+    with ledger.transaction():
+        ledger.files.refused([(c.id, "r", c.path, "a link")])
+        ledger.files.removed([(a.id, "r", a.path, "somebody removed it")])
+    (one,) = ledger.holdings.current(10)
+    assert one == Holding(
+        one.id, "r", False, "/d", waiting=1, waiting_bytes=10, verified=1, verified_bytes=10, removed=1,
+        removed_bytes=10, refused=1, refused_bytes=10, vanished=0, place=one.place,
+    )  # fmt: skip
+    assert (one.here, one.files, one.bytes) == (3, 4, 40)
+    assert ledger.holdings.copies(one.id) == [Copies("share", "/mnt", here=1, weak=0, gone=1)]
+    assert ledger.holdings.of(c) == one
+    assert ledger.holdings.get(one.id) == one
+    assert ledger.holdings.get(one.id + 1) is None
+    waits = ledger.holdings.waits(one)
+    assert waits is not None
+    assert waits.path == "/d/e"
+
+
+def test_what_needs_a_person_comes_first_then_what_is_under_way(ledger: Ledger) -> None:
+    """Then the newest."""
+    for name in ("old", "bad", "way", "new"):
+        find(ledger, f"/{name}/x")
+    verify(ledger, "/old/x", "/new/x")
+    bad = ledger.files.history("/bad/x")[-1]
+    with ledger.transaction():
+        ledger.files.refused([(bad.id, "r", bad.path, "a link")])
+    assert names(ledger.holdings.current(10)) == ["/bad", "/way", "/new", "/old"]
+    assert names(ledger.holdings.current(3)) == ["/bad", "/way", "/new"]
+
+
+def test_datasets_are_told_by_their_name_and_list_what_waits_first(ledger: Ledger) -> None:
+    """Their files lie in several folders."""
+    find(ledger, "/d/run_1/a", "/d/run_1/sub/b", dataset="run_1")
+    verify(ledger, "/d/run_1/a")
+    (one,) = ledger.holdings.current(10)
+    assert (one.whole, one.name, one.waiting, one.verified) == (True, "run_1", 1, 1)
+    assert [file.path for file in ledger.holdings.files(one, 10)] == ["/d/run_1/sub/b", "/d/run_1/a"]
+    assert [file.path for file in ledger.holdings.files(one, 1)] == ["/d/run_1/sub/b"]
+
+
+def test_a_folder_is_not_proved_while_anything_below_it_is_not(ledger: Ledger) -> None:
+    """Of whichever rule; folders whose names only begin alike do not count."""
+    find(ledger, "/d/a", "/d/run/x", "/d/run_2/x")
+    verify(ledger, "/d/a", "/d/run/x")
+    assert [ledger.holdings.unproved_below(path) for path in ("/d", "/d/run", "/d/run_2", "/")] == [
+        True, False, True, False,
+    ]  # fmt: skip
+    verify(ledger, "/d/run_2/x")
+    assert not ledger.holdings.unproved_below("/d")
+
+
+def test_search_finds_folders_datasets_and_files_whatever_the_case(ledger: Ledger) -> None:
+    """Names that begin so or have it within; odd bytes are only bytes, and wildcards of SQL are letters."""
+    find(ledger, "/d/Lysozyme/scan_1.h5", "/d/lyso%/x_scan", f"/d/other/{ODD}")
+    find(ledger, "/d/RUN_7/a", dataset="RUN_7")
+    assert names(ledger.holdings.named("lyso", 10)) == ["/d/lyso%", "/d/Lysozyme"]
+    assert names(ledger.holdings.named("LYSO%", 10)) == ["/d/lyso%"]
+    assert names(ledger.holdings.named("run_7", 10)) == ["RUN_7"]
+    assert names(ledger.holdings.named("lyso", 1)) == ["/d/lyso%"]
+    paths = [file.path for file in ledger.holdings.files_named("scan", 10)]
+    assert paths == [f"/d/other/{ODD}", "/d/lyso%/x_scan", "/d/Lysozyme/scan_1.h5"]
+    assert [file.path for file in ledger.holdings.files_named(os.fsdecode(b"\xff"), 10)] == [f"/d/other/{ODD}"]
+    assert ledger.holdings.files_named("nowhere", 10) == []
+
+
+def test_a_ledger_of_before_is_counted_when_it_is_opened(tmp_path: Path, ledger: Ledger) -> None:
+    """The migration counts what the triggers would have."""
+    find(ledger, "/d/a", "/d/b", "/e/c")
+    find(ledger, "/d/run/a", "/d/run/b", dataset="run")
+    verify(ledger, "/d/a", "/e/c", "/d/run/a", algorithm="stat")
+    gone = ledger.files.history("/e/c")[-1]
+    with ledger.transaction():
+        ledger.files.removed([(gone.id, "r", gone.path, "gone")])
+    before = [(one, ledger.holdings.copies(one.id)) for one in ledger.holdings.current(10)]
+    below = [ledger.holdings.unproved_below(path) for path in ("/d", "/e")]
+    added = ledger.execute(
+        "SELECT type, name FROM sqlite_schema WHERE name LIKE 'hold%' AND type IN ('table', 'trigger')"
+        " OR name IN ('history', 'dirs_unproved', 'files_waiting', 'batches_verified', 'datasets_waiting',"
+        " 'datasets_oldest', 'deliveries_held_up') ORDER BY type DESC"
+    ).fetchall()
+    for kind, name in added:
+        ledger.execute(f"DROP {kind} {name}")
+    for table, column in (("dirs", "unproved"), ("destinations", "changed_at"), ("destinations", "proved_at")):
+        ledger.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+    ledger.execute("PRAGMA user_version = 6")
+    again = Ledger(ledger.path)
+    try:
+        after = [(one, again.holdings.copies(one.id)) for one in again.holdings.current(10)]
+        assert [(one._replace(id=0), copies) for one, copies in after] == [
+            (one._replace(id=0), copies) for one, copies in before
+        ]
+        assert [again.holdings.unproved_below(path) for path in ("/d", "/e")] == below
+    finally:
+        again.close()
+
+
+def test_history_adds_up_in_intervals_and_forgets_after_two_days(ledger: Ledger) -> None:
+    """What became verified, and the most that was on its way at one time; the same after a restart."""
+    find(ledger, "/d/a", "/d/b", "/d/c")
+    with ledger.transaction():
+        ledger.history.noted(DAY + 5)
+    verify(ledger, "/d/a", now=DAY + 10)
+    verify(ledger, "/d/b", now=DAY + 599)
+    with ledger.transaction():
+        ledger.history.noted(DAY + 599)
+        ledger.history.noted(DAY + 600)
+    verify(ledger, "/d/c", now=DAY + 1300)
+    expected = [
+        Interval(DAY, 2, 20, 3, 30), Interval(DAY + 600, 0, 0, 1, 10), Interval(DAY + 1200, 1, 10, 1, 10),
+    ]  # fmt: skip
+    assert ledger.history.since(0) == expected
+    again = Ledger(ledger.path)
+    assert again.history.since(DAY + 600) == expected[1:]
+    with again.transaction():
+        again.history.noted(DAY + 2 * 86400 + 600)
+    assert again.history.since(0) == [*expected[1:], Interval(DAY + 2 * 86400 + 600, 0, 0, 0, 0)]
+    again.close()
+
+
+def test_a_destination_is_up_or_down_since_it_changed(ledger: Ledger) -> None:
+    """Looking again changes nothing; a copy that is proved is noted."""
+    place = ledger.deliveries.place("share", "/mnt").id
+    for up, reason, now in ((True, None, 5.0), (True, None, 6.0), (False, "away", 7.0), (False, "still", 8.0)):
+        with ledger.transaction():
+            ledger.deliveries.went(place, up, reason, now)
+        assert ledger.reports.since()["share", "/mnt"] == (5.0 if up else 7.0, None)
+    find(ledger, "/d/a")
+    verify(ledger, "/d/a", now=9.0)
+    assert ledger.reports.since()["share", "/mnt"] == (7.0, 9.0)
+
+
+def test_the_plot_ends_now_and_shows_when_the_agent_did_not_run() -> None:
+    """144 intervals; what is older is not shown."""
+    now = DAY + 30.0
+    drawn = plot(
+        [Interval(DAY - 86400, 9, 9, 9, 9), Interval(DAY - 600, 1, 50, 4, 80), Interval(DAY, 2, 200, 0, 0)], now
+    )
+    assert [(bar.x, bar.height) for bar in drawn.bars] == [(142, 25.0), (143, 100.0)]
+    assert [(bar.x, bar.height) for bar in drawn.backlog] == [(142, 80.0)]
+    assert (drawn.top_bytes, drawn.top_files, drawn.off) == (200.0, 5.0, [(0, 142)])
+    assert (drawn.files, drawn.bytes) == (3, 250)
+    assert drawn.busiest == Interval(DAY, 2, 200, 0, 0)
+    assert (drawn.times[0], drawn.times[-1]) == (DAY + 600 - 86400, DAY + 600)
+    empty = plot([], now)
+    assert (empty.bars, empty.off, empty.busiest, empty.top_bytes) == ([], [(0, 144)], None, 1.0)
+    assert [above(value) for value in (0, 1, 1.5, 3, 10, 11, 999)] == [1, 1, 2, 5, 10, 20, 1000]
+
+
+@pytest.mark.parametrize(
+    ("needs", "waiting", "safe", "unclaimed", "age", "swept", "said"),
+    [
+        (0, 0, 3, 0, None, True, Headline("safe", "Everything is safe", "3 files proved at every destination.")),
+        (
+            0, 0, 3, 2, None, True,
+            Headline(
+                "safe", "Everything that a rule claims is safe",
+                "3 files proved at every destination; 2 files not claimed.",
+            ),
+        ),
+        (0, 12, 0, 0, 200.0, True, Headline("waiting", "12 files on their way, oldest 3 min", "120 B to go.")),
+        (0, 1, 1, 0, 5.0, True, Headline("waiting", "1 file on its way", "10 B to go; 1 file proved at every destination.")),
+        (2, 1, 0, 0, 5.0, True, Headline("needs", "2 things need you", "1 file on its way.")),
+        (1, 0, 0, 0, None, False, Headline("needs", "1 thing needs you", "")),
+        (0, 0, 3, 0, None, False, Headline("looking", "Looking through the folders", "3 files proved at every destination.")),
+        (0, 0, 0, 0, None, True, Headline("empty", "No files yet", "What is written into a watched folder shows up here.")),
+    ],
+)  # fmt: skip
+def test_the_first_line(
+    needs: int, waiting: int, safe: int, unclaimed: int, age: float | None, swept: bool, said: Headline
+) -> None:
+    """It never says that all is safe before every folder was looked through, or while anything waits or needs a person."""
+    assert headline(
+        needs=needs, waiting=waiting, waiting_bytes=10 * waiting, safe=safe, unclaimed=unclaimed, age=age, swept=swept
+    ) == said  # fmt: skip
