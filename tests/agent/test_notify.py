@@ -292,7 +292,7 @@ class Agent:
     def went(self, up: bool, reason: str | None = None, *, refused: bool = False) -> None:
         """The destination."""
         with self.ledger.transaction():
-            self.ledger.deliveries.went(self.place, up, reason, refused=refused)
+            self.ledger.deliveries.went(self.place, up, reason, self.now, refused=refused)
 
     def refuse(self, *names: str, reason: str = "why; hint") -> None:
         """Files of these names are refused, as new versions."""
