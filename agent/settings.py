@@ -42,6 +42,8 @@ from rules.tables import Duration, LocalPath, Size, Table
 FILE_NAME = "dropline.toml"
 _AT_MOST = 4 * 2**20
 """Bytes of a configuration file."""
+_DEEP = re.compile(rb"""(?<![\w-])(?:["']?[\w-]++["']?[ \t]*+\.[ \t]*+){64}""")
+"""A key for which tomllib takes time by the square of its parts, minutes for one of 100 kB."""
 _ANYBODY = (
     "everybody in the network could ask for the page, so it wants a token; name a file with one in token_file"
     """ ((umask 077; python3 -c "import secrets; print(secrets.token_urlsafe())" > FILE)), or listen on 127.0.0.1"""
@@ -303,6 +305,10 @@ def read(path: Path) -> Configuration:
         raise RuleError(str(path), "", "", f"cannot be read: {cause(error)}; `dropline init` writes one") from None
     if len(text) > _AT_MOST:
         raise RuleError(str(path), "", "", f"is larger than {_AT_MOST // 2**20} MiB, so it is no configuration")
+    if _DEEP.search(text):
+        raise RuleError(
+            str(path), "", "", "has a name of 64 parts or more, with dots between, so it is no configuration"
+        )
     try:
         data = tomllib.loads(text.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: a number may have too many digits

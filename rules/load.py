@@ -18,6 +18,8 @@ from rules.pattern import compiled
 from rules.require import ConditionTable, DatasetTable, condition, together
 from rules.tables import Duration, Fraction, LocalPath, Size, Table
 
+_SHOWN = 2000
+"""Characters of a key, or of what is wrong with it, that are shown."""
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _TYPES = {
     "tuple_type": "write a list, [ ... ], or for tables [[ ... ]]",
@@ -41,7 +43,11 @@ class RuleError(ValueError):
     """A mistake in the configuration, as one line: file, table, key, what is wrong and what to do."""
 
     def __init__(self, file: str, table: str, key: str, message: str) -> None:
-        line = ": ".join(part for part in (file, table, key, " ".join(message.split())) if part)
+        line = ": ".join(
+            part if len(part) < _SHOWN else part[:_SHOWN] + "..."
+            for part in (file, table, key, " ".join(message.split()))
+            if part
+        )
         super().__init__("".join(char if char.isprintable() else repr(char)[1:-1] for char in line))
 
 
@@ -164,7 +170,7 @@ def _rule(table: RuleTable, destinations: Collection[str], file: str, absolute: 
         for pattern in patterns:
             mistake = glob_mistake(pattern)
             if mistake is not None:
-                raise wrong(key, f"{pattern!r} {mistake}")
+                raise wrong(key, f"{pattern[: _SHOWN // 10]!r} {mistake}")
     complete = _conditions(table, dataset, wrong)
     whole = dataset is not None or bool(complete.require)
     marker = table.complete.marker
@@ -273,7 +279,7 @@ def _shown(value: object) -> str:
 
 def nearest(word: str, known: Collection[str]) -> str:
     """A hint such as "; did you mean 'include'?", or the list of what is known."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word[:_SHOWN], known, n=1, cutoff=0.5)
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; known are {', '.join(sorted(known))}" if known else ""

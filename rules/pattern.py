@@ -44,6 +44,22 @@ def each(pattern: str | re.Pattern[str], text: str) -> "list[re.Match[str]]":
     return found
 
 
+class Limited:
+    """Stands for the regular expression of a gitignore pattern: `*_*_*_*_*.tif` takes a minute for 250 underscores."""
+
+    def __init__(self, pattern: re.Pattern[str]) -> None:
+        self.pattern = pattern.pattern
+        self._search = _engine(pattern.pattern).search
+
+    def search(self, text: str) -> "re.Match[str] | None":
+        """The first match; none where that cannot be told in time."""
+        try:
+            found: re.Match[str] | None = self._search(text, timeout=AT_MOST)
+        except (TimeoutError, MemoryError):
+            return None
+        return found
+
+
 def _in_time(look: Callable[[], Any], otherwise: Any) -> Any:
     try:
         return look()

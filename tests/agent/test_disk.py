@@ -2,6 +2,8 @@
 
 import errno
 import os
+import stat
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -211,3 +213,31 @@ def test_full_and_half_full(with_mounts: Callable[..., str], tmp_path: Path) -> 
     assert with_mounts(fill, code, tmp_path, "0") == "1.0 1024000\n"
     assert with_mounts(fill, code, tmp_path, "512000") == "0.5 512000\n"
     assert with_mounts(fill, code, tmp_path, "1024000") == "0.0 0\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links and pipes of POSIX")
+@pytest.mark.parametrize("kind", ["nothing", "file", "link", "second name", "pipe"])
+def test_a_fresh_file_is_nobody_elses(tmp_path: Path, kind: str) -> None:
+    """Whatever has the name is left behind as it is: what a link leads to, another name of it, the end of a pipe."""
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"not to be touched")
+    path = tmp_path / "name"
+    if kind == "file":
+        path.write_bytes(b"of a killed attempt")
+    elif kind == "link":
+        path.symlink_to(victim)
+    elif kind == "second name":
+        path.hardlink_to(victim)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    directory = os.open(tmp_path, os.O_RDONLY)
+    try:
+        fd = disk.fresh("name", 0o640, directory)
+        try:
+            os.write(fd, b"ours")
+            assert stat.S_ISREG(os.fstat(fd).st_mode)
+        finally:
+            os.close(fd)
+    finally:
+        os.close(directory)
+    assert (path.read_bytes(), path.is_symlink(), victim.read_bytes()) == (b"ours", False, b"not to be touched")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -654,11 +655,41 @@ def test_a_file_that_is_too_large_is_no_configuration(tmp_path: Path) -> None:
             read(place)
 
 
+RULE = 'destinations.s.path = "/s"\nrules = [{ name = "r", watch = "/d", deliver = [{ to = "s" }], %s }]'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = " + "[" * 100_000, "is not TOML: "),
+        ("x = " + "{a=" * 100_000, "is not TOML: "),
+        ("agent." + "a." * 50_000 + "b = 1", "has a name of 64 parts or more"),
+        ("[" + '"a".' * 50_000 + "b]", "has a name of 64 parts or more"),
+        ("k" * 1_000_000 + " = 1", "unknown key"),
+        (RULE % ('include = ["' + "a*" * 100_000 + '"]'), "is longer than 1000 characters"),
+        (RULE % ('capture = "' + "(" * 5_000 + ")" * 5_000 + '"'), "the regular expression does not compile"),
+        (RULE % ("complete.require = [" + "{ any = [" * 50 + "5" + "] }" * 50 + "]"), "complete.require"),
+    ],
+    ids=range(8),
+)
+def test_what_is_huge_or_deep_is_said_soon(tmp_path: Path, text: str, message: str) -> None:
+    """In one line of a bearable length, within seconds."""
+    path = tmp_path / "f.toml"
+    path.write_text(text)
+    began = time.process_time()
+    with pytest.raises(RuleError) as caught:
+        read(path)
+    assert message in str(caught.value)
+    assert len(str(caught.value)) < 5000
+    assert time.process_time() - began < 5
+
+
 # Whatever it says
 
 KEYS = (
     *("agent", "destinations", "rules", "state_dir", "listen", "sweep_every", "share", "path", "verify", "transport"),
     *("name", "watch", "include", "exclude", "capture", "complete", "batch", "deliver", "reclaim", "quiet", "marker"),
+    *("token_file", "hosts", "dataset", "require", "then", "command", "webhook", "secret_file", "preset", "globus"),
     *("by", "schedule", "max_files", "max_bytes", "linger", "to", "after", "function-x", "_env_file", "[key]", "0"),
 )
 WORDS = (
@@ -678,6 +709,7 @@ WORDS = (
         "\0",
         "\n",
     ),
+    *("0.0.0.0:0", "[::]:1", "xrmc", "https://u:p@h/"),
     *("9" * 400 + "s", "9" * 400 + "B", "0 0 31 2 *", "*/0 * * * *", "L * * * *", "* * * * *"),
 )
 words = st.sampled_from(WORDS)

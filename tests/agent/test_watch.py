@@ -741,3 +741,25 @@ def test_a_sweep_holds_no_descriptors(root: Path) -> None:
     next(walk)
     assert len(os.listdir("/proc/self/fd")) == before
     del walk
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links and pipes of POSIX")
+@pytest.mark.parametrize("kind", ["link", "second name", "pipe"])
+def test_what_has_the_canarys_name_is_not_written_to(root: Path, tmp_path: Path, kind: str) -> None:
+    """Nor waited for: then there is no canary."""
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"not to be touched")
+    path = root / CANARY
+    if kind == "link":
+        path.symlink_to(victim)
+    elif kind == "second name":
+        path.hardlink_to(victim)
+    else:
+        os.mkfifo(path)
+    watch = Watch(str(root), lambda: None)
+    try:
+        watch.check(0.0)
+        watch.canary(0.0, 1.0, 0.0)
+        assert (watch.canary_at, victim.read_bytes()) == (None, b"not to be touched")
+    finally:
+        watch.close()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from rules.destination import facts
 from rules.load import RuleError
+from rules.match import glob_mistake, takes
 from rules.model import Rule, Target
 from rules.pattern import AT_MOST, compiled, each, match, search
 
@@ -34,6 +35,24 @@ def test_a_hostile_name_is_placed_without_its_groups() -> None:
     rule = Rule("r", "/data", deliver=(Target("s", "{run}"),), capture=compiled(ENDLESS))
     assert facts(rule, HOSTILE, 0, "host")["run"] == ""
     assert facts(rule, "ok!", 0, "host")["run"] == "ok"
+
+
+@pytest.mark.parametrize("stars", [3, 5, 20, 100])
+def test_a_pattern_of_names_ends(stars: int) -> None:
+    """`*_*_*_*_*.tif` would take a minute for a name of 250 underscores, with another star an hour."""
+    pattern = "_".join("*" * stars) + ".tif"
+    began = time.process_time()
+    assert not takes((pattern,), "_" * 250)
+    assert not takes(("**/" * min(stars, 9) + "x", pattern), "a/" * 2000 + "_" * 250)
+    assert time.process_time() - began < 10 * AT_MOST
+    assert takes((pattern,), "_" * 250 + ".tif")
+    assert takes((pattern, "!" + pattern), "_" * 250 + ".tif") is False
+
+
+def test_a_long_pattern_is_a_mistake() -> None:
+    """Of 1,000 characters it is a pattern, of more it is none."""
+    assert glob_mistake("a" * 1000) is None
+    assert glob_mistake("a" * 1001) == "is longer than 1000 characters"
 
 
 @given(st.sampled_from(SENSIBLE), st.one_of(st.text(max_size=60), st.from_regex(SENSIBLE[1])))
