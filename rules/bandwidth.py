@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple, Self
 
+from rules.units import bytes_in_words
+
 _HOURS = re.compile(r"(\d{1,2}):(\d{2})\s*-\s*(\d{1,2}):(\d{2})")
 _DAY = 24 * 60
 
@@ -44,6 +46,17 @@ class Limit(NamedTuple):
 
     rate: int
     hours: Hours | None = None
+
+
+def in_words(limits: Sequence[Limit]) -> str:
+    """Limits for people: "at most 20 MB a second at 08:00-18:00, 100 MB a second else"; empty where there are none."""
+    if not limits:
+        return ""
+    said = [
+        f"{bytes_in_words(one.rate)} a second" + (f" at {one.hours}" if one.hours else " else" * (len(limits) > 1))
+        for one in limits
+    ]
+    return "at most " + ", ".join(said)
 
 
 def allowed(limits: Sequence[Limit], local: datetime) -> int | None:

@@ -18,6 +18,7 @@ from agent.errors import Refused, cause
 from agent.log import configure
 from agent.settings import FILE_NAME, CollectionTable, Configuration, ScrubTable, check, warnings
 from agent.web import Server
+from rules.bandwidth import in_words
 from rules.describe import describe
 from rules.units import bytes_in_words
 from rules.units import in_words as duration_in_words
@@ -139,7 +140,7 @@ def _progress(parts: agent.Parts) -> Iterator[None]:
         yield
 
 
-def in_words(table: CollectionTable) -> str:
+def of_globus(table: CollectionTable) -> str:
     """What a Globus destination is and does."""
     source = table.source_collection or "the Globus Connect Personal of this computer"
     proof = "compared by checksum" if table.verify_checksum else "compared by size only, which `reclaim` does not take"
@@ -165,13 +166,14 @@ def show(config: ConfigOption = None) -> None:
         typer.echo(f"warning: {warning}")
     for name, table in chosen.settings.destinations.items():
         if isinstance(table, CollectionTable):
-            typer.echo(f"\ndestination {name}: {in_words(table)}")
+            typer.echo(f"\ndestination {name}: {of_globus(table)}")
             continue
         there = "" if Path(table.path).is_dir() else " (NOT THERE NOW: nothing is delivered until it is)"
         proof = "read back" if table.verify == "checksum" else "compared by size"
+        limits = f"; {in_words(table.limits)}" if table.limits else ""
         typer.echo(
             f"\ndestination {name}: the directory {table.path}{there}; copies are {proof}, checksums are {table.checksum};"
-            f" {_reread(table.scrub)}"
+            f" {_reread(table.scrub)}{limits}"
         )
     for rule in chosen.rules:
         typer.echo(f"\nrule {rule.name}:")

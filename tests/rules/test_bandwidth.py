@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rules.bandwidth import Hours, Limit, allowed
+from rules.bandwidth import Hours, Limit, allowed, in_words
 
 DAY, NIGHT, ELSE = Limit(20, Hours.read("08:00-18:00")), Limit(500, Hours.read("22:00-06:00")), Limit(100)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -67,3 +67,11 @@ def test_what_are_no_hours_is_said(text: str) -> None:
     """With an example of what are."""
     with pytest.raises(ValueError, match=r'hours|"23:59"|leave `hours` out'):
         Hours.read(text)
+
+
+def test_limits_in_words() -> None:
+    """What `dropline check` says of them."""
+    assert in_words([]) == ""
+    assert in_words([Limit(50_000_000)]) == "at most 50 MB a second"
+    words = "at most 20 MB a second at 08:00-18:00, 100 MB a second else"
+    assert in_words([Limit(20_000_000, DAY.hours), Limit(100_000_000)]) == words
