@@ -112,9 +112,8 @@ class Outcomes:
                     reason = f"{one.item.path!r} changed by itself; look at it"
                     self.refuse(one.file, f"at {self._transport.name}, {reason}, then {RETRY}")
                     return
-                former = (
-                    None  # what stands there is of a file that is gone, or an interrupted attempt may have put it there
-                )
+                # What stands there is of a file that is gone, or an interrupted attempt may have put it there.
+                former = None
             path, replaces = former or (self._own_name(one), None)
             begun = self._transport.elsewhere and path == self._intended(under_way, one)
             item = one.item._replace(path=path, replaces=replaces, begun=begun)
