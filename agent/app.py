@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from agent.delivery import Courier
 from agent.errors import Refused, Transient
 from agent.intake import Intake
 from agent.ledger import Ledger, State, Transition
-from agent.lock import RESIDENT, locked
+from agent.lock import RESIDENT, locked, of_destination
 from agent.log import tell
 from agent.metrics import Metrics, Readings
 from agent.outbox import Call, Sender
@@ -47,17 +48,15 @@ log = logging.getLogger(__name__)
 class Transports:
     """Makes the transports of the configured destinations; those that speak to one service share a session."""
 
-    def __init__(self, config: Configuration, agent: str, keep: Sequence[int], count: Metrics) -> None:
+    def __init__(self, config: Configuration, agent: str, count: Metrics) -> None:
         """
         Args:
             config: the destinations.
             agent: id of this agent.
-            keep: descriptors that helper processes inherit: the lock.
             count: counts requests.
         """
         self._config = config
         self._agent = agent
-        self._keep = keep
         self._count = count
         self._session: Session | None = None
         self.expiries: dict[str, Callable[[], float | None]] = {}
@@ -67,7 +66,8 @@ class Transports:
         """The transport of a destination. Raises Refused."""
         table = self._config.settings.destinations[name]
         if isinstance(table, DirectoryTable):
-            return DirectoryTransport(name, table.path, table.verify, table.checksum, self._agent, wake, self._keep)
+            hold = of_destination(self._config.state_dir, name)
+            return DirectoryTransport(name, table.path, table.verify, table.checksum, self._agent, wake, hold)
         # Imported here: who delivers to directories only does not pay for what this brings along.
         from agent.transport.globus import GlobusTransport
 
@@ -129,7 +129,6 @@ class Parts:
         config: Configuration,
         metrics: Metrics,
         wake: Callable[[str], Wake],
-        keep: Sequence[int],
         stack: ExitStack,
     ) -> None:
         """Connect the parts. From the main thread.
@@ -138,7 +137,6 @@ class Parts:
             config: what to build.
             metrics: counts what happens.
             wake: how to wake the part of a name: `intake`, `reclaim`, `outbox`, or a destination's.
-            keep: descriptors that helper processes inherit: the lock.
             stack: closes what is opened here.
         """
 
@@ -172,11 +170,10 @@ class Parts:
             settings.sweep_every, settings.canary_every, time.time, wake_couriers,
         )  # fmt: skip
         agent = self.ledger.meta("agent") or ""
-        made = Transports(config, agent, keep, metrics)
-        transports = {name: made.make(name, wake(name)) for name in tables}
+        made = Transports(config, agent, metrics)
+        self._transports = transports = {name: made.make(name, wake(name)) for name in tables}
         self.expiries = made.expiries
-        for transport in transports.values():
-            stack.callback(transport.close)
+        stack.callback(self.leave)
         commands = Runner()
         stack.callback(commands.close)
         calls: dict[str, Call] = {"webhook": post, "command": commands.run}
@@ -202,6 +199,12 @@ class Parts:
             courier.start(now)
         self.sender.start(now)
         self.reclaimer.start(now)
+
+    def leave(self) -> None:
+        """Close the transports, all at once: each may have to wait for what it has under way."""
+        with ThreadPoolExecutor(max(len(self._transports), 1)) as pool:
+            for closing in [pool.submit(transport.close) for transport in self._transports.values()]:
+                closing.result()
 
 
 def serve(parts: Parts, workers: Sequence[Worker], metrics: Metrics, clock: Clock, stack: ExitStack) -> Server | None:
@@ -269,11 +272,11 @@ def run(config: Configuration, started: Callable[[Parts, Server | None], Abstrac
     """Run until a signal stops it. `started` gets the parts and may show them while they run. Raises Refused, Transient."""
     signals, metrics, clock = Signals(), Metrics(), Clock()
     signals.install()
-    with locked(config.state_dir) as lock, locked(config.state_dir, name=RESIDENT):
+    with locked(config.state_dir), locked(config.state_dir, name=RESIDENT):
         former: Configuration | None = None
         while not signals.stop:
             try:
-                following = _run_configuration(config, lock, signals, metrics, clock, started)
+                following = _run_configuration(config, signals, metrics, clock, started)
             except (Refused, Transient) as error:
                 if former is None:
                     raise
@@ -284,16 +287,16 @@ def run(config: Configuration, started: Callable[[Parts, Server | None], Abstrac
 
 
 def _run_configuration(
-    config: Configuration, lock: int, signals: Signals, metrics: Metrics, clock: Clock,
+    config: Configuration, signals: Signals, metrics: Metrics, clock: Clock,
     started: Callable[[Parts, Server | None], AbstractContextManager[object]],
 ) -> Configuration:  # fmt: skip
     """Run one configuration until it is to be replaced or the agent is to stop. Returns what to run next."""
     workers = {name: Worker(name, clock) for name in ("intake", "reclaim", "outbox", *config.settings.destinations)}
     with ExitStack() as stack:
-        parts = Parts(config, metrics, lambda name: workers[name].wake, [lock], stack)
+        parts = Parts(config, metrics, lambda name: workers[name].wake, stack)
         parts.start(clock())
         server = serve(parts, list(workers.values()), metrics, clock, stack)
-        stack.callback(_stop, list(workers.values()))
+        stack.callback(_stop, list(workers.values()), parts)
         workers["intake"].start(parts.intake.step)
         workers["reclaim"].start(parts.reclaimer.step)
         workers["outbox"].start(parts.sender.step)
@@ -312,10 +315,13 @@ def _run_configuration(
     return config
 
 
-def _stop(workers: Sequence[Worker]) -> None:
+def _stop(workers: Sequence[Worker], parts: Parts) -> None:
     for worker in workers:
         worker.stop()
     deadline = time.monotonic() + STOP_WITHIN
+    for worker in workers:
+        worker.join(max(deadline - STOP_WITHIN / 2 - time.monotonic(), 0.0))
+    parts.leave()  # what waits for a destination that does not answer now waits no more
     for worker in workers:
         if not worker.join(max(deadline - time.monotonic(), 0.1)):
             log.warning("thread %s did not end in time; what it was doing is done again by the next run", worker.name)
@@ -353,8 +359,8 @@ def once(config: Configuration) -> bool:
     signals = Signals()
     signals.install()
     signals.changed = bell
-    with locked(config.state_dir) as lock, ExitStack() as stack:
-        parts = Parts(config, metrics, lambda name: bell.set, [lock], stack)
+    with locked(config.state_dir), ExitStack() as stack:
+        parts = Parts(config, metrics, lambda name: bell.set, stack)
         parts.start(clock())
         while not signals.stop:
             bell.clear()

@@ -4,13 +4,13 @@ import os
 import stat
 from collections.abc import Iterator
 from itertools import islice
-from threading import Event
 from typing import NamedTuple
 
 from agent import probe
 from agent.errors import Refused, Transient, cause
 from agent.transport import Arrived, Gone, Item, Occupied, Unfit
 from agent.transport.group import Place, require, write
+from agent.transport.pace import Pace
 from agent.tree import Tree
 from agent.watch import sweep
 from rules.destination import name_key
@@ -55,7 +55,7 @@ def fetch(share: str, identity: str | None, source: str, target: str, number: in
     place = Place(target, target, None, "checksum", "sha256", f"fetch-{number}")
     items = _items(share, source, parent, done)
     while group := list(islice(items, _GROUP)):
-        written = write(place, group, Event())
+        written = write(place, group, Pace())
         sizes = {item.file: (item.path, item.version.size) for item in group}
         for outcome in written.outcomes:
             path, size = sizes[outcome.file]

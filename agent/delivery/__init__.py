@@ -110,9 +110,9 @@ class Courier:
     @property
     def waiting(self) -> bool:
         """Whether something of ours is under way that may end without a person, or a lost destination that comes back."""
-        if self._transport.elsewhere and (self.down or all(one.note for one in self._under_way.values())):
+        if self._transport.elsewhere and self.down:
             return False
-        return bool(self._under_way)
+        return any(one.note is None for one in self._under_way.values())
 
     @property
     def down(self) -> bool:

@@ -9,12 +9,12 @@ import json
 import os
 import stat
 from collections.abc import Sequence
-from threading import Event
 from typing import NamedTuple
 
 from agent import disk
 from agent.errors import Transient, cause
 from agent.transport import Arrived, Item, Occupied, Outcome, Unfit
+from agent.transport.pace import Pace
 from agent.transport.source import ChecksumName, Source, SourceChanged, checksum_of
 from agent.tree import Tree
 from rules.model import OWN_PREFIX
@@ -97,14 +97,15 @@ def remove_temporary(tree: Tree, agent: str, file: int, path: str) -> None:
             raise
 
 
-def write(place: Place, group: Sequence[Item], stopping: Event) -> Written:
+def write(place: Place, group: Sequence[Item], pace: Pace) -> Written:
     """Deliver a group of files. Raises nothing that is expected: what failed is in the answer."""
     outcomes: list[Outcome] = []
+    pace.at(place.path)
     try:
         with Tree(place.path) as tree:
             if place.identity is not None:
                 require(tree, place.identity)
-            _Group(place, tree, stopping).deliver(group, outcomes)
+            _Group(place, tree, pace).deliver(group, outcomes)
     except Transient as error:
         return Written(outcomes, str(error))
     except OSError as error:
@@ -115,11 +116,11 @@ def write(place: Place, group: Sequence[Item], stopping: Event) -> Written:
 class _Group:
     """The files that are staged, proved and shown together."""
 
-    def __init__(self, place: Place, tree: Tree, stopping: Event) -> None:
+    def __init__(self, place: Place, tree: Tree, pace: Pace) -> None:
         self._place = place
         self._tree = tree
-        self._stopping = stopping
-        self._sources = Source(place.checksum, stopping)
+        self._pace = pace
+        self._sources = Source(place.checksum, pace)
 
     def deliver(self, group: Sequence[Item], outcomes: list[Outcome]) -> None:
         """Fill `outcomes`; files without one were not done. Raises Transient and OSError."""
@@ -135,14 +136,18 @@ class _Group:
                         hidden.append(done)
                     else:
                         (arrived if isinstance(done, Arrived) else outcomes).append(done)
+                self._step()
                 disk.make_durable([one.fd for one in staged])
                 if self._place.verify != "size":
                     disk.drop_cache([one.fd for one in staged])
                 for one in staged:
+                    self._step()
                     self._prove(one)
                 while hidden:
+                    self._step()
                     arrived.append(self._show(hidden[0]))
                     hidden.pop(0)
+                self._step()
                 self._make_names_durable(group, arrived)
                 outcomes.extend(arrived)
         finally:
@@ -150,6 +155,9 @@ class _Group:
                 os.close(one.fd)
             for one in hidden:
                 self._remove(one.item)
+
+    def _step(self) -> None:
+        self._pace.at(self._place.path)
 
     def _make_names_durable(self, group: Sequence[Item], outcomes: Sequence[Outcome]) -> None:
         there = {outcome.file: outcome.adopted for outcome in outcomes if isinstance(outcome, Arrived)}
@@ -162,6 +170,7 @@ class _Group:
             disk.sync_directory(self._tree.directory(parent))
 
     def _one(self, item: Item) -> _Staged | Outcome:
+        self._step()
         try:
             return self._present(item) or self._stage(item)
         except SourceChanged as change:
@@ -201,13 +210,14 @@ class _Group:
         """The checksum of what is at the destination. Raises OSError."""
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
         try:
-            return checksum_of(fd, self._place.checksum, size, self._stopping)
+            return checksum_of(fd, self._place.checksum, size, self._pace)
         finally:
             os.close(fd)
 
     def _stage(self, item: Item) -> _Staged:
         """Copy to the temporary name, hashing on the way. Raises SourceChanged and OSError."""
         with self._sources.opened(item) as reading:
+            self._step()
             directory, _ = self._tree.place(item.path, make=True)
             temporary = temporary_name(self._place.agent, item.file)
             flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
@@ -215,7 +225,8 @@ class _Group:
             mode = (stat.S_IMODE(reading.status.st_mode) & 0o777) | 0o200
             fd = os.open(temporary, flags, mode, dir_fd=directory)
             try:
-                checksum = reading.copy_to(fd)
+                checksum = reading.copy_to(fd, self._place.path)
+                self._step()
                 try:
                     os.utime(fd, ns=(reading.status.st_atime_ns, item.version.mtime_ns))
                 except PermissionError:
@@ -232,7 +243,7 @@ class _Group:
             good = os.fstat(one.fd).st_size == one.item.version.size
         else:
             os.lseek(one.fd, 0, os.SEEK_SET)
-            good = checksum_of(one.fd, self._place.checksum, one.item.version.size, self._stopping) == one.checksum
+            good = checksum_of(one.fd, self._place.checksum, one.item.version.size, self._pace) == one.checksum
         if not good:
             raise Transient(f"{self._place.path}: what was read back of {one.item.path!r} is not what was written")
 

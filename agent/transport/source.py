@@ -8,16 +8,16 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Event
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
 from blake3 import blake3
 
 from agent import disk, probe
-from agent.errors import Transient, cause
+from agent.errors import cause
 from agent.mounts import remote
 from agent.transport import Changed, Gone, Item, Outcome, Unfit
+from agent.transport.pace import Pace
 from agent.tree import Tree
 from rules.model import Observation, Writer
 
@@ -44,8 +44,8 @@ def _md5() -> Hash:
 _HASHES: dict[str, Callable[[], Hash]] = {"sha256": hashlib.sha256, "blake3": blake3, "md5": _md5}
 
 
-def checksum_of(fd: int, algorithm: str, size: int, stopping: Event) -> bytes:
-    """The checksum of a file from the descriptor's position on. Raises Transient once `stopping` is set.
+def checksum_of(fd: int, algorithm: str, size: int, pace: Pace) -> bytes:
+    """The checksum of a file from the descriptor's position on. Raises Transient where the work is to end.
 
     `size`: bytes that it should have; more or fewer are hashed all the same.
     """
@@ -56,13 +56,8 @@ def checksum_of(fd: int, algorithm: str, size: int, stopping: Event) -> bytes:
         found.update(view[:length])
         if length < len(block):
             break  # a short read is the end (POSIX, regular files)
-        _go_on(stopping)
+        pace.go_on()
     return found.digest()
-
-
-def _go_on(stopping: Event) -> None:
-    if stopping.is_set():
-        raise Transient("the agent stops")
 
 
 class SourceChanged(Exception):
@@ -76,17 +71,17 @@ class SourceChanged(Exception):
 class Reading:
     """An open source file."""
 
-    def __init__(self, fd: int, item: Item, algorithm: str, remote: bool, stopping: Event) -> None:
+    def __init__(self, fd: int, item: Item, algorithm: str, remote: bool, pace: Pace) -> None:
         self.fd = fd
         self.status = os.fstat(fd)
         self._item = item
         self._algorithm = algorithm
         self._remote = remote
-        self._stopping = stopping
+        self._pace = pace
         self._same_version()
 
-    def copy_to(self, target: int | None) -> bytes:
-        """Read it once, hashing, writing to `target` where one is given. Returns the checksum.
+    def copy_to(self, target: int | None, place: str = "") -> bytes:
+        """Read it once, hashing, writing to `target` (below `place`) where one is given. Returns the checksum.
 
         Holes of a sparse file are not written out. Raises SourceChanged where the version moved meanwhile, or where a
         writer has it open now: what was read then proves nothing.
@@ -100,15 +95,17 @@ class Reading:
         length = len(block)
         written = begun = 0
         while length == len(block):
+            self._pace.at(self._item.root)
             try:
                 length = os.readv(self.fd, [block])
             except OSError as error:
                 hint = "check the disk, then `dropline retry`"
                 raise SourceChanged(Unfit(self._item.file, f"cannot be read: {cause(error)}", hint)) from error
-            _go_on(self._stopping)
+            self._pace.go_on()
             found.update(block[:length])
             if target is None:
                 continue
+            self._pace.at(place)
             rest = block[:length]
             if sparse and rest.tobytes() == _ZEROS[:length]:
                 os.lseek(target, length, os.SEEK_CUR)
@@ -121,6 +118,7 @@ class Reading:
                 begun = written
         if target is not None and sparse:
             os.ftruncate(target, size)
+        self._pace.at(self._item.root)
         seen = self._same_version()
         path = f"{self._item.root}/{self._item.relpath}"
         if probe.writer(self.fd, path, remote=self._remote) is Writer.OPEN:
@@ -137,9 +135,9 @@ class Reading:
 class Source:
     """The watched directories that items of one group come from."""
 
-    def __init__(self, algorithm: str, stopping: Event) -> None:
+    def __init__(self, algorithm: str, pace: Pace) -> None:
         self._algorithm = algorithm
-        self._stopping = stopping
+        self._pace = pace
         self._trees: dict[str, tuple[Tree, bool]] = {}
 
     def __enter__(self) -> Self:
@@ -152,6 +150,7 @@ class Source:
     @contextmanager
     def opened(self, item: Item) -> Iterator[Reading]:
         """The version, open for reading. Raises SourceChanged where it is not there as it was."""
+        self._pace.at(item.root)
         try:
             if item.root not in self._trees:
                 tree = Tree(item.root)
@@ -172,7 +171,7 @@ class Source:
             hint = "make it readable for the agent's user, then `dropline retry`"
             raise SourceChanged(Unfit(item.file, f"cannot be read: {cause(error)}", hint)) from error
         try:
-            yield Reading(fd, item, self._algorithm, is_remote, self._stopping)
+            yield Reading(fd, item, self._algorithm, is_remote, self._pace)
         finally:
             os.close(fd)
 

@@ -11,7 +11,6 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from threading import Event
 from typing import Any, TypeVar
 
 from globus_sdk import TransferClient
@@ -28,6 +27,7 @@ from agent.transport.globus.request import freeze, label, modest, thaw
 from agent.transport.globus.session import Forbidden, NotThere, Rejected, Session, document
 from agent.transport.globus.sources import spoiled
 from agent.transport.globus.tasks import Watched
+from agent.transport.pace import Pace
 from agent.transport.source import Source, SourceChanged
 from rules.collection import uncarriable
 from rules.credentials import warning
@@ -186,7 +186,7 @@ class GlobusTransport:
         made: dict[int, bytes] = {}
         spoilt: dict[int, Outcome] = {}
         if self._course.checksum is not None:
-            with Source(self._course.checksum, Event()) as source:
+            with Source(self._course.checksum, Pace()) as source:
                 for item in items:
                     try:
                         made[item.file] = source.checksum(item)

@@ -7,7 +7,6 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from threading import Event
 from typing import Any
 
 from agent import disk
@@ -19,6 +18,7 @@ from agent.transport.globus.listing import Ask, Entry, Listing
 from agent.transport.globus.proof import Moved, moved_files, skipped_files
 from agent.transport.globus.request import freeze, modest, thaw
 from agent.transport.globus.session import NotThere, document
+from agent.transport.pace import Pace
 from agent.transport.source import checksum_of
 from agent.tree import Tree
 from rules.collection import joined, uncarriable
@@ -235,7 +235,7 @@ def _is(directory: int, name: str, line: Moved) -> bool:
             return False
         if line.checksum is None or line.algorithm not in _CHECKSUMS:
             return True  # the service compared it itself
-        return checksum_of(fd, line.algorithm, line.size, Event()) == line.checksum
+        return checksum_of(fd, line.algorithm, line.size, Pace()) == line.checksum
     finally:
         os.close(fd)
 
@@ -246,7 +246,7 @@ def _alike(one: tuple[int, str], other: tuple[int, str], size: int) -> bool:
     for directory, name in (one, other):
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
         try:
-            made.append(checksum_of(fd, "sha256", size, Event()))
+            made.append(checksum_of(fd, "sha256", size, Pace()))
         finally:
             os.close(fd)
     return made[0] == made[1]

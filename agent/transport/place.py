@@ -1,0 +1,111 @@
+"""One destination directory: taking it into use, and what is asked of it. (Files are written by `agent.transport.group`.)
+
+Like `write`, all of this touches the destination: it runs in the agent, or in a helper process where it may hang.
+"""
+
+import json
+import logging
+import os
+import uuid
+from collections.abc import Sequence
+
+from agent import disk, mounts
+from agent.errors import Transient, cause
+from agent.transport.group import IDENTITY, NOT_THERE, Place, identity, remove_temporary, require
+from agent.transport.pace import Pace
+from agent.transport.source import checksum_of
+from agent.tree import Tree
+from rules.model import Verdict
+
+log = logging.getLogger(__name__)
+
+
+def set_up(place: Place, pace: Pace) -> tuple[str, bool]:
+    """Read the identity file, or make one where the directory has none. Returns whether it was made, too. Raises Transient."""
+    pace.at(place.path)
+    missing = mounts.unmounted(place.path)
+    if missing is not None:
+        raise Transient(f"{place.path} is below {missing}, where fstab wants a file system, but none is mounted")
+    try:
+        with Tree(place.path) as tree:
+            try:
+                return identity(tree), False
+            except FileNotFoundError:
+                pass
+            made = str(uuid.uuid4())
+            temporary = f"{IDENTITY}-{place.agent}.part"
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+            fd = os.open(temporary, flags, 0o644, dir_fd=tree.fd)
+            try:
+                text = {
+                    "dropline_destination": made,
+                    "note": "Dropline writes here only while this file is here.",
+                }
+                os.write(fd, json.dumps(text).encode() + b"\n")
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            try:
+                disk.rename_new(temporary, IDENTITY, tree.fd, tree.fd)
+            except FileExistsError:  # another agent was faster
+                os.unlink(temporary, dir_fd=tree.fd)
+                return identity(tree), False
+            disk.sync_directory(tree.fd)
+    except OSError as error:
+        raise Transient(f"{place.path}: {cause(error)}") from error
+    return made, True
+
+
+def check(place: Place, pace: Pace) -> None:
+    """Raise Transient unless the directory is there and carries the place's identity."""
+    pace.at(place.path)
+    try:
+        with Tree(place.path) as tree:
+            require(tree, place.identity or "")
+    except OSError as error:
+        raise Transient(f"{place.path}: {cause(error)}") from error
+
+
+def discard(place: Place, files: Sequence[tuple[int, str]], pace: Pace) -> None:
+    """Remove temporary files of intents (file, path) that nobody carries out. Raises Transient."""
+    try:
+        with Tree(place.path) as tree:
+            for file, path in files:
+                pace.at(place.path)
+                remove_temporary(tree, place.agent, file, path)
+    except OSError as error:
+        raise Transient(f"{place.path}: {cause(error)}") from error
+
+
+def confirm(place: Place, path: str, size: int, checksum: bytes, algorithm: str, pace: Pace) -> Verdict:
+    """Read the copy again and compare (with verify = "size": compare the size). Raises Transient."""
+    pace.at(place.path)
+    try:
+        with Tree(place.path) as tree:
+            require(tree, place.identity or "")
+            try:
+                directory, name = tree.place(path)
+                fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+            except OSError as error:
+                if error.errno not in NOT_THERE:
+                    raise
+                return Verdict(False, f"at {place.name}, {path!r} is gone")
+            try:
+                found = os.fstat(fd).st_size
+                if found != size:
+                    return Verdict(False, f"at {place.name}, {path!r} has {found} bytes instead of {size}")
+                if place.verify != "size":
+                    disk.drop_cache([fd])
+                    if checksum_of(fd, algorithm, size, pace) != checksum:
+                        return Verdict(False, f"at {place.name}, {path!r} has other content than was delivered")
+            finally:
+                os.close(fd)
+    except OSError as error:
+        raise Transient(f"{place.path}: {cause(error)}") from error
+    return Verdict(True, f"at {place.name} as {path!r}")
+
+
+def there(path: str, pace: Pace) -> bool:
+    """Whether a directory can be reached under this path."""
+    pace.at(path)
+    return os.path.isdir(path)
