@@ -5,10 +5,12 @@ writing or mapped writable (fcntl(2), F_SETLEASE). While the lease is held a wri
 at once. Locks are never taken: a reader's flock made an instrument's own open fail.
 """
 
+import ctypes
 import errno
 import os
 import signal
 import stat
+import struct
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +31,8 @@ OPEN_FLAGS = (
 """How the agent opens what it reads: never through a link, never hanging on a FIFO."""
 
 _LEAST, _MOST = -(2**63), 2**63 - 1
+_STATX_BTIME, _AT_FDCWD, _AT_SYMLINK_NOFOLLOW = 0x800, -100, 0x100
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 _prepared = False
 
 
@@ -47,8 +51,6 @@ def _lease(fd: int, path: str) -> Writer:
 
 def _exclusive_open(fd: int, path: str) -> Writer:
     """Windows: an open that denies writing fails with a sharing violation while a writer or a writable map is there."""
-    import ctypes
-
     kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)  # type: ignore[attr-defined]
     kernel32.CreateFileW.restype = ctypes.c_void_p
     generic_read, share_read, open_existing, sharing_violation = 0x80000000, 1, 3, 32
@@ -102,6 +104,27 @@ def content(name: str, *, directory: int) -> Iterator[tuple[Read, int]]:
         yield lambda offset, length: os.pread(fd, length, offset), os.fstat(fd).st_size
     finally:
         os.close(fd)
+
+
+def born(path: str) -> int | None:
+    """When the file that stands there was made, in nanoseconds since the epoch by its file system's clock.
+
+    None where that cannot be told: NFS, old kernels, nothing there. From statx(2) on Linux, which `os` does not have;
+    its structure begins with the mask of what was filled in, and has stx_btime (seconds, nanoseconds) at byte 80.
+    """
+    if _libc is None or not hasattr(_libc, "statx"):
+        try:
+            status = os.lstat(path)
+        except OSError:
+            return None
+        seconds: float | None = getattr(status, "st_birthtime", None)  # macOS, and Windows from Python 3.12 on
+        return None if seconds is None else int(seconds * 10**9)
+    found = ctypes.create_string_buffer(256)
+    if _libc.statx(_AT_FDCWD, os.fsencode(path), _AT_SYMLINK_NOFOLLOW, _STATX_BTIME, found):
+        return None
+    (mask,) = struct.unpack_from("I", found)
+    seconds_at, nanoseconds = struct.unpack_from("qI", found, 80)
+    return int(seconds_at * 10**9 + nanoseconds) if mask & _STATX_BTIME else None
 
 
 def observation(status: os.stat_result) -> Observation:

@@ -3,7 +3,7 @@
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.delivery.errands import owe
 from agent.delivery.outcomes import RETRY, Outcomes
@@ -179,11 +179,11 @@ class Courier:
             except PathRefused as error:
                 unfit.append((file, f"{error}; change the rule's `path`, then {RETRY}"))
                 continue
-            intended = intents.get(file.id)
+            named, intended = item.path, intents.get(file.id)
             if resumed and intended is not None:
                 item = item._replace(path=intended)  # it may go under a name of its own
             begun = self._transport.elsewhere and intended == item.path
-            travellers[file.id] = Traveller(file, item._replace(begun=True) if begun else item)
+            travellers[file.id] = Traveller(file, item._replace(begun=True) if begun else item, named)
         if resumed and delivery.request is not None:
             # What has no intent was not sent.
             later = travellers.keys() - intents.keys()
@@ -368,7 +368,7 @@ class Courier:
         if not self._transport.elsewhere:
             return found
         return {
-            number: one if number in under_way.later else Traveller(one.file, one.item._replace(begun=True))
+            number: one if number in under_way.later else replace(one, item=one.item._replace(begun=True))
             for number, one in found.items()
         }
 

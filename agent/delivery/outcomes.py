@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 from agent.delivery.travel import Traveller, UnderWay
 from agent.ledger import File, Ledger, Proof
@@ -105,13 +106,23 @@ class Outcomes:
             item = one.item._replace(replaces=occupant)
         else:
             former = self._ledger.deliveries.former_copy(self._place, one.file)
-            path, replaces = former or (destination.own_name(one.item.path, one.file.generation), None)
+            if former is not None and former[0] == one.item.path:
+                if all(owner.content is not None for owner in owners):
+                    reason = f"{one.item.path!r} changed by itself; look at it"
+                    self.refuse(one.file, f"at {self._transport.name}, {reason}, then {RETRY}")
+                    return
+                former = None  # an attempt that was interrupted may have put it there
+            path, replaces = former or (self._own_name(one), None)
             begun = self._transport.elsewhere and path == self._intended(under_way, one)
-            if path == one.item.path:
-                self.refuse(
-                    one.file, f"at {self._transport.name}, {path!r} changed by itself; look at it, then {RETRY}"
-                )
-                return
             item = one.item._replace(path=path, replaces=replaces, begun=begun)
             log.warning("%s goes to %s as %r: %s", one.file.path, self._transport.name, path, reason)
-        under_way.again[one.file.id] = Traveller(one.file, item)
+        under_way.again[one.file.id] = replace(one, item=item)
+
+    def _own_name(self, one: Traveller) -> str:
+        """A name beside the one that is taken; first those of its own that may have the same content already."""
+        own = destination.own_name(one.named, one.file.generation)
+        names = [*self._ledger.deliveries.likenesses(self._place, one.file), own]
+        names = [name for name in names if name != one.named]
+        if one.item.path in names:
+            names = names[names.index(one.item.path) + 1 :]
+        return names[0] if names else destination.own_name(one.item.path, one.file.generation)

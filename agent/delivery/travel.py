@@ -12,6 +12,8 @@ class Traveller:
 
     file: File
     item: Item
+    named: str
+    """The path that its rule makes; the item may go elsewhere."""
 
 
 @dataclass(slots=True)

@@ -18,6 +18,8 @@ from rules.model import OWN_PREFIX, Observation, Rule
 HINTS_A_PASS = 2_000
 ENTRIES_A_PASS = 2_000
 """Directory entries that one pass takes from a sweep: new data must not wait for the whole walk."""
+_SENT = (State.BATCHED, State.VERIFIED, State.REFUSED)
+"""States in which a destination may have a copy."""
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +47,11 @@ class Root:
     """Sub-directories to sweep at once."""
     places: set[str] = field(default_factory=set)
     """Directories to list at once, without what is below them."""
+
+    @property
+    def sure(self) -> bool:
+        """Whether events told of everything since the last sweep."""
+        return self.walk is None and self.why is None and self.swept_at is not None and not self.watch.losing
 
 
 class Survey:
@@ -96,12 +103,15 @@ class Survey:
                 self._gone(path, known)
             return
         reading = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-        if left and known is not None and known.state is State.VERIFIED and known.version != reading:
-            # Removed and written anew (inode numbers are used again at once): the copy at the destination may be the
-            # only one of the former content.
-            self._gone(path, known)
-            known = known._replace(state=State.RECLAIMED)
+        changed = known is not None and known.state in _SENT and known.version != reading
+        if known is not None and changed and (left or not (root.sure or _same_file(path, status, known))):
+            known = self._anew(path, known)
         self._entry(root, path, status, known, now)
+
+    def _anew(self, path: str, known: Known) -> Known:
+        """Another file came to the name: the copies at the destinations may be all there is of the former one."""
+        self._gone(path, known)
+        return known._replace(state=State.RECLAIMED)
 
     def take_sweeps(self, now: float) -> bool:
         """Go on with the sweeps that are wanted. Returns whether there is more of them."""
@@ -173,11 +183,8 @@ class Survey:
                     moved.append((status.st_dev, item.id))
                 continue
             path = f"{listing.directory}/{name}"
-            if item is not None and item.state is State.VERIFIED and item.version[3] != status.st_ino:
-                # No event told how another file came to this name: it may have been removed and written anew, and
-                # then the copy at the destination is the only one of the former content.
-                self._gone(path, item)
-                item = item._replace(state=State.RECLAIMED)
+            if item is not None and item.state in _SENT and not _same_file(path, status, item):
+                item = self._anew(path, item)  # no event told how
             rule = self._entry(root, path, status, item, now)
             if counted and rule is not None and (item is None or item.state is not State.CANDIDATE):
                 root.found_by_sweep[rule] = root.found_by_sweep.get(rule, 0) + 1
@@ -291,6 +298,18 @@ def _sort(root: Root, hints: Sequence[Hint]) -> tuple[dict[str, bool], list[str]
         else:
             root.parts.append(hint.path)
     return files, gone
+
+
+def _same_file(path: str, status: os.stat_result, known: Known) -> bool:
+    """Whether what stands there is the file that is known, changed in place.
+
+    Inode numbers are used again at once; a file that was made after the known one last changed is another one.
+    """
+    _, _, changed_ns, inode = known.version
+    if inode != status.st_ino:
+        return False
+    born_ns = probe.born(path)
+    return born_ns is None or born_ns <= changed_ns
 
 
 def device_at(path: str) -> int | None:

@@ -155,6 +155,16 @@ class Deliveries:
         row = self._store.execute(sql, (destination, file.id)).fetchone()
         return (os.fsdecode(row[0]), stat_content(*row[3:]) if row[2] else row[1]) if row else None
 
+    def likenesses(self, destination: int, file: File) -> list[str]:
+        """Paths of copies of earlier generations that have its size, the newest first: it may be one of those, back again."""
+        sql = (
+            "SELECT c.path FROM files m JOIN files f ON f.dir = m.dir AND f.name = m.name AND f.size = m.size"
+            " JOIN copies c ON c.file = f.id AND c.destination = ? AND c.proved_at IS NOT NULL"
+            " WHERE m.id = ? AND f.generation < m.generation ORDER BY f.generation DESC"
+        )
+        rows = self._store.execute(sql, (destination, file.id))
+        return list(dict.fromkeys(os.fsdecode(path) for (path,) in rows))
+
     def owners(self, destination: int, path: str, file: File) -> list[Owner]:
         """Who else among our files has, or had, this name at the destination (or one that it may take for the same)."""
         sql = (

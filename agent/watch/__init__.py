@@ -90,6 +90,11 @@ class Watch:
         if self._hints:
             self._wake()
 
+    @property
+    def losing(self) -> bool:
+        """Whether events were lost since the last `check`."""
+        return bool(self._losses)
+
     def drain(self, limit: int) -> list[Hint]:
         """Hints that came since, oldest first, without repetitions that follow each other."""
         hints: dict[Hint, None] = {}

@@ -16,7 +16,7 @@ from pathlib import Path
 from random import Random
 
 from bench.table import markdown
-from tests.campaign.faults import FAULTS
+from tests.campaign.faults import FAULTS, MODULES
 from tests.campaign.oracle import summary
 from tests.campaign.rounds import Tally, play
 from tests.campaign.station import Zygote
@@ -79,11 +79,12 @@ def rows(tallies: dict[str, Tally]) -> list[list[str]]:
 def _plan(names: Sequence[str], seed: int) -> Iterator[tuple[str, list[str]]]:
     """(line of the table, faults of the round), each in turn, for ever."""
     chance = Random(seed)  # noqa: S311  (a plan, no secret)
-    mixed = [name for name, fault in FAULTS.items() if name != "none" and not fault.alone and not _missing(name)]
+    kinds = [[one.name for one in module.FAULTS if not one.alone and not _missing(one.name)] for module in MODULES]
     while True:
         for name in names:
             if name == "any":
-                yield name, chance.sample(mixed, min(len(mixed), chance.randint(2, 4)))
+                some = chance.sample([kind for kind in kinds if kind], chance.randint(2, 4))
+                yield name, [chance.choice(kind) for kind in some]
             else:
                 yield name, name.split("+")
 

@@ -32,6 +32,8 @@ class Written:
     size: int
     over: bool = False
     """The instrument itself wrote over it or removed it: nobody owes it to anybody any more."""
+    taken: bool = False
+    """A person removed it here when it was at every destination: there it is owed, and no record tells of it."""
 
 
 @dataclass
@@ -49,13 +51,18 @@ class Journal:
         """The writer is done: this is a whole version."""
         self.versions.setdefault(path, []).append(Written(path, digest(content), len(content)))
 
-    def over(self, path: str) -> None:
-        """The instrument is about to write over what stands at the path, or to remove it."""
-        self.versions[path][-1].over = True
+    def over(self, path: str, digest: str | None = None) -> None:
+        """The instrument is about to write over what stands at the path (or over this content), or to remove it."""
+        for one in self.versions.get(path, []) if digest else self.versions[path][-1:]:
+            one.over = one.over or digest in (None, one.digest)
+
+    def all(self) -> Iterator[Written]:
+        """Every version there ever was."""
+        return (one for versions in list(self.versions.values()) for one in list(versions))
 
     def owed(self) -> Iterator[Written]:
         """Every version that must be whole somewhere."""
-        return (one for versions in self.versions.values() for one in versions if not one.over)
+        return (one for one in self.all() if not one.over)
 
     @property
     def files(self) -> int:
@@ -65,7 +72,7 @@ class Journal:
     @property
     def bytes(self) -> int:
         """And their bytes."""
-        return sum(one.size for versions in self.versions.values() for one in versions)
+        return sum(one.size for one in self.all())
 
 
 @dataclass
@@ -88,6 +95,8 @@ class Instrument:
         self._chance = chance
         self._pace = pace
         self._open: dict[str, _Open] = {}
+        self._held: set[str] = set()
+        """Files that stay open until the end."""
         self._count = 0
 
     # What instruments do
@@ -112,41 +121,52 @@ class Instrument:
 
     def write(self, name: str | None = None, size: int | None = None) -> str:
         """A new file, written at once; or the same name again, where an earlier file went away."""
-        path = name or self._some_gone() or self._new_name()
+        path = name or self._some_gone() or self.next_name()
         self._create(path, set_back=False)
         self._add(path, size)
         self._close(path)
         return path
 
-    def begin(self) -> str:
-        """A new file that stays open; every second one is a copy with an old mtime."""
-        path = self._new_name()
-        self._create(path, set_back=self._chance.random() < 0.5)
+    def begin(self, *, set_back: bool | None = None, hold: bool = False) -> str:
+        """A new file that stays open; `set_back`: a copy with an old mtime; `hold`: until the end."""
+        path = self.next_name()
+        self._create(path, set_back=self._chance.random() < 0.5 if set_back is None else set_back)
+        if hold:
+            self._held.add(path)
         self._add(path)
         return path
 
-    def go_on(self) -> None:
+    def go_on(self, name: str | None = None) -> None:
         """More for a file that is open."""
         if self._open:
-            self._add(self._chance.choice(sorted(self._open)))
+            self._add(name or self._chance.choice(sorted(self._open)))
 
     def finish(self) -> None:
         """Close a file that was open."""
-        if self._open:
-            self._close(self._chance.choice(sorted(self._open)))
+        if ready := sorted(self._open.keys() - self._held):
+            self._close(self._chance.choice(ready))
 
     def finish_all(self) -> None:
         """The instrument is done for today."""
         for path in sorted(self._open):
             self._close(path)
 
-    def rewrite(self, name: str | None = None) -> None:
-        """Change a file in place; where it is gone by then, it is written anew."""
+    def rewrite(self, name: str | None = None, *, in_disguise: bool = False) -> None:
+        """Change a file in place; where it is gone by then, it is written anew. `in_disguise`: with size and date as before."""
         path = name or self._some_closed()
-        if path is not None:
-            self._reopen(path, keep=False)
+        if path is None or path in self._open:
+            return
+        try:
+            before = (self.root / path).stat()
+        except FileNotFoundError:
+            in_disguise = False
+        self._reopen(path, keep=False)
+        if in_disguise:
+            self._fill(path, self._chance.randbytes(before.st_size))
+            os.utime(self._open[path].file.fileno(), ns=(before.st_atime_ns, before.st_mtime_ns))
+        else:
             self._add(path)
-            self._close(path)
+        self._close(path)
 
     def append(self) -> None:
         """Add to a file that was whole, in place."""
@@ -158,7 +178,7 @@ class Instrument:
 
     def deliver_aside(self) -> None:
         """Write under a temporary name that the rule excludes, then rename."""
-        path = self._new_name()
+        path = self.next_name()
         content = self._content(None)
         place = self.root / path
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -177,11 +197,17 @@ class Instrument:
         try:
             (self.root / path).unlink()
         except FileNotFoundError:
-            former.over = False  # the agent was first: then it is owed
+            former.over = False  # the agent was first, so it is owed
+
+    def take(self, path: str) -> None:
+        """A person who saw it at every destination removes it here."""
+        self.journal.versions[path][-1].taken = True
+        (self.root / path).unlink(missing_ok=True)
 
     # How
 
-    def _new_name(self) -> str:
+    def next_name(self) -> str:
+        """A name that no file has had."""
         self._count += 1
         folder = f"run{self._chance.randrange(4)}"
         if self._chance.random() < 0.3:
@@ -229,8 +255,10 @@ class Instrument:
         self._open[path] = _Open(open(fd, "wb", buffering=0), content, set_back=False)  # noqa: SIM115
 
     def _add(self, path: str, size: int | None = None) -> None:
+        self._fill(path, self._content(size))
+
+    def _fill(self, path: str, content: bytes) -> None:
         one = self._open[path]
-        content = self._content(size)
         one.file.write(content)
         one.content += content
         if one.set_back:

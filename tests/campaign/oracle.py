@@ -98,13 +98,20 @@ class Oracle:
         self.journal = journal
         self.inbox = inbox
         self.shares = dict(shares)
-        self.deletions = deletions
+        self.records = [deletions]
+        """More of them where there is more than one agent."""
+        self.in_place: set[str] = set()
+        """Destinations that show files before they are whole, as their transport promises no better. What reads a file
+        by its name while another one comes to it may bring that one, too."""
+        self.strangers = False
+        """More than one agent delivers the same files, and they do not know of each other: names of their own may differ."""
 
     def glance(self) -> Findings:
         """While the agent runs: is anything visible at a destination that was never whole?"""
         found = Findings()
         for share, root in self.shares.items():
-            self._copies(share, tree(root), found)
+            if share not in self.in_place:
+                self._copies(share, tree(root), found)
         return found
 
     def judge(self) -> Findings:
@@ -129,7 +136,7 @@ class Oracle:
                 found.lost.append(
                     f"{one.path} ({one.size} bytes, {one.digest[:8]}) is not at {', '.join(missing)}, nor here"
                 )
-            if not is_here and (one.path, one.digest) not in recorded:
+            if not is_here and not one.taken and (one.path, one.digest) not in recorded:
                 found.unproved.append(
                     f"{one.path} ({one.digest[:8]}) is not here, and the record of deletions does not tell"
                 )
@@ -162,14 +169,15 @@ class Oracle:
 
     def _twice(self, copies: Mapping[str, Mapping[tuple[str, str], list[str]]], found: Findings) -> None:
         for share, files in copies.items():
-            for names in files.values():
-                if len(names) > 1:
+            for (path, _), names in files.items():
+                again = self.strangers or (share in self.in_place and len(self.journal.versions[path]) > 1)
+                if len(names) > 1 and not again:
                     found.twice.append(f"{share}: {', '.join(sorted(names))} are one version")
 
     def _recorded(self, there: Mapping[str, Mapping[str, str]], found: Findings) -> set[tuple[str, str]]:
         """(path, digest) of every deletion that the record tells of, with all of its copies there as they should be."""
         recorded: set[tuple[str, str]] = set()
-        for line in record(self.deletions):
+        for line in [line for path in self.records for line in record(path)]:
             path = os.path.relpath(line["file"], self.inbox)
             proofs = {one["destination"]: (one["path"], one["checksum"]) for one in line["copies"]}
             whole = {one.digest for one in self.journal.versions.get(path, [])}

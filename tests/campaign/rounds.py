@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from tests.campaign.faults import FAULTS, Scene
+from tests.campaign.faults import FAULTS
 from tests.campaign.instrument import Instrument
 from tests.campaign.oracle import Findings, Oracle, summary
-from tests.campaign.station import Station, Zygote, until
+from tests.campaign.scene import Scene
+from tests.campaign.station import Station, Zygote
 
 _POLICIES: tuple[dict[str, str] | None, ...] = (
     None,
@@ -19,6 +20,8 @@ _POLICIES: tuple[dict[str, str] | None, ...] = (
 )
 _SETTLE = 60.0
 """Seconds in which everything must have arrived once all is mended."""
+_KEEPS = 5.0
+"""Seconds for that where some may wait for a person."""
 
 
 @dataclass
@@ -57,7 +60,7 @@ def play(
     if policy is not None:
         station.rule["reclaim"] = policy
     faults = [FAULTS[name]() for name in names]
-    found = Findings()
+    found = scene.found
     try:
         for fault in faults:
             fault.prepare(scene)
@@ -67,23 +70,27 @@ def play(
             instrument.work(round(8 * effort))
             for fault in chance.sample(faults, len(faults)):
                 fault.strike(scene)
-                found.add(oracle.glance())
+                scene.glance()
             instrument.work(round(4 * effort))
         for fault in faults:
             fault.mend(scene)
         instrument.finish_all()
         station.start()
-        reclaims = "reclaim" in station.rule
-        until(lambda: _settled(oracle, reclaims=reclaims) or not station.running, _SETTLE, every=0.05)
+        may_keep = any(fault.may_keep for fault in faults)
+        scene.wait(lambda: scene.settled() or not station.running, _KEEPS if may_keep else _SETTLE)
         if not station.running:
             found.broken.append(f"it ended by itself with {station.ended_by_itself()}")
+        refused = scene.refused() if may_keep else {}
         station.stop()
         found.add(oracle.judge())
-        if reclaims:
+        if "reclaim" in station.rule and not scene.stays:
             found.kept += [f"{one.path} is still here" for one in oracle.left()]
+        found.kept = [line for line in found.kept if line.partition(" ")[0] not in refused]
         found.broken += station.broken + station.complaints()
     finally:
         station.close()
+        for fault in faults:
+            fault.end(scene)
     journal = instrument.journal
     tally = Tally(1, journal.files, journal.bytes, station.starts - 1, found)
     if found.harm or found.kept:
@@ -92,9 +99,3 @@ def play(
     else:
         shutil.rmtree(work)
     return tally
-
-
-def _settled(oracle: Oracle, *, reclaims: bool) -> bool:
-    """Whether everything has arrived, and has gone from here where it should."""
-    found = oracle.judge()
-    return not (found.kept or found.lost or (reclaims and oracle.left()))

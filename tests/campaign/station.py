@@ -124,6 +124,8 @@ class Station:
         self.starts = 0
         self.broken: list[str] = []
         """What the agent did that it must not do."""
+        self.tolerated: tuple[str, ...] = ()
+        """Complaints that hold one of these words are what a fault is about."""
         self.spares: list[Process] = []
         """Other agents that a fault started: ended with the station."""
 
@@ -134,22 +136,25 @@ class Station:
         fresh.write_text("".join(f"{key} = {_toml(value)}\n" for key, value in tables.items()))
         return fresh.rename(self.root / file)
 
-    def spawn(self, *words: str, config: str = "dropline.toml") -> Process:
-        """Start a command; what it says goes to the log."""
+    def spawn(self, *words: str, config: str = "dropline.toml", out: str = os.devnull) -> Process:
+        """Start a command; what it says goes to the log, what it answers to `out`."""
         order = {
+            "out": out,
             "directory": str(self.root), "environment": self.environment, "log": str(self.log), "clock": str(self.clock),
             "arguments": [words[0], "--config", config, *words[1:]],
         }  # fmt: skip
         return Process(self.zygote, self.zygote.ask(start=order))
 
-    def run(self, *words: str, seconds: float = PATIENCE) -> int | None:
-        """A command to its end; its exit code, None where it did not end in time."""
-        process = self.spawn(*words)
-        code = process.wait(seconds)
-        if code is None:
+    def ask(self, *words: str, seconds: float = PATIENCE) -> str:
+        """A command to its end: what it answers."""
+        answer = self.root / "answer"
+        answer.unlink(missing_ok=True)
+        process = self.spawn(*words, out=str(answer))
+        if process.wait(seconds) is None:
+            self.broken.append(f"dropline {' '.join(words)} did not end")
             process.signal(signal.SIGKILL)
             process.wait(STOPS_WITHIN)
-        return code
+        return answer.read_text() if answer.exists() else ""
 
     # The agent
 
@@ -201,4 +206,8 @@ class Station:
         """Tracebacks and other signs in the log that the program itself failed."""
         said = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         signs = ("Traceback", "failed unexpectedly", "Exception ignored", "did not end in time")
-        return [line for line in said if any(sign in line for sign in signs)]
+        return [
+            f"line {number} of its log: {line}"
+            for number, line in enumerate(said, 1)
+            if any(sign in line for sign in signs) and not any(word in line for word in self.tolerated)
+        ]

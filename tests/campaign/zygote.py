@@ -26,12 +26,9 @@ def become(order: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(order["environment"])
     sys.argv[1:] = order["arguments"]
-    for number, name, flags in (
-        (0, os.devnull, os.O_RDONLY),
-        (1, os.devnull, os.O_WRONLY),
-        (2, order["log"], os.O_WRONLY),
-    ):
-        fd = os.open(name, flags | (os.O_APPEND | os.O_CREAT if number == 2 else 0), 0o600)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    streams = (os.open(os.devnull, os.O_RDONLY), *(os.open(order[name], flags, 0o600) for name in ("out", "log")))
+    for number, fd in enumerate(streams):
         os.dup2(fd, number)
         os.close(fd)
     signal.signal(signal.SIGINT, signal.default_int_handler)

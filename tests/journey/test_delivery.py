@@ -421,6 +421,73 @@ def test_another_file_under_the_name_that_no_event_told_of_gets_a_name_of_its_ow
     assert site.delivered == {"x.dat": b"first", "x~2.dat": b"second"}
 
 
+def anew(path: Path, content: bytes) -> None:
+    """Remove the file and write another one that has its inode number; skips where numbers are not used again."""
+    number = path.stat().st_ino
+    path.unlink()
+    fillers = path.parents[1] / "fillers"
+    fillers.mkdir(exist_ok=True)
+    for count in range(2000):
+        path.write_bytes(content)
+        if path.stat().st_ino == number:
+            return
+        path.rename(fillers / str(count))  # it keeps its number, so that the next one is another
+    pytest.skip("this file system does not use inode numbers again")
+
+
+@pytest.mark.parametrize("runs", ["once", "stays"])
+def test_an_inode_number_that_is_used_again_does_not_make_it_the_same_file(site: "Site", runs: str) -> None:
+    """ext4 gives a new file the number of the one just removed: removed and written anew while the agent was off."""
+    path = site.put("x.dat", b"first")
+    site.put("changed.dat", b"before")
+    assert site.once() == 0
+    anew(path, b"second")
+    site.put("changed.dat", b"in place, and so it replaces its own copy")
+    if runs == "once":
+        assert site.once() == 0
+    else:
+        agent = site.start()
+        site.until(lambda: len(site.delivered) == 3, "all are there")
+        assert agent.stop() == 0
+    assert site.delivered == {
+        "x.dat": b"first", "x~2.dat": b"second", "changed.dat": b"in place, and so it replaces its own copy",
+    }  # fmt: skip
+
+
+def test_what_was_removed_when_only_one_destination_had_it_stays_there(site: "Site") -> None:
+    """Whoever saw it there and removed it here finds it there still, though another file has its name now."""
+    mirror = site.root / "mirror"
+    both = {"share": {"path": "share"}, "mirror": {"path": "mirror"}}
+    site.configure(site.rule(deliver=[{"to": "share"}, {"to": "mirror"}]), destinations=both)
+    path = site.put("x.dat", b"first")
+    assert (site.once(), site.delivered) == (1, {"x.dat": b"first"}), "the mirror is away"
+    other = site.put("other", b"second")
+    path.unlink()
+    other.rename(path)
+    mirror.mkdir()
+    assert (site.once(), site.delivered) == (0, {"x.dat": b"first", "x~2.dat": b"second"})
+    assert site.tree(mirror) == {"x.dat": b"second"}
+
+
+def test_a_file_that_went_away_and_comes_back_is_found_under_its_own_name(site: "Site") -> None:
+    """Its name was taken by a former file, so it has one of its own at the share: back again, it does not travel twice."""
+    site.configure(site.rule(reclaim={"after": "0s"}))
+    site.put("run/x.dat", b"first")
+    assert site.once() == 0
+    site.configure()
+    path = site.put("run/x.dat", b"other")
+    assert site.once() == 0
+    expected = {"run/x.dat": b"first", "run/x~2.dat": b"other"}
+    assert site.delivered == expected
+    path.rename(site.root / "away")
+    assert site.once() == 0
+    (site.root / "away").rename(path)
+    assert (site.once(), site.delivered) == (0, expected)
+    path.write_bytes(b"third")
+    path.chmod(0o640)
+    assert (site.once(), site.delivered) == (0, {"run/x.dat": b"first", "run/x~2.dat": b"third"})
+
+
 def test_a_file_under_a_reclaimed_name_that_changes_replaces_its_own_copy(site: "Site") -> None:
     """Written again after reclaim, the file has a name of its own; changed in place then, it replaces that copy."""
     site.configure(site.rule(reclaim={"after": "0s"}))

@@ -4,24 +4,7 @@ A new fault: a class derived from `Fault` in a module of this package, in that m
 list below. Nothing else needs to know it.
 """
 
-from dataclasses import dataclass
-from random import Random
-
-from tests.campaign.instrument import Instrument
-from tests.campaign.oracle import Oracle
-from tests.campaign.station import Station
-
-
-@dataclass
-class Scene:
-    """Where a fault strikes."""
-
-    station: Station
-    instrument: Instrument
-    oracle: Oracle
-    chance: Random
-    effort: float = 1.0
-    """1: as in the short form. Faults that can do more of the same do so many times as much."""
+from tests.campaign.scene import Scene
 
 
 class Fault:
@@ -34,6 +17,8 @@ class Fault:
     """Programs that must be installed. With `unshare`, the campaign must have mounts of its own (see `__main__`)."""
     alone = False
     """It cannot be combined with others."""
+    may_keep = False
+    """What the agent refuses with a reason may stay here: a person would have to look at each."""
 
     def prepare(self, scene: Scene) -> None:
         """Before the first agent starts: the configuration, and what must be there."""
@@ -44,9 +29,15 @@ class Fault:
     def mend(self, scene: Scene) -> None:
         """At the end: whatever an operator would do, so that everything can arrive. An agent runs afterwards."""
 
+    def end(self, scene: Scene) -> None:
+        """When the round is over, whatever came of it: leave nothing behind outside its folder."""
 
-from tests.campaign.faults import process  # noqa: E402  (they derive from what is above)
 
-MODULES = (process,)
+from tests.campaign.faults import clock, copies, globus, ledger, process, tree, writers  # noqa: E402  (they derive from it)
+
+MODULES = (process, tree, writers, copies, ledger, clock, globus)
+"""Of each module one fault at the most is in a combination."""
 FAULTS: dict[str, type[Fault]] = {"none": Fault} | {one.name: one for module in MODULES for one in module.FAULTS}
 """By name."""
+
+__all__ = ["FAULTS", "MODULES", "Fault", "Scene"]
