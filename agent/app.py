@@ -234,6 +234,7 @@ def serve(parts: Parts, workers: Sequence[Worker], metrics: Metrics, clock: Cloc
             parts.intake.roots,
             config.settings.agent.sweep_every,
             {name: courier.refusal for name, courier in parts.couriers.items()},
+            {name: courier.away for name, courier in parts.couriers.items()},
             clock(),
         ),
         registry=metrics.registry,

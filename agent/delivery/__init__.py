@@ -124,6 +124,11 @@ class Courier:
         """Why nothing goes there until a person acts."""
         return self._presence.refusal
 
+    @property
+    def away(self) -> str | None:
+        """Why the destination is down, where it may be up again without a person."""
+        return self._presence.reason if self._presence.refusal is None else None
+
     def ready(self, now: float) -> bool:
         """Whether the next pass will send something."""
         due = self._ledger.deliveries.next_due(self._place)
