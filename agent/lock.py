@@ -87,9 +87,7 @@ def of_destination(state_dir: Path, name: str) -> Callable[[], int]:
         try:
             return _taken(state_dir, f"{name}.destination.lock", wait)
         except Held:
-            raise Transient(
-                f"a process of a former run still waits for an answer from {name}; nothing is written before it has ended"
-            ) from None
+            raise Transient(f"a process of a former run still waits for an answer from {name}") from None
 
     return take
 

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from agent import disk
+from agent import disk, mounts
 from agent.errors import Transient, cause
 from agent.transport import Arrived, Item, Occupied, Outcome, Unfit
 from agent.transport.pace import Pace
@@ -120,6 +120,7 @@ class _Group:
         self._place = place
         self._tree = tree
         self._pace = pace
+        self._afar = mounts.afar(place.path)
         self._sources = Source(place.checksum, pace)
 
     def deliver(self, group: Sequence[Item], outcomes: list[Outcome]) -> None:
@@ -137,7 +138,7 @@ class _Group:
                     else:
                         (arrived if isinstance(done, Arrived) else outcomes).append(done)
                 self._step()
-                disk.make_durable([one.fd for one in staged])
+                self._make_durable([one.fd for one in staged])
                 if self._place.verify != "size":
                     disk.drop_cache([one.fd for one in staged])
                 for one in staged:
@@ -156,18 +157,40 @@ class _Group:
             for one in hidden:
                 self._remove(one.item)
 
+    def _make_durable(self, fds: Sequence[int]) -> None:
+        if not self._afar:
+            disk.make_durable(fds)
+            return
+        # To FUSE and SMB, syncfs(2) does not say that anything is to be made durable there; fsync(2) does.
+        for fd in fds:
+            self._step()
+            os.fsync(fd)
+
     def _step(self) -> None:
         self._pace.at(self._place.path)
 
     def _make_names_durable(self, group: Sequence[Item], outcomes: Sequence[Outcome]) -> None:
         there = {outcome.file: outcome.adopted for outcome in outcomes if isinstance(outcome, Arrived)}
         parents = {item.path.rpartition("/")[0] for item in group if item.file in there}
-        if len(parents) > 2 or any(there.values()):
-            # What was adopted was not written by us: its content, too, may be in the page cache only.
+        # What was adopted was not written by us: its content, too, may be in the page cache only.
+        if self._afar:
+            for item in group:
+                if there.get(item.file):
+                    self._make_adopted_durable(item)
+        elif len(parents) > 2 or any(there.values()):
             disk.sync_file_systems(self._tree.directory(parent) for parent in parents)
             return
         for parent in parents:
+            self._step()
             disk.sync_directory(self._tree.directory(parent))
+
+    def _make_adopted_durable(self, item: Item) -> None:
+        directory, name = self._tree.place(item.path)
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+        try:
+            self._make_durable([fd])
+        finally:
+            os.close(fd)
 
     def _one(self, item: Item) -> _Staged | Outcome:
         self._step()
