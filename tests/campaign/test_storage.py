@@ -1,17 +1,22 @@
 """What storage does to the agent: shares that hang, fold names, are full or read-only, are away; power that fails."""
 
+import hashlib
 import json
 import os
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
 from tests.campaign.moody import Share, mounted
+from tests.campaign.oracle import tree
+from tests.campaign.power import attached, image_at, recorded
 from tests.campaign.station import Station, Zygote, until
+from tests.programs import program
 
 PATIENCE = 1.0
 """Seconds that the agents under test wait for an answer."""
@@ -123,3 +128,110 @@ def test_a_share_that_hangs_hangs_nothing_else(station: Station, far: Share, han
     station.stop()
     assert [name for name in os.listdir(far.backing) if name.endswith(".part")] == []
     assert station.broken + station.complaints() == [], station.log.read_text()
+
+
+def test_names_that_are_one_name_at_the_share_do_not_overwrite_each_other(station: Station, far: Share) -> None:
+    """Of two names that the share folds into one, the first comes; the second is refused with the reason, and stays here."""
+    far.mood(fold=True)
+    station.rule["reclaim"] = {"after": "0s"}
+    station.configure()
+    pairs = [
+        ("run/A.dat", "run/a.dat"),
+        ("b\u00e9.dat", "be\u0301.dat"),
+        ("Dir/x.dat", "dir/x.dat"),
+        ("S\u00df.d", "sss.d"),
+    ]
+    station.start()
+    for first, _ in pairs[:2]:
+        put(station, first)
+        goes(station.inbox / first)
+    put(station, *(second for _, second in pairs[:2]), *(name for pair in pairs[2:] for name in pair))
+    names = [name for pair in pairs for name in pair]
+    arrives(station.shares["mirror"], *names)
+
+    def refused() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(station.ask("files", "--state", "refused", "--format", "json"))
+        return found
+
+    assert until(lambda: len(refused()) == len(pairs)), "one of each pair"
+    assert until(lambda: sum(path.is_file() for path in station.inbox.rglob("*")) == len(pairs)), (
+        "the rest is reclaimed"
+    )
+    station.stop()
+    there = {path.read_text() for path in far.backing.rglob("*") if path.is_file() and ".dropline" not in path.name}
+    here = {path.read_text() for path in station.inbox.rglob("*") if path.is_file()}
+    assert {os.path.relpath(one["path"], station.inbox) for one in refused()} == here
+    assert sorted([*there, *here]) == sorted(names), "each is in one place, whole"
+    assert all(len({first, second} & there) == 1 for first, second in pairs)
+    assert all("differs from" in one["reason"] and "rename one of the two" in one["reason"] for one in refused())
+    assert station.broken + station.complaints() == [], station.log.read_text()
+
+
+def durable(path: Path, content: bytes) -> None:
+    """Written as an instrument that wants to keep it writes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    for folder in (path.parent, path.parent.parent):
+        fd = os.open(folder, os.O_RDONLY)
+        os.fsync(fd)
+        os.close(fd)
+
+
+CUTS = 4
+
+
+def test_whenever_power_fails_nothing_is_lost(tmp_path: Path, zygote: Zygote) -> None:
+    """Cut off at any write, a disk with source, state and share on it still has each durable file; the next run delivers it."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to mount")
+    for name in ("fusermount3", "losetup", "mkfs.ext4"):
+        program(name)
+    pytest.importorskip("mfusepy", exc_type=ImportError)
+    chance = Random(5)  # noqa: S311  (a plan, no secret)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    written: dict[str, tuple[str, int]] = {}
+    with recorded(tmp_path / "power") as (base, log, file):
+        with attached(file, disk):
+            station = Station(disk / "station", zygote)
+            station.rule["reclaim"] = {"after": "0s"}
+            station.configure()
+            os.sync()
+            began = log.stat().st_size
+            station.start()
+            for number in range(60):
+                content = chance.randbytes(chance.choice((0, 100, 5000, 200_000)))
+                name = f"run{number % 3}/f{number}"
+                durable(station.inbox / name, content)
+                written[name] = hashlib.sha256(content).hexdigest(), log.stat().st_size
+            whole = {name: digest for name, (digest, _) in written.items()}
+            assert until(lambda: not tree(station.inbox)), "all was delivered and reclaimed"
+            station.stop()
+            end = log.stat().st_size
+        for cut in sorted(chance.randrange(began, end) for _ in range(CUTS)):
+            image = tmp_path / "image"
+            image_at(base, log, cut, chance, image)
+            with attached(image, disk):
+                shares = {name: tree(path) for name, path in station.shares.items()}
+                here = set(tree(station.inbox).values())
+                for name, (digest, at) in written.items():
+                    everywhere = all(there.get(name) == digest for there in shares.values())
+                    assert at > cut or digest in here or everywhere, f"{name} is lost by a cut at {cut}"
+                for there in shares.values():
+                    names = {name: digest for name, digest in there.items() if ".dropline" not in name}
+                    assert names.items() <= whole.items(), f"not whole after a cut at {cut}"
+                owed = {name: digest for name, (digest, at) in written.items() if at <= cut}
+                station.start()
+                assert until(
+                    lambda owed=owed: (
+                        all(  # type: ignore[misc]
+                            owed.items() <= tree(path).items() for path in station.shares.values()
+                        )
+                        and not owed.keys() & tree(station.inbox).keys()
+                    )
+                ), f"all is delivered and reclaimed after a cut at {cut}: {station.log.read_text()}"
+                station.stop()
+                assert station.broken + station.complaints() == [], station.log.read_text()
