@@ -5,7 +5,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from agent.errors import Transient
+from agent.errors import Refused, Transient
+from agent.ledger import in_plain_words
 
 log = logging.getLogger(__name__)
 
@@ -72,9 +73,10 @@ class Worker:
             if self._stop.is_set():  # asked after the clear: else the wake of `stop` may be lost
                 return
             try:
-                again = step(self._clock())
+                with in_plain_words():
+                    again = step(self._clock())
                 self.failure, failures = None, 0
-            except Transient as error:
+            except (Transient, Refused) as error:
                 failures += 1
                 again = self._failed(str(error), failures)
             except Exception as error:

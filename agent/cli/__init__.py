@@ -9,6 +9,7 @@ import typer
 
 from agent.cli import demo, globus, instruments, reports, running, sending, steering
 from agent.errors import Refused, Transient
+from agent.ledger import in_plain_words
 from rules.load import RuleError
 
 app = typer.Typer(
@@ -47,7 +48,8 @@ def main() -> None:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names have letters that not every terminal can show
     try:
-        app()
+        with in_plain_words():
+            app()
     except RuleError as error:
         print(f"dropline: {error}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -9,7 +9,7 @@ from agent.ledger.reclaims import Intent, Reclaims
 from agent.ledger.reports import BatchLine, Reports
 from agent.ledger.sends import Sends, Sent
 from agent.ledger.states import HERE, UNPROVED, DeliveryState, State
-from agent.ledger.store import Announce, Store, Transition, silent
+from agent.ledger.store import Announce, Store, Transition, in_plain_words, silent
 
 
 class Ledger(Store):
@@ -56,5 +56,6 @@ __all__ = [
     "State",
     "Store",
     "Transition",
+    "in_plain_words",
     "silent",
 ]

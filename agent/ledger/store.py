@@ -39,6 +39,28 @@ def silent(transitions: Sequence[Transition]) -> None:
     """For readers, who change nothing."""
 
 
+def unreadable(ledger: str, error: sqlite3.DatabaseError) -> Refused:
+    """It is no ledger, or a damaged one."""
+    hint = "move it away; the agent then starts an empty ledger and adopts what is already at the destinations"
+    return Refused(f"{ledger} cannot be read: {error}", hint)
+
+
+@contextmanager
+def in_plain_words() -> Iterator[None]:
+    """What SQLite says while a ledger is read or written, in our words: raises Transient where it may pass, else Refused.
+
+    Around whole passes and commands: an answer is read row by row, long after its question was put.
+    """
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise Transient(f"the ledger: {error}") from error
+    except sqlite3.DatabaseError as error:
+        if type(error) is not sqlite3.DatabaseError:
+            raise  # a mistake of ours
+        raise unreadable("the ledger", error) from error
+
+
 class Store:
     """One connection to the ledger. Each thread has its own."""
 
@@ -67,8 +89,7 @@ class Store:
         except sqlite3.OperationalError as error:
             raise Transient(f"ledger {path}: {error}") from error
         except sqlite3.DatabaseError as error:
-            hint = "move it away; the agent then starts an empty ledger and adopts what is already at the destinations"
-            raise Refused(f"ledger {path} cannot be read: {error}", hint) from error
+            raise unreadable(f"ledger {path}", error) from error
 
     def _use_wal(self) -> None:
         """Write ahead, as the file remembers from its first connection on. Here SQLite does not wait for others by itself."""

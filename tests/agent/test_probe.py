@@ -267,3 +267,26 @@ def test_opening_never_follows_and_never_hangs(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic links"):
         os.open(tmp_path / "link", probe.OPEN_FLAGS)
     os.close(os.open(tmp_path / "FIFO", probe.OPEN_FLAGS))
+
+
+def test_a_file_is_born_once(tmp_path: Path) -> None:
+    """Changes in place, other dates and names leave the birth; another file under the name is born later. No link is followed."""
+    path = tmp_path / "a"
+    path.write_bytes(b"first")
+    born = probe.born(str(path))
+    if born is None:
+        pytest.skip("this file system does not tell")
+    path.write_bytes(b"in place")
+    os.utime(path, ns=(1, 1))
+    path.rename(tmp_path / "b")
+    (tmp_path / "b").rename(path)
+    assert probe.born(str(path)) == born <= path.stat().st_ctime_ns
+    changed = path.stat().st_ctime_ns
+    (tmp_path / "link").symlink_to(path)
+    path.unlink()
+    assert probe.born(str(path)) is None
+    while (again := probe.born(str(path))) is None or again == born:  # the clock of files ticks in milliseconds
+        path.unlink(missing_ok=True)
+        path.write_bytes(b"another")
+    assert again >= changed
+    assert (probe.born(str(tmp_path / "link")) or 0) >= changed

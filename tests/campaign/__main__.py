@@ -5,6 +5,7 @@ own, so that faults can mount and unmount without anybody noticing.
 """
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -12,12 +13,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from random import Random
 
 from bench.table import markdown
 from tests.campaign.faults import FAULTS, MODULES
-from tests.campaign.oracle import summary
+from tests.campaign.oracle import Findings, summary
 from tests.campaign.rounds import Tally, play
 from tests.campaign.station import Zygote
 
@@ -35,18 +37,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in [name for name in names if missing[name]]:
         print(f"skipped: {name} needs {', '.join(missing[name])}", file=sys.stderr)
     names = [name for name in names if not missing[name]]
-    tallies = {name: Tally() for name in names}
+    tallies = {name: Tally() for name in names} | _former(options.tally)
+    names.sort(key=lambda name: tallies[name].rounds)  # whoever had the fewest rounds comes first
     work = Path(tempfile.mkdtemp(prefix="dropline-campaign-", dir=options.work)).resolve()
     deadline = time.monotonic() + 60 * options.minutes
     with Zygote() as zygote:
         for number, (name, together) in enumerate(_plan(names, options.seed)):
             if number >= len(names) * options.rounds and time.monotonic() > deadline:
                 break
-            seed = options.seed + number
+            seed = options.seed + number  # of each round: to see it again alone
             began = time.monotonic()
-            tally = play(together, seed, work / str(number), zygote, options.effort, _say)
+            tally = play(together, seed, work / str(number), zygote, options.effort, _say, options.strikes)
             tallies[name].add(tally)
             _say(f"{number}: {'+'.join(together)}, {time.monotonic() - began:.1f} s" + (": BAD" if tally.bad else ""))
+    if options.tally:
+        options.tally.write_text(json.dumps({name: asdict(tally) for name, tally in tallies.items()}, indent=1))
     print(markdown(_HEAD, rows(tallies)))
     bad = [line for tally in tallies.values() for line in tally.bad]
     for name, tally in tallies.items():
@@ -57,6 +62,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     shutil.rmtree(work)
     return 0
+
+
+def _former(path: Path | None) -> dict[str, Tally]:
+    """What earlier runs came to."""
+    if path is None or not path.exists():
+        return {}
+    known = json.loads(path.read_text())
+    return {name: Tally(**known[name] | {"findings": Findings(**known[name]["findings"])}) for name in known}
 
 
 def rows(tallies: dict[str, Tally]) -> list[list[str]]:
@@ -124,11 +137,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.campaign", description="Dropline's fault campaign.")
     parser.add_argument("--seed", type=int, default=1, help="the same seed plays the same plan (default: 1)")
     parser.add_argument("--minutes", type=float, default=5.0, help="no round begins after so long (default: 5)")
-    parser.add_argument("--rounds", type=int, default=1, help="but each fault has so many rounds at least (default: 1)")
+    parser.add_argument("--rounds", type=int, default=1, help="but so many rounds a fault come at least (default: 1)")
     parser.add_argument("--effort", type=float, default=1.0, help="how much happens in a round (default: 1)")
     parser.add_argument(
         "--only", type=_fault, nargs="+", metavar="FAULT", help="these alone; A+B: together in one round"
     )
+    parser.add_argument("--strikes", type=int, default=3, help="how often a fault strikes in a round (default: 3)")
+    parser.add_argument("--tally", type=Path, help="a file in which the figures of several runs add up")
     parser.add_argument("--work", type=Path, help="where (default: the temporary directory)")
     return parser
 

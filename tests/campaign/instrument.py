@@ -17,9 +17,9 @@ KIB = 2**10
 AN_HOUR_NS = 3600 * 10**9
 
 
-def digest(content: bytes) -> str:
-    """SHA-256, as the record of deletions writes it."""
-    return hashlib.sha256(content).hexdigest()
+def digest(content: bytes, algorithm: str = "sha256") -> str:
+    """A checksum, as the record of deletions writes it."""
+    return hashlib.new(algorithm, content, usedforsecurity=False).hexdigest()
 
 
 @dataclass
@@ -29,6 +29,8 @@ class Written:
     path: str
     """Relative to the watched folder."""
     digest: str
+    md5: str
+    """What Globus tells of it."""
     size: int
     over: bool = False
     """The instrument itself wrote over it or removed it: nobody owes it to anybody any more."""
@@ -49,7 +51,7 @@ class Journal:
 
     def wrote(self, path: str, content: bytes) -> None:
         """The writer is done: this is a whole version."""
-        self.versions.setdefault(path, []).append(Written(path, digest(content), len(content)))
+        self.versions.setdefault(path, []).append(Written(path, digest(content), digest(content, "md5"), len(content)))
 
     def over(self, path: str, digest: str | None = None) -> None:
         """The instrument is about to write over what stands at the path (or over this content), or to remove it."""
@@ -99,6 +101,11 @@ class Instrument:
         """Files that stay open until the end."""
         self._count = 0
 
+    @property
+    def open(self) -> list[str]:
+        """Files that it has open."""
+        return sorted(self._open)
+
     # What instruments do
 
     def work(self, acts: int) -> None:
@@ -127,9 +134,9 @@ class Instrument:
         self._close(path)
         return path
 
-    def begin(self, *, set_back: bool | None = None, hold: bool = False) -> str:
+    def begin(self, name: str | None = None, *, set_back: bool | None = None, hold: bool = False) -> str:
         """A new file that stays open; `set_back`: a copy with an old mtime; `hold`: until the end."""
-        path = self.next_name()
+        path = name or self.next_name()
         self._create(path, set_back=self._chance.random() < 0.5 if set_back is None else set_back)
         if hold:
             self._held.add(path)
@@ -141,9 +148,11 @@ class Instrument:
         if self._open:
             self._add(name or self._chance.choice(sorted(self._open)))
 
-    def finish(self) -> None:
+    def finish(self, name: str | None = None) -> None:
         """Close a file that was open."""
-        if ready := sorted(self._open.keys() - self._held):
+        if name is not None:
+            self._close(name)
+        elif ready := sorted(self._open.keys() - self._held):
             self._close(self._chance.choice(ready))
 
     def finish_all(self) -> None:
@@ -168,10 +177,10 @@ class Instrument:
             self._add(path)
         self._close(path)
 
-    def append(self) -> None:
+    def append(self, name: str | None = None) -> None:
         """Add to a file that was whole, in place."""
-        path = self._some_closed()
-        if path is not None:
+        path = name or self._some_closed()
+        if path is not None and path not in self._open:
             self._reopen(path, keep=True)
             self._add(path)
             self._close(path)
@@ -187,9 +196,9 @@ class Instrument:
         self.journal.wrote(path, content)
         aside.rename(place)
 
-    def remove(self) -> None:
+    def remove(self, name: str | None = None) -> None:
         """A person tidies up: what was whole and is still here goes."""
-        path = self._some_closed()
+        path = name or self._some_closed()
         if path is None:
             return
         former = self.journal.versions[path][-1]
@@ -252,7 +261,7 @@ class Instrument:
             os.lseek(fd, 0, os.SEEK_END)
         else:
             os.ftruncate(fd, 0)
-        self._open[path] = _Open(open(fd, "wb", buffering=0), content, set_back=False)  # noqa: SIM115
+        self._open[path] = _Open(os.fdopen(fd, "wb", buffering=0), content, set_back=False)
 
     def _add(self, path: str, size: int | None = None) -> None:
         self._fill(path, self._content(size))

@@ -48,7 +48,7 @@ class Tally:
 
 def play(
     names: Sequence[str], seed: int, work: Path, zygote: Zygote, effort: float = 1.0,
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = lambda line: None, strikes: int = 3,
 ) -> Tally:  # fmt: skip
     """Play one round of these faults together, in the folder `work`, which is removed unless something was wrong."""
     chance = Random(f"{seed}/{'+'.join(names)}")  # noqa: S311  (a plan, no secret)
@@ -66,7 +66,7 @@ def play(
             fault.prepare(scene)
         station.configure()
         station.start()
-        for _ in range(3):
+        for _ in range(strikes):
             instrument.work(round(8 * effort))
             for fault in chance.sample(faults, len(faults)):
                 fault.strike(scene)
@@ -92,7 +92,7 @@ def play(
         for fault in faults:
             fault.end(scene)
     journal = instrument.journal
-    tally = Tally(1, journal.files, journal.bytes, station.starts - 1, found)
+    tally = Tally(1, journal.files + scene.more_files, journal.bytes, station.starts - 1, found)
     if found.harm or found.kept:
         tally.bad.append(f"--only {'+'.join(names)} --seed {seed}: {work}")
         say(summary(found.harm + found.kept))

@@ -23,6 +23,8 @@ class Scene:
     effort: float = 1.0
     """1: as in the short form. Faults that can do more of the same do so many times as much."""
     found: Findings = field(default_factory=Findings)
+    more_files: int = 0
+    """Files of sites of a fault's own."""
     stays: bool = False
     """What is proved may stay here though the rule reclaims."""
 

@@ -43,7 +43,7 @@ class Zygote:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            command = [sys.executable, "-P", "-W", "error", _ZYGOTE]
+            command = [sys.executable, "-P", "-W", "error", str(_ZYGOTE)]
             self._process = stack.enter_context(
                 subprocess.Popen(
                     command,

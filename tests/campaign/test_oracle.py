@@ -73,7 +73,7 @@ HARM: dict[str, tuple[set[str], Callable[[Site], object]]] = {
     "another file's content": ({"torn"}, lambda site: (site.share / "run/growing.dat").write_bytes(b"kept")),
     "gone here and not there": ({"lost", "overwritten"}, lambda site: (site.mirror / "run/gone.dat").unlink()),
     "removed too early": ({"lost", "unproved"}, lambda site: [
-        (site.inbox / "run/kept.dat").unlink(), (site.share / "run/kept.dat").unlink(),
+        (folder / "run/kept.dat").rename(folder.parent / f"{folder.name}.dat") for folder in (site.inbox, site.share)
     ]),
     "a copy after its deletion": ({"lost", "overwritten", "torn"}, lambda site: (
         (site.share / "run/gone.dat").write_bytes(b"another")

@@ -245,6 +245,22 @@ def test_two_agents_never_share_a_state_directory(site: "Site") -> None:
 # Complete, and together
 
 
+def test_a_damaged_ledger_is_said_in_one_line_and_costs_time_only(site: "Site") -> None:
+    """Damage deep in the file, which no opening shows: each command names the ledger and what to do; then all is adopted."""
+    site.put("a.dat", b"a")
+    assert site.once() == 0
+    ledger = site.state / "ledger.sqlite"
+    whole = ledger.read_bytes()
+    ledger.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
+    for words in (("run", "--once"), ("run",), ("status",), ("files",), ("retry",)):
+        done = site.dropline(*words)
+        assert (done.code, len(done.err.splitlines())) == (2, 1), words
+        assert "cannot be read: database disk image is malformed; move it away" in done.err
+    ledger.rename(site.root / "damaged")
+    copy = (site.share / "a.dat").stat().st_ino
+    assert (site.once(), site.status()["files"], (site.share / "a.dat").stat().st_ino) == (0, {"verified": 1}, copy)
+
+
 def test_a_marker_makes_a_waiting_file_go_and_patience_ends(site: "Site") -> None:
     """marker = "*.done": the file goes when the marker comes; with patience = "1s" it goes without one, too."""
     site.configure(

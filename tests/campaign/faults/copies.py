@@ -26,7 +26,9 @@ class BitFlip(Fault):
         for path in paths:
             share = scene.chance.choice(sorted(scene.station.shares))
             copy = scene.station.shares[share] / path
-            if (scene.station.inbox / path).is_file() and copy.is_file() and scene.chance.random() < 0.6:
+            latest = scene.journal.versions[path][-1].digest
+            is_here = (scene.station.inbox / path).is_file() and copy.is_file() and digest(copy.read_bytes()) == latest
+            if is_here and scene.chance.random() < 0.6:
                 spoil(scene, share, path, self._harm(scene))
         scene.station.start()
 
@@ -70,8 +72,8 @@ class CopyChanged(BitFlip):
             copy.unlink()
             copy.write_bytes(other)
 
-        harm: Callable[[Path], None] = scene.chance.choice([cut, add, replace, Path.unlink])
-        return harm
+        harms: list[Callable[[Path], None]] = [cut, add, replace, Path.unlink]
+        return scene.chance.choice(harms)
 
 
 class SourceChanged(Fault):

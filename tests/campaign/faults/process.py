@@ -16,8 +16,8 @@ class Kill(Fault):
 
     def strike(self, scene: Scene) -> None:
         """Killed and started again, several times."""
-        for _ in range(round(4 * scene.effort)):
-            scene.instrument.work(2)
+        for _ in range(round(30 * scene.effort)):
+            scene.instrument.work(1)
             time.sleep(scene.chance.uniform(0.0, 1.0) ** 3 * 0.6)  # a time at random: nothing is waited for
             scene.station.kill()
             scene.glance()
