@@ -13,6 +13,7 @@ A helper gets pickled calls on its standard input, does each in a thread of its 
 It ends when its input ends.
 """
 
+import os
 import pickle
 import signal
 import subprocess
@@ -242,7 +243,8 @@ def main(source: BinaryIO = sys.stdin.buffer, target: BinaryIO = sys.stdout.buff
                 pickle.dump((number, found), target, pickle.HIGHEST_PROTOCOL)
                 target.flush()
             except BrokenPipeError:
-                pass  # the agent was killed; what was written is found and adopted by the next one
+                # The agent was killed. What was written is found and adopted by the next one.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), target.fileno())
 
     def work(number: int, job: str, words: Sequence[Any]) -> None:
         try:
@@ -257,7 +259,7 @@ def main(source: BinaryIO = sys.stdin.buffer, target: BinaryIO = sys.stdout.buff
     while True:
         try:
             number, job, words = pickle.load(source)  # noqa: S301  (from the agent that started us)
-        except EOFError:
+        except (EOFError, pickle.UnpicklingError):  # the latter where the agent was killed in the middle of a call
             break
         if job == _MOVES:
             now = time.monotonic()

@@ -4,7 +4,6 @@ Like `write`, all of this touches the destination: it runs in the agent, or in a
 """
 
 import json
-import logging
 import os
 import uuid
 from collections.abc import Sequence
@@ -16,8 +15,6 @@ from agent.transport.pace import Pace
 from agent.transport.source import checksum_of
 from agent.tree import Tree
 from rules.model import Verdict
-
-log = logging.getLogger(__name__)
 
 
 def set_up(place: Place, pace: Pace) -> tuple[str, bool]:
@@ -32,28 +29,37 @@ def set_up(place: Place, pace: Pace) -> tuple[str, bool]:
                 return identity(tree), False
             except FileNotFoundError:
                 pass
-            made = str(uuid.uuid4())
             temporary = f"{IDENTITY}-{place.agent}.part"
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-            fd = os.open(temporary, flags, 0o644, dir_fd=tree.fd)
             try:
-                text = {
-                    "dropline_destination": made,
-                    "note": "Dropline writes here only while this file is here.",
-                }
-                os.write(fd, json.dumps(text).encode() + b"\n")
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-            try:
-                disk.rename_new(temporary, IDENTITY, tree.fd, tree.fd)
+                return _make_identity(tree, temporary), True
             except FileExistsError:  # another agent was faster
-                os.unlink(temporary, dir_fd=tree.fd)
                 return identity(tree), False
-            disk.sync_directory(tree.fd)
+            finally:
+                _remove(tree, temporary)
     except OSError as error:
         raise Transient(f"{place.path}: {cause(error)}") from error
-    return made, True
+
+
+def _make_identity(tree: Tree, temporary: str) -> str:
+    """Make the identity file. Raises FileExistsError where there is one by now, and other OSError."""
+    made = str(uuid.uuid4())
+    text = {"dropline_destination": made, "note": "Dropline writes here only while this file is here."}
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644, dir_fd=tree.fd)
+    try:
+        os.write(fd, json.dumps(text).encode() + b"\n")
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    disk.rename_new(temporary, IDENTITY, tree.fd, tree.fd)
+    disk.sync_directory(tree.fd)
+    return made
+
+
+def _remove(tree: Tree, temporary: str) -> None:
+    try:
+        os.unlink(temporary, dir_fd=tree.fd)
+    except OSError:
+        pass  # it became the identity file; or nothing can be changed there now, and the next attempt writes over it
 
 
 def check(place: Place, pace: Pace) -> None:

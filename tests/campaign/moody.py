@@ -199,7 +199,14 @@ def serve(backing: str, mountpoint: str, mood: str) -> None:
             return int(self.rename_fuse_2(old, new))
 
     Fuse(
-        PassThrough(), mountpoint, foreground=True, attr_timeout=0, entry_timeout=0, negative_timeout=0, fsname="moody"
+        PassThrough(),
+        mountpoint,
+        foreground=True,
+        attr_timeout=0,
+        entry_timeout=0,
+        negative_timeout=0,
+        hard_remove=True,
+        fsname="moody",
     )
 
 

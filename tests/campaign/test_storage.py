@@ -180,7 +180,7 @@ def durable(path: Path, content: bytes) -> None:
         os.close(fd)
 
 
-CUTS = 4
+CUTS = 6
 
 
 def test_whenever_power_fails_nothing_is_lost(tmp_path: Path, zygote: Zygote) -> None:
