@@ -1,4 +1,4 @@
-"""What happens to the file systems: of the destinations, of the state directory, of the watched folder."""
+"""What happens to the file systems of the destinations and of the state directory."""
 
 import os
 import subprocess
@@ -169,33 +169,4 @@ class StateFull(Fault):
         _unmount(scene.station.state)
 
 
-class RootUnmounted(Fault):
-    """The watched folder is unmounted: an empty directory stands in its place. Then it is back."""
-
-    name = "root-unmounted"
-    says = "the watched folder is unmounted, and back"
-    needs = ("unshare",)
-    alone = True
-    """The instrument's open files keep an old mount busy; others that move the folder cannot."""
-
-    def prepare(self, scene: Scene) -> None:
-        """The folder is what is mounted there."""
-        self._real = scene.station.root / "inbox-real"
-        self._real.mkdir()
-        _mount("--bind", self._real, scene.station.inbox)
-
-    def strike(self, scene: Scene) -> None:
-        """Away for a moment; the instrument writes through another way meanwhile."""
-        point = scene.station.inbox
-        _unmount(point)
-        scene.instrument.root = self._real
-        scene.instrument.work(round(6 * scene.effort))
-        scene.instrument.root = point
-        _mount("--bind", self._real, point)
-
-    def end(self, scene: Scene) -> None:
-        """Unmounted."""
-        _unmount(scene.station.inbox)
-
-
-FAULTS = (Hang, Slow, Failing, Unmounted, StateFull, RootUnmounted)
+FAULTS = (Hang, Slow, Failing, Unmounted, StateFull)
