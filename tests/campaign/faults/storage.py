@@ -45,6 +45,12 @@ class Hang(_Moody):
     name = "hang"
     says = "a share hangs, also over a restart"
 
+    def prepare(self, scene: Scene) -> None:
+        """The agents lose their patience soon; what reclaim could not ask for, it thinks of again after a minute only."""
+        super().prepare(scene)
+        scene.station.patience = 1.0
+        scene.stays = True
+
     def strike(self, scene: Scene) -> None:
         """Any kind of call, or all."""
         calls = ["*"], ["write"], ["fsync"], ["rename", "link"], ["getattr"], ["open", "create"], ["unlink"]
@@ -141,7 +147,8 @@ class StateFull(Fault):
         self._ballast = scene.station.state / "ballast"
 
     def strike(self, scene: Scene) -> None:
-        """Full, to the last byte or nearly; the agent may be started again meanwhile."""
+        """Full, to the last byte or nearly. An agent that starts then may refuse to; somebody starts it again."""
+        scene.wait((scene.station.root / "share/.dropline-destination").exists)
         with self._ballast.open("wb", buffering=0) as file:
             try:
                 while True:
@@ -151,17 +158,14 @@ class StateFull(Fault):
             if scene.chance.random() < 0.5:
                 file.truncate(max(file.tell() - scene.chance.randrange(100_000), 0))
         scene.instrument.work(round(10 * scene.effort))
-        if scene.chance.random() < 0.3:
+        again = scene.chance.random() < 0.3
+        if again:
             scene.station.kill()
             scene.station.start()
         scene.instrument.work(round(4 * scene.effort))
-        self.mend(scene)
-
-    def mend(self, scene: Scene) -> None:
-        """A person makes room; the agent may have refused to start."""
-        self._ballast.unlink(missing_ok=True)
-        if scene.station.process is not None and not scene.station.running:
-            scene.station.process.wait(1.0)
+        self._ballast.unlink()
+        if again:
+            scene.station.kill()
             scene.station.start()
 
     def end(self, scene: Scene) -> None:
