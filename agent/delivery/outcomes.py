@@ -107,11 +107,13 @@ class Outcomes:
         else:
             former = self._ledger.deliveries.former_copy(self._place, one.file)
             if former is not None and former[0] == one.item.path:
-                if all(owner.content is not None for owner in owners):
+                contents = {owner.content for owner in owners}
+                if None not in contents and occupant not in contents:
                     reason = f"{one.item.path!r} changed by itself; look at it"
                     self.refuse(one.file, f"at {self._transport.name}, {reason}, then {RETRY}")
                     return
-                former = None  # an attempt that was interrupted may have put it there
+                # What stands there is of a file that is gone, or an interrupted attempt may have put it there.
+                former = None
             path, replaces = former or (self._own_name(one), None)
             begun = self._transport.elsewhere and path == self._intended(under_way, one)
             item = one.item._replace(path=path, replaces=replaces, begun=begun)

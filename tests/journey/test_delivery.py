@@ -501,6 +501,19 @@ def test_a_file_under_a_reclaimed_name_that_changes_replaces_its_own_copy(site: 
     assert (site.once(), site.delivered) == (0, {"x.dat": b"first", "x~2.dat": b"second and more"})
 
 
+def test_a_file_that_came_again_as_it_was_and_then_changes_leaves_the_copy_of_what_is_gone(site: "Site") -> None:
+    """The same content as was reclaimed is adopted; changed in place, it goes under a name of its own, and nobody must act."""
+    site.configure(site.rule(reclaim={"after": "0s"}))
+    site.put("x.dat", b"first")
+    assert site.once() == 0
+    site.configure()
+    path = site.put("x.dat", b"first")
+    assert (site.once(), site.delivered) == (0, {"x.dat": b"first"})
+    with path.open("ab") as file:
+        file.write(b" and more")
+    assert (site.once(), site.delivered) == (0, {"x.dat": b"first", "x~3.dat": b"first and more"})
+
+
 def test_foreign_content_is_refused_and_untouched_until_a_person_acts(site: "Site") -> None:
     """What is at the share and not ours stays as it is; once it is moved away, `retry` delivers."""
     foreign = site.share / "x.dat"
