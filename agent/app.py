@@ -7,8 +7,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from agent.delivery import Courier
 from agent.errors import Refused, Transient
 from agent.intake import Intake
 from agent.ledger import Ledger, Transition
-from agent.lock import RESIDENT, locked
+from agent.lock import RESIDENT, locked, of_destination
 from agent.log import kept, tell
 from agent.metrics import Metrics, Readings, everything, with_process
 from agent.notify import Notifier
@@ -37,13 +37,11 @@ from agent.status import Health, health, status
 from agent.textfile import Textfile
 from agent.transport import Transport, Wake
 from agent.transport.directory import DirectoryTransport
-from agent.transport.pace import Pace
 from agent.watch import Watch
 from agent.web import Server, Sources
 from agent.web.views import Views
 from agent.worker import Clock, Worker
 from rules.actions import Flow, Share
-from rules.bandwidth import Limit, allowed
 from rules.load import RuleError
 from rules.model import Rule
 from rules.notice import Policy
@@ -62,17 +60,15 @@ log = logging.getLogger(__name__)
 class Transports:
     """Makes the transports of the configured destinations; those that speak to one service share a session."""
 
-    def __init__(self, config: Configuration, agent: str, keep: Sequence[int], count: Metrics) -> None:
+    def __init__(self, config: Configuration, agent: str, count: Metrics) -> None:
         """
         Args:
             config: the destinations.
             agent: id of this agent.
-            keep: descriptors that helper processes inherit: the lock.
             count: counts requests.
         """
         self._config = config
         self._agent = agent
-        self._keep = keep
         self._count = count
         self._session: Session | None = None
         self.expiries: dict[str, Callable[[], float | None]] = {}
@@ -82,8 +78,9 @@ class Transports:
         """The transport of a destination. Raises Refused."""
         table = self._config.settings.destinations[name]
         if isinstance(table, DirectoryTable):
+            hold = of_destination(self._config.state_dir, name)
             return DirectoryTransport(
-                name, table.path, table.verify, table.checksum, self._agent, wake, self._keep, pace(table.limits)
+                name, table.path, table.verify, table.checksum, self._agent, wake, hold, table.limits
             )
         # Imported here: who delivers to directories only does not pay for what this brings along.
         from agent.transport.globus import GlobusTransport
@@ -100,11 +97,6 @@ class Transports:
         if self._session is None:
             self._session = globus_session(self._config)
         return self._session
-
-
-def pace(limits: Sequence[Limit]) -> Pace:
-    """How fast files go to a destination: by the clock on this computer's wall."""
-    return Pace() if not limits else Pace(lambda: allowed(limits, datetime.now(UTC).astimezone()), time.monotonic)
 
 
 def polite(config: Configuration) -> None:
@@ -186,7 +178,6 @@ class Parts:
         config: Configuration,
         metrics: Metrics,
         wake: Callable[[str], Wake],
-        keep: Sequence[int],
         stack: ExitStack,
         beat: Callable[[str], Callable[[int], object]] = lambda name: lambda length: None,
     ) -> None:
@@ -196,7 +187,6 @@ class Parts:
             config: what to build.
             metrics: counts what happens.
             wake: how to wake the part of a name: `intake`, `reclaim`, `outbox`, `notify`, or a destination's.
-            keep: descriptors that helper processes inherit: the lock.
             stack: closes what is opened here.
             beat: what the long passes of the part of a name call, as they go on.
         """
@@ -232,11 +222,10 @@ class Parts:
             settings.sweep_every, settings.canary_every, time.time, wake_couriers,
         )  # fmt: skip
         agent = self.ledger.meta("agent") or ""
-        made = Transports(config, agent, keep, metrics)
-        transports = {name: made.make(name, wake(name)) for name in tables}
+        made = Transports(config, agent, metrics)
+        self._transports = transports = {name: made.make(name, wake(name)) for name in tables}
         self.expiries = made.expiries
-        for transport in transports.values():
-            stack.callback(transport.close)
+        stack.callback(self.leave)
         commands = Runner()
         stack.callback(commands.close)
         calls: dict[str, Call] = {"webhook": post, "command": commands.run}
@@ -280,6 +269,12 @@ class Parts:
         self.sender.start(now)
         self.notifier.start(now)
         self.reclaimer.start(now)
+
+    def leave(self) -> None:
+        """Close the transports, all at once: each may have to wait for what it has under way."""
+        with ThreadPoolExecutor(max(len(self._transports), 1)) as pool:
+            for closing in [pool.submit(transport.close) for transport in self._transports.values()]:
+                closing.result()
 
 
 def serve(parts: Parts, well: Callable[[], Health], metrics: Metrics, clock: Clock, stack: ExitStack) -> Server | None:
@@ -348,11 +343,11 @@ def run(config: Configuration, started: Callable[[Parts, Server | None], Abstrac
     """Run until a signal stops it. `started` gets the parts and may show them while they run. Raises Refused, Transient."""
     signals, metrics, clock = Signals(), Metrics(), Clock()
     signals.install()
-    with locked(config.state_dir) as lock, locked(config.state_dir, name=RESIDENT), kept(config.state_dir):
+    with locked(config.state_dir), locked(config.state_dir, name=RESIDENT), kept(config.state_dir):
         former: Configuration | None = None
         while not signals.stop:
             try:
-                following = _run_configuration(config, lock, signals, metrics, clock, started)
+                following = _run_configuration(config, signals, metrics, clock, started)
             except (Refused, Transient) as error:
                 if former is None:
                     raise
@@ -363,7 +358,7 @@ def run(config: Configuration, started: Callable[[Parts, Server | None], Abstrac
 
 
 def _run_configuration(
-    config: Configuration, lock: int, signals: Signals, metrics: Metrics, clock: Clock,
+    config: Configuration, signals: Signals, metrics: Metrics, clock: Clock,
     started: Callable[[Parts, Server | None], AbstractContextManager[object]],
 ) -> Configuration:  # fmt: skip
     """Run one configuration until it is to be replaced or the agent is to stop. Returns what to run next."""
@@ -372,17 +367,18 @@ def _run_configuration(
     names = ["intake", "reclaim", "outbox", "notify", *(["textfile"] if config.settings.agent.textfile else [])]
     workers = {name: Worker(name, clock) for name in (*names, *config.settings.destinations, *scrubbed)}
     with ExitStack() as stack:
-        parts = Parts(config, metrics, lambda name: workers[name].wake, [lock], stack, lambda name: workers[name].beat)
+        parts = Parts(config, metrics, lambda name: workers[name].wake, stack, lambda name: workers[name].beat)
         parts.start(clock())
 
         def well() -> Health:
             refusals = {name: courier.refusal for name, courier in parts.couriers.items()}
             every = config.settings.agent.sweep_every
-            return health(list(workers.values()), parts.intake.roots, every, refusals, clock())
+            away = {name: courier.away for name, courier in parts.couriers.items()}
+            return health(list(workers.values()), parts.intake.roots, every, refusals, away, clock())
 
         server = serve(parts, well, metrics, clock, stack)
         textfile = write(parts, metrics, clock, stack)
-        stack.callback(_stop, list(workers.values()))
+        stack.callback(_stop, list(workers.values()), parts)
         workers["intake"].start(parts.intake.step)
         workers["reclaim"].start(parts.reclaimer.step)
         workers["outbox"].start(parts.sender.step)
@@ -420,10 +416,13 @@ def _report(found: Health, threads: Sequence[Worker | Server]) -> None:
     systemd.tell(STATUS="; ".join(found.problems) or "at work", **alive)
 
 
-def _stop(workers: Sequence[Worker]) -> None:
+def _stop(workers: Sequence[Worker], parts: Parts) -> None:
     for worker in workers:
         worker.stop()
     deadline = time.monotonic() + STOP_WITHIN
+    for worker in workers:
+        worker.join(max(deadline - STOP_WITHIN / 2 - time.monotonic(), 0.0))
+    parts.leave()  # what waits for a destination that does not answer now waits no more
     for worker in workers:
         if not worker.join(max(deadline - time.monotonic(), 0.1)):
             log.warning("thread %s did not end in time; what it was doing is done again by the next run", worker.name)
@@ -462,8 +461,8 @@ def once(config: Configuration) -> bool:
     signals = Signals()
     signals.install()
     signals.changed = bell
-    with locked(config.state_dir) as lock, kept(config.state_dir), ExitStack() as stack:
-        parts = Parts(config, metrics, lambda name: bell.set, [lock], stack)
+    with locked(config.state_dir), kept(config.state_dir), ExitStack() as stack:
+        parts = Parts(config, metrics, lambda name: bell.set, stack)
         parts.start(clock())
         while not signals.stop:
             bell.clear()

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from agent import inbound, probe
-from agent.app import globus_course, globus_session, pace
+from agent.app import globus_course, globus_session
 from agent.errors import Refused, Transient, cause
 from agent.inbound import Fetched
 from agent.ledger import Ledger
 from agent.lock import Held, alone
 from agent.settings import CollectionTable, Configuration, DirectoryTable
+from agent.transport.pace import limited
 from rules.retry import backoff
 from rules.task import Stage, next_look
 
@@ -70,7 +71,7 @@ class Fetch:
                             self._source,
                             self._target,
                             self._number,
-                            pace(self._table.limits),
+                            limited(self._table.limits),
                         )
                     return self._by_globus(self._table, late)
             except (Transient, Held) as error:

@@ -11,6 +11,7 @@ from agent.errors import Refused, Transient, cause
 from agent.transport import Arrived, Gone, Item, Occupied, Unfit
 from agent.transport.group import Place, require, write
 from agent.transport.pace import Pace
+from agent.transport.steps import Steps
 from agent.tree import Tree
 from agent.watch import sweep
 from rules.destination import name_key
@@ -55,7 +56,7 @@ def fetch(share: str, identity: str | None, source: str, target: str, number: in
     place = Place(target, target, None, "checksum", "sha256", f"fetch-{number}")
     items = _items(share, source, done)
     while group := list(islice(items, _GROUP)):
-        written = write(place, group, pace)
+        written = write(place, group, Steps(pace))
         sizes = {item.file: (item.path, item.version.size) for item in group}
         for outcome in written.outcomes:
             path, size = sizes[outcome.file]

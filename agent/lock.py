@@ -4,17 +4,17 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from agent.errors import Refused, cause
+from agent.errors import Refused, Transient, cause
 
 AGENT = "agent.lock"
 RESIDENT = "resident.lock"
 """Held besides by an agent that stays until it is told to stop: what is in the ledger need not be carried by others."""
 WAIT = 5.0
-"""Seconds to wait for the lock: a helper process of a killed agent holds it until it has ended its group of files."""
+"""Seconds to wait for a lock: whoever holds it may be about to end."""
 _POLL = 0.05
 _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
 
@@ -43,10 +43,19 @@ class Held(Refused):
 
 @contextmanager
 def locked(state_dir: Path, wait: float = WAIT, name: str = AGENT) -> Iterator[int]:
-    """Make the state directory and hold its lock. Gives the lock's descriptor: who inherits it holds the lock, too.
+    """Make the state directory and hold its lock. Gives the lock's descriptor.
 
     Raises Held where another agent holds it after `wait` seconds, and Refused where the directory cannot be used.
     """
+    fd = _taken(state_dir, name, wait)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _taken(state_dir: Path, name: str, wait: float) -> int:
+    """The descriptor of the lock. Raises Held, Refused."""
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         if os.name == "posix" and state_dir.stat().st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
@@ -55,20 +64,37 @@ def locked(state_dir: Path, wait: float = WAIT, name: str = AGENT) -> Iterator[i
         fd = os.open(state_dir / name, _FLAGS, 0o600)
     except OSError as error:
         raise Refused(f"state directory {state_dir}: {cause(error)}", "make it writable, or choose another") from error
-    try:
-        deadline = time.monotonic() + wait
-        while True:
-            try:
-                _take(fd)
-                break
-            except OSError as error:
-                if time.monotonic() > deadline:
-                    hint = "stop it, or give this one a state directory of its own ([agent] state_dir)"
-                    raise Held(f"another agent uses {state_dir}", hint) from error
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            _take(fd)
+        except OSError as error:
+            if time.monotonic() > deadline:
+                os.close(fd)
+                hint = "stop it, or give this one a state directory of its own ([agent] state_dir)"
+                raise Held(f"another agent uses {state_dir}", hint) from error
             time.sleep(_POLL)
-        yield fd
-    finally:
-        os.close(fd)
+        else:
+            return fd
+
+
+def of_destination(state_dir: Path, name: str) -> Callable[[], int]:
+    """How the lock of a destination is taken: by whoever writes there, and by its helper processes, which inherit it.
+
+    A helper of a killed agent has it until it has ended its files; only the first try waits for that. One that waits for
+    a share which hangs has it for longer. Raises Transient, then; and Refused where the state directory cannot be used.
+    """
+    patience = WAIT
+
+    def take() -> int:
+        nonlocal patience
+        wait, patience = patience, 0.0
+        try:
+            return _taken(state_dir, f"{name}.destination.lock", wait)
+        except Held:
+            raise Transient(f"a process of a former run still waits for an answer from {name}") from None
+
+    return take
 
 
 def resident(state_dir: Path) -> bool:

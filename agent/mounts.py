@@ -31,6 +31,8 @@ _REMOTE = {
     "gfs2",
     "ocfs2",
 }
+_LINKS_AT_MOST = 40
+"""As in the kernel: more of them are a loop."""
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
@@ -45,6 +47,11 @@ class FileSystem:
     def remote(self) -> bool:
         """Whether other machines may write to it unseen by this kernel. FUSE may hide anything, so it counts."""
         return self.kind in _REMOTE or self.kind.startswith("fuse")
+
+    @property
+    def afar(self) -> bool:
+        """Whether others answer for it than this kernel: what is asked of it may never return."""
+        return self.remote or self.kind == "autofs"
 
 
 def _plain(field: str) -> str:
@@ -62,19 +69,50 @@ def _mounted() -> Iterator[FileSystem]:
         yield FileSystem(right.split(" ")[0], _plain(left.split(" ")[4]))
 
 
+def real(path: str) -> str:
+    """The path without symbolic links, as far as that can be told without asking a file system that may hang.
+
+    From the mount point of one that is afar on, nothing is resolved.
+    """
+    kinds = {one.mounted_at: one.afar for one in _mounted()}  # of several on one point, the last lies on top
+    afar = {point for point, is_afar in kinds.items() if is_afar}
+    if not afar:
+        return os.path.realpath(path)
+    at, left, links = "/", os.path.abspath(path).split("/")[::-1], 0
+    while left:
+        part = left.pop()
+        there = os.path.normpath(os.path.join(at, part))
+        if there in afar or links > _LINKS_AT_MOST:
+            return os.path.normpath("/".join([there, *left[::-1]]))
+        try:
+            target = os.readlink(there)
+        except OSError:  # no link, or nothing
+            at = there
+            continue
+        links += 1
+        at = "/" if target.startswith("/") else at
+        left += target.split("/")[::-1]
+    return at
+
+
 def file_system(path: str) -> FileSystem:
     """The file system that holds the path (or its nearest existing parent).
 
     Where there is no /proc/self/mountinfo (not Linux) the kind is "unknown", which counts as local.
     """
-    real = os.path.realpath(path)
+    found = real(path)
     best = FileSystem("unknown", "/")
     for one in _mounted():
-        inside = real == one.mounted_at or real.startswith(one.mounted_at.rstrip("/") + "/")
+        inside = found == one.mounted_at or found.startswith(one.mounted_at.rstrip("/") + "/")
         # The last of equally long mount points lies on top.
         if inside and len(one.mounted_at) >= len(best.mounted_at):
             best = one
     return best
+
+
+def afar(path: str) -> bool:
+    """Whether others answer for what the path leads to: what is asked of it may never return."""
+    return file_system(path).afar
 
 
 @lru_cache(256)
@@ -95,14 +133,14 @@ def unmounted(path: str, fstab: str = "/etc/fstab") -> str | None:
             lines = table.read().splitlines()
     except OSError:
         return None  # no fstab: nothing is known of what should be mounted
-    real = os.path.realpath(path)
+    found = real(path)
     mounted = {one.mounted_at for one in _mounted()}  # os.path.ismount does not see all bind mounts
     for line in lines:
         fields = line.split()
         if line.lstrip().startswith("#") or len(fields) < 2 or not fields[1].startswith("/") or fields[1] == "/":
             continue
-        point = os.path.realpath(_plain(fields[1]))
-        below = real == point or real.startswith(point + "/")
+        point = real(_plain(fields[1]))
+        below = found == point or found.startswith(point + "/")
         if below and point not in mounted and not os.path.ismount(point):
             return point
     return None

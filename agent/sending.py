@@ -60,8 +60,8 @@ class Sending:
                 time.sleep(_POLL)
                 continue
             try:
-                with locked(self._config.state_dir, 0.0) as lock:
-                    self._carry(lock, wait=wait)
+                with locked(self._config.state_dir, 0.0):
+                    self._carry(wait=wait)
                     return False
             except Held:
                 time.sleep(_POLL)
@@ -71,7 +71,7 @@ class Sending:
     def _late(self) -> bool:
         return self._deadline is not None and time.monotonic() >= self._deadline
 
-    def _carry(self, lock: int, *, wait: bool) -> None:
+    def _carry(self, *, wait: bool) -> None:
         """Be the agent, for this destination alone, until it is over."""
         table = self._config.settings.destinations[self._to]
         bell, clock, metrics = threading.Event(), Clock(), Metrics()
@@ -80,7 +80,7 @@ class Sending:
         with ExitStack() as stack:
             ledger = Ledger(str(self._config.ledger), tell)
             stack.callback(ledger.close)
-            made = Transports(self._config, ledger.meta("agent") or "", [lock], metrics)
+            made = Transports(self._config, ledger.meta("agent") or "", metrics)
             transport = made.make(self._to, bell.set)
             stack.callback(transport.close)
             place = ledger.deliveries.place(self._to, table.address, in_place=isinstance(table, CollectionTable))

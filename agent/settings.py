@@ -28,6 +28,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from agent import presets, secret
 from agent.errors import cause
+from agent.mounts import real
 from agent.priority import IoPriority
 from rules.bandwidth import Hours, Limit
 from rules.collection import source_path
@@ -365,7 +366,7 @@ def check(data: dict[str, Any], source: str, folder: Path) -> Configuration:
     settings = settings.model_copy(update={"destinations": places, "agent": agent, "globus": globus, "notify": notify})
     local = {name: table for name, table in places.items() if isinstance(table, DirectoryTable)}
     for (one, here), (other, there) in combinations(local.items(), 2):
-        if os.path.realpath(here.path) == os.path.realpath(there.path):
+        if real(here.path) == real(there.path):
             message = f"destination {one!r} is the same directory; one copy would count as two"
             raise RuleError(source, f"[destinations.{other}]", "path", message)
     rules = build(settings.rules, set(places), source, absolute)
@@ -381,7 +382,7 @@ def check(data: dict[str, Any], source: str, folder: Path) -> Configuration:
                 raise RuleError(source, f"[destinations.{target.to}]", "source_root", message)
         if rule.share_with:
             _check_sharing(rule, places, source)
-        inside = relative(os.path.realpath(agent.state_dir), os.path.realpath(rule.watch))
+        inside = relative(real(agent.state_dir), real(rule.watch))
         if inside is not None and not inside.startswith(OWN_PREFIX):
             message = f"{agent.state_dir} is inside the watched directory {rule.watch}; keep it elsewhere"
             raise RuleError(source, "[agent]", "state_dir", message)
@@ -445,5 +446,5 @@ def _variable(error: ValidationError) -> str | None:
 
 
 def _overlap(one: str, other: str) -> bool:
-    one, other = os.path.realpath(one), os.path.realpath(other)
+    one, other = real(one), real(other)
     return one == other or relative(one, other) is not None or relative(other, one) is not None

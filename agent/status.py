@@ -1,7 +1,7 @@
 """What `dropline status`, the status page and /healthz say."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from agent.intake import Root
@@ -105,6 +105,8 @@ class Health:
     """Whether the agent does its work; each problem is a sentence."""
 
     problems: list[str]
+    away: list[str] = field(default_factory=list)
+    """Destinations that are down. No problem of the agent's: starting it again would not help."""
 
     @property
     def good(self) -> bool:
@@ -117,8 +119,9 @@ STALLED_AFTER = 120.0
 
 
 def health(
-    workers: Sequence[Worker], roots: Sequence[Root], sweep_every: float, refusals: Mapping[str, str | None], now: float
-) -> Health:
+    workers: Sequence[Worker], roots: Sequence[Root], sweep_every: float, refusals: Mapping[str, str | None],
+    away: Mapping[str, str | None], now: float,
+) -> Health:  # fmt: skip
     """What /healthz answers: dead or stalled threads, a ledger that cannot be written, late sweeps, destinations that refuse."""
     problems = []
     for worker in workers:
@@ -134,4 +137,6 @@ def health(
         elif root.swept_at is not None and now - root.swept_at > 3 * sweep_every + STALLED_AFTER:
             problems.append(f"{root.watch.root}: the last sweep ended {now - root.swept_at:.0f} s ago")
     problems += [f"destination {name}: {reason}" for name, reason in refusals.items() if reason is not None]
-    return Health(problems)
+    return Health(
+        problems, [f"destination {name} is down: {reason}" for name, reason in away.items() if reason is not None]
+    )

@@ -144,8 +144,8 @@ def ask(config: Configuration) -> list[float]:
     """Milliseconds of each page: the median of several requests."""
     with ExitStack() as stack:
         metrics = Metrics()
-        parts = app.Parts(config, metrics, lambda name: lambda: None, [], stack)
-        server = app.serve(parts, [], metrics, time.time, stack)  # type: ignore[arg-type]
+        parts = app.Parts(config, metrics, lambda name: lambda: None, stack)
+        server = app.serve(parts, lambda: Health([]), metrics, time.time, stack)  # type: ignore[arg-type]
         assert server is not None
         return [_median(urlsplit(server.url).netloc, page) for page in PAGES]
 

@@ -17,6 +17,7 @@ from agent.cli.options import STATE_HERE, ConfigOption, configuration
 from agent.errors import Refused, cause
 from agent.log import configure
 from agent.settings import FILE_NAME, CollectionTable, Configuration, ScrubTable, check, warnings
+from agent.transport.directory import reachable
 from agent.web import Server
 from rules.bandwidth import in_words
 from rules.describe import describe
@@ -66,6 +67,13 @@ preset = {preset}  # {why}
 # The preset says what is taken, when it is complete and where it goes; keys written here count instead.
 deliver = [{{ to = "share" }}]
 """
+
+
+_THERE = {
+    True: "",
+    False: " (NOT THERE NOW: nothing is delivered until it is)",
+    None: " (DOES NOT ANSWER NOW: nothing is delivered until it does)",
+}
 
 
 def adhoc(watch: Path, to: Path) -> Configuration:
@@ -168,11 +176,11 @@ def show(config: ConfigOption = None) -> None:
         if isinstance(table, CollectionTable):
             typer.echo(f"\ndestination {name}: {of_globus(table)}")
             continue
-        there = "" if Path(table.path).is_dir() else " (NOT THERE NOW: nothing is delivered until it is)"
         proof = "read back" if table.verify == "checksum" else "compared by size"
         limits = f"; {in_words(table.limits)}" if table.limits else ""
         typer.echo(
-            f"\ndestination {name}: the directory {table.path}{there}; copies are {proof}, checksums are {table.checksum};"
+            f"\ndestination {name}: the directory {table.path}{_THERE[reachable(table.path)]}; copies are {proof},"
+            f" checksums are {table.checksum};"
             f" {_reread(table.scrub)}{limits}"
         )
     for rule in chosen.rules:

@@ -15,6 +15,7 @@ from agent.errors import Refused, cause
 from agent.fetching import Fetch
 from agent.ledger import Ledger
 from agent.log import configure, printable
+from agent.mounts import real
 from agent.outbound import Outbound
 from agent.sending import Sending
 from agent.settings import CollectionTable, Configuration, DirectoryTable
@@ -112,7 +113,7 @@ def _apart(path: str, to: str, table: DirectoryTable | CollectionTable) -> None:
 
 
 def _at_or_below(path: str, other: str) -> bool:
-    path, other = os.path.realpath(path), os.path.realpath(other)
+    path, other = real(path), real(other)
     return path == other or relative(path, other) is not None
 
 

@@ -62,7 +62,7 @@ def reclaim(
     with ExitStack() as stack:
         if not dry_run:
             stack.enter_context(locked(chosen.state_dir, wait=0.0))
-        parts = agent.Parts(chosen, Metrics(), lambda name: lambda: None, [], stack)
+        parts = agent.Parts(chosen, Metrics(), lambda name: lambda: None, stack)
         if dry_run:
             _print_plan(parts, form)
             return

@@ -115,9 +115,9 @@ class Courier:
         """Whether something of ours is under way that may end without a person, or a lost destination that comes back."""
         if self._paused:
             return False
-        if self._transport.elsewhere and (self.down or all(one.note for one in self._under_way.values())):
+        if self._transport.elsewhere and self.down:
             return False
-        return bool(self._under_way)
+        return any(one.note is None for one in self._under_way.values())
 
     @property
     def down(self) -> bool:
@@ -128,6 +128,11 @@ class Courier:
     def refusal(self) -> str | None:
         """Why nothing goes there until a person acts."""
         return self._presence.refusal
+
+    @property
+    def away(self) -> str | None:
+        """Why the destination is down, where it may be up again without a person."""
+        return self._presence.reason if self._presence.refusal is None else None
 
     def ready(self, now: float) -> bool:
         """Whether the next pass will send something."""

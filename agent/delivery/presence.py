@@ -43,6 +43,8 @@ class Presence:
         """It is there, but the last delivery failed: one at a time until one succeeds."""
         self.suspect = False
         """It went down because a delivery failed, not because it was away."""
+        self.reason: str | None = None
+        """Why it is down."""
         self.look_at = 0.0
         self.refusal: str | None = None
         """Why nothing goes there until a person acts."""
@@ -74,7 +76,8 @@ class Presence:
 
     def went_up(self, now: float) -> None:
         """It is there, and takes what is sent."""
-        self._failures, self.doubtful, self.suspect, self.refusal = 0, False, False, None
+        self._failures, self.doubtful, self.suspect = 0, False, False
+        self.refusal = self.reason = None
         if self.up is not True:
             self.up = True
             log.info("destination %s is up", self._transport.name)
@@ -91,7 +94,8 @@ class Presence:
     def _refused(self, reason: str, now: float) -> None:
         if self.refusal != reason:
             log.error("destination %s is refused: %s", self._transport.name, reason)
-        self.refusal, self.up, self.doubtful = reason, False, False
+        self.refusal = self.reason = reason
+        self.up = self.doubtful = False
         self.look_at = now + _LOOK_WHEN_REFUSED
         with self._ledger.transaction():
             self._ledger.deliveries.went(self._place, False, reason, now, refused=True)
@@ -106,6 +110,6 @@ class Presence:
             log.error(
                 "destination %s is down: %s; nothing is written there or deleted here", self._transport.name, reason
             )
-        self.up, self.refusal = False, None
+        self.up, self.refusal, self.reason = False, None, reason
         with self._ledger.transaction():
             self._ledger.deliveries.went(self._place, False, reason, now)

@@ -9,21 +9,25 @@ import logging
 import os
 import queue
 import threading
-import uuid
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
-from agent import disk, mounts
-from agent.errors import Transient, cause
+from agent import mounts
+from agent.errors import Transient
 from agent.transport import Item, Prepared, Report, Reread, Taken, Wake
-from agent.transport.group import IDENTITY, NOT_THERE, Place, Written, identity, remove_temporary, require, write
-from agent.transport.helpers import Helpers
-from agent.transport.pace import Pace
+from agent.transport.group import Place, Written, write
+from agent.transport.helpers import ENDS_WITHIN, JOBS, STANDS_AFTER, Helper, Helpers
+from agent.transport.pace import limited
+from agent.transport.place import there
 from agent.transport.rereading import reread
-from agent.transport.source import ChecksumName, checksum_of
-from agent.tree import Tree
+from agent.transport.source import ChecksumName
+from agent.transport.steps import Steps, Still
+from rules.bandwidth import Limit
 from rules.model import Verdict, Version
 
 SMALL = 4 * 2**20
@@ -49,6 +53,16 @@ class _Task:
 
 _Part = tuple[_Task, list[Item]]
 """Files of a task that are written together."""
+Hold = Callable[[], int]
+"""→ the descriptor of the destination's lock. Raises Transient while a process of a former run has it."""
+
+
+class _Group:
+    """Files that are being written: for which tasks, and do they move?"""
+
+    def __init__(self, tasks: Sequence[_Task], still: Callable[[float], Still | None]) -> None:
+        self.tasks = tasks
+        self.still = still
 
 
 class DirectoryTransport:
@@ -67,8 +81,9 @@ class DirectoryTransport:
         checksum: ChecksumName,
         agent: str,
         wake: Wake,
-        keep: Sequence[int] = (),
-        pace: Pace | None = None,
+        hold: Hold | None = None,
+        limits: Sequence[Limit] = (),
+        afar: Callable[[str], bool] = mounts.afar,
     ) -> None:
         """
         Args:
@@ -78,66 +93,70 @@ class DirectoryTransport:
             checksum: algorithm of the evidence.
             agent: id of this agent; many may share a destination.
             wake: called when there are reports.
-            keep: descriptors that helper processes inherit: the lock of the state directory.
-            pace: how fast files may go; None: as fast as they will.
+            hold: takes the lock of the destination; None: there is none, for nobody else writes there.
+            limits: how fast files may go.
+            afar: whether what a path leads to may hang; helper processes then do what is to be done there.
         """
         self.name = name
         self.address = path
-        self._verify = verify
-        self._checksum = checksum
-        self._agent = agent[:12]
+        self._place = Place(name, path, None, verify, checksum, agent[:12])
         self._wake = wake
+        self._hold = hold
+        self._held: int | None = None
+        self._afar = afar
         self._reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
         self._waiting: deque[_Part] = deque()
         self._waiting_files = 0
         self._writing = 0
         """Threads that write small files now."""
         self._lock = threading.Lock()
-        self._helpers = Helpers(_LANES, name, keep)
+        self._groups: set[_Group] = set()
+        """What is written now."""
+        self._notes: dict[str, str] = {}
+        """Task → what holds it up."""
+        self._helpers = Helpers(_LANES, name, self._keep)
+        self._pace = limited(limits)
+        self._limits = limits
+        self._hand = Helper(self._keep, limits)
+        """Does what is not bulk."""
+        self._eye = Helper(tuple, limits)
+        """Only reads, for whoever reclaims: it needs no lock."""
         self._large = ThreadPoolExecutor(_LANES, f"{name}-large")
-        self._pace = pace or Pace()
 
     def set_up(self) -> str:
         """Read the identity file, or make one where the directory has none. Raises Transient."""
-        missing = mounts.unmounted(self.address)
-        if missing is not None:
-            raise Transient(f"{self.address} is below {missing}, where fstab wants a file system, but none is mounted")
-        try:
-            with Tree(self.address) as tree:
-                try:
-                    return identity(tree)
-                except FileNotFoundError:
-                    pass
-                made = str(uuid.uuid4())
-                temporary = f"{IDENTITY}-{self._agent}.part"
-                fd = disk.fresh(temporary, 0o644, tree.fd)
-                try:
-                    text = {
-                        "dropline_destination": made,
-                        "note": "Dropline writes here only while this file is here.",
-                    }
-                    os.write(fd, json.dumps(text).encode() + b"\n")
-                    os.fsync(fd)
-                finally:
-                    os.close(fd)
-                try:
-                    disk.rename_new(temporary, IDENTITY, tree.fd, tree.fd)
-                except FileExistsError:  # another agent was faster
-                    os.unlink(temporary, dir_fd=tree.fd)
-                    return identity(tree)
-                disk.sync_directory(tree.fd)
-        except OSError as error:
-            raise Transient(f"{self.address}: {cause(error)}") from error
-        log.warning("set up %s as destination %s (identity %s)", self.address, self.name, made)
-        return made
+        self._keep()
+        identity, made = self._ask(self._hand, "set_up", self._place)
+        if made:
+            log.warning("set up %s as destination %s (identity %s)", self.address, self.name, identity)
+        return str(identity)
 
     def check(self, expected: str) -> None:
-        """Raise Transient unless the directory is there and carries this identity."""
-        try:
-            with Tree(self.address) as tree:
-                require(tree, expected)
-        except OSError as error:
-            raise Transient(f"{self.address}: {cause(error)}") from error
+        """Raise Transient unless the directory answers, carries this identity, and nobody else writes there."""
+        self._keep()
+        self._ask(self._hand, "check", self._at(expected))
+        for group in list(self._groups):
+            found = group.still(STANDS_AFTER)
+            if found is not None and found.where == self.address:
+                raise Transient(str(found))
+
+    def _at(self, identity: str) -> Place:
+        return self._place._replace(identity=identity)
+
+    def _keep(self) -> Sequence[int]:
+        """Hold the lock, from the first time on that something may be written. Raises Transient."""
+        if self._hold is None:
+            return ()
+        with self._lock:
+            if self._held is None:
+                self._held = self._hold()
+            return (self._held,)
+
+    def _ask(self, helper: Helper, job: str, *words: Any) -> Any:
+        """Have something done, by a helper where it may hang. Raises Transient."""
+        if self._afar(self.address):
+            return helper.ask(job, *words)
+        return JOBS[job](*words, Steps(self._pace))
 
     def prepare(self, delivery: int, batch: int, items: Sequence[Item], expected: str) -> Prepared:
         """Only a name: temporary names follow from the files' numbers, so sending again reuses them."""
@@ -151,9 +170,11 @@ class DirectoryTransport:
         begun = _Task(name, len(large) + len(small))
         if not items:
             self._report(Report(name, (), ended=True))
-        place = Place(self.name, self.address, expected, self._verify, self._checksum, self._agent)
+        if self._pace.stopping:
+            raise Transient("the agent stops")
+        place = self._at(expected)
         for group in large:
-            self._large.submit(self._run, place, [(begun, group)], self._here)
+            self._large.submit(self._run, place, [(begun, group)], self._hand)
         with self._lock:
             self._waiting.extend((begun, group) for group in small)
             self._waiting_files += sum(map(len, small))
@@ -170,7 +191,18 @@ class DirectoryTransport:
         found: list[Report] = []
         while not self._reports.empty():
             found.append(self._reports.get())
-        return found
+        return found + self._held_up()
+
+    def _held_up(self) -> list[Report]:
+        """Which tasks stand still, and which of them move again."""
+        notes: dict[str, str] = {}
+        for group in list(self._groups):
+            where = group.still(STANDS_AFTER)
+            if where is not None:
+                notes |= {task.name: str(where) for task in group.tasks}
+        news = {name: notes.get(name) for name in notes.keys() | self._notes.keys()}
+        told, self._notes = self._notes, notes
+        return [Report(name, (), ended=False, note=note) for name, note in news.items() if note != told.get(name)]
 
     def due(self) -> None:
         """Never: its threads wake."""
@@ -178,19 +210,6 @@ class DirectoryTransport:
     def _report(self, report: Report) -> None:
         self._reports.put(report)
         self._wake()
-
-    def _here(self, place: Place, group: Sequence[Item]) -> Written:
-        return write(place, group, self._pace)
-
-    def _in_helper(self, place: Place, group: Sequence[Item]) -> Written:
-        size = sum(item.version.size for item in group)
-        try:
-            self._pace.wrote(size)
-            if self._verify != "size":
-                self._pace.read(size)
-        except Transient as error:
-            return Written([], str(error))
-        return self._helpers.write(place, group)
 
     def _write_waiting(self, place: Place) -> None:
         """Write small files of as many tasks as wait, together, until none wait. Runs in a pool."""
@@ -207,16 +226,20 @@ class DirectoryTransport:
                 if not parts:
                     self._writing -= 1
                     return
-            self._run(place, parts, self._in_helper if count >= BULK_FILES else self._here)
+            # Where a helper keeps to limits, all goes through the same one: so the sum counts.
+            bulk = count >= BULK_FILES and not (self._limits and self._afar(self.address))
+            self._run(place, parts, self._helpers.mine if bulk else self._hand)
 
-    def _run(self, place: Place, parts: list[_Part], write_group: Callable[[Place, Sequence[Item]], Written]) -> None:
+    def _run(self, place: Place, parts: list[_Part], helper: Helper) -> None:
         """Have files of one or more tasks written, and report to each. Runs in a pool."""
         items = [item for task, group in parts if task.failure is None for item in group]
         if self._pace.stopping:
             written = Written([], "the agent stops")
         else:
             try:
-                written = write_group(place, items)
+                written = self._write(place, items, [task for task, _ in parts], helper)
+            except Transient as error:
+                written = Written([], str(error))
             except Exception as error:
                 # The boundary of the pool: a task must end, whatever happened.
                 log.exception("%s: delivering failed unexpectedly", self.name)
@@ -230,67 +253,84 @@ class DirectoryTransport:
                 ended = task.left == 0
                 self._report(Report(task.name, done, ended, task.failure if ended else None))
 
+    def _write(self, place: Place, items: Sequence[Item], tasks: Sequence[_Task], helper: Helper) -> Written:
+        """Have files written: by a helper where that may hang, or where there are many. Raises Transient."""
+        if helper is not self._hand or self._afar(self.address):
+            self._wait_for_turn(items, helper)
+            call = helper.begin("write", place, items)
+            with self._under_way(_Group(tasks, lambda after: helper.still(call, after))):
+                written: Written = helper.result(call)
+        else:
+            steps = Steps(self._pace)
+            with self._under_way(_Group(tasks, steps.still)):
+                written = write(place, items, steps)
+        return written
+
+    def _wait_for_turn(self, items: Sequence[Item], helper: Helper) -> None:
+        """Raises Transient once the agent stops."""
+        self._pace.go_on()
+        if helper is not self._hand:  # that one keeps to the limits by itself
+            size = sum(item.version.size for item in items)
+            self._pace.wrote(size)
+            if self._place.verify != "size":
+                self._pace.read(size)
+
+    @contextmanager
+    def _under_way(self, group: _Group) -> Iterator[None]:
+        self._groups.add(group)
+        try:
+            yield
+        finally:
+            self._groups.discard(group)
+
     def discard(self, files: Sequence[tuple[int, str]]) -> None:
         """Remove temporary files of intents that nobody carries out."""
-        try:
-            with Tree(self.address) as tree:
-                for file, path in files:
-                    remove_temporary(tree, self._agent, file, path)
-        except OSError as error:
-            raise Transient(f"{self.address}: {cause(error)}") from error
+        self._ask(self._hand, "discard", self._place, list(files))
 
     def confirm(self, path: str, version: Version, checksum: bytes, algorithm: str, expected: str) -> Verdict:
         """Read the copy again and compare (with verify = "size": compare the size)."""
-        size = version.size
-        try:
-            with Tree(self.address) as tree:
-                require(tree, expected)
-                try:
-                    directory, name = tree.place(path)
-                    fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
-                except OSError as error:
-                    if error.errno not in NOT_THERE:
-                        raise
-                    return Verdict(False, f"at {self.name}, {path!r} is gone")
-                try:
-                    found = os.fstat(fd).st_size
-                    if found != size:
-                        return Verdict(False, f"at {self.name}, {path!r} has {found} bytes instead of {size}")
-                    if self._verify != "size":
-                        disk.drop_cache([fd])
-                        if checksum_of(fd, algorithm, size, self._pace.ask) != checksum:
-                            return Verdict(False, f"at {self.name}, {path!r} has other content than was delivered")
-                finally:
-                    os.close(fd)
-        except OSError as error:
-            raise Transient(f"{self.address}: {cause(error)}") from error
-        return Verdict(True, f"at {self.name} as {path!r}")
+        self._pace.ask(0)  # not while it is paused
+        found: Verdict = self._ask(self._eye, "confirm", self._at(expected), path, version.size, checksum, algorithm)
+        return found
 
     def reread(
         self, path: str, version: Version, checksum: bytes, algorithm: str, expected: str, tell: Callable[[int], object]
     ) -> Reread:
         """Read the copy and compare its checksum, whatever `verify` says. Raises Transient."""
-        place = Place(self.name, self.address, expected, self._verify, self._checksum, self._agent)
-
-        def passing(length: int) -> None:
-            self._pace.ask(length)
-            tell(length)
-
-        return reread(place, path, version.size, checksum, algorithm, passing)
+        self._pace.ask(0)
+        words = self._at(expected), path, version.size, checksum, algorithm
+        if not self._afar(self.address):
+            return reread(*words, Steps(self._pace), tell)
+        found: Reread = self._eye.ask("reread", *words, waiting=lambda: tell(0))
+        tell(found.cost)
+        return found
 
     def pause(self) -> None:
         """Files under way stand still where they are, but for small ones that a helper process has."""
         self._pace.pause()
+        self._hand.pause()
 
     def resume(self) -> None:
         """They go on."""
+        self._hand.resume()
         self._pace.resume()
 
     def close(self) -> None:
-        """Let the files under way end; what is queued stays for the next run."""
+        """Let the files under way end; what is queued stays for the next run. What hangs is left behind."""
         self._pace.stop()
-        self._helpers.close()
-        self._large.shutdown(cancel_futures=True)
+        helpers = [self._hand, self._eye, *self._helpers.all]
+        for one in helpers:
+            one.end()
+        deadline = time.monotonic() + ENDS_WITHIN
+        for one in helpers:
+            one.leave(deadline)
+        for pool in (self._helpers.threads, self._large):
+            pool.shutdown(cancel_futures=True)
+        for one in self._helpers.all:
+            one.end()  # it may have been begun just now
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
 
 
 def _groups(items: Sequence[Item], most: int) -> Iterator[list[Item]]:
@@ -304,3 +344,17 @@ def _groups(items: Sequence[Item], most: int) -> Iterator[list[Item]]:
             group, held = [], 0
     if group:
         yield group
+
+
+def reachable(path: str, within: float = 5.0) -> bool | None:
+    """Whether there is a directory; None: the path leads to what does not answer within so many seconds."""
+    if not mounts.afar(path):
+        return there(path, Steps())
+    helper = Helper(tuple)
+    try:
+        return bool(helper.ask("there", path, within=within))
+    except Transient:
+        return None
+    finally:
+        helper.end()
+        helper.leave(time.monotonic())

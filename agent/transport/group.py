@@ -11,11 +11,11 @@ import stat
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from agent import disk
+from agent import disk, mounts
 from agent.errors import Transient, cause
 from agent.transport import Arrived, Item, Occupied, Outcome, Unfit
-from agent.transport.pace import Pace
 from agent.transport.source import ChecksumName, Source, SourceChanged, checksum_of
+from agent.transport.steps import Steps
 from agent.tree import Tree
 from rules.model import OWN_PREFIX
 
@@ -97,14 +97,15 @@ def remove_temporary(tree: Tree, agent: str, file: int, path: str) -> None:
             raise
 
 
-def write(place: Place, group: Sequence[Item], pace: Pace) -> Written:
+def write(place: Place, group: Sequence[Item], steps: Steps) -> Written:
     """Deliver a group of files. Raises nothing that is expected: what failed is in the answer."""
     outcomes: list[Outcome] = []
+    steps.at(place.path)
     try:
         with Tree(place.path) as tree:
             if place.identity is not None:
                 require(tree, place.identity)
-            _Group(place, tree, pace).deliver(group, outcomes)
+            _Group(place, tree, steps).deliver(group, outcomes)
     except Transient as error:
         return Written(outcomes, str(error))
     except OSError as error:
@@ -115,11 +116,12 @@ def write(place: Place, group: Sequence[Item], pace: Pace) -> Written:
 class _Group:
     """The files that are staged, proved and shown together."""
 
-    def __init__(self, place: Place, tree: Tree, pace: Pace) -> None:
+    def __init__(self, place: Place, tree: Tree, steps: Steps) -> None:
         self._place = place
         self._tree = tree
-        self._pace = pace
-        self._sources = Source(place.checksum, pace)
+        self._steps = steps
+        self._afar = mounts.afar(place.path)
+        self._sources = Source(place.checksum, steps)
 
     def deliver(self, group: Sequence[Item], outcomes: list[Outcome]) -> None:
         """Fill `outcomes`; files without one were not done. Raises Transient and OSError."""
@@ -135,14 +137,18 @@ class _Group:
                         hidden.append(done)
                     else:
                         (arrived if isinstance(done, Arrived) else outcomes).append(done)
-                disk.make_durable([one.fd for one in staged])
+                self._step()
+                self._make_durable([one.fd for one in staged])
                 if self._place.verify != "size":
                     disk.drop_cache([one.fd for one in staged])
                 for one in staged:
+                    self._step()
                     self._prove(one)
                 while hidden:
+                    self._step()
                     arrived.append(self._show(hidden[0]))
                     hidden.pop(0)
+                self._step()
                 self._make_names_durable(group, arrived)
                 outcomes.extend(arrived)
         finally:
@@ -151,17 +157,43 @@ class _Group:
             for one in hidden:
                 self._remove(one.item)
 
+    def _make_durable(self, fds: Sequence[int]) -> None:
+        if not self._afar:
+            disk.make_durable(fds)
+            return
+        # To FUSE and SMB, syncfs(2) does not say that anything is to be made durable there; fsync(2) does.
+        for fd in fds:
+            self._step()
+            os.fsync(fd)
+
+    def _step(self) -> None:
+        self._steps.at(self._place.path)
+
     def _make_names_durable(self, group: Sequence[Item], outcomes: Sequence[Outcome]) -> None:
         there = {outcome.file: outcome.adopted for outcome in outcomes if isinstance(outcome, Arrived)}
         parents = {item.path.rpartition("/")[0] for item in group if item.file in there}
-        if len(parents) > 2 or any(there.values()):
-            # What was adopted was not written by us: its content, too, may be in the page cache only.
+        # What was adopted was not written by us: its content, too, may be in the page cache only.
+        if self._afar:
+            for item in group:
+                if there.get(item.file):
+                    self._make_adopted_durable(item)
+        elif len(parents) > 2 or any(there.values()):
             disk.sync_file_systems(self._tree.directory(parent) for parent in parents)
             return
         for parent in parents:
+            self._step()
             disk.sync_directory(self._tree.directory(parent))
 
+    def _make_adopted_durable(self, item: Item) -> None:
+        directory, name = self._tree.place(item.path)
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+        try:
+            self._make_durable([fd])
+        finally:
+            os.close(fd)
+
     def _one(self, item: Item) -> _Staged | Outcome:
+        self._step()
         try:
             return self._present(item) or self._stage(item)
         except SourceChanged as change:
@@ -201,19 +233,21 @@ class _Group:
         """The checksum of what is at the destination. Raises OSError."""
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
         try:
-            return checksum_of(fd, self._place.checksum, size, self._pace.read)
+            return checksum_of(fd, self._place.checksum, size, self._steps.read)
         finally:
             os.close(fd)
 
     def _stage(self, item: Item) -> _Staged:
         """Copy to the temporary name, hashing on the way. Raises SourceChanged and OSError."""
         with self._sources.opened(item) as reading:
+            self._step()
             directory, _ = self._tree.place(item.path, make=True)
             temporary = temporary_name(self._place.agent, item.file)
             mode = (stat.S_IMODE(reading.status.st_mode) & 0o777) | 0o200  # writable by us: it may have to be replaced
             fd = disk.fresh(temporary, mode, directory)
             try:
-                checksum = reading.copy_to(fd)
+                checksum = reading.copy_to(fd, self._place.path)
+                self._step()
                 try:
                     os.utime(fd, ns=(reading.status.st_atime_ns, item.version.mtime_ns))
                 except PermissionError:
@@ -230,7 +264,7 @@ class _Group:
             good = os.fstat(one.fd).st_size == one.item.version.size
         else:
             os.lseek(one.fd, 0, os.SEEK_SET)
-            good = checksum_of(one.fd, self._place.checksum, one.item.version.size, self._pace.read) == one.checksum
+            good = checksum_of(one.fd, self._place.checksum, one.item.version.size, self._steps.read) == one.checksum
         if not good:
             raise Transient(f"{self._place.path}: what was read back of {one.item.path!r} is not what was written")
 

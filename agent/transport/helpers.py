@@ -1,9 +1,16 @@
-"""Helper processes that write groups of small files.
+"""Helper processes that work at destinations.
 
-One interpreter runs Python code on one processor at a time, and small files are mostly Python code and short system
-calls: threads would spend their time handing the interpreter to each other (measured: bench/README.md). A helper gets
-pickled groups on its standard input and answers on its standard output. It ends when its input ends. Meanwhile it
-holds the lock of the state directory, which it inherits: no other agent starts while a helper of a killed one works.
+A share whose server is gone may never answer a system call. The thread in that call cannot be ended, nor can its process,
+not even by SIGKILL. So what touches a destination that may hang is done by a helper: the agent waits for its answers with
+patience, and leaves it behind when it does not end. It then holds the lock of its destination, which it inherits: nobody
+else writes there as long as a call of its may still be carried out.
+
+Groups of many small files go to helpers wherever they go: one interpreter runs Python code on one processor at a time,
+and small files are mostly Python code and short system calls: threads would spend their time handing the interpreter to
+each other (measured: bench/README.md).
+
+A helper gets pickled calls on its standard input, does each in a thread of its own, and answers on its standard output.
+It ends when its input ends.
 """
 
 import os
@@ -12,82 +19,282 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import BinaryIO
+from itertools import count
+from typing import Any, BinaryIO
 
 from agent import probe
-from agent.transport import Item
-from agent.transport.group import Place, Written, write
-from agent.transport.pace import Pace
+from agent.errors import Transient, cause
+from agent.transport.group import write
+from agent.transport.pace import limited
+from agent.transport.place import check, confirm, discard, set_up, there
+from agent.transport.rereading import reread
+from agent.transport.steps import Steps, Still
+from rules.bandwidth import Limit
+
+ANSWERS_WITHIN = 30.0
+"""Seconds without a step after which what was asked of a destination counts as unanswered."""
+STANDS_AFTER = 120.0
+"""Seconds without a step after which files under way stand still: making a large one durable may take long."""
+ENDS_WITHIN = 3.0
+"""Seconds in which a helper may end what is under way, once it is told to. Then it is left behind."""
+_LOOK = 1.0
+_PROMPT = 5.0
+"""Seconds in which the helper itself answers, whatever its threads wait for."""
+
+JOBS: Mapping[str, Callable[..., Any]] = {
+    one.__name__: one for one in (check, confirm, discard, reread, set_up, there, write)
+}  # fmt: skip
+"""What a helper does, by name. The last argument of each are its Steps."""
+_MOVES, _PAUSE, _RESUME = "moves", "pause", "resume"
+
+Keep = Callable[[], Sequence[int]]
+"""→ descriptors that a helper inherits. Raises Transient where there must be none yet."""
 
 
-class Helpers:
-    """A few helper processes, each started when it is first needed, with a thread of ours that speaks to it."""
+class Call:
+    """Something that a helper was asked to do."""
 
-    def __init__(self, count: int, name: str, keep: Sequence[int]) -> None:
-        """`keep`: descriptors that the helpers inherit (the lock)."""
-        self._keep = tuple(keep)
-        self._mine = threading.local()
+    def __init__(self, number: int, job: str, where: str) -> None:
+        self.number = number
+        self.job = job
+        self.where = where
+        """The directory that it is about."""
+        self.began = time.monotonic()
+        self.answered = threading.Event()
+        self.answer: Any = None
+        self.hung: str | None = None
+        """Why nobody waits for the answer any more."""
+
+    def settle(self, answer: Any) -> None:
+        """This is the answer."""
+        self.answer = answer
+        self.answered.set()
+
+
+class Helper:
+    """A process that does what may hang; started when it is first needed, and again when it has died."""
+
+    def __init__(self, keep: Keep, limits: Sequence[Limit] = ()) -> None:
+        """`limits`: how fast it may copy; without them those who hand something over wait for their turn."""
+        self._keep = keep
+        self._limits = tuple(limits)
         self._lock = threading.Lock()
-        self._processes: list[subprocess.Popen[bytes]] = []
-        self.threads = ThreadPoolExecutor(count, f"{name}-bulk")
+        self._numbers = count(1)
+        self._calls: dict[int, Call] = {}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._closed = False
 
-    def write(self, place: Place, group: Sequence[Item]) -> Written:
-        """Have a group written by the helper of this thread, which must be one of `threads`."""
-        process: subprocess.Popen[bytes] | None = getattr(self._mine, "process", None)
-        if process is None or process.poll() is not None:
-            process = self._start()
-            self._mine.process = process
-        assert process.stdin is not None, "opened as a pipe"
-        assert process.stdout is not None, "opened as a pipe"
+    def begin(self, job: str, *words: Any) -> Call:
+        """Ask for something. Raises Transient."""
+        with self._lock:
+            if self._closed:
+                raise Transient("the agent stops")
+            process = self._process or self._start()
+            call = Call(next(self._numbers), job, getattr(words[0], "path", words[0]) if words else "")
+            self._calls[call.number] = call
+            assert process.stdin is not None, "opened as a pipe"
+            try:
+                pickle.dump((call.number, job, words), process.stdin, pickle.HIGHEST_PROTOCOL)
+                process.stdin.flush()
+            except OSError:
+                pass  # it has died: who reads its answers notices, and settles its calls
+        return call
+
+    def result(self, call: Call) -> Any:
+        """Wait for the answer, however long it takes. Raises what the job raises, and Transient."""
+        call.answered.wait()
+        if isinstance(call.answer, Exception):
+            raise call.answer
+        return call.answer
+
+    def pause(self) -> None:
+        """What it copies stands still, until `resume`."""
+        self._tell(_PAUSE)
+
+    def resume(self) -> None:
+        """It goes on."""
+        self._tell(_RESUME)
+
+    def _tell(self, word: str) -> None:
+        if self._process is not None:
+            try:
+                self.begin(word)
+            except Transient:
+                pass  # the agent stops, and with it what it copies
+
+    def ask(
+        self, job: str, *words: Any, within: float | None = None, waiting: Callable[[], object] = lambda: None
+    ) -> Any:
+        """Ask, and wait for the answer as long as it moves. Raises what the job raises, and Transient.
+
+        `waiting`: called now and then meanwhile; what it raises ends the waiting.
+        A question that went unanswered is not asked again before it is.
+        """
+        within = ANSWERS_WITHIN if within is None else within
+        with self._lock:
+            hung = next((one.hung for one in self._calls.values() if one.job == job and one.hung), None)
+        if hung is not None:
+            raise Transient(hung)
+        call = self.begin(job, *words)
+        while not call.answered.wait(min(_LOOK, within)):
+            waiting()
+            found = self.still(call, within)
+            if found is not None:
+                call.hung = str(found)
+                raise Transient(call.hung)
+        return self.result(call)
+
+    def still(self, call: Call, after: float) -> Still | None:
+        """What the call stands still at, after so many seconds; None: it moves, or has ended."""
+        if time.monotonic() - call.began < after or call.answered.is_set():
+            return None
         try:
-            pickle.dump((place, list(group)), process.stdin, pickle.HIGHEST_PROTOCOL)
-            process.stdin.flush()
-            answer: Written = pickle.load(process.stdout)  # noqa: S301  (from our own child, over our own pipe)
-        except (OSError, EOFError, pickle.UnpicklingError):
-            process.kill()
-            return Written([], "a helper process ended unexpectedly; it is started again")
-        return answer
+            asked = self.begin(_MOVES)
+        except Transient:
+            return None  # it is ended: so is the call
+        if not asked.answered.wait(_PROMPT):
+            return Still(call.where, call.began)  # it was killed, and cannot die
+        moves = asked.answer if isinstance(asked.answer, dict) else {}
+        where, seconds = moves.get(call.number, ("", 0.0))
+        if call.answered.is_set() or seconds < after:
+            return None
+        return Still(where, time.monotonic() - seconds)
 
     def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-P", "-c", "from agent.transport.helpers import main; main()"]
-        with self._lock:
+        try:
             process = subprocess.Popen(  # noqa: S603  (our own interpreter, no shell, no input of others)
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=self._keep
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=tuple(self._keep())
             )
-            self._processes.append(process)
+        except OSError as error:
+            raise Transient(f"a helper process cannot be started: {cause(error)}") from error
+        self._process = process
+        assert process.stdin is not None, "opened as a pipe"
+        pickle.dump(self._limits, process.stdin, pickle.HIGHEST_PROTOCOL)
+        threading.Thread(target=self._read, args=(process,), name="helper", daemon=True).start()
         return process
 
-    def close(self) -> None:
-        """Let the groups under way end."""
-        self.threads.shutdown(cancel_futures=True)
-        for process in self._processes:
-            assert process.stdin is not None, "opened as a pipe"
-            try:
-                process.stdin.close()
-            except BrokenPipeError:
-                pass  # it has ended by itself
+    def _read(self, process: subprocess.Popen[bytes]) -> None:
+        """Take the answers of a process, to its end."""
+        assert process.stdout is not None, "opened as a pipe"
+        try:
+            while True:
+                number, answer = pickle.load(process.stdout)  # noqa: S301  (from our own child, over our own pipe)
+                with self._lock:
+                    call = self._calls.pop(number, None)
+                if call is not None:
+                    call.settle(answer)
+        except (OSError, EOFError, pickle.UnpicklingError):
+            process.kill()
             process.wait()
-            assert process.stdout is not None, "opened as a pipe"
             process.stdout.close()
+            _close(process)
+            self._settle_all()
+
+    def _settle_all(self) -> None:
+        with self._lock:
+            reason = "the agent stops" if self._closed else "a helper process ended unexpectedly; it is started again"
+            calls, self._calls, self._process = self._calls, {}, None
+        for call in calls.values():
+            call.settle(Transient(reason))
+
+    def end(self) -> None:
+        """Let what is under way end. Nothing is begun any more."""
+        with self._lock:
+            process, self._closed = self._process, True
+        if process is not None:
+            _close(process)
+
+    def leave(self, deadline: float) -> None:
+        """Wait for the end until then (in monotonic seconds); leave it behind where that does not come."""
+        process = self._process
+        if process is None:
+            return
+        try:
+            process.wait(max(deadline - time.monotonic(), 0.0))
+        except subprocess.TimeoutExpired:
+            process.kill()  # it dies when the call that hangs returns, and does nothing any more
+            self._settle_all()
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    """Close its input, at which it ends."""
+    assert process.stdin is not None, "opened as a pipe"
+    try:
+        process.stdin.close()
+    except BrokenPipeError:
+        pass  # it has ended by itself
+
+
+class Helpers:
+    """A few helpers for groups of small files, each with a thread of ours that speaks to it."""
+
+    def __init__(self, number: int, name: str, keep: Keep) -> None:
+        self._keep = keep
+        self._mine = threading.local()
+        self._all: list[Helper] = []
+        self.threads = ThreadPoolExecutor(number, f"{name}-bulk")
+
+    @property
+    def all(self) -> Sequence[Helper]:
+        """Those that were needed."""
+        return self._all
+
+    @property
+    def mine(self) -> Helper:
+        """The helper of this thread, which must be one of `threads`."""
+        found: Helper | None = getattr(self._mine, "helper", None)
+        if found is None:
+            found = self._mine.helper = Helper(self._keep)
+            self._all.append(found)
+        return found
 
 
 def main(source: BinaryIO = sys.stdin.buffer, target: BinaryIO = sys.stdout.buffer) -> None:
-    """A helper's life: groups in, answers out, until the input ends."""
+    """A helper's life: calls in, answers out, until the input ends."""
     # Signals are the agent's business; it ends its helpers by closing their input.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     probe.prepare()
-    pace = Pace()  # the agent's threads wait before they hand a group over
+    pace, speaking = limited(pickle.load(source)), threading.Lock()  # noqa: S301  (from the agent that started us)
+    under_way: dict[int, Steps] = {}
+
+    def answer(number: int, found: Any) -> None:
+        with speaking:
+            try:
+                pickle.dump((number, found), target, pickle.HIGHEST_PROTOCOL)
+                target.flush()
+            except BrokenPipeError:
+                # The agent was killed. What was written is found and adopted by the next one.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), target.fileno())
+
+    def work(number: int, job: str, words: Sequence[Any]) -> None:
+        try:
+            found = JOBS[job](*words, under_way[number])
+        except Transient as error:
+            found = error
+        except Exception as error:  # noqa: BLE001  (the boundary of the process: it is raised again in the agent)
+            found = RuntimeError("".join(traceback.format_exception(error)))
+        del under_way[number]
+        answer(number, found)
+
     while True:
         try:
-            place, group = pickle.load(source)  # noqa: S301  (from the agent that started us)
-        except EOFError:
-            return
-        try:
-            pickle.dump(write(place, group, pace), target, pickle.HIGHEST_PROTOCOL)
-            target.flush()
-        except BrokenPipeError:
-            # The agent was killed. What was written is found and adopted by the next one.
-            os._exit(0)
+            number, job, words = pickle.load(source)  # noqa: S301  (from the agent that started us)
+        except (EOFError, pickle.UnpicklingError):  # the latter where the agent was killed in the middle of a call
+            break
+        if job == _MOVES:
+            now = time.monotonic()
+            answer(number, {one: (steps.where, now - steps.moved_at) for one, steps in list(under_way.items())})
+            continue
+        if job in (_PAUSE, _RESUME):
+            (pace.pause if job == _PAUSE else pace.resume)()
+            answer(number, None)
+            continue
+        under_way[number] = Steps(pace)
+        threading.Thread(target=work, args=(number, job, words), name=job).start()
+    pace.stop()

@@ -1,9 +1,12 @@
 """How fast files may go to one destination, and whether they may go on at all."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from threading import Event, Lock
 
 from agent.errors import Transient
+from rules.bandwidth import Limit, allowed
 
 _LOOK = 5.0
 """Seconds that are waited in one go while copying is paused."""
@@ -27,7 +30,7 @@ class Bucket:
 
 
 class Pace:
-    """Whoever copies to or from one destination asks here, block by block; for helper processes, those who feed them do.
+    """Whoever copies to or from one destination asks here, block by block; for groups that helpers write, those who hand them over.
 
     So the sum counts. What is written and what is read back are limited each by itself, as a network takes both at once.
     """
@@ -93,3 +96,8 @@ class Pace:
         """Bytes that may go in one go: what a second lets pass, `most` at the most."""
         rate = self._rate()
         return most if rate is None else min(most, rate)
+
+
+def limited(limits: Sequence[Limit]) -> Pace:
+    """How fast files go to a destination: by the clock on this computer's wall."""
+    return Pace() if not limits else Pace(lambda: allowed(limits, datetime.now(UTC).astimezone()), time.monotonic)

@@ -11,6 +11,7 @@ from agent.errors import Transient, cause
 from agent.transport import Reread
 from agent.transport.group import NOT_THERE, Place, require
 from agent.transport.source import checksum_of
+from agent.transport.steps import Steps
 from agent.tree import Tree
 from rules.scrub import Sight
 
@@ -23,9 +24,16 @@ log = logging.getLogger(__name__)
 
 
 def reread(
-    place: Place, path: str, size: int, checksum: bytes, algorithm: str, passing: Callable[[int], None]
-) -> Reread:
-    """See `agent.transport.Transport.reread`. `passing`: as `checksum_of` has it. Raises Transient."""
+    place: Place, path: str, size: int, checksum: bytes, algorithm: str, steps: Steps,
+    tell: Callable[[int], object] = lambda length: None,
+) -> Reread:  # fmt: skip
+    """See `agent.transport.Transport.reread`. Raises Transient."""
+
+    def passing(length: int) -> None:
+        steps.ask(length)
+        tell(length)
+
+    steps.at(place.path)
     where = f"at {place.name}, {path!r}"
     try:
         with Tree(place.path) as tree:

@@ -17,7 +17,7 @@ from agent import disk, probe
 from agent.errors import cause
 from agent.mounts import remote
 from agent.transport import Changed, Gone, Item, Outcome, Unfit
-from agent.transport.pace import Pace
+from agent.transport.steps import Steps
 from agent.tree import Tree
 from rules.model import Observation, Writer
 
@@ -75,17 +75,17 @@ class SourceChanged(Exception):
 class Reading:
     """An open source file."""
 
-    def __init__(self, fd: int, item: Item, algorithm: str, remote: bool, pace: Pace) -> None:
+    def __init__(self, fd: int, item: Item, algorithm: str, remote: bool, steps: Steps) -> None:
         self.fd = fd
         self.status = os.fstat(fd)
         self._item = item
         self._algorithm = algorithm
         self._remote = remote
-        self._pace = pace
+        self._steps = steps
         self._same_version()
 
-    def copy_to(self, target: int | None) -> bytes:
-        """Read it once, hashing, writing to `target` where one is given. Returns the checksum.
+    def copy_to(self, target: int | None, place: str = "") -> bytes:
+        """Read it once, hashing, writing to `target` (below `place`) where one is given. Returns the checksum.
 
         Holes of a sparse file are not written out. Raises SourceChanged where the version moved meanwhile, or where a
         writer has it open now: what was read then proves nothing.
@@ -99,6 +99,7 @@ class Reading:
         length = len(block)
         written = begun = 0
         while length == len(block):
+            self._steps.at(self._item.root)
             try:
                 length = os.readv(self.fd, [block])
             except OSError as error:
@@ -106,13 +107,14 @@ class Reading:
                 raise SourceChanged(Unfit(self._item.file, f"cannot be read: {cause(error)}", hint)) from error
             found.update(block[:length])
             if target is None:
-                self._pace.go_on()
+                self._steps.go_on()
                 continue
             rest = block[:length]
             if sparse and rest.tobytes() == _ZEROS[:length]:
                 os.lseek(target, length, os.SEEK_CUR)
                 rest = block[:0]
-            self._pace.wrote(len(rest))
+            self._steps.wrote(len(rest))
+            self._steps.at(place)
             while rest:
                 rest = rest[os.write(target, rest) :]
             written += length
@@ -121,6 +123,7 @@ class Reading:
                 begun = written
         if target is not None and sparse:
             os.ftruncate(target, size)
+        self._steps.at(self._item.root)
         seen = self._same_version()
         path = f"{self._item.root}/{self._item.relpath}"
         if probe.writer(self.fd, path, remote=self._remote) is Writer.OPEN:
@@ -137,9 +140,9 @@ class Reading:
 class Source:
     """The watched directories that items of one group come from."""
 
-    def __init__(self, algorithm: str, pace: Pace) -> None:
+    def __init__(self, algorithm: str, steps: Steps) -> None:
         self._algorithm = algorithm
-        self._pace = pace
+        self._steps = steps
         self._trees: dict[str, tuple[Tree, bool]] = {}
 
     def __enter__(self) -> Self:
@@ -152,6 +155,7 @@ class Source:
     @contextmanager
     def opened(self, item: Item) -> Iterator[Reading]:
         """The version, open for reading. Raises SourceChanged where it is not there as it was."""
+        self._steps.at(item.root)
         try:
             if item.root not in self._trees:
                 tree = Tree(item.root)
@@ -172,7 +176,7 @@ class Source:
             hint = "make it readable for the agent's user, then `dropline retry`"
             raise SourceChanged(Unfit(item.file, f"cannot be read: {cause(error)}", hint)) from error
         try:
-            yield Reading(fd, item, self._algorithm, is_remote, self._pace)
+            yield Reading(fd, item, self._algorithm, is_remote, self._steps)
         finally:
             os.close(fd)
 

@@ -139,7 +139,8 @@ class Site:
 
     def _healthz(self, environ: dict[str, Any]) -> Answer:
         health = self._sources.health()
-        body = "ok\n" if health.good else "".join(f"{printable(problem)}\n" for problem in health.problems)
+        lines = ["ok"] if health.good else health.problems
+        body = "".join(f"{printable(line)}\n" for line in (*lines, *health.away))
         return ("200 OK" if health.good else "503 Service Unavailable"), "text/plain; charset=utf-8", body.encode()
 
     def _alive(self) -> tuple[str, str, bytes]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.mounts import FileSystem, file_system, unmounted
+from agent import mounts
+from agent.mounts import FileSystem, file_system, real, unmounted
 
 TOLD = """
 import sys
@@ -132,3 +133,19 @@ def test_a_missing_mount_point_is_unmounted(tmp_path: Path) -> None:
     """A mount point whose directory does not even exist is not mounted."""
     table = fstab(tmp_path, f"x {tmp_path}/share cifs\n")
     assert unmounted(str(tmp_path / "share/x"), table) == f"{os.path.realpath(tmp_path)}/share"
+
+
+def test_links_are_followed_up_to_what_may_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing below the mount point of a file system that others answer for is asked: links on it stay, those to it do not."""
+    here = Path(os.path.realpath(tmp_path))
+    (here / "nas/far").mkdir(parents=True)
+    (here / "short").symlink_to("nas/far")
+    (here / "nas/far/link").symlink_to(here)
+    (here / "loop").symlink_to("loop")
+    assert real(str(here / "short/link")) == str(here), "where nothing may hang, all links are followed"
+    monkeypatch.setattr(mounts, "_mounted", lambda: [FileSystem("ext4", "/"), FileSystem("nfs4", f"{here}/nas/far")])
+    assert real(f"{here}/short/link/x/../y") == f"{here}/nas/far/link/y"
+    assert real(f"{here}/nas/../short") == f"{here}/nas/far"
+    assert real(f"{here}/missing/x") == f"{here}/missing/x"
+    assert real(f"{here}/loop/x").endswith("/loop/x")
+    assert (mounts.afar(f"{here}/short/link"), mounts.afar(str(here))) == (True, False)

@@ -115,6 +115,12 @@ class Station:
             "name": "r", "watch": "inbox", "exclude": ["*.tmp"], "complete": {"quiet": "0s"},
             "batch": {"linger": "0s"}, "deliver": [{"to": name} for name in self.shares],
         }  # fmt: skip
+        self.rules: list[dict[str, Any]] = []
+        """More rules."""
+        self.patience: float | None = None
+        """Seconds that its agents wait for an answer of a destination; None: as the product does."""
+        self.out = root / "agent.out"
+        """What the agent answers."""
         self.tables: dict[str, Any] = {}
         """More tables of the configuration."""
         self.environment = {
@@ -131,7 +137,12 @@ class Station:
 
     def configure(self, file: str = "dropline.toml", **agent: Any) -> Path:
         """Write the configuration, in one rename. `agent`: keys of its table, for an agent beside the first one."""
-        tables = {"agent": self.agent | agent, "destinations": self.destinations, "rules": [self.rule], **self.tables}
+        tables = {
+            "agent": self.agent | agent,
+            "destinations": self.destinations,
+            "rules": [self.rule, *self.rules],
+            **self.tables,
+        }
         fresh = self.root / "fresh"
         fresh.write_text("".join(f"{key} = {_toml(value)}\n" for key, value in tables.items()))
         return fresh.rename(self.root / file)
@@ -141,6 +152,7 @@ class Station:
         order = {
             "out": out,
             "directory": str(self.root), "environment": self.environment, "log": str(self.log), "clock": str(self.clock),
+            "patience": self.patience,
             "arguments": [words[0], "--config", config, *words[1:]],
         }  # fmt: skip
         return Process(self.zygote, self.zygote.ask(start=order))
@@ -167,7 +179,7 @@ class Station:
         """Start the agent, unless it runs."""
         if not self.running:
             self.starts += 1
-            self.process = self.spawn("run")
+            self.process = self.spawn("run", out=str(self.out))
 
     def kill(self) -> None:
         """SIGKILL, and wait until it is dead."""

@@ -1,6 +1,6 @@
 """Starts `dropline` commands by forking, so that a thousand restarts pay for the imports once: a driver for station.py.
 
-Each line on standard input is a JSON object. {"start": {directory, environment, arguments, log, clock, quick}} answers the
+Each line on standard input is a JSON object. {"start": {directory, environment, arguments, log, clock, patience}} answers the
 process's id at once; {"wait": pid} answers its exit code when it has ended. Each child is a process of its own that runs
 the product's `main` to its end. Its wall clock is the computer's plus the seconds that the file `clock` says, so that the
 clock can be stepped while it runs.
@@ -14,7 +14,10 @@ import time
 from typing import Any
 
 from agent.cli import main
-from agent.transport import globus  # noqa: F401  (else each child would import it)
+from agent.transport import (
+    globus,  # noqa: F401  (else each child would import it)
+    helpers,
+)
 from agent.transport.globus import session
 from rules import task
 
@@ -39,6 +42,8 @@ def become(order: dict[str, Any]) -> None:
             return real() + float(file.read() or 0)
 
     time.time = stepped
+    if order.get("patience"):
+        helpers.ANSWERS_WITHIN = order["patience"]
     task.FIRST_LOOK, session.A_SECOND = 0.02, 1000  # the stand-in for Globus needs no sparing
 
 

@@ -23,7 +23,7 @@ from agent.errors import Transient
 from agent.transport import Arrived, Changed, Gone, Item, Occupied, Outcome, Reread, Unfit
 from agent.transport.directory import BULK_FILES, DirectoryTransport
 from agent.transport.group import temporary_name
-from agent.transport.pace import Pace
+from rules.bandwidth import Limit
 from rules.model import Writer
 from rules.scrub import Sight
 
@@ -1037,9 +1037,8 @@ def test_what_goes_to_a_destination_keeps_to_its_rate_in_sum(folder: Site) -> No
     """Large files, small ones that a thread writes and small ones that a helper process writes; what is read back counts apart."""
     rate = 40_000_000
     folder.transport.close()
-    pace = Pace(lambda: rate, time.monotonic)
     folder.transport = DirectoryTransport(
-        "share", str(folder.place), "checksum", "sha256", AGENT, folder.woken.set, pace=pace
+        "share", str(folder.place), "checksum", "sha256", AGENT, folder.woken.set, limits=[Limit(rate)]
     )
     sizes = {f"bulk{n}": 100_000 for n in range(BULK_FILES)} | {"large1": LARGE, "large2": LARGE, "one": 2_000_000}
     for name, size in sizes.items():

@@ -27,8 +27,8 @@ from agent.transport.globus.request import freeze, label, modest, thaw
 from agent.transport.globus.session import Forbidden, NotThere, Rejected, Session, document
 from agent.transport.globus.sources import spoiled
 from agent.transport.globus.tasks import Watched
-from agent.transport.pace import Pace
 from agent.transport.source import Source, SourceChanged
+from agent.transport.steps import Steps
 from rules.collection import uncarriable
 from rules.credentials import warning
 from rules.destination import name_key, stat_content
@@ -187,7 +187,7 @@ class GlobusTransport:
         made: dict[int, bytes] = {}
         spoilt: dict[int, Outcome] = {}
         if self._course.checksum is not None:
-            with Source(self._course.checksum, Pace()) as source:
+            with Source(self._course.checksum, Steps()) as source:
                 for item in items:
                     try:
                         made[item.file] = source.checksum(item)

@@ -33,9 +33,9 @@ class Fault:
         """When the round is over, whatever came of it: leave nothing behind outside its folder."""
 
 
-from tests.campaign.faults import clock, copies, everywhere, globus, ledger, process, tree, writers  # noqa: E402  (they derive from it)
+from tests.campaign.faults import clock, copies, everywhere, globus, ledger, process, storage, tree, writers  # noqa: E402  (they derive from it)
 
-MODULES = (process, everywhere, tree, writers, copies, ledger, clock, globus)
+MODULES = (process, everywhere, tree, writers, copies, ledger, clock, globus, storage)
 """Of each module one fault at the most is in a combination."""
 FAULTS: dict[str, type[Fault]] = {"none": Fault} | {one.name: one for module in MODULES for one in module.FAULTS}
 """By name."""
