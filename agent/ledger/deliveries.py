@@ -110,12 +110,16 @@ class Deliveries:
         return found
 
     def interrupted(self, destination: int, now: float) -> int:
-        """Deliveries that a former run left under way, or failed, are due at once. Returns how many."""
-        which = ("state < 4 AND state > 0", "again IS NOT NULL AND state = 5")  # as the partial indexes have them
+        """Deliveries that a former run left under way, or failed, are due at once. Returns how many.
+
+        So are those that wait for a time to come because the clock was ahead then.
+        """
+        # As the partial indexes have them.
+        which = ("state < 4 AND (state > 0 OR again > ?1)", "again IS NOT NULL AND state = 5")
         with self._store.transaction():
             return sum(
                 self._store.execute(
-                    f"UPDATE deliveries SET again = ? WHERE destination = ? AND {states}", (now, destination)
+                    f"UPDATE deliveries SET again = ?1 WHERE destination = ?2 AND {states}", (now, destination)
                 ).rowcount
                 for states in which
             )

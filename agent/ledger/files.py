@@ -281,6 +281,11 @@ class Files:
         self._store.execute(
             "UPDATE files SET since = ?, again = min(again, ?), reason = NULL WHERE again IS NOT NULL", (now, now)
         )
+        # The clock may have been ahead then.
+        self._store.execute(
+            "UPDATE batches SET first_at = min(first_at, ?1), last_at = min(last_at, ?1) WHERE sealed_at IS NULL",
+            (now,),
+        )
 
     def completed(self, items: Sequence[tuple[File, int, str]], now: float) -> None:
         """Each file became complete and joined a batch: (file, batch, reason)."""

@@ -14,8 +14,10 @@ from tests.campaign.station import Zygote
 from tests.programs import program
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="processes and leases as on Linux")
-EFFORT = 0.25
+EFFORT = 0.15
 SEED = 7
+ELSEWHERE = {"kill-everywhere"}
+"""Played in full by tests/journey/test_killed.py."""
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +27,7 @@ def zygote() -> Iterator[Zygote]:
         yield one
 
 
-@pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if not fault.needs])
+@pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if not fault.needs and name not in ELSEWHERE])
 def test_a_fault_does_no_harm(tmp_path: Path, zygote: Zygote, name: str) -> None:
     """Nothing lost, torn, twice, overwritten or deleted without proof; and in the end everything arrives."""
     tally = play([name], SEED, tmp_path / "round", zygote, EFFORT, strikes=2 if name == "ledger-restored" else 1)

@@ -194,7 +194,7 @@ class Journeys(RuleBasedStateMachine):
 
 TestJourneys = Journeys.TestCase
 TestJourneys.settings = settings(
-    max_examples=20,
+    max_examples=12,
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=list(HealthCheck),
@@ -220,3 +220,27 @@ def test_a_copy_that_was_never_reported_is_kept_when_the_file_changes_once_more(
     for share in rig.shares.values():
         assert ((share / "x.dat").read_bytes(), (share / "x~3.dat").read_bytes()) == (second, third)
     assert (rig.oracle.judge().harm, rig.oracle.judge().kept) == ([], [])
+
+
+def test_what_was_batched_under_a_clock_that_was_ahead_does_not_wait_for_that_time(tmp_path: Path) -> None:
+    """The clock is put back by a day before the next start: sealed batches go at once, open ones count from now."""
+    probe.prepare()
+    rig = Rig(tmp_path / "site", Random(1))  # noqa: S311  (contents, no secrets)
+    rig.settle()
+    rig.instrument.write("x.dat", 100)
+    rig.tick(DAY)
+    intake = rig.start().intake
+    for _ in range(3):
+        intake.step(rig.now)
+        rig.tick(301.0)
+    ledger = rig.start().ledger
+    with ledger.transaction():
+        ledger.files.opened("r", "another", rig.now)
+    rig.end()
+    rig.tick(-DAY)
+    began = rig.now
+    (group,) = [group for _, _, group in rig.start().ledger.files.open_batches()]
+    assert (group.first_at, group.last_at) == (began, began)
+    rig.settle()
+    rig.end()
+    assert (rig.oracle.judge().kept, rig.now < began + DAY / 2) == ([], True)
