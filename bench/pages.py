@@ -22,6 +22,7 @@ from agent import app
 from agent.ledger import Found, Ledger, Proof, Sealed
 from agent.metrics import Metrics
 from agent.settings import Configuration, read
+from agent.status import Health
 from bench import table
 from rules.model import Observation, OpenBatch, Version
 

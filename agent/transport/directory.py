@@ -302,7 +302,7 @@ class DirectoryTransport:
         if not self._afar(self.address):
             return reread(*words, Steps(self._pace), tell)
         found: Reread = self._eye.ask("reread", *words, waiting=lambda: tell(0))
-        tell(found.cost)
+        tell(version.size if found.sight.well else 0)
         return found
 
     def pause(self) -> None:

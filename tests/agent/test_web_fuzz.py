@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,14 +16,21 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Gauge
 
 from agent.errors import Transient
-from agent.ledger import Ledger
+from agent.ledger import Found, Ledger
 from agent.status import Health, status
 from agent.web import Server, Sources
+from agent.web.views import Views
+from rules.model import Observation, Version
 
 TOKEN = "correct-horse-battery"
 PATHS = (
     "/",
     "/style.css",
+    "/live.js",
+    "/?q=%ff%3Cscript",
+    "/of?id=1",
+    "/of?id=-1",
+    "/file?path=/data/x%00",
     "/status.json",
     "/metrics",
     "/healthz",
@@ -39,11 +47,21 @@ def sources(ledger: Ledger) -> Sources:
     """What the pages show: names as nobody should choose them."""
     registry = CollectorRegistry()
     Gauge("dropline_up", "x", ["rule"], registry=registry).labels(HOSTILE.encode("utf-8", "replace").decode()).set(1)
-    shown: dict[str, object] = {"path": HOSTILE, "state": "refused", "reason": HOSTILE}
-    return Sources(
-        status=lambda: status(ledger, (), []), refused=lambda: [shown], recent=lambda: [shown],
-        health=lambda: Health([]), registry=registry,
-    )  # fmt: skip
+
+    path = f"/data/{HOSTILE}"
+    seen = Observation(Version(1, 1, 1, 1), 1, "file")
+    with ledger.transaction():
+        ledger.files.found([Found(ledger.files.directory("/data"), path, "r", seen, 1, 0.0, 0.0, None)])
+        ledger.files.refused([(1, "r", path, repr(HOSTILE))])
+
+    def health() -> Health:
+        return Health([])
+
+    def state() -> dict[str, Any]:
+        return status(ledger, (), [], {})
+
+    views = Views(ledger, (), [], [], state, health, lambda: 0.0, "")
+    return Sources(views, state, health, registry)
 
 
 @pytest.fixture(scope="module")
@@ -168,9 +186,7 @@ def test_a_ledger_that_cannot_be_read_now_is_said(tmp_path: Path, caplog: pytest
 
     ledger = Ledger(str(tmp_path / "ledger.sqlite"))
     broken = sources(ledger)
-    server = Server(
-        Sources(broken.status, broken.refused, broken.recent, failing, broken.registry), "127.0.0.1:0", None, ()
-    )
+    server = Server(Sources(broken.views, broken.status, failing, broken.registry), "127.0.0.1:0", None, ())
     server.start()
     try:
         parts = urlsplit(server.url)
