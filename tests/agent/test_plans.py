@@ -19,6 +19,8 @@ WORK = {
     "deliveries_due", "deliveries_unfinished", "deliveries_held_up", "datasets_waiting", "outbox_due",
 }  # fmt: skip
 """Partial indexes: what is under way, however much is known."""
+INFINITE = re.compile(r"\bInf\b")
+"""As SQLite writes a value that it cannot read."""
 SCAN = re.compile(r"SCAN (\w+)(?: USING (?:COVERING )?INDEX (\w+))?")
 ALIASES = {"f": "files", "c": "copies", "b": "batches", "d": "deliveries"}
 LARGE = {"files", "copies", "batches", "deliveries"}
@@ -35,7 +37,7 @@ def too_much(plan: str) -> bool:
     return table in LARGE
 
 
-NEWEST = {"holdings_latest", "holdings_waiting", "holdings_refused"}
+NEWEST = {"holdings_latest", "holdings_waiting", "holdings_refused", "findings_open"}
 """Read from one end, as far as the page goes."""
 KEPT = LARGE | {"datasets", "dirs", "holdings", "holding_copies", "checksums", "history"}
 
@@ -77,7 +79,7 @@ def test_no_page_looks_at_all_that_is_known(tmp_path: Path, monkeypatch: pytest.
     ledger = Ledger(str(read_.ledger))
     places = [("share", str(share))]
     views = Views(
-        ledger, read_.rules, places, [], lambda: status(ledger, read_.rules, places), lambda: Health([]), lambda: 1e9, ""
+        ledger, read_.rules, places, [], lambda: status(ledger, read_.rules, places, {}), lambda: Health([]), lambda: 1e9, ""
     )  # fmt: skip
     assert len(views.front("")["rows"]) == 3
     for row in views.front("")["rows"]:
@@ -87,7 +89,7 @@ def test_no_page_looks_at_all_that_is_known(tmp_path: Path, monkeypatch: pytest.
     ledger.close()
     plain = sqlite3.connect(read_.ledger)
     plans = {
-        text: [row[3] for row in plain.execute(f"EXPLAIN QUERY PLAN {text}")]
+        text: [row[3] for row in plain.execute(f"EXPLAIN QUERY PLAN {INFINITE.sub('9e999', text)}")]
         for text in statements
         if text.startswith("SELECT")
     }

@@ -101,7 +101,7 @@ def good(where: tuple[str, int]) -> None:
     """Whoever has the token gets the page."""
     answer = ask(where, f"GET / HTTP/1.0\r\nHost: page.lab\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode())
     assert answer.startswith(b"HTTP/1.0 200 OK\r\n"), answer[:200]
-    assert b"<script" not in answer
+    assert b"<script>" not in answer
     assert b"&lt;script&gt;" in answer
 
 
