@@ -6,12 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from agent import inbound, probe
-from agent.app import globus_course, globus_session
+from agent.app.transports import globus_course, globus_session
 from agent.errors import Refused, Transient, cause
 from agent.inbound import Fetched
 from agent.ledger import Ledger
 from agent.lock import Held, alone
-from agent.settings import CollectionTable, Configuration, DirectoryTable
+from agent.settings import Configuration
+from agent.settings.tables import CollectionTable, DirectoryTable
 from agent.transport.pace import limited
 from rules.retry import backoff
 from rules.task import Stage, next_look

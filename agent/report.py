@@ -22,7 +22,8 @@ from agent.log import last_lines
 from agent.mask import Masker, names_a_file, written
 from agent.mounts import file_system
 from agent.service import healthz
-from agent.settings import Configuration, DirectoryTable
+from agent.settings import Configuration
+from agent.settings.tables import DirectoryTable
 from agent.status import status
 from rules.actions import Action, Command, Flow, Webhook, texts
 

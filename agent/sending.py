@@ -6,13 +6,15 @@ import time
 from contextlib import ExitStack
 
 from agent import probe
-from agent.app import Transports, polite
+from agent.app import polite
+from agent.app.transports import Transports
 from agent.delivery import Courier
 from agent.ledger import Ledger
 from agent.lock import Held, locked, resident
 from agent.log import tell
 from agent.metrics import Metrics
-from agent.settings import CollectionTable, Configuration
+from agent.settings import Configuration
+from agent.settings.tables import CollectionTable
 from agent.worker import Clock
 
 _POLL = 0.2

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from agent import app
+from agent.app.pages import serve
+from agent.app.parts import Parts
 from agent.ledger import Found, Ledger, Proof, Sealed
 from agent.metrics import Metrics
 from agent.settings import Configuration, read
@@ -145,8 +146,8 @@ def ask(config: Configuration) -> list[float]:
     """Milliseconds of each page: the median of several requests."""
     with ExitStack() as stack:
         metrics = Metrics()
-        parts = app.Parts(config, metrics, lambda name: lambda: None, stack)
-        server = app.serve(parts, lambda: Health([]), metrics, time.time, stack)  # type: ignore[arg-type]
+        parts = Parts(config, metrics, lambda name: lambda: None, stack)
+        server = serve(parts, lambda: Health([]), metrics, time.time, stack)  # type: ignore[arg-type]
         assert server is not None
         return [_median(urlsplit(server.url).netloc, page) for page in PAGES]
 

@@ -19,7 +19,8 @@ from agent import disk
 from agent.cli import app
 from agent.ledger import Datasets, Deliveries, DeliveryState, Files, Ledger, Reclaims, Scrubs, State
 from agent.metrics import Metrics, Readings
-from agent.settings import AgentTable, CollectionTable, DirectoryTable, GlobusTable, ScrubTable, check
+from agent.settings import check
+from agent.settings.tables import AgentTable, CollectionTable, DirectoryTable, GlobusTable, ScrubTable
 from rules import load
 from rules.destination import FIELDS
 from rules.formats import FORMATS, format_of

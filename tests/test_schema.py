@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 
 from agent import presets
 from agent.schema import schema
-from agent.settings import AgentTable, CollectionTable, DirectoryTable, GlobusTable
+from agent.settings.tables import AgentTable, CollectionTable, DirectoryTable, GlobusTable
 from rules import load
 from rules.require import ConditionTable, DatasetTable
 from tests.test_docs import ROOT, blocks, rows

@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from agent import app as agent
+from agent.app.parts import Parts
 from agent.cli.progress import Progress
 from agent.errors import Refused
 from agent.instrument import Instrument
@@ -89,7 +90,7 @@ def _play(root: Path, pace: float) -> bool:
         os.kill(os.getpid(), signal.SIGTERM)
 
     @contextmanager
-    def started(parts: agent.Parts, server: Server | None) -> Iterator[None]:
+    def started(parts: Parts, server: Server | None) -> Iterator[None]:
         with ExitStack() as stack:
             if live:
                 stack.enter_context(Progress(str(config.ledger)))

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agent import app as agent
+from agent.app.transports import globus_session
 from agent.cli.options import ConfigOption, Format, FormatOption, configuration, print_json, state
 from agent.errors import Refused
 from agent.log import printable
-from agent.settings import CollectionTable, Configuration
+from agent.settings import Configuration
+from agent.settings.tables import CollectionTable
 from rules.actions import Flow, Share
 from rules.credentials import warning
 from rules.units import bytes_in_words
@@ -47,7 +48,7 @@ def login(
     actions = [action for rule in chosen.rules for action in rule.actions.values()]
     flows = dict.fromkeys(action.flow for action in actions if isinstance(action, Flow))
     names = any(isinstance(action, Share) and action.by_name for action in actions)
-    session = agent.globus_session(chosen)
+    session = globus_session(chosen)
     if session.account.secret is not None:
         raise Refused("[globus] has the secret of a service account, which needs no login", "see `dropline whoami`")
     try:
@@ -62,7 +63,7 @@ def logout(config: ConfigOption = None) -> None:
     """Revoke the tokens and forget them."""
     from agent.transport.globus.person import log_out
 
-    session = agent.globus_session(state(config))
+    session = globus_session(state(config))
     try:
         log_out(session)
     finally:
@@ -74,7 +75,7 @@ def whoami(config: ConfigOption = None, form: FormatOption = Format.TEXT) -> Non
     """Whom Globus takes the agent for, asked now. Exit code 2 where it takes it for nobody."""
     from agent.transport.globus.person import who
 
-    session = agent.globus_session(state(config))
+    session = globus_session(state(config))
     try:
         found = who(session) | {
             "service_account": session.account.secret is not None,
@@ -100,7 +101,7 @@ def collections(
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Find collections and their ids."""
-    session = agent.globus_session(state(config))
+    session = globus_session(state(config))
     try:
         answer = session.ask(lambda tc: list(tc.endpoint_search(search, limit=limit)))
     finally:
@@ -138,7 +139,7 @@ def ls(
         known = [one for one, other in chosen.settings.destinations.items() if isinstance(other, CollectionTable)]
         raise Refused(f"{name!r} is no Globus destination", f"known are {', '.join(known) or 'none'}")
     base, below = ("/", path[1:]) if path.startswith("/") else (table.path, path)
-    session = agent.globus_session(chosen)
+    session = globus_session(chosen)
     try:
         listing = Listing(lambda _, call: session.ask(call), table.collection, base)
         entries = sorted(listing.names(below.strip("/")))

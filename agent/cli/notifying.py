@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from agent import app as agent
+from agent.app.parts import channels, host_name
 from agent.cli.options import ConfigOption, configuration
 from agent.errors import Refused, Transient
 from agent.ledger import Ledger
@@ -22,11 +22,11 @@ def notify(
 ) -> None:
     """Who is told, and what waits to be sent. Exit code 1 where something could not be sent."""
     chosen = configuration(config)
-    channels = agent.channels(chosen.settings.notify)
-    if not channels:
+    ways = channels(chosen.settings.notify)
+    if not ways:
         hint = "add [notify.email] or [notify.webhook]; docs/RULES.md has the keys"
         raise Refused(f"{chosen.source} has no [notify]: nobody is told", hint)
-    for name, channel in channels.items():
+    for name, channel in ways.items():
         typer.echo(f"{name}: {printable(channel.shown)}")
     failed = False
     if chosen.ledger.exists():
@@ -35,9 +35,9 @@ def notify(
             why = f": {printable(reason)}" if reason else ""
             typer.echo(f"{name}: {'a message waits' if count == 1 else f'{count} messages wait'} since {at}{why}")
             failed = failed or reason is not None
-    for name, channel in channels.items() if try_it else ():
+    for name, channel in ways.items() if try_it else ():
         try:
-            channel.send(trial(agent.host_name()), uuid.uuid4().hex)
+            channel.send(trial(host_name()), uuid.uuid4().hex)
         except (Transient, Refused) as error:
             failed = True
             typer.echo(f"{name}: NOT SENT: {printable(str(error))}", err=True)

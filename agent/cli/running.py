@@ -13,10 +13,12 @@ import typer
 
 from agent import app as agent
 from agent import presets
+from agent.app.parts import Parts, channels
 from agent.cli.options import STATE_HERE, ConfigOption, configuration
 from agent.errors import Refused, cause
 from agent.log import configure
-from agent.settings import FILE_NAME, CollectionTable, Configuration, ScrubTable, check, warnings
+from agent.settings import FILE_NAME, Configuration, check, warnings
+from agent.settings.tables import CollectionTable, ScrubTable
 from agent.transport.directory import reachable
 from agent.web import Server
 from rules.bandwidth import in_words
@@ -117,7 +119,7 @@ def run(
     if once:
         raise typer.Exit(0 if agent.once(chosen) else 1)
 
-    def started(parts: agent.Parts, server: Server | None) -> AbstractContextManager[object]:
+    def started(parts: Parts, server: Server | None) -> AbstractContextManager[object]:
         for rule in parts.config.rules:
             typer.echo(
                 f"watching {rule.watch} (rule {rule.name}), delivering to {', '.join(t.to for t in rule.deliver)}"
@@ -141,7 +143,7 @@ def _nothing() -> Iterator[None]:
 
 
 @contextmanager
-def _progress(parts: agent.Parts) -> Iterator[None]:
+def _progress(parts: Parts) -> Iterator[None]:
     from agent.cli.progress import Progress
 
     with Progress(str(parts.config.ledger)):
@@ -192,7 +194,7 @@ def show(config: ConfigOption = None) -> None:
     if not chosen.rules:
         typer.echo("\nno rules: nothing is watched")
     if chosen.settings.notify is not None:
-        whom = [channel.shown for channel in agent.channels(chosen.settings.notify).values()]
+        whom = [channel.shown for channel in channels(chosen.settings.notify).values()]
         typer.echo(f"\n{chosen.settings.notify.in_words(whom)}")
 
 

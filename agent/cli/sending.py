@@ -18,7 +18,8 @@ from agent.log import configure, printable
 from agent.mounts import real
 from agent.outbound import Outbound
 from agent.sending import Sending
-from agent.settings import CollectionTable, Configuration, DirectoryTable
+from agent.settings import Configuration
+from agent.settings.tables import CollectionTable, DirectoryTable
 from agent.worker import Clock
 from rules.collection import source_path
 from rules.match import relative

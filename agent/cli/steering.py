@@ -11,8 +11,8 @@ from typing import Annotated
 
 import typer
 
-from agent import app as agent
 from agent import probe
+from agent.app.parts import Parts
 from agent.cli.options import ConfigOption, Format, FormatOption, configuration, ledger, print_json, seconds, state
 from agent.errors import Refused
 from agent.ledger import File, Ledger, State
@@ -62,7 +62,7 @@ def reclaim(
     with ExitStack() as stack:
         if not dry_run:
             stack.enter_context(locked(chosen.state_dir, wait=0.0))
-        parts = agent.Parts(chosen, Metrics(), lambda name: lambda: None, stack)
+        parts = Parts(chosen, Metrics(), lambda name: lambda: None, stack)
         if dry_run:
             _print_plan(parts, form)
             return
@@ -79,7 +79,7 @@ def _reclaimed(opened: Ledger) -> int:
     return sum(files for _, state, files, _ in opened.reports.tally() if state == State.RECLAIMED.word)
 
 
-def _print_plan(parts: agent.Parts, form: Format) -> None:
+def _print_plan(parts: Parts, form: Format) -> None:
     plan = list(parts.reclaimer.plan(Clock()()))
     if form is Format.JSON:
         rows = [(one.file.path, one.file.rule, one.verdict.ok, one.verdict.reason) for one in plan]

@@ -12,14 +12,15 @@ from typing import Annotated, Any
 
 import typer
 
-from agent.app import Transports
+from agent.app.transports import Transports
 from agent.cli.options import ConfigOption, Format, FormatOption, ledger, print_json, state
 from agent.errors import Refused
 from agent.ledger import Copy, Finding, Ledger
 from agent.log import configure, printable
 from agent.metrics import Metrics
 from agent.scrub import PASS_COPIES, Scrubber, Seen, accept
-from agent.settings import CollectionTable, Configuration, check
+from agent.settings import Configuration, check
+from agent.settings.tables import CollectionTable
 from agent.status import described
 from agent.worker import Clock
 from rules.scrub import MOST_OPEN, Scrub, Sight

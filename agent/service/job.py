@@ -8,7 +8,8 @@ from pathlib import Path
 
 from agent.errors import Refused
 from agent.service import Job
-from agent.settings import AgentTable, CollectionTable, Configuration, DirectoryTable
+from agent.settings import Configuration
+from agent.settings.tables import AgentTable, CollectionTable, DirectoryTable
 from rules.actions import Command, Webhook
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.app import channels
+from agent.app.parts import channels
 from agent.errors import Refused, Transient
 from agent.ledger import Found, Ledger
 from agent.notify import Notifier

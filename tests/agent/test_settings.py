@@ -13,18 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agent.errors import Refused
-from agent.settings import (
-    AgentTable,
-    CollectionTable,
-    Configuration,
-    DirectoryTable,
-    GlobusTable,
-    check,
-    client_secret,
-    find,
-    read,
-    warnings,
-)  # fmt: skip
+from agent.settings import Configuration, check, client_secret, find, read, warnings
+from agent.settings.tables import AgentTable, CollectionTable, DirectoryTable, GlobusTable
 from rules.actions import Share
 from rules.bandwidth import Hours, Limit
 from rules.load import RuleError

@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 from agent import app
+from agent.app.parts import Parts
 from agent.delivery import Courier
 from agent.ledger.store import Store
 from agent.metrics import Metrics
@@ -40,14 +41,14 @@ class Rig:
             "batch": {"linger": "0s"}, "deliver": [{"to": name} for name in self.shares], **rule,
         }  # fmt: skip
         self.now = 1_800_000_000.0
-        self.parts: app.Parts | None = None
+        self.parts: Parts | None = None
         self._left: int | None = None
         self._bell = threading.Event()
         self._stack = ExitStack()
 
     # The agent
 
-    def start(self) -> app.Parts:
+    def start(self) -> Parts:
         """A new process, so to speak; the one that runs goes on."""
         if self.parts is None:
             agent = {"state_dir": str(self.root / "state"), "listen": "", "canary_every": "0s"}
@@ -55,7 +56,7 @@ class Rig:
             (self.root / "state").mkdir(exist_ok=True)
             self._stack = ExitStack()
             try:
-                self.parts = app.Parts(
+                self.parts = Parts(
                     check(tables | {"rules": [self.rule]}, "test", self.root), Metrics(), lambda name: self._bell.set, [],
                     self._stack,
                 )  # fmt: skip

@@ -1,0 +1,56 @@
+"""What others see of a running agent: the status page with its metrics, and the file for node_exporter."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent.app.parts import Parts
+from agent.ledger import Ledger
+from agent.metrics import Metrics, Readings, everything, with_process
+from agent.status import Health, status
+from agent.textfile import Textfile
+from agent.web import Server, Sources
+from agent.web.views import Views
+from agent.worker import Clock
+
+if TYPE_CHECKING:
+    pass
+
+
+def serve(parts: Parts, well: Callable[[], Health], metrics: Metrics, clock: Clock, stack: ExitStack) -> Server | None:
+    """Bind the status page, where one is configured. Raises Refused."""
+    config = parts.config
+    page = config.settings.agent
+    if not page.listen:
+        return None
+    ledger = Ledger(str(config.ledger))
+    stack.callback(ledger.close)
+    destinations = [(name, table.address) for name, table in config.settings.destinations.items()]
+    names = [name for name, _ in destinations]
+    readings = Readings(ledger, config.rules, parts.intake.roots, names, clock, parts.expiries, dict(destinations))
+
+    def state() -> dict[str, Any]:
+        return status(ledger, config.rules, destinations, config.scrubs)
+
+    source = str(Path(config.source).absolute()) if Path(config.source).is_file() else ""
+    views = Views(ledger, config.rules, destinations, parts.intake.roots, state, well, clock, source)
+    sources = Sources(views=views, status=state, health=well, registry=with_process(everything(metrics, readings)))
+    server = Server(sources, page.listen, page.token_file, page.hosts)
+    stack.callback(server.close)
+    server.start()
+    return server
+
+
+def write(parts: Parts, metrics: Metrics, clock: Clock, stack: ExitStack) -> Textfile | None:
+    """The file for node_exporter, where one is configured."""
+    config = parts.config
+    if config.settings.agent.textfile is None:
+        return None
+    ledger = Ledger(str(config.ledger))
+    stack.callback(ledger.close)
+    destinations = {name: table.address for name, table in config.settings.destinations.items()}
+    readings = Readings(
+        ledger, config.rules, parts.intake.roots, list(destinations), clock, parts.expiries, destinations
+    )
+    return Textfile(Path(config.settings.agent.textfile), everything(metrics, readings))

@@ -1,0 +1,184 @@
+"""The parts of an agent, made from the configuration and connected."""
+
+import gc
+import platform
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING
+
+from agent import probe
+from agent.app.transports import Transports
+from agent.delivery import Courier
+from agent.intake import Intake
+from agent.ledger import Ledger, Transition
+from agent.log import tell
+from agent.metrics import Metrics
+from agent.notify import Notifier
+from agent.notify.chat import Chat
+from agent.notify.dispatch import Channel
+from agent.notify.email import Email
+from agent.outbox import Call, Sender
+from agent.outbox.command import Runner
+from agent.outbox.globus import Services
+from agent.outbox.webhook import post
+from agent.reclaim import Reclaimer, Record, Required
+from agent.scrub import Scrubber
+from agent.settings import Configuration
+from agent.settings.tables import CollectionTable
+from agent.transport import Wake
+from agent.watch import Watch
+from rules.actions import Flow, Share
+from rules.model import Rule
+from rules.notice import Policy
+from rules.notify import PORTS, NotifyTable
+
+if TYPE_CHECKING:
+    pass
+
+
+def host_name() -> str:
+    """What this computer is called."""
+    return platform.node() or "unknown"
+
+
+def status_page(listen: str) -> str:
+    """The address of the status page; "" where there is none, or its port is chosen anew at each start."""
+    return "" if not listen or listen.endswith(":0") else f"http://{listen}/"
+
+
+def channels(table: NotifyTable | None) -> dict[str, Channel]:
+    """The ways to people."""
+    found: dict[str, Channel] = {}
+    if table is not None and table.email is not None:
+        mail = table.email
+        found["email"] = Email(
+            mail.host, mail.port or PORTS[mail.tls], mail.tls, mail.from_, mail.to,
+            mail.user, mail.password_file, mail.timeout,
+        )  # fmt: skip
+    if table is not None and table.webhook is not None:
+        found["webhook"] = Chat(table.webhook.url, table.webhook.url_file, table.webhook.timeout)
+    return found
+
+
+def roots(rules: Sequence[Rule]) -> list[str]:
+    """The directory trees to watch: each rule's directory, without those inside another."""
+    found: list[str] = []
+    for path in sorted({rule.watch for rule in rules}, key=len):
+        if not any((path + "/").startswith(other.rstrip("/") + "/") for other in found):
+            found.append(path)
+    return found
+
+
+def scrubber_of(destination: str) -> str:
+    """The name of the thread that reads a destination's copies again. No destination has such a name."""
+    return f"scrub {destination}"
+
+
+class Parts:
+    """The parts of an agent for one configuration, connected and ready to run."""
+
+    def __init__(
+        self,
+        config: Configuration,
+        metrics: Metrics,
+        wake: Callable[[str], Wake],
+        stack: ExitStack,
+        beat: Callable[[str], Callable[[int], object]] = lambda name: lambda length: None,
+    ) -> None:
+        """Connect the parts. From the main thread.
+
+        Args:
+            config: what to build.
+            metrics: counts what happens.
+            wake: how to wake the part of a name: `intake`, `reclaim`, `outbox`, `notify`, or a destination's.
+            stack: closes what is opened here.
+            beat: what the long passes of the part of a name call, as they go on.
+        """
+
+        def announce(transitions: Sequence[Transition]) -> None:
+            metrics.announce(transitions)
+            tell(transitions)
+
+        def connect() -> Ledger:
+            ledger = Ledger(str(config.ledger), announce)
+            stack.callback(ledger.close)
+            return ledger
+
+        def wake_couriers() -> None:
+            for name in tables:
+                wake(name)()
+
+        probe.prepare()  # whoever asks for open writers, the agent or a command, gets an answer
+        settings, tables = config.settings.agent, config.settings.destinations
+        self.config = config
+        self.ledger = connect()
+        metrics.expect(config.rules)
+        host = host_name()
+        places = {
+            name: self.ledger.deliveries.place(name, table.address, in_place=isinstance(table, CollectionTable)).id
+            for name, table in tables.items()
+        }
+        watches = [Watch(root, wake("intake")) for root in roots(config.rules)]
+        for watch in watches:
+            stack.callback(watch.close)
+        self.intake = Intake(
+            self.ledger, config.rules, watches, places, host,
+            settings.sweep_every, settings.canary_every, time.time, wake_couriers,
+        )  # fmt: skip
+        agent = self.ledger.meta("agent") or ""
+        made = Transports(config, agent, metrics)
+        self._transports = transports = {name: made.make(name, wake(name)) for name in tables}
+        self.expiries = made.expiries
+        stack.callback(self.leave)
+        commands = Runner()
+        stack.callback(commands.close)
+        calls: dict[str, Call] = {"webhook": post, "command": commands.run}
+        if any(isinstance(action, Flow | Share) for rule in config.rules for action in rule.actions.values()):
+            services = Services(made.session())
+            calls |= {"flow": services.run_flow, "share": services.share}
+        self.sender = Sender(connect(), config.rules, calls, wake("outbox"))
+        stack.callback(self.sender.close)
+        table = config.settings.notify
+        self.notifier = Notifier(
+            connect(), table.policy if table else Policy(frozenset(), 0.0, 0.0), channels(table),
+            {name: place.address for name, place in tables.items()}, host, status_page(settings.listen),
+            metrics.notified, wake("notify"),
+        )  # fmt: skip
+        stack.callback(self.notifier.close)
+        self.couriers = {
+            name: Courier(
+                connect(), transport, places[name], config.rules, host, metrics, wake("intake"), wake("outbox")
+            )
+            for name, transport in transports.items()
+        }
+        self.scrubbers = {
+            scrubber_of(name): Scrubber(
+                connect(), transports[name], places[name], table.scrub.policy,
+                partial(metrics.scrubbed, name), beat(scrubber_of(name)),
+            )
+            for name, table in tables.items()
+            if table.scrub is not None
+        }  # fmt: skip
+        required = {name: Required(transport.address, transport.confirm) for name, transport in transports.items()}
+        record = Record(config.state_dir / "deletions.jsonl")
+        self.reclaimer = Reclaimer(connect(), config.rules, required, record)
+
+    def start(self, now: float) -> None:
+        """Take up what a former run left."""
+        # What is here by now stays: the collector would look through all of it every few thousand files.
+        gc.freeze()
+        self.intake.start(now)
+        for courier in self.couriers.values():
+            courier.start(now)
+        self.sender.start(now)
+        self.notifier.start(now)
+        self.reclaimer.start(now)
+
+    def leave(self) -> None:
+        """Close the transports, all at once: each may have to wait for what it has under way."""
+        with ThreadPoolExecutor(max(len(self._transports), 1)) as pool:
+            for closing in [pool.submit(transport.close) for transport in self._transports.values()]:
+                closing.result()

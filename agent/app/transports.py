@@ -1,0 +1,85 @@
+"""The transports of the configured destinations, and how Globus is spoken to."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from agent.errors import Refused
+from agent.lock import of_destination
+from agent.metrics import Metrics
+from agent.settings import Configuration, account_folder, client_secret
+from agent.settings.tables import CollectionTable, DirectoryTable
+from agent.transport import Transport, Wake
+from agent.transport.directory import DirectoryTransport
+
+if TYPE_CHECKING:
+    from agent.transport.globus.course import Course
+    from agent.transport.globus.session import Session
+
+
+class Transports:
+    """Makes the transports of the configured destinations; those that speak to one service share a session."""
+
+    def __init__(self, config: Configuration, agent: str, count: Metrics) -> None:
+        """
+        Args:
+            config: the destinations.
+            agent: id of this agent.
+            count: counts requests.
+        """
+        self._config = config
+        self._agent = agent
+        self._count = count
+        self._session: Session | None = None
+        self.expiries: dict[str, Callable[[], float | None]] = {}
+        """When the login of each destination that needs one dies unless it is used."""
+
+    def make(self, name: str, wake: Wake) -> Transport:
+        """The transport of a destination. Raises Refused."""
+        table = self._config.settings.destinations[name]
+        if isinstance(table, DirectoryTable):
+            hold = of_destination(self._config.state_dir, name)
+            return DirectoryTransport(
+                name, table.path, table.verify, table.checksum, self._agent, wake, hold, table.limits
+            )
+        # Imported here: who delivers to directories only does not pay for what this brings along.
+        from agent.transport.globus import GlobusTransport
+
+        transport = GlobusTransport(
+            name, globus_course(name, table), self.session(), self._agent, table.outstanding,
+            lambda operation, outcome: self._count.requested(name, operation, outcome),
+        )  # fmt: skip
+        self.expiries[name] = transport.expires_at
+        return transport
+
+    def session(self) -> "Session":
+        """How Globus is spoken to. Raises Refused."""
+        if self._session is None:
+            self._session = globus_session(self._config)
+        return self._session
+
+
+def globus_session(config: Configuration) -> "Session":
+    """Globus, as the configured account speaks to it. Raises Refused."""
+    from agent.transport.globus.login import Account
+    from agent.transport.globus.session import Session
+
+    return Session(
+        Account(config.settings.globus.client_id, account_folder(config), client_secret(config.settings.globus))
+    )
+
+
+def globus_course(name: str, table: CollectionTable) -> "Course":
+    """Between which collections a destination's files go. Raises Refused where there is no source collection."""
+    from agent.transport.globus.course import Course, local_collection
+
+    source = table.source_collection or local_collection()
+    if source is None:
+        raise Refused(
+            f"destination {name} has no source_collection, and there is no Globus Connect Personal here",
+            "set source_collection to the collection that shows the files (`dropline collections SEARCH` finds it)",
+        )
+    return Course(
+        source=source, source_root=table.source_root, source_path=table.source_path, collection=table.collection,
+        path=table.path, verify_checksum=table.verify_checksum, encrypt_data=table.encrypt_data, deadline=table.deadline,
+        notify=table.notify, checksum=table.checksum,
+    )  # fmt: skip
