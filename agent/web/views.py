@@ -101,7 +101,7 @@ class Views:
         """The first page; `text`: what is searched for, empty for nothing."""
         now, said = self._clock(), self._status()
         up = {place["name"]: place["up"] for place in said["destinations"]}
-        needs = [*self._troubles(said), *self._refusals(said["files"].get("refused", 0))]
+        needs = [*self._troubles(said), *self._findings(said), *self._refusals(said["files"].get("refused", 0))]
         oldest = min(self._ledger.reports.oldest_unverified().values(), default=None)
         swept = all(root.swept_at is not None or not root.watch.present for root in self._roots)
         return {
@@ -185,6 +185,16 @@ class Views:
                     f"Destination {place['name']} is down",
                     f"{place['reason']}; it is looked at again by itself, and nothing is lost meanwhile",
                 )
+
+    def _findings(self, said: Mapping[str, Any]) -> Iterable[Need]:
+        alike: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+        for one in said["findings"]:
+            alike.setdefault((one["destination"], one["kind"]), []).append(one)
+        for (destination, kind), found in alike.items():
+            what = f"1 copy at {destination} is" if len(found) == 1 else f"{len(found):,} copies at {destination} are"
+            paths = tuple(sorted(one["path"] for one in found)[:3])
+            command = self.command("verify", destination)
+            yield Need(f"{what} {kind}", found[0]["reason"], command, paths, len(found) - len(paths))
 
     def _refusals(self, count: int) -> Iterable[Need]:
         if not count:

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from agent import app
+from agent.cli import app as cli
 from agent.ledger import Ledger
 from agent.settings import read
 from agent.status import Health, status
@@ -165,6 +167,19 @@ def test_what_needs_a_person_is_told_by_its_reason_with_the_command(tmp_path: Pa
     assert front["headline"].text == "3 things need you"
     (row,) = front["rows"]
     assert row.reason == "to share: failed: it is down" or row.reason.startswith("to share: pending")
+
+
+def test_a_copy_that_is_not_what_was_delivered_is_told(tmp_path: Path, look: Look) -> None:
+    """What `dropline verify` found at a destination needs a person, and names the file that it is the copy of."""
+    config = write(tmp_path, "share")
+    deliver(tmp_path, scan=b"x")
+    (tmp_path / "share/scan").write_bytes(b"y")
+    assert CliRunner().invoke(cli, ["verify", "share", "--config", str(config)]).exit_code == 1
+    (need,) = look().front("")["needs"]
+    assert (need.what, need.command, need.files, need.more) == (
+        "1 copy at share is changed", f"dropline verify --config {config} share", (str(tmp_path / "data/scan"),), 0
+    )  # fmt: skip
+    assert "has other content than was delivered" in need.why
 
 
 def test_search_shows_a_file_by_its_whole_path_or_a_part_of_it(tmp_path: Path, look: Look) -> None:
