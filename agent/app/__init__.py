@@ -151,11 +151,12 @@ def _stop(workers: Sequence[Worker], parts: Parts) -> None:
             log.warning("thread %s did not end in time; what it was doing is done again by the next run", worker.name)
 
 
-def _modified(config: Configuration) -> float | None:
+def _modified(config: Configuration) -> tuple[int, int, int] | None:
     try:
-        return Path(config.source).stat().st_mtime
+        status = Path(config.source).stat()
     except OSError:
         return None  # no file (run --watch --to), or between two writes of an editor
+    return status.st_mtime_ns, status.st_size, status.st_ino  # not the time alone: two writes may have the same
 
 
 def _reread(config: Configuration) -> Configuration | None:

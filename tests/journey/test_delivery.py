@@ -620,7 +620,9 @@ def test_an_absent_share_is_waited_for(site: "Site") -> None:
     site.put("x.dat", b"first")
     assert (site.once(), site.share.exists()) == (1, False)
     (place,) = site.status()["destinations"]
+    assert place.pop("since") > 0
     assert place == {
+        "proved_at": None,
         "name": "share",
         "address": str(site.share),
         "up": False,

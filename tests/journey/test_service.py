@@ -352,7 +352,7 @@ def test_shells_are_given_their_completion(site: "Site") -> None:
     command = Path(sysconfig.get_path("scripts"), "dropline")
 
     def said(*words: str, **more: str) -> str:
-        environment = site.environment | {"SHELL": "/bin/bash"} | more
+        environment = site.environment | {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"} | more
         return subprocess.run([command, *words], env=environment, capture_output=True, text=True, check=True).stdout
 
     script = said("--show-completion", "bash")

@@ -79,7 +79,10 @@ def test_a_running_agent_tells_at_once_and_shows_what_fails(site: Site, receiver
     site.put("a.dat", b"a")
     site.until(lambda: len(receiver.received) == 1, "the event")
     agent.logs(f"webhook of rule r for batch 1 failed and will be tried again: {receiver.url} answered 503")
-    site.until(lambda: f"1 failed: {receiver.url} answered 503" in agent.get("/").body, "the page")
+    site.until(
+        lambda: f'1 failed, tried again</span><span class="why">{receiver.url} answered 503' in agent.get("/").body,
+        "the page",
+    )
     assert 'dropline_outbox_pending{action="webhook",rule="r"} 1.0' in agent.get("/metrics").body
     assert json.loads(agent.get("/status.json").body)["outbox"][0]["failed"] == 1
     assert agent.get("/healthz").status == 200, "a restart would not help"
