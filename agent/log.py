@@ -40,6 +40,12 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, or several for a transaction of many transitions."""
+        lines: str | None = getattr(record, "lines", None)
+        if lines is None:  # else the other of two handlers has made them
+            record.lines = lines = self._lines(record)
+        return lines
+
+    def _lines(self, record: logging.LogRecord) -> str:
         head = f"{_time(record)} {record.levelname}"
         transitions: Sequence[Transition] | None = getattr(record, "transitions", None)
         if transitions is not None:

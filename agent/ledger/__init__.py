@@ -23,10 +23,10 @@ class Ledger(Store):
     def __init__(self, path: str, announce: Announce = silent) -> None:
         """Open or create the ledger at `path`. Raises Refused and Transient, see `Store`."""
         super().__init__(path, announce)
-        self.files = Files(self)
+        self.holdings = Holdings(self)
+        self.files = Files(self, self.holdings.found)
         self.datasets = Datasets(self)
         self.history = History(self)
-        self.holdings = Holdings(self)
         self.deliveries = Deliveries(self, self.history, self.holdings)
         self.outbox = Outbox(self)
         self.notices = Notices(self)

@@ -288,6 +288,8 @@ class Deliveries:
         )  # fmt: skip
         everywhere = self._everywhere([item.file.id for item in items])
         done = [item.file for item in items if item.file.id in everywhere]
+        if done:
+            self._holdings.verified([file.id for file in done])
         self._store.executemany("UPDATE files SET state = 4, reason = NULL WHERE id = ?", ((file.id,) for file in done))
         if items:
             self._store.execute("UPDATE destinations SET proved_at = ? WHERE id = ?", (now, destination))

@@ -1,7 +1,7 @@
 """Versions of files, from the first sight to complete."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from agent.ledger.states import HERE, STATES, State
@@ -112,11 +112,16 @@ def read(store: Store, where: str, values: Sequence[object] = ()) -> list[File]:
     return [_file(row) for row in store.execute(f"{_JOINED} WHERE {where}", values)]
 
 
+Count = Callable[[Iterable[tuple[int, int | None, int, int]]], None]
+
+
 class Files:
     """Rows of `files`. Methods in the past tense are transitions; call them inside `Store.transaction`."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, count: Count) -> None:
+        """`count`: told of candidates that were entered: (rule, dataset, directory, size) of each."""
         self._store = store
+        self._count = count
         self._rules: dict[str, int] = {}
         self._dirs: dict[str, int] = {}
         store.on_rollback(self._rules.clear)
@@ -241,6 +246,8 @@ class Files:
                 for seen in (item.seen,)
             ),
         )
+        if items:
+            self._count((self.rule(one.rule), one.dataset, one.dir, one.seen.version.size) for one in items)
         self._store.tell(Transition(item.rule, "candidate", item.path, size=item.seen.version.size) for item in items)
 
     def changed(self, file: int, seen: Observation, now: float, again: float) -> None:

@@ -1,7 +1,7 @@
 """What is known of datasets and directories, as counts; and how to find one, or a file, by its name."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from agent.ledger.files import File, read
@@ -164,6 +164,46 @@ class Holdings:
         return sorted(found.values(), key=lambda one: -one.id)[:limit]
 
     # Transitions
+
+    def found(self, files: Iterable[tuple[int, int | None, int, int]]) -> None:
+        """Candidates were just entered: (rule, dataset, directory, size). Inside a transaction."""
+        counts: dict[tuple[int, int | None, int], list[int]] = {}
+        for rule, dataset, directory, size in files:
+            count = counts.setdefault((rule, dataset, directory), [0, 0])
+            count[0] += 1
+            count[1] += size
+        (latest,) = self._store.execute("SELECT last_insert_rowid()").fetchone()
+        self._store.executemany(
+            "INSERT INTO holdings VALUES (NULL, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0)"
+            " ON CONFLICT (rule, whole, place) DO UPDATE SET latest = max(latest, excluded.latest),"
+            " waiting = waiting + excluded.waiting, waiting_bytes = waiting_bytes + excluded.waiting_bytes",
+            (
+                (rule, dataset is not None, directory if dataset is None else dataset, latest, *count)
+                for (rule, dataset, directory), count in counts.items()
+            ),
+        )
+        self._store.executemany(
+            "UPDATE dirs SET unproved = unproved + ? WHERE id = ?",
+            ((count[0], directory) for (_, _, directory), count in counts.items()),
+        )
+
+    def verified(self, files: Sequence[int]) -> None:
+        """These batched files are about to be verified. Inside a transaction."""
+        marks = ", ".join("?" * len(files))
+        self._store.execute(
+            "UPDATE holdings SET waiting = waiting - g.files, waiting_bytes = waiting_bytes - g.bytes,"
+            " verified = verified + g.files, verified_bytes = verified_bytes + g.bytes"
+            " FROM (SELECT rule, dataset IS NOT NULL AS whole, coalesce(dataset, dir) AS place, count(*) AS files,"
+            f"   sum(size) AS bytes FROM files WHERE id IN ({marks}) AND state = 3 GROUP BY 1, 2, 3) g"
+            " WHERE holdings.rule = g.rule AND holdings.whole = g.whole AND holdings.place = g.place",
+            files,
+        )
+        self._store.execute(
+            "UPDATE dirs SET unproved = unproved - g.files"
+            f" FROM (SELECT dir, count(*) AS files FROM files WHERE id IN ({marks}) AND state = 3 GROUP BY dir) g"
+            " WHERE dirs.id = g.dir",
+            files,
+        )
 
     def proved(self, files: Sequence[int], destination: int, *, weak: bool) -> None:
         """These files are about to be proved at a destination. Inside a transaction.
