@@ -14,6 +14,7 @@ from agent.service import Job, Manager, healthz, launchd, systemd, tasks
 from agent.service.job import checked, job
 from agent.service.programs import Run, Said, run
 from agent.settings import Configuration
+from agent.web.gate import token
 
 NameOption = Annotated[str, typer.Option("--name", help="Of the service; each configuration needs its own.")]
 UserOption = Annotated[
@@ -114,7 +115,7 @@ def status(
     """Whether it is installed, whether it runs, since when, and whether all is well. Exit code 1 unless all is."""
     chosen = state(config)
     found = manager(chosen, person, run).condition(checked(name))
-    health = healthz(chosen.settings.agent.listen) if found.running else None
+    health = healthz(chosen.settings.agent.listen, _token(chosen.settings.agent.token_file)) if found.running else None
     if form is Format.JSON:
         since = {"installed": found.installed, "running": found.running, "since": found.since}
         print_json({"name": name} | since | {"detail": found.detail, "health": health})
@@ -129,6 +130,14 @@ def status(
         if health is not None:
             typer.echo(f"health: {printable(health)}")
     raise typer.Exit(0 if found.installed and found.running and health in (None, "ok") else 1)
+
+
+def _token(file: str | None) -> str | None:
+    """The page's token, for who may read it."""
+    try:
+        return None if file is None else token(file)
+    except Refused:
+        return None  # /healthz then says less
 
 
 def register(app: typer.Typer) -> None:

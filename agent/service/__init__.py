@@ -34,6 +34,8 @@ class Job:
     """The service account's secret."""
     commands: bool = False
     """Whether it starts programs of others: the `command` actions of its rules."""
+    steps_back: bool = False
+    """Whether it asks for a lower priority."""
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -107,14 +109,17 @@ def ours(path: Path, encoding: str = "utf-8") -> bool:
         raise Refused(f"{path} cannot be read: {cause(error)}", "mend that and try again") from None
 
 
-def healthz(listen: str) -> str | None:
-    """What /healthz says at this address: "ok", its problems, or why it does not answer; None: it cannot be known."""
+def healthz(listen: str, token: str | None = None) -> str | None:
+    """What /healthz says at this address: "ok", its problems, or why it does not answer; None: it cannot be known.
+
+    `token`: the page's, where it wants one; without it /healthz says only whether all is well.
+    """
     host, _, port = listen.rpartition(":")
     if not port.isdigit() or int(port) == 0:
         return None
     connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=5)
     try:
-        connection.request("GET", "/healthz")
+        connection.request("GET", "/healthz", headers={} if token is None else {"Authorization": f"Bearer {token}"})
         return connection.getresponse().read().decode("utf-8", "replace").strip().replace("\n", "; ")
     except (OSError, http.client.HTTPException) as error:
         return f"no answer at {listen}: {cause(error) if isinstance(error, OSError) else error}"

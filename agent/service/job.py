@@ -56,6 +56,12 @@ def job(config: Configuration, name: str, user: str | None) -> Job:
     read += [one.secret_file for one in actions if isinstance(one, Webhook) and one.secret_file is not None]
     if any(table.source_collection is None for table in collections):
         read.append(os.path.expanduser(f"~{user or ''}"))  # Globus Connect Personal tells there who it is
+    agent, notify = settings.agent, settings.notify
+    email, webhook = (notify.email, notify.webhook) if notify is not None else (None, None)
+    secrets = [agent.token_file, email.password_file if email else None, webhook.url_file if webhook else None]
+    read += [path for path in secrets if path is not None]
+    if agent.textfile is not None:
+        directories.append(os.path.dirname(agent.textfile))
     secret = settings.globus.client_secret_file if collections else None
     found = Job(
         name=checked(name),
@@ -67,6 +73,7 @@ def job(config: Configuration, name: str, user: str | None) -> Job:
         reads=tuple(dict.fromkeys((*read, sys.prefix, sys.base_prefix))),
         secret=secret,
         commands=any(isinstance(one, Command) for one in actions),
+        steps_back=agent.nice > 0 or agent.io_priority != "normal",
     )
     for path in (found.program, found.config, found.state_dir, *found.writes, *found.reads, found.secret or "/"):
         if not path.isprintable():

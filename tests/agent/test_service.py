@@ -91,6 +91,23 @@ def test_programs_and_secrets_of_rules_are_seen() -> None:
     assert {"/opt/after", "/etc/hook"} <= set(found.reads)
 
 
+def test_what_the_agent_needs_beside_its_rules_is_seen_and_may_be_done(tmp_path: Path) -> None:
+    """The token, secrets of messages, the folder of the text file; a lower priority where one is asked for."""
+    agent = 'textfile = "/var/lib/node/dropline.prom"\ntoken_file = "/etc/token"\nnice = 5\n[destinations.share]'
+    notify = (
+        '[notify.email]\nhost = "mail"\nfrom = "a@x.org"\nto = ["b@x.org"]\nuser = "u"\npassword_file = "/etc/mail"\n'
+        '[notify.webhook]\nurl_file = "/etc/chat"\n'
+    )
+    text = RULES.format(canary="0s", more="").replace("[destinations.share]", agent) + notify
+    found = job(configuration(text), "dropline", "ada")
+    assert "/var/lib/node" in found.writes
+    assert {"/etc/token", "/etc/mail", "/etc/chat"} <= set(found.reads)
+    assert found.steps_back
+    units = Systemd(Recorder(), tmp_path, person=False)
+    assert "SystemCallFilter=~@privileged\n" in units.text(found)
+    assert "SystemCallFilter=~@privileged @resources\n" in units.text(a_job())
+
+
 NO_RULE = '[agent]\nstate_dir = "/s"\n'
 REFUSED = {
     "no rules": (NO_RULE, "dropline", "has no [[rules]]"),
