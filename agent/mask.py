@@ -13,7 +13,7 @@ _HEADER = re.compile(r"\b(Bearer|Basic)\s+[^\s'\"]+", re.I)
 _PAIR = re.compile(
     r"\b(\w*(?:secret|passw(?:or)?d|token|api[_-]?key|authorization)['\"]?\s*[=:]\s*)(?:'[^']*'|\"[^\"]*\"|\S+)", re.I
 )
-_WRITTEN = re.compile(r"\w*(?:secret|passw(?:or)?d|token|webhook)[\"']?\s*=\s*(?:\"([^\"\n]*)\"|'([^'\n]*)')", re.I)
+_WRITTEN = re.compile(r"\w*(?:secret|passw(?:or)?d|token|webhook|url)[\"']?\s*=\s*(?:\"([^\"\n]*)\"|'([^'\n]*)')", re.I)
 _SHORTEST = 4
 """Characters of what is looked for: less would be found everywhere."""
 
@@ -37,7 +37,7 @@ class Masker:
 
     def value(self, value: Any, key: str = "") -> Any:
         """The same for parsed JSON or TOML: what is below a telling key is masked whatever it is."""
-        if key == "webhook" and isinstance(value, str):
+        if key in ("webhook", "url") and isinstance(value, str):
             parts = urlsplit(value)  # path and query often are the secret
             return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{MASK}"
         if key == "command" and isinstance(value, list | tuple):
@@ -52,8 +52,8 @@ class Masker:
 
 
 def names_a_file(key: str) -> bool:
-    """Whether a key says where a secret is, and not which it is: `secret_file`."""
-    return bool(_SECRET_KEY.search(key) and _PLACE_OF_SECRET.search(key))
+    """Whether a key says where a secret is, and not which it is: `secret_file`, and `url_file` of an address that is one."""
+    return bool(_PLACE_OF_SECRET.search(key))
 
 
 def written(text: str) -> list[str]:

@@ -196,6 +196,9 @@ def _secrets(config: Configuration) -> Iterator[str]:
         yield from (word for word in _words(one) if len(word) >= _TELLING)
         if isinstance(one, Webhook) and one.secret_file is not None:
             yield from _kept_in(one.secret_file)
+    notify = config.settings.notify
+    if notify is not None and notify.webhook is not None and notify.webhook.url is not None:
+        yield from _of_address(notify.webhook.url)
     for name, value in os.environ.items():
         if name.upper().startswith("DROPLINE_") and "SECRET" in name.upper():
             yield value
@@ -222,10 +225,17 @@ def _kept_in(path: str) -> Iterator[str]:
     yield from (text, *text.split())
 
 
+def _of_address(url: str) -> Iterator[str]:
+    """Parts of an address behind its host."""
+    yield from (
+        part for part in re.split(r"[/?&=]", url.partition("://")[2].partition("/")[2]) if len(part) >= _TELLING
+    )
+
+
 def _words(action: Action) -> Iterator[str]:
     """What of an action may be a secret: parts of an address, arguments, texts of a body."""
     if isinstance(action, Webhook):
-        yield from re.split(r"[/?&=]", action.url.partition("://")[2].partition("/")[2])
+        yield from _of_address(action.url)
     elif isinstance(action, Command):
         yield from (
             word.rpartition("=")[2] for word in action.argv[1:] if "=" in word or not word.startswith(("-", "/"))

@@ -244,7 +244,8 @@ def test_a_state_directory_that_keeps_no_log_stops_nothing(site: "Site") -> None
 SENTINELS = {
     "client": "sentinel-of-the-client", "file": "sentinel-in-the-file", "hook": "sentinel-in-the-path",
     "query": "sentinel-in-the-query", "header": "sentinel-of-the-header", "argument": "sentinel-argument",
-    "body": "sentinel-in-the-body", "token": "sentinel-of-the-token-file",
+    "body": "sentinel-in-the-body", "chat": "sentinel-of-the-chat",
+    "mail": "sentinel-of-the-mail", "token": "sentinel-of-the-token-file",
 }  # fmt: skip
 
 
@@ -255,7 +256,7 @@ def unpacked(path: Path) -> dict[str, str]:
 
 def test_the_bundle_has_what_helps_and_no_secret(site: "Site", monkeypatch: pytest.MonkeyPatch) -> None:
     """Secrets of the file, of the files that it names, of the environment, of tokens; in the log as well."""
-    for name in ("file", "header"):
+    for name in ("file", "header", "mail"):
         (site.root / name).write_text(SENTINELS[name] + "\n")
         (site.root / name).chmod(0o600)
     hook = f"https://example.org/{SENTINELS['hook']}/x?key={SENTINELS['query']}"
@@ -275,6 +276,10 @@ def test_the_bundle_has_what_helps_and_no_secret(site: "Site", monkeypatch: pyte
     with site.config.open("a") as config:
         config.write('[globus]\nclient_id = "6f2c1e0a-6f0e-4c63-9d5a-2b7f8f1f0a11"\n')
         config.write('client_secret_file = "file"\n')
+        config.write(f'[notify.webhook]\nurl = "https://hooks.example.org/services/{SENTINELS["chat"]}"\n')
+        config.write(
+            '[notify.email]\nhost = "mail"\nfrom = "a@x.org"\nto = ["b@x.org"]\nuser = "u"\npassword_file = "mail"\n'
+        )
     surround(site, monkeypatch, DROPLINE_AGENT__SWEEP_EVERY="7m", DROPLINE_OTHER_SECRET=SENTINELS["client"])
     done = site.dropline("report", "--output", "bundle.zip")
     assert done.code == 0, done.err
@@ -294,6 +299,7 @@ def test_the_bundle_has_what_helps_and_no_secret(site: "Site", monkeypatch: pyte
     assert [then[0]["webhook"], then[1]["command"], then[2]["body"]] == [
         "https://example.org/[masked]", ["false", "[masked]", "[masked]"], "[masked]",
     ]  # fmt: skip
+    assert configuration["settings"]["notify"]["webhook"]["url"] == "https://hooks.example.org/[masked]"
     assert configuration["settings"]["agent"]["sweep_every"] == 420
     assert configuration["settings"]["globus"]["client_secret_file"] == str(site.root / "file")
     assert configuration["environment"] == ["DROPLINE_AGENT__SWEEP_EVERY", "DROPLINE_OTHER_SECRET"]
