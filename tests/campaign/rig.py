@@ -57,8 +57,7 @@ class Rig:
             self._stack = ExitStack()
             try:
                 self.parts = Parts(
-                    check(tables | {"rules": [self.rule]}, "test", self.root), Metrics(), lambda name: self._bell.set, [],
-                    self._stack,
+                    check(tables | {"rules": [self.rule]}, "test", self.root), Metrics(), lambda name: self._bell.set, self._stack
                 )  # fmt: skip
                 self.parts.start(self.now)
             except BaseException:

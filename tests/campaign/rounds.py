@@ -67,11 +67,11 @@ def play(
         station.configure()
         station.start()
         for _ in range(strikes):
-            instrument.work(round(8 * effort))
+            instrument.work(max(round(8 * effort), 3))
             for fault in chance.sample(faults, len(faults)):
                 fault.strike(scene)
                 scene.glance()
-            instrument.work(round(4 * effort))
+            instrument.work(max(round(4 * effort), 2))
         for fault in faults:
             fault.mend(scene)
         instrument.finish_all()

@@ -144,6 +144,7 @@ class Station:
             **self.tables,
         }
         fresh = self.root / "fresh"
+        fresh.touch(mode=0o600)
         fresh.write_text("".join(f"{key} = {_toml(value)}\n" for key, value in tables.items()))
         return fresh.rename(self.root / file)
 
