@@ -141,18 +141,16 @@ class Readings(Collector):
     """Gauges, read from the ledger and the watches at scrape time."""
 
     def __init__(
-        self, ledger: Ledger, rules: Sequence[Rule], roots: Sequence[Root], destinations: Sequence[str],
+        self, ledger: Ledger, rules: Sequence[Rule], roots: Sequence[Root], destinations: Mapping[str, str],
         clock: Callable[[], float], expiries: Mapping[str, Callable[[], float | None]] | None = None,
-        addresses: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
-        """`expiries`: destination → when its login dies unless it is used. `addresses`: destination → where it is."""
+        """`destinations`: name → address. `expiries`: destination → when its login dies unless it is used."""
         self._ledger = ledger
         self._rules = rules
         self._roots = roots
         self._destinations = destinations
         self._clock = clock
         self._expiries = expiries or {}
-        self._addresses = addresses or {}
 
     def collect(self) -> Iterable[Metric]:
         """All families."""
@@ -252,7 +250,7 @@ class Readings(Collector):
             labels=["destination", "kind"],
         )  # fmt: skip
         for one in self._ledger.scrubs.standings():
-            if self._addresses.get(one.destination) != one.address:
+            if self._destinations.get(one.destination) != one.address:
                 continue
             for family, at in ((last, one.last_at), (oldest, one.oldest_at)):
                 if at is not None:

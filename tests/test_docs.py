@@ -196,7 +196,7 @@ def metrics(tmp_path: Path) -> dict[str, str]:
     """Names of the metrics as they are exposed, with their types."""
     ledger, registry = Ledger(str(tmp_path / "ledger.sqlite")), Metrics().registry
     try:
-        registry.register(Readings(ledger, [], [], [], lambda: 0.0))
+        registry.register(Readings(ledger, [], [], {}, lambda: 0.0))
         text = generate_latest(registry).decode()
     finally:
         ledger.close()

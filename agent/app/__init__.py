@@ -86,7 +86,7 @@ def _run_configuration(
 ) -> Configuration:  # fmt: skip
     """Run one configuration until it is to be replaced or the agent is to stop. Returns what to run next."""
     polite(config)
-    scrubbed = [scrubber_of(name) for name, table in config.settings.destinations.items() if table.scrub is not None]
+    scrubbed = map(scrubber_of, config.scrubs)
     names = ["intake", "reclaim", "outbox", "notify", *(["textfile"] if config.settings.agent.textfile else [])]
     workers = {name: Worker(name, clock) for name in (*names, *config.settings.destinations, *scrubbed)}
     with ExitStack() as stack:

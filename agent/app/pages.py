@@ -27,8 +27,7 @@ def serve(parts: Parts, well: Callable[[], Health], metrics: Metrics, clock: Clo
     ledger = Ledger(str(config.ledger))
     stack.callback(ledger.close)
     destinations = [(name, table.address) for name, table in config.settings.destinations.items()]
-    names = [name for name, _ in destinations]
-    readings = Readings(ledger, config.rules, parts.intake.roots, names, clock, parts.expiries, dict(destinations))
+    readings = Readings(ledger, config.rules, parts.intake.roots, dict(destinations), clock, parts.expiries)
 
     def state() -> dict[str, Any]:
         return status(ledger, config.rules, destinations, config.scrubs)
@@ -50,7 +49,5 @@ def write(parts: Parts, metrics: Metrics, clock: Clock, stack: ExitStack) -> Tex
     ledger = Ledger(str(config.ledger))
     stack.callback(ledger.close)
     destinations = {name: table.address for name, table in config.settings.destinations.items()}
-    readings = Readings(
-        ledger, config.rules, parts.intake.roots, list(destinations), clock, parts.expiries, destinations
-    )
+    readings = Readings(ledger, config.rules, parts.intake.roots, destinations, clock, parts.expiries)
     return Textfile(Path(config.settings.agent.textfile), everything(metrics, readings))

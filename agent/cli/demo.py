@@ -17,7 +17,6 @@ import typer
 
 from agent import app as agent
 from agent.app.parts import Parts
-from agent.cli.progress import Progress
 from agent.errors import Refused
 from agent.instrument import Instrument
 from agent.ledger import Ledger, State
@@ -93,6 +92,8 @@ def _play(root: Path, pace: float) -> bool:
     def started(parts: Parts, server: Server | None) -> Iterator[None]:
         with ExitStack() as stack:
             if live:
+                from agent.cli.progress import Progress
+
                 stack.enter_context(Progress(str(config.ledger)))
             thread = threading.Thread(target=perform, name="instrument", daemon=True)
             thread.start()

@@ -85,7 +85,7 @@ def test_no_page_looks_at_all_that_is_known(tmp_path: Path, monkeypatch: pytest.
     for row in views.front("")["rows"]:
         assert views.holding(row.holding.id) is not None
     assert views.file(f"{data}/two/b") is not None
-    assert list(Readings(ledger, read_.rules, [], ["share"], lambda: 1e9).collect())
+    assert list(Readings(ledger, read_.rules, [], dict(places), lambda: 1e9).collect())
     ledger.close()
     plain = sqlite3.connect(read_.ledger)
     plans = {
