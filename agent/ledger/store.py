@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from agent.errors import Refused, Transient
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 _TIMEOUT = 30.0
 """Seconds to wait for other connections."""
 

@@ -140,8 +140,8 @@ def test_a_ledger_of_before_is_counted_when_it_is_opened(tmp_path: Path, ledger:
     ).fetchall()
     for kind, name in added:
         ledger.execute(f"DROP {kind} {name}")
-    for later in ("notices", "remarks", "told"):
-        ledger.execute(f"DROP TABLE {later}")
+    for later in ("TABLE notices", "TABLE remarks", "TABLE told", "TRIGGER rules_tallied"):
+        ledger.execute(f"DROP {later}")
     for table, column in (("dirs", "unproved"), ("destinations", "changed_at"), ("destinations", "proved_at")):
         ledger.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
     ledger.execute("PRAGMA user_version = 6")
