@@ -18,7 +18,7 @@ from rules.match import is_marker, match, relative
 from rules.model import OWN_PREFIX, Observation, Rule
 
 HINTS_A_PASS = 2_000
-ENTRIES_A_PASS = 2_000
+ENTRIES_A_PASS = 500
 """Directory entries that one pass takes from a sweep: new data must not wait for the whole walk."""
 _SENT = (State.BATCHED, State.VERIFIED, State.REFUSED)
 """States in which a destination may have a copy."""
