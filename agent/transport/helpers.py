@@ -86,6 +86,8 @@ class Helper:
         self._numbers = count(1)
         self._calls: dict[int, Call] = {}
         self._process: subprocess.Popen[bytes] | None = None
+        self._reader: threading.Thread | None = None
+        """Takes the answers of the process, and ends after it."""
         self._closed = False
 
     def begin(self, job: str, *words: Any) -> Call:
@@ -175,7 +177,8 @@ class Helper:
         self._process = process
         assert process.stdin is not None, "opened as a pipe"
         pickle.dump(self._limits, process.stdin, pickle.HIGHEST_PROTOCOL)
-        threading.Thread(target=self._read, args=(process,), name="helper", daemon=True).start()
+        self._reader = threading.Thread(target=self._read, args=(process,), name="helper", daemon=True)
+        self._reader.start()
         return process
 
     def _read(self, process: subprocess.Popen[bytes]) -> None:
@@ -211,12 +214,11 @@ class Helper:
 
     def leave(self, deadline: float) -> None:
         """Wait for the end until then (in monotonic seconds); leave it behind where that does not come."""
-        process = self._process
-        if process is None:
+        process, reader = self._process, self._reader
+        if process is None or reader is None:
             return
-        try:
-            process.wait(max(deadline - time.monotonic(), 0.0))
-        except subprocess.TimeoutExpired:
+        reader.join(max(deadline - time.monotonic(), 0.0))
+        if reader.is_alive():
             process.kill()  # it dies when the call that hangs returns, and does nothing any more
             self._settle_all()
 
