@@ -82,7 +82,7 @@ class Reading:
         self._algorithm = algorithm
         self._remote = remote
         self._steps = steps
-        self._same_version()
+        self._same_version(self.status)
 
     def copy_to(self, target: int | None, place: str = "") -> bytes:
         """Read it once, hashing, writing to `target` (below `place`) where one is given. Returns the checksum.
@@ -124,14 +124,14 @@ class Reading:
         if target is not None and sparse:
             os.ftruncate(target, size)
         self._steps.at(self._item.root)
-        seen = self._same_version()
+        seen = self._same_version(os.fstat(self.fd))
         path = f"{self._item.root}/{self._item.relpath}"
         if probe.writer(self.fd, path, remote=self._remote) is Writer.OPEN:
             raise SourceChanged(Changed(self._item.file, seen, Writer.OPEN.value))
         return found.digest()
 
-    def _same_version(self) -> Observation:
-        seen = probe.observation(os.fstat(self.fd))
+    def _same_version(self, status: os.stat_result) -> Observation:
+        seen = probe.observation(status)
         if seen.kind != "file" or seen.version != self._item.version:
             raise SourceChanged(Changed(self._item.file, seen, "it changed before it was delivered"))
         return seen
