@@ -174,7 +174,12 @@ def _print_fleet() -> None:
 
 def _chosen(contenders: list[Peer], only: list[str]) -> list[Peer]:
     """Those that were asked for and are here; says which are not here."""
-    wanted = [peer for peer in contenders if not only or any(peer.name.startswith(name) for name in only)]
+    names = {peer.name for peer in contenders}
+    wanted = [
+        peer
+        for peer in contenders
+        if not only or peer.name in only or any(peer.name.startswith(name) for name in only if name not in names)
+    ]
     for peer in wanted:
         if peer.absent:
             print(f"\nskipped: {peer.name}: {peer.absent}")
@@ -202,7 +207,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("scenario", choices=_SCENARIOS, nargs="+")
     parser.add_argument("--runs", type=_positive, help="rounds that count (default: 5; live 3; quick 1)")
     parser.add_argument("--work", type=Path, help="directory on the disk to measure (default: the temporary directory)")
-    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="contenders whose name starts so")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="NAME", help="this contender, or those whose name starts so"
+    )
     parser.add_argument("--ferry", metavar="PATH", help="the ferry command (default: from PATH)")
     parser.add_argument("--dropline", metavar="PATH", help="the dropline command (default: beside Python, .venv, PATH)")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="draw plots there (needs the extra `bench`)")
