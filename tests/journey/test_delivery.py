@@ -443,15 +443,16 @@ def test_an_inode_number_that_is_used_again_does_not_make_it_the_same_file(site:
     assert site.once() == 0
     anew(path, b"second")
     site.put("changed.dat", b"in place, and so it replaces its own copy")
+    expected = {
+        "x.dat": b"first", "x~2.dat": b"second", "changed.dat": b"in place, and so it replaces its own copy",
+    }  # fmt: skip
     if runs == "once":
         assert site.once() == 0
     else:
         agent = site.start()
-        site.until(lambda: len(site.delivered) == 3, "all are there")
+        site.until(lambda: site.delivered == expected, "all are there")
         assert agent.stop() == 0
-    assert site.delivered == {
-        "x.dat": b"first", "x~2.dat": b"second", "changed.dat": b"in place, and so it replaces its own copy",
-    }  # fmt: skip
+    assert site.delivered == expected
 
 
 def test_what_was_removed_when_only_one_destination_had_it_stays_there(site: "Site") -> None:
