@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 _RENAME_NOREPLACE: Final = 1
-_SYNC_FILE_RANGE_WRITE: Final = 2
+_WRITE: Final = 2
+_WAIT_WRITE_WAIT: Final = 1 | _WRITE | 4
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 _NO_SUCH_CALL = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}
 
@@ -74,7 +75,22 @@ def sync_directory(fd: int) -> None:
 def begin_write_back(fd: int, offset: int, length: int) -> None:
     """Let the storage begin to take these bytes, and do not wait: a hint, where there is sync_file_range(2)."""
     if _libc is not None and hasattr(_libc, "sync_file_range"):
-        _libc.sync_file_range(fd, ctypes.c_int64(offset), ctypes.c_int64(length), _SYNC_FILE_RANGE_WRITE)
+        _libc.sync_file_range(fd, ctypes.c_int64(offset), ctypes.c_int64(length), _WRITE)
+
+
+def end_write_back(fd: int, offset: int, length: int) -> None:
+    """Wait until the storage has taken these bytes, and forget their cached pages.
+
+    So a large file fills neither the memory that other programs' files are cached in, nor the queue that they write
+    through. It says nothing of durability. Raises OSError where the storage reports an error: it would not do so again.
+    """
+    if _libc is None or not hasattr(_libc, "sync_file_range"):
+        return
+    if _libc.sync_file_range(fd, ctypes.c_int64(offset), ctypes.c_int64(length), _WAIT_WRITE_WAIT) != 0:
+        code = ctypes.get_errno()
+        if code not in _NO_SUCH_CALL:
+            raise OSError(code, os.strerror(code))
+    os.posix_fadvise(fd, offset, length, os.POSIX_FADV_DONTNEED)
 
 
 def drop_cache(fds: Sequence[int]) -> None:

@@ -97,7 +97,7 @@ class Reading:
         # One buffer for all blocks: a new one each time costs more page faults than the copying.
         block = memoryview(bytearray(min(BLOCK, size + 1)))
         length = len(block)
-        written = begun = 0
+        written = begun = ended = 0
         while length == len(block):
             self._steps.at(self._item.root)
             try:
@@ -120,7 +120,9 @@ class Reading:
             written += length
             if written - begun >= WRITE_BACK:
                 disk.begin_write_back(target, begun, written - begun)
-                begun = written
+                if begun:
+                    disk.end_write_back(target, ended, begun - ended)
+                ended, begun = begun, written
         if target is not None and sparse:
             os.ftruncate(target, size)
         self._steps.at(self._item.root)

@@ -26,7 +26,17 @@ class RefusingLibrary:
         ctypes.set_errno(errno.EINVAL)
         return -1
 
-    syncfs = renameat2
+    syncfs = sync_file_range = renameat2
+
+
+class BrokenStorage:
+    """A C library that tells of a storage which lost what it was to write."""
+
+    def sync_file_range(self, *_: object) -> int:
+        import ctypes
+
+        ctypes.set_errno(errno.EIO)
+        return -1
 
 
 @pytest.fixture(params=["the kernel's exclusive rename", "links", "looking first"])
@@ -173,6 +183,27 @@ def test_files_are_made_durable(
     assert [os.pread(fd, 100, 0) for fd in fds] == [b"content"] * count
     for fd in fds:
         os.close(fd)
+
+
+@pytest.mark.parametrize("library", [disk._libc, NoLibrary(), RefusingLibrary(), None])
+def test_a_part_of_a_file_is_written_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: object) -> None:
+    """With or without the call of Linux: no error, and the content is what was written."""
+    monkeypatch.setattr(disk, "_libc", library)
+    fd = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
+    os.write(fd, b"content" * 10_000)
+    disk.begin_write_back(fd, 0, 40_000)
+    disk.end_write_back(fd, 0, 40_000)
+    assert os.pread(fd, 100_000, 0) == b"content" * 10_000
+    os.close(fd)
+
+
+def test_an_error_while_writing_back_is_not_swallowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel tells of it once, so this is the only time to hear it."""
+    monkeypatch.setattr(disk, "_libc", BrokenStorage())
+    fd = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
+    with pytest.raises(OSError, match="Input/output error"):
+        disk.end_write_back(fd, 0, 10)
+    os.close(fd)
 
 
 def test_an_error_of_the_storage_is_not_swallowed(at: int) -> None:
