@@ -43,7 +43,7 @@ class Fetch:
         self._target = target
         self._table = config.settings.destinations[name]
         in_place = isinstance(self._table, CollectionTable)
-        self._place = ledger.deliveries.place(name, self._table.address, in_place=in_place)
+        self._place = ledger.destinations.place(name, self._table.address, in_place=in_place)
         self._number = ledger.fetches.number(self._place.id, source, target)
 
     def see_through(self, *, wait: bool, deadline: float | None) -> Fetched | None:

@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rules.load import nearest
 from rules.match import takes
+from rules.mistake import nearest
 from rules.preset import PresetTable
 
 

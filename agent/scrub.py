@@ -126,7 +126,7 @@ class Scrubber:
     def _read(self, copies: Sequence[Copy], free_at: float | None, now: float) -> tuple[Round, float]:
         """Read copies, write down what was found. `free_at`: when the rate allows the first; None: there is no rate."""
         done, paid_until = Round(), free_at or 0.0
-        identity = self._ledger.deliveries.identity(self._transport.name, self._transport.address)
+        identity = self._ledger.destinations.identity(self._transport.name, self._transport.address)
         if identity is None:
             done.away = "it was never set up"
             return done, paid_until

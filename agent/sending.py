@@ -85,7 +85,7 @@ class Sending:
             made = Transports(self._config, ledger.meta("agent") or "", metrics)
             transport = made.make(self._to, bell.set)
             stack.callback(transport.close)
-            place = ledger.deliveries.place(self._to, table.address, in_place=isinstance(table, CollectionTable))
+            place = ledger.destinations.place(self._to, table.address, in_place=isinstance(table, CollectionTable))
             courier = Courier(
                 ledger,
                 transport,

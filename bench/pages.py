@@ -92,7 +92,7 @@ def fill(config: Configuration, kind: Kind, files: int) -> int:
     ledger = Ledger(str(config.ledger))
     ledger.execute("PRAGMA synchronous = OFF")  # a bench that loses it makes it again
     places = [
-        (ledger.deliveries.place(name, one.address).id, name) for name, one in config.settings.destinations.items()
+        (ledger.destinations.place(name, one.address).id, name) for name, one in config.settings.destinations.items()
     ]
     now, step = time.time() - _AGO, _AGO / files
     for first, chunk in _chunks(kind, files):
@@ -125,10 +125,10 @@ def _enter(
         return
     for start in range(0, len(files), kind.batch):
         group = files[start : start + kind.batch]
-        batch = ledger.files.opened("scans", os.path.dirname(group[0].path), now)
-        ledger.files.joined(batch, OpenBatch("", len(group), sum(file.version.size for file in group), now, now))
+        batch = ledger.batches.opened("scans", os.path.dirname(group[0].path), now)
+        ledger.batches.joined(batch, OpenBatch("", len(group), sum(file.version.size for file in group), now, now))
         ledger.files.completed([(file, batch, "no writer, quiet") for file in group], now)
-        ledger.files.sealed([Sealed(batch, "scans", "full", [place for place, _ in places])], now)
+        ledger.batches.sealed([Sealed(batch, "scans", "full", [place for place, _ in places])], now)
         if kind.state == "refused":
             ledger.files.refused([(file.id, file.rule, file.path, "a link, not a file; exclude it") for file in group])
             continue

@@ -21,7 +21,7 @@ from agent.settings import Configuration, read
 from agent.status import Health, health
 from agent.web import Server
 from agent.worker import Clock, Worker
-from rules.load import RuleError
+from rules.mistake import RuleError
 
 if TYPE_CHECKING:
     pass

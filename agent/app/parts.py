@@ -118,7 +118,7 @@ class Parts:
         metrics.expect(config.rules)
         host = host_name()
         places = {
-            name: self.ledger.deliveries.place(name, table.address, in_place=isinstance(table, CollectionTable)).id
+            name: self.ledger.destinations.place(name, table.address, in_place=isinstance(table, CollectionTable)).id
             for name, table in tables.items()
         }
         watches = [Watch(root, wake("intake")) for root in roots(config.rules)]

@@ -22,7 +22,7 @@ from agent.cli import (
 )  # fmt: skip
 from agent.errors import Refused, Transient
 from agent.ledger import in_plain_words
-from rules.load import RuleError
+from rules.mistake import RuleError
 
 app = typer.Typer(
     name="dropline",

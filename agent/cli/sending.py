@@ -55,7 +55,7 @@ def send(
     clock = Clock()
     outbound = Outbound(clock, time.sleep)
     gathered = outbound.gather(named)
-    place = opened.deliveries.place(to, table.address, in_place=isinstance(table, CollectionTable))
+    place = opened.destinations.place(to, table.address, in_place=isinstance(table, CollectionTable))
     number = outbound.seal(opened, place.id, outbound.complete(gathered), clock())
     good = not outbound.refused
     _refused(outbound.refused)

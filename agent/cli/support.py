@@ -12,7 +12,7 @@ from agent.cli.options import ConfigOption, print_json, state
 from agent.errors import Refused, cause
 from agent.schema import schema
 from agent.settings import Configuration, check, find
-from rules.load import RuleError
+from rules.mistake import RuleError
 from rules.units import bytes_in_words
 
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it to this file.")]

@@ -74,7 +74,7 @@ def verify(
     configure("text", logging.WARNING)
     logging.getLogger("agent.scrub").setLevel(logging.CRITICAL)  # what is amiss is printed below, once
     opened, now = ledger(chosen), Clock()()
-    place = opened.deliveries.place(destination, table.address, in_place=isinstance(table, CollectionTable)).id
+    place = opened.destinations.place(destination, table.address, in_place=isinstance(table, CollectionTable)).id
     if accepted is not None:
         _accepted(accept(opened, place, Sight(accepted.value), now), form)
         return

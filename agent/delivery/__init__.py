@@ -3,40 +3,25 @@
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from agent.delivery.attempts import MAYBE_SENT, Attempt, Attempts
 from agent.delivery.errands import owe
-from agent.delivery.outcomes import RETRY, Outcomes
+from agent.delivery.outcomes import Outcomes
 from agent.delivery.presence import Presence, Requests
 from agent.delivery.travel import Traveller, UnderWay
 from agent.errors import Refused, Transient
-from agent.ledger import Delivery, DeliveryState, File, Ledger
-from agent.transport import Arrived, Changed, Gone, Item, NotNow, Outcome, Report, Transport
-from rules import destination
-from rules.destination import PathRefused
-from rules.model import SENT, Rule
+from agent.ledger import Delivery, DeliveryState, Ledger
+from agent.transport import Arrived, Changed, Gone, NotNow, Report, Transport
+from rules.model import Rule
 from rules.retry import backoff
 
 _NOT_NOW = 30.0
 """Seconds until a request that had to wait for others is tried again."""
 _LIGHT = 32 * 2**20
 """Bytes of a batch that is soon done."""
-_SENT = (DeliveryState.SUBMITTING, DeliveryState.ACTIVE, DeliveryState.VERIFYING)
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Attempt:
-    """What is about to be sent, and what is known already."""
-
-    under_way: UnderWay
-    request: bytes
-    outcomes: Sequence[Outcome] = ()
-    unfit: Sequence[tuple[File, str]] = ()
-    """Files for which no path can be made, with the reason."""
-    resumed: bool = False
-    """A former run, or a pass that got no answer, may have sent it."""
 
 
 class Courier:
@@ -63,15 +48,13 @@ class Courier:
         self._transport = transport
         self._place = place
         self._rules: Mapping[str, Rule] = {rule.name: rule for rule in rules}
-        self._templates = {
-            rule.name: target.path for rule in rules for target in reversed(rule.deliver) if target.to == transport.name
-        }
         self._host = host
         self._metrics = metrics
         self._returned = returned
         self._owing = owing
         self._presence = Presence(ledger, transport, place, metrics, chance)
         self._outcomes = Outcomes(ledger, transport, place)
+        self._attempts = Attempts(ledger, transport, place, rules, host)
         self._under_way: dict[str, UnderWay] = {}
         self._unread: list[Report] = []
         """Reports that are not written down yet: kept while the ledger cannot be written."""
@@ -84,7 +67,9 @@ class Courier:
 
     def start(self, now: float) -> None:
         """Before the first pass: what a former run left under way is sent again."""
-        self._presence.identity = self._ledger.deliveries.place(self._transport.name, self._transport.address).identity
+        self._presence.identity = self._ledger.destinations.place(
+            self._transport.name, self._transport.address
+        ).identity
         self._ledger.deliveries.interrupted(self._place, now)
 
     def step(self, now: float) -> float | None:
@@ -172,11 +157,11 @@ class Courier:
         # What others carry out is prepared and sent one by one: each must know what is on its way.
         left = list(due)
         for some in [[delivery] for delivery in due] if self._transport.elsewhere else [due]:
-            attempts: list[_Attempt] = []
+            attempts: list[Attempt] = []
             try:
                 for delivery in some:
                     try:
-                        attempts.append(self._attempt(delivery, self._presence.identity))
+                        attempts.append(self._attempts.begin(delivery, self._presence.identity))
                     except NotNow as error:
                         with self._ledger.transaction():
                             self._ledger.deliveries.failed(delivery, str(error), now, now + _NOT_NOW)
@@ -193,59 +178,17 @@ class Courier:
 
     def _not_sent(self, delivery: Delivery, reason: str, now: float) -> None:
         """It could not be prepared. What a former run may have sent stays what it is."""
-        if delivery.request and delivery.state in _SENT:
+        if delivery.request and delivery.state in MAYBE_SENT:
             self._ledger.deliveries.unanswered(delivery, reason, now, self._presence.look_at)
         else:
             self._ledger.deliveries.failed(delivery, reason, now, self._presence.look_at)
 
-    def _attempt(self, delivery: Delivery, identity: str) -> _Attempt:
-        """What to send for a delivery: what may have been sent before, or a new request. Raises Transient, Refused."""
-        intents: dict[int, str] = {}
-        resumed = delivery.request is not None and delivery.state in _SENT
-        if resumed or self._transport.elsewhere:
-            intents = self._ledger.deliveries.intents(delivery, self._place)
-        root = self._ledger.sends.root(delivery.batch) if delivery.rule == SENT else None
-        travellers: dict[int, Traveller] = {}
-        unfit: list[tuple[File, str]] = []
-        for file in self._ledger.deliveries.travellers(delivery, self._place):
-            try:
-                item = self._item(file) if root is None else _sent(file, root)
-            except PathRefused as error:
-                unfit.append((file, f"{error}; change the rule's `path`, then {RETRY}"))
-                continue
-            named, intended = item.path, intents.get(file.id)
-            if resumed and intended is not None:
-                item = item._replace(path=intended)  # it may go under a name of its own
-            begun = self._transport.elsewhere and intended == item.path
-            travellers[file.id] = Traveller(file, item._replace(begun=True) if begun else item, named)
-        if resumed and delivery.request is not None:
-            # What has no intent was not sent.
-            later = travellers.keys() - intents.keys()
-            return _Attempt(UnderWay(delivery, travellers, later=later), delivery.request, (), unfit, resumed=True)
-        return self._prepare(delivery, travellers, identity, unfit)
-
-    def _prepare(
-        self, delivery: Delivery, travellers: dict[int, Traveller], identity: str,
-        unfit: Sequence[tuple[File, str]] = (),
-    ) -> _Attempt:  # fmt: skip
-        items = [one.item for one in travellers.values()]
-        busy: set[int] = set()
-        if self._transport.elsewhere:
-            # Two tasks that write one file at the same time spoil it.
-            busy = {item.file for item in items if self._ledger.deliveries.busy(self._place, item.path, item.file)}
-            if busy and len(busy) == len(items):
-                raise NotNow(f"at {self._transport.name}, other files are on their way to the same names")
-        free = [item for item in items if item.file not in busy]
-        request, outcomes, later = self._transport.prepare(delivery.id, delivery.batch, free, identity)
-        under_way = UnderWay(delivery, travellers, later=busy.union(later))
-        return _Attempt(under_way, request, outcomes, unfit)
-
-    def _begin(self, attempts: Sequence[_Attempt], now: float) -> None:
+    def _begin(self, attempts: Sequence[Attempt], now: float) -> None:
         """Write down what will be sent, send it, write down that it was sent."""
         deliveries = self._ledger.deliveries
         leftovers: list[tuple[int, str]] = []
         with self._ledger.transaction():
-            ready: list[_Attempt] = []
+            ready: list[Attempt] = []
             for attempt in attempts:
                 if self._freeze(attempt, now):
                     ready.append(attempt)
@@ -280,7 +223,7 @@ class Courier:
                     if id(attempt.under_way) not in taken:
                         deliveries.unanswered(attempt.under_way.delivery, str(error), now, self._presence.look_at)
 
-    def _freeze(self, attempt: _Attempt, now: float) -> bool:
+    def _freeze(self, attempt: Attempt, now: float) -> bool:
         """Write down the request before it is sent, and what need not be sent. Returns whether there is something to send.
 
         Inside a transaction.
@@ -302,7 +245,7 @@ class Courier:
         deliveries.submitting(under_way.delivery, attempt.request, now)
         return True
 
-    def _hand_over(self, attempt: _Attempt) -> str:
+    def _hand_over(self, attempt: Attempt) -> str:
         assert self._presence.identity is not None, "nothing is sent before it is set up"
         under_way = attempt.under_way
         items = [one.item for number, one in under_way.travellers.items() if number in under_way.left]
@@ -321,7 +264,7 @@ class Courier:
             under_way = self._owed[0]
             assert self._presence.identity is not None, "what is owed was handed over before"
             try:
-                attempt = self._prepare(under_way.delivery, under_way.again, self._presence.identity)
+                attempt = self._attempts.prepare(under_way.delivery, under_way.again, self._presence.identity)
             except (Transient, Refused) as error:
                 if not isinstance(error, NotNow):
                     self._presence.stopped(error, now)
@@ -333,17 +276,6 @@ class Courier:
                 continue
             self._owed.pop(0)
             self._begin([attempt], now)
-
-    def _item(self, file: File) -> Item:
-        rule = self._rules.get(file.rule)
-        if rule is None:
-            raise PathRefused(f"rule {file.rule!r} is not configured any more")
-        template = self._templates.get(file.rule)
-        if template is None:
-            raise PathRefused(f"rule {rule.name!r} does not deliver to {self._transport.name} any more")
-        relpath = file.path[len(rule.watch.rstrip("/")) + 1 :]
-        path = destination.place(template, rule, relpath, file.version.mtime_ns, self._host)
-        return Item(file.id, rule.watch, relpath, file.version, path)
 
     # Reports
 
@@ -412,9 +344,3 @@ class Courier:
         self._ledger.deliveries.held_up(under_way.delivery, report.note)
         if report.note is not None:
             log.warning("delivery %d to %s waits: %s", under_way.delivery.id, self._transport.name, report.note)
-
-
-def _sent(file: File, root: str) -> Item:
-    """A file that a person sends: its path counts from the directory that the ledger has for its batch."""
-    relpath = file.path[len(root.rstrip("/")) + 1 :]
-    return Item(file.id, root, relpath, file.version, relpath)

@@ -60,7 +60,7 @@ class Presence:
             if self.identity is None:
                 self.identity = self._transport.set_up()
                 with self._ledger.transaction():
-                    self._ledger.deliveries.set_up(self._place, self.identity)
+                    self._ledger.destinations.set_up(self._place, self.identity)
             self._transport.check(self.identity)
         except (Transient, Refused) as error:
             self._metrics.requested(self._transport.name, "check", "failed")
@@ -82,7 +82,7 @@ class Presence:
             self.up = True
             log.info("destination %s is up", self._transport.name)
             with self._ledger.transaction():
-                self._ledger.deliveries.went(self._place, True, None, now)
+                self._ledger.destinations.went(self._place, True, None, now)
 
     def stopped(self, error: Transient | Refused, now: float) -> None:
         """Nothing goes there for now: it is away, or a person must act."""
@@ -98,7 +98,7 @@ class Presence:
         self.up = self.doubtful = False
         self.look_at = now + _LOOK_WHEN_REFUSED
         with self._ledger.transaction():
-            self._ledger.deliveries.went(self._place, False, reason, now, refused=True)
+            self._ledger.destinations.went(self._place, False, reason, now, refused=True)
 
     def failed(self, reason: str, now: float, after: float = 0.0) -> None:
         """It is down; to be looked at again after a while, `after` seconds at least."""
@@ -112,4 +112,4 @@ class Presence:
             )
         self.up, self.refusal, self.reason = False, None, reason
         with self._ledger.transaction():
-            self._ledger.deliveries.went(self._place, False, reason, now)
+            self._ledger.destinations.went(self._place, False, reason, now)

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from agent.intake.candidates import Candidates
 from agent.intake.groups import Groups
-from agent.intake.survey import Root, Survey
+from agent.intake.root import Root
+from agent.intake.survey import Survey
 from agent.intake.wholes import Wholes
 from agent.ledger import Ledger
 from agent.watch import Watch

@@ -28,9 +28,7 @@ class Groups:
 
     def _groups(self) -> dict[tuple[str, str], tuple[int, OpenBatch]]:
         if self._open is None:
-            self._open = {
-                (rule, group.key): (number, group) for number, rule, group in self._ledger.files.open_batches()
-            }
+            self._open = {(rule, group.key): (number, group) for number, rule, group in self._ledger.batches.open()}
         return self._open
 
     def join(self, file: File, rule: Rule, now: float) -> int:
@@ -48,7 +46,7 @@ class Groups:
         key = key.encode("utf-8", "backslashreplace").decode()  # the ledger's text is UTF-8, file names may be anything
         groups = self._groups()
         if (rule.name, key) not in groups:
-            number = self._ledger.files.opened(rule.name, key, now)
+            number = self._ledger.batches.opened(rule.name, key, now)
             groups[rule.name, key] = number, OpenBatch(key, 0, 0, now, now)
         number, group = groups[rule.name, key]
         group = OpenBatch(key, group.files + 1, group.bytes + file.version.size, group.first_at, now)
@@ -80,7 +78,7 @@ class Groups:
     def joined(self, now: float) -> None:
         """Write down who joined, and seal what is full. Ends what `join` began, in the same transaction."""
         for number, group in self._touched.items():
-            self._ledger.files.joined(number, group)
+            self._ledger.batches.joined(number, group)
         self._seal(self._full, now)
         self._touched.clear()
         self._full.clear()
@@ -111,7 +109,7 @@ class Groups:
 
     def _seal(self, groups: Sequence[tuple[int, str, str]], now: float) -> None:
         """(number, rule, reason) of groups that become batches."""
-        self._ledger.files.sealed([Sealed(*group, self._places[group[1]]) for group in groups], now)
+        self._ledger.batches.sealed([Sealed(*group, self._places[group[1]]) for group in groups], now)
         self._sealed = self._sealed or bool(groups)
 
     def sealed_some(self) -> bool:

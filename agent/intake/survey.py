@@ -4,14 +4,13 @@ import logging
 import os
 import stat
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 from agent import probe
+from agent.intake.root import Root
 from agent.ledger import HERE, Found, Known, Ledger, Read, State
 from agent.looks import Looks
-from agent.watch import Hint, Listing, Watch, sweep
+from agent.watch import Hint, Listing, sweep
 from rules.complete import first_look
 from rules.dataset import dataset_of
 from rules.match import is_marker, match, relative
@@ -26,36 +25,6 @@ _FEW = 100
 """Names that the ledger is asked for one by one."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Root:
-    """One watched directory tree with the rules that watch it or a part of it."""
-
-    watch: Watch
-    rules: tuple[Rule, ...]
-    walk: Iterator[Listing] | None = None
-    """The sweep under way."""
-    why: str | None = "start"
-    """Why it is to be swept next."""
-    walk_began: float = 0.0
-    """By the monotonic clock: for the duration only."""
-    swept_at: float | None = None
-    """When the last whole sweep ended."""
-    sweep_seconds: float = 0.0
-    found_by_sweep: dict[str, int] = field(default_factory=dict)
-    """Files that a sweep other than the first one found, per rule: events had missed them."""
-    unclaimed: int = 0
-    example: str = ""
-    parts: deque[str] = field(default_factory=deque)
-    """Sub-directories to sweep at once."""
-    places: set[str] = field(default_factory=set)
-    """Directories to list at once, without what is below them."""
-
-    @property
-    def sure(self) -> bool:
-        """Whether events told of everything since the last sweep."""
-        return self.walk is None and self.why is None and self.swept_at is not None and not self.watch.losing
 
 
 class Survey:

@@ -1,9 +1,11 @@
 """The ledger: what the agent knows. The only place that imports sqlite3."""
 
+from agent.ledger.batches import Batches, Sealed
 from agent.ledger.datasets import Datasets
-from agent.ledger.deliveries import Deliveries, Delivery, Place, Proof
+from agent.ledger.deliveries import Deliveries, Delivery, Proof
+from agent.ledger.destinations import Destinations, Place
 from agent.ledger.fetches import Fetches
-from agent.ledger.files import File, Files, Found, Known, Read, Sealed
+from agent.ledger.files import Files, Found
 from agent.ledger.history import INTERVAL, History, Interval
 from agent.ledger.holdings import Copies, Holding, Holdings
 from agent.ledger.notices import Notice, Notices
@@ -15,6 +17,7 @@ from agent.ledger.scrubs import Copy, Finding, Scrubs, Standing
 from agent.ledger.sends import Sends, Sent
 from agent.ledger.states import HERE, UNPROVED, DeliveryState, State
 from agent.ledger.store import Announce, Store, Transition, in_plain_words, silent
+from agent.ledger.versions import File, Known, Read
 
 
 class Ledger(Store):
@@ -25,15 +28,17 @@ class Ledger(Store):
         super().__init__(path, announce)
         self.holdings = Holdings(self)
         self.files = Files(self, self.holdings.found)
+        self.batches = Batches(self, self.files)
         self.datasets = Datasets(self)
         self.history = History(self)
-        self.deliveries = Deliveries(self, self.history, self.holdings)
+        self.destinations = Destinations(self)
+        self.deliveries = Deliveries(self, self.destinations, self.history, self.holdings)
         self.outbox = Outbox(self)
         self.notices = Notices(self)
         self.reclaims = Reclaims(self)
         self.reports = Reports(self)
-        self.scrubs = Scrubs(self, self.files)
-        self.sends = Sends(self, self.files)
+        self.scrubs = Scrubs(self, self.batches)
+        self.sends = Sends(self, self.files, self.batches)
         self.fetches = Fetches(self)
         self.pauses = Pauses(self)
 
@@ -44,12 +49,14 @@ __all__ = [
     "UNPROVED",
     "Announce",
     "BatchLine",
+    "Batches",
     "Copies",
     "Copy",
     "Datasets",
     "Deliveries",
     "Delivery",
     "DeliveryState",
+    "Destinations",
     "Errand",
     "Fetches",
     "File",

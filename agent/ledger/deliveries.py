@@ -5,11 +5,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from agent.ledger.files import File, read
+from agent.ledger.destinations import Destinations
 from agent.ledger.history import History
 from agent.ledger.holdings import Holdings
 from agent.ledger.states import DeliveryState
 from agent.ledger.store import Store, Transition
+from agent.ledger.versions import File, read
 from rules.destination import Owner, name_key, stat_content
 from rules.model import STAT, Evidence, proof_in_words
 
@@ -28,16 +29,6 @@ class Delivery:
     """What the destination called the last attempt."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A destination as the ledger knows it."""
-
-    id: int
-    identity: str | None
-    up: bool | None
-    reason: str | None
-
-
 class Proof(NamedTuple):
     """One file arrived: what is to be recorded."""
 
@@ -50,46 +41,13 @@ class Proof(NamedTuple):
 
 
 class Deliveries:
-    """Rows of `deliveries`, `copies` and `destinations`. Past-tense methods are transitions, for use in a transaction."""
+    """Rows of `deliveries` and `copies`. Past-tense methods are transitions, for use in a transaction."""
 
-    def __init__(self, store: Store, history: History, holdings: Holdings) -> None:
+    def __init__(self, store: Store, destinations: Destinations, history: History, holdings: Holdings) -> None:
         self._store = store
+        self._destinations = destinations
         self._history = history
         self._holdings = holdings
-
-    # Destinations
-
-    def place(self, name: str, address: str, *, in_place: bool = False) -> Place:
-        """The destination of this name at this address; a new one is entered.
-
-        `in_place`: its copies are written under their final names, and tell only size and mtime.
-        """
-        with self._store.transaction():
-            self._store.execute(
-                "INSERT OR IGNORE INTO destinations (name, address, in_place) VALUES (?, ?, ?)",
-                (name, address, int(in_place)),
-            )
-        sql = "SELECT id, identity, up, reason FROM destinations WHERE name = ? AND address = ?"
-        row = self._store.execute(sql, (name, address)).fetchone()
-        return Place(row[0], row[1], None if row[2] is None else bool(row[2]), row[3])
-
-    def identity(self, name: str, address: str) -> str | None:
-        """What the destination's identity file said when it was set up; None before that."""
-        sql = "SELECT identity FROM destinations WHERE name = ? AND address = ?"
-        row = self._store.execute(sql, (name, address)).fetchone()
-        return row[0] if row else None
-
-    def set_up(self, destination: int, identity: str) -> None:
-        """The destination's identity is known from now on."""
-        self._store.execute("UPDATE destinations SET identity = ? WHERE id = ?", (identity, destination))
-
-    def went(self, destination: int, up: bool, reason: str | None, now: float, *, refused: bool = False) -> None:
-        """The destination went up or down, or was refused: down until a person acts. Or it still is so."""
-        self._store.execute(
-            "UPDATE destinations SET up = ?1, reason = ?2, refused = ?3,"
-            " changed_at = CASE WHEN up IS ?1 AND refused = ?3 THEN coalesce(changed_at, ?4) ELSE ?4 END WHERE id = ?5",
-            (int(up), reason, int(refused), now, destination),
-        )
 
     # What is to be done
 
@@ -292,7 +250,7 @@ class Deliveries:
             self._holdings.verified([file.id for file in done])
         self._store.executemany("UPDATE files SET state = 4, reason = NULL WHERE id = ?", ((file.id,) for file in done))
         if items:
-            self._store.execute("UPDATE destinations SET proved_at = ? WHERE id = ?", (now, destination))
+            self._destinations.proved(destination, now)
         if done:
             self._history.verified(len(done), sum(file.version.size for file in done), now)
         self._store.tell(Transition(file.rule, "verified", file.path, size=file.version.size) for file in done)

@@ -6,45 +6,10 @@ from typing import Any, NamedTuple
 
 from agent.ledger.states import HERE, STATES, State
 from agent.ledger.store import Store, Transition
-from rules.model import SENT, Observation, OpenBatch, Version
+from agent.ledger.versions import File, Known, Read, read
+from rules.model import SENT, Observation
 
-_COLUMNS = "f.id, d.path, f.name, f.generation, r.name, f.state, f.size, f.mtime_ns, f.ctime_ns, f.inode, f.device"
-_MORE = "f.seen_at, f.since, f.batch, f.reason, f.dataset"
-_JOINED = f"SELECT {_COLUMNS}, {_MORE} FROM files f JOIN dirs d ON d.id = f.dir JOIN rules r ON r.id = f.rule"
 _HERE = ", ".join(str(int(state)) for state in HERE)
-
-
-class Known(NamedTuple):
-    """What a sweep compares with: the present generation of one name in a directory."""
-
-    id: int
-    state: State
-    version: tuple[int, int, int, int]
-    """size, mtime_ns, ctime_ns, inode"""
-    device: int
-    generation: int
-    rule: str
-
-
-Read = tuple[bytes, int, int, int, int, int]
-"""name, size, mtime_ns, ctime_ns, inode, device"""
-
-
-class File(NamedTuple):
-    """One version of a file, whole."""
-
-    id: int
-    path: str
-    generation: int
-    rule: str
-    state: State
-    version: Version
-    device: int
-    seen_at: float
-    since: float
-    batch: int | None
-    reason: str | None
-    dataset: int | None = None
 
 
 class Found(NamedTuple):
@@ -60,15 +25,6 @@ class Found(NamedTuple):
     dataset: int | None = None
 
 
-class Sealed(NamedTuple):
-    """A batch that takes no more files, and where it goes."""
-
-    id: int
-    rule: str
-    reason: str
-    destinations: Sequence[int]
-
-
 _HAS_EVIDENCE = "SELECT EXISTS (SELECT 1 FROM copies WHERE file = ? AND proved_at IS NOT NULL)"
 _KNOWN = "f.name, f.id, f.state, f.size, f.mtime_ns, f.ctime_ns, f.inode, f.device, f.generation, r.name"
 _KNOWN_IN = (
@@ -81,35 +37,6 @@ _OF_SENDS = f"(SELECT id FROM rules WHERE name = '{SENT}')"
 
 def _known(row: Sequence[Any]) -> tuple[str, Known]:
     return os.fsdecode(row[0]), Known(row[1], STATES[row[2]], (row[3], row[4], row[5], row[6]), row[7], row[8], row[9])
-
-
-def _file(row: tuple[Any, ...]) -> File:
-    (
-        ident,
-        directory,
-        name,
-        generation,
-        rule,
-        state,
-        size,
-        mtime,
-        ctime,
-        inode,
-        device,
-        seen_at,
-        since,
-        batch,
-        why,
-        whole,
-    ) = row
-    path = f"{os.fsdecode(directory)}/{os.fsdecode(name)}"
-    version = Version(size, mtime, ctime, inode)
-    return File(ident, path, generation, rule, STATES[state], version, device, seen_at, since, batch, why, whole)
-
-
-def read(store: Store, where: str, values: Sequence[object] = ()) -> list[File]:
-    """Files, whole, by an SQL condition on `f` (files), `d` (dirs) and `r` (rules) written in this package."""
-    return [_file(row) for row in store.execute(f"{_JOINED} WHERE {where}", values)]
 
 
 Count = Callable[[Iterable[tuple[int, int | None, int, int]]], None]
@@ -371,51 +298,3 @@ class Files:
             for file in files
         )
         return len(files)
-
-    # Open batches
-
-    def open_batches(self) -> list[tuple[int, str, OpenBatch]]:
-        """(id, rule, group) of the batches that still take files."""
-        sql = (
-            "SELECT b.id, r.name, b.key, b.files, b.bytes, b.first_at, b.last_at"
-            " FROM batches b JOIN rules r ON r.id = b.rule WHERE b.sealed_at IS NULL"
-        )
-        return [(row[0], row[1], OpenBatch(*row[2:])) for row in self._store.execute(sql)]
-
-    def opened(self, rule: str, key: str, now: float) -> int:
-        """A new group began. Returns the batch's number."""
-        cursor = self._store.execute(
-            "INSERT INTO batches (rule, key, files, bytes, first_at, last_at) VALUES (?, ?, 0, 0, ?, ?)",
-            (self.rule(rule), key, now, now),
-        )
-        assert cursor.lastrowid is not None
-        return cursor.lastrowid
-
-    def joined(self, batch: int, group: OpenBatch) -> None:
-        """Files joined a group, which now looks so."""
-        self._store.execute(
-            "UPDATE batches SET files = ?, bytes = ?, last_at = ? WHERE id = ?",
-            (group.files, group.bytes, group.last_at, batch),
-        )
-
-    def sealed(self, batches: Sequence[Sealed], now: float) -> None:
-        """The batches are immutable from now on, and each has a delivery to each of its destinations."""
-        self._store.executemany(
-            "UPDATE batches SET sealed_at = ?, reason = ? WHERE id = ?",
-            ((now, batch.reason, batch.id) for batch in batches),
-        )
-        self._store.executemany(
-            "INSERT INTO deliveries (batch, destination, state, again, changed_at) VALUES (?, ?, 0, ?, ?)",
-            ((batch.id, destination, now, now) for batch in batches for destination in batch.destinations),
-        )
-        members = (
-            "SELECT d.path, f.name, f.size FROM files f JOIN dirs d ON d.id = f.dir WHERE f.batch = ? AND f.state = 2"
-        )
-        self._store.tell(
-            Transition(batch.rule, "batched", f"{os.fsdecode(directory)}/{os.fsdecode(name)}", batch.reason, size)
-            for batch in batches
-            for directory, name, size in self._store.execute(members, (batch.id,))
-        )
-        self._store.executemany(
-            "UPDATE files SET state = 3 WHERE batch = ? AND state = 2", ((batch.id,) for batch in batches)
-        )

@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from agent.ledger.files import File, read
 from agent.ledger.store import Store
+from agent.ledger.versions import File, read
 
 _NAMES = 20_000
 """Rows, newest first, that one search by a part of a name looks through."""

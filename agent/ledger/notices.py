@@ -3,8 +3,8 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from agent.ledger.files import File, read
 from agent.ledger.store import Store
+from agent.ledger.versions import File, read
 from rules.message import Message
 from rules.notice import Remark
 

@@ -4,8 +4,8 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from agent.ledger.files import read
 from agent.ledger.store import Store
+from agent.ledger.versions import read
 from rules.event import Batch, Copy, Item
 from rules.model import proof_in_words
 

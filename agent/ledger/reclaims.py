@@ -4,9 +4,9 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.ledger.files import File, read
 from agent.ledger.states import State
 from agent.ledger.store import Store, Transition
+from agent.ledger.versions import File, read
 
 
 @dataclass(frozen=True, slots=True)

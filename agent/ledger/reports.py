@@ -4,9 +4,9 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from agent.ledger.files import File, read
 from agent.ledger.states import DeliveryState, State
 from agent.ledger.store import Store
+from agent.ledger.versions import File, read
 from rules.model import proof_in_words
 
 

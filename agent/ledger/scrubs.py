@@ -4,9 +4,10 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from agent.ledger.files import File, Files, Sealed, read
+from agent.ledger.batches import Batches, Sealed
 from agent.ledger.states import State
 from agent.ledger.store import Store, Transition
+from agent.ledger.versions import File, read
 from rules.destination import Owner, stat_content
 from rules.model import SENT, OpenBatch
 from rules.scrub import Sight
@@ -54,9 +55,9 @@ class Standing(NamedTuple):
 class Scrubs:
     """Rows of `findings`, and when copies were read again. Past-tense methods are transitions, for use in a transaction."""
 
-    def __init__(self, store: Store, files: Files) -> None:
+    def __init__(self, store: Store, batches: Batches) -> None:
         self._store = store
-        self._files = files
+        self._batches = batches
 
     # What is to be read
 
@@ -291,7 +292,7 @@ class Scrubs:
         for number, together in former.items():
             (key,) = self._store.execute("SELECT key FROM batches WHERE id = ?", (number,)).fetchone()
             rule, reason = together[0].rule, f"delivered again: its copy of batch {number} was not what was proved"
-            batch = self._files.opened(rule, key, now)
+            batch = self._batches.opened(rule, key, now)
             if rule == SENT:
                 self._store.execute(
                     "INSERT INTO sends SELECT ?, ?, root FROM sends WHERE batch = ?", (batch, batch, number)
@@ -301,5 +302,5 @@ class Scrubs:
                 ((batch, now, reason, file.id) for file in together),
             )
             size = sum(file.version.size for file in together)
-            self._files.joined(batch, OpenBatch(key, len(together), size, now, now))
-            self._files.sealed([Sealed(batch, rule, reason, [destination])], now)
+            self._batches.joined(batch, OpenBatch(key, len(together), size, now, now))
+            self._batches.sealed([Sealed(batch, rule, reason, [destination])], now)

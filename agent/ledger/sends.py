@@ -4,8 +4,10 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from agent.ledger.files import File, Files, Sealed, read
+from agent.ledger.batches import Batches, Sealed
+from agent.ledger.files import Files
 from agent.ledger.store import Store, Transition
+from agent.ledger.versions import File, read
 from rules.model import SENT, Observation, OpenBatch
 
 _OF_COMMAND = "f.batch IN (SELECT batch FROM sends WHERE command = ?)"
@@ -25,9 +27,10 @@ class Sent(NamedTuple):
 class Sends:
     """Rows of `sends`, and their files. Each file is a generation of its own: what rules do with the path goes on."""
 
-    def __init__(self, store: Store, files: Files) -> None:
+    def __init__(self, store: Store, files: Files, batches: Batches) -> None:
         self._store = store
         self._files = files
+        self._batches = batches
 
     # What is known
 
@@ -68,7 +71,7 @@ class Sends:
 
         `command`: what the first batch of this command returned. Returns the command.
         """
-        batch = self._files.opened(SENT, root.encode("utf-8", "backslashreplace").decode(), now)
+        batch = self._batches.opened(SENT, root.encode("utf-8", "backslashreplace").decode(), now)
         command = batch if command is None else command
         self._store.execute("INSERT INTO sends VALUES (?, ?, ?)", (batch, command, os.fsencode(root)))
         rule = self._files.rule(SENT)
@@ -85,8 +88,8 @@ class Sends:
         )
         self._store.tell(Transition(SENT, "complete", one.path, one.reason, one.seen.version.size) for one in files)
         size = sum(one.seen.version.size for one in files)
-        self._files.joined(batch, OpenBatch("", len(files), size, now, now))
-        self._files.sealed([Sealed(batch, SENT, _REASON, [destination])], now)
+        self._batches.joined(batch, OpenBatch("", len(files), size, now, now))
+        self._batches.sealed([Sealed(batch, SENT, _REASON, [destination])], now)
         return command
 
     def _refused_before(self, files: Sequence[tuple[int, bytes, int, int]]) -> None:

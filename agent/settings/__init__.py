@@ -25,8 +25,9 @@ from agent.errors import cause
 from agent.mounts import real
 from agent.settings.tables import AgentTable, CollectionTable, DestinationTable, DirectoryTable, GlobusTable, ip_of
 from rules.collection import source_path
-from rules.load import RuleError, RuleTable, build, first_mistake, location, nearest
+from rules.load import RuleTable, build
 from rules.match import relative
+from rules.mistake import RuleError, first_mistake, location, nearest
 from rules.model import OWN_PREFIX, Rule
 from rules.notify import NotifyTable
 from rules.preset import with_preset

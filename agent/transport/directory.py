@@ -21,7 +21,8 @@ from agent import mounts
 from agent.errors import Transient
 from agent.transport import Item, Prepared, Report, Reread, Taken, Wake
 from agent.transport.group import Place, Written, write
-from agent.transport.helpers import ENDS_WITHIN, JOBS, STANDS_AFTER, Helper, Helpers
+from agent.transport.helpers import ENDS_WITHIN, STANDS_AFTER, Helper, Helpers
+from agent.transport.jobs import JOBS
 from agent.transport.pace import limited
 from agent.transport.place import there
 from agent.transport.rereading import reread

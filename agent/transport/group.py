@@ -1,7 +1,7 @@
 """Writing one group of files into a directory: stage, make durable, prove, show.
 
 This is all that happens to a file at the destination, in its order. It runs in a thread of the agent, or in a helper
-process (`agent.transport.helpers`), so it imports little and holds no state beyond one group.
+process (`agent.transport.jobs`), so it imports little and holds no state beyond one group.
 """
 
 import errno

@@ -9,30 +9,22 @@ Groups of many small files go to helpers wherever they go: one interpreter runs 
 and small files are mostly Python code and short system calls: threads would spend their time handing the interpreter to
 each other (measured: bench/README.md).
 
-A helper gets pickled calls on its standard input, does each in a thread of its own, and answers on its standard output.
-It ends when its input ends.
+This is the agent's side of it; `agent.transport.jobs` is the helper's.
 """
 
-import os
 import pickle
-import signal
 import subprocess
 import sys
 import threading
 import time
-import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
-from typing import Any, BinaryIO
+from typing import Any
 
-from agent import probe
 from agent.errors import Transient, cause
-from agent.transport.group import write
-from agent.transport.pace import limited
-from agent.transport.place import check, confirm, discard, set_up, there
-from agent.transport.rereading import reread
-from agent.transport.steps import Steps, Still
+from agent.transport.jobs import MOVES, PAUSE, RESUME
+from agent.transport.steps import Still
 from rules.bandwidth import Limit
 
 ANSWERS_WITHIN = 30.0
@@ -44,12 +36,6 @@ ENDS_WITHIN = 3.0
 _LOOK = 1.0
 _PROMPT = 5.0
 """Seconds in which the helper itself answers, whatever its threads wait for."""
-
-JOBS: Mapping[str, Callable[..., Any]] = {
-    one.__name__: one for one in (check, confirm, discard, reread, set_up, there, write)
-}  # fmt: skip
-"""What a helper does, by name. The last argument of each are its Steps."""
-_MOVES, _PAUSE, _RESUME = "moves", "pause", "resume"
 
 Keep = Callable[[], Sequence[int]]
 """→ descriptors that a helper inherits. Raises Transient where there must be none yet."""
@@ -115,11 +101,11 @@ class Helper:
 
     def pause(self) -> None:
         """What it copies stands still, until `resume`."""
-        self._tell(_PAUSE)
+        self._tell(PAUSE)
 
     def resume(self) -> None:
         """It goes on."""
-        self._tell(_RESUME)
+        self._tell(RESUME)
 
     def _tell(self, word: str) -> None:
         if self._process is not None:
@@ -155,7 +141,7 @@ class Helper:
         if time.monotonic() - call.began < after or call.answered.is_set():
             return None
         try:
-            asked = self.begin(_MOVES)
+            asked = self.begin(MOVES)
         except Transient:
             return None  # it is ended: so is the call
         if not asked.answered.wait(_PROMPT):
@@ -167,7 +153,7 @@ class Helper:
         return Still(where, time.monotonic() - seconds)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-P", "-c", "from agent.transport.helpers import main; main()"]
+        command = [sys.executable, "-P", "-c", "from agent.transport.jobs import main; main()"]
         try:
             process = subprocess.Popen(  # noqa: S603  (our own interpreter, no shell, no input of others)
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=tuple(self._keep())
@@ -254,49 +240,3 @@ class Helpers:
             found = self._mine.helper = Helper(self._keep)
             self._all.append(found)
         return found
-
-
-def main(source: BinaryIO = sys.stdin.buffer, target: BinaryIO = sys.stdout.buffer) -> None:
-    """A helper's life: calls in, answers out, until the input ends."""
-    # Signals are the agent's business; it ends its helpers by closing their input.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    probe.prepare()
-    pace, speaking = limited(pickle.load(source)), threading.Lock()  # noqa: S301  (from the agent that started us)
-    under_way: dict[int, Steps] = {}
-
-    def answer(number: int, found: Any) -> None:
-        with speaking:
-            try:
-                pickle.dump((number, found), target, pickle.HIGHEST_PROTOCOL)
-                target.flush()
-            except BrokenPipeError:
-                # The agent was killed. What was written is found and adopted by the next one.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), target.fileno())
-
-    def work(number: int, job: str, words: Sequence[Any]) -> None:
-        try:
-            found = JOBS[job](*words, under_way[number])
-        except Transient as error:
-            found = error
-        except Exception as error:  # noqa: BLE001  (the boundary of the process: it is raised again in the agent)
-            found = RuntimeError("".join(traceback.format_exception(error)))
-        del under_way[number]
-        answer(number, found)
-
-    while True:
-        try:
-            number, job, words = pickle.load(source)  # noqa: S301  (from the agent that started us)
-        except (EOFError, pickle.UnpicklingError):  # the latter where the agent was killed in the middle of a call
-            break
-        if job == _MOVES:
-            now = time.monotonic()
-            answer(number, {one: (steps.where, now - steps.moved_at) for one, steps in list(under_way.items())})
-            continue
-        if job in (_PAUSE, _RESUME):
-            (pace.pause if job == _PAUSE else pace.resume)()
-            answer(number, None)
-            continue
-        under_way[number] = Steps(pace)
-        threading.Thread(target=work, args=(number, job, words), name=job).start()
-    pace.stop()

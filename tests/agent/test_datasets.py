@@ -40,7 +40,7 @@ class Site:
 
     def start(self, *rules: Rule) -> None:
         """The agent starts with these rules."""
-        place = self.ledger.deliveries.place("share", "/share").id
+        place = self.ledger.destinations.place("share", "/share").id
         self.intake = Intake(
             self.ledger, rules, [self.watch], {"share": place}, "pc", 7200.0, 0.0, lambda: 0.0, lambda: None
         )

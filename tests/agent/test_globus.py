@@ -53,6 +53,7 @@ class Rig:
         self.campus = service.collection("Campus", self.share)
         self.ledger = Ledger(str(root / "ledger.sqlite"))
         self.options: dict[str, Any] = {}
+        self.path = "{relpath}"
         self.log: list[str] = []
         self.start()
 
@@ -67,8 +68,8 @@ class Rig:
             lambda operation, outcome: self.counts.requested("campus", operation, outcome),
             chance=lambda: 0.0, clock=lambda: self.now,
         )  # fmt: skip
-        self.place = self.ledger.deliveries.place("campus", self.transport.address, in_place=True).id
-        rule = Rule("r", str(self.data), deliver=(Target("campus"),))
+        self.place = self.ledger.destinations.place("campus", self.transport.address, in_place=True).id
+        rule = Rule("r", str(self.data), deliver=(Target("campus", self.path),))
         self.courier = Courier(
             self.ledger,
             self.transport,
@@ -95,7 +96,7 @@ class Rig:
         """The files, as they are now, become a batch."""
         files = []
         with self.ledger.transaction():
-            batch = self.ledger.files.opened("r", "key", self.now)
+            batch = self.ledger.batches.opened("r", "key", self.now)
             for name in names:
                 path = self.data / name
                 directory, leaf = os.path.split(str(path))
@@ -109,8 +110,8 @@ class Rig:
                 files.append(self.ledger.files.history(str(path))[-1])
             self.ledger.files.completed([(file, batch, "quiet") for file in files], self.now)
             size = sum(file.version.size for file in files)
-            self.ledger.files.joined(batch, OpenBatch("key", len(files), size, self.now, self.now))
-            self.ledger.files.sealed([Sealed(batch, "r", "full", [self.place])], self.now)
+            self.ledger.batches.joined(batch, OpenBatch("key", len(files), size, self.now, self.now))
+            self.ledger.batches.sealed([Sealed(batch, "r", "full", [self.place])], self.now)
 
     def batch(self, **files: bytes) -> None:
         """Write these files and seal them."""
@@ -675,9 +676,8 @@ def test_a_backlog_grows_in_the_ledger(rig: Rig) -> None:
 
 def test_two_files_that_want_one_name_do_not_meet(rig: Rig) -> None:
     """Two batches under way to one name would spoil it: the second waits, and is refused because the first has it."""
-    rule = Rule("r", str(rig.data), deliver=(Target("campus", "{name}"),))
-    rig.courier._templates = {"r": "{name}"}
-    rig.courier._rules = {"r": rule}
+    rig.path = "{name}"
+    rig.start()
     rig.put("one/scan", b"one")
     rig.put("two/scan", b"two, longer")
     rig.seal("one/scan")

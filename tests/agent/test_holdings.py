@@ -36,13 +36,13 @@ def find(ledger: Ledger, *paths: str, dataset: str | None = None, now: float = D
 
 def verify(ledger: Ledger, *paths: str, algorithm: str = "sha256", now: float = DAY) -> None:
     """They are sealed, and arrive at the share."""
-    place = ledger.deliveries.place("share", "/mnt").id
+    place = ledger.destinations.place("share", "/mnt").id
     files = [ledger.files.history(path)[-1] for path in paths]
     with ledger.transaction():
-        batch = ledger.files.opened("r", "key", now)
+        batch = ledger.batches.opened("r", "key", now)
         ledger.files.completed([(file, batch, "quiet") for file in files], now)
-        ledger.files.joined(batch, OpenBatch("key", len(files), 10 * len(files), now, now))
-        ledger.files.sealed([Sealed(batch, "r", "full", [place])], now)
+        ledger.batches.joined(batch, OpenBatch("key", len(files), 10 * len(files), now, now))
+        ledger.batches.sealed([Sealed(batch, "r", "full", [place])], now)
         ledger.deliveries.planned(place, [(file.id, file.path[1:]) for file in files])
         ledger.deliveries.proved(
             place, "share", [Proof(file, file.path[1:], b"c", algorithm, "accepted") for file in files], now
@@ -181,10 +181,10 @@ def test_history_adds_up_in_intervals_and_forgets_after_two_days(ledger: Ledger)
 
 def test_a_destination_is_up_or_down_since_it_changed(ledger: Ledger) -> None:
     """Looking again changes nothing; a copy that is proved is noted."""
-    place = ledger.deliveries.place("share", "/mnt").id
+    place = ledger.destinations.place("share", "/mnt").id
     for up, reason, now in ((True, None, 5.0), (True, None, 6.0), (False, "away", 7.0), (False, "still", 8.0)):
         with ledger.transaction():
-            ledger.deliveries.went(place, up, reason, now)
+            ledger.destinations.went(place, up, reason, now)
         assert ledger.reports.since()["share", "/mnt"] == (5.0 if up else 7.0, None)
     find(ledger, "/d/a")
     verify(ledger, "/d/a", now=9.0)

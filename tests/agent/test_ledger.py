@@ -36,8 +36,8 @@ from agent.ledger import (
     State,
     Transition,
 )
-from agent.ledger.files import read
 from agent.ledger.store import SCHEMA_VERSION
+from agent.ledger.versions import read
 from rules.destination import Owner, stat_content
 from rules.model import Evidence, Observation, OpenBatch, Version
 
@@ -107,11 +107,11 @@ def fresh(ledger: Ledger, file: File) -> File:
 def seal(ledger: Ledger, files: Sequence[File], *places: int, now: float = 2.0) -> int:
     """The files become complete and a sealed batch. Returns its number."""
     with ledger.transaction():
-        batch = ledger.files.opened(files[0].rule, "key", now)
+        batch = ledger.batches.opened(files[0].rule, "key", now)
         ledger.files.completed([(file, batch, "quiet") for file in files], now)
         size = sum(file.version.size for file in files)
-        ledger.files.joined(batch, OpenBatch("key", len(files), size, now, now))
-        ledger.files.sealed([Sealed(batch, files[0].rule, "the group is full", places)], now)
+        ledger.batches.joined(batch, OpenBatch("key", len(files), size, now, now))
+        ledger.batches.sealed([Sealed(batch, files[0].rule, "the group is full", places)], now)
     return batch
 
 
@@ -416,7 +416,7 @@ def test_names_of_any_bytes_come_back(ledger: Ledger) -> None:
     """Paths that are no UTF-8 come back byte for byte from every question."""
     directory = f"/data/{ODD}"
     file = find(ledger, f"{directory}/{ODD}.dat")
-    place = ledger.deliveries.place("share", "/mnt/share").id
+    place = ledger.destinations.place("share", "/mnt/share").id
     assert os.fsencode(file.path) == b"/data/\xff\xfe \xe9\n/\xff\xfe \xe9\n.dat"
     known = Known(file.id, State.CANDIDATE, tuple(file.version), DEVICE, 1, "tomo")  # type: ignore[arg-type]
     assert ledger.files.known(directory) == {f"{ODD}.dat": known}
@@ -460,7 +460,7 @@ def test_known_is_the_present_generation(ledger: Ledger) -> None:
 def test_expected_is_what_should_be_there(ledger: Ledger) -> None:
     """Names in the states that stand at their path come in the order of their bytes, a page at a time."""
     names = sorted((f"{number}" for number in range(25)), key=os.fsencode)
-    place = ledger.deliveries.place("share", "/mnt").id
+    place = ledger.destinations.place("share", "/mnt").id
     files = {name: find(ledger, f"/data/{name}") for name in names}
     deliver(ledger, place, files["1"], "1")
     seal(ledger, [files["2"]], place)
@@ -529,7 +529,7 @@ def test_what_is_due(ledger: Ledger) -> None:
 
 def test_owners_are_the_others_with_that_name(ledger: Ledger) -> None:
     """Other files that have, or had, or are meant to have a name at the destination are told with what is proved of them."""
-    place, elsewhere = (ledger.deliveries.place(name, "/mnt").id for name in ("share", "campus"))
+    place, elsewhere = (ledger.destinations.place(name, "/mnt").id for name in ("share", "campus"))
     me = find(ledger, "/data/me.dat")
     seal(ledger, [me], place)
     assert ledger.deliveries.owners(place, "x/Scan.dat", me) == []
@@ -549,7 +549,7 @@ def test_owners_are_the_others_with_that_name(ledger: Ledger) -> None:
 
 def test_owners_know_names_that_a_destination_may_take_for_one(ledger: Ledger) -> None:
     """Names that differ only in case or in their Unicode form are told with the form that they have."""
-    place = ledger.deliveries.place("share", "/mnt").id
+    place = ledger.destinations.place("share", "/mnt").id
     deliver(ledger, place, find(ledger, "/data/a"), "Größe.dat", b"1")
     me = find(ledger, "/data/me")
     for path in ("Größe.dat", "GRÖSSE.DAT", "Gro\N{COMBINING DIAERESIS}ße.dat"):
@@ -560,7 +560,7 @@ def test_owners_know_names_that_a_destination_may_take_for_one(ledger: Ledger) -
 @pytest.mark.parametrize("end", ["changed in place", "reclaimed", "reclaiming", "removed", "vanished later"])
 def test_owners_know_whether_the_copy_may_be_the_only_one(ledger: Ledger, end: str) -> None:
     """An earlier generation counts as gone when it, or one since, was away from its path at any time."""
-    place = ledger.deliveries.place("share", "/mnt").id
+    place = ledger.destinations.place("share", "/mnt").id
     first = deliver(ledger, place, find(ledger, "/data/scan.dat"), "scan.dat", b"1")
     match end:
         case "reclaimed":
@@ -583,7 +583,7 @@ def test_owners_know_whether_the_copy_may_be_the_only_one(ledger: Ledger, end: s
 
 def test_the_former_copy_is_the_last_one_proved_there(ledger: Ledger) -> None:
     """Of earlier generations that changed in place the last one proved at that destination may be replaced."""
-    place, elsewhere = (ledger.deliveries.place(name, "/mnt").id for name in ("share", "campus"))
+    place, elsewhere = (ledger.destinations.place(name, "/mnt").id for name in ("share", "campus"))
     first = find(ledger, "/data/scan.dat")
     assert ledger.deliveries.former_copy(place, first) is None
     deliver(ledger, place, first, "scan.dat", b"1")
@@ -602,7 +602,7 @@ def test_the_former_copy_is_the_last_one_proved_there(ledger: Ledger) -> None:
 
 def test_what_may_be_replaced_ends_with_a_loss(ledger: Ledger) -> None:
     """A copy from before the path was away is never offered, even if a later generation changed in place."""
-    place = ledger.deliveries.place("share", "/mnt").id
+    place = ledger.destinations.place("share", "/mnt").id
     first = deliver(ledger, place, find(ledger, "/data/scan.dat"), "scan.dat", b"1")
     reclaim(ledger, first)
     second = find(ledger, "/data/scan.dat")
@@ -617,7 +617,7 @@ def test_what_may_be_replaced_ends_with_a_loss(ledger: Ledger) -> None:
 
 def test_a_file_is_verified_when_every_destination_has_it(ledger: Ledger, told: list[Transition]) -> None:
     """A file of a batch with two destinations is verified with the second proof, and told once for each step."""
-    one, two = (ledger.deliveries.place(name, "/mnt").id for name in ("one", "two"))
+    one, two = (ledger.destinations.place(name, "/mnt").id for name in ("one", "two"))
     file = find(ledger, "/data/scan.dat", seen(size=7))
     seal(ledger, [file], one, two)
     told.clear()
@@ -629,7 +629,7 @@ def test_a_file_is_verified_when_every_destination_has_it(ledger: Ledger, told: 
 
 def test_a_proof_is_for_one_version_only(ledger: Ledger, told: list[Transition]) -> None:
     """What arrived of a version that the file no longer is makes no evidence and no transition."""
-    place = ledger.deliveries.place("share", "/mnt").id
+    place = ledger.destinations.place("share", "/mnt").id
     file = find(ledger, "/data/scan.dat")
     seal(ledger, [file], place)
     batched = fresh(ledger, file)
@@ -646,7 +646,7 @@ def test_a_proof_is_for_one_version_only(ledger: Ledger, told: list[Transition])
 @pytest.mark.parametrize("how", ["put back", "changed after a retry"])
 def test_evidence_is_never_carried_to_another_version(ledger: Ledger, how: str) -> None:
     """A version that one destination has keeps its row and evidence; what the path became is a generation of its own."""
-    one, two = (ledger.deliveries.place(name, "/mnt").id for name in ("one", "two"))
+    one, two = (ledger.destinations.place(name, "/mnt").id for name in ("one", "two"))
     file = find(ledger, "/data/scan.dat")
     seal(ledger, [file], one, two)
     prove(ledger, one, file, "scan.dat", b"sum")
@@ -666,7 +666,7 @@ def test_evidence_is_never_carried_to_another_version(ledger: Ledger, how: str) 
 
 def test_the_way_of_a_delivery(ledger: Ledger) -> None:
     """Pending, submitting with its frozen request, active, failed and again, until it is finished with its batch."""
-    place = ledger.deliveries.place("share", "/mnt").id
+    place = ledger.destinations.place("share", "/mnt").id
     file = find(ledger, "/data/scan.dat")
     batch = seal(ledger, [file], place, now=2.0)
     deliveries = ledger.deliveries
@@ -708,7 +708,7 @@ def test_the_way_of_a_delivery(ledger: Ledger) -> None:
 
 def test_leftovers_are_intents_that_nobody_carries_out(ledger: Ledger) -> None:
     """Files that left their batch before they were proved are told with the path they were meant for."""
-    place = ledger.deliveries.place("share", "/mnt").id
+    place = ledger.destinations.place("share", "/mnt").id
     files = [find(ledger, f"/data/{name}") for name in "abc"]
     seal(ledger, files, place)
     (delivery,) = ledger.deliveries.due(place, 9.0, 10)
@@ -721,7 +721,7 @@ def test_leftovers_are_intents_that_nobody_carries_out(ledger: Ledger) -> None:
 
 def test_a_disproved_copy_counts_no_more(ledger: Ledger) -> None:
     """Evidence that a destination contradicts is gone, at that destination only."""
-    one, two = ledger.deliveries.place("one", "/mnt/1").id, ledger.deliveries.place("two", "/mnt/2").id
+    one, two = ledger.destinations.place("one", "/mnt/1").id, ledger.destinations.place("two", "/mnt/2").id
     file = find(ledger, "/data/scan.dat")
     seal(ledger, [file], one, two)
     prove(ledger, one, file, "a", b"1")
@@ -733,7 +733,7 @@ def test_a_disproved_copy_counts_no_more(ledger: Ledger) -> None:
 
 def test_a_disproved_copy_in_place_is_nobodys(ledger: Ledger) -> None:
     """Where an intent would permit overwriting, what took the place of a proved copy has no owner: it is not touched."""
-    place = ledger.deliveries.place("campus", "c:/", in_place=True).id
+    place = ledger.destinations.place("campus", "c:/", in_place=True).id
     file = deliver(ledger, place, find(ledger, "/data/scan.dat"), "a", b"1")
     with ledger.transaction():
         ledger.deliveries.disproved(file, "campus")
@@ -743,7 +743,7 @@ def test_a_disproved_copy_in_place_is_nobodys(ledger: Ledger) -> None:
 
 def test_copies_in_place_are_known_by_size_and_mtime(ledger: Ledger) -> None:
     """Where others write under final names, an earlier version's content is its size and mtime; unproved, any part of it."""
-    place = ledger.deliveries.place("campus", "c:/", in_place=True).id
+    place = ledger.destinations.place("campus", "c:/", in_place=True).id
     first = deliver(ledger, place, find(ledger, "/data/scan.dat"), "scan.dat", b"md5")
     content = stat_content(first.version.size, first.version.mtime_ns)
     second = find(ledger, "/data/scan.dat")
@@ -762,7 +762,7 @@ def test_copies_in_place_are_known_by_size_and_mtime(ledger: Ledger) -> None:
 
 def test_a_request_without_an_answer_is_due_again_as_it_is(ledger: Ledger) -> None:
     """It stays frozen and under way, with the names that were meant; a person's `retry` hurries it; its task is kept."""
-    place = ledger.deliveries.place("campus", "c:/", in_place=True).id
+    place = ledger.destinations.place("campus", "c:/", in_place=True).id
     file = find(ledger, "/data/scan.dat")
     batch = seal(ledger, [file], place)
     (delivery,) = ledger.deliveries.due(place, 2.0, 10)
@@ -794,26 +794,26 @@ def test_a_request_without_an_answer_is_due_again_as_it_is(ledger: Ledger) -> No
 
 def test_a_refused_destination_is_told_of_until_it_is_up(ledger: Ledger) -> None:
     """It is down, and a person must act."""
-    place = ledger.deliveries.place("campus", "c:/").id
+    place = ledger.destinations.place("campus", "c:/").id
     with ledger.transaction():
-        ledger.deliveries.went(place, False, "not logged in", 5.0, refused=True)
+        ledger.destinations.went(place, False, "not logged in", 5.0, refused=True)
     assert ledger.reports.refusing() == [("campus", "c:/")]
     assert ledger.reports.destinations() == [("campus", "c:/", False, "not logged in")]
     with ledger.transaction():
-        ledger.deliveries.went(place, True, None, 6.0)
+        ledger.destinations.went(place, True, None, 6.0)
     assert ledger.reports.refusing() == []
 
 
 def test_a_destination_that_moves_is_another_one(ledger: Ledger) -> None:
     """A name at another address has its own identity and nothing of the old one's evidence."""
-    one, two = ledger.deliveries.place("share", "/mnt/1"), ledger.deliveries.place("share", "/mnt/2")
+    one, two = ledger.destinations.place("share", "/mnt/1"), ledger.destinations.place("share", "/mnt/2")
     with ledger.transaction():
-        ledger.deliveries.set_up(one.id, "identity")
-        ledger.deliveries.went(one.id, True, None, 5.0)
+        ledger.destinations.set_up(one.id, "identity")
+        ledger.destinations.went(one.id, True, None, 5.0)
     assert one.id != two.id
-    assert ledger.deliveries.identity("share", "/mnt/1") == "identity"
-    assert ledger.deliveries.identity("share", "/mnt/2") is None
-    assert ledger.deliveries.identity("share", "/mnt/3") is None
+    assert ledger.destinations.identity("share", "/mnt/1") == "identity"
+    assert ledger.destinations.identity("share", "/mnt/2") is None
+    assert ledger.destinations.identity("share", "/mnt/3") is None
     assert ledger.reports.destinations() == [("share", "/mnt/1", True, None), ("share", "/mnt/2", None, None)]
 
 
@@ -822,7 +822,7 @@ def test_a_destination_that_moves_is_another_one(ledger: Ledger) -> None:
 
 def test_the_way_of_a_removal(ledger: Ledger, told: list[Transition]) -> None:
     """Verified, intended, and gone, or put back with the ctime of our own rename: each step is told."""
-    place = ledger.deliveries.place("share", "/mnt").id
+    place = ledger.destinations.place("share", "/mnt").id
     one, two = (deliver(ledger, place, find(ledger, f"/data/{name}"), name) for name in "ab")
     told.clear()
     with ledger.transaction():
@@ -850,7 +850,7 @@ def test_the_way_of_a_removal(ledger: Ledger, told: list[Transition]) -> None:
 
 def test_batches_are_thought_of_in_their_time(ledger: Ledger) -> None:
     """Verified batches come oldest first when they are due; a batch with nothing left comes no more."""
-    place = ledger.deliveries.place("share", "/mnt").id
+    place = ledger.destinations.place("share", "/mnt").id
     files = [find(ledger, f"/data/{name}") for name in "abc"]
     batches = []
     for number, file in enumerate(files):
@@ -881,7 +881,7 @@ def test_a_file_costs_little(path: str) -> None:
     count, ledger = 20_000, Ledger(path)
     try:
         ledger.execute("PRAGMA synchronous = OFF")
-        place = ledger.deliveries.place("share", "/mnt/share").id
+        place = ledger.destinations.place("share", "/mnt/share").id
         names = [f"/data/beamline7/2026-03/run{n // 200:04}/scan_{n % 200:06}.tiff" for n in range(count)]
         with ledger.transaction():
             ledger.files.found(
@@ -926,7 +926,7 @@ class Agent(RuleBasedStateMachine):
         self.told: list[Transition] = []
         self.ledger = Ledger(f"{self.path}.{next(self.numbers)}", self.told.extend)
         self.ledger.execute("PRAGMA synchronous = OFF")
-        self.places = [self.ledger.deliveries.place(name, "/mnt").id for name in ("one", "two")]
+        self.places = [self.ledger.destinations.place(name, "/mnt").id for name in ("one", "two")]
         self.now = 1.0
         self.undone = False
 
@@ -1034,18 +1034,18 @@ class Agent(RuleBasedStateMachine):
         def change() -> None:
             for rule_ in {file.rule for file in files}:
                 mine = [file for file in files if file.rule == rule_]
-                batch = self.ledger.files.opened(rule_, "key", self.now)
+                batch = self.ledger.batches.opened(rule_, "key", self.now)
                 self.ledger.files.completed([(file, batch, "quiet") for file in mine], self.now)
                 size = sum(file.version.size for file in mine)
-                self.ledger.files.joined(batch, OpenBatch("key", len(mine), size, self.now, self.now))
+                self.ledger.batches.joined(batch, OpenBatch("key", len(mine), size, self.now, self.now))
 
         self.act(change)
 
     @rule(count=st.integers(1, 2))
     def seal(self, count: int) -> None:
-        batches = self.ledger.files.open_batches()
+        batches = self.ledger.batches.open()
         sealed = [Sealed(batch, rule_, "full", self.places[:count]) for batch, rule_, _ in batches[:2]]
-        self.act(lambda: self.ledger.files.sealed(sealed, self.now))
+        self.act(lambda: self.ledger.batches.sealed(sealed, self.now))
 
     @rule(place=st.integers(0, 1), end=st.sampled_from(["submitted", "failed", "killed"]))
     def submit(self, place: int, end: str) -> None:

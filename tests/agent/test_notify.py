@@ -19,8 +19,8 @@ from agent.notify.chat import Chat
 from agent.notify.dispatch import Channel
 from agent.notify.email import Email
 from agent.settings import check
-from rules.load import RuleError
 from rules.message import Message
+from rules.mistake import RuleError
 from rules.model import Observation, Version
 from rules.notice import Policy
 from rules.notify import NotifyTable
@@ -251,7 +251,7 @@ class Agent:
         self.now = T
         self.ended = threading.Event()
         self.ledger = Ledger(str(path))
-        self.place = self.ledger.deliveries.place("share", "/mnt/share", in_place=False).id
+        self.place = self.ledger.destinations.place("share", "/mnt/share", in_place=False).id
         self.begin()
 
     def begin(self) -> None:
@@ -292,7 +292,7 @@ class Agent:
     def went(self, up: bool, reason: str | None = None, *, refused: bool = False) -> None:
         """The destination."""
         with self.ledger.transaction():
-            self.ledger.deliveries.went(self.place, up, reason, self.now, refused=refused)
+            self.ledger.destinations.went(self.place, up, reason, self.now, refused=refused)
 
     def refuse(self, *names: str, reason: str = "why; hint") -> None:
         """Files of these names are refused, as new versions."""

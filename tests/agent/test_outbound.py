@@ -74,7 +74,7 @@ def test_a_file_that_is_named_twice_goes_once(tmp_path: Path) -> None:
 
 def test_batches_are_as_large_as_those_of_rules_and_of_one_root(ledger: Ledger, tmp_path: Path) -> None:
     """501 files and one of another folder are three batches of one command."""
-    place = ledger.deliveries.place("share", "/share").id
+    place = ledger.destinations.place("share", "/share").id
     put(tmp_path / "job", *(f"{number:03}" for number in range(501)))
     (alone,) = put(tmp_path / "other", "x")
     outbound = Outbound(lambda: 5.0, lambda _: None)
@@ -92,7 +92,7 @@ def test_batches_are_as_large_as_those_of_rules_and_of_one_root(ledger: Ledger, 
 
 def test_rules_do_not_see_what_was_sent_and_numbers_do_not_clash(ledger: Ledger, tmp_path: Path) -> None:
     """To a sweep the path is as it was before it was sent; the next version that it finds gets the next free number."""
-    place = ledger.deliveries.place("share", "/share").id
+    place = ledger.destinations.place("share", "/share").id
     (path,) = put(tmp_path / "job", "a")
     directory = os.path.dirname(path)
     outbound = Outbound(lambda: 5.0, lambda _: None)

@@ -52,7 +52,7 @@ class Desk:
 
     def open(self) -> None:
         self.ledger = Ledger(str(self.config.ledger), self.told.extend)
-        self.place = self.ledger.deliveries.place("share", str(self.share)).id
+        self.place = self.ledger.destinations.place("share", str(self.share)).id
         self.transport = DirectoryTransport("share", str(self.share), "checksum", "sha256", "a" * 12, lambda: None)
         (self.now,) = self.ledger.execute("SELECT max(proved_at) + 1 FROM copies").fetchone()
 

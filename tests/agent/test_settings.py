@@ -17,7 +17,7 @@ from agent.settings import Configuration, check, client_secret, find, read, warn
 from agent.settings.tables import AgentTable, CollectionTable, DirectoryTable, GlobusTable
 from rules.actions import Share
 from rules.bandwidth import Hours, Limit
-from rules.load import RuleError
+from rules.mistake import RuleError
 from rules.model import Rule, Target
 from rules.scrub import Scrub
 

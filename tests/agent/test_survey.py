@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.intake.survey import Root, Survey
+from agent.intake.root import Root
+from agent.intake.survey import Survey
 from agent.ledger import Ledger
 from agent.watch import Watch
 from rules.load import RuleTable, build

@@ -65,15 +65,15 @@ class Rig:
         `undo`: at this destination, the transaction that ends the delivery is undone: raises Undone.
         """
         places = {
-            to: self.ledger.deliveries.place(to, address, in_place=":" in address).id
+            to: self.ledger.destinations.place(to, address, in_place=":" in address).id
             for to, address in self.addresses.items()
         }
         files = [self._found(name, rule) for name in names]
         with self.ledger.transaction():
-            batch = self.ledger.files.opened(rule, "run1", self.now)
+            batch = self.ledger.batches.opened(rule, "run1", self.now)
             self.ledger.files.completed([(file, batch, "quiet") for file in files], self.now)
-            self.ledger.files.joined(batch, OpenBatch("run1", len(files), 7 * len(files), self.now, self.now))
-            self.ledger.files.sealed([Sealed(batch, rule, "full", list(places.values()))], self.now)
+            self.ledger.batches.joined(batch, OpenBatch("run1", len(files), 7 * len(files), self.now, self.now))
+            self.ledger.batches.sealed([Sealed(batch, rule, "full", list(places.values()))], self.now)
             self.ledger.files.refused([(one.id, rule, one.path, "no") for one in files if one.path[6:] in unproved])
         for to in self.addresses:
             delivery = self.arrive(to)
@@ -85,7 +85,7 @@ class Rig:
 
     def arrive(self, to: str) -> Delivery:
         """The files of the only batch that is due are proved at a destination."""
-        place = self.ledger.deliveries.place(to, self.addresses[to]).id
+        place = self.ledger.destinations.place(to, self.addresses[to]).id
         (delivery,) = self.ledger.deliveries.due(place, self.now, 10)
         proved = [
             Proof(file, file.path[6:], b"\xab", "sha256", "accepted")

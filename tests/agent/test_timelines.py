@@ -28,7 +28,7 @@ class Stage:
         self.root = root
         self.rule = rule
         self.ledger = Ledger(str(root.parent / "ledger.sqlite"))
-        place = self.ledger.deliveries.place("share", "/share").id
+        place = self.ledger.destinations.place("share", "/share").id
         self.watch = Watch(str(root), lambda: None)
         self.intake = Intake(
             self.ledger, [rule], [self.watch], {"share": place}, "pc", 7200.0, 0.0, lambda: 0.0, lambda: None

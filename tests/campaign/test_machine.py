@@ -235,11 +235,11 @@ def test_what_was_batched_under_a_clock_that_was_ahead_does_not_wait_for_that_ti
         rig.tick(301.0)
     ledger = rig.start().ledger
     with ledger.transaction():
-        ledger.files.opened("r", "another", rig.now)
+        ledger.batches.opened("r", "another", rig.now)
     rig.end()
     rig.tick(-DAY)
     began = rig.now
-    (group,) = [group for _, _, group in rig.start().ledger.files.open_batches()]
+    (group,) = [group for _, _, group in rig.start().ledger.batches.open()]
     assert (group.first_at, group.last_at) == (began, began)
     rig.settle()
     rig.end()

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from rules.conditions import Facts, Member, Mismatch, decide, released
 from rules.dataset import Dataset
 from rules.facts import judge
-from rules.load import RuleError, RuleTable, build
+from rules.load import RuleTable, build
+from rules.mistake import RuleError
 from rules.model import Conditions, Rule, Verdict
 
 NOW = 1_000_000.0

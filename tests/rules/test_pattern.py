@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rules.destination import facts
-from rules.load import RuleError
 from rules.match import glob_mistake, takes
+from rules.mistake import RuleError
 from rules.model import Rule, Target
 from rules.pattern import AT_MOST, compiled, each, match, search
 

@@ -1,0 +1,58 @@
+"""Destinations: where they are, what they are, and whether they answer."""
+
+from dataclasses import dataclass
+
+from agent.ledger.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A destination as the ledger knows it."""
+
+    id: int
+    identity: str | None
+    up: bool | None
+    reason: str | None
+
+
+class Destinations:
+    """Rows of `destinations`. Past-tense methods are transitions, for use in a transaction."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def place(self, name: str, address: str, *, in_place: bool = False) -> Place:
+        """The destination of this name at this address; a new one is entered.
+
+        `in_place`: its copies are written under their final names, and tell only size and mtime.
+        """
+        with self._store.transaction():
+            self._store.execute(
+                "INSERT OR IGNORE INTO destinations (name, address, in_place) VALUES (?, ?, ?)",
+                (name, address, int(in_place)),
+            )
+        sql = "SELECT id, identity, up, reason FROM destinations WHERE name = ? AND address = ?"
+        row = self._store.execute(sql, (name, address)).fetchone()
+        return Place(row[0], row[1], None if row[2] is None else bool(row[2]), row[3])
+
+    def identity(self, name: str, address: str) -> str | None:
+        """What the destination's identity file said when it was set up; None before that."""
+        sql = "SELECT identity FROM destinations WHERE name = ? AND address = ?"
+        row = self._store.execute(sql, (name, address)).fetchone()
+        return row[0] if row else None
+
+    def set_up(self, destination: int, identity: str) -> None:
+        """The destination's identity is known from now on."""
+        self._store.execute("UPDATE destinations SET identity = ? WHERE id = ?", (identity, destination))
+
+    def went(self, destination: int, up: bool, reason: str | None, now: float, *, refused: bool = False) -> None:
+        """The destination went up or down, or was refused: down until a person acts. Or it still is so."""
+        self._store.execute(
+            "UPDATE destinations SET up = ?1, reason = ?2, refused = ?3,"
+            " changed_at = CASE WHEN up IS ?1 AND refused = ?3 THEN coalesce(changed_at, ?4) ELSE ?4 END WHERE id = ?5",
+            (int(up), reason, int(refused), now, destination),
+        )
+
+    def proved(self, destination: int, now: float) -> None:
+        """Copies there were just proved."""
+        self._store.execute("UPDATE destinations SET proved_at = ? WHERE id = ?", (now, destination))

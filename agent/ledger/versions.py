@@ -1,0 +1,75 @@
+"""One version of a file, as it is read from the ledger."""
+
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from agent.ledger.states import STATES, State
+from agent.ledger.store import Store
+from rules.model import Version
+
+_COLUMNS = "f.id, d.path, f.name, f.generation, r.name, f.state, f.size, f.mtime_ns, f.ctime_ns, f.inode, f.device"
+_MORE = "f.seen_at, f.since, f.batch, f.reason, f.dataset"
+_JOINED = f"SELECT {_COLUMNS}, {_MORE} FROM files f JOIN dirs d ON d.id = f.dir JOIN rules r ON r.id = f.rule"
+
+
+class File(NamedTuple):
+    """One version of a file, whole."""
+
+    id: int
+    path: str
+    generation: int
+    rule: str
+    state: State
+    version: Version
+    device: int
+    seen_at: float
+    since: float
+    batch: int | None
+    reason: str | None
+    dataset: int | None = None
+
+
+class Known(NamedTuple):
+    """What a sweep compares with: the present generation of one name in a directory."""
+
+    id: int
+    state: State
+    version: tuple[int, int, int, int]
+    """size, mtime_ns, ctime_ns, inode"""
+    device: int
+    generation: int
+    rule: str
+
+
+Read = tuple[bytes, int, int, int, int, int]
+"""name, size, mtime_ns, ctime_ns, inode, device"""
+
+
+def _file(row: tuple[Any, ...]) -> File:
+    (
+        ident,
+        directory,
+        name,
+        generation,
+        rule,
+        state,
+        size,
+        mtime,
+        ctime,
+        inode,
+        device,
+        seen_at,
+        since,
+        batch,
+        why,
+        whole,
+    ) = row
+    path = f"{os.fsdecode(directory)}/{os.fsdecode(name)}"
+    version = Version(size, mtime, ctime, inode)
+    return File(ident, path, generation, rule, STATES[state], version, device, seen_at, since, batch, why, whole)
+
+
+def read(store: Store, where: str, values: Sequence[object] = ()) -> list[File]:
+    """Files, whole, by an SQL condition on `f` (files), `d` (dirs) and `r` (rules) written in this package."""
+    return [_file(row) for row in store.execute(f"{_JOINED} WHERE {where}", values)]

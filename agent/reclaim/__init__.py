@@ -1,0 +1,129 @@
+"""Verified → reclaimed: removing local copies that every required destination has proved to hold.
+
+`decisions` says what may go and why, `removal` carries it out, `record` keeps it for people.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from agent import disk
+from agent.ledger import File, Intent, Ledger
+from agent.reclaim.decisions import LATER, Confirm, Decision, Decisions, Required
+from agent.reclaim.local import relative
+from agent.reclaim.record import Record
+from agent.reclaim.removal import TRASH, Removal
+from rules.model import OWN_PREFIX, Rule
+
+_BATCHES_A_PASS = 50
+
+log = logging.getLogger(__name__)
+
+
+class Reclaimer:
+    """Decides about verified files and removes those that may go."""
+
+    def __init__(
+        self, ledger: Ledger, rules: Sequence[Rule], required: Mapping[str, Required], record: Record,
+        free: Callable[[str], float | None] = disk.free_fraction,
+    ) -> None:  # fmt: skip
+        """
+        Args:
+            ledger: this thread's connection.
+            rules: in the order of the configuration.
+            required: every configured destination by its name.
+            record: where deletions are recorded.
+            free: the fraction of free space at a path, None when unknown.
+        """
+        self._ledger = ledger
+        self._rules = {rule.name: rule for rule in rules}
+        self._decisions = Decisions(ledger, required)
+        self._removal = Removal(ledger, self._rules, self._decisions, record)
+        self._free = free
+
+    def start(self, now: float) -> None:
+        """Before the first pass: the policy may have changed since the last run, so think of every batch again."""
+        with self._ledger.transaction():
+            self._ledger.reclaims.reconsider()
+        for intent in self._ledger.reclaims.unfinished():
+            self._removal.resume(intent, now)
+
+    def step(self, now: float) -> float | None:
+        """One whole pass. Returns when the next is due."""
+        if self._ledger.pauses.hold("reclaim"):
+            return None
+        due: list[float | None] = []
+        for intent in self._ledger.reclaims.intents(now, 1000):
+            self._removal.finish([intent], now, asked=False)
+        for rule in self._rules.values():
+            if rule.reclaim is None:
+                continue
+            if rule.reclaim.when_free_below is not None:
+                self._make_room(rule, rule.reclaim.when_free_below, now)
+            for batch in self._ledger.reclaims.due_batches(rule.name, now, _BATCHES_A_PASS):
+                self._batch(rule, batch, None, now)
+            due.append(self._ledger.reclaims.next_due(rule.name))
+        due.append(self._ledger.reclaims.next_purge())
+        return min((at for at in due if at is not None), default=None)
+
+    def plan(self, now: float) -> Iterator[Decision]:
+        """Every verified file of every rule with the verdict about it; nothing is changed."""
+        for rule in self._rules.values():
+            for batch in self._ledger.reclaims.batches(rule.name):
+                free = self._free(rule.watch) if rule.reclaim and rule.reclaim.when_free_below else None
+                yield from self._decisions.of(rule, batch, free, now)
+
+    def _make_room(self, rule: Rule, below: float, now: float) -> None:
+        """Space is short: the trash goes first, then the oldest verified batches, until there is enough."""
+        for intent in self._ledger.reclaims.trashed(rule.name):
+            if not self._short(rule, below):
+                return
+            log.warning("%s: space is short, so it leaves the trash early", intent.file.path)
+            self._removal.finish([intent], now, asked=False)
+        for batch in self._ledger.reclaims.batches(rule.name):
+            free = self._free(rule.watch)
+            if free is None or free >= below:
+                return
+            self._batch(rule, batch, free, now)
+
+    def _short(self, rule: Rule, below: float) -> bool:
+        free = self._free(rule.watch)
+        return free is not None and free < below
+
+    def _batch(self, rule: Rule, batch: int, free: float | None, now: float) -> None:
+        """Reclaim what may go of one batch; note when to think of the rest."""
+        again: list[float] = []
+        intents: list[Intent] = []
+        for decision in self._decisions.of(rule, batch, free, now):
+            if decision.verdict.ok:
+                intents.append(self._intent(rule, decision.file, decision.verdict.reason, now, trash=free is None))
+            elif decision.disproved_at is not None:
+                self._disproved(decision.file, decision.disproved_at, decision.verdict.reason)
+            else:
+                again.append(decision.verdict.again_at or now + LATER)
+        with self._ledger.transaction():
+            # Asking takes long: evidence that was withdrawn meanwhile took the file out of its batch.
+            still = {file.id for file in self._ledger.reclaims.verified(batch)}
+            intents = [intent for intent in intents if intent.file.id in still]
+            self._ledger.reclaims.intended(intents)
+            self._ledger.reclaims.later(batch, min(again, default=None))
+        moved = [intent for intent in intents if self._removal.move_aside(intent, now)]
+        self._removal.finish([intent for intent in moved if intent.purge_at <= now], now, asked=True)
+
+    def _disproved(self, file: File, destination: str, reason: str) -> None:
+        """The copy is not what was proved: say so loudly, and keep the file."""
+        log.error("%s: %s; the local file is kept", file.path, reason)
+        hint = "the local file is kept; look at the destination, then `dropline retry` delivers it again"
+        with self._ledger.transaction():
+            self._ledger.deliveries.disproved(file, destination)
+            self._ledger.files.refused([(file.id, file.rule, file.path, f"{reason}; {hint}")])
+
+    def _intent(self, rule: Rule, file: File, reason: str, now: float, *, trash: bool) -> Intent:
+        relpath = relative(rule, file)
+        window = rule.reclaim.trash if rule.reclaim is not None and trash else None
+        if window:
+            return Intent(file, rule.watch, relpath, f"{TRASH}/{file.id}/{relpath}", now + window, reason)
+        parent, slash, _ = relpath.rpartition("/")
+        return Intent(file, rule.watch, relpath, f"{parent}{slash}{OWN_PREFIX}-reclaim-{file.id}", now, reason)
+
+
+__all__ = ["Confirm", "Decision", "Reclaimer", "Record", "Required"]

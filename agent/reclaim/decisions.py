@@ -1,0 +1,143 @@
+"""What is to become of verified files: the policy, the destinations asked again, and the local copy as it is now."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from agent.errors import Transient, cause
+from agent.ledger import File, Ledger
+from agent.reclaim.local import reading, relative
+from agent.tree import Tree
+from rules.model import Evidence, Rule, Verdict, Version, Writer
+from rules.retention import retention
+
+LATER = 60.0
+"""Seconds until a batch that could not be reclaimed is thought of again."""
+
+Confirm = Callable[[str, Version, bytes, str, str], Verdict]
+"""(path, version, checksum, algorithm, identity) → is it still at the destination, asked now? Raises Transient."""
+
+
+@dataclass(frozen=True, slots=True)
+class Required:
+    """A destination as reclaim needs it: where it is, and how to ask it."""
+
+    address: str
+    ask: Confirm
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is to become of a verified file."""
+
+    file: File
+    verdict: Verdict
+    disproved_at: str | None = None
+    """The destination which, asked again, has not got what it was proved to have."""
+
+
+class Decisions:
+    """Decides about verified files, and changes nothing."""
+
+    def __init__(self, ledger: Ledger, required: Mapping[str, Required]) -> None:
+        """
+        Args:
+            ledger: this thread's connection.
+            required: every configured destination by its name.
+        """
+        self._ledger = ledger
+        self._required = required
+
+    def of(self, rule: Rule, batch: int, free: float | None, now: float) -> Iterator[Decision]:
+        """What is to become of each file of a batch; those of a dataset go together, or stay together."""
+        files = self._ledger.reclaims.verified(batch)
+        if not rule.whole:
+            yield from (self._decide(rule, file, free, now) for file in files)
+            return
+        datasets: dict[int | None, list[File]] = {}
+        for file in files:
+            datasets.setdefault(file.dataset, []).append(file)
+        for number, together in datasets.items():
+            yield from self._together(rule, number, together, free, now)
+
+    def evidence(self, rule: Rule, file: File) -> list[tuple[Evidence, str]]:
+        """Evidence from the required destinations as they are configured now, with the path there."""
+        return [
+            (item, path)
+            for item, address, path in self._ledger.deliveries.evidence(file.id)
+            if item.destination in _destinations(rule) and self._required[item.destination].address == address
+        ]
+
+    def unproved(self, rule: Rule, evidence: Sequence[tuple[Evidence, str]]) -> str | None:
+        """Where evidence is missing by now: it may have been withdrawn; None: nowhere."""
+        missing = set(_destinations(rule)) - {item.destination for item, _ in evidence}
+        return f"not proved at {', '.join(sorted(missing))}" if missing else None
+
+    def wrong(self, file: File, evidence: Sequence[tuple[Evidence, str]]) -> str | None:
+        """Why the file may not go, asked again at every required destination; None: it may. Raises Transient."""
+        verdicts = (self._ask(file, item, path) for item, path in evidence)
+        return next((verdict.reason for verdict in verdicts if not verdict.ok), None)
+
+    def _together(
+        self, rule: Rule, dataset: int | None, files: Sequence[File], free: float | None, now: float
+    ) -> Iterator[Decision]:
+        left = self._ledger.datasets.on_its_way(dataset) if dataset is not None else 0
+        stays: Verdict | None
+        if left:
+            stays = Verdict(False, f"{left} files of its dataset are not proved yet", now + LATER)
+        else:
+            # What costs little comes first: asking the destinations may mean that they read all the copies.
+            stays = next((one for file in files if not (one := self._due(rule, file, free, now)).ok), None)
+        if stays is not None:
+            yield from (Decision(file, stays) for file in files)
+            return
+        decisions = [self._decide(rule, file, free, now) for file in files]
+        bad = next((each for each in decisions if not each.verdict.ok), None)
+        for each in decisions:
+            if bad is None or not each.verdict.ok:
+                yield each
+            else:
+                reason = f"its dataset stays together: {bad.file.path}: {bad.verdict.reason}"
+                yield Decision(each.file, Verdict(False, reason, now + LATER))
+
+    def _due(self, rule: Rule, file: File, free: float | None, now: float) -> Verdict:
+        """The policy and the local file, without asking the destinations."""
+        evidence = [item for item, _ in self.evidence(rule, file)]
+        verdict = retention(rule.reclaim, _destinations(rule), evidence, free, now)
+        return self._untouched(rule, file) if verdict.ok else verdict
+
+    def _decide(self, rule: Rule, file: File, free: float | None, now: float) -> Decision:
+        """The policy, then the destinations asked again, then the local file."""
+        evidence = self.evidence(rule, file)
+        verdict = retention(rule.reclaim, _destinations(rule), [item for item, _ in evidence], free, now)
+        if not verdict.ok:
+            return Decision(file, verdict)
+        try:
+            for item, path in evidence:
+                there = self._ask(file, item, path)
+                if not there.ok:
+                    return Decision(file, there, disproved_at=item.destination)
+        except Transient as error:
+            return Decision(file, Verdict(False, f"cannot be asked: {error}", now + LATER))
+        local = self._untouched(rule, file)
+        return Decision(file, verdict if local.ok else local)
+
+    def _ask(self, file: File, item: Evidence, path: str) -> Verdict:
+        required = self._required[item.destination]
+        identity = self._ledger.destinations.identity(item.destination, required.address)
+        if identity is None:
+            return Verdict(False, f"destination {item.destination} was never set up")
+        return required.ask(path, file.version, item.checksum, item.algorithm, identity)
+
+    def _untouched(self, rule: Rule, file: File) -> Verdict:
+        try:
+            with Tree(rule.watch) as tree:
+                seen = reading(tree, relative(rule, file), file.path)
+        except OSError as error:
+            return Verdict(False, f"the local file cannot be read: {cause(error)}")
+        if seen is None or seen[0] != file.version:
+            return Verdict(False, "the local file is not the version that was proved")
+        return Verdict(False, Writer.OPEN.value) if seen[1] is Writer.OPEN else Verdict(True, "unchanged, no writer")
+
+
+def _destinations(rule: Rule) -> list[str]:
+    return [target.to for target in rule.deliver]

@@ -1,0 +1,36 @@
+"""The local copy, as it is now."""
+
+import os
+
+from agent import probe
+from agent.ledger import File
+from agent.mounts import remote
+from agent.tree import Tree
+from rules.model import Rule, Version, Writer
+
+
+def relative(rule: Rule, file: File) -> str:
+    """The file's path, relative to the rule's directory."""
+    return file.path[len(rule.watch.rstrip("/")) + 1 :]
+
+
+def reading(tree: Tree, relpath: str, path: str) -> tuple[Version, Writer] | None:
+    """What stands there, and whether it has a writer; None where nothing does. Raises OSError."""
+    try:
+        directory, name = tree.place(relpath)
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        if probe.observation(status).kind != "file":
+            return None
+        fd = os.open(name, probe.OPEN_FLAGS, dir_fd=directory)
+    except FileNotFoundError:
+        return None
+    try:
+        is_remote = remote(tree.root, os.fstat(tree.fd).st_dev)
+        return probe.version(os.fstat(fd)), probe.writer(fd, path, remote=is_remote)
+    finally:
+        os.close(fd)
+
+
+def same(seen: Version, proved: Version) -> bool:
+    """Whether a file that we renamed is the one that was proved: the rename itself moved its ctime."""
+    return (seen.size, seen.mtime_ns, seen.inode) == (proved.size, proved.mtime_ns, proved.inode)

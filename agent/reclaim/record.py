@@ -1,0 +1,54 @@
+"""What was deleted, for people and for the day the ledger is lost."""
+
+import json
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from agent.errors import Transient, cause
+from agent.ledger import Intent
+from rules.model import Evidence, proof_in_words
+
+
+class Record:
+    """The append-only record of deletions, one JSON object a line."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def append(self, lines: Sequence[dict[str, object]]) -> None:
+        """Add lines and make them durable. Raises Transient."""
+        try:
+            fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            try:
+                os.write(fd, "".join(json.dumps(line) + "\n" for line in lines).encode())
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise Transient(f"deletions cannot be recorded in {self._path}: {cause(error)}") from error
+
+
+def line(intent: Intent, evidence: Sequence[tuple[Evidence, str]], now: float) -> dict[str, object]:
+    """The line of one deletion. `evidence`: with the path at each destination."""
+    return {
+        "at": _iso(now),
+        "rule": intent.file.rule,
+        "file": intent.file.path,
+        "size": intent.file.version.size,
+        "reason": intent.reason,
+        "copies": [
+            {
+                "destination": item.destination,
+                "path": path,
+                "checksum": proof_in_words(item.algorithm, item.checksum),
+                "proved_at": _iso(item.proved_at),
+            }
+            for item, path in evidence
+        ],
+    }
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
