@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from agent import systemd
 from agent.app.pages import serve, write
@@ -22,9 +21,6 @@ from agent.status import Health, health
 from agent.web import Server
 from agent.worker import Clock, Worker
 from rules.mistake import RuleError
-
-if TYPE_CHECKING:
-    pass
 
 STOP_WITHIN = 8.0
 """Seconds in which the threads end; what is not done by then is done again by the next run."""

@@ -33,9 +33,8 @@ CREATE TABLE holding_copies (    -- proved copies of a holding's files at one de
 ALTER TABLE dirs ADD COLUMN unproved INTEGER NOT NULL DEFAULT 0;  -- files directly in it that are not at every destination
 CREATE INDEX dirs_unproved ON dirs (path) WHERE unproved > 0;
 
--- Like `tally`, kept by triggers, but for what many files do at once: Holdings counts those that are found, and those that
--- become verified, in one statement for all, where a trigger would look up the holding of each. 1 to 3 wait, 4 is verified, 5 and 6 are removed, 7 counts nowhere, 8 is refused, 9 vanished.
-CREATE TRIGGER holdings_counted AFTER INSERT ON files WHEN new.state <> 1 BEGIN
+-- Like `tally`, kept by triggers. 1 to 3 wait, 4 is verified, 5 and 6 are removed, 7 counts nowhere, 8 is refused, 9 vanished.
+CREATE TRIGGER holdings_counted AFTER INSERT ON files BEGIN
   INSERT INTO holdings VALUES (NULL, new.rule, new.dataset IS NOT NULL, coalesce(new.dataset, new.dir), new.id,
       new.state <= 3, (new.state <= 3) * new.size, new.state = 4, (new.state = 4) * new.size,
       new.state IN (5, 6), (new.state IN (5, 6)) * new.size, new.state = 8, (new.state = 8) * new.size, new.state = 9)
@@ -48,7 +47,7 @@ CREATE TRIGGER holdings_counted AFTER INSERT ON files WHEN new.state <> 1 BEGIN
   UPDATE dirs SET unproved = unproved + 1 WHERE id = new.dir AND new.state IN (1, 2, 3, 8);
 END;
 CREATE TRIGGER holdings_recounted AFTER UPDATE OF state, size ON files
-WHEN (max(old.state, 3) <> max(new.state, 3) AND NOT (old.state = 3 AND new.state = 4)) OR old.size <> new.size BEGIN
+WHEN max(old.state, 3) <> max(new.state, 3) OR old.size <> new.size BEGIN
   UPDATE holdings SET
       waiting = waiting + (new.state <= 3) - (old.state <= 3),
       waiting_bytes = waiting_bytes + (new.state <= 3) * new.size - (old.state <= 3) * old.size,
