@@ -27,13 +27,14 @@ class Watcher:
 
     def __init__(self, share: Path, size: int) -> None:
         self.share, self.size = share, size
+        self._cut = len(os.fspath(share)) + 1
         self.arrived: dict[str, int] = {}
         self._libc = ctypes.CDLL(None, use_errno=True)
         self.descriptor: int = self._libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
         if self.descriptor < 0:
             raise OSError(ctypes.get_errno(), "inotify_init1")
-        self._folders: dict[int, Path] = {}
-        self._add(share)
+        self._folders: dict[int, str] = {}
+        self._add(os.fspath(share))
 
     def read(self) -> None:
         """Take the events that are waiting."""
@@ -47,37 +48,38 @@ class Watcher:
             watch, mask, _, length = _EVENT.unpack_from(data, at)
             at += _EVENT.size + length
             if mask & _OVERFLOW:
-                self._add(self.share)
+                self._add(os.fspath(self.share))
                 continue
             name = os.fsdecode(data[at - length : at].rstrip(b"\0"))
             if mask & _IS_FOLDER:
-                self._add(self._folders[watch] / name)
+                self._add(f"{self._folders[watch]}/{name}")
             else:
                 self._see(self._folders[watch], name, now)
 
-    def _see(self, folder: Path, name: str, now: int) -> None:
+    def _see(self, folder: str, name: str, now: int) -> None:
         if not _FINAL.fullmatch(name):
             return
-        path = (folder / name).relative_to(self.share).as_posix()
+        path = f"{folder}/{name}"
+        relative = path[self._cut :]
         try:
-            if path not in self.arrived and os.stat(folder / name).st_size == self.size:
-                self.arrived[path] = now
+            if relative not in self.arrived and os.stat(path).st_size == self.size:
+                self.arrived[relative] = now
         except FileNotFoundError:
             pass  # it went again
 
-    def _add(self, folder: Path) -> None:
+    def _add(self, folder: str) -> None:
         """Watch a directory, then look at what was there already."""
-        if folder.name.startswith("."):
+        if os.path.basename(folder).startswith("."):
             return
         mask = _CLOSE_WRITE | _MOVED_TO | _CREATE
         watch: int = self._libc.inotify_add_watch(self.descriptor, os.fsencode(folder), mask)
         if watch < 0:
-            raise OSError(ctypes.get_errno(), "inotify_add_watch", str(folder))
+            raise OSError(ctypes.get_errno(), "inotify_add_watch", folder)
         self._folders[watch] = folder
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    self._add(folder / entry.name)
+                    self._add(entry.path)
                 else:
                     self._see(folder, entry.name, time.monotonic_ns())
 
