@@ -154,5 +154,6 @@ batch = {{ linger = "0s" }}
 deliver = [{{ to = "campus" }}]
 """
     path = place.state / "dropline.toml"
+    path.touch(mode=0o600)  # it holds a secret
     path.write_text(text, encoding="utf-8")
     return str(path)
