@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench import fleet, live, machine, million, peers, plots, polite, rounds, service, table
+from bench import again, fleet, live, machine, million, peers, plots, polite, rounds, service, table
 from bench.live import Stream
 from bench.peers import Peer, Tools
 from bench.polite import Detector
@@ -30,6 +30,7 @@ class Scenario:
     served: tuple[Tree, ...] = ()
     beside: tuple[Detector, Tree] | None = None
     known: tuple[int, ...] = ()
+    again: Tree | None = None
     fleet: bool = False
     runs: int = 5
     warm_up: bool = True
@@ -41,12 +42,14 @@ class Scenario:
         frames = 6 * int(self.beside[0].rate * self.beside[0].seconds) if self.beside else 0
         stream = 8 * self.stream.files * self.stream.size if self.stream else 0
         trees = [tree for tree, _ in self.copies] + list(self.served) + ([self.beside[1]] if self.beside else [])
+        if self.again:
+            kept += 4096 * 5 * self.again.files
         return kept + frames + stream + 3 * sum(tree.bytes for tree in trees)
 
 
 _SCENARIOS = {
     "small": Scenario(copies=((Tree("small", folders=100, files=20_000, size=16 * _KIB), peers.small),)),
-    "tiny": Scenario(copies=((Tree("tiny", folders=400, files=200_000, size=_KIB), peers.tiny),), runs=3),
+    "tiny": Scenario(copies=((Tree("tiny", folders=400, files=200_000, size=_KIB), peers.tiny),)),
     "large": Scenario(copies=((Tree("large", folders=1, files=4, size=2 * _GIB), peers.large),)),
     "two": Scenario(
         copies=(
@@ -54,11 +57,12 @@ _SCENARIOS = {
             (Tree("two-large", folders=1, files=8, size=256 * _MIB), peers.two),
         )
     ),
-    "live": Scenario(stream=Stream(files=12_000, size=16 * _KIB, rate=200, folders=20), runs=3),
-    "fast": Scenario(stream=Stream(files=120_000, size=16 * _KIB, rate=2000, folders=20), runs=1),
-    "burst": Scenario(stream=Stream(files=20_000, size=_KIB, rate=20_000, folders=20), runs=3),
-    "beside": Scenario(beside=(Detector(200e6, 15.0), Tree("backlog", folders=4, files=48, size=128 * _MIB)), runs=1),
-    "million": Scenario(known=(10_000, 100_000, 1_000_000), runs=1),
+    "live": Scenario(stream=Stream(files=12_000, size=16 * _KIB, rate=200, folders=20)),
+    "fast": Scenario(stream=Stream(files=120_000, size=16 * _KIB, rate=2000, folders=20)),
+    "burst": Scenario(stream=Stream(files=20_000, size=_KIB, rate=20_000, folders=20)),
+    "beside": Scenario(beside=(Detector(200e6, 15.0), Tree("backlog", folders=4, files=48, size=128 * _MIB))),
+    "million": Scenario(known=(10_000, 100_000, 1_000_000), warm_up=False),
+    "again": Scenario(again=Tree("again", folders=2000, files=1_000_000, size=64)),
     "fleet": Scenario(fleet=True, runs=1),
     "globus": Scenario(
         served=tuple(Tree("globus", folders=files // 500, files=files, size=64) for files in (1000, 10_000, 100_000)),
@@ -75,6 +79,7 @@ _SCENARIOS = {
         served=(Tree("globus", folders=2, files=200, size=64),),
         beside=(Detector(100e6, 2.0), Tree("backlog", folders=1, files=8, size=16 * _MIB)),
         known=(500, 1000),
+        again=Tree("again", folders=2, files=500, size=64),
         fleet=True,
         runs=1,
         warm_up=False,
@@ -91,7 +96,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tools = peers.find(options.ferry, options.dropline)
     if options.files:
         scenarios = {
-            name: replace(one, known=tuple(size for size in one.known if size <= options.files))
+            name: replace(
+                one,
+                known=tuple(size for size in one.known if size <= options.files),
+                again=one.again and replace(one.again, files=min(one.again.files, options.files)),
+            )
             for name, one in scenarios.items()
         }
     needed = _GIB + sum(scenario.bytes for scenario in scenarios.values())
@@ -122,7 +131,9 @@ def _run(name: str, scenario: Scenario, runs: int, tools: Tools, work: Path, opt
     only, plots_to = options.only, options.plots
     if scenario.fleet:
         _print_fleet()
-    if not (scenario.copies or scenario.stream or scenario.served or scenario.beside or scenario.known):
+    if not (
+        scenario.copies or scenario.stream or scenario.served or scenario.beside or scenario.known or scenario.again
+    ):
         return False
     took, warning = machine.creation(work)
     print(f"\nCreating an empty file takes {took * 1e6:.0f} microseconds here (median).")
@@ -147,11 +158,19 @@ def _run(name: str, scenario: Scenario, runs: int, tools: Tools, work: Path, opt
         failed |= _notes([note for contender in followed for note in contender.notes])
     if scenario.beside and (chosen := _chosen(peers.beside(tools), only)):
         detector, tree = scenario.beside
-        print(f"\n### Beside a detector of {detector.rate / 1e6:.0f} MB/s, for {detector.seconds:.0f} s\n")
-        print(table.markdown(polite.HEAD, polite.rows(polite.watch(chosen, detector, tree, work))))
+        print(f"\n### Beside a detector of {detector.rate / 1e6:.0f} MB/s, for {detector.seconds:.0f} s: {counted}\n")
+        watched = polite.watch(chosen, detector, tree, runs, scenario.warm_up, work)
+        print(table.markdown(polite.HEAD, polite.rows(watched)))
+    if (tree_known := scenario.again) and (chosen := _chosen(peers.again(tools), only)):
+        print(
+            f"\n### {tree_known.files} files of {tree_known.size} bytes, delivered already: {rounds_said} after a warm-up\n"
+        )
+        looked = again.look(chosen, tree_known, runs, work)
+        print(table.markdown(again.HEAD, again.rows(looked, tree_known)))
+        failed |= _notes([one.note for one in looked if one.note])
     if scenario.known and tools.dropline:
-        print("\n### Many files known\n")
-        steps = list(million.grow(scenario.known, tools.dropline, work / "million"))
+        print(f"\n### Many files known: {rounds_said}\n")
+        steps = list(million.grow(scenario.known, runs, tools.dropline, work / "million"))
         print(table.markdown(million.HEAD, million.rows(steps)))
         if plots_to:
             print(plots.scaling(steps, plots_to), file=sys.stderr)
@@ -205,7 +224,7 @@ def _positive(text: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Dropline's benchmark. See bench/README.md.")
     parser.add_argument("scenario", choices=_SCENARIOS, nargs="+")
-    parser.add_argument("--runs", type=_positive, help="rounds that count (default: 5; live 3; quick 1)")
+    parser.add_argument("--runs", type=_positive, help="rounds that count (default: 5; globus, quick: 1)")
     parser.add_argument("--work", type=Path, help="directory on the disk to measure (default: the temporary directory)")
     parser.add_argument(
         "--only", action="append", default=[], metavar="NAME", help="this contender, or those whose name starts so"
@@ -213,7 +232,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ferry", metavar="PATH", help="the ferry command (default: from PATH)")
     parser.add_argument("--dropline", metavar="PATH", help="the dropline command (default: beside Python, .venv, PATH)")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="draw plots there (needs the extra `bench`)")
-    parser.add_argument("--files", type=_positive, metavar="N", help="million: no more files than this")
+    parser.add_argument("--files", type=_positive, metavar="N", help="million, again: no more files than this")
     parser.add_argument("--keep", action="store_true", help="do not remove the work directory at the end")
     return parser
 

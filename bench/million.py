@@ -38,21 +38,33 @@ HEAD = [
 
 
 @dataclass(frozen=True)
-class Step:
-    """One size of the tree: seconds, bytes, and fractions of a core."""
+class Run:
+    """One start of the agent with so many files known: seconds, bytes, and fractions of a core."""
 
     files: int
     sweep: float
     resident: int
-    ledger: float
     idle: float
     cpu: float
     latencies: list[float]
     pages: dict[str, float]
 
 
-def grow(sizes: Sequence[int], dropline: str, work: Path) -> Iterator[Step]:
-    """Deliver a tree of each of these sizes, one after the other into the same ledger, and measure."""
+@dataclass(frozen=True)
+class Step:
+    """One size of the tree: bytes of the ledger per file, and each start."""
+
+    files: int
+    ledger: float
+    runs: list[Run]
+
+    def of(self, figure: Callable[[Run], float]) -> list[float]:
+        """A figure of each start."""
+        return [figure(run) for run in self.runs]
+
+
+def grow(sizes: Sequence[int], runs: int, dropline: str, work: Path) -> Iterator[Step]:
+    """Deliver a tree of each of these sizes, one after the other into the same ledger, and measure `runs` starts."""
     place = Place(work / "source", work / "share", work / "state")
     for folder in (place.share / "new", place.state, place.source):
         folder.mkdir(parents=True)
@@ -72,16 +84,17 @@ def grow(sizes: Sequence[int], dropline: str, work: Path) -> Iterator[Step]:
             raise SystemExit(f"delivering ended with {used.status}\n{tail(work / 'log')}")
         print(f"delivered in {used.wall:.0f} s, peak {used.peak / 2**20:.0f} MiB", file=sys.stderr)
         known = size
-        yield _measure(known, dropline, config, place, work / f"log-{size}")
-        known += _NEW.files
+        step = Step(known, _whole(place.state / "dropline/ledger.sqlite") / known, [])
+        for _ in range(runs):
+            step.runs.append(_measure(known, dropline, config, place, work / f"log-{known}"))
+            known += _NEW.files
+        yield step
 
 
-def _measure(known: int, dropline: str, config: str, place: Place, log: Path) -> Step:
+def _measure(known: int, dropline: str, config: str, place: Place, log: Path) -> Run:
     source, share = place.source / f"new/{known}", place.share / f"new/{known}"
     for folder in (source / "r000", share):
         folder.mkdir(parents=True)
-    ledger = place.state / "dropline/ledger.sqlite"
-    held = _whole(ledger) / known
     with _agent([dropline, "run", "--config", config], place.state, log) as (process, url):
         text = _until(lambda: _swept(_get(url + "metrics")[1]), "the start-up sweep")
         sweep = float(text)
@@ -99,26 +112,36 @@ def _measure(known: int, dropline: str, config: str, place: Place, log: Path) ->
     latencies = [max(0, arrived[path] - at) / 1e6 for path, at in closed.items() if path in arrived]
     if len(latencies) < _NEW.files:
         print(f"{_NEW.files - len(latencies)} new files did not arrive\n{tail(log)}", file=sys.stderr)
-    return Step(known, sweep, resident, held, idle, cpu, latencies, pages)
+    return Run(known, sweep, resident, idle, cpu, latencies, pages)
 
 
 def rows(steps: Sequence[Step]) -> list[list[str]]:
-    """A row per size."""
+    """A row per size: medians over the starts (min-max)."""
     return [
         [
             f"{step.files:,}",
-            f"{step.sweep:.2f}",
-            f"{step.files / step.sweep:,.0f}",
-            f"{step.resident / 2**20:.0f}",
+            table.spread(step.of(lambda run: run.sweep), 2),
+            f"{median(step.of(rate)):,.0f}",
+            f"{max(step.of(lambda run: run.resident)) / 2**20:.0f}",
             f"{step.ledger:.0f}",
-            f"{100 * step.idle:.1f}",
-            f"{step.cpu:.2f}",
-            f"{table.percentile(step.latencies, 0.5):.0f}",
-            f"{table.percentile(step.latencies, 0.99):.0f}",
-            *(f"{1000 * step.pages[page]:.1f}" for page in _PAGES),
+            table.spread(step.of(lambda run: 100 * run.idle), 1),
+            table.spread(step.of(lambda run: run.cpu), 2),
+            table.spread(step.of(lambda run: table.percentile(run.latencies, 0.5)), 0),
+            table.spread(step.of(slowest), 0),
+            *(f"{1000 * median(run.pages[page] for run in step.runs):.1f}" for page in _PAGES),
         ]
         for step in steps
     ]
+
+
+def rate(run: Run) -> float:
+    """Files per second of its first sweep."""
+    return run.files / run.sweep
+
+
+def slowest(run: Run) -> float:
+    """Milliseconds from close to whole that 99 % of the new files did not exceed."""
+    return table.percentile(run.latencies, 0.99)
 
 
 def _whole(ledger: Path) -> int:

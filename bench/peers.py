@@ -71,6 +71,11 @@ def tiny(tools: Tools) -> list[Peer]:
     return [rsync(tools), ferry(tools, "sha256"), dropline(tools, "checksum")]
 
 
+def again(tools: Tools) -> list[Peer]:
+    """Those that know what they delivered, or find out."""
+    return [rsync(tools), ferry(tools, "size"), dropline(tools, "size")]
+
+
 def two(tools: Tools) -> list[Peer]:
     """One destination, then two. The first is the reference."""
     return [dropline(tools, "checksum"), dropline_two(tools)]

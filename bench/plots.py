@@ -6,12 +6,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from statistics import median
 
-from bench import table
-
-if TYPE_CHECKING:
-    from bench.million import Step
+from bench import million
+from bench.million import Step
 
 
 def scaling(steps: Sequence[Step], folder: Path) -> str:
@@ -28,12 +26,12 @@ def scaling(steps: Sequence[Step], folder: Path) -> str:
     for axes, (title, values, target) in zip(
         panels,
         [
-            ("start-up sweep, files/s", [step.files / step.sweep for step in steps], 150_000),
-            ("one new file, CPU ms", [step.cpu for step in steps], None),
-            ("one new file, close to whole, p99 ms", [table.percentile(step.latencies, 0.99) for step in steps], 250),
-            ("resident, MiB", [step.resident / 2**20 for step in steps], 150),
+            ("start-up sweep, files/s", [median(step.of(million.rate)) for step in steps], 150_000),
+            ("one new file, CPU ms", [median(step.of(lambda run: run.cpu)) for step in steps], None),
+            ("one new file, close to whole, p99 ms", [median(step.of(million.slowest)) for step in steps], 250),
+            ("resident, MiB", [max(step.of(lambda run: run.resident)) / 2**20 for step in steps], 150),
             ("ledger, bytes per file", [step.ledger for step in steps], 350),
-            ("/metrics, ms", [1000 * step.pages["/metrics"] for step in steps], 50),
+            ("/metrics, ms", [1000 * median(step.of(lambda run: run.pages["/metrics"])) for step in steps], 50),
         ],
         strict=True,
     ):

@@ -25,7 +25,7 @@ HEAD = [
     "write max ms",
     "behind max ms",
     "backlog drained MB/s",
-    "drained",
+    "drained MB",
 ]
 
 
@@ -50,12 +50,21 @@ class Run:
     seconds: float
 
 
-def watch(peers: Sequence[Peer], detector: Detector, tree: Tree, work: Path) -> list[Run]:
-    """The detector alone, then beside each contender with the tree as its backlog."""
+def watch(
+    peers: Sequence[Peer], detector: Detector, tree: Tree, runs: int, warm_up: bool, work: Path
+) -> list[list[Run]]:
+    """The detector alone, then beside each contender with the tree as its backlog, and so on: a list for each of them.
+
+    With `warm_up` one more round comes first and does not count.
+    """
     source = work / "backlog"
     print(f"making {tree.files} files of {tree.size} bytes", file=sys.stderr)
     trees.make(tree, source)
-    return [_once(peer, detector, tree, source, work) for peer in (None, *peers)]
+    rounds = [
+        [_once(peer, detector, tree, source, work / str(number)) for peer in (None, *peers)]
+        for number in range(runs + warm_up)
+    ]
+    return [list(of_one) for of_one in zip(*rounds[warm_up:], strict=True)]
 
 
 def _once(peer: Peer | None, detector: Detector, tree: Tree, source: Path, work: Path) -> Run:
@@ -90,17 +99,21 @@ def _once(peer: Peer | None, detector: Detector, tree: Tree, source: Path, work:
     )
 
 
-def rows(runs: Sequence[Run]) -> list[list[str]]:
+def rows(contenders: Sequence[Sequence[Run]]) -> list[list[str]]:
     """A row per contender. Where the backlog ended before the detector did, its rate is a lower bound."""
     return [
         [
-            run.name,
-            f"{run.rate / 1e6:.0f}",
-            f"{1000 * table.percentile(run.writes, 0.99):.0f}",
-            f"{1000 * max(run.writes):.0f}",
-            f"{1000 * run.behind:.0f}",
-            "-" if run.name == "nobody" else f"{run.drained / run.seconds / 1e6:.0f}",
-            "-" if run.name == "nobody" else "all" if run.whole else f"{run.drained / 1e6:,.0f} MB",
+            runs[0].name,
+            table.spread([run.rate / 1e6 for run in runs], 0),
+            table.spread([1000 * table.percentile(run.writes, 0.99) for run in runs], 0),
+            table.spread([1000 * max(run.writes) for run in runs], 0),
+            table.spread([1000 * run.behind for run in runs], 0),
+            *(("-", "-") if runs[0].name == "nobody" else _drained(runs)),
         ]
-        for run in runs
+        for runs in contenders
     ]
+
+
+def _drained(runs: Sequence[Run]) -> tuple[str, str]:
+    rate = table.spread([run.drained / run.seconds / 1e6 for run in runs], 0)
+    return rate, "all" if all(run.whole for run in runs) else table.spread([run.drained / 1e6 for run in runs], 0)
