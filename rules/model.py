@@ -179,6 +179,10 @@ class Rule:
     share_with: tuple[Action, ...] = ()
     """Who may read a verified batch at the rule's Globus destinations."""
 
+    def relpath(self, path: str) -> str:
+        """The part of an absolute path at or below `watch` that templates, datasets and destinations go by."""
+        return path[len(self.watch.rstrip("/")) + 1 :]
+
     @property
     def whole(self) -> bool:
         """Whether its files wait for each other, as datasets."""

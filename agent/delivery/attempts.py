@@ -99,7 +99,7 @@ class Attempts:
         template = self._templates.get(file.rule)
         if template is None:
             raise PathRefused(f"rule {rule.name!r} does not deliver to {self._transport.name} any more")
-        relpath = file.path[len(rule.watch.rstrip("/")) + 1 :]
+        relpath = rule.relpath(file.path)
         path = destination.place(template, rule, relpath, file.version.mtime_ns, self._host)
         return Item(file.id, rule.watch, relpath, file.version, path)
 

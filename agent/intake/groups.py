@@ -41,7 +41,7 @@ class Groups:
         return number
 
     def _join(self, file: File, rule: Rule, now: float, name: str | None) -> int:
-        relpath = file.path[len(rule.watch.rstrip("/")) + 1 :]
+        relpath = rule.relpath(file.path)
         key = batch.key(rule, relpath, file.version.mtime_ns, self._host) if name is None else name
         key = key.encode("utf-8", "backslashreplace").decode()  # the ledger's text is UTF-8, file names may be anything
         groups = self._groups()

@@ -238,7 +238,7 @@ class Survey:
 
     def _dataset(self, path: str, rule: Rule, now: float) -> int | None:
         """The number of the file's dataset, which now waits for it."""
-        dataset = dataset_of(rule, path[len(rule.watch.rstrip("/")) + 1 :])
+        dataset = dataset_of(rule, rule.relpath(path))
         if dataset is None:
             return None
         number = self._ledger.datasets.number(self._ledger.files.rule(rule.name), dataset.key, now)

@@ -50,7 +50,7 @@ def trial(rule: Rule, host: str, now: float) -> Iterator[Trial]:
         for name, status in listing.entries.items():
             seen = probe.observation(status)
             path = f"{listing.directory}/{name}"
-            relpath = path[len(rule.watch.rstrip("/")) + 1 :]
+            relpath = rule.relpath(path)
             dataset = dataset_of(rule, relpath)
             if seen.kind == "file" and dataset is not None and match([rule], path).rule is not None:
                 groups.setdefault(dataset.key, _Group(dataset)).files[relpath] = seen

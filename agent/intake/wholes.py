@@ -90,12 +90,12 @@ class Wholes:
         unsettled = self._ledger.datasets.unsettled(known.id)
         if unsettled is not None and not known.released:
             at, path, reason = unsettled
-            why = f"{_relpath(rule, path)}: {reason or 'changed a short time ago'}"
+            why = f"{rule.relpath(path)}: {reason or 'changed a short time ago'}"
             return Judged(known, rule, None, Verdict(False, why, max(at, now + _ASK_AGAIN)))
         first = next(iter(self._ledger.datasets.fresh(known.id, 1)), None)
         if first is None:
             return Judged(known, rule, None, Verdict(False, "none of its files is there"))
-        dataset = dataset_of(rule, _relpath(rule, first.path))
+        dataset = dataset_of(rule, rule.relpath(first.path))
         if dataset is None or dataset.key != known.key:
             return Judged(known, rule, None, Verdict(False, "the rule makes other datasets now", now + _LONGEST))
         try:
@@ -108,11 +108,11 @@ class Wholes:
         datasets = self._ledger.datasets
 
         def sums(wanted: Sequence[tuple[str, str]]) -> list[str]:
-            versions = {_relpath(rule, file.path): file.version for file in datasets.fresh(known.id)}
+            versions = {rule.relpath(file.path): file.version for file in datasets.fresh(known.id)}
             return self._sums.make(tree, wanted, versions)
 
         def members() -> list[tuple[str, int, bool]]:
-            return [(_relpath(rule, path), size, fresh) for path, size, fresh in datasets.members(known.id)]
+            return [(rule.relpath(path), size, fresh) for path, size, fresh in datasets.members(known.id)]
 
         facts = Facts(dataset.fields, generation=known.generation + 1)
         answer, facts = judge(
@@ -130,7 +130,7 @@ class Wholes:
         """Files have no writer and have not changed for their quiet period. Inside a transaction."""
         rows = []
         for file, rule in items:
-            dataset = dataset_of(rule, _relpath(rule, file.path))
+            dataset = dataset_of(rule, rule.relpath(file.path))
             if dataset is None:
                 self._ledger.files.vanished(
                     [(file.id, file.rule, file.path, "its rule has no dataset for it any more")]
@@ -184,7 +184,7 @@ class Wholes:
             self._look_again(one.rule, dataset.base, True)
         else:
             fresh = self._ledger.datasets.fresh(one.known.id)
-            for place in sorted({_relpath(one.rule, file.path).rpartition("/")[0] for file in fresh}):
+            for place in sorted({one.rule.relpath(file.path).rpartition("/")[0] for file in fresh}):
                 self._look_again(one.rule, place, False)
         self._ledger.datasets.checked(one.known.id, now)
 
@@ -196,11 +196,11 @@ class Wholes:
         batches = self._groups.join_together(files, one.rule, what, now)
         self._ledger.files.completed([(file, batch, why) for file, batch in zip(files, batches, strict=True)], now)
         self._groups.joined(now)
-        named = {dataset.inside(_relpath(one.rule, file.path)): file.id for file in files}
+        named = {dataset.inside(one.rule.relpath(file.path)): file.id for file in files}
         self._ledger.datasets.proved_by_list(
             (named[name], algorithm, checksum) for name, (algorithm, checksum) in one.checksums.items() if name in named
         )
-        self._sums.forget(one.rule.watch, [_relpath(one.rule, file.path) for file in files])
+        self._sums.forget(one.rule.watch, [one.rule.relpath(file.path) for file in files])
         self._ledger.datasets.completed(one.known.id, reason or "all its files have settled")
         if one.known.released and self._ledger.datasets.unsettled(one.known.id) is not None:
             self._ledger.datasets.touched([one.known.id], now)  # what has a writer comes later, as a supplement
@@ -210,7 +210,7 @@ class Wholes:
         hint = "nothing of its dataset travels; copy it again or correct the list, then `dropline retry`"
         items = []
         for file in self._ledger.datasets.fresh(one.known.id):
-            why = mismatch.files.get(dataset.inside(_relpath(one.rule, file.path)))
+            why = mismatch.files.get(dataset.inside(one.rule.relpath(file.path)))
             if why is not None:
                 items.append((file.id, file.rule, file.path, _text(f"{why}; {hint}")))
         self._ledger.files.refused(items)
@@ -220,7 +220,3 @@ class Wholes:
 def _text(reason: str) -> str:
     """The ledger's text is UTF-8, file names may be anything."""
     return reason.encode("utf-8", "backslashreplace").decode()
-
-
-def _relpath(rule: Rule, path: str) -> str:
-    return path[len(rule.watch.rstrip("/")) + 1 :]

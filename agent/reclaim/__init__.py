@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from agent import disk
 from agent.ledger import File, Intent, Ledger
 from agent.reclaim.decisions import LATER, Confirm, Decision, Decisions, Required
-from agent.reclaim.local import relative
 from agent.reclaim.record import Record
 from agent.reclaim.removal import TRASH, Removal
 from rules.model import OWN_PREFIX, Rule
@@ -118,7 +117,7 @@ class Reclaimer:
             self._ledger.files.refused([(file.id, file.rule, file.path, f"{reason}; {hint}")])
 
     def _intent(self, rule: Rule, file: File, reason: str, now: float, *, trash: bool) -> Intent:
-        relpath = relative(rule, file)
+        relpath = rule.relpath(file.path)
         window = rule.reclaim.trash if rule.reclaim is not None and trash else None
         if window:
             return Intent(file, rule.watch, relpath, f"{TRASH}/{file.id}/{relpath}", now + window, reason)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from agent.errors import Transient, cause
 from agent.ledger import File, Ledger
-from agent.reclaim.local import reading, relative
+from agent.reclaim.local import reading
 from agent.tree import Tree
 from rules.model import Evidence, Rule, Verdict, Version, Writer
 from rules.retention import retention
@@ -131,7 +131,7 @@ class Decisions:
     def _untouched(self, rule: Rule, file: File) -> Verdict:
         try:
             with Tree(rule.watch) as tree:
-                seen = reading(tree, relative(rule, file), file.path)
+                seen = reading(tree, rule.relpath(file.path), file.path)
         except OSError as error:
             return Verdict(False, f"the local file cannot be read: {cause(error)}")
         if seen is None or seen[0] != file.version:

@@ -3,15 +3,9 @@
 import os
 
 from agent import probe
-from agent.ledger import File
 from agent.mounts import remote
 from agent.tree import Tree
-from rules.model import Rule, Version, Writer
-
-
-def relative(rule: Rule, file: File) -> str:
-    """The file's path, relative to the rule's directory."""
-    return file.path[len(rule.watch.rstrip("/")) + 1 :]
+from rules.model import Version, Writer
 
 
 def reading(tree: Tree, relpath: str, path: str) -> tuple[Version, Writer] | None:
