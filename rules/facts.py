@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import Protocol
 
 from rules import formats
-from rules.conditions import Ask, Facts, Found, Member, Mismatch, Question, decide
+from rules.conditions import decide
 from rules.dataset import Dataset
 from rules.match import fill, names, takes
 from rules.model import Conditions, Verdict
+from rules.question import Ask, Facts, Found, Member, Mismatch, Question
 
 LONGEST_TEXT = 64 * 2**20
 """Bytes of the largest file that is read as a marker or a list."""

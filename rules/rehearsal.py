@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 from rules import batch
 from rules.complete import complete, quiet_seconds
-from rules.conditions import Facts, Mismatch, released
+from rules.conditions import released
 from rules.dataset import Dataset, dataset_of
 from rules.facts import judge
 from rules.match import is_marker, marker_for, match
 from rules.model import Candidate, OpenBatch, Rule, Verdict, Writer
+from rules.question import Facts, Mismatch
 
 Read = Callable[[int, int], bytes]
 

@@ -12,12 +12,12 @@ from agent.tree import Tree
 from agent.watch import sweep
 from rules.batch import key
 from rules.complete import complete
-from rules.conditions import Facts, Mismatch
 from rules.dataset import Dataset, dataset_of
 from rules.destination import PathRefused, place
 from rules.facts import judge
 from rules.match import is_marker, marker_for, match
 from rules.model import Candidate, Observation, Rule, Verdict, Version, Writer
+from rules.question import Facts, Mismatch
 
 
 class Trial(NamedTuple):

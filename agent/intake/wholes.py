@@ -9,10 +9,11 @@ from agent.intake.groups import Groups
 from agent.ledger import File, Ledger
 from agent.ledger.datasets import Known
 from agent.tree import Tree
-from rules.conditions import Facts, Mismatch, released
+from rules.conditions import released
 from rules.dataset import Dataset, dataset_of
 from rules.facts import judge
 from rules.model import Rule, Verdict
+from rules.question import Facts, Mismatch
 
 DATASETS_A_PASS = 200
 _ASK_AGAIN = 2.0
