@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.errors import cause
+from agent.intake.departures import device_at
 from agent.intake.groups import Groups
-from agent.intake.survey import device_at
 from agent.intake.wholes import Wholes
 from agent.ledger import File, Ledger
 from agent.looks import Looks

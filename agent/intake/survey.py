@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from agent import probe
+from agent.intake.departures import Departures, same_file
 from agent.intake.root import Root
 from agent.ledger import HERE, Found, Known, Ledger, Read, State
 from agent.looks import Looks
@@ -32,6 +33,7 @@ class Survey:
 
     def __init__(self, ledger: Ledger, roots: Sequence[Root]) -> None:
         self._ledger = ledger
+        self._departures = Departures(ledger)
         self._roots = roots
         self._fresh: list[Found] = []
         self._touched: dict[int, float] = {}
@@ -51,7 +53,7 @@ class Survey:
                 for path, left in files.items():
                     self._hint(root, looks, path, left, known.get(path), now)
                 for path in gone:
-                    self._directory_gone(path)
+                    self._departures.directory(path)
                 self._flush()
         return more
 
@@ -73,21 +75,16 @@ class Survey:
             status = looks.status(root.watch.root, path)
         except OSError:
             if known is not None and known.state in HERE:
-                self._gone(path, known)
+                self._departures.gone(path, known)
             return
         reading = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
         if stat.S_ISDIR(status.st_mode):
             root.parts.append(path)  # it took the name of what the event was about
             return
         changed = known is not None and known.state in _SENT and known.version != reading
-        if known is not None and changed and (left or not (root.sure or _same_file(path, status, known))):
-            known = self._anew(path, known)
+        if known is not None and changed and (left or not (root.sure or same_file(path, status, known))):
+            known = self._departures.replaced(path, known)
         self._entry(root, path, status, known, now)
-
-    def _anew(self, path: str, known: Known) -> Known:
-        """Another file came to the name: the copies at the destinations may be all there is of the former one."""
-        self._gone(path, known)
-        return known._replace(state=State.RECLAIMED)
 
     def take_sweeps(self, now: float) -> bool:
         """Go on with the sweeps that are wanted. Returns whether there is more of them."""
@@ -134,7 +131,7 @@ class Survey:
     def _swept(self, root: Root, now: float) -> None:
         for directory in self._ledger.files.directories_below(root.watch.root):
             if not os.path.lexists(directory):
-                self._directory_gone(directory)
+                self._departures.directory(directory)
         root.swept_at, root.sweep_seconds = now, time.monotonic() - root.walk_began
         self._ledger.reports.left_unclaimed(root.watch.root, root.unclaimed, root.example if root.unclaimed else "")
         if root.unclaimed:
@@ -165,8 +162,8 @@ class Survey:
                     moved.append((status.st_dev, item.id))
                 continue
             path = f"{listing.directory}/{name}"
-            if item is not None and item.state in _SENT and not _same_file(path, status, item):
-                item = self._anew(path, item)  # no event told how
+            if item is not None and item.state in _SENT and not same_file(path, status, item):
+                item = self._departures.replaced(path, item)  # no event told how
             rule = self._entry(root, path, status, item, now)
             if counted and rule is not None and (item is None or item.state is not State.CANDIDATE):
                 root.found_by_sweep[rule] = root.found_by_sweep.get(rule, 0) + 1
@@ -174,22 +171,9 @@ class Survey:
             files.moved_device(moved)
         for name in gone:
             if known[name].state in HERE:
-                self._gone(f"{listing.directory}/{name}", known[name])
+                self._departures.gone(f"{listing.directory}/{name}", known[name])
         if not listing.whole and listing.last and listing.error is None:
-            self._gone_from_huge(listing.directory)
-
-    def _gone_from_huge(self, directory: str) -> None:
-        after = ""
-        while page := self._ledger.files.expected(directory, after, 1000):
-            for name, known in page:
-                after = name
-                if not os.path.lexists(f"{directory}/{name}"):
-                    self._gone(f"{directory}/{name}", known)
-
-    def _directory_gone(self, directory: str) -> None:
-        for below in self._ledger.files.directories_below(directory):
-            if not os.path.lexists(below):
-                self._gone_from_huge(below)
+            self._departures.huge(listing.directory)
 
     def _entry(self, root: Root, path: str, status: os.stat_result, known: Known | None, now: float) -> str | None:
         """A path that is new, or not as the ledger has it. Returns the rule that took it up."""
@@ -253,16 +237,6 @@ class Survey:
             self._ledger.datasets.touched(self._touched, max(self._touched.values()))
             self._touched.clear()
 
-    def _gone(self, path: str, known: Known) -> None:
-        """The name is not there any more, unless its file system is not mounted."""
-        if device_at(path) != known.device:
-            return
-        if known.state is State.VERIFIED:
-            reason = "removed by somebody else, after it was proved at its destinations"
-            self._ledger.files.removed([(known.id, known.rule, path, reason)])
-        else:
-            self._ledger.files.vanished([(known.id, known.rule, path, "it went away before it was delivered")])
-
 
 def _read(name: str, status: os.stat_result) -> Read:
     """A directory entry as `files.as_read` has it."""
@@ -285,26 +259,3 @@ def _sort(root: Root, hints: Sequence[Hint]) -> tuple[dict[str, bool], list[str]
         else:
             root.parts.append(hint.path)
     return files, gone
-
-
-def _same_file(path: str, status: os.stat_result, known: Known) -> bool:
-    """Whether what stands there is the file that is known, changed in place.
-
-    Inode numbers are used again at once; a file that was made after the known one last changed is another one.
-    """
-    _, _, changed_ns, inode = known.version
-    if inode != status.st_ino:
-        return False
-    born_ns = probe.born(path)
-    return born_ns is None or born_ns <= changed_ns
-
-
-def device_at(path: str) -> int | None:
-    """The device of the nearest directory above a path that is there: another one than the file's means unmounted."""
-    while path != os.path.dirname(path):
-        path = os.path.dirname(path)
-        try:
-            return os.stat(path).st_dev
-        except OSError:
-            continue  # look further up
-    return None
