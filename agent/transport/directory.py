@@ -10,11 +10,9 @@ import os
 import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 from agent import mounts
@@ -24,6 +22,7 @@ from agent.transport.group import Place, Written, write
 from agent.transport.helpers import ENDS_WITHIN, STANDS_AFTER, Helper, Helpers
 from agent.transport.jobs import JOBS
 from agent.transport.pace import limited
+from agent.transport.parts import GROUP_BYTES, Part, Task, Waiting, split
 from agent.transport.place import there
 from agent.transport.rereading import reread
 from agent.transport.source import ChecksumName
@@ -31,9 +30,6 @@ from agent.transport.steps import Steps, Still
 from rules.bandwidth import Limit
 from rules.model import Verdict, Version
 
-SMALL = 4 * 2**20
-"""Bytes up to which files are staged together and made durable with one call."""
-GROUP_FILES, GROUP_BYTES = 128, 32 * 2**20
 BULK_FILES = 64
 """At least so many small files at once go to a helper process; fewer are not worth starting one."""
 _LANES = 2
@@ -41,19 +37,6 @@ _LANES = 2
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(slots=True)
-class _Task:
-    """A submitted request: how many groups are still to come, and what went wrong."""
-
-    name: str
-    left: int
-    failure: str | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-
-_Part = tuple[_Task, list[Item]]
-"""Files of a task that are written together."""
 Hold = Callable[[], int]
 """→ the descriptor of the destination's lock. Raises Transient while a process of a former run has it."""
 
@@ -61,7 +44,7 @@ Hold = Callable[[], int]
 class _Group:
     """Files that are being written: for which tasks, and do they move?"""
 
-    def __init__(self, tasks: Sequence[_Task], still: Callable[[float], Still | None]) -> None:
+    def __init__(self, tasks: Sequence[Task], still: Callable[[float], Still | None]) -> None:
         self.tasks = tasks
         self.still = still
 
@@ -106,10 +89,7 @@ class DirectoryTransport:
         self._held: int | None = None
         self._afar = afar
         self._reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
-        self._waiting: deque[_Part] = deque()
-        self._waiting_files = 0
-        self._writing = 0
-        """Threads that write small files now."""
+        self._waiting = Waiting(_LANES)
         self._lock = threading.Lock()
         self._groups: set[_Group] = set()
         """What is written now."""
@@ -166,24 +146,15 @@ class DirectoryTransport:
     def submit(self, request: bytes, items: Sequence[Item], expected: str, task: str | None = None) -> Taken:
         """Queue the files, small ones in groups, large ones singly."""
         name = str(json.loads(request)["delivery"])
-        large = [[item] for item in items if item.version.size > SMALL]
-        small = list(_groups([item for item in items if item.version.size <= SMALL], self._pace.together(GROUP_BYTES)))
-        begun = _Task(name, len(large) + len(small))
+        large, small = split(name, items, self._pace.together(GROUP_BYTES))
         if not items:
             self._report(Report(name, (), ended=True))
         if self._pace.stopping:
             raise Transient("the agent stops")
         place = self._at(expected)
-        for group in large:
-            self._large.submit(self._run, place, [(begun, group)], self._hand)
-        with self._lock:
-            self._waiting.extend((begun, group) for group in small)
-            self._waiting_files += sum(map(len, small))
-            # Few files are written by one thread: each has the destination to open and its file system to sync.
-            wanted = min(-(-self._waiting_files // GROUP_FILES), _LANES)
-            more = max(wanted - self._writing, 0)
-            self._writing += more
-        for _ in range(more):
+        for part in large:
+            self._large.submit(self._run, place, [part], self._hand)
+        for _ in range(self._waiting.add(small)):
             self._helpers.threads.submit(self._write_waiting, place)
         return Taken(name)
 
@@ -214,24 +185,13 @@ class DirectoryTransport:
 
     def _write_waiting(self, place: Place) -> None:
         """Write small files of as many tasks as wait, together, until none wait. Runs in a pool."""
-        while True:
-            parts: list[_Part] = []
-            count = held = 0
-            most = self._pace.together(GROUP_BYTES)
-            with self._lock:
-                while self._waiting and count < GROUP_FILES and held < most:
-                    parts.append(self._waiting.popleft())
-                    count += len(parts[-1][1])
-                    held += sum(item.version.size for item in parts[-1][1])
-                self._waiting_files -= count
-                if not parts:
-                    self._writing -= 1
-                    return
+        while parts := self._waiting.take(self._pace.together(GROUP_BYTES)):
             # Where a helper keeps to limits, all goes through the same one: so the sum counts.
-            bulk = count >= BULK_FILES and not (self._limits and self._afar(self.address))
-            self._run(place, parts, self._helpers.mine if bulk else self._hand)
+            bulk = sum(len(part.items) for part in parts) >= BULK_FILES
+            alone = bool(self._limits) and self._afar(self.address)
+            self._run(place, parts, self._helpers.mine if bulk and not alone else self._hand)
 
-    def _run(self, place: Place, parts: list[_Part], helper: Helper) -> None:
+    def _run(self, place: Place, parts: Sequence[Part], helper: Helper) -> None:
         """Have files of one or more tasks written, and report to each. Runs in a pool."""
         items = [item for task, group in parts if task.failure is None for item in group]
         if self._pace.stopping:
@@ -254,7 +214,7 @@ class DirectoryTransport:
                 ended = task.left == 0
                 self._report(Report(task.name, done, ended, task.failure if ended else None))
 
-    def _write(self, place: Place, items: Sequence[Item], tasks: Sequence[_Task], helper: Helper) -> Written:
+    def _write(self, place: Place, items: Sequence[Item], tasks: Sequence[Task], helper: Helper) -> Written:
         """Have files written: by a helper where that may hang, or where there are many. Raises Transient."""
         if helper is not self._hand or self._afar(self.address):
             self._wait_for_turn(items, helper)
@@ -332,19 +292,6 @@ class DirectoryTransport:
         if self._held is not None:
             os.close(self._held)
             self._held = None
-
-
-def _groups(items: Sequence[Item], most: int) -> Iterator[list[Item]]:
-    group: list[Item] = []
-    held = 0
-    for item in items:
-        group.append(item)
-        held += item.version.size
-        if len(group) >= GROUP_FILES or held >= most:
-            yield group
-            group, held = [], 0
-    if group:
-        yield group
 
 
 def reachable(path: str, within: float = 5.0) -> bool | None:
