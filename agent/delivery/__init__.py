@@ -18,6 +18,8 @@ from rules.retry import backoff
 
 _NOT_NOW = 30.0
 """Seconds until a request that had to wait for others is tried again."""
+_HANDED = 1.0
+"""Seconds until it is written down at the latest that something was handed over to threads of ours."""
 _LIGHT = 32 * 2**20
 """Bytes of a batch that is soon done."""
 
@@ -58,6 +60,8 @@ class Courier:
         self._under_way: dict[str, UnderWay] = {}
         self._unread: list[Report] = []
         """Reports that are not written down yet: kept while the ledger cannot be written."""
+        self._handed: list[tuple[Delivery, str]] = []
+        """What was handed over since the last transaction, with the name of its task."""
         self._owed: list[UnderWay] = []
         """Deliveries of which a part, in `again`, is to be sent next."""
         self._paused = False
@@ -80,6 +84,10 @@ class Courier:
             self._take(self._unread, now)
             self._unread.clear()
             self._send_owed(now)
+        elif self._handed:
+            with self._ledger.transaction():
+                self._ledger.deliveries.submitted(self._handed, now)
+            self._handed.clear()
         if now >= self._presence.look_at:
             self._presence.look(now)
         again: list[float | None] = []
@@ -89,7 +97,7 @@ class Courier:
             next_due = self._ledger.deliveries.next_due(self._place)
             if next_due is not None and next_due > now:  # else woken by the transport when there is room again
                 again.append(next_due)
-        again += [self._presence.look_at, self._transport.due()]
+        again += [self._presence.look_at, self._transport.due(), now + _HANDED if self._handed else None]
         if self._owes:  # and it is committed by now
             self._owes = False
             self._owing()
@@ -209,6 +217,11 @@ class Courier:
                     tasks.append((attempt.under_way.delivery, self._hand_over(attempt)))
                 except NotNow as error:
                     waits.append((attempt.under_way.delivery, str(error)))
+            if not self._transport.elsewhere and not waits:
+                # Only for people: it is sent again whether or not this was written down. So it waits for the next
+                # transaction, which is mostly the one that ends it.
+                self._handed += tasks
+                return
             with self._ledger.transaction():
                 deliveries.submitted(tasks, now)
                 if self._transport.elsewhere:
@@ -237,7 +250,7 @@ class Courier:
             ((number, one.item.path) for number, one in under_way.travellers.items() if number not in settled),
         )
         if attempt.outcomes:
-            self._outcomes.settle(under_way, attempt.outcomes, now)
+            self._outcomes.settle([(under_way, attempt.outcomes)], now)
             if not under_way.left:
                 if not under_way.again:
                     self._finished([under_way.delivery], now)
@@ -289,12 +302,13 @@ class Courier:
     def _take(self, reports: Sequence[Report], now: float) -> None:
         known = [(report, self._under_way[report.task]) for report in reports if report.task in self._under_way]
         ended = [(report, under_way) for report, under_way in known if report.ended]
-        returned = False
         again: list[UnderWay] = []
         finished: list[Delivery] = []
+        over = {report.task for report, _ in ended}
         with self._ledger.transaction():
+            self._ledger.deliveries.submitted([(one, task) for one, task in self._handed if task not in over], now)
+            returned = self._outcomes.settle([(under_way, report.outcomes) for report, under_way in known], now)
             for report, under_way in known:
-                returned = self._outcomes.settle(under_way, report.outcomes, now) or returned
                 if not report.ended and report.note != under_way.note:
                     self._held_up(under_way, report)
             for report, under_way in ended:
@@ -308,6 +322,7 @@ class Courier:
                 else:
                     finished.append(under_way.delivery)
             self._finished(finished, now)
+        self._handed.clear()
         for report, under_way in ended:
             self._metrics.requested(self._transport.name, "deliver", "failed" if report.failure else "ok")
             if report.failure is not None and report.alone:

@@ -1,7 +1,7 @@
 """What became of files, written down: evidence, another try, another name, or a case for a person."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from agent.delivery.travel import Traveller, UnderWay
@@ -12,6 +12,8 @@ from rules.destination import Claim, Owner
 from rules.model import SENT, STAT
 
 RETRY = "`dropline retry`"
+_TOGETHER = 1024
+"""Files in one statement: with more it takes as long for each."""
 
 log = logging.getLogger(__name__)
 
@@ -25,14 +27,26 @@ class Outcomes:
         self._transport = transport
         self._place = place
 
-    def settle(self, under_way: UnderWay, outcomes: Sequence[Outcome], now: float) -> bool:
-        """Write down what became of files. Returns whether some became candidates again. Inside a transaction."""
-        outcomes = (
-            [self._doubted(under_way, outcome) for outcome in outcomes] if self._transport.elsewhere else outcomes
-        )
-        under_way.left.difference_update(outcome.file for outcome in outcomes)
-        self._proved(under_way, outcomes, now)
-        return self._others(under_way, outcomes, now)
+    def settle(self, told: Iterable[tuple[UnderWay, Sequence[Outcome]]], now: float) -> bool:
+        """Write down what became of files. Returns whether some became candidates again. Inside a transaction.
+
+        All that arrived is written down together: a batch of one file costs as many statements as one of hundreds.
+        """
+        proofs: list[Proof] = []
+        others: list[tuple[UnderWay, list[Outcome]]] = []
+        for under_way, reported in told:
+            outcomes = [self._doubted(under_way, one) for one in reported] if self._transport.elsewhere else reported
+            under_way.left.difference_update(outcome.file for outcome in outcomes)
+            proofs += [
+                _proof(under_way.travellers[outcome.file], outcome)
+                for outcome in outcomes
+                if isinstance(outcome, Arrived)
+            ]
+            others.append((under_way, [outcome for outcome in outcomes if not isinstance(outcome, Arrived)]))
+        for start in range(0, len(proofs), _TOGETHER):
+            self._ledger.deliveries.proved(self._place, self._transport.name, proofs[start : start + _TOGETHER], now)
+        returned = [self._others(under_way, outcomes, now) for under_way, outcomes in others if outcomes]
+        return any(returned)
 
     def _doubted(self, under_way: UnderWay, outcome: Outcome) -> Outcome:
         """Equal size and mtime adopt what a lost ledger may have brought, but no other version that this one did bring."""
@@ -46,21 +60,8 @@ class Outcomes:
         known = self._ledger.deliveries.owners(self._place, one.item.path, one.file)
         return known + self._ledger.scrubs.owners(self._place, one.item.path, one.file)
 
-    def _proved(self, under_way: UnderWay, outcomes: Sequence[Outcome], now: float) -> None:
-        proofs = []
-        for outcome in outcomes:
-            if isinstance(outcome, Arrived):
-                one = under_way.travellers[outcome.file]
-                how = "adopted" if outcome.adopted else "accepted"
-                proofs.append(Proof(one.file, one.item.path, outcome.checksum, outcome.algorithm, how))
-        if proofs:
-            self._ledger.deliveries.proved(self._place, self._transport.name, proofs, now)
-
-    def _others(self, under_way: UnderWay, outcomes: Sequence[Outcome], now: float) -> bool:
+    def _others(self, under_way: UnderWay, others: Sequence[Outcome], now: float) -> bool:
         """What did not arrive. Returns whether files became candidates again."""
-        others = [outcome for outcome in outcomes if not isinstance(outcome, Arrived)]
-        if not others:
-            return False
         still = self._ledger.files.batched([outcome.file for outcome in others])
         back: list[tuple[File, str]] = []
         for outcome in others:
@@ -133,3 +134,8 @@ class Outcomes:
         if one.item.path in names:
             names = names[names.index(one.item.path) + 1 :]
         return names[0] if names else destination.unspoiled_name(one.item.path, one.file.generation, spoiled)
+
+
+def _proof(one: Traveller, outcome: Arrived) -> Proof:
+    how = "adopted" if outcome.adopted else "accepted"
+    return Proof(one.file, one.item.path, outcome.checksum, outcome.algorithm, how)

@@ -9,7 +9,7 @@ from agent.ledger.destinations import Destinations
 from agent.ledger.history import History
 from agent.ledger.holdings import Holdings
 from agent.ledger.states import DeliveryState
-from agent.ledger.store import Store, Transition
+from agent.ledger.store import Store, Transition, among
 from agent.ledger.versions import File, read
 from rules.destination import Owner, name_key, stat_content
 from rules.model import STAT, Evidence, proof_in_words
@@ -256,19 +256,19 @@ class Deliveries:
         self._store.tell(Transition(file.rule, "verified", file.path, size=file.version.size) for file in done)
 
     def _versions(self, files: Sequence[int]) -> dict[int, tuple[int, ...]]:
-        marks = ", ".join("?" * len(files))
+        marks, values = among(files)
         sql = f"SELECT id, size, mtime_ns, ctime_ns, inode FROM files WHERE id IN ({marks})"
-        return {row[0]: row[1:] for row in self._store.execute(sql, files)}
+        return {row[0]: row[1:] for row in self._store.execute(sql, values)}
 
     def _everywhere(self, files: Sequence[int]) -> set[int]:
         """Those whose version is still the batched one, with evidence from every delivery of its batch."""
-        marks = ", ".join("?" * len(files))
+        marks, values = among(files)
         sql = (
             f"SELECT f.id FROM files f WHERE f.id IN ({marks}) AND f.state = 3"
             " AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.batch = f.batch AND NOT EXISTS"
             " (SELECT 1 FROM copies c WHERE c.file = f.id AND c.destination = d.destination AND c.proved_at IS NOT NULL))"
         )
-        return {row[0] for row in self._store.execute(sql, files)}
+        return {row[0] for row in self._store.execute(sql, values)}
 
     def disproved(self, file: File, destination: str) -> None:
         """The destination was asked again and has not got what was proved: the evidence counts no more."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from agent.ledger.states import HERE, STATES, State
-from agent.ledger.store import Store, Transition
+from agent.ledger.store import Store, Transition, among
 from agent.ledger.versions import File, Known, Read, read
 from rules.model import SENT, Observation
 
@@ -82,8 +82,9 @@ class Files:
         values: list[object] = [os.fsencode(directory)]
         some = ""
         if names is not None:
-            some = f" AND f.name IN ({', '.join('?' * len(names))})"
-            values += [os.fsencode(name) for name in names]
+            marks, wanted = among([os.fsencode(name) for name in names])
+            some = f" AND f.name IN ({marks})"
+            values += wanted
         return dict(map(_known, self._store.execute(f"{_KNOWN_IN}{some} ORDER BY f.name, f.generation", values)))
 
     def as_read(self, directory: str, names: Sequence[str] | None = None) -> set[Read]:
@@ -95,8 +96,9 @@ class Files:
         values: list[object] = [os.fsencode(directory)]
         some = ""
         if names is not None:
-            some = f" AND name IN ({', '.join('?' * len(names))})"
-            values += [os.fsencode(name) for name in names]
+            marks, wanted = among([os.fsencode(name) for name in names])
+            some = f" AND name IN ({marks})"
+            values += wanted
         sql = (
             "SELECT name, size, mtime_ns, ctime_ns, inode, device FROM files WHERE dir = (SELECT id FROM dirs WHERE path = ?)"
             f"{some} AND state IN ({_HERE}) AND rule IS NOT {_OF_SENDS}"
@@ -129,10 +131,9 @@ class Files:
 
     def batched(self, files: Sequence[int]) -> set[int]:
         """Those of the files that are still on their way in a batch."""
-        marks = ", ".join("?" * len(files))
-        return {
-            row[0] for row in self._store.execute(f"SELECT id FROM files WHERE id IN ({marks}) AND state = 3", files)
-        }
+        marks, values = among(files)
+        sql = f"SELECT id FROM files WHERE id IN ({marks}) AND state = 3"
+        return {row[0] for row in self._store.execute(sql, values)}
 
     def next_due(self) -> float | None:
         """When the next candidate is to be looked at."""

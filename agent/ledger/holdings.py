@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from agent.ledger.store import Store
+from agent.ledger.store import Store, among
 from agent.ledger.versions import File, read
 
 _NAMES = 20_000
@@ -189,20 +189,20 @@ class Holdings:
 
     def verified(self, files: Sequence[int]) -> None:
         """These batched files are about to be verified. Inside a transaction."""
-        marks = ", ".join("?" * len(files))
+        marks, values = among(files)
         self._store.execute(
             "UPDATE holdings SET waiting = waiting - g.files, waiting_bytes = waiting_bytes - g.bytes,"
             " verified = verified + g.files, verified_bytes = verified_bytes + g.bytes"
             " FROM (SELECT rule, dataset IS NOT NULL AS whole, coalesce(dataset, dir) AS place, count(*) AS files,"
             f"   sum(size) AS bytes FROM files WHERE id IN ({marks}) AND state = 3 GROUP BY 1, 2, 3) g"
             " WHERE holdings.rule = g.rule AND holdings.whole = g.whole AND holdings.place = g.place",
-            files,
+            values,
         )
         self._store.execute(
             "UPDATE dirs SET unproved = unproved - g.files"
             f" FROM (SELECT dir, count(*) AS files FROM files WHERE id IN ({marks}) AND state = 3 GROUP BY dir) g"
             " WHERE dirs.id = g.dir",
-            files,
+            values,
         )
 
     def proved(self, files: Sequence[int], destination: int, *, weak: bool) -> None:
@@ -210,7 +210,7 @@ class Holdings:
 
         One statement for all of them, where a trigger would look up the holding of each.
         """
-        marks = ", ".join("?" * len(files))
+        marks, values = among(files)
         self._store.execute(
             "INSERT INTO holding_copies SELECT h.id, c.destination, sum(f.state NOT IN (5, 6)),"
             f" sum(f.state NOT IN (5, 6)) * {int(weak)}, sum(f.state IN (5, 6)) FROM files f"
@@ -218,5 +218,5 @@ class Holdings:
             " CROSS JOIN holdings h ON h.rule = f.rule AND h.whole = (f.dataset IS NOT NULL)"
             f" AND h.place = coalesce(f.dataset, f.dir) WHERE f.id IN ({marks}) AND f.state NOT IN (7, 9) GROUP BY h.id"
             " ON CONFLICT DO UPDATE SET here = here + excluded.here, weak = weak + excluded.weak, gone = gone + excluded.gone",
-            (destination, *files),
+            (destination, *values),
         )

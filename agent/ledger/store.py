@@ -76,6 +76,15 @@ def _private(path: str) -> None:
         pass  # it is there, or SQLite says why it cannot be
 
 
+def among(values: Sequence[object]) -> tuple[str, list[object]]:
+    """What stands in the parentheses of an `IN`, and its values.
+
+    NULLs, which equal nothing, make their number a power of two: so SQLite has few statements to prepare and to keep.
+    """
+    number = 1 << max(len(values) - 1, 0).bit_length()
+    return ", ".join("?" * number), [*values, *[None] * (number - len(values))]
+
+
 class Store:
     """One connection to the ledger. Each thread has its own."""
 

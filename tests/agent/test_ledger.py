@@ -10,7 +10,7 @@ from importlib.resources import files as resources
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -36,7 +36,7 @@ from agent.ledger import (
     State,
     Transition,
 )
-from agent.ledger.store import SCHEMA_VERSION
+from agent.ledger.store import SCHEMA_VERSION, among
 from agent.ledger.versions import read
 from rules.destination import Owner, stat_content
 from rules.model import Evidence, Observation, OpenBatch, Version
@@ -1194,3 +1194,16 @@ def test_tallies_never_disagree(tmp_path: Path) -> None:
 def test_sqlite_is_new_enough() -> None:
     """STRICT tables and RETURNING-free upserts need SQLite 3.37."""
     assert sqlite3.sqlite_version_info >= (3, 37)
+
+
+@given(st.sets(st.integers(0, 99)), st.sets(st.integers(0, 99)))
+def test_among_finds_what_is_among_the_values(asked: set[int], there: set[int]) -> None:
+    """However many values an `IN` has, it finds them and nothing else, with one of a few statements."""
+    marks, values = among(sorted(asked))
+    with sqlite3.connect(":memory:") as database:
+        database.execute("CREATE TABLE numbers (n)")
+        database.executemany("INSERT INTO numbers VALUES (?)", [(None,), *((one,) for one in there)])
+        sql = f"SELECT n FROM numbers WHERE n IN ({marks})"  # noqa: S608  (question marks only)
+        found = {row[0] for row in database.execute(sql, values)}
+    database.close()
+    assert (found, len(values).bit_count()) == (asked & there, 1)
