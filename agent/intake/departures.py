@@ -37,7 +37,7 @@ class Departures:
                     self.gone(f"{directory}/{name}", known)
 
     def directory(self, directory: str) -> None:
-        """A directory went away, perhaps with all below it."""
+        """Whatever is known at or below a directory, in directories that are not there any more."""
         for below in self._ledger.files.directories_below(directory):
             if not os.path.lexists(below):
                 self.huge(below)

@@ -129,9 +129,7 @@ class Survey:
                 self._swept(root, now)
 
     def _swept(self, root: Root, now: float) -> None:
-        for directory in self._ledger.files.directories_below(root.watch.root):
-            if not os.path.lexists(directory):
-                self._departures.directory(directory)
+        self._departures.directory(root.watch.root)
         root.swept_at, root.sweep_seconds = now, time.monotonic() - root.walk_began
         self._ledger.reports.left_unclaimed(root.watch.root, root.unclaimed, root.example if root.unclaimed else "")
         if root.unclaimed:
