@@ -64,12 +64,12 @@ def _run(one: Contender, command: Sequence[str], state: Path, label: str) -> mea
 
 def rows(contenders: Sequence[Contender], tree: Tree) -> list[list[str]]:
     """A row per contender; the first is the reference. Ratios are of the same round, and then their median."""
-    reference = contenders[0].runs
+    reference = [usage.wall for usage in contenders[0].runs]
     return [
         [
             one.peer.name,
             table.spread([usage.wall for usage in one.runs], 2),
-            table.spread([own.wall / base.wall for own, base in zip(one.runs, reference, strict=True)], 2),
+            table.spread(table.paired([usage.wall for usage in one.runs], reference), 2),
             f"{tree.files / median(usage.wall for usage in one.runs):,.0f}",
             table.spread([usage.user for usage in one.runs], 2),
             table.spread([usage.system for usage in one.runs], 2),

@@ -86,18 +86,17 @@ def _once(peer: Peer, source: Path, digests: dict[str, str], base: Path) -> tupl
 def rows(contenders: Sequence[Contender], tree: Tree) -> list[list[str]]:
     """A row per contender; the first is the reference. Ratios are of the same round, and then their median."""
     lines = []
-    reference = contenders[0].runs
+    reference = _walls(contenders[0])
     for contender in contenders:
         used = [run.usage for run in contender.runs]
-        walls = [usage.wall for usage in used]
+        walls = _walls(contender)
         delivered = min(run.found.same for run in contender.runs)
         whole = delivered == tree.files  # else a rate would say how fast it failed
-        ratios = [own / base.usage.wall for own, base in zip(walls, reference, strict=True)]
         lines.append(
             [
                 contender.peer.name,
                 table.spread(walls, 2),
-                table.spread(ratios, 2),
+                table.spread(table.paired(walls, reference), 2),
                 f"{tree.files / median(walls):.0f}" if whole else "-",
                 f"{tree.bytes / median(walls) / 1e6:.0f}" if whole else "-",
                 table.spread([usage.user for usage in used], 2),
@@ -111,11 +110,12 @@ def rows(contenders: Sequence[Contender], tree: Tree) -> list[list[str]]:
 
 def ratios(contenders: Sequence[Contender]) -> list[tuple[str, float]]:
     """(contender, median of wall clock over that of the reference in the same round)."""
-    reference = contenders[0].runs
-    return [
-        (one.peer.name, median(own.usage.wall / base.usage.wall for own, base in zip(one.runs, reference, strict=True)))
-        for one in contenders
-    ]
+    reference = _walls(contenders[0])
+    return [(one.peer.name, median(table.paired(_walls(one), reference))) for one in contenders]
+
+
+def _walls(contender: Contender) -> list[float]:
+    return [run.usage.wall for run in contender.runs]
 
 
 def tail(log: Path, lines: int = 5) -> str:

@@ -27,6 +27,11 @@ def spread(values: Sequence[float], digits: int) -> str:
     return middle if len(values) == 1 else f"{middle} ({min(values):.{digits}f}-{max(values):.{digits}f})"
 
 
+def paired(values: Sequence[float], reference: Sequence[float]) -> list[float]:
+    """Each value divided by the reference's of the same round: what slows the machine for a while then slows both."""
+    return [own / base for own, base in zip(values, reference, strict=True)]
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     """The smallest of the values that at least `share` (0 to 1) of them do not exceed; nan of none."""
     return sorted(values)[math.ceil(share * len(values)) - 1] if values else math.nan
