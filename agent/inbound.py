@@ -1,7 +1,6 @@
 """From a directory destination to a local directory: as files go there, with the same proof."""
 
 import os
-import stat
 from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
@@ -15,7 +14,7 @@ from agent.transport.steps import Steps
 from agent.tree import Tree
 from agent.watch import sweep
 from rules.destination import name_key
-from rules.model import OWN_PREFIX
+from rules.model import OWN_PREFIX, Observation
 
 _GROUP = 128
 """Files that are made durable together."""
@@ -82,29 +81,30 @@ def fetch(share: str, identity: str | None, source: str, target: str, number: in
 
 def _items(share: str, source: str, done: Fetched) -> Iterator[Item]:
     beside = len(source) - len(source.rpartition("/")[2])
-    for path, status in _below(share, source, done):
+    for path, seen in _below(share, source, done):
         relpath = path[beside:]
-        seen = probe.observation(status)
         if seen.kind == "file":
             yield Item(name_key(relpath), share, path, seen.version, relpath)
         else:
             done.refused[relpath] = f"a {seen.kind}, not a file"
 
 
-def _below(share: str, source: str, done: Fetched) -> Iterator[tuple[str, os.stat_result]]:
+def _below(share: str, source: str, done: Fetched) -> Iterator[tuple[str, Observation]]:
     """(path relative to the share, what stands there); never by way of a link."""
     try:
         with Tree(share) as tree:
             directory, name = tree.place(source)
-            status = os.stat(name, dir_fd=directory, follow_symlinks=False) if name else os.fstat(directory)
+            seen = probe.observation(
+                os.stat(name, dir_fd=directory, follow_symlinks=False) if name else os.fstat(directory)
+            )
     except OSError as error:
         raise Refused(f"{share}/{source}: {cause(error)}", "look at what is there; links are not followed") from None
-    if not stat.S_ISDIR(status.st_mode):
-        yield source, status
+    if seen.kind != "directory":
+        yield source, seen
         return
     for listing in sweep(share, source):
         if listing.error is not None:
             done.refused[listing.directory] = f"cannot be listed: {listing.error}"
-        for name, entry in listing.entries.items():
+        for name, seen in listing.seen():
             if not name.startswith(OWN_PREFIX):
-                yield f"{listing.directory}/{name}"[len(share.rstrip("/")) + 1 :], entry
+                yield f"{listing.directory}/{name}"[len(share.rstrip("/")) + 1 :], seen

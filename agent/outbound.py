@@ -2,7 +2,6 @@
 
 import logging
 import os
-import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -53,30 +52,29 @@ class Outbound:
         found: dict[str, Named] = {}
         for path in paths:
             root = os.path.dirname(path)
-            for at, status in self._below(path):
-                seen = probe.observation(status)
+            for at, seen in self._below(path):
                 if seen.kind == "file":
                     found.setdefault(at, Named(root, at, seen, self._clock()))
                 else:
                     self.refused.append(Refusal(at, _NO_LINKS if seen.kind == "link" else f"a {seen.kind}, not a file"))
         return list(found.values())
 
-    def _below(self, path: str) -> Iterator[tuple[str, os.stat_result]]:
+    def _below(self, path: str) -> Iterator[tuple[str, Observation]]:
         try:
-            status = os.lstat(path)
+            seen = probe.observation(os.lstat(path))
         except OSError as error:
             self.refused.append(Refusal(path, cause(error)))
             return
-        if not stat.S_ISDIR(status.st_mode):
-            yield path, status
+        if seen.kind != "directory":
+            yield path, seen
             return
         # From the directory above: the named path itself may have become a link since.
         for listing in sweep(os.path.dirname(path), os.path.basename(path)):
             if listing.error is not None:
                 self.refused.append(Refusal(listing.directory, f"cannot be listed: {listing.error}"))
-            for name, entry in listing.entries.items():
+            for name, seen in listing.seen():
                 if not name.startswith(OWN_PREFIX):
-                    yield f"{listing.directory.rstrip('/')}/{name}", entry
+                    yield f"{listing.directory.rstrip('/')}/{name}", seen
                 # else one of the agent's own, such as a canary
 
     def complete(self, files: Sequence[Named]) -> Iterator[tuple[Named, str]]:

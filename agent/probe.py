@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rules.formats import Read
-from rules.model import Observation, Version, Writer
+from rules.model import Entry, Observation, Version, Writer
 
 if sys.platform == "linux":
     import fcntl
@@ -129,26 +129,37 @@ def born(path: str) -> int | None:
 
 def observation(status: os.stat_result) -> Observation:
     """The agent's reading of a `stat`."""
-    mode = status.st_mode
+    return Observation(version(status), status.st_dev, _kind(status.st_mode))
+
+
+def observed(entry: Entry, mode: int) -> Observation:
+    """The same of what a sweep read."""
+    _, size, mtime_ns, ctime_ns, inode, device = entry
+    return Observation(_version(size, mtime_ns, ctime_ns, inode), device, _kind(mode))
+
+
+def _kind(mode: int) -> str:
     if stat.S_ISREG(mode):
-        return Observation(version(status), status.st_dev, "file")
+        return "file"
     if stat.S_ISLNK(mode):
-        kind = "link"
-    elif stat.S_ISDIR(mode):
-        kind = "directory"
-    elif stat.S_ISFIFO(mode):
-        kind = "FIFO"
-    else:
-        kind = "socket" if stat.S_ISSOCK(mode) else "device"
-    return Observation(version(status), status.st_dev, kind)
+        return "link"
+    if stat.S_ISDIR(mode):
+        return "directory"
+    if stat.S_ISFIFO(mode):
+        return "FIFO"
+    return "socket" if stat.S_ISSOCK(mode) else "device"
 
 
 def version(status: os.stat_result) -> Version:
-    """The version that a `stat` shows, in numbers that the ledger can hold."""
-    mtime, ctime, inode = status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+    """The version that a `stat` shows."""
+    return _version(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+
+def _version(size: int, mtime: int, ctime: int, inode: int) -> Version:
+    """A version in numbers that the ledger can hold."""
     if _LEAST <= mtime <= _MOST and _LEAST <= ctime <= _MOST and inode <= _MOST:
-        return Version(status.st_size, mtime, ctime, inode)
+        return Version(size, mtime, ctime, inode)
     # File systems take times beyond 2262 and before 1677, which 64 bits cannot tell in nanoseconds, and network file
     # systems use all 64 bits of an inode number.
     mtime, ctime = (max(_LEAST, min(time, _MOST)) for time in (mtime, ctime))
-    return Version(status.st_size, mtime, ctime, inode if inode <= _MOST else inode - 2**64)
+    return Version(size, mtime, ctime, inode if inode <= _MOST else inode - 2**64)

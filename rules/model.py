@@ -32,6 +32,13 @@ class Version(NamedTuple):
     inode: int
 
 
+Entry = tuple[bytes, int, int, int, int, int]
+"""An entry of a directory, as a sweep reads it and as the ledger has it: name, size, mtime_ns, ctime_ns, inode, device.
+
+Plain, for there are millions: where all is as it was, one set of them is compared with another.
+"""
+
+
 class Observation(NamedTuple):
     """One `lstat` of one path."""
 

@@ -128,6 +128,7 @@ class Parts:
             self.ledger, config.rules, watches, places, host,
             settings.sweep_every, settings.canary_every, time.time, wake_couriers,
         )  # fmt: skip
+        stack.callback(self.intake.close)
         agent = self.ledger.meta("agent") or ""
         made = Transports(config, agent, metrics)
         self._transports = transports = {name: made.make(name, wake(name)) for name in tables}

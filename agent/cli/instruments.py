@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from agent import presets, probe
+from agent import presets
 from agent.cli.options import Format, FormatOption, print_json
 from agent.errors import Refused, cause
 from agent.intake.trial import trial
@@ -146,10 +146,10 @@ def simulate(
 def _replay(stages: list[tuple[Rule, Rehearsal]], folder: str) -> Iterator[tuple[Rule, Happening]]:
     rules = [rule for rule, _ in stages]
     events = sorted(
-        (status.st_mtime_ns / 1e9, f"{listing.directory}/{name}", status.st_size)
+        (seen.version.mtime_ns / 1e9, f"{listing.directory}/{name}", seen.version.size)
         for listing in sweep(folder)
-        for name, status in listing.entries.items()
-        if probe.observation(status).kind == "file"
+        for name, seen in listing.seen()
+        if seen.kind == "file"
     )
     for at, path, size in events:
         claimed = match(rules, path).rule

@@ -109,6 +109,12 @@ class Intake:
             self._groups.seal_all(now)
         return self._groups.sealed_some()
 
+    def close(self) -> None:
+        """Leave off the sweeps under way."""
+        for root in self.roots:
+            if root.walk is not None:
+                root.walk.close()
+
     @property
     def busy(self) -> bool:
         """Whether a sweep is under way or wanted."""

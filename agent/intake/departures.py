@@ -4,6 +4,7 @@ import os
 
 from agent import probe
 from agent.ledger import Known, Ledger, State
+from rules.model import Observation
 
 
 class Departures:
@@ -43,13 +44,13 @@ class Departures:
                 self.huge(below)
 
 
-def same_file(path: str, status: os.stat_result, known: Known) -> bool:
+def same_file(path: str, seen: Observation, known: Known) -> bool:
     """Whether what stands there is the file that is known, changed in place.
 
     Inode numbers are used again at once; a file that was made after the known one last changed is another one.
     """
     _, _, changed_ns, inode = known.version
-    if inode != status.st_ino:
+    if inode != seen.version.inode:
         return False
     born_ns = probe.born(path)
     return born_ns is None or born_ns <= changed_ns

@@ -1,10 +1,9 @@
 """A watched directory tree, and how well it is known."""
 
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from agent.watch import Listing, Watch
+from agent.watch import Ahead, Watch
 from rules.model import Rule
 
 
@@ -14,7 +13,7 @@ class Root:
 
     watch: Watch
     rules: tuple[Rule, ...]
-    walk: Iterator[Listing] | None = None
+    walk: Ahead | None = None
     """The sweep under way."""
     why: str | None = "start"
     """Why it is to be swept next."""

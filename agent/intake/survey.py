@@ -2,16 +2,16 @@
 
 import logging
 import os
-import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from agent import probe
+from agent.errors import Transient, cause
 from agent.intake.departures import Departures, same_file
 from agent.intake.root import Root
-from agent.ledger import HERE, Found, Known, Ledger, Read, State
+from agent.ledger import HERE, Found, Known, Ledger, State
 from agent.looks import Looks
-from agent.watch import Hint, Listing, sweep
+from agent.watch import Ahead, Hint, Listing, sweep
 from rules.complete import first_look
 from rules.dataset import dataset_of
 from rules.match import is_marker, match, relative
@@ -77,14 +77,14 @@ class Survey:
             if known is not None and known.state in HERE:
                 self._departures.gone(path, known)
             return
-        reading = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-        if stat.S_ISDIR(status.st_mode):
+        seen = probe.observation(status)
+        if seen.kind == "directory":
             root.parts.append(path)  # it took the name of what the event was about
             return
-        changed = known is not None and known.state in _SENT and known.version != reading
-        if known is not None and changed and (left or not (root.sure or same_file(path, status, known))):
+        changed = known is not None and known.state in _SENT and known.version != seen.version
+        if known is not None and changed and (left or not (root.sure or same_file(path, seen, known))):
             known = self._departures.replaced(path, known)
-        self._entry(root, path, status, known, now)
+        self._entry(root, path, seen, known, now)
 
     def take_sweeps(self, now: float) -> bool:
         """Go on with the sweeps that are wanted. Returns whether there is more of them."""
@@ -105,22 +105,26 @@ class Survey:
                         self._flush()
             if root.walk is None and root.why is not None:
                 log.info("sweep of %s: %s", root.watch.root, root.why)
-                root.walk, root.why, root.unclaimed = sweep(root.watch.root), None, 0
+                root.walk, root.why, root.unclaimed = Ahead(root.watch.root), None, 0
                 root.walk_began = time.monotonic()
             if root.walk is not None:
                 self._go_on(root, root.walk, now)
         return any(root.walk is not None or root.parts for root in self._roots)
 
-    def _go_on(self, root: Root, walk: Iterator[Listing], now: float) -> None:
+    def _go_on(self, root: Root, walk: Ahead, now: float) -> None:
         listings: list[Listing] = []
         entries = 0
-        for listing in walk:
-            listings.append(listing)
-            entries += len(listing.entries) + 1
-            if entries >= ENTRIES_A_PASS:
-                break
-        else:
-            root.walk = None
+        try:
+            for listing in walk:
+                listings.append(listing)
+                entries += len(listing.entries) + 1
+                if entries >= ENTRIES_A_PASS:
+                    break
+            else:
+                root.walk = None
+        except Transient:
+            root.walk, root.why = None, "the last one ended early"
+            raise
         with self._ledger.transaction():
             for listing in listings:
                 self._listing(root, listing, now, counted=root.swept_at is not None)
@@ -138,31 +142,36 @@ class Survey:
     def _listing(self, root: Root, listing: Listing, now: float, *, counted: bool) -> None:
         if listing.error is not None:
             log.warning("%s cannot be listed: %s; its files are not seen", listing.directory, listing.error)
-        files = self._ledger.files
-        expected = files.as_read(listing.directory, None if listing.whole else list(listing.entries))
-        read = {_read(name, status): name for name, status in listing.entries.items()}
-        other = [name for one, name in read.items() if one not in expected]
+        files, entries = self._ledger.files, listing.entries
+        expected = files.entries(listing.directory, None if listing.whole else [entry[0] for entry in entries])
+        other = {
+            os.fsdecode(entry[0]): probe.observed(entry, mode)
+            for entry, mode in entries.items()
+            if entry not in expected
+        }
         gone: set[str] = set()
         if listing.whole:
-            gone = {os.fsdecode(one[0]) for one in expected - read.keys()} - listing.entries.keys()
+            gone = {os.fsdecode(entry[0]) for entry in expected - entries.keys()} - other.keys()
+        if listing.ahead:
+            other, gone = self._now(root, listing.directory, other, gone)
         # By name, where that is less than the whole directory, and no more than a statement takes.
         few = not listing.whole or len(other) + len(gone) <= _FEW
         known = files.known(listing.directory, [*other, *gone] if few else None) if other or gone else {}
         moved: list[tuple[int, int]] = []
-        for name in other:
-            status, item = listing.entries[name], known.get(name)
+        for name, seen in other.items():
+            item = known.get(name)
             if (
                 item is not None
-                and item.version == (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+                and item.version == seen.version
                 and (item.state in HERE or item.state is State.RECLAIMING)
             ):
-                if item.device != status.st_dev:
-                    moved.append((status.st_dev, item.id))
+                if item.device != seen.device:
+                    moved.append((seen.device, item.id))
                 continue
             path = f"{listing.directory}/{name}"
-            if item is not None and item.state in _SENT and not same_file(path, status, item):
+            if item is not None and item.state in _SENT and not same_file(path, seen, item):
                 item = self._departures.replaced(path, item)  # no event told how
-            rule = self._entry(root, path, status, item, now)
+            rule = self._entry(root, path, seen, item, now)
             if counted and rule is not None and (item is None or item.state is not State.CANDIDATE):
                 root.found_by_sweep[rule] = root.found_by_sweep.get(rule, 0) + 1
         if moved:
@@ -173,7 +182,28 @@ class Survey:
         if not listing.whole and listing.last and listing.error is None:
             self._departures.huge(listing.directory)
 
-    def _entry(self, root: Root, path: str, status: os.stat_result, known: Known | None, now: float) -> str | None:
+    def _now(
+        self, root: Root, directory: str, other: Mapping[str, Observation], gone: Iterable[str]
+    ) -> tuple[dict[str, Observation], set[str]]:
+        """What differs from the ledger, looked at again. What changes meanwhile is told by an event, or by the next sweep."""
+        there: dict[str, Observation] = {}
+        missing: set[str] = set()
+        with Looks() as looks:
+            for name in [*other, *gone]:
+                try:
+                    seen = probe.observation(looks.status(root.watch.root, f"{directory}/{name}"))
+                except FileNotFoundError:
+                    missing.add(name)
+                except OSError as error:
+                    log.warning("%s/%s cannot be looked at: %s", directory, name, cause(error))
+                else:
+                    there[name] = seen
+        return (
+            {name: there[name] for name in other if name in there and there[name].kind != "directory"},
+            {name for name in gone if name in missing},
+        )
+
+    def _entry(self, root: Root, path: str, seen: Observation, known: Known | None, now: float) -> str | None:
         """A path that is new, or not as the ledger has it. Returns the rule that took it up."""
         directory, _, name = path.rpartition("/")
         if name.startswith(OWN_PREFIX):
@@ -190,10 +220,7 @@ class Survey:
                 root.unclaimed += 1
                 root.example = f"{path}: {found.reason}"
             return None
-        seen = probe.observation(status)
-        version = seen.version
-        reading = (version.size, version.mtime_ns, version.ctime_ns, version.inode)
-        if known is not None and known.version == reading and known.state in HERE:
+        if known is not None and known.version == seen.version and known.state in HERE:
             return None  # a hint of something that changed nothing
         again = first_look(found.rule.complete, now)
         if known is not None and known.state is State.CANDIDATE and seen.kind == "file":
@@ -234,12 +261,6 @@ class Survey:
         if self._touched:
             self._ledger.datasets.touched(self._touched, max(self._touched.values()))
             self._touched.clear()
-
-
-def _read(name: str, status: os.stat_result) -> Read:
-    """A directory entry as `files.as_read` has it."""
-    raw = name.encode("utf-8", "surrogateescape")  # os.fsencode, which looks up each time what is the same on POSIX
-    return raw, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev
 
 
 def _sort(root: Root, hints: Sequence[Hint]) -> tuple[dict[str, bool], list[str]]:

@@ -47,8 +47,7 @@ def trial(rule: Rule, host: str, now: float) -> Iterator[Trial]:
     """
     groups: dict[str, _Group] = {}
     for listing in sweep(rule.watch):
-        for name, status in listing.entries.items():
-            seen = probe.observation(status)
+        for name, seen in listing.seen():
             path = f"{listing.directory}/{name}"
             relpath = rule.relpath(path)
             dataset = dataset_of(rule, relpath)

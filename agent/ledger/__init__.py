@@ -17,7 +17,7 @@ from agent.ledger.scrubs import Copy, Finding, Scrubs, Standing
 from agent.ledger.sends import Sends, Sent
 from agent.ledger.states import HERE, UNPROVED, DeliveryState, State
 from agent.ledger.store import Announce, Store, Transition, in_plain_words, silent
-from agent.ledger.versions import File, Known, Read
+from agent.ledger.versions import File, Known
 
 
 class Ledger(Store):
@@ -77,7 +77,6 @@ __all__ = [
     "Pauses",
     "Place",
     "Proof",
-    "Read",
     "Reclaims",
     "Reports",
     "Scrubs",

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from agent.ledger.states import HERE, STATES, State
 from agent.ledger.store import Store, Transition, among
-from agent.ledger.versions import File, Known, Read, read
-from rules.model import SENT, Observation
+from agent.ledger.versions import File, Known, read
+from rules.model import SENT, Entry, Observation
 
 _HERE = ", ".join(str(int(state)) for state in HERE)
 
@@ -87,16 +87,15 @@ class Files:
             values += wanted
         return dict(map(_known, self._store.execute(f"{_KNOWN_IN}{some} ORDER BY f.name, f.generation", values)))
 
-    def as_read(self, directory: str, names: Sequence[str] | None = None) -> set[Read]:
+    def entries(self, directory: str, names: Sequence[bytes] | None = None) -> set[Entry]:
         """What should be in the directory (of these names only, where given), as a sweep reads it.
 
-        A set of plain tuples: the sweep of a million files that are as they were compares sets, and asks for `known`
-        only of the rest.
+        The sweep of a million files that are as they were compares sets, and asks for `known` only of the rest.
         """
         values: list[object] = [os.fsencode(directory)]
         some = ""
         if names is not None:
-            marks, wanted = among([os.fsencode(name) for name in names])
+            marks, wanted = among(names)
             some = f" AND name IN ({marks})"
             values += wanted
         sql = (

@@ -42,10 +42,6 @@ class Known(NamedTuple):
     rule: str
 
 
-Read = tuple[bytes, int, int, int, int, int]
-"""name, size, mtime_ns, ctime_ns, inode, device"""
-
-
 def _file(row: tuple[Any, ...]) -> File:
     (
         ident,

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 from agent.errors import cause
 from agent.mounts import file_system
+from agent.watch.ahead import Ahead
 from agent.watch.hints import Events, Hint, Put
 from agent.watch.sweeps import Listing, sweep
 from rules.model import OWN_PREFIX
@@ -208,4 +209,4 @@ class Watch:
                 pass  # the directory is away; the next run writes over it
 
 
-__all__ = ["CANARY", "Events", "Hint", "Listen", "Listing", "Watch", "sweep"]
+__all__ = ["CANARY", "Ahead", "Events", "Hint", "Listen", "Listing", "Watch", "sweep"]

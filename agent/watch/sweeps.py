@@ -5,9 +5,10 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from agent import probe
 from agent.errors import cause
 from agent.tree import Tree
-from rules.model import OWN_PREFIX
+from rules.model import OWN_PREFIX, Entry, Observation
 
 CHUNK = 5000
 """Directory entries that a sweep holds in memory at a time."""
@@ -19,12 +20,20 @@ class Listing:
 
     directory: str
     device: int
-    entries: dict[str, os.stat_result]
+    entries: dict[Entry, int]
+    """Each with its st_mode."""
     whole: bool
     """These are all entries: what is known and not among them is gone."""
     last: bool
     """The last listing of this directory."""
     error: str | None = None
+    ahead: bool = False
+    """Read some time ago: events may have told of something newer."""
+
+    def seen(self) -> Iterator[tuple[str, Observation]]:
+        """Each name, and what stands there."""
+        for entry, mode in self.entries.items():
+            yield os.fsdecode(entry[0]), probe.observed(entry, mode)
 
 
 def sweep(top: str, begin: str = "") -> Iterator[Listing]:
@@ -33,11 +42,15 @@ def sweep(top: str, begin: str = "") -> Iterator[Listing]:
     A directory that cannot be listed comes as a listing with its error; one that went away meanwhile does not come.
     `begin`: the directory to begin with, relative to `top`; nothing comes where a part of it is a link.
     """
-    waiting = [begin]
+    return walk(top, [begin])
+
+
+def walk(top: str, waiting: list[str]) -> Iterator[Listing]:
+    """`sweep` of several directories. `waiting` always holds those that are still to be listed, the next one last."""
     while waiting:
         part = waiting.pop()
         directory = os.path.join(top, part) if part else top
-        entries: dict[str, os.stat_result] = {}
+        entries: dict[Entry, int] = {}
         below: list[str] = []
         whole = True
         try:
@@ -49,9 +62,12 @@ def sweep(top: str, begin: str = "") -> Iterator[Listing]:
                             below.append(f"{part}/{entry.name}" if part else entry.name)
                         continue
                     try:
-                        entries[entry.name] = entry.stat(follow_symlinks=False)
+                        status = entry.stat(follow_symlinks=False)
                     except FileNotFoundError:
                         continue  # gone since the listing: not there
+                    name = entry.name.encode("utf-8", "surrogateescape")  # os.fsencode, on POSIX, without its checks
+                    read = name, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev
+                    entries[read] = status.st_mode
                     if len(entries) >= CHUNK:
                         whole = False
                         yield Listing(directory, device, entries, whole=False, last=False)

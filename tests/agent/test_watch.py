@@ -10,14 +10,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+import psutil
 import pytest
 import watchdog.events
 
-from agent.watch import CANARY, Hint, Listen, Listing, Watch, observer, sweep
+from agent.errors import Transient
+from agent.watch import CANARY, Ahead, Hint, Listen, Listing, Watch, observer, sweep
+from rules.model import Entry
 
 pytestmark = pytest.mark.filterwarnings("ignore:Callback with id:RuntimeWarning")  # as agent.watch.observer has it
 T = TypeVar("T")
@@ -585,11 +589,20 @@ def test_closing_leaves_no_thread_and_no_descriptor(root: Path, ears: Callable[[
 # Sweeps
 
 
+def entries(directory: str, names: Sequence[str]) -> dict[Entry, int]:
+    """What a sweep reads of these names."""
+    found = {name: os.lstat(f"{directory}/{name}") for name in names}
+    return {
+        (os.fsencode(name), one.st_size, one.st_mtime_ns, one.st_ctime_ns, one.st_ino, one.st_dev): one.st_mode
+        for name, one in found.items()
+    }
+
+
 def listed(listings: Iterator[Listing]) -> Listings:
     """Directory → names, of all its listings together."""
     found: Listings = {}
     for listing in listings:
-        found.setdefault(listing.directory, []).extend(listing.entries)
+        found.setdefault(listing.directory, []).extend(name for name, _ in listing.seen())
     return {directory: sorted(names) for directory, names in found.items()}
 
 
@@ -604,7 +617,7 @@ def test_a_sweep_sees_every_file_once(root: Path) -> None:
     listings = {listing.directory: listing for listing in sweep(str(root))}
     device = root.stat().st_dev
     assert listings == {
-        directory: Listing(directory, device, {name: os.lstat(f"{directory}/{name}") for name in names}, True, True)
+        directory: Listing(directory, device, entries(directory, names), True, True)
         for directory, names in {
             str(root): ["one"],
             f"{root}/a": ["two", "FIFO", "link", os.fsdecode(b"\xff odd\n")],
@@ -623,7 +636,7 @@ def test_a_huge_directory_comes_in_parts(root: Path, monkeypatch: pytest.MonkeyP
     parts = [listing for listing in sweep(str(root)) if listing.directory == str(root)]
     assert [len(part.entries) for part in parts] == [10, 10, 10, 5]
     assert [(part.whole, part.last) for part in parts] == [(False, False)] * 3 + [(False, True)]
-    assert sorted(name for part in parts for name in part.entries) == sorted(map(str, range(35)))
+    assert listed(iter(parts)) == {str(root): sorted(map(str, range(35)))}
     assert listed(sweep(str(root)))[f"{root}/sub"] == []
 
 
@@ -649,7 +662,7 @@ def test_a_directory_swapped_for_a_link_is_not_entered(root: Path, tmp_path: Pat
     walk = sweep(str(root))
     seen = {}
     for listing in walk:
-        seen[listing.directory] = sorted(listing.entries)
+        seen |= listed(iter([listing]))
         if listing.directory == str(root if where == "a" else root / "a"):
             (root / where).rename(tmp_path / "moved")
             (root / where).symlink_to(tmp_path / "outside")
@@ -663,7 +676,7 @@ def test_a_parent_swapped_for_a_link_does_not_lead_outside(root: Path, tmp_path:
     (tmp_path / "outside/b/secret").write_bytes(b"x")
     seen = {}
     for listing in sweep(str(root)):
-        seen[listing.directory] = sorted(listing.entries)
+        seen |= listed(iter([listing]))
         if listing.directory == f"{root}/a":
             (root / "a").rename(tmp_path / "moved")
             (root / "a").symlink_to(tmp_path / "outside")
@@ -763,3 +776,48 @@ def test_what_has_the_canarys_name_is_not_written_to(root: Path, tmp_path: Path,
         assert (watch.canary_at, victim.read_bytes()) == (None, b"not to be touched")
     finally:
         watch.close()
+
+
+def test_looking_ahead_gives_what_a_sweep_gives(root: Path) -> None:
+    """Wherever a process takes over, the listings are those of `sweep`, in its order, odd names and errors among them."""
+    for name in ("a", "a/b", "closed", "z/y/x"):
+        (root / name).mkdir(parents=True)
+    for name in ("one", "a/two", "a/b/three", os.fsdecode(b"z/y/\xff odd\n")):
+        (root / name).write_bytes(b"x")
+    os.mkfifo(root / "z/FIFO")
+    (root / "z/link").symlink_to(root)
+    expected = list(sweep(str(root)))
+    for alone in range(8):
+        listings = list(Ahead(str(root), alone))
+        assert [replace(listing, ahead=False) for listing in listings] == expected
+        assert (listings[0].ahead, listings[-1].ahead) == (
+            False,
+            sum(len(one.entries) for one in expected[:-1]) >= alone,
+        )
+    assert list(Ahead(str(root / "missing"), 0)) == []
+
+
+def test_a_process_that_dies_is_no_end_of_the_tree(root: Path) -> None:
+    """What a killed process did not list is not taken for what is not there; nor does it stay as a zombie."""
+    for number in range(5_000):  # more than a pipe takes
+        (root / f"{number:0200}").mkdir()
+    walk = Ahead(str(root), 0)
+    assert next(walk).directory == str(root)
+    next(walk)
+    (child,) = psutil.Process().children()
+    child.kill()
+    with pytest.raises(Transient, match=f"^the process that walks {root} ended early; the sweep begins again$"):
+        list(walk)
+    assert psutil.Process().children() == []
+
+
+def test_a_walk_that_nobody_wants_leaves_nothing(root: Path) -> None:
+    """Left off in the middle, no descriptor stays open and no process stays."""
+    for number in range(5):
+        (root / f"{number}").mkdir()
+    before = len(os.listdir("/proc/self/fd"))
+    walk = Ahead(str(root), 0)
+    next(walk)
+    next(walk)
+    walk.close()
+    assert (len(os.listdir("/proc/self/fd")), psutil.Process().children()) == (before, [])
