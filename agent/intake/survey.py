@@ -144,11 +144,7 @@ class Survey:
             log.warning("%s cannot be listed: %s; its files are not seen", listing.directory, listing.error)
         files, entries = self._ledger.files, listing.entries
         expected = files.entries(listing.directory, None if listing.whole else [entry[0] for entry in entries])
-        other = {
-            os.fsdecode(entry[0]): probe.observed(entry, mode)
-            for entry, mode in entries.items()
-            if entry not in expected
-        }
+        other = dict(listing.seen(but=expected))
         gone: set[str] = set()
         if listing.whole:
             gone = {os.fsdecode(entry[0]) for entry in expected - entries.keys()} - other.keys()

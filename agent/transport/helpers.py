@@ -14,7 +14,6 @@ This is the agent's side of it; `agent.transport.jobs` is the helper's.
 
 import pickle
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any
 
+from agent import child
 from agent.errors import Transient, cause
 from agent.transport.jobs import MOVES, PAUSE, RESUME
 from agent.transport.steps import Still
@@ -153,10 +153,12 @@ class Helper:
         return Still(where, time.monotonic() - seconds)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-P", "-c", "from agent.transport.jobs import main; main()"]
         try:
             process = subprocess.Popen(  # noqa: S603  (our own interpreter, no shell, no input of others)
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=tuple(self._keep())
+                child.command("agent.transport.jobs"),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                pass_fds=tuple(self._keep()),
             )
         except OSError as error:
             raise Transient(f"a helper process cannot be started: {cause(error)}") from error

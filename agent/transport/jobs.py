@@ -4,9 +4,7 @@ A helper gets pickled calls on its standard input, does each in a thread of its 
 It ends when its input ends. It imports little: there may be many.
 """
 
-import os
 import pickle
-import signal
 import sys
 import threading
 import time
@@ -14,7 +12,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, BinaryIO
 
-from agent import probe
+from agent import child, probe
 from agent.errors import Transient
 from agent.transport.group import write
 from agent.transport.pace import limited
@@ -31,9 +29,7 @@ MOVES, PAUSE, RESUME = "moves", "pause", "resume"
 
 def main(source: BinaryIO = sys.stdin.buffer, target: BinaryIO = sys.stdout.buffer) -> None:
     """A helper's life: calls in, answers out, until the input ends."""
-    # Signals are the agent's business; it ends its helpers by closing their input.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    child.leave_signals()
     probe.prepare()
     pace, speaking = limited(pickle.load(source)), threading.Lock()  # noqa: S301  (from the agent that started us)
     under_way: dict[int, Steps] = {}
@@ -44,8 +40,7 @@ def main(source: BinaryIO = sys.stdin.buffer, target: BinaryIO = sys.stdout.buff
                 pickle.dump((number, found), target, pickle.HIGHEST_PROTOCOL)
                 target.flush()
             except BrokenPipeError:
-                # The agent was killed. What was written is found and adopted by the next one.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), target.fileno())
+                child.hush(target)  # what was written at the destination is found and adopted by the next agent
 
     def work(number: int, job: str, words: Sequence[Any]) -> None:
         try:

@@ -4,15 +4,14 @@ A look at a file is a short system call and a little Python, and so is its compa
 interpreter they would take turns.
 """
 
-import os
 import pickle
-import signal
 import subprocess
 import sys
 from collections.abc import Generator
 from dataclasses import replace
 from typing import BinaryIO, Self
 
+from agent import child
 from agent.errors import Transient
 from agent.watch.sweeps import Listing, walk
 
@@ -60,10 +59,9 @@ class Ahead:
             yield from self._elsewhere(waiting)
 
     def _elsewhere(self, waiting: list[str]) -> Generator[Listing]:
-        command = [sys.executable, "-P", "-c", "from agent.watch.ahead import main; main()"]
         try:
             process = self._process = subprocess.Popen(  # noqa: S603  (our own interpreter, no shell, no input of others)
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pipesize=_PIPE
+                child.command("agent.watch.ahead"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, pipesize=_PIPE
             )
         except OSError:
             yield from walk(self._top, waiting)  # no process to be had: it takes longer, that is all
@@ -85,9 +83,7 @@ class Ahead:
 
 def main(source: BinaryIO = sys.stdin.buffer, target: BinaryIO = sys.stdout.buffer) -> None:
     """The process's life: takes (top, directories to begin with), gives their listings and those of what is below, then None."""
-    # Signals are the agent's business; it kills this process, or goes away itself.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    child.leave_signals()
     top, waiting = pickle.load(source)  # noqa: S301  (from the agent that started us)
     try:
         for listing in walk(top, waiting):
@@ -95,5 +91,4 @@ def main(source: BinaryIO = sys.stdin.buffer, target: BinaryIO = sys.stdout.buff
         pickle.dump(None, target)
         target.flush()
     except BrokenPipeError:
-        # The agent was killed. What is still in the buffer goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), target.fileno())
+        child.hush(target)

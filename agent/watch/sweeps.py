@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 from agent import probe
@@ -30,10 +30,11 @@ class Listing:
     ahead: bool = False
     """Read some time ago: events may have told of something newer."""
 
-    def seen(self) -> Iterator[tuple[str, Observation]]:
-        """Each name, and what stands there."""
+    def seen(self, but: Container[Entry] = ()) -> Iterator[tuple[str, Observation]]:
+        """Each name, and what stands there; without the entries `but`."""
         for entry, mode in self.entries.items():
-            yield os.fsdecode(entry[0]), probe.observed(entry, mode)
+            if entry not in but:
+                yield os.fsdecode(entry[0]), probe.observed(entry, mode)
 
 
 def sweep(top: str, begin: str = "") -> Iterator[Listing]:

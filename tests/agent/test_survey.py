@@ -2,6 +2,8 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -16,24 +18,34 @@ from agent.watch import Ahead, Watch
 from rules.load import RuleTable, build
 
 
+@contextmanager
+def surveyed(data: Path) -> Iterator[tuple[Ledger, Root, Survey]]:
+    """A directory that one rule watches, and what looks after it."""
+    with ExitStack() as stack:
+        ledger = Ledger(f"{data}.sqlite")
+        stack.callback(ledger.close)
+        watch = Watch(str(data), lambda: None)
+        stack.callback(watch.close)
+        table = RuleTable.model_validate({"name": "r", "watch": str(data), "deliver": [{"to": "s"}]})
+        root = Root(watch, build([table], ["s"], "f.toml", lambda path: path))
+        yield ledger, root, Survey(ledger, [root])
+
+
 @pytest.mark.parametrize("size", [10, 300], ids=["few", "many"])
 def test_a_sweep_tells_what_is_as_it_was_from_what_is_not(tmp_path: Path, size: int) -> None:
     """Unchanged files stay as they are, whatever their names; new, changed and missing ones are found, be they few or many."""
     data = tmp_path / "data"
     data.mkdir()
-    ledger, watch = Ledger(str(tmp_path / "ledger.sqlite")), Watch(str(data), lambda: None)
-    table = RuleTable.model_validate({"name": "r", "watch": str(data), "deliver": [{"to": "s"}]})
-    rules = build([table], ["s"], "f.toml", lambda path: path)
-    survey = Survey(ledger, [root := Root(watch, rules)])
-
-    def sweep(now: float) -> Counter[str]:
-        root.why = "start"
-        while survey.take_sweeps(now):
-            pass
-        return Counter(state for _, state, count, _ in ledger.reports.tally() for _ in range(count))
 
     names = [b"%d.\xff" % number for number in range(size)]
-    try:
+    with surveyed(data) as (ledger, root, survey):
+
+        def sweep(now: float) -> Counter[str]:
+            root.why = "start"
+            while survey.take_sweeps(now):
+                pass
+            return Counter(state for _, state, count, _ in ledger.reports.tally() for _ in range(count))
+
         for name in names:
             Path(os.fsdecode(bytes(data) + b"/" + name)).write_bytes(b"x")
         assert sweep(1.0) == {"candidate": size}
@@ -47,9 +59,6 @@ def test_a_sweep_tells_what_is_as_it_was_from_what_is_not(tmp_path: Path, size: 
         assert sweep(3.0) == {"candidate": size - size // 2 + 1, "vanished": size // 2}
         sizes = {file.path: file.version.size for file in ledger.files.due(1e9, 10 * size)}
         assert sizes[os.fsdecode(bytes(data) + b"/" + names[-1])] == len("longer")
-    finally:
-        watch.close()
-        ledger.close()
 
 
 def test_a_sweep_whose_process_dies_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,10 +69,7 @@ def test_a_sweep_whose_process_dies_loses_nothing(tmp_path: Path, monkeypatch: p
     last = data / f"{0:0200}/x"
     last.write_bytes(b"x")
     monkeypatch.setattr("agent.intake.survey.Ahead", partial(Ahead, alone=0))
-    ledger, watch = Ledger(str(tmp_path / "ledger.sqlite")), Watch(str(data), lambda: None)
-    table = RuleTable.model_validate({"name": "r", "watch": str(data), "deliver": [{"to": "s"}]})
-    survey = Survey(ledger, [root := Root(watch, build([table], ["s"], "f.toml", lambda path: path))])
-    try:
+    with surveyed(data) as (ledger, root, survey):
         while survey.take_sweeps(1.0):
             pass
         (known,) = ledger.files.due(1e9, 10)
@@ -79,9 +85,6 @@ def test_a_sweep_whose_process_dies_loses_nothing(tmp_path: Path, monkeypatch: p
             pass
         assert (root.walk, root.why, root.swept_at) == (None, None, 4.0)
         assert ledger.files.due(1e9, 10) == [known]
-    finally:
-        watch.close()
-        ledger.close()
 
 
 def test_what_was_read_ahead_undoes_nothing_that_events_told_since(
@@ -92,10 +95,7 @@ def test_what_was_read_ahead_undoes_nothing_that_events_told_since(
     (data / "sub").mkdir(parents=True)
     for name in ("same", "changed", "gone"):
         (data / "sub" / name).write_bytes(b"x")
-    ledger, watch = Ledger(str(tmp_path / "ledger.sqlite")), Watch(str(data), lambda: None)
-    table = RuleTable.model_validate({"name": "r", "watch": str(data), "deliver": [{"to": "s"}]})
-    survey = Survey(ledger, [root := Root(watch, build([table], ["s"], "f.toml", lambda path: path))])
-    try:
+    with surveyed(data) as (ledger, root, survey):
         while survey.take_sweeps(1.0):
             pass
         listings = list(Ahead(str(data), 0))
@@ -114,6 +114,3 @@ def test_what_was_read_ahead_undoes_nothing_that_events_told_since(
         while survey.take_sweeps(3.0):
             pass
         assert (root.swept_at, ledger.files.due(1e9, 10), ledger.reports.tally()) == (3.0, files, states)
-    finally:
-        watch.close()
-        ledger.close()

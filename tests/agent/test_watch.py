@@ -779,7 +779,7 @@ def test_what_has_the_canarys_name_is_not_written_to(root: Path, tmp_path: Path,
 
 
 def test_looking_ahead_gives_what_a_sweep_gives(root: Path) -> None:
-    """Wherever a process takes over, the listings are those of `sweep`, in its order, odd names and errors among them."""
+    """Wherever a process takes over, the listings are those of `sweep`, in its order, odd names among them."""
     for name in ("a", "a/b", "closed", "z/y/x"):
         (root / name).mkdir(parents=True)
     for name in ("one", "a/two", "a/b/three", os.fsdecode(b"z/y/\xff odd\n")):
