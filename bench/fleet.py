@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from rules.task import next_look
+from rules.globus.task import next_look
 
 RUNNING, PENDING, REQUESTS = 3, 100, 20.0
 """What Globus allows one identity: tasks at work, tasks that wait, requests a second."""
@@ -17,7 +17,7 @@ PER_TASK = 5.0
 """Requests of one task without its polls: mark, listing, submission id, submission, evidence of up to 1,000 files."""
 PER_POLL = 1.0
 A_SECOND = 12
-"""Requests a second that an agent allows itself (agent.transport.globus.session)."""
+"""Requests a second that an agent allows itself (agent.destinations.globus.session)."""
 IDLE = 1 / 300
 """Requests a second of an agent that looks whether its destination is there."""
 

@@ -18,13 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from agent.app.configuration import read
 from agent.app.pages import serve
 from agent.app.parts import Parts
 from agent.ledger import Found, Ledger, Proof, Sealed
-from agent.metrics import Metrics
-from agent.settings import Configuration, read
-from agent.status import Health
+from agent.observe.metrics import Metrics
+from agent.observe.status import Health
 from bench import table
+from rules.config.settings import Configuration
 from rules.model import Observation, OpenBatch, Version
 
 PAGES = ("/", "/status.json", "/metrics", "/healthz", "/?q=scan_0001234", "/?q=nowhere")

@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 from cronsim import CronSim
 
-from rules.dataset import dataset_of
-from rules.destination import expand, facts
+from rules.datasets.membership import dataset_of
 from rules.model import OpenBatch, Rule, Sealing, Verdict
+from rules.naming import expand, facts
 from rules.units import bytes_in_words, in_words
 
 
@@ -22,7 +22,7 @@ def key(rule: Rule, relpath: str, mtime_ns: int, host: str) -> str:
         return relpath.rpartition("/")[0]
     values = facts(rule, relpath, mtime_ns, host)
     if rule.batch.by == "capture":
-        assert rule.capture is not None, "rules.load checks it"
+        assert rule.capture is not None, "rules.config.load checks it"
         return "/".join(values[name] for name in rule.capture.groupindex)
     return expand(rule.batch.by, values)
 

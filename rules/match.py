@@ -7,7 +7,7 @@ from functools import cache, lru_cache
 
 from pathspec import GitIgnoreSpec
 
-from rules.dataset import dataset_of
+from rules.datasets.membership import dataset_of
 from rules.model import OWN_PREFIX, Condition, Rule
 from rules.pattern import Limited
 

@@ -69,7 +69,7 @@ class Condition:
     """One thing that must be true of a dataset. Which fields count, its kind says: docs/RULES.md."""
 
     kind: str
-    """One of `rules.conditions.KINDS`."""
+    """One of `rules.datasets.conditions.KINDS`."""
     pattern: str = ""
     """What it is about: files of the dataset, or files on the disk."""
     contains: str | None = None

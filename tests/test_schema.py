@@ -1,6 +1,6 @@
 """The JSON Schema of the configuration: editors and the program agree.
 
-As a program, `python -m tests.test_schema` writes agent/descriptions.json anew from the documentation.
+As a program, `python -m tests.test_schema` writes agent/app/descriptions.json anew from the documentation.
 """
 
 import json
@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from agent import presets
-from agent.schema import schema
-from agent.settings.tables import AgentTable, CollectionTable, DirectoryTable, GlobusTable
-from rules import load
-from rules.require import ConditionTable, DatasetTable
+from agent.app import presets
+from agent.app.schema import schema
+from rules.config import load
+from rules.config.require import ConditionTable, DatasetTable
+from rules.config.settings import AgentTable, CollectionTable, DirectoryTable, GlobusTable
 from tests.test_docs import ROOT, blocks, rows
 
-DESCRIPTIONS = ROOT / "agent/descriptions.json"
+DESCRIPTIONS = ROOT / "agent/app/descriptions.json"
 TABLES: list[tuple[str, str, type]] = [
     ("docs/RULES.md", "", AgentTable), ("docs/RULES.md", "", DirectoryTable), ("docs/RULES.md", "", load.RuleTable),
     ("docs/RULES.md", "complete.", load.CompleteTable), ("docs/RULES.md", "batch.", load.BatchTable),

@@ -8,19 +8,21 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
-from agent import systemd
+from agent.app.configuration import read
 from agent.app.pages import serve, write
 from agent.app.parts import Parts, scrubber_of
 from agent.errors import Refused, Transient
-from agent.lock import RESIDENT, locked
-from agent.log import kept
-from agent.metrics import Metrics
-from agent.priority import step_back
-from agent.settings import Configuration, read
-from agent.status import Health, health
-from agent.web import Server
-from agent.worker import Clock, Worker
-from rules.mistake import RuleError
+from agent.host import systemd
+from agent.host.lock import RESIDENT, locked
+from agent.host.priority import step_back
+from agent.host.worker import Clock, Worker
+from agent.ledger import in_plain_words
+from agent.observe.logs import kept
+from agent.observe.metrics import Metrics
+from agent.observe.status import Health, health
+from agent.observe.web import Server
+from rules.config.mistake import RuleError
+from rules.config.settings import Configuration
 
 STOP_WITHIN = 8.0
 """Seconds in which the threads end; what is not done by then is done again by the next run."""
@@ -98,16 +100,17 @@ def _run_configuration(
         server = serve(parts, well, metrics, clock, stack)
         textfile = write(parts, metrics, clock, stack)
         stack.callback(_stop, list(workers.values()), parts)
-        workers["intake"].start(parts.intake.step)
-        workers["reclaim"].start(parts.reclaimer.step)
-        workers["outbox"].start(parts.sender.step)
-        workers["notify"].start(parts.notifier.step)
-        if textfile is not None:
-            workers["textfile"].start(textfile.step)
-        for name, courier in parts.couriers.items():
-            workers[name].start(courier.step)
-        for name, scrubber in parts.scrubbers.items():
-            workers[name].start(scrubber.step)
+        steps: dict[str, Callable[[float], float | None]] = {
+            "intake": parts.intake.step,
+            "reclaim": parts.reclaimer.step,
+            "outbox": parts.sender.step,
+            "notify": parts.notifier.step,
+            **({"textfile": textfile.step} if textfile is not None else {}),
+            **{name: courier.step for name, courier in parts.couriers.items()},
+            **{name: scrubber.step for name, scrubber in parts.scrubbers.items()},
+        }
+        for name, step in steps.items():
+            workers[name].start(in_plain_words()(step))
         stack.enter_context(started(parts, server))
         modified = _modified(config)
         systemd.tell(READY="1")

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.app.parts import Parts
+from agent.host.worker import Clock
 from agent.ledger import Ledger
-from agent.metrics import Metrics, Readings, everything, with_process
-from agent.status import Health, status
-from agent.textfile import Textfile
-from agent.web import Server, Sources
-from agent.web.views import Views
-from agent.worker import Clock
+from agent.observe.metrics import Metrics, Readings, everything, with_process
+from agent.observe.status import Health, status
+from agent.observe.textfile import Textfile
+from agent.observe.web import Server, Sources
+from agent.observe.web.views import Views
 
 if TYPE_CHECKING:
     pass

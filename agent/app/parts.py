@@ -9,31 +9,30 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
-from agent import probe
+from agent.actions import Call, Sender
+from agent.actions.command import Runner
+from agent.actions.globus import Services
+from agent.actions.notify import Notifier
+from agent.actions.notify.chat import Chat
+from agent.actions.notify.dispatch import Channel
+from agent.actions.notify.email import Email
+from agent.actions.webhook import post
 from agent.app.transports import Transports
 from agent.delivery import Courier
+from agent.destinations import Wake
+from agent.files.posix import writer_probe as probe
 from agent.intake import Intake
+from agent.intake.watch import Watch
 from agent.ledger import Ledger, Transition
-from agent.log import tell
-from agent.metrics import Metrics
-from agent.notify import Notifier
-from agent.notify.chat import Chat
-from agent.notify.dispatch import Channel
-from agent.notify.email import Email
-from agent.outbox import Call, Sender
-from agent.outbox.command import Runner
-from agent.outbox.globus import Services
-from agent.outbox.webhook import post
+from agent.observe.logs import tell
+from agent.observe.metrics import Metrics
 from agent.reclaim import Reclaimer, Record, Required
 from agent.scrub import Scrubber
-from agent.settings import Configuration
-from agent.settings.tables import CollectionTable
-from agent.transport import Wake
-from agent.watch import Watch
 from rules.actions import Flow, Share
+from rules.config.notify import PORTS, NotifyTable
+from rules.config.settings import CollectionTable, Configuration
 from rules.model import Rule
 from rules.notice import Policy
-from rules.notify import PORTS, NotifyTable
 
 if TYPE_CHECKING:
     pass
@@ -128,7 +127,6 @@ class Parts:
             self.ledger, config.rules, watches, places, host,
             settings.sweep_every, settings.canary_every, time.time, wake_couriers,
         )  # fmt: skip
-        stack.callback(self.intake.close)
         agent = self.ledger.meta("agent") or ""
         made = Transports(config, agent, metrics)
         self._transports = transports = {name: made.make(name, wake(name)) for name in tables}

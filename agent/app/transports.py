@@ -3,17 +3,17 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from agent.app.configuration import account_folder, client_secret
+from agent.destinations import Transport, Wake
+from agent.destinations.directory.transport import DirectoryTransport
 from agent.errors import Refused
-from agent.lock import of_destination
-from agent.metrics import Metrics
-from agent.settings import Configuration, account_folder, client_secret
-from agent.settings.tables import CollectionTable, DirectoryTable
-from agent.transport import Transport, Wake
-from agent.transport.directory import DirectoryTransport
+from agent.host.lock import of_destination
+from agent.observe.metrics import Metrics
+from rules.config.settings import CollectionTable, Configuration, DirectoryTable
 
 if TYPE_CHECKING:
-    from agent.transport.globus.course import Course
-    from agent.transport.globus.session import Session
+    from agent.destinations.globus.course import Course
+    from agent.destinations.globus.session import Session
 
 
 class Transports:
@@ -42,7 +42,7 @@ class Transports:
                 name, table.path, table.verify, table.checksum, self._agent, wake, hold, table.limits
             )
         # Imported here: who delivers to directories only does not pay for what this brings along.
-        from agent.transport.globus import GlobusTransport
+        from agent.destinations.globus import GlobusTransport
 
         transport = GlobusTransport(
             name, globus_course(name, table), self.session(), self._agent, table.outstanding,
@@ -60,8 +60,8 @@ class Transports:
 
 def globus_session(config: Configuration) -> "Session":
     """Globus, as the configured account speaks to it. Raises Refused."""
-    from agent.transport.globus.login import Account
-    from agent.transport.globus.session import Session
+    from agent.destinations.globus.login import Account
+    from agent.destinations.globus.session import Session
 
     return Session(
         Account(config.settings.globus.client_id, account_folder(config), client_secret(config.settings.globus))
@@ -70,7 +70,7 @@ def globus_session(config: Configuration) -> "Session":
 
 def globus_course(name: str, table: CollectionTable) -> "Course":
     """Between which collections a destination's files go. Raises Refused where there is no source collection."""
-    from agent.transport.globus.course import Course, local_collection
+    from agent.destinations.globus.course import Course, local_collection
 
     source = table.source_collection or local_collection()
     if source is None:

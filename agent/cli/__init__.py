@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli import (
+from agent.cli import (  # fmt: skip
     demo,
     globus,
     instruments,
@@ -19,10 +19,10 @@ from agent.cli import (
     steering,
     support,
     verifying,
-)  # fmt: skip
+)
 from agent.errors import Refused, Transient
 from agent.ledger import in_plain_words
-from rules.mistake import RuleError
+from rules.config.mistake import RuleError
 
 app = typer.Typer(
     name="dropline",

@@ -16,14 +16,14 @@ from typing import Annotated
 import typer
 
 from agent import app as agent
+from agent.app.configuration import check
 from agent.app.parts import Parts
 from agent.errors import Refused
-from agent.instrument import Instrument
 from agent.ledger import Ledger, State
-from agent.log import configure
-from agent.settings import check
-from agent.web import Server
-from rules.preset import StepTable
+from agent.observe.logs import configure
+from agent.observe.web import Server
+from agent.simulation.instrument import Instrument
+from rules.config.preset import StepTable
 
 RUN = "20260418_LH00130_0003_B223YTFLT3"
 _SCRIPT: tuple[tuple[float, str, dict[str, object]], ...] = (

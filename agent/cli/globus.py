@@ -12,11 +12,10 @@ import typer
 from agent.app.transports import globus_session
 from agent.cli.options import ConfigOption, Format, FormatOption, configuration, print_json, state
 from agent.errors import Refused
-from agent.log import printable
-from agent.settings import Configuration
-from agent.settings.tables import CollectionTable
 from rules.actions import Flow, Share
-from rules.credentials import warning
+from rules.config.settings import CollectionTable, Configuration
+from rules.globus.credentials import warning
+from rules.text import printable
 from rules.units import bytes_in_words
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 def _collections(config: Configuration) -> list[str]:
     """The collections that the configured destinations use."""
-    from agent.transport.globus.course import local_collection
+    from agent.destinations.globus.course import local_collection
 
     tables = [table for table in config.settings.destinations.values() if isinstance(table, CollectionTable)]
     found = [
@@ -41,8 +40,8 @@ def login(
     ] = False,
 ) -> None:
     """Log in to Globus as a person, for the destinations of the configuration. Refused ones go on by themselves then."""
-    from agent.transport.globus.login import for_errands
-    from agent.transport.globus.person import log_in
+    from agent.destinations.globus.login import for_errands
+    from agent.destinations.globus.person import log_in
 
     chosen = state(config)
     actions = [action for rule in chosen.rules for action in rule.actions.values()]
@@ -61,7 +60,7 @@ def login(
 
 def logout(config: ConfigOption = None) -> None:
     """Revoke the tokens and forget them."""
-    from agent.transport.globus.person import log_out
+    from agent.destinations.globus.person import log_out
 
     session = globus_session(state(config))
     try:
@@ -73,7 +72,7 @@ def logout(config: ConfigOption = None) -> None:
 
 def whoami(config: ConfigOption = None, form: FormatOption = Format.TEXT) -> None:
     """Whom Globus takes the agent for, asked now. Exit code 2 where it takes it for nobody."""
-    from agent.transport.globus.person import who
+    from agent.destinations.globus.person import who
 
     session = globus_session(state(config))
     try:
@@ -130,7 +129,7 @@ def ls(
     form: FormatOption = Format.TEXT,
 ) -> None:
     """What is at a Globus destination. PATH is relative to it; one that begins with / is the collection's own."""
-    from agent.transport.globus.listing import Listing
+    from agent.destinations.globus.listing import Listing
 
     chosen = configuration(config)
     name, _, path = place.partition(":")

@@ -11,18 +11,18 @@ from typing import Annotated
 
 import typer
 
-from agent import presets
+from agent.app import presets
+from agent.app.configuration import read
 from agent.cli.options import Format, FormatOption, print_json
 from agent.errors import Refused, cause
-from agent.intake.trial import trial
-from agent.log import printable
-from agent.settings import read
-from agent.watch import sweep
-from rules.describe import describe
+from agent.intake.scan import sweep
+from agent.simulation.rehearsal import Happening, Read, Rehearsal
+from agent.simulation.trial import trial
+from rules.config.describe import describe
+from rules.config.preset import rule_of
 from rules.match import match, relative
 from rules.model import Rule
-from rules.preset import rule_of
-from rules.rehearsal import Happening, Read, Rehearsal
+from rules.text import printable
 from rules.units import bytes_in_words, duration, in_words
 
 DirectoryArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A folder as the instrument left it.")]

@@ -10,8 +10,8 @@ from agent.app.parts import channels, host_name
 from agent.cli.options import ConfigOption, configuration
 from agent.errors import Refused, Transient
 from agent.ledger import Ledger
-from agent.log import printable
-from rules.message import trial
+from rules.notice.message import trial
+from rules.text import printable
 
 
 def notify(

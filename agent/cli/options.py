@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from agent.app.configuration import check, find, read
 from agent.errors import Refused
 from agent.ledger import Ledger
-from agent.settings import Configuration, check, find, read
+from rules.config.settings import Configuration
 from rules.units import duration
 
 ConfigOption = Annotated[

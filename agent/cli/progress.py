@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.ledger import Ledger, State
-from agent.log import printable
+from rules.text import printable
 from rules.units import bytes_in_words
 
 

@@ -9,11 +9,11 @@ import typer
 
 from agent.cli.options import ConfigOption, Format, FormatOption, ledger, print_json, state
 from agent.errors import Refused
-from agent.explain import explain as explanation
-from agent.explain import line
 from agent.ledger import State
-from agent.log import printable
-from agent.status import status
+from agent.observe.explain import explain as explanation
+from agent.observe.explain import line
+from agent.observe.status import status
+from rules.text import printable
 from rules.units import bytes_in_words
 
 LimitOption = Annotated[int, typer.Option("--limit", min=1, help="How many at the most.")]

@@ -12,17 +12,17 @@ from typing import Annotated
 import typer
 
 from agent import app as agent
-from agent import presets
+from agent.app import presets
+from agent.app.configuration import FILE_NAME, check, warnings
 from agent.app.parts import Parts, channels
 from agent.cli.options import STATE_HERE, ConfigOption, configuration
+from agent.destinations.directory.transport import reachable
 from agent.errors import Refused, cause
-from agent.log import configure
-from agent.settings import FILE_NAME, Configuration, check, warnings
-from agent.settings.tables import CollectionTable, ScrubTable
-from agent.transport.directory import reachable
-from agent.web import Server
-from rules.bandwidth import in_words
-from rules.describe import describe
+from agent.observe.logs import configure
+from agent.observe.web import Server
+from rules.config.describe import describe
+from rules.config.settings import CollectionTable, Configuration, ScrubTable
+from rules.rate import in_words
 from rules.units import bytes_in_words
 from rules.units import in_words as duration_in_words
 

@@ -9,20 +9,20 @@ from typing import Annotated
 
 import typer
 
-from agent import probe
+from agent.by_hand.fetch import Fetch
+from agent.by_hand.outbound import Outbound
+from agent.by_hand.send import Sending
 from agent.cli.options import ConfigOption, configuration, seconds
 from agent.errors import Refused, cause
-from agent.fetching import Fetch
+from agent.files.posix import writer_probe as probe
+from agent.files.posix.volumes import real
+from agent.host.worker import Clock
 from agent.ledger import Ledger
-from agent.log import configure, printable
-from agent.mounts import real
-from agent.outbound import Outbound
-from agent.sending import Sending
-from agent.settings import Configuration
-from agent.settings.tables import CollectionTable, DirectoryTable
-from agent.worker import Clock
-from rules.collection import source_path
+from agent.observe.logs import configure
+from rules.config.settings import CollectionTable, Configuration, DirectoryTable
+from rules.globus.collection import source_path
 from rules.match import relative
+from rules.text import printable
 from rules.units import bytes_in_words
 
 TimeoutOption = Annotated[

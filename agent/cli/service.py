@@ -9,12 +9,12 @@ import typer
 
 from agent.cli.options import ConfigOption, Format, FormatOption, configuration, print_json, state
 from agent.errors import Refused
-from agent.log import printable
-from agent.service import Job, Manager, healthz, launchd, systemd, tasks
-from agent.service.job import checked, job
-from agent.service.programs import Run, Said, run
-from agent.settings import Configuration
-from agent.web.gate import token
+from agent.host.service import Job, Manager, healthz, launchd, systemd, tasks
+from agent.host.service.job import checked, job
+from agent.host.service.programs import Run, Said, run
+from agent.observe.web.gate import token
+from rules.config.settings import Configuration
+from rules.text import printable
 
 NameOption = Annotated[str, typer.Option("--name", help="Of the service; each configuration needs its own.")]
 UserOption = Annotated[

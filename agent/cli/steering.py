@@ -11,19 +11,20 @@ from typing import Annotated
 
 import typer
 
-from agent import probe
 from agent.app.parts import Parts
 from agent.cli.options import ConfigOption, Format, FormatOption, configuration, ledger, print_json, seconds, state
 from agent.errors import Refused
+from agent.files.posix import writer_probe as probe
+from agent.host.lock import locked
+from agent.host.worker import Clock
 from agent.ledger import File, Ledger, State
 from agent.ledger.datasets import Known
-from agent.lock import locked
-from agent.log import configure, printable
-from agent.metrics import Metrics
-from agent.worker import Clock
-from rules.dataset import dataset_of
+from agent.observe.logs import configure
+from agent.observe.metrics import Metrics
+from rules.datasets.membership import dataset_of
 from rules.match import match, relative
 from rules.model import OWN_PREFIX, SENT, Rule
+from rules.text import printable
 
 _POLL = 0.1
 

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from agent import report as bundle
+from agent.app.configuration import check, find
+from agent.app.schema import schema
 from agent.cli.options import ConfigOption, print_json, state
 from agent.errors import Refused, cause
-from agent.schema import schema
-from agent.settings import Configuration, check, find
-from rules.mistake import RuleError
+from agent.observe import report as bundle
+from rules.config.mistake import RuleError
+from rules.config.settings import Configuration
 from rules.units import bytes_in_words
 
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it to this file.")]

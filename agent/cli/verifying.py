@@ -12,18 +12,19 @@ from typing import Annotated, Any
 
 import typer
 
+from agent.app.configuration import check
 from agent.app.transports import Transports
 from agent.cli.options import ConfigOption, Format, FormatOption, ledger, print_json, state
 from agent.errors import Refused
+from agent.host.worker import Clock
 from agent.ledger import Copy, Finding, Ledger
-from agent.log import configure, printable
-from agent.metrics import Metrics
+from agent.observe.logs import configure
+from agent.observe.metrics import Metrics
+from agent.observe.status import described
 from agent.scrub import PASS_COPIES, Scrubber, Seen, accept
-from agent.settings import Configuration, check
-from agent.settings.tables import CollectionTable
-from agent.status import described
-from agent.worker import Clock
+from rules.config.settings import CollectionTable, Configuration
 from rules.scrub import MOST_OPEN, Scrub, Sight
+from rules.text import printable
 from rules.units import bytes_in_words
 
 SAMPLE_COPIES, SAMPLE_BYTES = 100, 10_000_000_000

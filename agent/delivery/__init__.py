@@ -10,9 +10,9 @@ from agent.delivery.errands import owe
 from agent.delivery.outcomes import Outcomes
 from agent.delivery.presence import Presence, Requests
 from agent.delivery.travel import Traveller, UnderWay
+from agent.destinations import Arrived, Changed, Gone, NotNow, Report, Transport
 from agent.errors import Refused, Transient
 from agent.ledger import Delivery, DeliveryState, Ledger
-from agent.transport import Arrived, Changed, Gone, NotNow, Report, Transport
 from rules.model import Rule
 from rules.retry import backoff
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from agent.delivery.outcomes import RETRY
 from agent.delivery.travel import Traveller, UnderWay
+from agent.destinations import Item, NotNow, Outcome, Transport
 from agent.ledger import Delivery, DeliveryState, File, Ledger
-from agent.transport import Item, NotNow, Outcome, Transport
-from rules import destination
-from rules.destination import PathRefused
+from rules import naming as destination
 from rules.model import SENT, Rule
+from rules.naming import PathRefused
 
 MAYBE_SENT = (DeliveryState.SUBMITTING, DeliveryState.ACTIVE, DeliveryState.VERIFYING)
 """States of deliveries whose request the destination may have."""

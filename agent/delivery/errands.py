@@ -6,7 +6,7 @@ from typing import Any
 
 from agent.ledger import Ledger
 from rules.actions import Action, Flow, Share
-from rules.event import Batch, at_collection, body, event, folders
+from rules.actions.event import Batch, at_collection, body, event, folders
 from rules.model import Rule
 
 

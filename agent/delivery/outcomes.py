@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from agent.delivery.travel import Traveller, UnderWay
+from agent.destinations import Arrived, Changed, Gone, Occupied, Outcome, Transport, Unfit
 from agent.ledger import File, Ledger, Proof
-from agent.transport import Arrived, Changed, Gone, Occupied, Outcome, Transport, Unfit
-from rules import destination
-from rules.destination import Claim, Owner
+from rules import naming as destination
 from rules.model import SENT, STAT
+from rules.naming import Claim, Owner
 
 RETRY = "`dropline retry`"
 _TOGETHER = 1024

@@ -4,9 +4,9 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
+from agent.destinations import Transport
 from agent.errors import Refused, Transient
 from agent.ledger import Ledger
-from agent.transport import Transport
 from rules.retry import backoff
 
 _LOOK_WHEN_REFUSED = 5.0
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class Requests(Protocol):
-    """What counts requests: `agent.metrics.Metrics`."""
+    """What counts requests: `agent.observe.metrics.Metrics`."""
 
     def requested(self, destination: str, operation: str, outcome: str) -> None: ...
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from agent.destinations import Item
 from agent.ledger import Delivery, File
-from agent.transport import Item
 
 
 @dataclass(frozen=True, slots=True)

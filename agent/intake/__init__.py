@@ -6,9 +6,9 @@ from agent.intake.candidates import Candidates
 from agent.intake.groups import Groups
 from agent.intake.root import Root
 from agent.intake.survey import Survey
+from agent.intake.watch import Watch
 from agent.intake.wholes import Wholes
 from agent.ledger import Ledger
-from agent.watch import Watch
 from rules.model import Rule
 
 
@@ -108,12 +108,6 @@ class Intake:
         with self._ledger.transaction():
             self._groups.seal_all(now)
         return self._groups.sealed_some()
-
-    def close(self) -> None:
-        """Leave off the sweeps under way."""
-        for root in self.roots:
-            if root.walk is not None:
-                root.walk.close()
 
     @property
     def busy(self) -> bool:

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.errors import cause
+from agent.files.looks import Looks
 from agent.intake.departures import device_at
 from agent.intake.groups import Groups
 from agent.intake.wholes import Wholes
 from agent.ledger import File, Ledger
-from agent.looks import Looks
 from rules.complete import ASK_AGAIN, complete, first_look
 from rules.match import is_marker, marker_for
 from rules.model import Candidate, Observation, Rule, Writer

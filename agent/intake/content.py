@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agent import probe
-from agent.mounts import file_system
-from agent.tree import Tree
+from agent.files.posix import writer_probe as probe
+from agent.files.posix.tree import Tree
+from agent.files.posix.volumes import file_system
 from rules.model import Version, Writer
 
 _BLOCK = 2**20
@@ -85,7 +85,7 @@ class Sums:
         self._left = BYTES_A_PASS
 
     def make(self, tree: Tree, wanted: Sequence[tuple[str, str]], versions: Mapping[str, Version]) -> list[str]:
-        """(algorithm, path) ... → checksums, see `rules.facts.Sums`.
+        """(algorithm, path) ... → checksums, see `rules.datasets.facts.Sums`.
 
         Args:
             tree: the watched directory.

@@ -2,7 +2,7 @@
 
 import os
 
-from agent import probe
+from agent.files.posix import writer_probe as probe
 from agent.ledger import Known, Ledger, State
 from rules.model import Observation
 

@@ -1,9 +1,11 @@
 """A watched directory tree, and how well it is known."""
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from agent.watch import Ahead, Watch
+from agent.intake.scan import Listing
+from agent.intake.watch import Watch
 from rules.model import Rule
 
 
@@ -13,7 +15,7 @@ class Root:
 
     watch: Watch
     rules: tuple[Rule, ...]
-    walk: Ahead | None = None
+    walk: Iterator[Listing] | None = None
     """The sweep under way."""
     why: str | None = "start"
     """Why it is to be swept next."""

@@ -3,17 +3,17 @@
 import logging
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
-from agent import probe
-from agent.errors import Transient, cause
+from agent.files.events import Hint
+from agent.files.looks import Looks
+from agent.files.posix import writer_probe as probe
 from agent.intake.departures import Departures, same_file
 from agent.intake.root import Root
+from agent.intake.scan import Listing, sweep
 from agent.ledger import HERE, Found, Known, Ledger, State
-from agent.looks import Looks
-from agent.watch import Ahead, Hint, Listing, sweep
 from rules.complete import first_look
-from rules.dataset import dataset_of
+from rules.datasets.membership import dataset_of
 from rules.match import is_marker, match, relative
 from rules.model import OWN_PREFIX, Observation, Rule
 
@@ -105,26 +105,22 @@ class Survey:
                         self._flush()
             if root.walk is None and root.why is not None:
                 log.info("sweep of %s: %s", root.watch.root, root.why)
-                root.walk, root.why, root.unclaimed = Ahead(root.watch.root), None, 0
+                root.walk, root.why, root.unclaimed = sweep(root.watch.root), None, 0
                 root.walk_began = time.monotonic()
             if root.walk is not None:
                 self._go_on(root, root.walk, now)
         return any(root.walk is not None or root.parts for root in self._roots)
 
-    def _go_on(self, root: Root, walk: Ahead, now: float) -> None:
+    def _go_on(self, root: Root, walk: Iterator[Listing], now: float) -> None:
         listings: list[Listing] = []
         entries = 0
-        try:
-            for listing in walk:
-                listings.append(listing)
-                entries += len(listing.entries) + 1
-                if entries >= ENTRIES_A_PASS:
-                    break
-            else:
-                root.walk = None
-        except Transient:
-            root.walk, root.why = None, "the last one ended early"
-            raise
+        for listing in walk:
+            listings.append(listing)
+            entries += len(listing.entries) + 1
+            if entries >= ENTRIES_A_PASS:
+                break
+        else:
+            root.walk = None
         with self._ledger.transaction():
             for listing in listings:
                 self._listing(root, listing, now, counted=root.swept_at is not None)
@@ -148,8 +144,6 @@ class Survey:
         gone: set[str] = set()
         if listing.whole:
             gone = {os.fsdecode(entry[0]) for entry in expected - entries.keys()} - other.keys()
-        if listing.ahead:
-            other, gone = self._now(root, listing.directory, other, gone)
         # By name, where that is less than the whole directory, and no more than a statement takes.
         few = not listing.whole or len(other) + len(gone) <= _FEW
         known = files.known(listing.directory, [*other, *gone] if few else None) if other or gone else {}
@@ -177,27 +171,6 @@ class Survey:
                 self._departures.gone(f"{listing.directory}/{name}", known[name])
         if not listing.whole and listing.last and listing.error is None:
             self._departures.huge(listing.directory)
-
-    def _now(
-        self, root: Root, directory: str, other: Mapping[str, Observation], gone: Iterable[str]
-    ) -> tuple[dict[str, Observation], set[str]]:
-        """What differs from the ledger, looked at again. What changes meanwhile is told by an event, or by the next sweep."""
-        there: dict[str, Observation] = {}
-        missing: set[str] = set()
-        with Looks() as looks:
-            for name in [*other, *gone]:
-                try:
-                    seen = probe.observation(looks.status(root.watch.root, f"{directory}/{name}"))
-                except FileNotFoundError:
-                    missing.add(name)
-                except OSError as error:
-                    log.warning("%s/%s cannot be looked at: %s", directory, name, cause(error))
-                else:
-                    there[name] = seen
-        return (
-            {name: there[name] for name in other if name in there and there[name].kind != "directory"},
-            {name for name in gone if name in missing},
-        )
 
     def _entry(self, root: Root, path: str, seen: Observation, known: Known | None, now: float) -> str | None:
         """A path that is new, or not as the ledger has it. Returns the rule that took it up."""

@@ -4,16 +4,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from agent.errors import cause
+from agent.files.posix.tree import Tree
 from agent.intake.content import Content, Sums
 from agent.intake.groups import Groups
 from agent.ledger import File, Ledger
 from agent.ledger.datasets import Known
-from agent.tree import Tree
-from rules.conditions import released
-from rules.dataset import Dataset, dataset_of
-from rules.facts import judge
+from rules.datasets.conditions import released
+from rules.datasets.facts import judge
+from rules.datasets.membership import Dataset, dataset_of
+from rules.datasets.question import Facts, Mismatch
 from rules.model import Rule, Verdict
-from rules.question import Facts, Mismatch
 
 DATASETS_A_PASS = 200
 _ASK_AGAIN = 2.0

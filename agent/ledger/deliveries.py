@@ -11,8 +11,8 @@ from agent.ledger.holdings import Holdings
 from agent.ledger.states import DeliveryState
 from agent.ledger.store import Store, Transition, among
 from agent.ledger.versions import File, read
-from rules.destination import Owner, name_key, stat_content
 from rules.model import STAT, Evidence, proof_in_words
+from rules.naming import Owner, name_key, stat_content
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from agent.ledger.store import Store
 from agent.ledger.versions import File, read
-from rules.message import Message
 from rules.notice import Remark
+from rules.notice.message import Message
 
 _NEWS = (
     "f.state = 8 AND NOT EXISTS (SELECT 1 FROM told t"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from agent.ledger.store import Store
 from agent.ledger.versions import read
-from rules.event import Batch, Copy, Item
+from rules.actions.event import Batch, Copy, Item
 from rules.model import proof_in_words
 
 

@@ -8,8 +8,8 @@ from agent.ledger.batches import Batches, Sealed
 from agent.ledger.states import State
 from agent.ledger.store import Store, Transition
 from agent.ledger.versions import File, read
-from rules.destination import Owner, stat_content
 from rules.model import SENT, OpenBatch
+from rules.naming import Owner, stat_content
 from rules.scrub import Sight
 
 _NEVER = float("inf")

@@ -6,7 +6,7 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from agent import disk
+from agent.files.posix import durable as disk
 from agent.ledger import File, Intent, Ledger
 from agent.reclaim.decisions import LATER, Confirm, Decision, Decisions, Required
 from agent.reclaim.record import Record

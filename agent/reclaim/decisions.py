@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from agent.errors import Transient, cause
+from agent.files.posix.tree import Tree
 from agent.ledger import File, Ledger
 from agent.reclaim.local import reading
-from agent.tree import Tree
 from rules.model import Evidence, Rule, Verdict, Version, Writer
 from rules.retention import retention
 

@@ -2,9 +2,9 @@
 
 import os
 
-from agent import probe
-from agent.mounts import remote
-from agent.tree import Tree
+from agent.files.posix import writer_probe as probe
+from agent.files.posix.tree import Tree
+from agent.files.posix.volumes import remote
 from rules.model import Version, Writer
 
 

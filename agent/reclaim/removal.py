@@ -9,15 +9,15 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 
-from agent import disk
 from agent.errors import Transient, cause
+from agent.files.posix import durable as disk
+from agent.files.posix.tree import Tree
 from agent.ledger import Intent, Ledger, State
 from agent.reclaim.decisions import LATER, Decisions
 from agent.reclaim.local import reading, same
 from agent.reclaim.record import Record, line
-from agent.tree import Tree
-from rules.destination import own_name
 from rules.model import OWN_PREFIX, Evidence, Rule, Writer
+from rules.naming import own_name
 
 TRASH = OWN_PREFIX + "-trash"
 _NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}

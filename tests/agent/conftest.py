@@ -12,16 +12,17 @@ from typing import TypeVar
 
 import pytest
 
-from agent import probe
+from agent.files.posix import writer_probe as probe
 
 T = TypeVar("T")
 PATIENCE = 20.0
 """Seconds after which something that was waited for counts as never coming."""
 _NOBODY = """
 import os, sys
-from agent import disk, mounts, probe, tree, watch
+from agent.files.posix import durable as disk, volumes as mounts, writer_probe as probe, tree
+from agent.intake import watch
 if sys.platform == "linux":
-    import agent.watch.inotify  # all that is needed later, while it may still be read
+    import agent.files.posix.inotify  # all that is needed later, while it may still be read
 if os.geteuid() == 0:
     os.setgroups([])
     os.setgid(65534)

@@ -1,4 +1,4 @@
-"""What `agent.probe.content` gives to `rules.formats.look`: real files, real writers, and writers that are killed."""
+"""What `writer_probe.content` gives to `rules.formats.look`: real files, real writers, and writers that are killed."""
 
 import os
 import sqlite3
@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from agent import probe
+from agent.files.posix import writer_probe as probe
 from rules.formats import State, companions, format_of, look
 
 VERSIONS = {"earliest": 0, "v108": 2, "v110": 3, "latest": 3}

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from agent.intake import Intake, content
+from agent.intake.watch import Watch
 from agent.ledger import File, Ledger, State
-from agent.watch import Watch
-from rules.load import RuleTable, build
+from rules.config.load import RuleTable, build
 from rules.model import Rule
 
 START = 1e9

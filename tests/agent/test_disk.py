@@ -1,4 +1,4 @@
-"""Durable, exclusive, cold: what `agent.disk` adds to Python's `os`."""
+"""Durable, exclusive, cold: what `agent.files.posix.durable` adds to Python's `os`."""
 
 import errno
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agent import disk
+from agent.files.posix import durable as disk
 
 
 class NoLibrary:
@@ -239,7 +239,8 @@ def test_a_file_system_without_blocks_has_no_fraction() -> None:
 
 def test_full_and_half_full(with_mounts: Callable[..., str], tmp_path: Path) -> None:
     """The fraction follows what is written."""
-    code = "import sys; from agent import disk; print(round(disk.free_fraction(sys.argv[1]), 1), disk.free_bytes(sys.argv[1]))"
+    code = "import sys\nfrom agent.files.posix import durable as disk\n"
+    code += "print(round(disk.free_fraction(sys.argv[1]), 1), disk.free_bytes(sys.argv[1]))"
     fill = 'mount -t tmpfs -o size=1000k tmpfs "$1"; head -c "$2" /dev/zero > "$1/filler"'
     assert with_mounts(fill, code, tmp_path, "0") == "1.0 1024000\n"
     assert with_mounts(fill, code, tmp_path, "512000") == "0.5 512000\n"

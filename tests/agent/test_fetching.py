@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from agent.fetching import Fetch
+from agent.app.configuration import check
+from agent.by_hand.fetch import Fetch
+from agent.destinations.globus import request
+from agent.host.lock import alone
 from agent.ledger import Ledger
-from agent.lock import alone
-from agent.settings import Configuration, check
-from agent.transport.globus import request
+from rules.config.settings import Configuration
 from tests.globus import Globus
 
 
@@ -70,7 +71,7 @@ def test_many_files_come_by_tasks_of_modest_size(rig: Rig, monkeypatch: pytest.M
 OTHER = """
 import sys
 from pathlib import Path
-from agent.lock import Held, alone
+from agent.host.lock import Held, alone
 for number in (1, 2):
     try:
         with alone(Path(sys.argv[1]), number):

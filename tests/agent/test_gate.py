@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.web.gate import SHUT, TRIES, Denied, Gate
+from agent.observe.web.gate import SHUT, TRIES, Denied, Gate
 
 TOKEN = "correct-horse-battery"
 

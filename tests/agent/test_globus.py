@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from agent import probe
 from agent.delivery import Courier
+from agent.destinations.globus import MARK, GlobusTransport
+from agent.destinations.globus.course import Course
+from agent.destinations.globus.login import Account
+from agent.destinations.globus.session import Session
+from agent.files.posix import writer_probe as probe
 from agent.ledger import Found, Ledger, Sealed, State
-from agent.transport.globus import MARK, GlobusTransport
-from agent.transport.globus.course import Course
-from agent.transport.globus.login import Account
-from agent.transport.globus.session import Session
 from rules.model import OpenBatch, Rule, Target
 from tests.globus import Globus, faults
 

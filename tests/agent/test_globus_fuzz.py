@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from agent.destinations.globus import answers
+from agent.destinations.globus.session import Session
 from agent.errors import Refused, Transient
-from agent.transport.globus import answers
-from agent.transport.globus.session import Session
 from tests.agent.test_globus import Rig
 from tests.globus import Globus, faults
 from tests.globus.wire import Answer

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from agent.ledger import Copies, Found, Holding, Interval, Ledger, Proof, Sealed
-from agent.web.headline import Headline, headline
-from agent.web.plot import above, plot
+from agent.observe.web.headline import Headline, headline
+from agent.observe.web.plot import above, plot
 from rules.model import Observation, OpenBatch, Version
 
 ODD = os.fsdecode(b"scan \xff<i>.h5")

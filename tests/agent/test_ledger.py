@@ -38,8 +38,8 @@ from agent.ledger import (
 )
 from agent.ledger.store import SCHEMA_VERSION, among
 from agent.ledger.versions import read
-from rules.destination import Owner, stat_content
 from rules.model import Evidence, Observation, OpenBatch, Version
+from rules.naming import Owner, stat_content
 
 ODD = os.fsdecode(b"\xff\xfe \xe9\n")
 DEVICE = 42

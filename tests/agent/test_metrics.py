@@ -3,7 +3,7 @@
 from prometheus_client import generate_latest
 
 from agent.ledger import Transition
-from agent.metrics import Metrics
+from agent.observe.metrics import Metrics
 from rules.model import Rule, Target
 
 

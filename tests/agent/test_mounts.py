@@ -7,18 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from agent import mounts
-from agent.mounts import FileSystem, file_system, real, unmounted
+from agent.files.posix import volumes as mounts
+from agent.files.posix.volumes import FileSystem, file_system, real, unmounted
 
 TOLD = """
 import sys
-from agent import mounts
+from agent.files.posix import volumes as mounts
 for path in sys.argv[2:]:
     found = mounts.file_system(path)
     print(found.kind, found.mounted_at)
 """
 UNMOUNTED = (
-    "import sys; from agent import mounts; print(*(mounts.unmounted(path, sys.argv[1]) for path in sys.argv[2:]))"
+    "import sys; from agent.files.posix import volumes as mounts;"
+    " print(*(mounts.unmounted(path, sys.argv[1]) for path in sys.argv[2:]))"
 )
 
 

@@ -11,19 +11,19 @@ from pathlib import Path
 
 import pytest
 
+from agent.actions.notify import Notifier
+from agent.actions.notify.chat import Chat
+from agent.actions.notify.dispatch import Channel
+from agent.actions.notify.email import Email
+from agent.app.configuration import check
 from agent.app.parts import channels
 from agent.errors import Refused, Transient
 from agent.ledger import Found, Ledger
-from agent.notify import Notifier
-from agent.notify.chat import Chat
-from agent.notify.dispatch import Channel
-from agent.notify.email import Email
-from agent.settings import check
-from rules.message import Message
-from rules.mistake import RuleError
+from rules.config.mistake import RuleError
+from rules.config.notify import NotifyTable
 from rules.model import Observation, Version
 from rules.notice import Policy
-from rules.notify import NotifyTable
+from rules.notice.message import Message
 from tests.mailbox import Mailbox
 from tests.receiver import Receiver
 

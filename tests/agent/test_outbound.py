@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from agent import probe
+from agent.by_hand.outbound import Outbound, Refusal
+from agent.files.posix import writer_probe as probe
+from agent.host.lock import RESIDENT, Held, locked, resident
 from agent.ledger import Found, Ledger, State
-from agent.lock import RESIDENT, Held, locked, resident
-from agent.outbound import Outbound, Refusal
 
 
 class Time:

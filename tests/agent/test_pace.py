@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from agent.errors import Transient
-from agent.transport.pace import Bucket, Pace
+from agent.host.pace import Bucket, Pace
 
 
 def test_what_passes_is_the_rate_whoever_asks() -> None:

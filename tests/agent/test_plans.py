@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from agent import app
+from agent.app.configuration import read
 from agent.ledger import Ledger
-from agent.metrics import Readings
-from agent.settings import read
-from agent.status import Health, status
-from agent.web.views import Views
+from agent.observe.metrics import Readings
+from agent.observe.status import Health, status
+from agent.observe.web.views import Views
 
 WORK = {
     "files_due", "files_refused", "files_reclaiming", "batches_open", "batches_under_way", "batches_to_reclaim",

@@ -8,7 +8,7 @@ import pytest
 
 PRINTS = """
 import json, os, subprocess, sys, threading
-from agent.priority import step_back
+from agent.host.priority import step_back
 if {before}:
     os.nice({before})
 failed = step_back({nice}, {io!r})

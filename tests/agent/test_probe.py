@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from agent import probe
+from agent.files.posix import writer_probe as probe
 from rules.model import Observation, Version, Writer
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="leases are Linux's")
@@ -143,7 +143,7 @@ def test_a_remote_file_system_proves_no_absence(file: tuple[int, str]) -> None:
 def test_without_preparation_no_lease_is_taken(file: tuple[int, str]) -> None:
     """While SIGIO would end the process, the probe does not ask, and cannot tell."""
     code = (
-        "import fcntl, os, sys\nfrom agent import probe\n"
+        "import fcntl, os, sys\nfrom agent.files.posix import writer_probe as probe\n"
         "fd = os.open(sys.argv[1], probe.OPEN_FLAGS)\n"
         "print(probe.writer(fd, sys.argv[1], remote=False).name, fcntl.fcntl(fd, fcntl.F_GETLEASE) == fcntl.F_UNLCK)\n"
         "probe.prepare()\n"

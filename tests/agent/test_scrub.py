@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from agent import app
+from agent.app.configuration import check
+from agent.destinations.directory.transport import DirectoryTransport
 from agent.ledger import Ledger, State, Transition
 from agent.scrub import Scrubber
-from agent.settings import check
-from agent.transport.directory import DirectoryTransport
 from rules.scrub import DAY, Scrub
 from tests.agent.test_plans import too_much
 

@@ -12,15 +12,16 @@ from typing import Any
 
 import pytest
 
+from agent.app.configuration import check
 from agent.errors import Refused
-from agent.lock import RESIDENT, locked
-from agent.service import MARK, Condition, Job
-from agent.service.job import checked, job
-from agent.service.launchd import Launchd
-from agent.service.programs import Said, run
-from agent.service.systemd import Systemd
-from agent.service.tasks import Tasks
-from agent.settings import Configuration, check
+from agent.host.lock import RESIDENT, locked
+from agent.host.service import MARK, Condition, Job
+from agent.host.service.job import checked, job
+from agent.host.service.launchd import Launchd
+from agent.host.service.programs import Said, run
+from agent.host.service.systemd import Systemd
+from agent.host.service.tasks import Tasks
+from rules.config.settings import Configuration
 from tests.programs import program
 
 ROOT = Path(__file__).resolve().parents[2]

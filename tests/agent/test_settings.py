@@ -12,13 +12,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from agent.app.configuration import check, client_secret, find, read, warnings
 from agent.errors import Refused
-from agent.settings import Configuration, check, client_secret, find, read, warnings
-from agent.settings.tables import AgentTable, CollectionTable, DirectoryTable, GlobusTable
 from rules.actions import Share
-from rules.bandwidth import Hours, Limit
-from rules.mistake import RuleError
+from rules.config.mistake import RuleError
+from rules.config.settings import AgentTable, CollectionTable, Configuration, DirectoryTable, GlobusTable
 from rules.model import Rule, Target
+from rules.rate import Hours, Limit
 from rules.scrub import Scrub
 
 FOLDER = Path("/cfg")

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
+from agent.actions import Sender
+from agent.actions.command import Runner
+from agent.actions.globus import Services
+from agent.actions.webhook import post
 from agent.delivery.errands import owe
+from agent.destinations.globus.login import Account
+from agent.destinations.globus.session import Session
 from agent.ledger import Delivery, Errand, File, Found, Ledger, Proof, Sealed
-from agent.outbox import Sender
-from agent.outbox.command import Runner
-from agent.outbox.globus import Services
-from agent.outbox.webhook import post
-from agent.transport.globus.login import Account
-from agent.transport.globus.session import Session
 from rules.actions import Action, Command, Flow, Share, Webhook
 from rules.model import Observation, OpenBatch, Rule, Target, Version
 from tests.globus import Globus, faults

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from agent import presets, probe
-from agent.instrument import Instrument
+from agent.app import presets
+from agent.files.posix import writer_probe as probe
 from agent.intake import Intake
+from agent.intake.watch import Watch
 from agent.ledger import Ledger, State
-from agent.watch import Watch
+from agent.simulation.instrument import Instrument
+from rules.config.preset import TimelineTable, rule_of
 from rules.model import Rule
-from rules.preset import TimelineTable, rule_of
 
 TIMELINES = [(name, one) for name in presets.names() for one in presets.table(name).timelines]
 START = 1e9

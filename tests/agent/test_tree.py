@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.tree import _OPEN_AT_MOST, Tree
+from agent.files.posix.tree import _OPEN_AT_MOST, Tree
 
 
 def inode(fd: int) -> int:

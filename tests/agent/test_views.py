@@ -9,11 +9,11 @@ import pytest
 from typer.testing import CliRunner
 
 from agent import app
+from agent.app.configuration import read
 from agent.cli import app as cli
 from agent.ledger import Ledger
-from agent.settings import read
-from agent.status import Health, status
-from agent.web.views import Need, Row, Views
+from agent.observe.status import Health, status
+from agent.observe.web.views import Need, Row, Views
 from rules.model import Verdict
 
 NOW = 2_000_000_000.0

@@ -11,19 +11,21 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-import psutil
 import pytest
 import watchdog.events
 
-from agent.errors import Transient
-from agent.watch import CANARY, Ahead, Hint, Listen, Listing, Watch, observer, sweep
+from agent.files.events import Hint
+from agent.files.posix import observer
+from agent.intake.scan import Listing, sweep
+from agent.intake.watch import CANARY, Listen, Watch
 from rules.model import Entry
 
-pytestmark = pytest.mark.filterwarnings("ignore:Callback with id:RuntimeWarning")  # as agent.watch.observer has it
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Callback with id:RuntimeWarning"
+)  # as agent.files.posix.observer has it
 T = TypeVar("T")
 Until = Callable[[Callable[[], T], str], T]
 Listings = dict[str, list[str]]
@@ -286,7 +288,7 @@ def test_a_root_that_is_absent_is_waited_for(root: Path, ears: Callable[[Path], 
 def test_a_root_that_goes_away_is_missed(root: Path, ear: Ear, caplog: pytest.LogCaptureFixture) -> None:
     """A directory that goes away is said once, counts as lost events, and is watched again when it is back."""
     shutil.rmtree(root)
-    with caplog.at_level(logging.WARNING, "agent.watch"):
+    with caplog.at_level(logging.WARNING, "agent.intake.watch"):
         for _ in range(3):
             assert ear.watch.check(0.0) is None
     assert (ear.watch.present, ear.watch.up, ear.watch.lost) == (False, False, 1)
@@ -382,7 +384,8 @@ def test_a_directory_that_cannot_be_watched_is_a_loss(root: Path) -> None:
     """Where the kernel refuses a watch for a new directory it counts as a loss with the reason, and the tree is swept."""
     code = """
 import errno, os, sys, threading
-from agent.watch import Watch, inotify
+from agent.files.posix import inotify
+from agent.intake.watch import Watch
 heard = threading.Event()
 watched = Watch(sys.argv[1], heard.set)
 print(watched.check(0.0), watched.up)
@@ -508,7 +511,7 @@ def test_without_inotify_sweeps_go_on(root: Path) -> None:
     """Where the kernel gives no more inotify instances the watch is down with the reason, and nothing is raised or leaked."""
     code = """
 import os, resource, sys, threading
-from agent import watch
+from agent.intake import watch
 fds = lambda: len(os.listdir("/proc/self/fd"))
 watched = watch.Watch(sys.argv[1], lambda: None)
 before, limits = fds(), resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -535,7 +538,7 @@ def test_a_failed_start_leaves_no_thread(
         pytest.skip("needs inotify")
     from watchdog.observers import inotify_c
 
-    from agent.watch import inotify
+    from agent.files.posix import inotify
 
     def refuse(*_: object) -> int:
         ctypes.set_errno(errno.ENOSPC)
@@ -555,7 +558,8 @@ def test_a_remote_file_system_gives_no_events(root: Path, with_mounts: Callable[
     """On a file system that other machines write to, the watch says that only sweeps are to be had."""
     code = """
 import sys
-from agent import mounts, watch
+from agent.files.posix import volumes as mounts
+from agent.intake import watch
 mounts._REMOTE.add("tmpfs")
 watched = watch.Watch(sys.argv[1], lambda: None)
 print(watched.check(0.0), watched.up, watched.present, watched.canary(0.0, 60.0, 0.0), watched.lost)
@@ -629,7 +633,7 @@ def test_a_sweep_sees_every_file_once(root: Path) -> None:
 
 def test_a_huge_directory_comes_in_parts(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No more entries than CHUNK are held at a time; the last part says so, and none of them claims to be whole."""
-    monkeypatch.setattr("agent.watch.sweeps.CHUNK", 10)
+    monkeypatch.setattr("agent.intake.scan.CHUNK", 10)
     (root / "sub").mkdir()
     for number in range(35):
         (root / f"{number}").write_bytes(b"")
@@ -778,46 +782,13 @@ def test_what_has_the_canarys_name_is_not_written_to(root: Path, tmp_path: Path,
         watch.close()
 
 
-def test_looking_ahead_gives_what_a_sweep_gives(root: Path) -> None:
-    """Wherever a process takes over, the listings are those of `sweep`, in its order, odd names among them."""
-    for name in ("a", "a/b", "closed", "z/y/x"):
-        (root / name).mkdir(parents=True)
-    for name in ("one", "a/two", "a/b/three", os.fsdecode(b"z/y/\xff odd\n")):
-        (root / name).write_bytes(b"x")
-    os.mkfifo(root / "z/FIFO")
-    (root / "z/link").symlink_to(root)
-    expected = list(sweep(str(root)))
-    for alone in range(8):
-        listings = list(Ahead(str(root), alone))
-        assert [replace(listing, ahead=False) for listing in listings] == expected
-        assert (listings[0].ahead, listings[-1].ahead) == (
-            False,
-            sum(len(one.entries) for one in expected[:-1]) >= alone,
-        )
-    assert list(Ahead(str(root / "missing"), 0)) == []
-
-
-def test_a_process_that_dies_is_no_end_of_the_tree(root: Path) -> None:
-    """What a killed process did not list is not taken for what is not there; nor does it stay as a zombie."""
-    for number in range(5_000):  # more than a pipe takes
-        (root / f"{number:0200}").mkdir()
-    walk = Ahead(str(root), 0)
-    assert next(walk).directory == str(root)
-    next(walk)
-    (child,) = psutil.Process().children()
-    child.kill()
-    with pytest.raises(Transient, match=f"^the process that walks {root} ended early; the sweep begins again$"):
-        list(walk)
-    assert psutil.Process().children() == []
-
-
-def test_a_walk_that_nobody_wants_leaves_nothing(root: Path) -> None:
-    """Left off in the middle, no descriptor stays open and no process stays."""
+def test_a_sweep_that_nobody_wants_leaves_nothing(root: Path) -> None:
+    """Left off in the middle, no descriptor stays open."""
     for number in range(5):
         (root / f"{number}").mkdir()
     before = len(os.listdir("/proc/self/fd"))
-    walk = Ahead(str(root), 0)
+    walk = sweep(str(root))
     next(walk)
     next(walk)
     walk.close()
-    assert (len(os.listdir("/proc/self/fd")), psutil.Process().children()) == (before, [])
+    assert len(os.listdir("/proc/self/fd")) == before

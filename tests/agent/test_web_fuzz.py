@@ -17,9 +17,9 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from agent.errors import Transient
 from agent.ledger import Found, Ledger
-from agent.status import Health, status
-from agent.web import Server, Sources
-from agent.web.views import Views
+from agent.observe.status import Health, status
+from agent.observe.web import Server, Sources
+from agent.observe.web.views import Views
 from rules.model import Observation, Version
 
 TOKEN = "correct-horse-battery"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from agent.errors import Transient
-from agent.worker import GATHER, LONGEST_WAIT, Clock, Worker
+from agent.host.worker import GATHER, LONGEST_WAIT, Clock, Worker
 
 PATIENCE = 20.0
 NOW = 1000.0
@@ -158,7 +158,7 @@ def test_a_failure_is_told_once(worker: Worker, caplog: pytest.LogCaptureFixture
     def step(now: float) -> None:
         raise Transient(next(reasons))
 
-    with caplog.at_level(logging.ERROR, "agent.worker"):
+    with caplog.at_level(logging.ERROR, "agent.host.worker"):
         run(worker, step, 6)
     assert [record.getMessage() for record in caplog.records] == [
         "part: away; will be tried again",
@@ -172,7 +172,7 @@ def test_an_unexpected_failure_shows_where_it_was(worker: Worker, caplog: pytest
     def step(now: float) -> None:
         raise ZeroDivisionError("division by zero")
 
-    with caplog.at_level(logging.ERROR, "agent.worker"):
+    with caplog.at_level(logging.ERROR, "agent.host.worker"):
         run(worker, step, 1)
     assert [record.exc_info is not None for record in caplog.records] == [False, True]
 

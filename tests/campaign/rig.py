@@ -9,11 +9,11 @@ from random import Random
 from typing import Any
 
 from agent import app
+from agent.app.configuration import check
 from agent.app.parts import Parts
 from agent.delivery import Courier
 from agent.ledger.store import Store
-from agent.metrics import Metrics
-from agent.settings import check
+from agent.observe.metrics import Metrics
 from tests.campaign.instrument import Instrument
 from tests.campaign.oracle import Oracle
 from tests.campaign.station import until

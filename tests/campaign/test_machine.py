@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from agent import probe
+from agent.files.posix import writer_probe as probe
 from tests.campaign.instrument import digest
 from tests.campaign.rig import Rig
 

@@ -14,12 +14,9 @@ import time
 from typing import Any
 
 from agent.cli import main
-from agent.transport import (
-    globus,  # noqa: F401  (else each child would import it)
-    helpers,
-)
-from agent.transport.globus import session
-from rules import task
+from agent.destinations.globus import session
+from agent.host import worker_process
+from rules.globus import task
 
 
 def become(order: dict[str, Any]) -> None:
@@ -43,7 +40,7 @@ def become(order: dict[str, Any]) -> None:
 
     time.time = stepped
     if order.get("patience"):
-        helpers.ANSWERS_WITHIN = order["patience"]
+        worker_process.ANSWERS_WITHIN = order["patience"]
     task.FIRST_LOOK, session.A_SECOND = 0.02, 1000  # the stand-in for Globus needs no sparing
 
 

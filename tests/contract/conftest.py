@@ -21,16 +21,16 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from agent import probe
+from agent.destinations import Arrived, Item, Outcome, Transport, Wake
+from agent.destinations.directory.transport import DirectoryTransport
+from agent.destinations.globus import GlobusTransport
+from agent.destinations.globus.course import Course
+from agent.destinations.globus.login import Account
+from agent.destinations.globus.session import Session
 from agent.errors import Transient
-from agent.transport import Arrived, Item, Outcome, Transport, Wake
-from agent.transport.directory import DirectoryTransport
-from agent.transport.globus import GlobusTransport
-from agent.transport.globus.course import Course
-from agent.transport.globus.login import Account
-from agent.transport.globus.session import Session
-from rules.destination import stat_content
+from agent.files.posix import writer_probe as probe
 from rules.model import STAT
+from rules.naming import stat_content
 from tests.globus import Globus
 
 PATIENCE = 30.0

@@ -1,4 +1,4 @@
-"""The contract of every transport: what `agent.transport.Transport` promises, checked from outside.
+"""The contract of every transport: what `agent.destinations.Transport` promises, checked from outside.
 
 Tests with `site` run over every transport; those with `folder` are about what only a directory has.
 """
@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent import disk, probe
+from agent.destinations import Arrived, Changed, Gone, Item, Occupied, Outcome, Reread, Unfit
+from agent.destinations.directory.transport import BULK_FILES, DirectoryTransport
+from agent.destinations.directory.writer import temporary_name
 from agent.errors import Transient
-from agent.transport import Arrived, Changed, Gone, Item, Occupied, Outcome, Reread, Unfit
-from agent.transport.directory import BULK_FILES, DirectoryTransport
-from agent.transport.group import temporary_name
-from rules.bandwidth import Limit
+from agent.files.posix import durable as disk
+from agent.files.posix import writer_probe as probe
 from rules.model import Writer
+from rules.rate import Limit
 from rules.scrub import Sight
 
 if TYPE_CHECKING:

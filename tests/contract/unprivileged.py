@@ -10,9 +10,9 @@ import subprocess
 import sys
 import threading
 
-from agent import probe
-from agent.transport import Outcome
-from agent.transport.directory import DirectoryTransport
+from agent.destinations import Outcome
+from agent.destinations.directory.transport import DirectoryTransport
+from agent.files.posix import writer_probe as probe
 
 NOBODY = 65534
 

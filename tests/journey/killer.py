@@ -29,13 +29,15 @@ from urllib.request import OpenerDirector
 import requests
 import typer
 
-from agent import app, disk, outbound
+from agent import app
+from agent.app.configuration import check
+from agent.by_hand import outbound
 from agent.cli import sending, verifying
+from agent.destinations.globus import session
+from agent.files.posix import durable as disk
 from agent.ledger import Ledger
 from agent.ledger.store import Store
-from agent.settings import check
-from agent.transport.globus import session
-from rules import task
+from rules.globus import task
 from rules.model import Conditions
 
 CONTENT = {

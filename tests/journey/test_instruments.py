@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agent import presets
+from agent.app import presets
 
 if TYPE_CHECKING:
     from tests.journey.conftest import Site

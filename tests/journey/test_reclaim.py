@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agent.app.configuration import read
+from agent.destinations.directory.transport import DirectoryTransport
 from agent.ledger import Ledger
 from agent.reclaim import Reclaimer, Record, Required
-from agent.settings import read
-from agent.transport.directory import DirectoryTransport
 
 if TYPE_CHECKING:
     from tests.journey.conftest import Site

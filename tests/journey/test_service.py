@@ -74,8 +74,8 @@ def test_an_agent_with_a_dead_thread_no_longer_says_that_it_is_alive(
 ) -> None:
     """The manager then starts it anew; the reason is in the status."""
     from agent.app import _report
-    from agent.status import health
-    from agent.worker import Clock, Worker
+    from agent.host.worker import Clock, Worker
+    from agent.observe.status import health
 
     monkeypatch.setenv("NOTIFY_SOCKET", notifications.address)
     clock = Clock()
@@ -94,7 +94,7 @@ def test_an_agent_with_a_dead_thread_no_longer_says_that_it_is_alive(
 
 def test_nobody_who_listens_is_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a socket, with one that is gone, and with one in the abstract namespace."""
-    from agent import systemd
+    from agent.host import systemd
 
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     assert not systemd.tell(READY="1")
@@ -199,7 +199,7 @@ def test_a_service_of_the_computer_names_its_user(site: "Site") -> None:
 
 def test_the_last_lines_are_kept_within_a_bound(site: "Site") -> None:
     """As standard error had them, whatever is shown there; in files that do not grow for ever."""
-    from agent import log
+    from agent.observe import logs as log
 
     site.put("a.dat", b"x")
     done = site.dropline("run", "--once")
@@ -216,7 +216,7 @@ def test_kept_files_rotate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     """Four of them, and the newest lines are found across them, in order."""
     import logging
 
-    from agent import log
+    from agent.observe import logs as log
 
     monkeypatch.setattr(log, "KEPT", 2000)
     with log.kept(tmp_path):

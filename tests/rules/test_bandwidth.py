@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rules.bandwidth import Hours, Limit, allowed, in_words
+from rules.rate import Hours, Limit, allowed, in_words
 
 DAY, NIGHT, ELSE = Limit(20, Hours.read("08:00-18:00")), Limit(500, Hours.read("22:00-06:00")), Limit(100)
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rules.collection import common_prefix, joined, source_path, uncarriable
+from rules.globus.collection import common_prefix, joined, source_path, uncarriable
 
 laws = settings(max_examples=200, deadline=None)
 

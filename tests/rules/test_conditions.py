@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from rules.conditions import decide, released
-from rules.dataset import Dataset
-from rules.facts import judge
-from rules.load import RuleTable, build
-from rules.mistake import RuleError
+from rules.config.load import RuleTable, build
+from rules.config.mistake import RuleError
+from rules.datasets.conditions import decide, released
+from rules.datasets.facts import judge
+from rules.datasets.membership import Dataset
+from rules.datasets.question import Facts, Member, Mismatch
 from rules.model import Conditions, Rule, Verdict
-from rules.question import Facts, Member, Mismatch
 
 NOW = 1_000_000.0
 FIELDS = {"name": "run_1", "stem": "run_1"}

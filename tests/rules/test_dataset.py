@@ -5,10 +5,10 @@ import re
 import pytest
 
 from rules.batch import key
-from rules.dataset import Dataset, dataset_of
-from rules.destination import place
+from rules.datasets.membership import Dataset, dataset_of
 from rules.match import match
 from rules.model import Rule, Sealing, Together
+from rules.naming import place
 
 RUNS = Rule("r", "/data", dataset=Together(dir=re.compile(r"(?:[^/]+/)*?(?P<run>run_\d+)/")), batch=Sealing("dataset"))
 SLIDES = Rule(

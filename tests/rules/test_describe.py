@@ -3,8 +3,8 @@
 import pytest
 
 from rules.actions import Command, Flow, Share, Webhook
-from rules.describe import describe
-from rules.load import RuleTable, build
+from rules.config.describe import describe
+from rules.config.load import RuleTable, build
 from rules.model import Conditions, Reclaim, Rule, Sealing, Target
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rules.event import LISTED, Batch, Copy, Item, at_collection, batch_of, body, event, folders
+from rules.actions.event import LISTED, Batch, Copy, Item, at_collection, batch_of, body, event, folders
 
 laws = settings(max_examples=200, deadline=None)
 CAMPUS = "11111111-2222-3333-4444-555555555555"

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from rules.actions import Command, Flow, Share, Webhook
-from rules.load import RuleTable, Table, build
-from rules.mistake import RuleError, first_mistake, nearest
+from rules.config.load import RuleTable, Table, build
+from rules.config.mistake import RuleError, first_mistake, nearest
 from rules.model import Conditions, Reclaim, Rule, Sealing, Target
 
 laws = settings(max_examples=100, deadline=None)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rules.manifest import Sum, parse
+from rules.datasets.manifest import Sum, parse
 
 MD5, SHA = "0" * 31 + "a", "f" * 64
 names = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), min_size=1).filter(

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rules.message import (
+from rules.notice.message import (
     Message,
     RefusedFile,
     Summary,

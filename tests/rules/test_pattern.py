@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rules.destination import facts
+from rules.config.mistake import RuleError
 from rules.match import glob_mistake, takes
-from rules.mistake import RuleError
 from rules.model import Rule, Target
+from rules.naming import facts
 from rules.pattern import AT_MOST, compiled, each, match, search
 
 ENDLESS = r"(?P<run>([a-z]+)+)!$"

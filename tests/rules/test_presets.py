@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from agent import presets
+from agent.app import presets
+from agent.simulation.rehearsal import Rehearsal
 from rules.batch import key
-from rules.dataset import dataset_of
-from rules.destination import place
+from rules.config.preset import ExampleTable, StepTable, TimelineTable, rule_of
+from rules.datasets.membership import dataset_of
 from rules.match import match
 from rules.model import Writer
-from rules.preset import ExampleTable, StepTable, TimelineTable, rule_of
-from rules.rehearsal import Rehearsal
+from rules.naming import place
 
 WATCH = "/data"
 TIMELINES = [(name, one) for name in presets.names() for one in presets.table(name).timelines]

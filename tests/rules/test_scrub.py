@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rules.destination import Claim, Owner, claim, own_name, unspoiled_name
 from rules.model import Verdict
+from rules.naming import Claim, Owner, claim, own_name, unspoiled_name
 from rules.scrub import DAY, IS_BACK, MOST_OPEN, Scrub, Sight, consequence, due, paid, resolved
 
 NOW = 1_000_000_000.0

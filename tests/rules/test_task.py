@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rules.credentials import UNUSED_FOR, warning
-from rules.task import FIRST_LOOK, LAST_LOOK, Reading, Stage, next_look, read
+from rules.globus.credentials import UNUSED_FOR, warning
+from rules.globus.task import FIRST_LOOK, LAST_LOOK, Reading, Stage, next_look, read
 
 laws = settings(max_examples=200, deadline=None)
 DAY = 86400.0

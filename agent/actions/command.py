@@ -1,0 +1,87 @@
+"""A program that is run with the event on its standard input."""
+
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+from typing import IO
+
+from agent.errors import Transient, cause
+from agent.ledger import Errand
+from rules.actions import Command
+from rules.actions.event import batch_of
+
+_SHOWN = 2000
+"""Bytes of the end of standard error that are looked at for a reason."""
+
+
+class Runner:
+    """Runs programs, and ends those that still run when the agent stops."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def run(self, action: Command, errand: Errand) -> None:
+        """Run it to its end; only exit status 0 is success. Raises Transient."""
+        with tempfile.TemporaryFile() as event, tempfile.TemporaryFile() as said:
+            event.write(errand.payload)
+            event.seek(0)
+            process = self._start(action, errand, event, said)
+            try:
+                status = process.wait(action.timeout)
+            except subprocess.TimeoutExpired:
+                _kill(process)
+                raise Transient(f"{action.shown} did not end within {action.timeout:g} s and was killed") from None
+            finally:
+                with self._lock:
+                    self._running.discard(process)
+            if status:
+                how = f"was ended by signal {-status}" if status < 0 else f"ended with exit status {status}"
+                raise Transient(f"{action.shown} {how}{_last_line(said)}")
+
+    def close(self) -> None:
+        """Kill what still runs."""
+        with self._lock:
+            self._closed = True
+            for process in self._running:
+                if process.poll() is None:  # else its number may be another's by now
+                    _kill(process)
+
+    def _start(self, action: Command, errand: Errand, event: IO[bytes], said: IO[bytes]) -> "subprocess.Popen[bytes]":
+        # Our own variables may hold the service account's secret.
+        kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("DROPLINE_")}
+        own = {"DROPLINE_BATCH": batch_of(errand.payload), "DROPLINE_RULE": errand.rule}
+        with self._lock:
+            if self._closed:
+                raise Transient(f"{action.shown} is not started: the agent stops")
+            try:
+                process = subprocess.Popen(  # noqa: S603  (the configuration names it; no shell reads it)
+                    action.argv, stdin=event, stdout=subprocess.DEVNULL, stderr=said, env=kept | own,
+                    start_new_session=True,
+                )  # fmt: skip
+            except OSError as error:
+                raise Transient(f"{action.shown} cannot be started: {cause(error)}") from None
+            self._running.add(process)
+        return process
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    """It, and whatever it started."""
+    if os.name == "posix":
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # it ended meanwhile
+    else:
+        process.kill()
+    process.wait()
+
+
+def _last_line(said: IO[bytes]) -> str:
+    end = said.seek(0, os.SEEK_END)
+    said.seek(max(end - _SHOWN, 0))
+    lines = said.read().decode("utf-8", "replace").strip().splitlines()
+    return f": {lines[-1].strip()[:300]}" if lines else ""

@@ -1,0 +1,113 @@
+"""E-mail, by the standard library's smtplib."""
+
+import logging
+import smtplib
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from email.message import EmailMessage
+from email.utils import formatdate
+from pathlib import Path
+
+from agent.errors import Refused, Transient, cause
+from agent.host import secrets as secret
+from rules.notice.message import Message
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Email:
+    """A mail server, and whom to write to."""
+
+    host: str
+    port: int
+    tls: str
+    """`starttls`, `tls` from the first byte on, or `none`."""
+    sender: str
+    to: Sequence[str]
+    user: str | None = None
+    password_file: str | None = None
+    timeout: float = 20.0
+    """Seconds without an answer."""
+
+    @property
+    def shown(self) -> str:
+        """For people and logs."""
+        return f"{', '.join(self.to)} through {self._server}"
+
+    @property
+    def _server(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    def send(self, message: Message, key: str) -> None:
+        """Hand it to the server. `key`: becomes the message's id. Raises Transient, Refused."""
+        mail = EmailMessage()
+        mail["Subject"], mail["From"], mail["To"] = message.subject, self.sender, ", ".join(self.to)
+        mail["Date"] = formatdate()
+        mail["Message-ID"] = f"<dropline-{key}@{self.sender.rpartition('@')[2]}>"
+        mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
+        mail.set_content(message.body)
+        try:
+            server = self._connected()
+            try:
+                self._introduce(server)
+                refused = server.send_message(mail)
+                _leave(server)
+            finally:
+                server.close()
+        except smtplib.SMTPRecipientsRefused as error:
+            raise Refused(
+                f"{self._server} takes mail for none of {', '.join(self.to)}: {_said(next(iter(error.recipients.values())))}",
+                "correct `to` in [notify.email], or ask whoever runs the server",
+            ) from None
+        except smtplib.SMTPResponseException as error:
+            raise Transient(f"{self._server} answered {_said((error.smtp_code, error.smtp_error))}") from None
+        except smtplib.SMTPException as error:
+            raise Transient(f"{self._server}: {error}") from None
+        except ssl.SSLError as error:
+            why = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else error.reason
+            raise Transient(f"no secure connection to {self._server}: {why}") from None
+        except OSError as error:
+            raise Transient(f"{self._server} cannot be reached: {cause(error)}") from None
+        for name, answer in refused.items():  # the others have it: sending it again would tell them twice
+            log.warning("%s took a message, but not for %s: %s", self._server, name, _said(answer))
+
+    def _connected(self) -> smtplib.SMTP:
+        if self.tls == "tls":
+            return smtplib.SMTP_SSL(self.host, self.port, timeout=self.timeout, context=ssl.create_default_context())
+        return smtplib.SMTP(self.host, self.port, timeout=self.timeout)
+
+    def _introduce(self, server: smtplib.SMTP) -> None:
+        """Secure the connection and log in, as far as that is wanted."""
+        if self.tls == "starttls":
+            try:
+                server.starttls(context=ssl.create_default_context())
+            except smtplib.SMTPNotSupportedError:
+                raise Refused(
+                    f"{self._server} offers no STARTTLS", 'set `tls` in [notify.email] to "tls" or "none"'
+                ) from None
+        if self.user is not None and self.password_file is not None:
+            password = secret.read(Path(self.password_file))
+            try:
+                server.login(self.user, password)
+            except smtplib.SMTPAuthenticationError as error:
+                raise Refused(
+                    f"{self._server} does not accept the login of {self.user}: {_said((error.smtp_code, error.smtp_error))}",
+                    f"correct `user` in [notify.email], or the password in {self.password_file}",
+                ) from None
+            except UnicodeEncodeError:
+                raise Refused(f"the password in {self.password_file} is not ASCII", "choose another one") from None
+
+
+def _leave(server: smtplib.SMTP) -> None:
+    try:
+        server.quit()
+    except (smtplib.SMTPException, OSError):
+        pass  # the mail was taken; sending it again for the sake of a farewell would tell people twice
+
+
+def _said(answer: tuple[int, bytes | str]) -> str:
+    code, text = answer
+    words = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    return f"{code} {' '.join(words.split())[:300]}"

@@ -1,0 +1,231 @@
+"""The configuration: a TOML file, overridden by environment variables such as `DROPLINE_AGENT__STATE_DIR`.
+
+Settings stop at `app`: the parts of the agent get values, not this.
+"""
+
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Callable, Mapping
+from itertools import combinations
+from pathlib import Path
+from typing import Annotated, Any
+
+from platformdirs import site_config_dir, user_config_dir, user_state_dir
+from pydantic import BeforeValidator, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+
+from agent.app import presets
+from agent.errors import cause
+from agent.files.posix.volumes import real
+from agent.host import secrets as secret
+from rules.config.load import RuleTable, build
+from rules.config.mistake import RuleError, first_mistake, location, nearest
+from rules.config.preset import with_preset
+from rules.config.settings import CollectionTable, Configuration, DirectoryTable, GlobusTable, Settings, ip_of
+from rules.globus.collection import source_path
+from rules.match import relative
+from rules.model import OWN_PREFIX, Rule
+
+FILE_NAME = "dropline.toml"
+_AT_MOST = 4 * 2**20
+"""Bytes of a configuration file."""
+_DEEP = re.compile(rb"""(?<![\w-])(?:["']?[\w-]++["']?[ \t]*+\.[ \t]*+){64}""")
+"""A key for which tomllib takes time by the square of its parts, minutes for one of 100 kB."""
+_ANYBODY = (
+    "everybody in the network could ask for the page, so it wants a token; name a file with one in token_file"
+    """ ((umask 077; python3 -c "import secrets; print(secrets.token_urlsafe())" > FILE)), or listen on 127.0.0.1"""
+)
+
+
+def _filled_up(value: object) -> object:
+    """A `[[rules]]` table with what its preset says. Raises ValueError where there is no such preset."""
+    if isinstance(value, dict) and isinstance(value.get("preset"), str):
+        return with_preset(value, presets.data(value["preset"]))
+    return value
+
+
+class Sources(Settings, BaseSettings):
+    """The configuration with its sources: the file, overridden by the environment; presets are filled in."""
+
+    model_config = SettingsConfigDict(env_prefix="DROPLINE_", env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    rules: tuple[Annotated[RuleTable, BeforeValidator(_filled_up)], ...] = ()
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:  # fmt: skip
+        """The environment comes before the file."""
+        return env_settings, init_settings
+
+
+def find(given: Path | None) -> Path | None:
+    """The configuration file: the one given, else ./dropline.toml, the user's, the computer's; None where none is."""
+    if given is not None:
+        return given
+    places = [Path.cwd(), Path(site_config_dir("dropline")), Path("/etc/dropline")]
+    try:
+        places.insert(1, Path(user_config_dir("dropline")))
+    except RuntimeError:
+        pass  # a service user without a home has no configuration of its own
+    return next((place / FILE_NAME for place in places if (place / FILE_NAME).is_file()), None)
+
+
+def read(path: Path) -> Configuration:
+    """Read and check a configuration file. Raises RuleError: one line naming file, table and key."""
+    try:
+        with path.open("rb") as file:
+            text, status = file.read(_AT_MOST + 1), os.fstat(file.fileno())
+    except OSError as error:
+        raise RuleError(str(path), "", "", f"cannot be read: {cause(error)}; `dropline init` writes one") from None
+    if len(text) > _AT_MOST:
+        raise RuleError(str(path), "", "", f"is larger than {_AT_MOST // 2**20} MiB, so it is no configuration")
+    if _DEEP.search(text):
+        raise RuleError(
+            str(path), "", "", "has a name of 64 parts or more, with dots between, so it is no configuration"
+        )
+    try:
+        data = tomllib.loads(text.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: a number may have too many digits
+        raise RuleError(str(path), "", "", f"is not TOML: {error}") from None
+    if os.name == "posix" and status.st_mode & stat.S_IWOTH:
+        message = f"may be written by anybody: chmod o-w {path}, for it decides what is deleted, and what is run"
+        raise RuleError(str(path), "", "", message)
+    globus = data.get("globus")
+    if isinstance(globus, dict) and globus.get("client_secret") and secret.open_to_others(status):
+        message = f"the file can be read by others: chmod 600 {path}, or keep the secret apart (client_secret_file)"
+        raise RuleError(str(path), "[globus]", "client_secret", message)
+    return check(data, str(path), path.absolute().parent)
+
+
+def check(data: dict[str, Any], source: str, folder: Path) -> Configuration:
+    """Make a configuration of parsed TOML. Relative paths count from `folder`. Raises RuleError."""
+    unknown = next((key for key in data if key not in Settings.model_fields), None)
+    if unknown is not None:  # the class would take some for arguments of its own
+        raise RuleError(source, "", unknown, f"unknown key{nearest(unknown, Settings.model_fields)}")
+    try:
+        settings = Sources(**data)
+    except SettingsError as error:
+        raise RuleError("the environment", "", "", f"{error}: it is not JSON; override single keys instead") from None
+    except ValidationError as error:
+        variable = _variable(error)
+        mistake = first_mistake(error, Settings, {} if variable else data)
+        raise RuleError(variable or source, mistake.table, mistake.key, mistake.message) from None
+
+    def absolute(path: str) -> str:
+        expanded = os.path.expanduser(path)
+        if expanded.startswith("~"):
+            raise RuleError(
+                source, "", path, "there is no such home directory; write the path in full, or begin with ./~"
+            )
+        return os.path.normpath(folder / expanded).replace(os.sep, "/")
+
+    places = {name: _placed(table, absolute) for name, table in settings.destinations.items()}
+    agent = settings.agent
+    if not agent.state_dir:
+        try:
+            agent = agent.model_copy(update={"state_dir": user_state_dir("dropline")})
+        except RuntimeError as error:  # a service user may have no home
+            raise RuleError(source, "[agent]", "state_dir", f"missing, and has no default here: {error}") from None
+    token_file = None if agent.token_file is None else absolute(agent.token_file)
+    textfile = None if agent.textfile is None else absolute(agent.textfile)
+    own = {"state_dir": absolute(agent.state_dir), "token_file": token_file, "textfile": textfile}
+    agent = agent.model_copy(update=own)
+    listens = ip_of(agent.listen.rpartition(":")[0])
+    if token_file is None and listens is not None and not listens.is_loopback:
+        raise RuleError(source, "[agent]", "listen", f"{agent.listen!r} is beyond loopback: {_ANYBODY}")
+    notify = None if settings.notify is None else settings.notify.placed(absolute)
+    globus = settings.globus
+    if globus.client_secret_file is not None:
+        if globus.client_secret is not None:
+            raise RuleError(source, "[globus]", "client_secret_file", "client_secret is there, too; write one of them")
+        globus = globus.model_copy(update={"client_secret_file": absolute(globus.client_secret_file)})
+    settings = settings.model_copy(update={"destinations": places, "agent": agent, "globus": globus, "notify": notify})
+    local = {name: table for name, table in places.items() if isinstance(table, DirectoryTable)}
+    for (one, here), (other, there) in combinations(local.items(), 2):
+        if real(here.path) == real(there.path):
+            message = f"destination {one!r} is the same directory; one copy would count as two"
+            raise RuleError(source, f"[destinations.{other}]", "path", message)
+    rules = build(settings.rules, set(places), source, absolute)
+    for rule in rules:
+        for name, table in local.items():
+            if _overlap(rule.watch, table.path):
+                message = f"{table.path} and the watched directory {rule.watch} lie in one another; keep them apart"
+                raise RuleError(source, f"[destinations.{name}]", "path", message)
+        for target in rule.deliver:
+            to = places[target.to]
+            if isinstance(to, CollectionTable) and source_path(rule.watch, to.source_root, to.source_path) is None:
+                message = f"rule {rule.name!r} watches {rule.watch}, which is not below {to.source_root}"
+                raise RuleError(source, f"[destinations.{target.to}]", "source_root", message)
+        if rule.share_with:
+            _check_sharing(rule, places, source)
+        inside = relative(real(agent.state_dir), real(rule.watch))
+        if inside is not None and not inside.startswith(OWN_PREFIX):
+            message = f"{agent.state_dir} is inside the watched directory {rule.watch}; keep it elsewhere"
+            raise RuleError(source, "[agent]", "state_dir", message)
+    return Configuration(settings, rules, source)
+
+
+def _check_sharing(rule: Rule, places: Mapping[str, DirectoryTable | CollectionTable], source: str) -> None:
+    """Raises RuleError where nothing of the rule could be shared, or not as its destination is written."""
+    shared = {target.to: places[target.to] for target in rule.deliver}
+    collections = {name: table for name, table in shared.items() if isinstance(table, CollectionTable)}
+    if not collections:
+        message = "none of the rule's destinations is Globus, and only there can access be granted; remove share_with"
+        raise RuleError(source, f"[[rules]] {rule.name!r}", "share_with", message)
+    for name, table in collections.items():
+        if table.path.startswith("/~"):
+            message = f"rule {rule.name!r} shares what is there, for which {table.path} must be written without '~'"
+            raise RuleError(source, f"[destinations.{name}]", "path", message)
+
+
+def _placed(
+    table: DirectoryTable | CollectionTable, absolute: Callable[[str], str]
+) -> DirectoryTable | CollectionTable:
+    """The same with local paths made absolute."""
+    if isinstance(table, DirectoryTable):
+        return table.model_copy(update={"path": absolute(table.path)})
+    return table.model_copy(update={"source_root": absolute(table.source_root)})
+
+
+def client_secret(table: GlobusTable) -> str | None:
+    """The service account's secret. Raises Refused where its file cannot be read, or can be by others."""
+    if table.client_secret is not None:
+        return table.client_secret.get_secret_value()
+    if table.client_secret_file is None:
+        return None
+    return secret.read(Path(table.client_secret_file))
+
+
+def account_folder(config: Configuration) -> Path:
+    """Where tokens are kept."""
+    return config.state_dir / "globus"
+
+
+def warnings(path: Path) -> list[str]:
+    """What is unwise about the file itself."""
+    try:
+        owner = path.stat().st_uid
+    except OSError:
+        return []  # there is none, or reading it has failed already, with the reason
+    if os.name == "posix" and owner not in (0, os.geteuid()):
+        return [
+            f"{path} belongs to another user (uid {owner}), who decides by it what is deleted, and what is run: chown it"
+        ]
+    return []
+
+
+def _variable(error: ValidationError) -> str | None:
+    """The environment variable that the first error comes from, if it comes from one."""
+    loc = [str(part).upper() for part in location(error.errors(include_url=False)[0])]
+    names = {"DROPLINE_" + "__".join(loc[:end]) for end in range(1, len(loc) + 1)}
+    return next((f"environment variable {name}" for name in os.environ if name.upper() in names), None)
+
+
+def _overlap(one: str, other: str) -> bool:
+    one, other = real(one), real(other)
+    return one == other or relative(one, other) is not None or relative(other, one) is not None

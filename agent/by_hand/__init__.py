@@ -1,0 +1,1 @@
+"""Transfers that a person or a job script starts: `dropline send` and `dropline fetch`."""

@@ -1,0 +1,110 @@
+"""From a directory destination to a local directory: as files go there, with the same proof."""
+
+import os
+from collections.abc import Iterator
+from itertools import islice
+from typing import NamedTuple
+
+from agent.destinations import Arrived, Gone, Item, Occupied, Unfit
+from agent.destinations.directory.writer import Place, require, write
+from agent.errors import Refused, Transient, cause
+from agent.files.posix import writer_probe as probe
+from agent.files.posix.tree import Tree
+from agent.host.pace import Pace
+from agent.host.steps import Steps
+from agent.intake.scan import sweep
+from rules.model import OWN_PREFIX, Observation
+from rules.naming import name_key
+
+_GROUP = 128
+"""Files that are made durable together."""
+
+
+class Fetched(NamedTuple):
+    """What came of a fetch. Paths are relative to the local directory."""
+
+    arrived: dict[str, int]
+    """Path → bytes."""
+    present: set[str]
+    """What was here already."""
+    refused: dict[str, str]
+    """What is not here, and why."""
+
+
+def fetch(share: str, identity: str | None, source: str, target: str, number: int, pace: Pace) -> Fetched:
+    """Copy what is at and below a path.
+
+    Args:
+        share: the destination.
+        identity: what its identity file must say; None: it was never used from here.
+        source: path there; empty: all of it.
+        target: an existing local directory.
+        number: of the fetch, for temporary names: the same at each attempt.
+        pace: how fast.
+
+    Raises Transient where the share is away, Refused where nothing is there.
+    """
+    done = Fetched({}, set(), {})
+    try:
+        with Tree(share) as tree:
+            if identity is not None:
+                require(tree, identity)
+    except OSError as error:
+        raise Transient(f"{share}: {cause(error)}") from error
+    # The content of what is here already is compared: nothing of a person's is overwritten.
+    place = Place(target, target, None, "checksum", "sha256", f"fetch-{number}")
+    items = _items(share, source, done)
+    while group := list(islice(items, _GROUP)):
+        written = write(place, group, Steps(pace))
+        sizes = {item.file: (item.path, item.version.size) for item in group}
+        for outcome in written.outcomes:
+            path, size = sizes[outcome.file]
+            match outcome:
+                case Arrived(adopted=True):
+                    done.present.add(path)
+                case Arrived():
+                    done.arrived[path] = size
+                case Occupied():
+                    done.refused[path] = (
+                        "other content has this name here; move it away, or fetch into another directory"
+                    )
+                case Unfit(reason=reason):
+                    done.refused[path] = reason
+                case Gone():
+                    done.refused[path] = "it went away meanwhile"
+                case _:
+                    done.refused[path] = "it changes; fetch it again when its writer is done"
+        if written.failure is not None:
+            raise Transient(written.failure)
+    return done
+
+
+def _items(share: str, source: str, done: Fetched) -> Iterator[Item]:
+    beside = len(source) - len(source.rpartition("/")[2])
+    for path, seen in _below(share, source, done):
+        relpath = path[beside:]
+        if seen.kind == "file":
+            yield Item(name_key(relpath), share, path, seen.version, relpath)
+        else:
+            done.refused[relpath] = f"a {seen.kind}, not a file"
+
+
+def _below(share: str, source: str, done: Fetched) -> Iterator[tuple[str, Observation]]:
+    """(path relative to the share, what stands there); never by way of a link."""
+    try:
+        with Tree(share) as tree:
+            directory, name = tree.place(source)
+            seen = probe.observation(
+                os.stat(name, dir_fd=directory, follow_symlinks=False) if name else os.fstat(directory)
+            )
+    except OSError as error:
+        raise Refused(f"{share}/{source}: {cause(error)}", "look at what is there; links are not followed") from None
+    if seen.kind != "directory":
+        yield source, seen
+        return
+    for listing in sweep(share, source):
+        if listing.error is not None:
+            done.refused[listing.directory] = f"cannot be listed: {listing.error}"
+        for name, seen in listing.seen():
+            if not name.startswith(OWN_PREFIX):
+                yield f"{listing.directory}/{name}"[len(share.rstrip("/")) + 1 :], seen

@@ -1,0 +1,146 @@
+"""Files that a person names: looked at twice, and sealed as they are, or refused with the reason."""
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from agent.errors import cause
+from agent.files.looks import Looks
+from agent.files.posix import writer_probe as probe
+from agent.intake.scan import sweep
+from agent.ledger import Ledger, Sent
+from rules.complete import complete, first_look
+from rules.model import OWN_PREFIX, Candidate, Conditions, Observation, Sealing, Verdict, Writer
+
+log = logging.getLogger(__name__)
+
+_AS_RULES = Conditions()
+_SEALING = Sealing()
+_NO_LINKS = "a link, not a file; name what it points to"
+
+
+class Named(NamedTuple):
+    """A file that is to be sent."""
+
+    root: str
+    """Directory that its path at the destination counts from: that of the named path."""
+    path: str
+    seen: Observation
+    seen_at: float
+
+
+class Refusal(NamedTuple):
+    """A path that is not sent."""
+
+    path: str
+    reason: str
+
+
+class Outbound:
+    """What is sent: files that nobody writes to, as they are now."""
+
+    def __init__(self, clock: Callable[[], float], sleep: Callable[[float], object]) -> None:
+        """`clock`: seconds since the epoch; `sleep`: waits for so many."""
+        self._clock = clock
+        self._sleep = sleep
+        self.refused: list[Refusal] = []
+        """What is not sent, and why."""
+
+    def gather(self, paths: Iterable[str]) -> list[Named]:
+        """The files at and below these absolute paths, each once. Links and what is no file are refused."""
+        found: dict[str, Named] = {}
+        for path in paths:
+            root = os.path.dirname(path)
+            for at, seen in self._below(path):
+                if seen.kind == "file":
+                    found.setdefault(at, Named(root, at, seen, self._clock()))
+                else:
+                    self.refused.append(Refusal(at, _NO_LINKS if seen.kind == "link" else f"a {seen.kind}, not a file"))
+        return list(found.values())
+
+    def _below(self, path: str) -> Iterator[tuple[str, Observation]]:
+        try:
+            seen = probe.observation(os.lstat(path))
+        except OSError as error:
+            self.refused.append(Refusal(path, cause(error)))
+            return
+        if seen.kind != "directory":
+            yield path, seen
+            return
+        # From the directory above: the named path itself may have become a link since.
+        for listing in sweep(os.path.dirname(path), os.path.basename(path)):
+            if listing.error is not None:
+                self.refused.append(Refusal(listing.directory, f"cannot be listed: {listing.error}"))
+            for name, seen in listing.seen():
+                if not name.startswith(OWN_PREFIX):
+                    yield f"{listing.directory.rstrip('/')}/{name}", seen
+                # else one of the agent's own, such as a canary
+
+    def complete(self, files: Sequence[Named]) -> Iterator[tuple[Named, str]]:
+        """(file, why it is complete) as the defaults of rules say; the others are refused. Waits until they are quiet."""
+        waiting = list(files)
+        while waiting:
+            due = [first_look(_AS_RULES, one.seen_at) for one in waiting]
+            self._sleep(max(max(due) - self._clock(), 0.0))
+            longer: list[Named] = []
+            again: list[float] = []
+            with Looks() as looks:
+                for one in waiting:
+                    verdict = self._verdict(looks, one)
+                    if verdict is None:
+                        continue
+                    if verdict.ok:
+                        yield one, verdict.reason
+                    elif verdict.again_at is not None:
+                        longer.append(one)
+                        again.append(verdict.again_at)
+                    else:
+                        self.refused.append(Refusal(one.path, verdict.reason))
+            if again:
+                rest = max(max(again) - self._clock(), 0.0)
+                log.warning(
+                    "writers of %s cannot be seen here: it must not change for %.0f s more", longer[0].path, rest
+                )
+                self._sleep(rest)
+            waiting = longer
+
+    def _verdict(self, looks: Looks, one: Named) -> Verdict | None:
+        """None: it is refused already."""
+        try:
+            seen, writer = looks.read(one.root, one.path, one.seen.version)
+        except BlockingIOError:
+            seen, writer = one.seen, Writer.OPEN
+        except OSError as error:
+            self.refused.append(Refusal(one.path, f"cannot be read: {cause(error)}"))
+            return None
+        if seen.kind != "file" or seen.version != one.seen.version:
+            self.refused.append(Refusal(one.path, "it changes; send it again when its writer is done"))
+            return None
+        candidate = Candidate(one.path.rpartition("/")[2], one.seen.version.size, one.seen_at)
+        return complete(_AS_RULES, candidate, True, writer, self._clock())
+
+    def seal(self, ledger: Ledger, destination: int, files: Iterable[tuple[Named, str]], now: float) -> int | None:
+        """Write the files down as batches to be delivered. Returns the command's number; None where there are none."""
+        command: int | None = None
+        for batch in _batches(files):
+            root = batch[0][0].root
+            sent = [Sent(one.path, one.seen, one.seen_at, reason) for one, reason in batch]
+            with ledger.transaction():
+                command = ledger.sends.sent(command, root, destination, sent, now)
+        return command
+
+
+def _batches(files: Iterable[tuple[Named, str]]) -> Iterator[list[tuple[Named, str]]]:
+    """As large as the batches of rules are by default, each of one root."""
+    batch: list[tuple[Named, str]] = []
+    held = 0
+    for one in files:
+        full = len(batch) >= _SEALING.max_files or held >= _SEALING.max_bytes
+        if batch and (full or one[0].root != batch[0][0].root):
+            yield batch
+            batch, held = [], 0
+        batch.append(one)
+        held += one[0].seen.version.size
+    if batch:
+        yield batch

@@ -1,0 +1,1 @@
+"""The directory destination: a mounted share or a local folder."""

@@ -1,0 +1,310 @@
+"""The embedded transport: a mounted share or a local folder.
+
+A file becomes visible at the destination only when it is whole: it is written under a temporary name in the directory
+where it will be, made durable, read back and compared, and then renamed, never onto something that is not ours.
+"""
+
+import json
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from agent.destinations import Item, Prepared, Report, Reread, Taken, Wake
+from agent.destinations.directory.parts import GROUP_BYTES, Part, Task, Waiting, split
+from agent.destinations.directory.place import there
+from agent.destinations.directory.prove import reread
+from agent.destinations.directory.worker import JOBS, main
+from agent.destinations.directory.writer import Place, Written, write
+from agent.errors import Transient
+from agent.files.posix import volumes as mounts
+from agent.files.reader import ChecksumName
+from agent.host.pace import limited
+from agent.host.steps import Steps, Still
+from agent.host.worker_process import ENDS_WITHIN, STANDS_AFTER, WorkerProcess, WorkerProcesses
+from rules.model import Verdict, Version
+from rules.rate import Limit
+
+BULK_FILES = 64
+"""At least so many small files at once go to a helper process; fewer are not worth starting one."""
+_MODULE = main.__module__
+"""Of the worker processes."""
+_LANES = 2
+"""Helper processes, and threads for large files: neither kind of file waits for the other."""
+
+log = logging.getLogger(__name__)
+
+Hold = Callable[[], int]
+"""→ the descriptor of the destination's lock. Raises Transient while a process of a former run has it."""
+
+
+class _Group:
+    """Files that are being written: for which tasks, and do they move?"""
+
+    def __init__(self, tasks: Sequence[Task], still: Callable[[float], Still | None]) -> None:
+        self.tasks = tasks
+        self.still = still
+
+
+class DirectoryTransport:
+    """Delivers into a directory. See `agent.destinations.Transport` for the promises."""
+
+    outstanding = 32
+    elsewhere = False
+    check_every = 30.0
+    retry_at_most = 60.0
+
+    def __init__(
+        self,
+        name: str,
+        path: str,
+        verify: str,
+        checksum: ChecksumName,
+        agent: str,
+        wake: Wake,
+        hold: Hold | None = None,
+        limits: Sequence[Limit] = (),
+        afar: Callable[[str], bool] = mounts.afar,
+    ) -> None:
+        """
+        Args:
+            name: of the destination.
+            path: absolute path of the directory.
+            verify: "checksum" reads every file back before it becomes visible; "size" compares its size.
+            checksum: algorithm of the evidence.
+            agent: id of this agent; many may share a destination.
+            wake: called when there are reports.
+            hold: takes the lock of the destination; None: there is none, for nobody else writes there.
+            limits: how fast files may go.
+            afar: whether what a path leads to may hang; helper processes then do what is to be done there.
+        """
+        self.name = name
+        self.address = path
+        self._place = Place(name, path, None, verify, checksum, agent[:12])
+        self._wake = wake
+        self._hold = hold
+        self._held: int | None = None
+        self._afar = afar
+        self._reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
+        self._waiting = Waiting(_LANES)
+        self._lock = threading.Lock()
+        self._groups: set[_Group] = set()
+        """What is written now."""
+        self._notes: dict[str, str] = {}
+        """Task → what holds it up."""
+        self._helpers = WorkerProcesses(_MODULE, _LANES, name, self._keep)
+        self._pace = limited(limits)
+        self._limits = limits
+        self._hand = WorkerProcess(_MODULE, self._keep, limits)
+        """Does what is not bulk."""
+        self._eye = WorkerProcess(_MODULE, tuple, limits)
+        """Only reads, for whoever reclaims: it needs no lock."""
+        self._large = ThreadPoolExecutor(_LANES, f"{name}-large")
+
+    def set_up(self) -> str:
+        """Read the identity file, or make one where the directory has none. Raises Transient."""
+        self._keep()
+        identity, made = self._ask(self._hand, "set_up", self._place)
+        if made:
+            log.warning("set up %s as destination %s (identity %s)", self.address, self.name, identity)
+        return str(identity)
+
+    def check(self, expected: str) -> None:
+        """Raise Transient unless the directory answers, carries this identity, and nobody else writes there."""
+        self._keep()
+        self._ask(self._hand, "check", self._at(expected))
+        for group in list(self._groups):
+            found = group.still(STANDS_AFTER)
+            if found is not None and found.where == self.address:
+                raise Transient(str(found))
+
+    def _at(self, identity: str) -> Place:
+        return self._place._replace(identity=identity)
+
+    def _keep(self) -> Sequence[int]:
+        """Hold the lock, from the first time on that something may be written. Raises Transient."""
+        if self._hold is None:
+            return ()
+        with self._lock:
+            if self._held is None:
+                self._held = self._hold()
+            return (self._held,)
+
+    def _ask(self, helper: WorkerProcess, job: str, *words: Any) -> Any:
+        """Have something done, by a helper where it may hang. Raises Transient."""
+        if self._afar(self.address):
+            return helper.ask(job, *words)
+        return JOBS[job](*words, Steps(self._pace))
+
+    def prepare(self, delivery: int, batch: int, items: Sequence[Item], expected: str) -> Prepared:
+        """Only a name: temporary names follow from the files' numbers, so sending again reuses them."""
+        return Prepared(json.dumps({"delivery": delivery}).encode())
+
+    def submit(self, request: bytes, items: Sequence[Item], expected: str, task: str | None = None) -> Taken:
+        """Queue the files, small ones in groups, large ones singly."""
+        name = str(json.loads(request)["delivery"])
+        large, small = split(name, items, self._pace.together(GROUP_BYTES))
+        if not items:
+            self._report(Report(name, (), ended=True))
+        if self._pace.stopping:
+            raise Transient("the agent stops")
+        place = self._at(expected)
+        for part in large:
+            self._large.submit(self._run, place, [part], self._hand)
+        for _ in range(self._waiting.add(small)):
+            self._helpers.threads.submit(self._write_waiting, place)
+        return Taken(name)
+
+    def reports(self, now: float) -> list[Report]:
+        """What happened since the last call."""
+        found: list[Report] = []
+        while not self._reports.empty():
+            found.append(self._reports.get())
+        return found + self._held_up()
+
+    def _held_up(self) -> list[Report]:
+        """Which tasks stand still, and which of them move again."""
+        notes: dict[str, str] = {}
+        for group in list(self._groups):
+            where = group.still(STANDS_AFTER)
+            if where is not None:
+                notes |= {task.name: str(where) for task in group.tasks}
+        news = {name: notes.get(name) for name in notes.keys() | self._notes.keys()}
+        told, self._notes = self._notes, notes
+        return [Report(name, (), ended=False, note=note) for name, note in news.items() if note != told.get(name)]
+
+    def due(self) -> None:
+        """Never: its threads wake."""
+
+    def _report(self, report: Report) -> None:
+        self._reports.put(report)
+        self._wake()
+
+    def _write_waiting(self, place: Place) -> None:
+        """Write small files of as many tasks as wait, together, until none wait. Runs in a pool."""
+        while parts := self._waiting.take(self._pace.together(GROUP_BYTES)):
+            # Where a helper keeps to limits, all goes through the same one: so the sum counts.
+            bulk = sum(len(part.items) for part in parts) >= BULK_FILES
+            alone = bool(self._limits) and self._afar(self.address)
+            self._run(place, parts, self._helpers.mine if bulk and not alone else self._hand)
+
+    def _run(self, place: Place, parts: Sequence[Part], helper: WorkerProcess) -> None:
+        """Have files of one or more tasks written, and report to each. Runs in a pool."""
+        items = [item for task, group in parts if task.failure is None for item in group]
+        if self._pace.stopping:
+            written = Written([], "the agent stops")
+        else:
+            try:
+                written = self._write(place, items, [task for task, _ in parts], helper)
+            except Transient as error:
+                written = Written([], str(error))
+            except Exception as error:
+                # The boundary of the pool: a task must end, whatever happened.
+                log.exception("%s: delivering failed unexpectedly", self.name)
+                written = Written([], f"{type(error).__name__}: {error}")
+        outcomes = {outcome.file: outcome for outcome in written.outcomes}
+        for task, group in parts:
+            done = [outcomes[item.file] for item in group if item.file in outcomes]
+            with task.lock:
+                task.left -= 1
+                task.failure = task.failure or (written.failure if len(done) < len(group) else None)
+                ended = task.left == 0
+                self._report(Report(task.name, done, ended, task.failure if ended else None))
+
+    def _write(self, place: Place, items: Sequence[Item], tasks: Sequence[Task], helper: WorkerProcess) -> Written:
+        """Have files written: by a helper where that may hang, or where there are many. Raises Transient."""
+        if helper is not self._hand or self._afar(self.address):
+            self._wait_for_turn(items, helper)
+            call = helper.begin("write", place, items)
+            with self._under_way(_Group(tasks, lambda after: helper.still(call, after))):
+                written: Written = helper.result(call)
+        else:
+            steps = Steps(self._pace)
+            with self._under_way(_Group(tasks, steps.still)):
+                written = write(place, items, steps)
+        return written
+
+    def _wait_for_turn(self, items: Sequence[Item], helper: WorkerProcess) -> None:
+        """Raises Transient once the agent stops."""
+        self._pace.go_on()
+        if helper is not self._hand:  # that one keeps to the limits by itself
+            size = sum(item.version.size for item in items)
+            self._pace.wrote(size)
+            if self._place.verify != "size":
+                self._pace.read(size)
+
+    @contextmanager
+    def _under_way(self, group: _Group) -> Iterator[None]:
+        self._groups.add(group)
+        try:
+            yield
+        finally:
+            self._groups.discard(group)
+
+    def discard(self, files: Sequence[tuple[int, str]]) -> None:
+        """Remove temporary files of intents that nobody carries out."""
+        self._ask(self._hand, "discard", self._place, list(files))
+
+    def confirm(self, path: str, version: Version, checksum: bytes, algorithm: str, expected: str) -> Verdict:
+        """Read the copy again and compare (with verify = "size": compare the size)."""
+        self._pace.ask(0)  # not while it is paused
+        found: Verdict = self._ask(self._eye, "confirm", self._at(expected), path, version.size, checksum, algorithm)
+        return found
+
+    def reread(
+        self, path: str, version: Version, checksum: bytes, algorithm: str, expected: str, tell: Callable[[int], object]
+    ) -> Reread:
+        """Read the copy and compare its checksum, whatever `verify` says. Raises Transient."""
+        self._pace.ask(0)
+        words = self._at(expected), path, version.size, checksum, algorithm
+        if not self._afar(self.address):
+            return reread(*words, Steps(self._pace), tell)
+        found: Reread = self._eye.ask("reread", *words, waiting=lambda: tell(0))
+        tell(version.size if found.sight.well else 0)
+        return found
+
+    def pause(self) -> None:
+        """Files under way stand still where they are, but for small ones that a helper process has."""
+        self._pace.pause()
+        self._hand.pause()
+
+    def resume(self) -> None:
+        """They go on."""
+        self._hand.resume()
+        self._pace.resume()
+
+    def close(self) -> None:
+        """Let the files under way end; what is queued stays for the next run. What hangs is left behind."""
+        self._pace.stop()
+        helpers = [self._hand, self._eye, *self._helpers.all]
+        for one in helpers:
+            one.end()
+        deadline = time.monotonic() + ENDS_WITHIN
+        for one in helpers:
+            one.leave(deadline)
+        for pool in (self._helpers.threads, self._large):
+            pool.shutdown(cancel_futures=True)
+        for one in self._helpers.all:
+            one.end()  # it may have been begun just now
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+
+def reachable(path: str, within: float = 5.0) -> bool | None:
+    """Whether there is a directory; None: the path leads to what does not answer within so many seconds."""
+    if not mounts.afar(path):
+        return there(path, Steps())
+    helper = WorkerProcess(_MODULE, tuple)
+    try:
+        return bool(helper.ask("there", path, within=within))
+    except Transient:
+        return None
+    finally:
+        helper.end()
+        helper.leave(time.monotonic())

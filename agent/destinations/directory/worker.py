@@ -1,0 +1,21 @@
+"""What is done at a destination directory, by name: in the agent, or in a worker process where it may hang."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from agent.destinations.directory.place import check, confirm, discard, set_up, there
+from agent.destinations.directory.prove import reread
+from agent.destinations.directory.writer import write
+from agent.files.posix import writer_probe
+from agent.host.worker_main import serve
+
+JOBS: Mapping[str, Callable[..., Any]] = {
+    one.__name__: one for one in (check, confirm, discard, reread, set_up, there, write)
+}  # fmt: skip
+"""The last argument of each are its Steps."""
+
+
+def main() -> None:
+    """Serve the jobs until the agent ends."""
+    writer_probe.prepare()
+    serve(JOBS)

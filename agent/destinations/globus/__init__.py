@@ -1,0 +1,356 @@
+"""Delivers through Globus: a batch is a transfer task, watched to its end and proved file by file.
+
+The only package that imports globus_sdk; it is imported only where a destination, or a command, needs it. Facts about the
+service come from https://docs.globus.org/api/transfer/ and from the SDK's own sources and test data.
+"""
+
+import logging
+import random
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from globus_sdk import TransferClient
+
+from agent.destinations import Arrived, Item, Occupied, Outcome, Prepared, Report, Reread, Taken, Unfit
+from agent.destinations.globus import tasks
+from agent.destinations.globus.copies import Copies
+from agent.destinations.globus.course import Course
+from agent.destinations.globus.listing import Entry, Listing
+from agent.destinations.globus.mark import MARK, Mark
+from agent.destinations.globus.proof import conclude
+from agent.destinations.globus.request import freeze, label, modest, thaw
+from agent.destinations.globus.session import Forbidden, NotThere, Rejected, Session, document
+from agent.destinations.globus.sources import spoiled
+from agent.destinations.globus.tasks import Watched
+from agent.errors import Refused, Transient
+from agent.files.reader import Source, SourceChanged
+from agent.host.steps import Steps
+from rules.globus.collection import uncarriable
+from rules.globus.credentials import warning
+from rules.globus.task import Stage
+from rules.model import STAT, Verdict, Version
+from rules.naming import name_key, stat_content
+
+T = TypeVar("T")
+_DAY = 86400.0
+_RETRY = "then `dropline retry`"
+
+Count = Callable[[str, str], object]
+"""(operation, outcome): counts requests."""
+
+log = logging.getLogger(__name__)
+
+
+class GlobusTransport:
+    """Delivers to a collection. See `agent.destinations.Transport` for the promises."""
+
+    elsewhere = True
+    check_every = 300.0
+    retry_at_most = 900.0
+
+    def __init__(
+        self, name: str, course: Course, session: Session, agent: str, outstanding: int, count: Count,
+        chance: Callable[[], float] = random.random, clock: Callable[[], float] = time.time,
+    ) -> None:  # fmt: skip
+        """
+        Args:
+            name: of the destination.
+            course: between which collections, and how.
+            session: speaks to the service; destinations share it.
+            agent: id of this agent.
+            outstanding: tasks under way at a time; the service works on three of a user at once.
+            count: counts requests.
+            chance: a number from 0 to 1.
+            clock: seconds since the epoch.
+        """
+        self.name = name
+        self.address = course.address
+        self.outstanding = outstanding
+        self._course = course
+        self._session = session
+        self._agent = agent[:12]
+        self._count = count
+        self._chance = chance
+        self._clock = clock
+        self._listing = Listing(self._ask, course.collection, course.path)
+        self._mark = Mark(self._ask, course)
+        self._copies = Copies(name, self._ask, course)
+        self._rereading = Copies(name, self._ask, course)
+        self._watched: dict[str, Watched] = {}
+        self._news: deque[Report] = deque()
+        self._folds_known = False
+        self._warned_at = -_DAY
+
+    def _ask(self, operation: str, call: Callable[[TransferClient], T]) -> T:
+        outcome = "ok"
+        try:
+            return self._session.ask(call)
+        except NotThere:
+            raise
+        except Refused:
+            outcome = "refused"
+            raise
+        except Transient:
+            outcome = "failed"
+            raise
+        finally:
+            self._count(operation, outcome)
+
+    # Is it there?
+
+    def set_up(self) -> str:
+        """Find the mark, or make one. Raises Transient, Refused."""
+        return self._mark.set_up(self.name)
+
+    def check(self, identity: str) -> None:
+        """Raise Transient or Refused unless the collection shows the destination with this identity."""
+        self._mark.require(identity)
+        if not self._folds_known:
+            self._listing.folds = self._listing.stat(f"{MARK}{identity}".upper()) is not None
+            self._folds_known = True
+        self._warn()
+
+    def expires_at(self) -> float | None:
+        """When the login dies unless it is used; None: never."""
+        return self._session.expires_at()
+
+    def _warn(self) -> None:
+        now, expires_at = self._clock(), self.expires_at()
+        said = None if expires_at is None else warning(expires_at, now)
+        if said is not None and now - self._warned_at >= _DAY:
+            log.warning("destination %s: %s", self.name, said)
+            self._warned_at = now
+
+    # Sending
+
+    def prepare(self, delivery: int, batch: int, items: Sequence[Item], identity: str) -> Prepared:
+        """Look at both ends, and freeze a request for what may go. Raises Transient, Refused, NotNow."""
+        self._mark.require(identity)
+        found = spoiled(items)
+        found |= {item.file: refusal for item in items if item.file not in found and (refusal := self._unfit(item))}
+        outcomes = list(found.values())
+        left = [item for item in items if item.file not in found]
+        free = _of_different_names(left)
+        chosen: list[Item] = []
+        there = self._listing.look([item.path for item in free if not item.begun])
+        for item in free:
+            outcome = self._taken(item, there.entries.get(item.path), there.barred.get(item.path))
+            if outcome is None:
+                chosen.append(item)
+            else:
+                outcomes.append(outcome)
+        chosen = modest(chosen)
+        settled = {outcome.file for outcome in outcomes} | {item.file for item in chosen}
+        later = [item.file for item in items if item.file not in settled]
+        checksums, spoilt = self._checksums(chosen)
+        outcomes += spoilt.values()
+        chosen = [item for item in chosen if item.file not in spoilt]
+        if not chosen:
+            return Prepared(b"", outcomes, later)
+        submission = str(self._ask("submission_id", lambda tc: document(tc.get_submission_id(), "value"))["value"])
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        name = label(self._agent, batch, delivery)
+        return Prepared(freeze(self._course, chosen, checksums, submission, name, now), outcomes, later)
+
+    def _unfit(self, item: Item) -> Unfit | None:
+        """What Globus cannot carry, or the source collection does not show."""
+        local = self._course.local(item)
+        if local is None:
+            reason = f"{item.root} is not below {self._course.source_root}, which the source collection shows"
+            return Unfit(item.file, reason, f"mend source_root and source_path, {_RETRY}")
+        said = uncarriable(local) or uncarriable(item.path)
+        return Unfit(item.file, f"to {self.name}, {said}", f"rename it, {_RETRY}") if said else None
+
+    def _taken(self, item: Item, found: Entry | None, barred: str | None) -> Outcome | None:
+        """What to do about what stands at the path; None: it may be written."""
+        if barred is not None:
+            hint = f"mend that there, or change the rule's `path`, {_RETRY}"
+            return Unfit(item.file, f"cannot be written as {item.path!r}: {barred}", hint)
+        if found is None or item.begun:
+            return None
+        if found.kind != "file":
+            return Unfit(item.file, f"at {self.name}, {item.path!r} is not a file", f"move it away there, {_RETRY}")
+        if found.content == item.replaces:
+            return None
+        content = stat_content(item.version.size, item.version.mtime_ns)
+        # A name in another form would be the other file's, however equal they are.
+        if found.content == content and found.name == item.path.rpartition("/")[2]:
+            return Arrived(item.file, content, STAT, adopted=True)
+        return Occupied(item.file, found.content)
+
+    def _checksums(self, items: Sequence[Item]) -> tuple[dict[int, bytes], dict[int, Outcome]]:
+        """Our own checksums, where they are wanted, and what became of files that moved while they were read."""
+        made: dict[int, bytes] = {}
+        spoilt: dict[int, Outcome] = {}
+        if self._course.checksum is not None:
+            with Source(self._course.checksum, Steps()) as source:
+                for item in items:
+                    try:
+                        made[item.file] = source.checksum(item)
+                    except SourceChanged as change:
+                        spoilt[item.file] = change.outcome
+        return made, spoilt
+
+    def submit(self, request: bytes, items: Sequence[Item], identity: str, task: str | None = None) -> Taken:
+        """Send it, or take up watching the task that came of it. Raises Transient, Refused, NotNow."""
+        if not request:
+            return self._never_sent(str(uuid.uuid4()), items, None)
+        if task is not None:
+            return self._watch(Taken(task, "adopted"), request, items)
+        try:
+            taken = tasks.hand_in(self._ask, request)
+        except Rejected as error:
+            return self._never_sent(str(thaw(request)["submission_id"]), items, str(error))
+        except Forbidden as error:
+            raise Refused(f"transfers to {self.address} are not permitted: {error.reason}", error.hint) from None
+        return self._watch(taken, request, items)
+
+    def _never_sent(self, task: str, items: Sequence[Item], failure: str | None) -> Taken:
+        """The service will never take this one: the next attempt has another."""
+        self._news.append(Report(task, (), ended=True, failure=failure, alone=True))
+        return Taken(task)
+
+    def _watch(self, taken: Taken, request: bytes, items: Sequence[Item]) -> Taken:
+        now = self._clock()
+        sent = {one["destination_path"] for one in thaw(request)["DATA"]}
+        chosen = {item.file: item for item in items if self._course.there(item.path) in sent}
+        self._watched[taken.task] = Watched(taken.task, chosen, now, now)
+        return taken
+
+    # Watching
+
+    def due(self) -> float | None:
+        """When the next task is to be looked at."""
+        if self._news:
+            return 0.0
+        return min((one.look_at for one in self._watched.values()), default=None)
+
+    def reports(self, now: float) -> list[Report]:
+        """Ask after all tasks together, when one of them is due. Raises Transient, Refused."""
+        due = self.due()
+        if not self._news and due is not None and due <= now:
+            for watched in self._watched.values():  # before the question: a question that fails is not repeated at once
+                watched.look_at = tasks.later(watched, now, self._chance())
+            try:
+                self._look(now)
+            except (Transient, Refused):
+                if not self._news:
+                    raise
+                # What was learnt before it failed counts; the failure will show again.
+        found, self._news = list(self._news), deque()
+        return found
+
+    def _look(self, now: float) -> None:
+        documents = tasks.documents(self._ask, list(self._watched))
+        for watched in list(self._watched.values()):
+            found = documents.get(watched.task)
+            if found is None:
+                self._end(
+                    watched, Report(watched.task, (), True, f"Globus does not know task {watched.task} any more", True)
+                )
+                continue
+            reading = tasks.reading(found)
+            match reading.stage:
+                case Stage.SUCCEEDED | Stage.FAILED:
+                    self._conclude(watched, found, reading.stage is Stage.SUCCEEDED, reading.reason)
+                    continue
+                case Stage.SUSPENDED:
+                    self._cancel(watched, reading.reason)
+                case Stage.STUCK:
+                    self._look_closer(watched, found, now)
+            stuck = reading.stage is Stage.STUCK
+            watched.stuck_since = (watched.stuck_since or now) if stuck else None
+            # What is stuck may be past it in a moment, and what we cancelled ends by itself: both need nobody yet.
+            waits = (
+                now - (watched.stuck_since or now) >= tasks.LOOK_CLOSER if stuck else reading.stage is not Stage.MOVING
+            )
+            self._note(watched, found, reading.reason if waits and watched.cancelled is None else None)
+
+    def _note(self, watched: Watched, found: Any, reason: str | None) -> None:
+        """Tell what holds a task up, when that is new."""
+        note = None if reason is None else f"Globus task {watched.task}: {reason}"
+        if note == watched.note:
+            return
+        watched.note = note
+        if note is not None and found.get("is_paused"):
+            said = tasks.pause_reason(self._ask, watched.task)
+            note = f"{note} ({said})" if said else note
+        self._news.append(Report(watched.task, (), ended=False, note=note))
+
+    def _look_closer(self, watched: Watched, found: Any, now: float) -> None:
+        """A task that meets errors of single files: which ones? It would retry them for a day."""
+        state = found.get("nice_status"), found.get("faults")
+        if watched.cancelled or (watched.looked[0] == state and now - watched.looked[1] < tasks.LOOK_CLOSER):
+            return
+        watched.looked = state, now
+        watched.blamed = tasks.culprits(self._ask, self._course, watched.items.values(), watched.task)
+        if watched.blamed:
+            self._cancel(watched, tasks.shown(watched.blamed, watched.items))
+
+    def _cancel(self, watched: Watched, why: str) -> None:
+        if watched.cancelled is None:
+            log.warning("destination %s: cancelling Globus task %s: %s", self.name, watched.task, why)
+            tasks.cancel(self._ask, watched.task)
+            watched.cancelled = why
+
+    def _conclude(self, watched: Watched, found: Any, succeeded: bool, reason: str) -> None:
+        """A task has ended: evidence for what arrived, and why the rest goes again."""
+        skipped = found.get("subtasks_skipped_errors") != 0
+        ended = conclude(
+            self._ask, self._listing, self._course, watched.task, watched.items.values(),
+            succeeded=succeeded, skipped=skipped,
+        )  # fmt: skip
+        settled = {outcome.file for outcome in ended.outcomes}
+        outcomes = ended.outcomes + [one for file, one in watched.blamed.items() if file not in settled]
+        left = [item for item in ended.left if item.file not in watched.blamed]
+        failure = None
+        if ended.barred is not None:
+            failure = (
+                f"{ended.barred}; share the folder in Globus Connect Personal, or compare source_root and source_path"
+            )
+        elif left and watched.cancelled is None:
+            why = reason or "it succeeded, but told nothing of them"
+            failure = f"Globus task {watched.task}: {why}; {len(left)} files go again"
+        elif left and not watched.blamed:
+            failure = f"Globus task {watched.task}: {watched.cancelled}; {len(left)} files go again"
+        self._end(watched, Report(watched.task, outcomes, True, failure, alone=ended.barred is None))
+
+    def _end(self, watched: Watched, report: Report) -> None:
+        del self._watched[watched.task]
+        self._news.append(report)
+
+    # Asked again
+
+    def discard(self, files: Sequence[tuple[int, str]]) -> None:
+        """Nothing to do: nothing is written under other names than the final ones, and those may have become others'."""
+
+    def confirm(self, path: str, version: Version, checksum: bytes, algorithm: str, identity: str) -> Verdict:
+        """Is a file of that size and mtime still there? From the thread that reclaims. Raises Transient."""
+        return self._copies.confirm(path, version, identity, self._clock())
+
+    def reread(
+        self, path: str, version: Version, checksum: bytes, algorithm: str, identity: str, tell: Callable[[int], object]
+    ) -> Reread:
+        """Compare size and mtime, which is all that a collection tells of a file. Raises Transient."""
+        found = self._rereading.reread(path, version, identity, self._clock())
+        tell(0)
+        return found
+
+    def pause(self) -> None:
+        """Tasks under way go on: only the administrators of a collection can pause them."""
+
+    def resume(self) -> None:
+        """Nothing was paused."""
+
+    def close(self) -> None:
+        """Tasks go on at the service; the next run takes them up."""
+        self._session.close()
+
+
+def _of_different_names(items: Sequence[Item]) -> list[Item]:
+    """The first of each name: a task that writes one file twice spoils it, and the second is settled when the first is there."""
+    return list({name_key(item.path): item for item in reversed(items)}.values())[::-1]

@@ -1,0 +1,74 @@
+"""Are the copies still there? Asked again later, and before local files are deleted, with few requests for many files."""
+
+from typing import Any
+
+from agent.destinations import Reread
+from agent.destinations.globus.course import Course
+from agent.destinations.globus.listing import Ask, Entry, Listing
+from agent.destinations.globus.mark import Mark
+from agent.destinations.globus.session import NotADirectory, NotThere
+from agent.errors import Refused, Transient
+from rules.model import Verdict, Version
+from rules.naming import stat_content
+from rules.scrub import Sight
+
+_COST = 10_000_000
+"""Bytes that a look counts for where copies are read again: at 50GB a day, 5,000 requests at the most."""
+_CONFIRM_WITHIN = 30.0
+"""Seconds for which a listing, or the sight of the mark, is good enough while many copies are asked for."""
+
+
+class Copies:
+    """Answers for copies at one destination, to one thread."""
+
+    def __init__(self, name: str, ask: Ask[Any], course: Course) -> None:
+        """`name`: of the destination; `ask`: sends requests; `course`: knows where it is."""
+        self._name = name
+        self._mark = Mark(ask, course)
+        self._listing = Listing(ask, course.collection, course.path)
+        self._seen_mark_at = self._listed_at = self._asked_at = 0.0
+        self._asked = self._listed = ""
+        self._there: dict[str, Entry] = {}
+
+    def confirm(self, path: str, version: Version, identity: str, now: float) -> Verdict:
+        """Is a file of that size and mtime still there? Raises Transient."""
+        found = self.reread(path, version, identity, now)
+        return Verdict(found.sight.well, found.reason)
+
+    def reread(self, path: str, version: Version, identity: str, now: float) -> Reread:
+        """The same, told apart. The service computes no checksum but in a task that may write. Raises Transient."""
+        try:
+            if now - self._seen_mark_at > _CONFIRM_WITHIN:
+                self._mark.require(identity)
+                self._seen_mark_at = now
+            found = self._still(path, now)
+        except Refused as error:
+            raise Transient(str(error)) from None  # the courier's thread tells the person
+        if found is None or found.kind != "file":
+            sight = Sight.MISSING if found is None else Sight.CHANGED
+            return Reread(sight, f"at {self._name}, {path!r} is gone", _COST)
+        if found.size != version.size:
+            reason = f"at {self._name}, {path!r} has {found.size} bytes instead of {version.size}"
+            return Reread(Sight.CHANGED, reason, _COST)
+        if found.content != stat_content(version.size, version.mtime_ns):
+            # Some collections keep no mtime at all: that alone is no proof that the content is another.
+            return Reread(Sight.DOUBTFUL, f"at {self._name}, {path!r} was modified since it was delivered", _COST)
+        return Reread(Sight.STAT, f"at {self._name} as {path!r}", _COST)
+
+    def _still(self, path: str, now: float) -> Entry | None:
+        """One copy is asked for alone; from the second of a directory on, all of it is listed."""
+        directory, _, name = path.rpartition("/")
+        if directory == self._listed and now - self._listed_at <= _CONFIRM_WITHIN:
+            return self._there.get(name)
+        if directory != self._asked or now - self._asked_at > _CONFIRM_WITHIN:
+            self._asked, self._asked_at = directory, now
+            try:
+                return self._listing.stat(path)
+            except NotADirectory:
+                return None
+        try:
+            self._there = {one.name: one for one in self._listing.names(directory)}
+        except (NotThere, NotADirectory):
+            self._there = {}
+        self._listed, self._listed_at = directory, now
+        return self._there.get(name)

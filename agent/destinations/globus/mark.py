@@ -1,0 +1,65 @@
+"""The mark of a destination: a directory whose name says which destination it is, for no small file can be written there."""
+
+import logging
+import uuid
+from typing import Any
+
+from agent.destinations.globus.course import Course
+from agent.destinations.globus.listing import Ask, Listing
+from agent.destinations.globus.session import Forbidden, NotADirectory, NotThere
+from agent.errors import Refused, Transient
+from rules.model import OWN_PREFIX
+
+MARK = OWN_PREFIX + "-destination-"
+"""Begin of its name; the identity is the rest."""
+
+log = logging.getLogger(__name__)
+
+
+class Mark:
+    """Looks for the mark, and makes it."""
+
+    def __init__(self, ask: Ask[Any], course: Course) -> None:
+        """`ask`: sends requests; `course`: knows where the destination is."""
+        self._ask = ask
+        self._course = course
+        self._address = course.address
+        self._listing = Listing(ask, course.collection, course.path)
+
+    def found(self) -> list[str]:
+        """Identities of the marks at the destination. Raises Transient, Refused."""
+        try:
+            found = [
+                one.name
+                for one in self._listing.names("", f"{MARK}*")
+                if one.kind == "dir" and one.name.startswith(MARK)
+            ]
+        except (NotThere, NotADirectory) as error:
+            raise Transient(f"{self._address} is not there: {error}; make the folder, or mend `path`") from None
+        except Forbidden as error:
+            raise Refused(f"{self._address} may not be listed: {error.reason}", error.hint) from None
+        return sorted(name.removeprefix(MARK) for name in found)
+
+    def set_up(self, name: str) -> str:
+        """Find the mark, or make one. Raises Transient, Refused."""
+        marks = self.found()
+        if not marks:
+            made = self._course.there(f"{MARK}{uuid.uuid4()}")
+            try:
+                self._ask("mkdir", lambda tc: tc.operation_mkdir(self._course.collection, made))
+            except Forbidden as error:
+                raise Refused(f"{self._address} may not be written to: {error.reason}", error.hint) from None
+            marks = self.found()  # another agent may have been as fast: all take the first
+            log.warning("set up %s as destination %s (identity %s)", self._address, name, ", ".join(marks))
+        if not marks:
+            raise Transient(f"{self._address}: the mark was made, but is not listed")
+        return marks[0]
+
+    def require(self, identity: str) -> None:
+        """Raise Transient or Refused unless the collection shows the destination with this identity."""
+        marks = self.found()
+        if identity not in marks:
+            found = f"it is marked {marks[0]}" if marks else f"it has no directory {MARK}{identity}"
+            raise Transient(
+                f"{self._address} is not the destination that was set up: {found}; mend `path`, or make that directory again"
+            )

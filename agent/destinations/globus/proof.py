@@ -1,0 +1,164 @@
+"""What a task that ended proves, file by file. That it succeeded proves nothing by itself."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from globus_sdk import GlobusHTTPResponse, TransferClient
+
+from agent.destinations import Arrived, Gone, Item, Outcome, Unfit
+from agent.destinations.globus.course import Course
+from agent.destinations.globus.listing import Ask, Listing
+from agent.destinations.globus.session import NotThere, Rejected, document, rows
+from agent.destinations.globus.sources import spoiled
+from rules.globus.task import in_words
+from rules.model import STAT
+from rules.naming import stat_content
+
+_RETRY = "then `dropline retry`"
+
+
+class Moved(NamedTuple):
+    """A line of the service's list of successful transfers."""
+
+    size: int
+    checksum: bytes | None
+    algorithm: str
+
+
+class Ended(NamedTuple):
+    """What is known of a task's files. `left`: without evidence, to go again; `barred`: why none of them could be read."""
+
+    outcomes: list[Outcome]
+    left: list[Item]
+    barred: str | None = None
+
+
+def conclude(
+    ask: Ask[Any], listing: Listing, course: Course, task: str, items: Iterable[Item], *, succeeded: bool, skipped: bool
+) -> Ended:
+    """Fetch the evidence of a task that has ended, and compare it with the local files as they are now.
+
+    Args:
+        ask: sends requests.
+        listing: looks at the destination.
+        course: maps paths.
+        task: its id.
+        items: the files that are to be told of.
+        succeeded: it did; then what it skipped without saying so is looked for at the destination.
+        skipped: it may have skipped files.
+
+    Raises Transient, Refused.
+    """
+    wanted = {course.there(item.path): item for item in items}
+    moved = moved_files(ask, task, wanted)
+    passed = skipped_files(ask, task) if skipped else {}
+    bad = spoiled(wanted.values())
+    ended = Ended([], [])
+    unproved: list[Item] = []
+    for path, item in wanted.items():
+        line, outcome = moved.get(path), bad.get(item.file)
+        whole = line is not None and line.size == item.version.size
+        if whole and isinstance(outcome, Gone):
+            outcome = _though_gone(listing, item, line)
+        if outcome is not None:
+            ended.outcomes.append(outcome)
+        elif whole and line is not None and line.checksum is not None:
+            ended.outcomes.append(Arrived(item.file, line.checksum, line.algorithm, adopted=False))
+        elif whole or succeeded:
+            unproved.append(item)
+        else:
+            ended.left.append(item)
+    return _completed(listing, course, ended, unproved, passed, whole=len(wanted))
+
+
+def _completed(
+    listing: Listing, course: Course, ended: Ended, unproved: list[Item], passed: Mapping[str, str], whole: int
+) -> Ended:
+    """What the service gave no checksum for is looked for at the destination: weaker evidence."""
+    refused = {item.file: passed[course.local(item) or ""] for item in unproved if (course.local(item) or "") in passed}
+    if len(refused) == whole > 1 and len(set(refused.values())) == 1:
+        code = next(iter(refused.values()))
+        return ended._replace(left=unproved, barred=f"the source collection says of every file: {in_words(code)}")
+    there = listing.look([item.path for item in unproved if item.file not in refused]).entries
+    for item in unproved:
+        if item.file in refused:
+            ended.outcomes.append(_skipped_alone(item, course.local(item), refused[item.file]))
+            continue
+        expected = stat_content(item.version.size, item.version.mtime_ns)
+        found = there.get(item.path)
+        if found is not None and found.kind == "file" and found.content == expected != item.replaces:
+            ended.outcomes.append(Arrived(item.file, expected, STAT, adopted=False))
+        else:
+            ended.left.append(item)
+    return ended
+
+
+def _though_gone(listing: Listing, item: Item, line: Moved | None) -> Outcome:
+    """The local file went away since: the copy counts where it carries the mtime of the version, too."""
+    found = listing.look([item.path]).entries.get(item.path)
+    expected = stat_content(item.version.size, item.version.mtime_ns)
+    if found is None or found.content != expected or line is None:
+        return Gone(item.file)
+    if line.checksum is None:
+        return Arrived(item.file, expected, STAT, adopted=False)
+    return Arrived(item.file, line.checksum, line.algorithm, adopted=False)
+
+
+def _skipped_alone(item: Item, path: str | None, code: str) -> Outcome:
+    if code == "PERMISSION_DENIED":
+        hint = f"make it readable for the user that the source collection runs as, {_RETRY}"
+        return Unfit(item.file, "the source collection may not read it", hint)
+    hint = f"compare source_root and source_path with what the collection shows, {_RETRY}"
+    return Unfit(item.file, f"the source collection says of {path!r}: {in_words(code)}, though it is here", hint)
+
+
+def _pages(
+    ask: Ask[Any], operation: str, call: Callable[[TransferClient, dict[str, Any]], GlobusHTTPResponse]
+) -> Iterator[Mapping[str, Any]]:
+    """All entries of a list that is paged by markers. A list that the service no longer has is empty."""
+    more: dict[str, Any] = {}
+
+    def page(tc: TransferClient) -> tuple[list[dict[str, Any]], Any]:
+        answer = call(tc, more)
+        return rows(answer), document(answer).get("next_marker")
+
+    while True:
+        try:
+            entries, marker = ask(operation, page)
+        except (NotThere, Rejected):
+            return
+        yield from entries
+        if marker is None:
+            return
+        more = {"marker": marker}
+
+
+def moved_files(ask: Ask[Any], task: str, wanted: Mapping[str, Item]) -> dict[str, Moved]:
+    """Destination path → what the service says of it, of those that are wanted. Raises Transient, Refused."""
+    found: dict[str, Moved] = {}
+    for line in _pages(ask, "successful_transfers", lambda tc, more: tc.task_successful_transfers(task, **more)):
+        path = line.get("destination_path")
+        item = wanted.get(path or "")
+        if item is None:
+            continue
+        checksum, algorithm = _checksum(line.get("checksum")), str(line.get("checksum_algorithm") or "md5").lower()
+        size = line.get("size")
+        size = item.version.size if size is None else int(size)  # old services tell only paths: no checksum then either
+        if checksum is None and size == 0 and line.get("size") is not None:
+            checksum, algorithm = hashlib.md5(usedforsecurity=False).digest(), "md5"  # there is only one empty file
+        found[str(path)] = Moved(size, checksum, algorithm)
+    return found
+
+
+def _checksum(text: object) -> bytes | None:
+    try:
+        return bytes.fromhex(text) if isinstance(text, str) and text else None
+    except ValueError:
+        return None  # no notation that we know: as if there were none
+
+
+def skipped_files(ask: Ask[Any], task: str) -> dict[str, str]:
+    """Source path → code of what was skipped because of an error. Raises Transient, Refused."""
+    lines = _pages(ask, "skipped_errors", lambda tc, more: tc.task_skipped_errors(task, **more))
+    return {str(line["source_path"]): str(line.get("error_code")) for line in lines if line.get("source_path")}

@@ -1,0 +1,84 @@
+"""The frozen request: what is stored before it is sent, and sent again as it is."""
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from agent.destinations import Item
+from agent.destinations.globus.course import Course
+
+TASK_FILES = 2_000
+TASK_BYTES = 500 * 10**9
+"""A task is not larger than this, so that it ends within hours and its evidence is read with few requests."""
+_LABEL = 128
+"""Letters, the most that the service takes (https://docs.globus.org/api/transfer/task_submit/)."""
+
+
+def modest(items: Sequence[Item]) -> list[Item]:
+    """As many items as one task should have; at least one."""
+    chosen: list[Item] = []
+    held = 0
+    for item in items:
+        held += item.version.size
+        if chosen and (len(chosen) >= TASK_FILES or held > TASK_BYTES):
+            break
+        chosen.append(item)
+    return chosen
+
+
+def label(agent: str, batch: int, delivery: int) -> str:
+    """What people see in the web application, and what a task is found by."""
+    return f"Dropline {agent} batch {batch} delivery {delivery}"[:_LABEL]
+
+
+def freeze(
+    course: Course, items: Sequence[Item], checksums: Mapping[int, bytes], submission: str, name: str, now: datetime
+) -> bytes:
+    """The whole body of the submission.
+
+    Args:
+        course: between which collections, and how.
+        items: the files; `course.local` knows them all.
+        checksums: file → what the service is to compare with.
+        submission: its submission id, which makes sending it twice harmless.
+        name: its label.
+        now: for the deadline.
+    """
+    body: dict[str, Any] = {
+        "DATA_TYPE": "transfer",
+        "submission_id": submission,
+        "source_endpoint": course.source,
+        "destination_endpoint": course.collection,
+        "label": name,
+        "verify_checksum": course.verify_checksum,
+        "preserve_timestamp": True,
+        "encrypt_data": course.encrypt_data,
+        # A source that cannot be read does not hold up the others; what was skipped has no evidence, and goes again.
+        "skip_source_errors": True,
+        "fail_on_quota_errors": False,
+        **{f"notify_on_{event}": event in course.notify for event in ("succeeded", "failed", "inactive")},
+        "DATA": [_item(course, item, checksums.get(item.file)) for item in items],
+    }
+    if course.deadline is not None:
+        body["deadline"] = (now.astimezone(UTC) + timedelta(seconds=course.deadline)).isoformat(timespec="seconds")
+    return zlib.compress(json.dumps(body).encode(), 6)
+
+
+def _item(course: Course, item: Item, checksum: bytes | None) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "DATA_TYPE": "transfer_item",
+        "source_path": course.local(item),
+        "destination_path": course.there(item.path),
+        "recursive": False,
+    }
+    if checksum is not None:
+        found |= {"external_checksum": checksum.hex(), "checksum_algorithm": (course.checksum or "").upper()}
+    return found
+
+
+def thaw(request: bytes) -> dict[str, Any]:
+    """The body of a frozen request."""
+    body: dict[str, Any] = json.loads(zlib.decompress(request))
+    return body

@@ -1,0 +1,1 @@
+"""The interface of `agent.files` on POSIX systems."""

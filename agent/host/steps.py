@@ -1,0 +1,67 @@
+"""Work of which one can see whether it still moves."""
+
+import math
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from agent.host.pace import Pace
+
+
+class Still(NamedTuple):
+    """What does not move."""
+
+    where: str
+    """The directory that does not answer."""
+    since: float
+    """In monotonic seconds."""
+
+    def __str__(self) -> str:
+        at = datetime.fromtimestamp(time.time() - (time.monotonic() - self.since), UTC)
+        return f"{self.where} has not answered since {at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+class Steps:
+    """Of one piece of work: where its last step went, and when. Read from other threads.
+
+    Its pace is asked here, so that a step which waits for its turn is not taken for one that gets no answer.
+    """
+
+    def __init__(self, pace: Pace | None = None) -> None:
+        """`pace`: how fast it may go, and whether it is to end."""
+        self._pace = pace or Pace()
+        self.where = ""
+        """The directory that the step under way asks: a file system that hangs does not let it end."""
+        self.moved_at = time.monotonic()
+        """When that step began, in monotonic seconds; infinite while it waits for its turn."""
+
+    def at(self, where: str) -> None:
+        """The next step asks this directory."""
+        self.where, self.moved_at = where, time.monotonic()
+
+    def go_on(self) -> None:
+        """Between two steps at the same place. Raises Transient where the work is to end."""
+        self._wait(self._pace.go_on)
+
+    def wrote(self, count: int) -> None:
+        """Return when so many bytes more may have been written. Raises Transient where the work is to end."""
+        self._wait(self._pace.wrote, count)
+
+    def read(self, count: int) -> None:
+        """Return when so many bytes more may have been read back. Raises Transient where the work is to end."""
+        self._wait(self._pace.read, count)
+
+    def ask(self, count: int) -> None:
+        """As `read`, for those who cannot stand still: raises Transient while it is paused, too."""
+        self._wait(self._pace.ask, count)
+
+    def _wait(self, turn: Callable[..., None], *count: int) -> None:
+        self.moved_at = math.inf
+        turn(*count)
+        self.moved_at = time.monotonic()
+
+    def still(self, after: float) -> Still | None:
+        """What the work stands still at, after so many seconds; None: it moves."""
+        moved_at, where = self.moved_at, self.where
+        return Still(where, moved_at) if time.monotonic() - moved_at >= after else None

@@ -1,0 +1,211 @@
+"""Hints from events, and sweeps of the disk.
+
+Events are hints: the kernel's queue overflows, network file systems have none, a watcher dies in silence. Sweeps are the
+truth. A canary file shows whether events still come, and each new directory is swept, since events of files that are
+written while its watch is made are lost.
+"""
+
+import errno
+import logging
+import os
+import stat
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from agent.errors import cause
+from agent.files.events import Events, Hint, Put
+from agent.files.posix.volumes import file_system
+from agent.intake.scan import Listing, sweep
+from rules.model import OWN_PREFIX
+
+CANARY = OWN_PREFIX + "-canary"
+_CANARY_FLAGS = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+"""Never through a link, never waiting for the other end of a pipe."""
+
+log = logging.getLogger(__name__)
+
+
+Listen = Callable[[str, Put, Callable[[str], None]], Events]
+"""(root, takes hints, is told in words that events were lost) → a running source. Raises OSError."""
+
+
+def _inotify(root: str, put: Put, lost: Callable[[str], None]) -> Events:
+    from agent.files.posix.inotify import Inotify
+
+    return Inotify(root, put, lost)
+
+
+def _watchdog(root: str, put: Put, lost: Callable[[str], None]) -> Events:
+    from agent.files.posix.observer import Observed
+
+    return Observed(root, put, lost)
+
+
+_PLATFORM: dict[str, Listen] = {"linux": _inotify}
+
+
+class Watch:
+    """Hints about one directory tree, kept alive.
+
+    `check` looks whether they still come, and says why a sweep is needed; `drain` gives the hints.
+    """
+
+    def __init__(self, root: str, wake: Callable[[], None], listen: Listen | None = None) -> None:
+        """
+        Args:
+            root: the directory.
+            wake: called when there are hints.
+            listen: where hints come from; None: what the platform has.
+        """
+        self.root = root
+        self.up = False
+        """Whether events come: False on file systems without them, and while the directory is absent."""
+        self.present = False
+        self.reason = "not yet looked at"
+        self.lost = 0
+        """How often events were lost, or may have been."""
+        self.canary_at: float | None = None
+        """When the canary was last seen to come through."""
+        self.skew: float | None = None
+        """Seconds that the file system's clock is ahead of ours."""
+        self._wake = wake
+        self._listen = listen or _PLATFORM.get(sys.platform, _watchdog)
+        self._hints: deque[Hint] = deque()
+        self._events: Events | None = None
+        self._identity: tuple[int, int] | None = None
+        self._losses: deque[str] = deque()
+        self._canary_sent: float | None = None
+        self._canary_back = threading.Event()
+        self._unanswered = 0
+        self._canary_path = os.path.join(root, CANARY)
+
+    def _lose(self, what: str) -> None:
+        self._losses.append(what)
+        self._wake()
+
+    def _put(self, hints: Sequence[Hint]) -> None:
+        for hint in hints:
+            if hint.path == self._canary_path:
+                self._canary_back.set()
+            else:
+                self._hints.append(hint)
+        if self._hints:
+            self._wake()
+
+    @property
+    def losing(self) -> bool:
+        """Whether events were lost since the last `check`."""
+        return bool(self._losses)
+
+    def drain(self, limit: int) -> list[Hint]:
+        """Hints that came since, oldest first, without repetitions that follow each other."""
+        hints: dict[Hint, None] = {}
+        while self._hints and len(hints) < limit:
+            hints[self._hints.popleft()] = None
+        return list(hints)
+
+    def check(self, now: float) -> str | None:
+        """Look after the watch. Returns why the tree must be swept, or None."""
+        try:
+            status = os.stat(self.root)
+            identity = (status.st_dev, status.st_ino)
+        except OSError as error:
+            reason = f"the directory is not there: {cause(error)}"
+            if self.reason != reason:
+                log.warning("%s: %s; waiting for it", self.root, reason)
+            self.lost += self.present
+            self.present, self._identity, self.reason = False, None, reason
+            self._stop()
+            return None
+        self.present = True
+        if identity != self._identity:
+            replaced, self._identity = self._identity is not None, identity
+            self.lost += replaced
+            self._start()
+            return "another directory stands in its place" if replaced else "start"
+        if self._losses:
+            why = self._losses[0]
+            self.lost += 1
+            self._start()  # directories that appeared meanwhile are not watched
+            return why
+        if self._events is not None and not self._events.alive:
+            self.lost += 1
+            self._start()
+            return "the event thread had died"
+        return None
+
+    def canary(self, now: float, every: float, wall: float) -> str | None:
+        """Write a small file, and look whether the event of the last one came. Returns why the tree must be swept.
+
+        Args:
+            now: the agent's clock.
+            every: seconds between two canaries; two without an event mean that events no longer come.
+            wall: the computer's clock, to compare the file system's with.
+        """
+        if self._canary_back.is_set():
+            self._canary_back.clear()
+            self.canary_at, self._unanswered = self._canary_sent, 0
+        if not self.present or (self._canary_sent is not None and now < self._canary_sent + every):
+            return None
+        try:
+            fd = os.open(self._canary_path, _CANARY_FLAGS, 0o644)
+            try:
+                status = os.fstat(fd)
+                if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+                    raise OSError(errno.EEXIST, "somebody else's file has the canary's name")  # and is not written to
+                os.ftruncate(fd, 0)
+                os.write(fd, b"Dropline writes this file to see that events come through.\n")
+                self.skew = os.fstat(fd).st_mtime - wall
+            finally:
+                os.close(fd)
+        except OSError:
+            # A directory that the agent may only read has no canary, nor one where something else has its name; its age
+            # is then not exported.
+            self.canary_at = self._canary_sent = None
+            return None
+        if self.canary_at is None:
+            self.canary_at = now  # the count begins: no event is due before this one
+        self._canary_sent = now
+        self._unanswered += 1
+        if self.up and self._unanswered > 2:
+            self._unanswered = 0
+            self.lost += 1
+            self._start()
+            return "events stopped coming"
+        return None
+
+    def _start(self) -> None:
+        self._stop()
+        self._losses.clear()  # what was said until here is one loss, and the sweep to come finds it
+        kind = file_system(self.root)
+        if kind.remote:
+            self.up, self.reason = False, f"{kind.kind} gives no events of what other machines write: sweeps only"
+            log.warning("%s: %s", self.root, self.reason)
+            return
+        try:
+            self._events = self._listen(self.root, self._put, self._lose)
+        except OSError as error:
+            self.up, self.reason = False, f"no events: {cause(error)}; sweeps only"
+            log.warning("%s: %s", self.root, self.reason)
+            return
+        self.up, self.reason = True, "events come"
+
+    def _stop(self) -> None:
+        self.up = False
+        events, self._events = self._events, None
+        if events is not None:
+            events.close()
+
+    def close(self) -> None:
+        """Stop the threads, and take the canary away."""
+        self._stop()
+        if self._canary_sent is not None:
+            try:
+                os.unlink(self._canary_path)
+            except OSError:
+                pass  # the directory is away; the next run writes over it
+
+
+__all__ = ["CANARY", "Events", "Hint", "Listen", "Listing", "Watch", "sweep"]

@@ -1,0 +1,1 @@
+"""What the agent shows of itself: metrics, status, explain, report, logs, and the status page."""

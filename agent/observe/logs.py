@@ -1,0 +1,142 @@
+"""Log lines for services: one a transition, as text or JSON. The last of them are kept in the state directory."""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Any
+
+from agent.ledger import Transition
+from rules.text import printable
+
+log = logging.getLogger("agent.transitions")
+
+FILE = Path("log", "dropline.log")
+"""Where the last lines are kept, below the state directory; older ones have .1, .2, .3 after the name."""
+KEPT = 4_000_000
+"""Bytes after which a file is full; there are four."""
+
+
+def tell(transitions: Sequence[Transition]) -> None:
+    """Log transitions: one record for a whole transaction, which the formatters write as one line each."""
+    if log.isEnabledFor(logging.INFO):
+        log.info("%d transitions", len(transitions), extra={"transitions": transitions})
+
+
+class TextFormatter(logging.Formatter):
+    """`2026-01-31T12:00:00.000Z INFO verified rule=tomo file="/data/x.h5" ...`"""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, or several for a transaction of many transitions."""
+        lines: str | None = getattr(record, "lines", None)
+        if lines is None:  # else the other of two handlers has made them
+            record.lines = lines = self._lines(record)
+        return lines
+
+    def _lines(self, record: logging.LogRecord) -> str:
+        head = f"{_time(record)} {record.levelname}"
+        transitions: Sequence[Transition] | None = getattr(record, "transitions", None)
+        if transitions is not None:
+            return "\n".join(f"{head} {_text(one)}" for one in transitions)
+        text = printable(record.getMessage())
+        return f"{head} {text}" + (f"\n{self.formatException(record.exc_info)}" if record.exc_info else "")
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, or several for a transaction of many transitions."""
+        head: dict[str, Any] = {"time": _time(record), "level": record.levelname}
+        transitions: Sequence[Transition] | None = getattr(record, "transitions", None)
+        if transitions is not None:
+            return "\n".join(json.dumps(head | _fields(one)) for one in transitions)
+        more = {"exception": self.formatException(record.exc_info)} if record.exc_info else {}
+        return json.dumps(head | {"message": record.getMessage()} | more)
+
+
+def _time(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _text(one: Transition) -> str:
+    where = f" at={one.destination}" if one.destination else ""
+    why = f" ({printable(one.reason)})" if one.reason else ""
+    return f'{one.event} rule={one.rule}{where} file="{printable(one.path)}" size={one.size}{why}'
+
+
+def _fields(one: Transition) -> dict[str, Any]:
+    fields: dict[str, Any] = {"event": one.event, "rule": one.rule, "file": one.path, "size": one.size}
+    if one.destination:
+        fields |= {"destination": one.destination, "seconds": one.seconds, "how": one.how}
+    return fields | ({"reason": one.reason} if one.reason else {})
+
+
+def configure(style: str, level: int) -> None:
+    """Send the agent's log to standard error. `style`: "text" or "json"."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(level)
+    handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("agent").setLevel(level)
+    logging.getLogger("waitress").setLevel(logging.ERROR)
+
+
+class _Keeper(RotatingFileHandler):
+    """Files that together do not grow beyond a bound, but for one record."""
+
+    def shouldRollover(self, record: logging.LogRecord) -> bool:
+        """Whether the file is full now. Not whether the record still fits: for that it would be formatted twice."""
+        return self.stream is not None and self.stream.tell() >= self.maxBytes
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A full disk costs the line here; standard error has it, too."""
+
+
+@contextmanager
+def kept(state_dir: Path) -> Iterator[None]:
+    """Keep the last lines in the state directory meanwhile, for who looks at it afterwards. Needs the state's lock."""
+    path = state_dir / FILE
+    try:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        keeper = _Keeper(path, maxBytes=KEPT, backupCount=3, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        log.warning("no log is kept in %s: %s", path.parent, error.strerror or error)
+        yield
+        return
+    keeper.setFormatter(TextFormatter())
+    root, own = logging.getLogger(), logging.getLogger("agent")
+    level = own.level
+    root.addHandler(keeper)
+    own.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        own.setLevel(level)
+        root.removeHandler(keeper)
+        keeper.close()
+
+
+def last_lines(state_dir: Path, count: int) -> list[str]:
+    """The last lines that were kept, oldest first."""
+    found: list[str] = []
+    newest = state_dir / FILE
+    for path in (newest, *(newest.with_name(f"{newest.name}.{number}") for number in (1, 2, 3))):
+        try:
+            with path.open("rb") as file:
+                # A line is seldom longer than a path; more than this would be left out anyway.
+                file.seek(max(file.seek(0, os.SEEK_END) - 1000 * count, 0))
+                lines = file.read().decode("utf-8", "backslashreplace").splitlines()
+        except FileNotFoundError:
+            break
+        found = lines[-(count - len(found)) :] + found
+        if len(found) >= count:
+            break
+    return found

@@ -1,0 +1,250 @@
+"""The support bundle: what somebody who is to help needs to see, in one file, without secrets."""
+
+import json
+import os
+import platform
+import re
+import shutil
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import SecretStr
+
+from agent.errors import Refused, Transient, cause
+from agent.files.posix.volumes import file_system
+from agent.host.lock import resident
+from agent.host.service import healthz
+from agent.ledger import Ledger, State
+from agent.observe.logs import last_lines
+from agent.observe.mask import Masker, names_a_file, written
+from agent.observe.status import status
+from rules.actions import Action, Command, Flow, Webhook, texts
+from rules.config.settings import Configuration, DirectoryTable
+
+_LINES = 5000
+_FILES = 200
+_BATCHES = 100
+_TELLING = 8
+"""Characters of what may be a secret: shorter ones are mostly words, and would be found everywhere."""
+_LIMITS = (
+    "fs/inotify/max_user_watches", "fs/inotify/max_user_instances", "fs/inotify/max_queued_events",
+    "fs/leases-enable", "fs/file-max",
+)  # fmt: skip
+
+
+class Entry(NamedTuple):
+    """One file of the bundle."""
+
+    name: str
+    what: str
+    """For people."""
+    size: int
+    """Bytes."""
+
+
+def write(target: Path, config: Configuration, mistake: str | None) -> list[Entry]:
+    """Make the bundle. Returns what is in it. Raises Refused where it cannot be written, or is there already.
+
+    Args:
+        target: a ZIP file to be made.
+        config: as far as it could be read.
+        mistake: what is wrong with the file of the configuration, if anything is.
+    """
+    masker = Masker(_secrets(config))
+    entries = []
+    try:
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as bundle:
+            for name, what, content in _parts(config, mistake):
+                text = masker.text(content) if isinstance(content, str) else _text(masker.value(content))
+                bundle.writestr(name, text.encode("utf-8", "backslashreplace"))
+                entries.append(Entry(name, what, len(text)))
+    except FileExistsError:
+        raise Refused(f"{target} is there already", "name another file with --output") from None
+    except OSError as error:
+        raise Refused(f"{target} cannot be written: {cause(error)}", "name another file with --output") from None
+    return entries
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, indent=2, default=str) + "\n"
+
+
+def _parts(config: Configuration, mistake: str | None) -> Iterator[tuple[str, str, Any]]:
+    yield "configuration.json", "the configuration as it is in effect, without secrets", _configuration(config, mistake)
+    yield "system.json", "versions, this computer, file systems, free space, limits", _system(config)
+    yield "status.json", "what `dropline status` says", _ask(config, lambda ledger: _status(ledger, config))
+    yield "refused.json", "the last refused files, and why", _ask(config, _refused)
+    yield "batches.json", "the last batches and their deliveries", _ask(config, _batches)
+    yield (
+        "log.txt",
+        f"the last log lines, {_LINES} at the most",
+        "".join(f"{line}\n" for line in last_lines(config.state_dir, _LINES)),
+    )
+
+
+def _configuration(config: Configuration, mistake: str | None) -> dict[str, Any]:
+    return {
+        "source": config.source,
+        "mistake": mistake,
+        "settings": config.settings.model_dump(mode="json"),
+        # Their values are in effect above, and masked by key there.
+        "environment": sorted(name for name in os.environ if name.upper().startswith("DROPLINE_")),
+    }
+
+
+def _ask(config: Configuration, question: Callable[[Ledger], Any]) -> Any:
+    if not config.ledger.exists():
+        return {"mistake": f"there is no ledger at {config.ledger}"}
+    try:
+        ledger = Ledger(str(config.ledger))
+        try:
+            return question(ledger)
+        finally:
+            ledger.close()
+    except (Refused, Transient) as error:
+        return {"mistake": str(error)}
+
+
+def _status(ledger: Ledger, config: Configuration) -> dict[str, Any]:
+    known = [(name, table.address) for name, table in config.settings.destinations.items()]
+    known = known or [(name, at) for name, at, _, _ in ledger.reports.destinations()]
+    return status(ledger, config.rules, known, config.scrubs)
+
+
+def _refused(ledger: Ledger) -> list[dict[str, Any]]:
+    return [
+        {"path": file.path, "rule": file.rule, "size": file.version.size, "since": file.since, "reason": file.reason}
+        for file in ledger.reports.files([State.REFUSED], _FILES)
+    ]
+
+
+def _batches(ledger: Ledger) -> list[dict[str, Any]]:
+    return [{name: getattr(one, name) for name in one.__slots__} for one in ledger.reports.batches(_BATCHES)]
+
+
+def _system(config: Configuration) -> dict[str, Any]:
+    places = {"state_dir": str(config.state_dir)}
+    places |= {f"rule {rule.name}": rule.watch for rule in config.rules}
+    places |= {
+        f"destination {name}": table.path
+        for name, table in config.settings.destinations.items()
+        if isinstance(table, DirectoryTable)
+    }
+    running = config.state_dir.is_dir() and resident(config.state_dir)
+    return {
+        "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "platform": platform.platform(),
+        "python": sys.version,
+        "interpreter": sys.executable,
+        "user": {"uid": os.getuid(), "gid": os.getgid()} if hasattr(os, "getuid") else {},
+        "versions": _versions(),
+        "agent_running": running,
+        "healthz": healthz(config.settings.agent.listen) if running else None,
+        "ledger_bytes": config.ledger.stat().st_size if config.ledger.exists() else None,
+        "places": {name: _place(path) for name, path in places.items()},
+        "limits": {name: _read(Path("/proc/sys", name)) for name in _LIMITS},
+    }
+
+
+def _versions() -> dict[str, str]:
+    names = ["dropline"]
+    for need in requires("dropline") or ():
+        if "extra ==" not in need:
+            names.append(need.partition(";")[0].strip(" ()").split(">")[0].split("=")[0].split("<")[0].split("[")[0])
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _place(path: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"path": path}
+    try:
+        entry = os.stat(path)
+        usage = shutil.disk_usage(path)
+    except OSError as error:
+        return found | {"mistake": cause(error)}
+    on = file_system(path)
+    return found | {
+        "file_system": on.kind, "mounted_at": on.mounted_at, "remote": on.remote,
+        "free_bytes": usage.free, "total_bytes": usage.total,
+        "mode": oct(entry.st_mode), "uid": entry.st_uid, "gid": entry.st_gid,
+    }  # fmt: skip
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return None  # not Linux, or not ours to read: it is then not known
+
+
+def _secrets(config: Configuration) -> Iterator[str]:
+    """Every secret that the agent could have got hold of, and written somewhere."""
+    yield from _held(config.settings.model_dump())
+    for one in (one for rule in config.rules for one in rule.actions.values()):
+        yield from (word for word in _words(one) if len(word) >= _TELLING)
+        if isinstance(one, Webhook) and one.secret_file is not None:
+            yield from _kept_in(one.secret_file)
+    notify = config.settings.notify
+    if notify is not None and notify.webhook is not None and notify.webhook.url is not None:
+        yield from _of_address(notify.webhook.url)
+    for name, value in os.environ.items():
+        if name.upper().startswith("DROPLINE_") and "SECRET" in name.upper():
+            yield value
+    yield from written(_contents(Path(config.source)))
+    for file in (config.state_dir / "globus").glob("*"):
+        yield from (word for word in _contents(file).replace('"', " ").split() if len(word) > 20)
+
+
+def _held(value: Any, key: str = "") -> Iterator[str]:
+    """What is written as a secret in the configuration, and in the files that it names for one."""
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, str) and names_a_file(key):
+        yield from _kept_in(value)
+    elif isinstance(value, dict):
+        yield from (found for name, inner in value.items() for found in _held(inner, name))
+    elif isinstance(value, list | tuple):
+        yield from (found for inner in value for found in _held(inner))
+
+
+def _kept_in(path: str) -> Iterator[str]:
+    """A secret in a file of its own: as a whole, and its words."""
+    text = _contents(Path(path))
+    yield from (text, *text.split())
+
+
+def _of_address(url: str) -> Iterator[str]:
+    """Parts of an address behind its host."""
+    yield from (
+        part for part in re.split(r"[/?&=]", url.partition("://")[2].partition("/")[2]) if len(part) >= _TELLING
+    )
+
+
+def _words(action: Action) -> Iterator[str]:
+    """What of an action may be a secret: parts of an address, arguments, texts of a body."""
+    if isinstance(action, Webhook):
+        yield from _of_address(action.url)
+    elif isinstance(action, Command):
+        yield from (
+            word.rpartition("=")[2] for word in action.argv[1:] if "=" in word or not word.startswith(("-", "/"))
+        )
+    elif isinstance(action, Flow):
+        yield from (text for text in texts(action.body or {}) if "{" not in text)
+
+
+def _contents(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", "replace")
+    except OSError:
+        return ""  # who makes the report may not read it, so nothing of it can be in there by way of this command

@@ -1,0 +1,142 @@
+"""What `dropline status`, the status page and /healthz say."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from agent.host.worker import Worker
+from agent.intake import Root
+from agent.ledger import Finding, Ledger
+from rules.model import Rule
+from rules.scrub import Scrub
+
+_WAITING = 100
+"""Datasets that wait which are named, longest waiting first."""
+_FINDINGS = 100
+"""Copies that are not what was proved which are named."""
+
+
+def status(
+    ledger: Ledger, rules: Sequence[Rule], destinations: Sequence[tuple[str, str]], scrubs: Mapping[str, Scrub]
+) -> dict[str, Any]:
+    """The whole state as plain values.
+
+    Args:
+        ledger: a connection.
+        rules: in the order of the configuration.
+        destinations: (name, address) as configured; others that the ledger knows are of former configurations.
+        scrubs: how much is read again, of destinations where anything is.
+    """
+    files: dict[str, int] = {}
+    size: dict[str, int] = {}
+    of_rules: dict[str, dict[str, int]] = {}
+    for rule, state, count, held in ledger.reports.tally():
+        files[state] = files.get(state, 0) + count
+        size[state] = size.get(state, 0) + held
+        of_rules.setdefault(rule, {})[state] = count
+    deliveries: dict[str, dict[str, int]] = {}
+    for name, state, count in ledger.reports.deliveries():
+        deliveries.setdefault(name, {})[state] = count
+    known = {(name, address): (up, reason) for name, address, up, reason in ledger.reports.destinations()}
+    refusing, since = set(ledger.reports.refusing()), ledger.reports.since()
+    places: list[dict[str, Any]] = []
+    for name, address in destinations:
+        up, reason = known.get((name, address), (None, None))
+        why = reason or ("" if up else "not yet looked at")
+        refused = (name, address) in refusing
+        changed, proved = since.get((name, address), (None, None))
+        place = {"name": name, "address": address, "up": up, "refused": refused, "reason": why}
+        places.append({**place, "since": changed, "proved_at": proved})
+    return {
+        "files": files,
+        "bytes": size,
+        "deliveries": deliveries,
+        "destinations": places,
+        "held_up": [
+            {"destination": name, "reason": reason, "deliveries": count}
+            for name, reason, count in ledger.reports.held_up()
+        ],
+        "scrub": [
+            {
+                "destination": one.destination,
+                "per_day": scrubs[one.destination].per_day if one.destination in scrubs else None,
+                "every": scrubs[one.destination].every if one.destination in scrubs else None,
+                "last_at": one.last_at,
+                "oldest_at": one.oldest_at,
+                "findings": one.amiss,
+            }
+            for one in ledger.scrubs.standings()
+            if (one.destination, one.address) in destinations and (one.destination in scrubs or one.last_at is not None)
+        ],
+        "findings": [described(one) for one in ledger.scrubs.open(limit=_FINDINGS)],
+        "outbox": [
+            {"rule": rule, "action": action, "waiting": count, "failed": failed, "reason": reason, "since": since}
+            for rule, action, count, failed, reason, since in ledger.outbox.waiting()
+        ],
+        "rules": [{"name": rule.name, "watch": rule.watch, "files": of_rules.get(rule.name, {})} for rule in rules],
+        "unclaimed": [
+            {"watch": root, "files": count, "example": example} for root, count, example in ledger.reports.unclaimed()
+        ],
+        "datasets": [
+            {"name": one.key, "rule": one.rule, "since": one.seen_at, "reason": one.reason or "found a moment ago"}
+            for one in ledger.datasets.waiting(_WAITING)
+        ],
+        "paused": ledger.pauses.all(),
+    }
+
+
+def described(finding: Finding) -> dict[str, Any]:
+    """A copy that is not what was proved, as plain values."""
+    return {
+        "destination": finding.destination,
+        "address": finding.address,
+        "copy": finding.copy.path,
+        "kind": finding.sight.value,
+        "path": finding.copy.file.path,
+        "rule": finding.copy.file.rule,
+        "size": finding.copy.file.version.size,
+        "since": finding.found_at,
+        "reason": finding.reason,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether the agent does its work; each problem is a sentence."""
+
+    problems: list[str]
+    away: list[str] = field(default_factory=list)
+    """Destinations that are down. No problem of the agent's: starting it again would not help."""
+
+    @property
+    def good(self) -> bool:
+        """No problems."""
+        return not self.problems
+
+
+STALLED_AFTER = 120.0
+"""Seconds without the end of a pass after which a thread counts as stalled."""
+
+
+def health(
+    workers: Sequence[Worker], roots: Sequence[Root], sweep_every: float, refusals: Mapping[str, str | None],
+    away: Mapping[str, str | None], now: float,
+) -> Health:  # fmt: skip
+    """What /healthz answers: dead or stalled threads, a ledger that cannot be written, late sweeps, destinations that refuse."""
+    problems = []
+    for worker in workers:
+        if not worker.alive:
+            problems.append(f"thread {worker.name} is dead")
+        elif worker.failure is not None:
+            problems.append(f"{worker.name}: {worker.failure}")
+        elif now - worker.passed_at > STALLED_AFTER:
+            problems.append(f"thread {worker.name} has not ended a pass for {now - worker.passed_at:.0f} s")
+    for root in roots:
+        if not root.watch.present:
+            problems.append(f"{root.watch.root}: {root.watch.reason}")
+        elif root.swept_at is not None and now - root.swept_at > 3 * sweep_every + STALLED_AFTER:
+            problems.append(f"{root.watch.root}: the last sweep ended {now - root.swept_at:.0f} s ago")
+    problems += [f"destination {name}: {reason}" for name, reason in refusals.items() if reason is not None]
+    return Health(
+        problems, [f"destination {name} is down: {reason}" for name, reason in away.items() if reason is not None]
+    )

@@ -1,0 +1,295 @@
+"""What the pages show, as values: gathered from the ledger and from the parts that run."""
+
+import os
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from agent.intake import Root
+from agent.ledger import File, Holding, Ledger, State
+from agent.observe.explain import explain
+from agent.observe.status import Health
+from agent.observe.web.headline import Headline, headline
+from agent.observe.web.marks import At, Marks
+from agent.observe.web.plot import Plot, plot
+from rules.model import SENT, Rule, Verdict
+
+_ROWS = 30
+_FOUND = 50
+_FILES = 100
+_REFUSED = 500
+"""Refused files, newest first, whose reasons are told apart."""
+_REASONS = 10
+_DAY = 86400.0
+TEXT_AT_MOST = 200
+"""Characters of what is searched for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Something that a person must do."""
+
+    what: str
+    why: str
+    command: str = ""
+    files: tuple[str, ...] = ()
+    """Examples."""
+    more: int = 0
+    """Files that are like those."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A dataset or folder."""
+
+    holding: Holding
+    name: str
+    """Relative to the rule's directory."""
+    state: str
+    """In a word."""
+    kind: str
+    """`needs`, `waiting`, `safe` or `gone`."""
+    reason: str
+    """Why it waits; empty where it does not."""
+    mark: Verdict
+    """May the local copies be removed?"""
+    copies: tuple[At, ...]
+
+    @property
+    def safe(self) -> int:
+        """Files at every destination."""
+        return self.holding.verified + self.holding.removed
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A file."""
+
+    file: File
+    name: str
+    mark: Verdict
+
+
+class Views:
+    """Answers the pages' questions. For one thread, which owns the ledger's connection."""
+
+    def __init__(
+        self, ledger: Ledger, rules: Sequence[Rule], destinations: Sequence[tuple[str, str]], roots: Sequence[Root],
+        status: Callable[[], dict[str, Any]], health: Callable[[], Health], clock: Callable[[], float], config: str,
+    ) -> None:  # fmt: skip
+        """
+        Args:
+            ledger: a connection.
+            rules: in the order of the configuration.
+            destinations: (name, address), as configured.
+            roots: the watched trees.
+            status, health: what else is said of the agent.
+            clock: seconds since the epoch.
+            config: path of the configuration file, for commands; empty where there is none.
+        """
+        self._ledger = ledger
+        self._rules = {rule.name: rule for rule in rules}
+        self._marks = Marks(ledger, rules, dict(destinations))
+        self._roots = roots
+        self._status = status
+        self._health = health
+        self._clock = clock
+        self._with = f" --config {shlex.quote(config)}" if config else ""
+
+    def front(self, text: str) -> dict[str, Any]:
+        """The first page; `text`: what is searched for, empty for nothing."""
+        now, said = self._clock(), self._status()
+        up = {place["name"]: place["up"] for place in said["destinations"]}
+        needs = [*self._troubles(said), *self._findings(said), *self._refusals(said["files"].get("refused", 0))]
+        oldest = min(self._ledger.reports.oldest_unverified().values(), default=None)
+        swept = all(root.swept_at is not None or not root.watch.present for root in self._roots)
+        return {
+            "now": now,
+            "text": text,
+            "status": said,
+            "headline": self._headline(said, len(needs), oldest, swept, now),
+            "needs": needs,
+            "rows": self._rows(self._ledger.holdings.current(_ROWS), up, now) if not text else [],
+            "found": self._find(text, up, now) if text else None,
+            "plot": self._plot(now),
+            "roots": self._roots,
+            "command": self.command,
+        }
+
+    def holding(self, number: int) -> dict[str, Any] | None:
+        """The page of a dataset or folder; None where there is no such."""
+        holding = self._ledger.holdings.get(number)
+        if holding is None:
+            return None
+        now, said = self._clock(), self._status()
+        up = {place["name"]: place["up"] for place in said["destinations"]}
+        row = self._row(holding, up, now)
+        files = self._ledger.holdings.files(holding, _FILES)
+        waits = holding.whole and self._ledger.datasets.get(holding.place).waits
+        base = self._base(holding)
+        lines = [Line(file, self._within(file, base), self._marks.of_file(file)) for file in files]
+        odd = next((one for one in lines if one.file.state is State.VERIFIED and not one.mark.ok), None)
+        if row.mark.ok and odd is not None:
+            row = replace(row, mark=Verdict(False, f"{odd.mark.reason} ({odd.name})"))
+        return {
+            "now": now,
+            "row": row,
+            "lines": lines,
+            "base": base if os.path.isdir(base) or not holding.whole else os.path.dirname(base),
+            "complete": self.command("complete", holding.name) if waits else "",
+        }
+
+    def file(self, path: str) -> dict[str, Any] | None:
+        """The page of a file: all that is known of it; None where nothing is."""
+        told = explain(self._ledger, list(self._rules.values()), path)
+        versions = self._ledger.files.history(path)
+        if not versions:
+            return None
+        own = [file for file in versions if file.rule != SENT] or versions
+        return {
+            "now": self._clock(),
+            "told": told,
+            "name": os.path.basename(path),
+            "mark": self._marks.of_file(own[-1]),
+            "file": own[-1],
+            "holding": self._ledger.holdings.of(own[-1]),
+            "command": self.command("explain", path),
+        }
+
+    def command(self, *words: str) -> str:
+        """A command line to copy."""
+        return f"dropline {words[0]}{self._with}{''.join(f' {shlex.quote(word)}' for word in words[1:])}"
+
+    # The first line, and what a person must do
+
+    def _headline(self, said: Mapping[str, Any], needs: int, oldest: float | None, swept: bool, now: float) -> Headline:
+        files, size = said["files"], said["bytes"]
+        waiting = ("candidate", "complete", "batched")
+        return headline(
+            needs=needs,
+            waiting=sum(files.get(state, 0) for state in waiting),
+            waiting_bytes=sum(size.get(state, 0) for state in waiting),
+            safe=sum(files.get(state, 0) for state in ("verified", "reclaiming", "reclaimed")),
+            unclaimed=sum(root["files"] for root in said["unclaimed"]),
+            age=None if oldest is None else now - oldest,
+            swept=swept,
+        )
+
+    def _troubles(self, said: Mapping[str, Any]) -> Iterable[Need]:
+        for problem in self._health().problems:
+            yield Need("The agent is not well", problem)
+        for place in said["destinations"]:
+            if place["up"] is False and not place["refused"]:  # a refused one is among the agent's problems
+                yield Need(
+                    f"Destination {place['name']} is down",
+                    f"{place['reason']}; it is looked at again by itself, and nothing is lost meanwhile",
+                )
+
+    def _findings(self, said: Mapping[str, Any]) -> Iterable[Need]:
+        alike: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+        for one in said["findings"]:
+            alike.setdefault((one["destination"], one["kind"]), []).append(one)
+        for (destination, kind), found in alike.items():
+            what = f"1 copy at {destination} is" if len(found) == 1 else f"{len(found):,} copies at {destination} are"
+            paths = tuple(sorted(one["path"] for one in found)[:3])
+            command = self.command("verify", destination)
+            yield Need(f"{what} {kind}", found[0]["reason"], command, paths, len(found) - len(paths))
+
+    def _refusals(self, count: int) -> Iterable[Need]:
+        if not count:
+            return
+        reasons: dict[str, list[str]] = {}
+        for file in self._ledger.reports.files([State.REFUSED], _REFUSED):
+            reasons.setdefault(file.reason or "no reason is known", []).append(file.path)
+        for reason, paths in list(reasons.items())[:_REASONS]:
+            what = "1 file is not delivered" if len(paths) == 1 else f"{len(paths):,} files are not delivered"
+            yield Need(what, reason, self.command("retry"), tuple(sorted(paths)[:3]), max(len(paths) - 3, 0))
+        left = count - sum(map(len, list(reasons.values())[:_REASONS]))
+        if left > 0:
+            yield Need(
+                f"{left:,} more are not delivered", "too many to show here", self.command("files", "--state", "refused")
+            )
+
+    def _plot(self, now: float) -> Plot:
+        return plot(self._ledger.history.since(now - _DAY), now)
+
+    # Datasets and folders
+
+    def _find(self, text: str, up: Mapping[str, bool | None], now: float) -> dict[str, Any]:
+        holdings = self._ledger.holdings.named(text, _FOUND)
+        folder, _, name = text.rpartition("/")
+        files = self._ledger.files.history(text)[-1:]
+        if not files and name:
+            files = [
+                file for file in self._ledger.holdings.files_named(name, _FOUND) if folder.lower() in file.path.lower()
+            ]
+        return {
+            "rows": self._rows(holdings, up, now),
+            "lines": [Line(file, self._shown(file), self._marks.of_file(file)) for file in files],
+            "at_most": _FOUND,
+        }
+
+    def _rows(self, holdings: Iterable[Holding], up: Mapping[str, bool | None], now: float) -> list[Row]:
+        return [self._row(holding, up, now) for holding in holdings if holding.files or holding.vanished]
+
+    def _row(self, holding: Holding, up: Mapping[str, bool | None], now: float) -> Row:
+        below = holding.waiting == 0 and self._ledger.holdings.unproved_below(self._base(holding))
+        mark, copies = self._marks.of_holding(holding, below=below, up=up)
+        reason = self._why(holding, up, now) if holding.waiting else ""
+        return Row(holding, self._name(holding), *_state(holding), reason, mark, copies)
+
+    def _base(self, holding: Holding) -> str:
+        """The directory that its files are told relative to."""
+        if not holding.whole:
+            return holding.name
+        rule = self._rules.get(holding.rule)
+        return os.path.join(rule.watch, holding.name) if rule is not None else holding.name
+
+    def _name(self, holding: Holding) -> str:
+        rule = self._rules.get(holding.rule)
+        if holding.whole or rule is None:
+            return holding.name
+        inside = os.path.relpath(holding.name, rule.watch)
+        return holding.name if inside.startswith("..") else os.path.basename(rule.watch) if inside == "." else inside
+
+    def _within(self, file: File, base: str) -> str:
+        inside = os.path.relpath(file.path, base)
+        return self._shown(file) if inside.startswith("..") else inside  # a dataset need not be a directory
+
+    def _shown(self, file: File) -> str:
+        rule = self._rules.get(file.rule)
+        inside = os.path.relpath(file.path, rule.watch) if rule is not None else file.path
+        return file.path if inside.startswith("..") else inside
+
+    def _why(self, holding: Holding, up: Mapping[str, bool | None], now: float) -> str:
+        """Why it waits: its dataset's reason, or that of one of its files."""
+        if holding.whole:
+            dataset = self._ledger.datasets.get(holding.place)
+            if dataset.waits:
+                return dataset.reason or "found a moment ago"
+        file = self._ledger.holdings.waits(holding)
+        if file is None:
+            return ""
+        if file.state is State.CANDIDATE:
+            return file.reason or "written a moment ago; it must be quiet first"
+        if file.state is State.COMPLETE or file.batch is None:
+            return "complete; waits for its batch to be full or old enough"
+        said = []
+        for one in self._ledger.reports.deliveries_of(file.batch):
+            if one["state"] not in ("verified", "refused"):
+                away = "it is down" if up.get(one["destination"]) is False else one["reason"]
+                tries = f", attempt {one['attempt']}" if one["attempt"] > 1 else ""
+                said.append(f"to {one['destination']}: {one['state']}{tries}{f': {away}' if away else ''}")
+        return "; ".join(said)
+
+
+def _state(holding: Holding) -> tuple[str, str]:
+    """(word, kind)"""
+    if holding.refused:
+        return "needs you", "needs"
+    if holding.waiting:
+        return "on its way", "waiting"
+    if holding.files:
+        return ("safe" if holding.verified else "safe, removed here"), "safe"
+    return "gone before it was delivered", "gone"

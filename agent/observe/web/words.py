@@ -1,0 +1,66 @@
+"""Values as people read them, for the templates."""
+
+from datetime import datetime
+from os import fsencode
+from urllib.parse import quote
+
+from markupsafe import Markup, escape
+
+from rules.text import printable
+
+_SHORT = 12
+
+
+def clock(at: float, now: float) -> str:
+    """The local time, with the date unless it is today's: "14:05", "23 Nov 14:05"."""
+    when, today = datetime.fromtimestamp(at).astimezone(), datetime.fromtimestamp(now).astimezone()
+    same = when.date() == today.date()
+    return (
+        f"{when:%H:%M}"
+        if same
+        else f"{when.day} {when:%b %H:%M}"
+        if when.year == today.year
+        else f"{when:%Y-%m-%d %H:%M}"
+    )
+
+
+def stamp(at: float) -> str:
+    """The whole time, as ISO 8601 with the offset."""
+    return datetime.fromtimestamp(at).astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def count(number: int) -> str:
+    """With separators: "1,234,567"."""
+    return f"{number:,}"
+
+
+def files(number: int) -> str:
+    """ "1 file", "1,234 files"."""
+    return "1 file" if number == 1 else f"{number:,} files"
+
+
+def short(proof: str) -> str:
+    """The beginning of a checksum: "sha256:8742ab01ff23…"."""
+    kind, _, value = proof.partition(":")
+    return proof if kind == "stat" or len(value) <= _SHORT else f"{kind}:{value[:_SHORT]}…"
+
+
+def prose(text: str) -> Markup:
+    """Text of our own with its `commands` as code; all of it escaped."""
+    parts = [escape(part) for part in printable(text).split("`")]
+    if len(parts) % 2 == 0:  # an odd mark is part of a name
+        return escape(printable(text))
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if number % 2 else part for number, part in enumerate(parts)
+    )
+
+
+def of_file(path: str) -> str:
+    """Where a file's page is; its name may be any bytes."""
+    return "/file?path=" + quote(fsencode(path), safe="/")
+
+
+FILTERS = {
+    "clock": clock, "stamp": stamp, "count": count, "files": files, "short": short, "prose": prose, "of_file": of_file,
+}  # fmt: skip
+"""Names of these in the templates."""

@@ -1,0 +1,1 @@
+"""The tables of the configuration, their validation, and their description in words."""

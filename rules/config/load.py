@@ -1,0 +1,213 @@
+"""The `[[rules]]` tables of the configuration, as rules."""
+
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime
+from itertools import combinations
+from typing import Any, Literal
+
+from cronsim import CronSim, CronSimError
+from pydantic import Field
+
+from rules import actions
+from rules import naming as destination
+from rules.config.mistake import RuleError, nearest
+from rules.config.require import ConditionTable, DatasetTable, condition, together
+from rules.config.tables import Duration, Fraction, LocalPath, Size, Table
+from rules.datasets.membership import captured, known_fields
+from rules.match import glob_mistake, looked_for, marker_mistake, relative
+from rules.model import SENT, Conditions, Reclaim, Rule, Sealing, Target, Together
+from rules.pattern import compiled
+
+_SHOWN = 200
+"""Characters of a pattern that are shown."""
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+class CompleteTable(Table):
+    """`complete = { ... }`"""
+
+    quiet: Duration | None = None
+    marker: str | None = Field(default=None, min_length=1)
+    patience: Duration | None = None
+    min_size: Size = 0
+    require: tuple[ConditionTable, ...] = ()
+
+
+class BatchTable(Table):
+    """`batch = { ... }`"""
+
+    by: str | None = None
+    max_files: int = Field(default=500, ge=1, le=100_000)
+    max_bytes: Size = 50_000_000_000
+    linger: Duration = 1.0
+    max_age: Duration | None = None
+    schedule: str | None = None
+
+
+class DeliverTable(Table):
+    """One entry of `deliver = [ ... ]`"""
+
+    to: str
+    path: str = "{relpath}"
+
+
+class ReclaimTable(Table):
+    """`reclaim = { ... }`"""
+
+    after: Duration | None = None
+    when_free_below: Fraction | None = None
+    trash: Duration | None = None
+    empty_dirs: bool = False
+    evidence: Literal["checksum", "stat"] = "checksum"
+
+
+class ThenTable(Table):
+    """One entry of `then = [ ... ]`"""
+
+    webhook: str | None = None
+    secret_file: LocalPath | None = None
+    header: str | None = None
+    command: tuple[str, ...] | None = None
+    flow: str | None = None
+    body: dict[str, Any] | None = None
+    timeout: Duration | None = None
+
+
+class RuleTable(Table):
+    """One `[[rules]]` table."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
+    watch: LocalPath
+    preset: str | None = None
+    dataset: DatasetTable | None = None
+    include: tuple[str, ...] = ("**",)
+    exclude: tuple[str, ...] = ()
+    capture: str | None = None
+    complete: CompleteTable = CompleteTable()
+    batch: BatchTable = BatchTable()
+    deliver: tuple[DeliverTable, ...] = Field(min_length=1)
+    reclaim: ReclaimTable | None = None
+    then: tuple[ThenTable, ...] = ()
+    share_with: tuple[str, ...] = ()
+
+
+def build(
+    tables: Sequence[RuleTable], destinations: Collection[str], file: str, absolute: Callable[[str], str]
+) -> tuple[Rule, ...]:
+    """The rules of the tables, in their order.
+
+    Args:
+        tables: the `[[rules]]` tables.
+        destinations: names of the configured destinations.
+        file: name of the configuration file, for messages.
+        absolute: makes a `watch` absolute and "/"-separated (it knows the file's folder and `~`).
+
+    Raises RuleError.
+    """
+    rules = tuple(_rule(table, destinations, file, absolute) for table in tables)
+    for one, other in combinations(rules, 2):
+        if one.name == other.name:
+            raise RuleError(file, f"[[rules]] {one.name!r}", "name", "two rules have this name; give each its own")
+        nested = one.watch == other.watch or relative(one.watch, other.watch) or relative(other.watch, one.watch)
+        if nested and one.reclaim != other.reclaim:
+            message = (
+                f"its directory {other.watch} overlaps that of rule {one.name!r} ({one.watch}), but they reclaim differently;"
+                " give both the same reclaim, or watch separate directories"
+            )
+            raise RuleError(file, f"[[rules]] {other.name!r}", "reclaim", message)
+    return rules
+
+
+def _rule(table: RuleTable, destinations: Collection[str], file: str, absolute: Callable[[str], str]) -> Rule:
+    def wrong(key: str, message: object) -> RuleError:
+        return RuleError(file, f"[[rules]] {table.name!r}", key, str(message))
+
+    if table.name == SENT:
+        raise wrong("name", "is kept for what `dropline send` delivers; choose another")
+    capture = None
+    if table.capture is not None:
+        try:
+            capture = compiled(table.capture)
+        except ValueError as error:
+            raise wrong("capture", error) from None
+    dataset = together(table.dataset, wrong)
+    groups = tuple(capture.groupindex) if capture else ()
+    shared = captured(dataset) - {"dir"}
+    for key, found in (("capture", groups), ("dataset", sorted(shared))):
+        for name in found:
+            if name in (*destination.FIELDS, "mtime"):
+                raise wrong(key, f"the group name {name!r} is taken by a template field; give it another")
+    fields = (*groups, *sorted(shared))
+    for key, patterns in (("include", table.include), ("exclude", table.exclude)):
+        for pattern in patterns:
+            mistake = glob_mistake(pattern)
+            if mistake is not None:
+                raise wrong(key, f"{pattern[:_SHOWN]!r} {mistake}")
+    complete = _conditions(table, dataset, wrong)
+    whole = dataset is not None or bool(complete.require)
+    marker = table.complete.marker
+    mistake = None if marker is None else marker_mistake(marker)
+    if mistake is not None:
+        raise wrong("complete.marker", f"{marker!r} {mistake}")
+    by = table.batch.by or ("dataset" if whole else "dir")
+    if by == "dataset" and not whole:
+        raise wrong("batch.by", "'dataset' wants a `dataset`, or `complete.require`")
+    if by == "capture" and not groups:
+        raise wrong("batch.by", "'capture' wants a `capture` regular expression with named groups, (?P<run>...)")
+    if by not in ("dir", "dataset", "capture"):
+        if "{" not in by:
+            raise wrong("batch.by", f"{by!r} is none of 'dir', 'dataset', 'capture' or a template such as '{{run}}'")
+        try:
+            destination.check(by, fields)
+        except destination.PathRefused as error:
+            raise wrong("batch.by", error) from None
+    if table.batch.schedule is not None:
+        try:
+            next(CronSim(table.batch.schedule, _EPOCH))
+        except (CronSimError, StopIteration) as error:
+            raise wrong("batch.schedule", f"{table.batch.schedule!r} is not a cron expression: {error}") from None
+    for target in table.deliver:
+        if target.to not in destinations:
+            raise wrong("deliver", f"there is no [destinations.{target.to}]{nearest(target.to, destinations)}")
+        try:
+            destination.check(target.path, fields)
+        except destination.PathRefused as error:
+            raise wrong("deliver", error) from None
+    if len({target.to for target in table.deliver}) != len(table.deliver):
+        raise wrong("deliver", "the same destination twice")
+    reclaim = table.reclaim
+    if reclaim is not None and reclaim.after is None and reclaim.when_free_below is None:
+        raise wrong("reclaim", "says neither `after` nor `when_free_below`, so it would never reclaim; add one")
+    to = [target.to for target in table.deliver]
+    try:
+        then = tuple(actions.action(one.model_dump(exclude_none=True), absolute, to) for one in table.then)
+    except RuleError:
+        raise  # of a path in it
+    except ValueError as error:
+        raise wrong("then", error) from None
+    try:
+        share_with = tuple(dict.fromkeys(actions.share(one) for one in table.share_with))
+    except ValueError as error:
+        raise wrong("share_with", error) from None
+    return Rule(
+        name=table.name,
+        watch=absolute(table.watch),
+        include=table.include,
+        exclude=table.exclude,
+        capture=capture,
+        complete=complete,
+        batch=Sealing(**(dict(table.batch) | {"by": by})),
+        deliver=tuple(Target(target.to, target.path) for target in table.deliver),
+        reclaim=Reclaim(**dict(reclaim)) if reclaim else None,
+        dataset=dataset,
+        then=then,
+        share_with=share_with,
+    )
+
+
+def _conditions(table: RuleTable, dataset: Together | None, wrong: Callable[[str, object], RuleError]) -> Conditions:
+    written = table.complete
+    if written.marker is not None and (dataset is not None or written.require):
+        raise wrong("complete.marker", "is for files by themselves; for datasets write require = [{ marker = ... }]")
+    require = tuple(condition(one, known_fields(dataset), "complete.require", wrong) for one in written.require)
+    return Conditions(**(dict(written) | {"require": require, "looks_for": looked_for(require)}))

@@ -1,0 +1,245 @@
+"""The tables of the configuration file, as they are read and checked one by one."""
+
+import re
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    SecretStr,
+    Tag,
+    model_validator,
+)
+
+from rules.config.load import RuleTable
+from rules.config.notify import NotifyTable
+from rules.config.tables import Duration, LocalPath, Size, Table
+from rules.model import Rule
+from rules.rate import Hours, Limit
+from rules.scrub import Scrub
+
+
+def _address(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if value and (ip_of(host) is None or not (port.isascii() and port.isdecimal()) or int(port) > 65535):
+        raise ValueError(
+            f'{value!r} is not an address and a port; write "127.0.0.1:9469", port 0 for any free one, or "" for no page'
+        )
+    return value
+
+
+def ip_of(host: str) -> IPv4Address | IPv6Address | None:
+    """The address of `listen` without its port; None where it is none. A name would be what a name server says."""
+    try:
+        return IPv6Address(host[1:-1]) if host[:1] == "[" and host[-1:] == "]" else IPv4Address(_NAMES.get(host, host))
+    except ValueError:
+        return None
+
+
+_NAMES = {"localhost": "127.0.0.1"}
+
+
+def _host_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", value):
+        raise ValueError("write host names as in an address, without http:// and without the port")
+    return value.removesuffix(".")
+
+
+def _remote(value: str) -> str:
+    if not value.startswith("/") or ".." in value.split("/"):
+        raise ValueError(
+            'write the path as the collection shows it, from its "/" on, for example "/ingest" or "/~/ingest"'
+        )
+    return "/" + "/".join(part for part in value.split("/") if part not in ("", "."))
+
+
+def _for_node_exporter(value: str) -> str:
+    if not value.endswith(".prom"):
+        raise ValueError('node_exporter reads only names that end in ".prom"')
+    return value
+
+
+Id = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"), AfterValidator(str.lower)]
+"""A UUID."""
+RemotePath = Annotated[str, AfterValidator(_remote)]
+
+
+class AgentTable(Table):
+    """`[agent]`"""
+
+    state_dir: LocalPath = ""
+    """Empty: where this platform keeps a user's state."""
+    listen: Annotated[str, AfterValidator(_address)] = "127.0.0.1:9469"
+    token_file: LocalPath | None = None
+    hosts: tuple[Annotated[str, AfterValidator(_host_name)], ...] = ()
+    sweep_every: Annotated[Duration, Field(gt=0)] = 300.0
+    canary_every: Duration = 60.0
+    textfile: Annotated[LocalPath, AfterValidator(_for_node_exporter)] | None = None
+    nice: int = Field(default=0, ge=0, le=19)
+    io_priority: Literal["normal", "idle"] = "normal"
+
+
+class ScrubTable(Table):
+    """`scrub = { ... }` in `[destinations.NAME]`; `scrub = "50GB"` is its `per_day` alone."""
+
+    per_day: Annotated[Size, Field(gt=0)]
+    every: Annotated[Duration, Field(gt=0)] = 30 * 86400.0
+
+    @property
+    def policy(self) -> Scrub:
+        """What the decisions work on."""
+        return Scrub(self.per_day, self.every)
+
+
+def _whole(value: object) -> object:
+    return {"per_day": value} if isinstance(value, str | int) and not isinstance(value, bool) else value
+
+
+Scrubbed = Annotated[ScrubTable | None, BeforeValidator(_whole)]
+
+
+def _some(value: int) -> int:
+    if value == 0:
+        raise ValueError("nothing would ever go; `dropline pause delivery` stops it for a while")
+    return value
+
+
+class LimitTable(Table):
+    """One of `bandwidth = [{ ... }]`"""
+
+    limit: Annotated[Size, AfterValidator(_some)]
+    hours: Annotated[
+        Hours | None, BeforeValidator(lambda value: value if value is None else Hours.read(str(value)))
+    ] = None
+
+
+def _one_limit(value: object) -> object:
+    return [{"limit": value}] if isinstance(value, str | int) else value
+
+
+def _reachable(value: tuple[LimitTable, ...]) -> tuple[LimitTable, ...]:
+    if any(one.hours is None for one in value[:-1]):
+        raise ValueError("a limit without `hours` counts always, and so must be the last")
+    return value
+
+
+class DirectoryTable(Table):
+    """`[destinations.NAME]` with `transport = "directory"`"""
+
+    transport: Literal["directory"] = "directory"
+    path: LocalPath
+    verify: Literal["checksum", "size"] = "checksum"
+    checksum: Literal["sha256", "blake3", "md5"] = "sha256"
+    scrub: Scrubbed = None
+    bandwidth: Annotated[tuple[LimitTable, ...], BeforeValidator(_one_limit), AfterValidator(_reachable)] = ()
+
+    @property
+    def address(self) -> str:
+        """What the ledger knows it by."""
+        return self.path
+
+    @property
+    def limits(self) -> list[Limit]:
+        """How much may go there in a second, and when."""
+        return [Limit(one.limit, one.hours) for one in self.bandwidth]
+
+
+class GlobusTable(Table):
+    """`[globus]`: the application that the agent is registered as."""
+
+    client_id: Id | None = None
+    client_secret: SecretStr | None = None
+    client_secret_file: LocalPath | None = None
+
+
+class CollectionTable(Table):
+    """`[destinations.NAME]` with `transport = "globus"`"""
+
+    transport: Literal["globus"]
+    collection: Id
+    path: RemotePath = "/"
+    source_collection: Id | None = None
+    source_root: LocalPath = "/"
+    source_path: RemotePath = "/"
+    verify_checksum: bool = True
+    encrypt_data: bool = False
+    deadline: Annotated[Duration, Field(gt=0)] | None = None
+    notify: tuple[Literal["succeeded", "failed", "inactive"], ...] = ()
+    outstanding: int = Field(default=6, ge=1, le=50)
+    checksum: Literal["md5", "sha256"] | None = None
+    scrub: Scrubbed = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_ours_to_slow(cls, value: object) -> object:
+        if isinstance(value, dict) and "bandwidth" in value:
+            raise ValueError(
+                "Globus has no limit for a transfer: `bandwidth` is for directories only. Let the administrator of the"
+                " collection set its network use, or give the rule a `batch.schedule`"
+            )
+        return value
+
+    @property
+    def address(self) -> str:
+        """What the ledger knows it by."""
+        return f"{self.collection}:{self.path}"
+
+
+def _transport(value: object) -> str:
+    """Which table it is: the transport that is named, or the embedded one."""
+    named = value.get("transport", "directory") if isinstance(value, dict) else getattr(value, "transport", "directory")
+    return named if isinstance(named, str) else ""
+
+
+DestinationTable = Annotated[
+    Annotated[DirectoryTable, Tag("directory")] | Annotated[CollectionTable, Tag("globus")], Discriminator(_transport)
+]
+
+
+DestinationName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
+
+
+class Settings(Table):
+    """The whole configuration file."""
+
+    agent: AgentTable = Field(default_factory=AgentTable)
+    globus: GlobusTable = Field(default_factory=GlobusTable)
+    notify: NotifyTable | None = None
+    destinations: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")], DestinationTable] = Field(
+        default_factory=dict
+    )
+    rules: tuple[RuleTable, ...] = ()
+
+
+class Configuration:
+    """Settings and rules that fit together."""
+
+    def __init__(self, settings: Settings, rules: tuple[Rule, ...], source: str) -> None:
+        self.settings = settings
+        self.rules = rules
+        self.source = source
+        """The file it was read from, for messages."""
+
+    def with_agent(self, **changes: object) -> "Configuration":
+        """The same with other values in `[agent]`."""
+        agent = self.settings.agent.model_copy(update=changes)
+        return Configuration(self.settings.model_copy(update={"agent": agent}), self.rules, self.source)
+
+    @property
+    def state_dir(self) -> Path:
+        """Where the ledger is."""
+        return Path(self.settings.agent.state_dir)
+
+    @property
+    def scrubs(self) -> dict[str, Scrub]:
+        """How much is read again, of destinations where anything is."""
+        return {name: to.scrub.policy for name, to in self.settings.destinations.items() if to.scrub is not None}
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger's file."""
+        return self.state_dir / "ledger.sqlite"

@@ -1,0 +1,1 @@
+"""Which files belong together, and when they are complete as a whole."""

@@ -1,0 +1,141 @@
+"""Answers to the questions of `rules.datasets.conditions`, from whatever shows the files: a disk, or a rehearsal of one."""
+
+import posixpath
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from rules import formats
+from rules.datasets.conditions import decide
+from rules.datasets.membership import Dataset
+from rules.datasets.question import Ask, Facts, Found, Member, Mismatch, Question
+from rules.match import fill, names, takes
+from rules.model import Conditions, Verdict
+
+LONGEST_TEXT = 64 * 2**20
+"""Bytes of the largest file that is read as a marker or a list."""
+
+
+class Disk(Protocol):
+    """The watched directory as conditions see it: paths are relative to it, "/"-separated."""
+
+    def names(self, directory: str) -> Sequence[str]:
+        """Names in a directory; none where it cannot be read."""
+
+    def size(self, path: str) -> int | None:
+        """Bytes of a regular file that nobody has open for writing; None where there is no such file."""
+
+    def read(self, path: str, offset: int, length: int) -> bytes:
+        """Bytes of a file; fewer where it ends sooner or cannot be read."""
+
+
+Sums = Callable[[Sequence[tuple[str, str]]], Sequence[str]]
+"""(algorithm, path) ... → hexadecimal checksums; "" for what is not ready, "?" for what cannot be read."""
+
+
+def judge(
+    conditions: Conditions, dataset: Dataset, facts: Facts, disk: Disk, sums: Sums,
+    members: Callable[[], Sequence[tuple[str, int, bool]]], changed: Callable[[], float], now: float,
+) -> tuple[Verdict | Mismatch, Facts]:  # fmt: skip
+    """Decide about a dataset, getting the facts that the decision asks for. Returns them, too.
+
+    Args:
+        conditions: of its rule.
+        dataset: which one.
+        facts: what is known from before.
+        disk: shows the files.
+        sums: makes checksums.
+        members: its files: path relative to `watch`, size, and whether it waits to be complete.
+        changed: when any of its files changed last, seconds since the epoch.
+        now: seconds since the epoch.
+    """
+    while True:
+        answer = decide(conditions, facts, now)
+        if not isinstance(answer, Question):
+            return answer, facts
+        facts = _with(answer, facts, dataset, disk, sums, members, changed)
+
+
+def _with(
+    question: Question, facts: Facts, dataset: Dataset, disk: Disk, sums: Sums,
+    members: Callable[[], Sequence[tuple[str, int, bool]]], changed: Callable[[], float],
+) -> Facts:  # fmt: skip
+    match question.ask:
+        case Ask.CHANGED:
+            return replace(facts, changed_at=changed())
+        case Ask.MEMBERS:
+            here = sorted(Member(dataset.inside(path), size, fresh) for path, size, fresh in members())
+            return replace(facts, members=tuple(here))
+        case Ask.FOUND:
+            looked = {pattern: tuple(_found(pattern, dataset, disk, members)) for pattern in question.about}
+            return replace(facts, found={**facts.found, **looked})
+        case Ask.TEXTS:
+            read = {
+                pattern: tuple(_text(one, dataset, disk) for one in _found(pattern, dataset, disk, members))
+                for pattern in question.about
+            }
+            return replace(facts, texts={**facts.texts, **read})
+        case Ask.FORMATS:
+            return replace(
+                facts, formats={**facts.formats, **{one: _look(one, dataset, disk) for one in question.about}}
+            )
+        case Ask.SUMS:
+            wanted = [one.partition(":") for one in question.about]
+            made = sums([(algorithm, _path(name, dataset)) for algorithm, _, name in wanted])
+            return replace(facts, sums={**facts.sums, **dict(zip(question.about, made, strict=True))})
+
+
+def _path(name: str, dataset: Dataset) -> str:
+    """The path relative to `watch` of a name as conditions use it."""
+    return posixpath.normpath(f"{dataset.base}/{name}") if dataset.whole else name
+
+
+def _found(
+    pattern: str, dataset: Dataset, disk: Disk, members: Callable[[], Sequence[tuple[str, int, bool]]]
+) -> Iterator[Found]:
+    """What the pattern matches: on the disk, from the dataset's directory on; and of a group its own files, anywhere."""
+    seen = set()
+    for path in _walk(dataset.base, pattern.split("/"), dataset, disk):
+        size = disk.size(path)
+        if size is not None:
+            seen.add(path)
+            yield Found(posixpath.relpath(path, dataset.base) if dataset.whole else path, size)
+    if dataset.whole:
+        return
+    filled = fill(pattern, dataset.fields)
+    for path, _, _ in members():
+        size = disk.size(path) if path not in seen and takes((filled,), path) else None
+        if size is not None:
+            yield Found(path, size)
+
+
+def _walk(directory: str, parts: Sequence[str], dataset: Dataset, disk: Disk) -> Iterator[str]:
+    if parts[0] == "..":
+        yield from _walk(directory.rpartition("/")[0], parts[1:], dataset, disk)
+        return
+    wanted = names(parts[0], dataset.fields)
+    here = [wanted] if isinstance(wanted, str) else sorted(filter(wanted.match_file, disk.names(directory)))
+    for name in here:
+        path = f"{directory}/{name}" if directory else name
+        if len(parts) == 1:
+            yield path
+        else:
+            yield from _walk(path, parts[1:], dataset, disk)
+
+
+def _text(one: Found, dataset: Dataset, disk: Disk) -> Found:
+    if one.size > LONGEST_TEXT:
+        return one
+    content = disk.read(_path(one.name, dataset), 0, one.size)
+    return one._replace(text=content.decode("utf-8", "surrogateescape"))
+
+
+def _look(question: str, dataset: Dataset, disk: Disk) -> formats.Finding:
+    format_, _, name = question.partition(":")
+    path = _path(name, dataset)
+    size = disk.size(path)
+    if size is None:
+        return formats.Finding(formats.State.OPEN, "cannot be read, or somebody has it open for writing")
+    chosen = format_ or formats.format_of(name) or ""
+    beside = {end: found for end in formats.companions(chosen) if (found := disk.size(path + end)) is not None}
+    return formats.look(chosen, lambda offset, length: disk.read(path, offset, length), size, beside)

@@ -1,0 +1,121 @@
+"""What a decision about a dataset goes by, and what it may ask for.
+
+A condition that needs a fact which is not known yet raises `Missing`; so the shell never reads what does not matter.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple
+
+from rules.formats import Finding
+from rules.match import fill, takes
+from rules.model import Condition
+
+
+class Member(NamedTuple):
+    """A file of the dataset that is here, or was delivered before."""
+
+    name: str
+    """As conditions name it: relative to the dataset's directory, or to `watch` where it is not one."""
+    size: int
+    fresh: bool = True
+    """It waits to be complete; False: it went with an earlier generation."""
+
+
+class Found(NamedTuple):
+    """A file on the disk that a pattern of a condition matches, claimed or not."""
+
+    name: str
+    """Relative to the dataset's directory."""
+    size: int
+    text: str | None = None
+    """Its content, where that was asked for and is not too large to read."""
+
+
+class Ask(Enum):
+    """What a question wants to know."""
+
+    CHANGED = "when any of its files changed last"
+    MEMBERS = "all its files"
+    FOUND = "what is on the disk under these patterns"
+    TEXTS = "that, with content"
+    FORMATS = "what the content of these files says about their writers"
+    SUMS = "the checksums of these files"
+
+
+class Question(NamedTuple):
+    """A fact that is missing for a verdict."""
+
+    ask: Ask
+    about: tuple[str, ...] = ()
+    """Patterns, names of members, or algorithm:name."""
+
+
+class Mismatch(NamedTuple):
+    """The data is not what came with it says: a person must act."""
+
+    reason: str
+    files: Mapping[str, str]
+    """Name of each wrong file → why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a dataset whose present files all have settled: no writer, unchanged for the quiet period."""
+
+    fields: Mapping[str, str]
+    """What patterns may use, see `rules.datasets.membership`."""
+    generation: int = 1
+    """1, or more for files that came or changed after it was complete."""
+    changed_at: float | None = None
+    members: tuple[Member, ...] | None = None
+    found: Mapping[str, tuple[Found, ...]] = field(default_factory=dict)
+    texts: Mapping[str, tuple[Found, ...]] = field(default_factory=dict)
+    formats: Mapping[str, Finding] = field(default_factory=dict)
+    sums: Mapping[str, str] = field(default_factory=dict)
+    """algorithm:name → hexadecimal checksum, or "" while it is being made, or "?" where the file cannot be read."""
+
+
+class Missing(Exception):
+    """Not an error: it carries the question up."""
+
+    def __init__(self, ask: Ask, about: Sequence[str] = ()) -> None:
+        self.question = Question(ask, tuple(about))
+
+
+class Wrong(Exception):
+    """Not an error either: it carries the answer up."""
+
+    def __init__(self, mismatch: Mismatch) -> None:
+        self.mismatch = mismatch
+
+
+def look(ask: Ask, pattern: str, facts: Facts) -> tuple[Found, ...]:
+    """What is on the disk under a pattern. `ask`: FOUND or TEXTS. Raises Missing."""
+    known = facts.found if ask is Ask.FOUND else facts.texts
+    if pattern not in known:
+        raise Missing(ask, [pattern])
+    return known[pattern]
+
+
+def changed(facts: Facts) -> float:
+    """When any of its files changed last. Raises Missing."""
+    if facts.changed_at is None:
+        raise Missing(Ask.CHANGED)
+    return facts.changed_at
+
+
+def members(facts: Facts, pattern: str | None) -> list[Member]:
+    """Its files that the pattern takes; None: all. Raises Missing."""
+    if facts.members is None:
+        raise Missing(Ask.MEMBERS)
+    if pattern is None:
+        return list(facts.members)
+    filled = fill(pattern, facts.fields)
+    return [one for one in facts.members if takes((filled,), one.name)]
+
+
+def named(condition: Condition, facts: Facts) -> str:
+    """The condition's pattern, as people read it."""
+    return fill(condition.pattern, facts.fields, literal=False)

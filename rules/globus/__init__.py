@@ -1,0 +1,1 @@
+"""Decisions about Globus collections, logins and tasks."""

@@ -1,0 +1,212 @@
+"""Where a file goes: a template and facts make the path at the destination."""
+
+import re
+import string
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from hashlib import blake2b
+
+from rules.datasets.membership import dataset_of
+from rules.model import OWN_PREFIX, Rule
+from rules.pattern import search
+
+FIELDS = ("rule", "relpath", "dir", "name", "stem", "suffix", "host", "inside")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
+
+class PathRefused(ValueError):
+    """The template and this file's facts make no path that may be written. The message says why."""
+
+
+class _Template(string.Formatter):
+    """`str.format` without attribute look-ups, indexing and conversions, which have no business in a configuration."""
+
+    def get_field(self, field_name: str, args: object, kwargs: Mapping[str, object]) -> tuple[object, str]:
+        return kwargs[field_name], field_name
+
+
+def facts(rule: Rule, relpath: str, mtime_ns: int, host: str) -> dict[str, str]:
+    """The values that templates may use for this file; mtime is added by `render`."""
+    directory, _, name = relpath.rpartition("/")
+    stem, dot, suffix = name.rpartition(".")
+    if not stem:
+        stem, dot, suffix = name, "", ""
+    found = search(rule.capture, relpath) if rule.capture is not None else None
+    captured = (
+        found.groupdict(default="") if found else dict.fromkeys(rule.capture.groupindex if rule.capture else (), "")
+    )
+    dataset = dataset_of(rule, relpath) if rule.dataset is not None else None
+    if dataset is not None:
+        captured = dataset.fields | captured
+    base = dataset.base if dataset is not None else directory
+    return captured | {
+        "rule": rule.name,
+        "relpath": relpath,
+        "dir": directory,
+        "name": name,
+        "stem": stem,
+        "suffix": dot + suffix,
+        "host": host,
+        "inside": relpath[len(base) + 1 :] if base else relpath,
+        "mtime": str(mtime_ns),
+    }
+
+
+def check(template: str, groups: Iterable[str]) -> None:
+    """Raise PathRefused where the template can never make a good path.
+
+    Args:
+        template: what the configuration says.
+        groups: names of the groups in the rule's regular expression.
+    """
+    known = {*FIELDS, *groups}
+    try:
+        parts = list(string.Formatter().parse(template))
+    except ValueError as error:
+        raise PathRefused(f"template {template!r}: {error}") from None
+    if _CONTROL.search(template):
+        raise PathRefused(f"template {template!r} has control characters")
+    for _, name, spec, conversion in parts:
+        if name is None:
+            continue
+        if conversion or (name != "mtime" and (spec or name not in known)):
+            raise PathRefused(
+                f"template {template!r}: unknown field {{{name}}}; known are {', '.join(sorted(known))}, mtime"
+            )
+        if name == "mtime" and (not spec or "{" in spec):
+            raise PathRefused(f"template {template!r}: {{mtime}} wants a format, for example {{mtime:%Y-%m-%d}}")
+    try:
+        sample = render(template, dict.fromkeys(known, "sample") | {"mtime": "0"})
+    except PathRefused:
+        raise
+    except ValueError as error:  # a time format that this platform does not know
+        raise PathRefused(f"template {template!r}: {error}") from None
+    if _CONTROL.search(sample):
+        raise PathRefused(f"template {template!r} makes control characters")
+
+
+def expand(template: str, values: Mapping[str, str]) -> str:
+    """The template with its fields filled in; `{mtime:%Y-%m}` is read as UTC.
+
+    A file may carry any time: one that the calendar has not is taken for the calendar's first or last.
+    """
+    mtime_ns = int(values["mtime"])
+    try:
+        mtime = _EPOCH + timedelta(microseconds=mtime_ns // 1000)
+    except OverflowError:
+        mtime = _FIRST if mtime_ns < 0 else _LAST
+    return _Template().vformat(template, (), {**values, "mtime": mtime})
+
+
+def render(template: str, values: Mapping[str, str]) -> str:
+    """The path relative to the destination's root, "/"-separated, without empty parts (a field may be empty).
+
+    Raises PathRefused where it would leave the destination, be empty, or be one of the agent's own names.
+    """
+    path = expand(template, values)
+    if template.startswith("/") or re.match(r"[A-Za-z]:[\\/]", path):
+        raise PathRefused(f"template {template!r} makes an absolute path: {path!r}")
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if ".." in parts:
+        raise PathRefused(f"template {template!r} leaves the destination: {path!r}")
+    if not parts:
+        raise PathRefused(f"template {template!r} makes an empty path")
+    if any(part.startswith(OWN_PREFIX) for part in parts):
+        raise PathRefused(f"template {template!r} makes a name that the agent keeps for itself: {path!r}")
+    return "/".join(parts)
+
+
+def place(template: str, rule: Rule, relpath: str, mtime_ns: int, host: str) -> str:
+    """The path at the destination of a file of a rule. Raises PathRefused, see `render`."""
+    if template == "{relpath}":
+        return relpath  # it comes from a directory listing: no part of it can lead elsewhere
+    return render(template, facts(rule, relpath, mtime_ns, host))
+
+
+def own_name(path: str, generation: int) -> str:
+    """A name beside `path` for a file that may not replace what is there: `a/scan.h5` → `a/scan~2.h5`."""
+    directory, slash, name = path.rpartition("/")
+    stem, dot, suffix = name.rpartition(".")
+    if not stem:
+        stem, dot, suffix = name, "", ""
+    return f"{directory}{slash}{stem}~{generation}{dot}{suffix}"
+
+
+def unspoiled_name(path: str, generation: int, spoiled: Collection[str]) -> str:
+    """`own_name`, or where the copy under that name was spoiled, too, one beside it: `a/scan~1~2.h5`."""
+    name, number = own_name(path, generation), 1
+    while name in spoiled:
+        number += 1
+        name = own_name(own_name(path, generation), number)
+    return name
+
+
+def name_key(path: str) -> int:
+    """A signed 64-bit key that is equal for paths which a destination that folds case or Unicode may take for one.
+
+    Different paths may share a key; who asks compares the paths.
+    """
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
+    digest = blake2b(folded.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+def stat_content(size: int, mtime_ns: int) -> bytes:
+    """What stands for content where a destination tells only size and mtime (to the second) of it."""
+    return b"stat:%d:%d" % (size, mtime_ns // 1_000_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A file of ours that has, or had, a name at a destination."""
+
+    source: str
+    """Its local path."""
+    same_source: bool
+    """It is an earlier generation of the file that now wants the name."""
+    gone: bool
+    """Its local copy is gone, or was gone at some time since: the destination may hold the only one."""
+    content: bytes | None
+    """What was proved to be there; None: the intent to write there is all that is known."""
+    path: str
+    in_place: bool = False
+    """It was written under its final name: where nothing was proved, any part of it may be there."""
+    spoiled: bool = False
+    """Its copy was read again, and was not what had been delivered."""
+
+
+class Claim(Enum):
+    """What a file may do about a name that is taken by other content."""
+
+    REPLACE = "replace"
+    OWN_NAME = "own name"
+    REFUSE = "refuse"
+
+
+def claim(path: str, occupant: bytes, owners: Sequence[Owner]) -> tuple[Claim, str]:
+    """What to do where the content `occupant` stands at the path that a file wants, and why.
+
+    A file that changed in place while it is still here replaces its own copy. One whose former content may be nowhere
+    else gets a name of its own. What is not ours, or belongs to another of our files, is never touched.
+    """
+    others = [owner for owner in owners if not owner.same_source]
+    if others:
+        other = others[0]
+        alike = "" if other.path == path else f", which differs from {other.path!r} only in case or Unicode form,"
+        return Claim.REFUSE, f"the name {path!r}{alike} belongs to {other.source!r}"
+    if not owners:
+        return Claim.REFUSE, f"{path!r} is there already, with other content, and this agent did not write it"
+    former = [owner for owner in owners if owner.content == occupant or (owner.in_place and owner.content is None)]
+    if former and not any(owner.gone for owner in former):
+        return Claim.REPLACE, "an earlier version of this file, which changed in place"
+    if any(owner.spoiled for owner in owners):
+        return (
+            Claim.OWN_NAME,
+            f"what is at {path!r} is not what was delivered there, and is left for a person to look at",
+        )
+    return Claim.OWN_NAME, f"what is at {path!r} may be the only copy of an earlier file of this name"
