@@ -6,8 +6,8 @@ the epoch; durations are seconds; sizes are bytes.
 
 import re
 from dataclasses import dataclass, field
-from enum import Enum
-from typing import NamedTuple
+from enum import Enum, StrEnum
+from typing import NamedTuple, NewType
 
 from rules.actions import Action, named
 
@@ -19,33 +19,49 @@ SENT = "send"
 """The rule of files that a person sends by hand: no rule of a configuration may have this name."""
 
 
+FileId = NewType("FileId", int)
+"""What tells a file from others of its file system, and from none that was there before: an inode number is used again."""
+VolumeId = NewType("VolumeId", int)
+"""What tells a file system from others, as long as it stays mounted: network file systems get a new one at each mount."""
+
+
+class Kind(StrEnum):
+    """What stands at a name."""
+
+    FILE = "file"
+    LINK = "link"
+    DIRECTORY = "directory"
+    FIFO = "FIFO"
+    SOCKET = "socket"
+    DEVICE = "device"
+
+
 class Version(NamedTuple):
     """What identifies the content of a path. Evidence for one version never permits touching another.
 
-    ctime is part of it because mtime can be set back and ctime cannot (inode(7)); the device is not, because network
-    file systems get a new device number at each mount.
+    ctime is part of it because mtime can be set back and ctime cannot (inode(7)); the file system is not, because network
+    file systems get a new number at each mount.
     """
 
     size: int
     mtime_ns: int
     ctime_ns: int
-    inode: int
+    file_id: FileId
 
 
-Entry = tuple[bytes, int, int, int, int, int]
-"""An entry of a directory, as a sweep reads it and as the ledger has it: name, size, mtime_ns, ctime_ns, inode, device.
+Entry = tuple[bytes, int, int, int, FileId, VolumeId]
+"""An entry of a directory, as a sweep reads it and as the ledger has it: name, size, mtime_ns, ctime_ns, file id, volume.
 
 Plain, for there are millions: where all is as it was, one set of them is compared with another.
 """
 
 
 class Observation(NamedTuple):
-    """One `lstat` of one path."""
+    """One look at one name, at one time."""
 
     version: Version
-    device: int
-    kind: str
-    """`file`, or what stands there instead: `link`, `directory`, `FIFO`, `socket`, `device`."""
+    volume: VolumeId
+    kind: Kind
 
 
 class Verdict(NamedTuple):

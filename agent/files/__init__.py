@@ -1,1 +1,29 @@
 """The only code that opens, renames, flushes or deletes files that are not the agent's own."""
+
+from typing import Final
+
+from agent.files.posix import PosixFiles
+from agent.files.tree import Files, Handle, Listed, Tree
+from agent.files.trouble import ABSENT, Absent, CannotTell, Look, NotAFile, Trouble, What, Whose
+from agent.files.volumes import Space, Volume
+
+LOCAL: Final[Files] = PosixFiles()
+"""The files of this computer."""
+
+__all__ = [
+    "ABSENT",
+    "LOCAL",
+    "Absent",
+    "CannotTell",
+    "Files",
+    "Handle",
+    "Listed",
+    "Look",
+    "NotAFile",
+    "Space",
+    "Tree",
+    "Trouble",
+    "Volume",
+    "What",
+    "Whose",
+]

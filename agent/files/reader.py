@@ -1,26 +1,21 @@
-"""Reading a version of a file, and nothing but that version.
+"""Reading a version of a file, and nothing but that version. The one way there is.
 
-The file is opened without following links, checked to be the very version that was sealed and without a writer, read
-once, and checked again: a reading during which anything moved counts for nothing.
+The file is opened without following links, checked to be the very version that is meant and without a writer, read once,
+and checked again: a reading during which anything moved counts for nothing.
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Literal, NamedTuple, Protocol, Self
 
 from blake3 import blake3
 
-from agent.destinations import Changed, Gone, Item, Outcome, Unfit
-from agent.errors import cause
-from agent.files.posix import durable as disk
-from agent.files.posix import writer_probe as probe
-from agent.files.posix.tree import Tree
-from agent.files.posix.volumes import remote
+from agent.files.tree import Files, Handle, Tree
+from agent.files.trouble import Absent, CannotTell, NotAFile, Trouble, What
 from agent.host.steps import Steps
-from rules.model import Observation, Writer
+from rules.model import Kind, Observation, Version, Writer
 
 BLOCK = 2**20
 """Bytes read at a time."""
@@ -45,145 +40,205 @@ def _md5() -> Hash:
 _HASHES: dict[str, Callable[[], Hash]] = {"sha256": hashlib.sha256, "blake3": blake3, "md5": _md5}
 
 
-def checksum_of(fd: int, algorithm: str, size: int, passing: Callable[[int], None] = lambda _: None) -> bytes:
-    """The checksum of a file from the descriptor's position on.
+class Examined(NamedTuple):
+    """What stands at a name, and whether it has a writer: CANNOT_TELL where it is no file, or not the one that is meant."""
+
+    seen: Observation
+    writer: Writer
+
+
+def examine(tree: Tree, path: str, expected: Version | None = None) -> Examined | Absent | CannotTell:
+    """Look at a name; if the version that is meant stands there (None: any file), ask whether it has a writer.
+
+    Where a file server holds a write lease for a client, that is a writer.
+    """
+    seen = tree.look(path)
+    if not isinstance(seen, Observation):
+        return seen
+    if seen.kind is not Kind.FILE or (expected is not None and seen.version != expected):
+        return Examined(seen, Writer.CANNOT_TELL)
+    try:
+        with tree.open(path, seen) as handle:
+            return Examined(handle.opened, handle.writer())
+    except NotAFile as error:
+        return Examined(error.seen, Writer.CANNOT_TELL)
+    except Trouble as trouble:
+        if trouble.what is What.BUSY:
+            return Examined(seen, Writer.OPEN)
+        if trouble.what is What.ABSENT:
+            return _again(tree, path, trouble)
+        return CannotTell(trouble)
+
+
+def _again(tree: Tree, path: str, trouble: Trouble) -> Examined | Absent | CannotTell:
+    """It went away between the look and the open."""
+    seen = tree.look(path)
+    return CannotTell(trouble) if isinstance(seen, Observation) else seen
+
+
+def whole(handle: Handle, offset: int, length: int) -> bytes:
+    """Bytes of a file. One call of the system may bring less than there is (2 GiB at most, and less from network file systems)."""
+    parts: list[bytes] = []
+    while length > 0 and (part := handle.read(offset, length)):
+        parts.append(part)
+        offset, length = offset + len(part), length - len(part)
+    return b"".join(parts)
+
+
+def checksum_of(
+    handle: Handle, algorithm: str, size: int, passing: Callable[[int], object] = lambda length: None
+) -> bytes:
+    """The checksum of a file. Raises Trouble.
 
     Args:
-        fd: the open file.
+        handle: the open file.
         algorithm: of the checksum.
         size: bytes that it should have; more or fewer are hashed all the same.
-        passing: told how long each block is; it may wait, or end this by raising.
+        passing: gets the length of each block; it may wait, or end this by raising.
     """
     found = _HASHES[algorithm]()
-    block = bytearray(min(BLOCK, size + 1))
-    view = memoryview(block)
-    while length := os.readv(fd, [block]):
+    block = memoryview(bytearray(min(BLOCK, size + 1)))
+    offset = 0
+    while length := handle.read_into(block, offset):
         passing(length)
-        found.update(view[:length])
+        found.update(block[:length])
+        offset += length
         if length < len(block):
             break  # a short read is the end (POSIX, regular files)
     return found.digest()
 
 
-class SourceChanged(Exception):
-    """What is at the source is not what was sealed. Carries the outcome for this file."""
+class NotTheVersion(Exception):
+    """What is at the source is not what was sealed, or has a writer."""
 
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(str(outcome))
-        self.outcome = outcome
+    def __init__(self, seen: Observation | None, reason: str) -> None:
+        """`seen`: what stands there; None: nothing does."""
+        super().__init__(reason)
+        self.seen = seen
+        self.reason = reason
+
+
+class Unreadable(Exception):
+    """The source cannot be read. Its own type, for what fails at the other end of a copy is another thing."""
+
+    def __init__(self, trouble: Trouble, hint: str) -> None:
+        super().__init__(trouble.reason)
+        self.trouble = trouble
+        self.hint = hint
 
 
 class Reading:
-    """An open source file."""
+    """An open version of a file."""
 
-    def __init__(self, fd: int, item: Item, algorithm: str, remote: bool, steps: Steps) -> None:
-        self.fd = fd
-        self.status = os.fstat(fd)
-        self._item = item
+    def __init__(self, handle: Handle, where: str, version: Version, algorithm: str, steps: Steps) -> None:
+        """`where`: the watched directory, which may hang. Raises NotTheVersion."""
+        self.handle = handle
+        self._where = where
+        self._version = version
         self._algorithm = algorithm
-        self._remote = remote
         self._steps = steps
-        self._same_version(self.status)
+        self._same_version(handle.opened)
 
-    def copy_to(self, target: int | None, place: str = "") -> bytes:
-        """Read it once, hashing, writing to `target` (below `place`) where one is given. Returns the checksum.
+    def copy_to(self, target: Handle | None, where: str = "") -> bytes:
+        """Read it once, hashing, writing to `target` (below `where`) where one is given. Returns the checksum.
 
-        Holes of a sparse file are not written out. Raises SourceChanged where the version moved meanwhile, or where a
-        writer has it open now: what was read then proves nothing.
+        Holes of a sparse file are not written out. Raises NotTheVersion where the version moved meanwhile, or where a
+        writer has it open now: what was read then proves nothing. Raises Unreadable, and the target's Trouble.
         """
         found = _HASHES[self._algorithm]()
-        size = self._item.version.size
-        sparse = self.status.st_blocks * 512 < size
+        size = self._version.size
+        sparse = self.handle.allocated() < size
         # One byte more than the file should have: a short read is the end (POSIX, regular files), a full one is growth.
         # One buffer for all blocks: a new one each time costs more page faults than the copying.
         block = memoryview(bytearray(min(BLOCK, size + 1)))
         length = len(block)
-        written = begun = ended = 0
+        done = begun = ended = 0
         while length == len(block):
-            self._steps.at(self._item.root)
+            self._steps.at(self._where)
             try:
-                length = os.readv(self.fd, [block])
-            except OSError as error:
-                hint = "check the disk, then `dropline retry`"
-                raise SourceChanged(Unfit(self._item.file, f"cannot be read: {cause(error)}", hint)) from error
+                length = self.handle.read_into(block, done)
+            except Trouble as trouble:
+                raise Unreadable(trouble, "check the disk, then `dropline retry`") from trouble
             found.update(block[:length])
             if target is None:
+                done += length
                 self._steps.go_on()
                 continue
-            rest = block[:length]
-            if sparse and rest.tobytes() == _ZEROS[:length]:
-                os.lseek(target, length, os.SEEK_CUR)
-                rest = block[:0]
-            self._steps.wrote(len(rest))
-            self._steps.at(place)
-            while rest:
-                rest = rest[os.write(target, rest) :]
-            written += length
-            if written - begun >= WRITE_BACK:
-                disk.begin_write_back(target, begun, written - begun)
+            hole = sparse and block[:length].tobytes() == _ZEROS[:length]
+            self._steps.wrote(0 if hole else length)
+            self._steps.at(where)
+            if not hole:
+                target.write(block[:length], done)
+            done += length
+            if done - begun >= WRITE_BACK:
+                target.begin_write_back(begun, done - begun)
                 if begun:
-                    disk.end_write_back(target, ended, begun - ended)
-                ended, begun = begun, written
+                    target.end_write_back(ended, begun - ended)
+                ended, begun = begun, done
         if target is not None and sparse:
-            os.ftruncate(target, size)
-        self._steps.at(self._item.root)
-        seen = self._same_version(os.fstat(self.fd))
-        path = f"{self._item.root}/{self._item.relpath}"
-        if probe.writer(self.fd, path, remote=self._remote) is Writer.OPEN:
-            raise SourceChanged(Changed(self._item.file, seen, Writer.OPEN.value))
+            target.set_size(size)
+        self._steps.at(self._where)
+        seen = self._same_version(self.handle.look())
+        if self.handle.writer() is Writer.OPEN:
+            raise NotTheVersion(seen, Writer.OPEN.value)
         return found.digest()
 
-    def _same_version(self, status: os.stat_result) -> Observation:
-        seen = probe.observation(status)
-        if seen.kind != "file" or seen.version != self._item.version:
-            raise SourceChanged(Changed(self._item.file, seen, "it changed before it was delivered"))
+    def _same_version(self, seen: Observation) -> Observation:
+        if seen.kind is not Kind.FILE or seen.version != self._version:
+            raise NotTheVersion(seen, "it changed before it was delivered")
         return seen
 
 
-class Source:
-    """The watched directories that items of one group come from."""
+class Trees:
+    """Directory trees, open for one pass."""
 
-    def __init__(self, algorithm: str, steps: Steps) -> None:
-        self._algorithm = algorithm
-        self._steps = steps
-        self._trees: dict[str, tuple[Tree, bool]] = {}
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self._trees: dict[str, Tree] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for tree, _ in self._trees.values():
+        for tree in self._trees.values():
             tree.close()
 
-    @contextmanager
-    def opened(self, item: Item) -> Iterator[Reading]:
-        """The version, open for reading. Raises SourceChanged where it is not there as it was."""
-        self._steps.at(item.root)
-        try:
-            if item.root not in self._trees:
-                tree = Tree(item.root)
-                self._trees[item.root] = tree, remote(item.root, os.fstat(tree.fd).st_dev)
-            tree, is_remote = self._trees[item.root]
-            directory, name = tree.place(item.relpath)
-            seen = probe.observation(os.stat(name, dir_fd=directory, follow_symlinks=False))
-            if seen.kind != "file":
-                # Looked at before it is opened: opening a FIFO or a device may have effects.
-                raise SourceChanged(Changed(item.file, seen, f"a {seen.kind} stands in its place"))
-            fd = os.open(name, probe.OPEN_FLAGS, dir_fd=directory)
-        except FileNotFoundError:
-            raise SourceChanged(Gone(item.file)) from None
-        except BlockingIOError:
-            # A write lease, such as a Samba server takes for a client: it is asked to give it up, and is a writer till then.
-            raise SourceChanged(Changed(item.file, seen, Writer.OPEN.value)) from None
-        except OSError as error:
-            hint = "make it readable for the agent's user, then `dropline retry`"
-            raise SourceChanged(Unfit(item.file, f"cannot be read: {cause(error)}", hint)) from error
-        try:
-            yield Reading(fd, item, self._algorithm, is_remote, self._steps)
-        finally:
-            os.close(fd)
+    def at(self, root: str) -> Tree:
+        """The tree of a root. Raises Trouble."""
+        if root not in self._trees:
+            self._trees[root] = self._files.tree(root)
+        return self._trees[root]
 
-    def checksum(self, item: Item) -> bytes:
-        """The version's checksum. Raises SourceChanged."""
-        with self.opened(item) as reading:
+
+class Sources(Trees):
+    """The watched directories that the files of one group come from."""
+
+    def __init__(self, files: Files, algorithm: str, steps: Steps) -> None:
+        super().__init__(files)
+        self._algorithm = algorithm
+        self._steps = steps
+
+    @contextmanager
+    def opened(self, root: str, path: str, version: Version) -> Iterator[Reading]:
+        """The version, open for reading. Raises NotTheVersion where it is not there as it was, and Unreadable."""
+        self._steps.at(root)
+        try:
+            handle = self.at(root).open(path)
+        except NotAFile as error:
+            raise NotTheVersion(error.seen, error.reason) from None
+        except Trouble as trouble:
+            if trouble.what is What.ABSENT:
+                raise NotTheVersion(None, "it is gone") from None
+            if trouble.what is What.BUSY:
+                # A write lease, such as a Samba server takes for a client: it is asked to give it up, and is a writer till then.
+                seen = self.at(root).look(path)
+                if isinstance(seen, Observation):
+                    raise NotTheVersion(seen, Writer.OPEN.value) from None
+            raise Unreadable(trouble, "make it readable for the agent's user, then `dropline retry`") from trouble
+        with handle:
+            yield Reading(handle, root, version, self._algorithm, self._steps)
+
+    def checksum(self, root: str, path: str, version: Version) -> bytes:
+        """The version's checksum. Raises NotTheVersion and Unreadable."""
+        with self.opened(root, path, version) as reading:
             return reading.copy_to(None)

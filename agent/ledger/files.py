@@ -36,7 +36,7 @@ _OF_SENDS = f"(SELECT id FROM rules WHERE name = '{SENT}')"
 
 
 def _known(row: Sequence[Any]) -> tuple[str, Known]:
-    return os.fsdecode(row[0]), Known(row[1], STATES[row[2]], (row[3], row[4], row[5], row[6]), row[7], row[8], row[9])
+    return os.fsdecode(row[0]), Known(row[1], STATES[row[2]], Version._make(row[3:7]), row[7], row[8], row[9])
 
 
 Count = Callable[[Iterable[tuple[int, int | None, int, int]]], None]
@@ -162,8 +162,8 @@ class Files:
                     seen.version.size,
                     seen.version.mtime_ns,
                     seen.version.ctime_ns,
-                    seen.device,
-                    seen.version.inode,
+                    seen.volume,
+                    seen.version.file_id,
                     item.seen_at,
                     item.seen_at,
                     item.again,
@@ -190,7 +190,7 @@ class Files:
         self._store.execute(
             "UPDATE files SET size = ?, mtime_ns = ?, ctime_ns = ?, inode = ?, device = ?, since = ?, again = ?,"
             " reason = NULL WHERE id = ? AND state = 1",
-            (version.size, version.mtime_ns, version.ctime_ns, version.inode, seen.device, now, again, file),
+            (version.size, version.mtime_ns, version.ctime_ns, version.file_id, seen.volume, now, again, file),
         )
 
     def _renewed(self, file: File, seen: Observation, reason: str, now: float, again: float) -> None:
@@ -266,7 +266,7 @@ class Files:
         """
         for file, reason in files:
             if self._store.execute(_HAS_EVIDENCE, (file.id,)).fetchone()[0]:
-                self._renewed(file, Observation(file.version, file.device, "file"), reason, now, now)
+                self._renewed(file, Observation(file.version, file.volume, Kind.FILE), reason, now, now)
                 continue
             self._store.execute(
                 "UPDATE files SET state = 1, batch = NULL, since = ?, again = ?, reason = ? WHERE id = ?",

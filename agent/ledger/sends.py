@@ -82,7 +82,7 @@ class Sends:
             " since, batch, reason) VALUES (?1, ?2, (SELECT 1 + coalesce(max(generation), 0) FROM files WHERE dir = ?1"
             " AND name = ?2), ?3, 2, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             (
-                (*place, rule, *one.seen.version, one.seen.device, one.seen_at, now, batch, one.reason)
+                (*place, rule, *one.seen.version, one.seen.volume, one.seen_at, now, batch, one.reason)
                 for place, one in zip(places, files, strict=True)
             ),
         )

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from agent.ledger.states import STATES, State
 from agent.ledger.store import Store
-from rules.model import Version
+from rules.model import Version, VolumeId
 
 _COLUMNS = "f.id, d.path, f.name, f.generation, r.name, f.state, f.size, f.mtime_ns, f.ctime_ns, f.inode, f.device"
 _MORE = "f.seen_at, f.since, f.batch, f.reason, f.dataset"
@@ -22,7 +22,7 @@ class File(NamedTuple):
     rule: str
     state: State
     version: Version
-    device: int
+    volume: VolumeId
     seen_at: float
     since: float
     batch: int | None
@@ -35,9 +35,8 @@ class Known(NamedTuple):
 
     id: int
     state: State
-    version: tuple[int, int, int, int]
-    """size, mtime_ns, ctime_ns, inode"""
-    device: int
+    version: Version
+    volume: VolumeId
     generation: int
     rule: str
 

@@ -4,27 +4,16 @@ import ctypes
 import errno
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 _RENAME_NOREPLACE: Final = 1
 _WRITE: Final = 2
 _WAIT_WRITE_WAIT: Final = 1 | _WRITE | 4
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+Rename = Callable[[str, str, int, int], None]
+"""(name, new name, directory, new directory)"""
 _NO_SUCH_CALL = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}
-
-
-def fresh(name: str, mode: int, directory: int) -> int:
-    """A new file for reading and writing, instead of whatever has the name. Raises OSError.
-
-    What was there is removed and not reused: it may be a link to a file of somebody else, or a pipe that never ends.
-    """
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-    try:
-        return os.open(name, flags, mode, dir_fd=directory)
-    except FileExistsError:
-        os.unlink(name, dir_fd=directory)
-        return os.open(name, flags, mode, dir_fd=directory)
 
 
 def make_durable(fds: Sequence[int]) -> None:
@@ -111,6 +100,11 @@ def forget(fd: int) -> None:
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
+def replace(source: str, target: str, source_dir: int, target_dir: int) -> None:
+    """Rename, onto a file that has the name or onto none. Raises OSError."""
+    os.rename(source, target, src_dir_fd=source_dir, dst_dir_fd=target_dir)
+
+
 def rename_new(source: str, target: str, source_dir: int, target_dir: int) -> None:
     """Rename, but never onto something that exists. Raises FileExistsError and other OSError."""
     if _libc is not None and hasattr(_libc, "renameat2"):
@@ -137,21 +131,3 @@ def rename_new(source: str, target: str, source_dir: int, target_dir: int) -> No
         os.rename(source, target, src_dir_fd=source_dir, dst_dir_fd=target_dir)
         return
     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
-
-
-def free_fraction(path: str) -> float | None:
-    """The fraction of the file system that ordinary users may still fill; None where it cannot be told."""
-    try:
-        status = os.statvfs(path)
-    except OSError:
-        return None
-    return status.f_bavail / status.f_blocks if status.f_blocks else None
-
-
-def free_bytes(path: str) -> int | None:
-    """Bytes that ordinary users may still write there; None where it cannot be told."""
-    try:
-        status = os.statvfs(path)
-    except OSError:
-        return None
-    return status.f_bavail * status.f_frsize

@@ -1,29 +1,48 @@
 """A directory and what lies below it, opened part by part and never through a symbolic link.
 
-Every read, write, rename and unlink of the agent starts from a descriptor that a `Tree` gave out, so that a directory
-which somebody swaps for a link between check and use never leads outside.
+Every operation starts from a descriptor of the directory that holds the name, so that a directory which somebody swaps for
+a link between check and use never leads outside.
 """
 
 import os
+import stat
 from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
-_DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
-_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+from agent.files.posix import durable, mounts
+from agent.files.posix.errors import trouble
+from agent.files.posix.handle import PosixHandle
+from agent.files.posix.observing import KINDS, born, observation
+from agent.files.tree import Handle, Listed
+from agent.files.trouble import ABSENT, CannotTell, Look, NotAFile, Trouble, What
+from rules.model import Entry, FileId, Kind, Observation, VolumeId
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""Never through a link, never hanging on a FIFO."""
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_MARK = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OPEN_AT_MOST = 64
 
 
-class Tree:
-    """The directory `root` (itself allowed to be a link) and cached descriptors of the directories below it.
-
-    Short-lived: a cached descriptor follows its directory when that is renamed. Not safe between threads.
-    """
+class PosixTree:
+    """Descriptors of the root and of the directories used last. See `agent.files.tree.Tree`."""
 
     def __init__(self, root: str) -> None:
-        """Open the root. Raises OSError."""
+        """Open the root, which may be a link. Raises Trouble."""
         self.root = root
-        self.fd = os.open(root, _DIRECTORY)
+        try:
+            self.fd = os.open(root, _DIRECTORY)
+        except OSError as error:
+            raise trouble(error) from error
+        try:
+            self.opened = observation(os.fstat(self.fd))
+        except OSError as error:
+            os.close(self.fd)
+            raise trouble(error) from error
+        self._remote: bool | None = None
         self._open: OrderedDict[str, int] = OrderedDict()
 
     def __enter__(self) -> Self:
@@ -36,37 +55,234 @@ class Tree:
         """Give the descriptors back."""
         for fd in self._open.values():
             os.close(fd)
+        self._open.clear()
         os.close(self.fd)
 
-    def directory(self, relpath: str, *, make: bool = False) -> int:
-        """A descriptor of a directory below the root; `make` creates what is missing.
+    @property
+    def remote(self) -> bool:
+        """Whether other machines may write below the root unseen by this kernel."""
+        if self._remote is None:
+            self._remote = mounts.remote(self.root, self.opened.volume)
+        return self._remote
 
-        Valid until 64 others have been asked for. Raises OSError: ELOOP or ENOTDIR where a part is a link.
+    # Directories
+
+    def _directory(self, path: str, *, make: bool = False) -> int:
+        """A descriptor of a directory, valid until the next call; `make` creates what is missing. Raises OSError.
+
+        ELOOP or ENOTDIR where a part is a link.
         """
-        if not relpath:
+        if not path:
             return self.fd
-        known = self._open.get(relpath)
+        known = self._open.get(path)
         if known is not None:
-            self._open.move_to_end(relpath)
+            self._open.move_to_end(path)
             return known
-        parent, _, name = relpath.rpartition("/")
-        at = self.directory(parent, make=make)
-        try:
-            fd = os.open(name, _DIRECTORY | _NOFOLLOW, dir_fd=at)
-        except FileNotFoundError:
-            if not make:
-                raise
-            try:
-                os.mkdir(name, dir_fd=at)
-            except FileExistsError:
-                pass  # another thread was faster; the open below decides what it is
-            fd = os.open(name, _DIRECTORY | _NOFOLLOW, dir_fd=at)
-        self._open[relpath] = fd
-        if len(self._open) > _OPEN_AT_MOST:
-            os.close(self._open.popitem(last=False)[1])
+        above, missing = path, []
+        while above and above not in self._open:
+            above, _, name = above.rpartition("/")
+            missing.append(name)
+        fd = self._open[above] if above else self.fd
+        for name in reversed(missing):
+            fd = _enter(name, fd, make=make)
+            above = f"{above}/{name}" if above else name
+            self._open[above] = fd
+            if len(self._open) > _OPEN_AT_MOST:
+                os.close(self._open.popitem(last=False)[1])
         return fd
 
-    def place(self, relpath: str, *, make: bool = False) -> tuple[int, str]:
-        """The descriptor of the directory that holds a path, and the path's last part."""
-        parent, _, name = relpath.rpartition("/")
-        return self.directory(parent, make=make), name
+    def _parent(self, path: str, *, make: bool = False) -> tuple[int, str]:
+        """The descriptor of the directory that holds a path, and the path's last part. Raises OSError."""
+        parent, _, name = path.rpartition("/")
+        return self._directory(parent, make=make), name
+
+    # Looking
+
+    def look(self, path: str) -> Look:
+        """See `Tree`."""
+        try:
+            if not path:
+                return observation(os.fstat(self.fd))
+            directory, name = self._parent(path)
+            return observation(os.stat(name, dir_fd=directory, follow_symlinks=False))
+        except OSError as error:
+            return self._unseen(trouble(error))
+
+    def _unseen(self, why: Trouble) -> Look:
+        """Nothing was seen at a name: does that say that nothing is there? Only if the root still is what it was."""
+        if why.what not in (What.ABSENT, What.NOT_A_DIRECTORY):
+            return CannotTell(why)
+        try:
+            now = observation(os.stat(self.root))
+        except OSError as error:
+            return CannotTell(trouble(error))
+        same = (now.volume, now.version.file_id) == (self.opened.volume, self.opened.version.file_id)
+        return ABSENT if same else CannotTell(Trouble(What.STALE, f"{self.root} is another directory now"))
+
+    def born(self, path: str) -> int | None:
+        """See `Tree`."""
+        try:
+            directory, name = self._parent(path)
+        except OSError:
+            return None
+        return born(name, directory)
+
+    def names(self, path: str) -> list[str]:
+        """See `Tree`."""
+        try:
+            return os.listdir(self._directory(path))
+        except OSError as error:
+            raise trouble(error) from error
+
+    def scan(self, path: str, most: int) -> Iterator[Listed]:
+        """See `Tree`. The directories' names come with the entries before which they were read."""
+        entries: dict[Entry, Kind] = {}
+        directories: list[str] = []
+        regular, kinds = Kind.FILE, KINDS
+        try:
+            with os.scandir(self._directory(path)) as scan:
+                for entry in scan:
+                    if entry.is_dir(follow_symlinks=False):
+                        directories.append(entry.name)
+                        continue
+                    try:
+                        status = entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue  # gone since the listing: not there
+                    mode = status.st_mode
+                    kind = regular if mode & 0o170000 == stat.S_IFREG else kinds.get(stat.S_IFMT(mode), Kind.DEVICE)
+                    entries[
+                        os.fsencode(entry.name), status.st_size, status.st_mtime_ns, status.st_ctime_ns,
+                        FileId(status.st_ino), VolumeId(status.st_dev),
+                    ] = kind  # fmt: skip
+                    if len(entries) >= most:
+                        yield Listed(entries, directories, last=False)
+                        entries, directories = {}, []
+        except OSError as error:
+            raise trouble(error) from error
+        yield Listed(entries, directories, last=True)
+
+    # Opening
+
+    def open(self, path: str, seen: Observation | None = None) -> PosixHandle:
+        """See `Tree`."""
+        try:
+            directory, name = self._parent(path)
+            if seen is None:
+                seen = observation(os.stat(name, dir_fd=directory, follow_symlinks=False))
+            if seen.kind is not Kind.FILE:
+                raise NotAFile(seen)
+            handle = PosixHandle(os.open(name, _READ, dir_fd=directory), self.remote)
+        except OSError as error:
+            raise trouble(error) from error
+        if handle.opened.kind is not Kind.FILE:  # it took the name since the look
+            handle.close()
+            raise NotAFile(handle.opened)
+        return handle
+
+    def create(self, path: str, like: Handle | None = None) -> PosixHandle:
+        """See `Tree`."""
+        assert like is None or isinstance(like, PosixHandle), "handles of two platforms do not meet"
+        mode = 0o644 if like is None else like.permissions | 0o200  # writable by us: it may have to be replaced
+        try:
+            directory, name = self._parent(path, make=True)
+            try:
+                fd = os.open(name, _NEW, mode, dir_fd=directory)
+            except FileExistsError:
+                os.unlink(name, dir_fd=directory)
+                fd = os.open(name, _NEW, mode, dir_fd=directory)
+            return PosixHandle(fd, self.remote)
+        except OSError as error:
+            raise trouble(error) from error
+
+    def mark(self, path: str, content: bytes) -> Observation | None:
+        """See `Tree`."""
+        try:
+            directory, name = self._parent(path)
+            fd = os.open(name, _MARK, 0o644, dir_fd=directory)
+            try:
+                status = os.fstat(fd)
+                if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+                    return None
+                os.ftruncate(fd, 0)
+                os.write(fd, content)
+                return observation(os.fstat(fd))
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise trouble(error) from error
+
+    # Names
+
+    def rename_new(self, source: str, target: str) -> None:
+        """See `Tree`."""
+        self._rename(source, target, durable.rename_new)
+
+    def replace(self, source: str, target: str) -> None:
+        """See `Tree`."""
+        self._rename(source, target, durable.replace)
+
+    def _rename(self, source: str, target: str, rename: durable.Rename) -> None:
+        try:
+            (above, _, name), (other, _, new) = source.rpartition("/"), target.rpartition("/")
+            if above == other:
+                directory = self._directory(above)
+                rename(name, new, directory, directory)
+                return
+            held = os.dup(self._directory(above))  # the other directory's parts may take its place
+            try:
+                rename(name, new, held, self._directory(other, make=True))
+            finally:
+                os.close(held)
+        except OSError as error:
+            raise trouble(error) from error
+
+    def unlink(self, path: str) -> None:
+        """See `Tree`."""
+        try:
+            directory, name = self._parent(path)
+            os.unlink(name, dir_fd=directory)
+        except OSError as error:
+            raise trouble(error) from error
+
+    def remove_directory(self, path: str) -> None:
+        """See `Tree`."""
+        try:
+            directory, name = self._parent(path)
+            os.rmdir(name, dir_fd=directory)
+        except OSError as error:
+            raise trouble(error) from error
+
+    # Durability
+
+    def sync(self, path: str) -> None:
+        """See `Tree`."""
+        try:
+            durable.sync_directory(self._directory(path))
+        except OSError as error:
+            raise trouble(error) from error
+
+    def sync_volumes(self, paths: Iterable[str]) -> None:
+        """See `Tree`."""
+        try:
+            durable.sync_file_systems(self._directory(path) for path in paths)
+        except OSError as error:
+            raise trouble(error) from error
+
+    def writable(self) -> bool:
+        """See `Tree`."""
+        return os.access(self.root, os.W_OK)
+
+
+def _enter(name: str, directory: int, *, make: bool) -> int:
+    """A descriptor of a directory in another. Raises OSError."""
+    try:
+        return os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
+    except FileNotFoundError:
+        if not make:
+            raise
+    try:
+        os.mkdir(name, dir_fd=directory)
+    except FileExistsError:
+        pass  # another thread was faster; the open decides what it is
+    return os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)

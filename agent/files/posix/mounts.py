@@ -3,62 +3,21 @@
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 
-# File systems on which other machines may write without this kernel knowing: inotify reports local changes only, and
-# a lease speaks of local writers only (fcntl(2), inotify(7)).
-_REMOTE = {
-    "nfs",
-    "nfs4",
-    "cifs",
-    "smb3",
-    "smbfs",
-    "9p",
-    "ceph",
-    "lustre",
-    "gpfs",
-    "beegfs",
-    "afs",
-    "glusterfs",
-    "vboxsf",
-    "virtiofs",
-    "fakeowner",
-    "wekafs",
-    "panfs",
-    "orangefs",
-    "pvfs2",
-    "gfs2",
-    "ocfs2",
-}
+from agent.files.volumes import Volume
+from rules.model import VolumeId
+
 _LINKS_AT_MOST = 40
 """As in the kernel: more of them are a loop."""
 _OCTAL = re.compile(r"\\([0-7]{3})")
-
-
-@dataclass(frozen=True, slots=True)
-class FileSystem:
-    """One line of the mount table."""
-
-    kind: str
-    mounted_at: str
-
-    @property
-    def remote(self) -> bool:
-        """Whether other machines may write to it unseen by this kernel. FUSE may hide anything, so it counts."""
-        return self.kind in _REMOTE or self.kind.startswith("fuse")
-
-    @property
-    def afar(self) -> bool:
-        """Whether others answer for it than this kernel: what is asked of it may never return."""
-        return self.remote or self.kind == "autofs"
 
 
 def _plain(field: str) -> str:
     return _OCTAL.sub(lambda match: chr(int(match[1], 8)), field)
 
 
-def _mounted() -> Iterator[FileSystem]:
+def _mounted() -> Iterator[Volume]:
     try:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
             lines = table.read().splitlines()
@@ -66,7 +25,7 @@ def _mounted() -> Iterator[FileSystem]:
         return
     for line in lines:
         left, _, right = line.partition(" - ")
-        yield FileSystem(right.split(" ")[0], _plain(left.split(" ")[4]))
+        yield Volume(right.split(" ")[0], _plain(left.split(" ")[4]))
 
 
 def real(path: str) -> str:
@@ -74,8 +33,8 @@ def real(path: str) -> str:
 
     From the mount point of one that is afar on, nothing is resolved.
     """
-    kinds = {one.mounted_at: one.afar for one in _mounted()}  # of several on one point, the last lies on top
-    afar = {point for point, is_afar in kinds.items() if is_afar}
+    kinds = {one.mounted_at: one.may_hang for one in _mounted()}  # of several on one point, the last lies on top
+    afar = {point for point, hangs in kinds.items() if hangs}
     if not afar:
         return os.path.realpath(path)
     at, left, links = "/", os.path.abspath(path).split("/")[::-1], 0
@@ -95,13 +54,13 @@ def real(path: str) -> str:
     return at
 
 
-def file_system(path: str) -> FileSystem:
+def file_system(path: str) -> Volume:
     """The file system that holds the path (or its nearest existing parent).
 
     Where there is no /proc/self/mountinfo (not Linux) the kind is "unknown", which counts as local.
     """
     found = real(path)
-    best = FileSystem("unknown", "/")
+    best = Volume("unknown", "/")
     for one in _mounted():
         inside = found == one.mounted_at or found.startswith(one.mounted_at.rstrip("/") + "/")
         # The last of equally long mount points lies on top.
@@ -110,18 +69,13 @@ def file_system(path: str) -> FileSystem:
     return best
 
 
-def afar(path: str) -> bool:
-    """Whether others answer for what the path leads to: what is asked of it may never return."""
-    return file_system(path).afar
-
-
 @lru_cache(256)
-def remote(path: str, device: int) -> bool:
+def remote(path: str, device: VolumeId) -> bool:
     """Whether other machines may write at the path unseen by this kernel.
 
     Args:
         path: a directory.
-        device: its st_dev. As long as that is the same, so is the file system: the mount table is read once.
+        device: its file system. As long as that is the same, so is the file system: the mount table is read once.
     """
     return file_system(path).remote
 

@@ -1,0 +1,59 @@
+"""From a `stat` to an observation."""
+
+import ctypes
+import os
+import stat
+import struct
+import sys
+from typing import Final
+
+from rules.model import FileId, Kind, Observation, Version, VolumeId
+
+_LEAST, _MOST = -(2**63), 2**63 - 1
+_STATX_BTIME, _AT_SYMLINK_NOFOLLOW = 0x800, 0x100
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+KINDS: Final = {
+    stat.S_IFREG: Kind.FILE,
+    stat.S_IFLNK: Kind.LINK,
+    stat.S_IFDIR: Kind.DIRECTORY,
+    stat.S_IFIFO: Kind.FIFO,
+    stat.S_IFSOCK: Kind.SOCKET,
+}
+"""By the type in st_mode; what is missing is a device."""
+
+
+def observation(status: os.stat_result) -> Observation:
+    """The agent's reading of a `stat`."""
+    version = numbers(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    return Observation(version, VolumeId(status.st_dev), KINDS.get(stat.S_IFMT(status.st_mode), Kind.DEVICE))
+
+
+def numbers(size: int, mtime: int, ctime: int, inode: int) -> Version:
+    """A version in numbers that the ledger can hold."""
+    if _LEAST <= mtime <= _MOST and _LEAST <= ctime <= _MOST and inode <= _MOST:
+        return Version(size, mtime, ctime, FileId(inode))
+    # File systems take times beyond 2262 and before 1677, which 64 bits cannot tell in nanoseconds, and network file
+    # systems use all 64 bits of an inode number.
+    mtime, ctime = (max(_LEAST, min(time, _MOST)) for time in (mtime, ctime))
+    return Version(size, mtime, ctime, FileId(inode if inode <= _MOST else inode - 2**64))
+
+
+def born(name: str, directory: int) -> int | None:
+    """When what has the name was made, in nanoseconds since the epoch by its file system's clock.
+
+    None where that cannot be told: NFS, old kernels, nothing there. From statx(2) on Linux, which `os` does not have;
+    its structure begins with the mask of what was filled in, and has stx_btime (seconds, nanoseconds) at byte 80.
+    """
+    if _libc is None or not hasattr(_libc, "statx"):
+        try:
+            status = os.lstat(name, dir_fd=directory)
+        except OSError:
+            return None
+        seconds: float | None = getattr(status, "st_birthtime", None)  # macOS
+        return None if seconds is None else int(seconds * 10**9)
+    found = ctypes.create_string_buffer(256)
+    if _libc.statx(directory, os.fsencode(name), _AT_SYMLINK_NOFOLLOW, _STATX_BTIME, found):
+        return None
+    (mask,) = struct.unpack_from("I", found)
+    seconds_at, nanoseconds = struct.unpack_from("qI", found, 80)
+    return int(seconds_at * 10**9 + nanoseconds) if mask & _STATX_BTIME else None

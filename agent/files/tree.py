@@ -1,0 +1,180 @@
+"""The interface to files that are not the agent's own: `posix/` implements it, and the in-memory files of the simulation.
+
+Paths below a root are relative, with "/" between their parts, and never lead through a symbolic link. Every operation
+raises `Trouble`, and nothing else, where the operating system refuses it. Nothing here is safe between threads but `Files`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import NamedTuple, Protocol, Self
+
+from agent.files.events import Events, Put
+from agent.files.trouble import Look
+from agent.files.volumes import Space, Volume
+from rules.model import Entry, Kind, Observation, Writer
+
+
+class Listed(NamedTuple):
+    """Some of what is in a directory."""
+
+    entries: dict[Entry, Kind]
+    """What is no directory."""
+    directories: list[str]
+    """Names of directories."""
+    last: bool
+    """Nothing of the directory follows."""
+
+
+class Handle(Protocol):
+    """An open file. It stays the same file whatever happens to its name."""
+
+    opened: Observation
+    """What the file was when it was opened, asked through the handle."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None: ...
+
+    def close(self) -> None:
+        """Give it back."""
+
+    def look(self) -> Observation:
+        """What the file is now."""
+
+    def writer(self) -> Writer:
+        """Whether somebody has it open for writing. Only of a handle that was opened for reading."""
+
+    def allocated(self) -> int:
+        """Bytes that the storage holds of it: fewer than its size where it has holes."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Bytes from there on: fewer where one call of the system brings fewer, none at the end."""
+
+    def read_into(self, block: memoryview, offset: int) -> int:
+        """Fill the block from there on. Returns how many bytes one call of the system brought; 0 at the end."""
+
+    def write(self, data: bytes | memoryview, offset: int) -> None:
+        """Write all of it there. A gap before it reads as zeros."""
+
+    def set_size(self, size: int) -> None:
+        """Cut it off, or lengthen it by a hole."""
+
+    def set_times(self, like: "Handle", mtime_ns: int) -> None:
+        """Give it the time of the last read of another file, and this mtime. Shares that map users may not let us."""
+
+    def sync(self) -> None:
+        """Bring its content to stable storage."""
+
+    def begin_write_back(self, offset: int, length: int) -> None:
+        """Let the storage begin to take these bytes, and do not wait. A hint."""
+
+    def end_write_back(self, offset: int, length: int) -> None:
+        """Wait until the storage has taken these bytes, and forget their cached pages. It says nothing of durability."""
+
+    def forget(self) -> None:
+        """Forget its cached pages: nobody here reads it again soon. A hint."""
+
+
+class Tree(Protocol):
+    """A directory and what lies below it, opened part by part. Short-lived: it follows its directories when they are renamed."""
+
+    root: str
+    opened: Observation
+    """The root directory itself."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None: ...
+
+    def close(self) -> None:
+        """Give back what it holds open."""
+
+    def look(self, path: str) -> Look:
+        """What has a name; "" is the root. The only operation that raises nothing."""
+
+    def born(self, path: str) -> int | None:
+        """When what has the name was made, in nanoseconds by its file system's clock; None where that cannot be told."""
+
+    def names(self, path: str) -> list[str]:
+        """All names in a directory."""
+
+    def scan(self, path: str, most: int) -> Iterator[Listed]:
+        """What is in a directory, `most` entries at a time, each as `look` shows it."""
+
+    def open(self, path: str, seen: Observation | None = None) -> Handle:
+        """Open a regular file for reading. Raises NotAFile where it is something else, which is not opened.
+
+        `seen`: what a look has just shown there; what was opened may be another file all the same, `opened` says.
+        """
+
+    def create(self, path: str, like: Handle | None = None) -> Handle:
+        """A new file for reading and writing, instead of a file that has the name; missing directories are made.
+
+        `like`: whose permissions it gets, as far as the owner may still write to it. What had the name is removed, and not
+        written to: it may be a link to somebody else's file.
+        """
+
+    def mark(self, path: str, content: bytes) -> Observation | None:
+        """Write a small file of the agent's own. Returns what it is then, by its file system's clock.
+
+        None where something else has the name, such as a link, a FIFO or a file with several names: it is left alone.
+        """
+
+    def rename_new(self, source: str, target: str) -> None:
+        """Rename, but never onto something that exists: EXISTS. Missing directories of the target are made."""
+
+    def replace(self, source: str, target: str) -> None:
+        """Rename, onto a file that has the name or onto none."""
+
+    def unlink(self, path: str) -> None:
+        """Remove a name that is no directory's."""
+
+    def remove_directory(self, path: str) -> None:
+        """Remove an empty directory."""
+
+    def sync(self, path: str) -> None:
+        """Make the names in a directory durable, where directories can be synced."""
+
+    def sync_volumes(self, paths: Iterable[str]) -> None:
+        """Bring all that was written to the file systems of these directories to stable storage."""
+
+    def writable(self) -> bool:
+        """Whether the agent's user may make names in the root."""
+
+
+class Files(Protocol):
+    """The files of a computer."""
+
+    def prepare(self) -> None:
+        """Make it harmless to ask for writers. Once, from the main thread, before the first such question."""
+
+    def tree(self, root: str) -> Tree:
+        """A directory, which may be named by way of links."""
+
+    def look(self, path: str) -> Look:
+        """What has an absolute path, without following a link at its end."""
+
+    def volume(self, path: str) -> Volume:
+        """The file system that holds a path, or its nearest existing parent."""
+
+    def resolve(self, path: str) -> str:
+        """The path without symbolic links, as far as that can be told without asking a file system that may hang."""
+
+    def unmounted(self, path: str) -> str | None:
+        """The mount point that should hold the path by the computer's own table, where nothing is mounted there now."""
+
+    def space(self, path: str) -> Space | None:
+        """How much may still be written there; None where that cannot be told."""
+
+    def make_durable(self, handles: Sequence[Handle]) -> None:
+        """Bring the contents of several files to stable storage."""
+
+    def drop_cache(self, handles: Sequence[Handle]) -> None:
+        """Forget cached pages of synced files, so that the next reads come from the storage, and begin to fetch them."""
+
+    def watch(self, root: str, put: Put, lost: Callable[[str], None]) -> Events:
+        """Events of a tree. `put` takes hints; `lost` is called with the reason where events were lost."""

@@ -1,0 +1,39 @@
+"""File systems: of which kind, and how full."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+# File systems on which other machines may write without this kernel knowing: inotify reports local changes only, and
+# a lease speaks of local writers only (fcntl(2), inotify(7)).
+_REMOTE = {
+    "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "lustre", "gpfs", "beegfs", "afs", "glusterfs", "vboxsf",
+    "virtiofs", "fakeowner", "wekafs", "panfs", "orangefs", "pvfs2", "gfs2", "ocfs2",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A file system, where it is mounted."""
+
+    kind: str
+    """As the mount table calls it; "unknown" where there is none."""
+    mounted_at: str
+
+    @property
+    def remote(self) -> bool:
+        """Whether other machines may write to it unseen by this kernel. FUSE may hide anything, so it counts."""
+        return self.kind in _REMOTE or self.kind.startswith("fuse")
+
+    @property
+    def may_hang(self) -> bool:
+        """Whether others answer for it than this kernel: what is asked of it may never return."""
+        return self.remote or self.kind == "autofs"
+
+
+class Space(NamedTuple):
+    """What ordinary users may still write."""
+
+    free: int
+    """Bytes."""
+    fraction: float | None
+    """Of all that there is; None where that cannot be told."""
