@@ -26,7 +26,8 @@ from agent.observe.metrics import Metrics
 from agent.observe.status import Health
 from bench import table
 from rules.config.settings import Configuration
-from rules.model import Observation, OpenBatch, Version
+from rules.model import FileId, Observation, OpenBatch, Version, VolumeId
+from rules.model import Kind as FileKind
 
 PAGES = ("/", "/status.json", "/metrics", "/healthz", "/?q=scan_0001234", "/?q=nowhere")
 _REPEATS = 21
@@ -116,7 +117,8 @@ def _enter(
     found = []
     for number in range(first, first + count):
         directory = f"{watch}/run_{number // kind.folder:07}"
-        seen = Observation(Version(1000 + number % 977, 10**18 + number, 10**18 + number, number), 1, "file")
+        version = Version(1000 + number % 977, 10**18 + number, 10**18 + number, FileId(number))
+        seen = Observation(version, VolumeId(1), FileKind.FILE)
         path = f"{directory}/scan_{number:07}.h5"
         found.append(Found(ledger.files.directory(directory), path, "scans", seen, 1, now, now))
     ledger.files.found(found)

@@ -3,11 +3,11 @@
 import os
 import signal
 import subprocess
-import tempfile
 import threading
 from typing import IO
 
 from agent.errors import Transient, cause
+from agent.host import own_files
 from agent.ledger import Errand
 from rules.actions import Command
 from rules.actions.event import batch_of
@@ -26,7 +26,7 @@ class Runner:
 
     def run(self, action: Command, errand: Errand) -> None:
         """Run it to its end; only exit status 0 is success. Raises Transient."""
-        with tempfile.TemporaryFile() as event, tempfile.TemporaryFile() as said:
+        with own_files.temporary() as event, own_files.temporary() as said:
             event.write(errand.payload)
             event.seek(0)
             process = self._start(action, errand, event, said)
@@ -70,13 +70,10 @@ class Runner:
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
     """It, and whatever it started."""
-    if os.name == "posix":
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # it ended meanwhile
-    else:
-        process.kill()
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # it ended meanwhile
     process.wait()
 
 

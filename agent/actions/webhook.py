@@ -4,7 +4,6 @@ import http.client
 from collections.abc import Mapping
 from email.message import Message
 from importlib.metadata import version
-from pathlib import Path
 from typing import IO
 from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
@@ -28,7 +27,7 @@ def post(action: Webhook, errand: Errand) -> None:
     """Send the event; only an answer of 2xx is success. Raises Transient, Refused."""
     headers = {"Content-Type": "application/cloudevents+json; charset=utf-8"}
     if action.secret_file is not None:
-        value = secret.read(Path(action.secret_file))
+        value = secret.read(action.secret_file)
         if not value.isprintable() or not value.isascii():
             raise Refused(f"the secret in {action.secret_file} can be no header", "write one line of ASCII into it")
         headers[action.header] = value

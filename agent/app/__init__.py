@@ -6,13 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from pathlib import Path
+from pathlib import PurePath
 
 from agent.app.configuration import read
 from agent.app.pages import serve, write
 from agent.app.parts import Parts, scrubber_of
 from agent.errors import Refused, Transient
-from agent.host import systemd
+from agent.host import own_files, systemd
 from agent.host.lock import RESIDENT, locked
 from agent.host.priority import step_back
 from agent.host.worker import Clock, Worker
@@ -48,8 +48,7 @@ class Signals:
         """From the main thread."""
         signal.signal(signal.SIGTERM, self._on_stop)
         signal.signal(signal.SIGINT, self._on_stop)
-        if hasattr(signal, "SIGHUP"):
-            signal.signal(signal.SIGHUP, self._on_reload)
+        signal.signal(signal.SIGHUP, self._on_reload)
 
     def _on_stop(self, number: int, frame: object) -> None:
         self.stop = True
@@ -152,17 +151,17 @@ def _stop(workers: Sequence[Worker], parts: Parts) -> None:
 
 def _modified(config: Configuration) -> tuple[int, int, int] | None:
     try:
-        status = Path(config.source).stat()
+        facts = own_files.facts(config.source)
     except OSError:
         return None  # no file (run --watch --to), or between two writes of an editor
-    return status.st_mtime_ns, status.st_size, status.st_ino  # not the time alone: two writes may have the same
+    return facts.mtime_ns, facts.size, facts.file_id  # not the time alone: two writes may have the same
 
 
 def _reread(config: Configuration) -> Configuration | None:
-    if not Path(config.source).is_file():
+    if _modified(config) is None:
         return None
     try:
-        following = read(Path(config.source))
+        following = read(PurePath(config.source))
     except RuleError as error:
         log.error("the configuration is not taken, the old rules go on: %s", error)  # noqa: TRY400  (the message is all)
         return None

@@ -5,11 +5,10 @@ Settings stop at `app`: the parts of the agent get values, not this.
 
 import os
 import re
-import stat
 import tomllib
 from collections.abc import Callable, Mapping
 from itertools import combinations
-from pathlib import Path
+from pathlib import PurePath
 from typing import Annotated, Any
 
 from platformdirs import site_config_dir, user_config_dir, user_state_dir
@@ -18,7 +17,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from agent.app import presets
 from agent.errors import cause
-from agent.files.posix.volumes import real
+from agent.files import LOCAL
+from agent.host import own_files
 from agent.host import secrets as secret
 from rules.config.load import RuleTable, build
 from rules.config.mistake import RuleError, first_mistake, location, nearest
@@ -63,23 +63,32 @@ class Sources(Settings, BaseSettings):
         return env_settings, init_settings
 
 
-def find(given: Path | None) -> Path | None:
+def find(given: PurePath | None) -> PurePath | None:
     """The configuration file: the one given, else ./dropline.toml, the user's, the computer's; None where none is."""
     if given is not None:
         return given
-    places = [Path.cwd(), Path(site_config_dir("dropline")), Path("/etc/dropline")]
+    places = [here(), PurePath(site_config_dir("dropline")), PurePath("/etc/dropline")]
     try:
-        places.insert(1, Path(user_config_dir("dropline")))
+        places.insert(1, PurePath(user_config_dir("dropline")))
     except RuntimeError:
         pass  # a service user without a home has no configuration of its own
-    return next((place / FILE_NAME for place in places if (place / FILE_NAME).is_file()), None)
+    return next((place / FILE_NAME for place in places if own_files.is_file(place / FILE_NAME)), None)
 
 
-def read(path: Path) -> Configuration:
+def here() -> PurePath:
+    """The current directory."""
+    return PurePath(os.getcwd())
+
+
+def absolute(path: PurePath) -> PurePath:
+    """The same place, whatever the current directory is later."""
+    return path if path.is_absolute() else here() / path
+
+
+def read(path: PurePath) -> Configuration:
     """Read and check a configuration file. Raises RuleError: one line naming file, table and key."""
     try:
-        with path.open("rb") as file:
-            text, status = file.read(_AT_MOST + 1), os.fstat(file.fileno())
+        text, facts = own_files.read_bounded(path, _AT_MOST)
     except OSError as error:
         raise RuleError(str(path), "", "", f"cannot be read: {cause(error)}; `dropline init` writes one") from None
     if len(text) > _AT_MOST:
@@ -92,17 +101,17 @@ def read(path: Path) -> Configuration:
         data = tomllib.loads(text.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: a number may have too many digits
         raise RuleError(str(path), "", "", f"is not TOML: {error}") from None
-    if os.name == "posix" and status.st_mode & stat.S_IWOTH:
+    if facts.anybody_may_write:
         message = f"may be written by anybody: chmod o-w {path}, for it decides what is deleted, and what is run"
         raise RuleError(str(path), "", "", message)
     globus = data.get("globus")
-    if isinstance(globus, dict) and globus.get("client_secret") and secret.open_to_others(status):
+    if isinstance(globus, dict) and globus.get("client_secret") and facts.open_to_others:
         message = f"the file can be read by others: chmod 600 {path}, or keep the secret apart (client_secret_file)"
         raise RuleError(str(path), "[globus]", "client_secret", message)
-    return check(data, str(path), path.absolute().parent)
+    return check(data, str(path), absolute(path).parent)
 
 
-def check(data: dict[str, Any], source: str, folder: Path) -> Configuration:
+def check(data: dict[str, Any], source: str, folder: PurePath) -> Configuration:
     """Make a configuration of parsed TOML. Relative paths count from `folder`. Raises RuleError."""
     unknown = next((key for key in data if key not in Settings.model_fields), None)
     if unknown is not None:  # the class would take some for arguments of its own
@@ -116,7 +125,7 @@ def check(data: dict[str, Any], source: str, folder: Path) -> Configuration:
         mistake = first_mistake(error, Settings, {} if variable else data)
         raise RuleError(variable or source, mistake.table, mistake.key, mistake.message) from None
 
-    def absolute(path: str) -> str:
+    def placed(path: str) -> str:
         expanded = os.path.expanduser(path)
         if expanded.startswith("~"):
             raise RuleError(
@@ -124,33 +133,33 @@ def check(data: dict[str, Any], source: str, folder: Path) -> Configuration:
             )
         return os.path.normpath(folder / expanded).replace(os.sep, "/")
 
-    places = {name: _placed(table, absolute) for name, table in settings.destinations.items()}
+    places = {name: _placed(table, placed) for name, table in settings.destinations.items()}
     agent = settings.agent
     if not agent.state_dir:
         try:
             agent = agent.model_copy(update={"state_dir": user_state_dir("dropline")})
         except RuntimeError as error:  # a service user may have no home
             raise RuleError(source, "[agent]", "state_dir", f"missing, and has no default here: {error}") from None
-    token_file = None if agent.token_file is None else absolute(agent.token_file)
-    textfile = None if agent.textfile is None else absolute(agent.textfile)
-    own = {"state_dir": absolute(agent.state_dir), "token_file": token_file, "textfile": textfile}
+    token_file = None if agent.token_file is None else placed(agent.token_file)
+    textfile = None if agent.textfile is None else placed(agent.textfile)
+    own = {"state_dir": placed(agent.state_dir), "token_file": token_file, "textfile": textfile}
     agent = agent.model_copy(update=own)
     listens = ip_of(agent.listen.rpartition(":")[0])
     if token_file is None and listens is not None and not listens.is_loopback:
         raise RuleError(source, "[agent]", "listen", f"{agent.listen!r} is beyond loopback: {_ANYBODY}")
-    notify = None if settings.notify is None else settings.notify.placed(absolute)
+    notify = None if settings.notify is None else settings.notify.placed(placed)
     globus = settings.globus
     if globus.client_secret_file is not None:
         if globus.client_secret is not None:
             raise RuleError(source, "[globus]", "client_secret_file", "client_secret is there, too; write one of them")
-        globus = globus.model_copy(update={"client_secret_file": absolute(globus.client_secret_file)})
+        globus = globus.model_copy(update={"client_secret_file": placed(globus.client_secret_file)})
     settings = settings.model_copy(update={"destinations": places, "agent": agent, "globus": globus, "notify": notify})
     local = {name: table for name, table in places.items() if isinstance(table, DirectoryTable)}
-    for (one, here), (other, there) in combinations(local.items(), 2):
-        if real(here.path) == real(there.path):
+    for (one, first), (other, second) in combinations(local.items(), 2):
+        if LOCAL.resolve(first.path) == LOCAL.resolve(second.path):
             message = f"destination {one!r} is the same directory; one copy would count as two"
             raise RuleError(source, f"[destinations.{other}]", "path", message)
-    rules = build(settings.rules, set(places), source, absolute)
+    rules = build(settings.rules, set(places), source, placed)
     for rule in rules:
         for name, table in local.items():
             if _overlap(rule.watch, table.path):
@@ -163,7 +172,7 @@ def check(data: dict[str, Any], source: str, folder: Path) -> Configuration:
                 raise RuleError(source, f"[destinations.{target.to}]", "source_root", message)
         if rule.share_with:
             _check_sharing(rule, places, source)
-        inside = relative(real(agent.state_dir), real(rule.watch))
+        inside = relative(LOCAL.resolve(agent.state_dir), LOCAL.resolve(rule.watch))
         if inside is not None and not inside.startswith(OWN_PREFIX):
             message = f"{agent.state_dir} is inside the watched directory {rule.watch}; keep it elsewhere"
             raise RuleError(source, "[agent]", "state_dir", message)
@@ -198,21 +207,21 @@ def client_secret(table: GlobusTable) -> str | None:
         return table.client_secret.get_secret_value()
     if table.client_secret_file is None:
         return None
-    return secret.read(Path(table.client_secret_file))
+    return secret.read(table.client_secret_file)
 
 
-def account_folder(config: Configuration) -> Path:
+def account_folder(config: Configuration) -> PurePath:
     """Where tokens are kept."""
     return config.state_dir / "globus"
 
 
-def warnings(path: Path) -> list[str]:
+def warnings(path: own_files.StrPath) -> list[str]:
     """What is unwise about the file itself."""
     try:
-        owner = path.stat().st_uid
+        owner = own_files.facts(path).owner
     except OSError:
         return []  # there is none, or reading it has failed already, with the reason
-    if os.name == "posix" and owner not in (0, os.geteuid()):
+    if owner not in (0, os.geteuid()):
         return [
             f"{path} belongs to another user (uid {owner}), who decides by it what is deleted, and what is run: chown it"
         ]
@@ -227,5 +236,5 @@ def _variable(error: ValidationError) -> str | None:
 
 
 def _overlap(one: str, other: str) -> bool:
-    one, other = real(one), real(other)
+    one, other = LOCAL.resolve(one), LOCAL.resolve(other)
     return one == other or relative(one, other) is not None or relative(other, one) is not None

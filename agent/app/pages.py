@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from pathlib import PurePath
+from typing import Any
 
+from agent.app.configuration import absolute
 from agent.app.parts import Parts
+from agent.host import own_files
 from agent.host.worker import Clock
 from agent.ledger import Ledger
 from agent.observe.metrics import Metrics, Readings, everything, with_process
@@ -13,9 +15,6 @@ from agent.observe.status import Health, status
 from agent.observe.textfile import Textfile
 from agent.observe.web import Server, Sources
 from agent.observe.web.views import Views
-
-if TYPE_CHECKING:
-    pass
 
 
 def serve(parts: Parts, well: Callable[[], Health], metrics: Metrics, clock: Clock, stack: ExitStack) -> Server | None:
@@ -32,7 +31,7 @@ def serve(parts: Parts, well: Callable[[], Health], metrics: Metrics, clock: Clo
     def state() -> dict[str, Any]:
         return status(ledger, config.rules, destinations, config.scrubs)
 
-    source = str(Path(config.source).absolute()) if Path(config.source).is_file() else ""
+    source = str(absolute(PurePath(config.source))) if own_files.is_file(config.source) else ""
     views = Views(ledger, config.rules, destinations, parts.intake.roots, state, well, clock, source)
     sources = Sources(views=views, status=state, health=well, registry=with_process(everything(metrics, readings)))
     server = Server(sources, page.listen, page.token_file, page.hosts)
@@ -50,4 +49,4 @@ def write(parts: Parts, metrics: Metrics, clock: Clock, stack: ExitStack) -> Tex
     stack.callback(ledger.close)
     destinations = {name: table.address for name, table in config.settings.destinations.items()}
     readings = Readings(ledger, config.rules, parts.intake.roots, destinations, clock, parts.expiries)
-    return Textfile(Path(config.settings.agent.textfile), everything(metrics, readings))
+    return Textfile(PurePath(config.settings.agent.textfile), everything(metrics, readings))

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING
 
 from agent.actions import Call, Sender
 from agent.actions.command import Runner
@@ -20,7 +19,7 @@ from agent.actions.webhook import post
 from agent.app.transports import Transports
 from agent.delivery import Courier
 from agent.destinations import Wake
-from agent.files.posix import writer_probe as probe
+from agent.files import LOCAL
 from agent.intake import Intake
 from agent.intake.watch import Watch
 from agent.ledger import Ledger, Transition
@@ -33,9 +32,6 @@ from rules.config.notify import PORTS, NotifyTable
 from rules.config.settings import CollectionTable, Configuration
 from rules.model import Rule
 from rules.notice import Policy
-
-if TYPE_CHECKING:
-    pass
 
 
 def host_name() -> str:
@@ -110,7 +106,7 @@ class Parts:
             for name in tables:
                 wake(name)()
 
-        probe.prepare()  # whoever asks for open writers, the agent or a command, gets an answer
+        LOCAL.prepare()  # whoever asks for open writers, the agent or a command, gets an answer
         settings, tables = config.settings.agent, config.settings.destinations
         self.config = config
         self.ledger = connect()
@@ -120,11 +116,11 @@ class Parts:
             name: self.ledger.destinations.place(name, table.address, in_place=isinstance(table, CollectionTable)).id
             for name, table in tables.items()
         }
-        watches = [Watch(root, wake("intake")) for root in roots(config.rules)]
+        watches = [Watch(LOCAL, root, wake("intake")) for root in roots(config.rules)]
         for watch in watches:
             stack.callback(watch.close)
         self.intake = Intake(
-            self.ledger, config.rules, watches, places, host,
+            self.ledger, LOCAL, config.rules, watches, places, host,
             settings.sweep_every, settings.canary_every, time.time, wake_couriers,
         )  # fmt: skip
         agent = self.ledger.meta("agent") or ""
@@ -155,7 +151,7 @@ class Parts:
         }
         self.scrubbers = {
             scrubber_of(name): Scrubber(
-                connect(), transports[name], places[name], table.scrub.policy,
+                connect(), LOCAL, transports[name], places[name], table.scrub.policy,
                 partial(metrics.scrubbed, name), beat(scrubber_of(name)),
             )
             for name, table in tables.items()
@@ -163,7 +159,7 @@ class Parts:
         }  # fmt: skip
         required = {name: Required(transport.address, transport.confirm) for name, transport in transports.items()}
         record = Record(config.state_dir / "deletions.jsonl")
-        self.reclaimer = Reclaimer(connect(), config.rules, required, record)
+        self.reclaimer = Reclaimer(connect(), LOCAL, config.rules, required, record)
 
     def start(self, now: float) -> None:
         """Take up what a former run left."""

@@ -2,12 +2,14 @@
 
 import os
 import tomllib
+from collections.abc import Iterator
 from functools import cache
-from importlib.resources import files as resources
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
+from agent.files import LOCAL
+from agent.host import own_files
+from agent.intake.scan import sweep
 from rules.config.mistake import nearest
 from rules.config.preset import PresetTable
 from rules.match import takes
@@ -15,15 +17,15 @@ from rules.match import takes
 
 def names() -> list[str]:
     """Their names, in order."""
-    inside = resources("rules").joinpath("presets").iterdir()
-    return sorted(one.name.removesuffix(".toml") for one in inside if one.name.endswith(".toml"))
+    inside = own_files.resource_names("rules", "presets")
+    return sorted(name.removesuffix(".toml") for name in inside if name.endswith(".toml"))
 
 
 def text(name: str) -> str:
     """The file of a preset. Raises ValueError, naming the nearest, where there is none."""
     if name not in names():
         raise ValueError(f"there is no preset {name!r}{nearest(name, names())}; `dropline presets` lists them")
-    return resources("rules").joinpath("presets", f"{name}.toml").read_text("utf-8")
+    return own_files.resource("rules", "presets", f"{name}.toml").decode()
 
 
 @cache
@@ -41,16 +43,20 @@ _LOOKED_AT = 20_000
 """Files of a folder that are looked at to recognise its instrument: a run may have a million."""
 
 
-def recognised(directory: Path) -> list[str]:
+def recognised(directory: own_files.StrPath) -> list[str]:
     """Presets for what a folder holds, the best first. A guess, by names alone."""
     found: dict[str, int] = {}
     tables = {name: table(name) for name in names()}
-    paths = islice((os.path.join(at, file) for at, _, files in os.walk(directory) for file in files), _LOOKED_AT)
-    for path in paths:
-        relpath = os.path.relpath(path, directory).replace(os.sep, "/")
+    for relpath in islice(_relpaths(os.fspath(directory)), _LOOKED_AT):
         for name, one in tables.items():
             if takes(one.looks_like, relpath):
                 found[name] = found.get(name, 0) + 1
     if len(found) > 1:
         found.pop("drop-folder", None)
     return sorted(found, key=lambda name: (-found[name], name))
+
+
+def _relpaths(directory: str) -> Iterator[str]:
+    for listing in sweep(LOCAL, directory):
+        for name, _ in listing.seen():
+            yield os.path.relpath(os.path.join(listing.directory, name), directory)

@@ -7,18 +7,18 @@ in it.
 
 import json
 from collections.abc import Mapping
-from importlib.resources import files as resources
 from typing import Any
 
 from agent.app import presets
 from agent.app.configuration import Sources
+from agent.host import own_files
 
 _NUMERIC = ("exclusiveMinimum", "minimum", "maximum", "ge", "le", "gt")
 
 
 def schema() -> dict[str, Any]:
     """The schema, as JSON Schema 2020-12."""
-    said: dict[str, str] = json.loads(resources("agent.app").joinpath("descriptions.json").read_text("utf-8"))
+    said: dict[str, str] = json.loads(own_files.resource("agent.app", "descriptions.json"))
     made = Sources.model_json_schema(mode="validation")
     for name, table in made["$defs"].items():
         for key, field in table.get("properties", {}).items():

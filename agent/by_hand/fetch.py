@@ -3,13 +3,12 @@
 import logging
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from agent.app.transports import globus_course, globus_session
 from agent.by_hand import inbound
 from agent.by_hand.inbound import Fetched
-from agent.errors import Refused, Transient, cause
-from agent.files.posix import writer_probe as probe
+from agent.errors import Refused, Transient
+from agent.files import LOCAL, Trouble, What
 from agent.host.lock import Held, alone
 from agent.host.pace import limited
 from agent.ledger import Ledger
@@ -18,6 +17,21 @@ from rules.globus.task import Stage, next_look
 from rules.retry import backoff
 
 log = logging.getLogger(__name__)
+
+
+def _make(target: str) -> None:
+    """Make a directory of a person's, and those above it, where they are absent. Raises Trouble."""
+    above, missing = target, ""
+    while True:
+        try:
+            with LOCAL.tree(above or "/") as tree:
+                tree.make_directory(missing)
+                return
+        except Trouble as trouble:
+            if trouble.what is not What.ABSENT or not above:
+                raise
+        above, _, name = above.rpartition("/")
+        missing = f"{name}/{missing}" if missing else name
 
 
 class Fetch:
@@ -33,9 +47,9 @@ class Fetch:
             target: absolute local directory; made if absent. Raises Refused where it cannot be.
         """
         try:
-            Path(target).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise Refused(f"{target} cannot be made: {cause(error)}", "choose another directory") from None
+            _make(target)
+        except Trouble as trouble:
+            raise Refused(f"{target} cannot be made: {trouble.reason}", "choose another directory") from None
         self._config = config
         self._ledger = ledger
         self._name = name
@@ -64,7 +78,7 @@ class Fetch:
             try:
                 with alone(self._config.state_dir, self._number):
                     if isinstance(self._table, DirectoryTable):
-                        probe.prepare()
+                        LOCAL.prepare()
                         path = self._table.path
                         return inbound.fetch(
                             path,

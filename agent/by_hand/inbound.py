@@ -1,19 +1,17 @@
 """From a directory destination to a local directory: as files go there, with the same proof."""
 
-import os
 from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
 from agent.destinations import Arrived, Gone, Item, Occupied, Unfit
 from agent.destinations.directory.writer import Place, require, write
-from agent.errors import Refused, Transient, cause
-from agent.files.posix import writer_probe as probe
-from agent.files.posix.tree import Tree
+from agent.errors import Refused, Transient
+from agent.files import LOCAL, CannotTell, Trouble
 from agent.host.pace import Pace
 from agent.host.steps import Steps
 from agent.intake.scan import sweep
-from rules.model import OWN_PREFIX, Observation
+from rules.model import OWN_PREFIX, Kind, Observation
 from rules.naming import name_key
 
 _GROUP = 128
@@ -46,11 +44,11 @@ def fetch(share: str, identity: str | None, source: str, target: str, number: in
     """
     done = Fetched({}, set(), {})
     try:
-        with Tree(share) as tree:
+        with LOCAL.tree(share) as tree:
             if identity is not None:
                 require(tree, identity)
-    except OSError as error:
-        raise Transient(f"{share}: {cause(error)}") from error
+    except Trouble as trouble:
+        raise Transient(f"{share}: {trouble.reason}") from trouble
     # The content of what is here already is compared: nothing of a person's is overwritten.
     place = Place(target, target, None, "checksum", "sha256", f"fetch-{number}")
     items = _items(share, source, done)
@@ -83,7 +81,7 @@ def _items(share: str, source: str, done: Fetched) -> Iterator[Item]:
     beside = len(source) - len(source.rpartition("/")[2])
     for path, seen in _below(share, source, done):
         relpath = path[beside:]
-        if seen.kind == "file":
+        if seen.kind is Kind.FILE:
             yield Item(name_key(relpath), share, path, seen.version, relpath)
         else:
             done.refused[relpath] = f"a {seen.kind}, not a file"
@@ -92,17 +90,17 @@ def _items(share: str, source: str, done: Fetched) -> Iterator[Item]:
 def _below(share: str, source: str, done: Fetched) -> Iterator[tuple[str, Observation]]:
     """(path relative to the share, what stands there); never by way of a link."""
     try:
-        with Tree(share) as tree:
-            directory, name = tree.place(source)
-            seen = probe.observation(
-                os.stat(name, dir_fd=directory, follow_symlinks=False) if name else os.fstat(directory)
-            )
-    except OSError as error:
-        raise Refused(f"{share}/{source}: {cause(error)}", "look at what is there; links are not followed") from None
-    if seen.kind != "directory":
-        yield source, seen
+        with LOCAL.tree(share) as tree:
+            found = tree.look(source)
+    except Trouble as trouble:
+        found = CannotTell(trouble)
+    if not isinstance(found, Observation):
+        reason = found.reason if isinstance(found, CannotTell) else "No such file or directory"
+        raise Refused(f"{share}/{source}: {reason}", "look at what is there; links are not followed")
+    if found.kind is not Kind.DIRECTORY:
+        yield source, found
         return
-    for listing in sweep(share, source):
+    for listing in sweep(LOCAL, share, source):
         if listing.error is not None:
             done.refused[listing.directory] = f"cannot be listed: {listing.error}"
         for name, seen in listing.seen():

@@ -5,19 +5,19 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from agent.errors import cause
-from agent.files.looks import Looks
-from agent.files.posix import writer_probe as probe
+from agent.files import Absent, CannotTell, Files, Trouble
+from agent.files.reader import Examined, Trees, examine
 from agent.intake.scan import sweep
 from agent.ledger import Ledger, Sent
 from rules.complete import complete, first_look
-from rules.model import OWN_PREFIX, Candidate, Conditions, Observation, Sealing, Verdict, Writer
+from rules.model import OWN_PREFIX, Candidate, Conditions, Kind, Observation, Sealing, Verdict
 
 log = logging.getLogger(__name__)
 
 _AS_RULES = Conditions()
 _SEALING = Sealing()
 _NO_LINKS = "a link, not a file; name what it points to"
+_ABSENT = "No such file or directory"
 
 
 class Named(NamedTuple):
@@ -40,8 +40,9 @@ class Refusal(NamedTuple):
 class Outbound:
     """What is sent: files that nobody writes to, as they are now."""
 
-    def __init__(self, clock: Callable[[], float], sleep: Callable[[float], object]) -> None:
-        """`clock`: seconds since the epoch; `sleep`: waits for so many."""
+    def __init__(self, files: Files, clock: Callable[[], float], sleep: Callable[[float], object]) -> None:
+        """`files`: of the computer; `clock`: seconds since the epoch; `sleep`: waits for so many."""
+        self._files = files
         self._clock = clock
         self._sleep = sleep
         self.refused: list[Refusal] = []
@@ -53,23 +54,23 @@ class Outbound:
         for path in paths:
             root = os.path.dirname(path)
             for at, seen in self._below(path):
-                if seen.kind == "file":
+                if seen.kind is Kind.FILE:
                     found.setdefault(at, Named(root, at, seen, self._clock()))
                 else:
-                    self.refused.append(Refusal(at, _NO_LINKS if seen.kind == "link" else f"a {seen.kind}, not a file"))
+                    reason = _NO_LINKS if seen.kind is Kind.LINK else f"a {seen.kind}, not a file"
+                    self.refused.append(Refusal(at, reason))
         return list(found.values())
 
     def _below(self, path: str) -> Iterator[tuple[str, Observation]]:
-        try:
-            seen = probe.observation(os.lstat(path))
-        except OSError as error:
-            self.refused.append(Refusal(path, cause(error)))
+        found = self._files.look(path)
+        if not isinstance(found, Observation):
+            self.refused.append(Refusal(path, found.reason if isinstance(found, CannotTell) else _ABSENT))
             return
-        if seen.kind != "directory":
-            yield path, seen
+        if found.kind is not Kind.DIRECTORY:
+            yield path, found
             return
         # From the directory above: the named path itself may have become a link since.
-        for listing in sweep(os.path.dirname(path), os.path.basename(path)):
+        for listing in sweep(self._files, os.path.dirname(path), os.path.basename(path)):
             if listing.error is not None:
                 self.refused.append(Refusal(listing.directory, f"cannot be listed: {listing.error}"))
             for name, seen in listing.seen():
@@ -85,9 +86,9 @@ class Outbound:
             self._sleep(max(max(due) - self._clock(), 0.0))
             longer: list[Named] = []
             again: list[float] = []
-            with Looks() as looks:
+            with Trees(self._files) as trees:
                 for one in waiting:
-                    verdict = self._verdict(looks, one)
+                    verdict = self._verdict(trees, one)
                     if verdict is None:
                         continue
                     if verdict.ok:
@@ -105,20 +106,26 @@ class Outbound:
                 self._sleep(rest)
             waiting = longer
 
-    def _verdict(self, looks: Looks, one: Named) -> Verdict | None:
+    def _verdict(self, trees: Trees, one: Named) -> Verdict | None:
         """None: it is refused already."""
-        try:
-            seen, writer = looks.read(one.root, one.path, one.seen.version)
-        except BlockingIOError:
-            seen, writer = one.seen, Writer.OPEN
-        except OSError as error:
-            self.refused.append(Refusal(one.path, f"cannot be read: {cause(error)}"))
+        found = self._examined(trees, one)
+        if not isinstance(found, Examined):
+            reason = _ABSENT if isinstance(found, Absent) else found.reason
+            self.refused.append(Refusal(one.path, f"cannot be read: {reason}"))
             return None
-        if seen.kind != "file" or seen.version != one.seen.version:
+        seen, writer = found
+        if seen.kind is not Kind.FILE or seen.version != one.seen.version:
             self.refused.append(Refusal(one.path, "it changes; send it again when its writer is done"))
             return None
         candidate = Candidate(one.path.rpartition("/")[2], one.seen.version.size, one.seen_at)
         return complete(_AS_RULES, candidate, True, writer, self._clock())
+
+    def _examined(self, trees: Trees, one: Named) -> Examined | Absent | CannotTell:
+        try:
+            tree = trees.at(one.root)
+        except Trouble as trouble:
+            return CannotTell(trouble)
+        return examine(tree, one.path[len(one.root.rstrip("/")) + 1 :], one.seen.version)
 
     def seal(self, ledger: Ledger, destination: int, files: Iterable[tuple[Named, str]], now: float) -> int | None:
         """Write the files down as batches to be delivered. Returns the command's number; None where there are none."""

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from agent.app import polite
 from agent.app.transports import Transports
 from agent.delivery import Courier
-from agent.files.posix import writer_probe as probe
+from agent.files import LOCAL
 from agent.host.lock import Held, locked, resident
 from agent.host.worker import Clock
 from agent.ledger import Ledger
@@ -76,7 +76,7 @@ class Sending:
         """Be the agent, for this destination alone, until it is over."""
         table = self._config.settings.destinations[self._to]
         bell, clock, metrics = threading.Event(), Clock(), Metrics()
-        probe.prepare()
+        LOCAL.prepare()
         polite(self._config)
         with ExitStack() as stack:
             ledger = Ledger(str(self._config.ledger), tell)

@@ -5,7 +5,7 @@ What speaks to the service is imported inside the commands: the others must not 
 
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -17,9 +17,6 @@ from rules.config.settings import CollectionTable, Configuration
 from rules.globus.credentials import warning
 from rules.text import printable
 from rules.units import bytes_in_words
-
-if TYPE_CHECKING:
-    pass
 
 
 def _collections(config: Configuration) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from agent.app.parts import channels, host_name
-from agent.cli.options import ConfigOption, configuration
+from agent.cli.options import ConfigOption, configuration, has_ledger
 from agent.errors import Refused, Transient
 from agent.ledger import Ledger
 from rules.notice.message import trial
@@ -29,7 +29,7 @@ def notify(
     for name, channel in ways.items():
         typer.echo(f"{name}: {printable(channel.shown)}")
     failed = False
-    if chosen.ledger.exists():
+    if has_ledger(chosen):
         for name, count, reason, since in Ledger(str(chosen.ledger)).notices.pending():
             at = datetime.fromtimestamp(since).astimezone().isoformat(" ", "seconds")
             why = f": {printable(reason)}" if reason else ""

@@ -1,20 +1,27 @@
 """What commands share: their options, the configuration, the ledger, and how results are printed."""
 
 import json
+import pathlib
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agent.app.configuration import check, find, read
-from agent.errors import Refused
+from agent.app.configuration import check, find, here, read
+from agent.errors import Refused, cause
+from agent.host import own_files
 from agent.ledger import Ledger
 from rules.config.settings import Configuration
 from rules.units import duration
 
+if TYPE_CHECKING:
+    PathOfUser = pathlib.PurePath
+else:
+    # At run time the class that typer shows and checks as a path. No command does I/O with it: mypy sees to that.
+    PathOfUser = pathlib.Path  # noqa: TID251
+
 ConfigOption = Annotated[
-    Path | None,
+    PathOfUser | None,
     typer.Option(
         "--config",
         "-c",
@@ -38,7 +45,7 @@ class Format(StrEnum):
 FormatOption = Annotated[Format, typer.Option("--format", help="text for people, json for programs.")]
 
 
-def configuration(path: Path | None) -> Configuration:
+def configuration(path: PathOfUser | None) -> Configuration:
     """The configuration file of this call. Raises RuleError and, where there is none, Refused."""
     found = find(path)
     if found is None:
@@ -47,21 +54,30 @@ def configuration(path: Path | None) -> Configuration:
     return read(found)
 
 
-def state(path: Path | None) -> Configuration:
+def state(path: PathOfUser | None) -> Configuration:
     """The configuration for commands that only need the ledger: without a file, the state that `run --watch` left here."""
     found = find(path)
     if found is not None:
         return read(found)
-    here = {"agent": {"state_dir": STATE_HERE}} if Path(STATE_HERE).is_dir() else {}
-    return check(here, "no configuration file", Path.cwd())
+    data = {"agent": {"state_dir": STATE_HERE}} if own_files.is_directory(STATE_HERE) else {}
+    return check(data, "no configuration file", here())
 
 
 def ledger(config: Configuration) -> Ledger:
     """The ledger of a configuration. Raises Refused where there is none yet."""
-    if not config.ledger.exists():
+    if not has_ledger(config):
         hint = "start the agent with `dropline run`, or name its configuration with --config"
         raise Refused(f"there is no ledger at {config.ledger}", hint)
     return Ledger(str(config.ledger))
+
+
+def has_ledger(config: Configuration) -> bool:
+    """Whether there is a ledger. Raises Refused where that cannot be told."""
+    try:
+        return own_files.exists(config.ledger)
+    except OSError as error:
+        hint = "give the command as the user that the agent runs as"
+        raise Refused(f"the ledger {config.ledger} cannot be looked at: {cause(error)}", hint) from error
 
 
 def seconds(text: str | None) -> float | None:

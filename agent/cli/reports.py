@@ -2,12 +2,11 @@
 
 import os
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from agent.cli.options import ConfigOption, Format, FormatOption, ledger, print_json, state
+from agent.cli.options import ConfigOption, Format, FormatOption, PathOfUser, ledger, print_json, state
 from agent.errors import Refused
 from agent.ledger import State
 from agent.observe.explain import explain as explanation
@@ -94,7 +93,7 @@ def _print_scrub(one: dict[str, Any]) -> None:
         typer.echo(f"copies at {one['destination']} are read again ({rate}); all were since {_when(one['oldest_at'])}")
 
 
-def explain(path: Path, config: ConfigOption = None, form: FormatOption = Format.TEXT) -> None:
+def explain(path: PathOfUser, config: ConfigOption = None, form: FormatOption = Format.TEXT) -> None:
     """A file's whole way, with the reasons."""
     chosen = state(config)
     opened = ledger(chosen)
@@ -104,9 +103,8 @@ def explain(path: Path, config: ConfigOption = None, form: FormatOption = Format
     if form is Format.JSON:
         print_json(found)
         return
-    typer.echo(
-        f"{printable(absolute)}: {'is there' if found['exists'] else 'is not there'}; {printable(str(found['match']))}"
-    )
+    there = {True: "is there", False: "is not there", None: "may be there: it cannot be looked at"}[found["exists"]]
+    typer.echo(f"{printable(absolute)}: {there}; {printable(str(found['match']))}")
     for version in versions:
         _print_version(version)
     if not versions:

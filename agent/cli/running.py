@@ -6,22 +6,25 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from enum import StrEnum
-from pathlib import Path
+from pathlib import PurePath
 from typing import Annotated
 
 import typer
 
 from agent import app as agent
 from agent.app import presets
-from agent.app.configuration import FILE_NAME, check, warnings
+from agent.app.configuration import FILE_NAME, absolute, check, here, warnings
 from agent.app.parts import Parts, channels
-from agent.cli.options import STATE_HERE, ConfigOption, configuration
+from agent.cli.options import STATE_HERE, ConfigOption, PathOfUser, configuration
 from agent.destinations.directory.transport import reachable
 from agent.errors import Refused, cause
+from agent.files import ABSENT, LOCAL, CannotTell
+from agent.host import own_files
 from agent.observe.logs import configure
 from agent.observe.web import Server
 from rules.config.describe import describe
 from rules.config.settings import CollectionTable, Configuration, ScrubTable
+from rules.model import Kind
 from rules.rate import in_words
 from rules.units import bytes_in_words
 from rules.units import in_words as duration_in_words
@@ -34,6 +37,8 @@ class LogStyle(StrEnum):
     JSON = "json"
 
 
+_WATCH, _TO, _FILE = PathOfUser("inbox"), PathOfUser("share"), PathOfUser(FILE_NAME)
+"""What `init` writes about, and where, unless it is told."""
 _STARTER = """\
 #:schema ./dropline.schema.json
 # For editors that know this line: `dropline schema --output dropline.schema.json` writes that file.
@@ -78,14 +83,15 @@ _THERE = {
 }
 
 
-def adhoc(watch: Path, to: Path) -> Configuration:
+def adhoc(watch: PurePath, to: PurePath) -> Configuration:
     """The configuration of `run --watch DIR --to DIR`: both are made if absent, files travel as soon as they are done."""
     for path in (watch, to):
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            own_files.make_directory(path)
         except OSError as error:
             raise Refused(f"{path} cannot be made: {cause(error)}", "choose another directory") from error
-    name = "".join(char if char.isascii() and (char.isalnum() or char in "_.-") else "-" for char in to.resolve().name)
+    real = PurePath(LOCAL.resolve(str(absolute(to)))).name
+    name = "".join(char if char.isascii() and (char.isalnum() or char in "_.-") else "-" for char in real)
     place = name.strip("-._") or "share"
     # The state stands beside the two directories, so that each place where it is tried out has its own.
     state = {} if os.environ.get("DROPLINE_AGENT__STATE_DIR") else {"agent": {"state_dir": STATE_HERE}}
@@ -93,16 +99,16 @@ def adhoc(watch: Path, to: Path) -> Configuration:
         "destinations": {place: {"transport": "directory", "path": str(to)}},
         "rules": [{"name": "inbox", "watch": str(watch), "batch": {"linger": "0s"}, "deliver": [{"to": place}]}],
     }
-    return check(data, "the command line", Path.cwd())
+    return check(data, "the command line", here())
 
 
 def run(
     config: ConfigOption = None,
     once: Annotated[bool, typer.Option("--once", help="Process what is there, and end.")] = False,
     watch: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Watch this directory; needs no configuration file.")
+        PathOfUser | None, typer.Option(metavar="DIR", help="Watch this directory; needs no configuration file.")
     ] = None,
-    to: Annotated[Path | None, typer.Option(metavar="DIR", help="Deliver to this directory.")] = None,
+    to: Annotated[PathOfUser | None, typer.Option(metavar="DIR", help="Deliver to this directory.")] = None,
     log: Annotated[LogStyle, typer.Option(help="Log lines as text or JSON.")] = LogStyle.TEXT,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every transition on a terminal, too.")] = False,
 ) -> None:
@@ -114,7 +120,7 @@ def run(
         raise Refused(f"{chosen.source} has no [[rules]]", "add one; `dropline init` writes an example")
     live = sys.stderr.isatty() and not verbose and not once and log is LogStyle.TEXT
     configure(log.value, logging.WARNING if live else logging.INFO)
-    for warning in warnings(Path(chosen.source)):
+    for warning in warnings(chosen.source):
         logging.getLogger("agent").warning(warning)
     if once:
         raise typer.Exit(0 if agent.once(chosen) else 1)
@@ -172,7 +178,7 @@ def show(config: ConfigOption = None) -> None:
     """Check the configuration, and say in words what each rule will do."""
     chosen = configuration(config)
     typer.echo(f"{chosen.source} is good; state in {chosen.state_dir}")
-    for warning in warnings(Path(chosen.source)):
+    for warning in warnings(chosen.source):
         typer.echo(f"warning: {warning}")
     for name, table in chosen.settings.destinations.items():
         if isinstance(table, CollectionTable):
@@ -189,8 +195,9 @@ def show(config: ConfigOption = None) -> None:
         typer.echo(f"\nrule {rule.name}:")
         for sentence in describe(rule):
             typer.echo(f"  - {sentence}")
-        if not Path(rule.watch).is_dir():
-            typer.echo(f"  - note: {rule.watch} is not there now; the agent waits for it")
+        note = _note(rule.watch)
+        if note is not None:
+            typer.echo(f"  - note: {rule.watch} {note}; the agent waits for it")
     if not chosen.rules:
         typer.echo("\nno rules: nothing is watched")
     if chosen.settings.notify is not None:
@@ -198,14 +205,20 @@ def show(config: ConfigOption = None) -> None:
         typer.echo(f"\n{chosen.settings.notify.in_words(whom)}")
 
 
+def _note(path: str) -> str | None:
+    """What is to be said of a watched directory; None: it is there."""
+    seen = LOCAL.look(LOCAL.resolve(path))
+    if isinstance(seen, CannotTell):
+        return f"cannot be looked at now ({seen.reason})"
+    return None if seen is not ABSENT and seen.kind is Kind.DIRECTORY else "is not there now"
+
+
 def init(
-    watch: Annotated[Path, typer.Option(metavar="DIR", help="The directory where the instrument writes.")] = Path(
-        "inbox"
-    ),
-    to: Annotated[Path, typer.Option(metavar="DIR", help="The directory (a mounted share) to deliver to.")] = Path(
-        "share"
-    ),
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")] = Path(FILE_NAME),
+    watch: Annotated[
+        PathOfUser, typer.Option(metavar="DIR", help="The directory where the instrument writes.")
+    ] = _WATCH,
+    to: Annotated[PathOfUser, typer.Option(metavar="DIR", help="The directory (a mounted share) to deliver to.")] = _TO,
+    file: Annotated[PathOfUser, typer.Argument(metavar="FILE", help="The file to write.")] = _FILE,
 ) -> None:
     """Write a configuration file to start from. What is there already is not touched."""
     from json import dumps
@@ -217,10 +230,10 @@ def init(
         how = _BY_PRESET.format(
             preset=dumps(known[0]), why=f"by what is there now{others}: see `dropline presets {known[0]}`"
         )
-    text = _STARTER.format(watch=dumps(str(watch.absolute())), to=dumps(str(to.absolute())), how=how)
+    text = _STARTER.format(watch=dumps(str(absolute(watch))), to=dumps(str(absolute(to))), how=how)
     try:
-        with file.open("x", encoding="utf-8") as target:
-            target.write(text)
+        with own_files.create(file, 0o666) as target:
+            target.write(text.encode())
     except FileExistsError:
         raise Refused(f"{file} is there already", "edit it, or name another file") from None
     except OSError as error:

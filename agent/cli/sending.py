@@ -4,7 +4,6 @@ import logging
 import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,10 +11,10 @@ import typer
 from agent.by_hand.fetch import Fetch
 from agent.by_hand.outbound import Outbound
 from agent.by_hand.send import Sending
-from agent.cli.options import ConfigOption, configuration, seconds
+from agent.cli.options import ConfigOption, PathOfUser, configuration, seconds
 from agent.errors import Refused, cause
-from agent.files.posix import writer_probe as probe
-from agent.files.posix.volumes import real
+from agent.files import LOCAL
+from agent.host import own_files
 from agent.host.worker import Clock
 from agent.ledger import Ledger
 from agent.observe.logs import configure
@@ -33,7 +32,7 @@ _SHOWN = 100
 
 
 def send(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files or directories, watched or not.")],
+    paths: Annotated[list[PathOfUser], typer.Argument(metavar="PATH...", help="Files or directories, watched or not.")],
     to: Annotated[str, typer.Option("--to", metavar="DEST", help="A destination of the configuration.")],
     wait: Annotated[
         bool, typer.Option("--wait", help="Until all is proved, also while the destination is away.")
@@ -49,11 +48,11 @@ def send(
     for path in named:
         _apart(path, to, table)
     configure("text", logging.WARNING)
-    probe.prepare()
+    LOCAL.prepare()
     deadline = None if limit is None else time.monotonic() + limit
     opened = _ledger(chosen)
     clock = Clock()
-    outbound = Outbound(clock, time.sleep)
+    outbound = Outbound(LOCAL, clock, time.sleep)
     gathered = outbound.gather(named)
     place = opened.destinations.place(to, table.address, in_place=isinstance(table, CollectionTable))
     number = outbound.seal(opened, place.id, outbound.complete(gathered), clock())
@@ -114,14 +113,14 @@ def _apart(path: str, to: str, table: DirectoryTable | CollectionTable) -> None:
 
 
 def _at_or_below(path: str, other: str) -> bool:
-    path, other = real(path), real(other)
+    path, other = LOCAL.resolve(path), LOCAL.resolve(other)
     return path == other or relative(path, other) is not None
 
 
 def _ledger(config: Configuration) -> Ledger:
     """The ledger; a new one where no agent has run yet. Raises Refused."""
     try:
-        config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        own_files.make_private_directory(config.state_dir)
     except OSError as error:
         hint = "make it writable, or choose another"
         raise Refused(f"state directory {config.state_dir}: {cause(error)}", hint) from None
@@ -132,7 +131,7 @@ def fetch(
     place: Annotated[
         str, typer.Argument(metavar="DEST:PATH", help="A destination, and a file or directory there; no PATH: all.")
     ],
-    local: Annotated[Path, typer.Argument(metavar="LOCAL", help="The directory that gets it; made if absent.")],
+    local: Annotated[PathOfUser, typer.Argument(metavar="LOCAL", help="The directory that gets it; made if absent.")],
     wait: Annotated[
         bool, typer.Option("--wait", help="Until all is here, also while the destination is away.")
     ] = False,

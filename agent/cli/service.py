@@ -1,6 +1,7 @@
-"""`service install`, `uninstall` and `status`: Dropline as a service of the operating system."""
+"""`service install`, `uninstall` and `status`: Dropline as a service of systemd."""
 
 import os
+import pwd
 import sys
 from datetime import datetime
 from typing import Annotated
@@ -9,11 +10,10 @@ import typer
 
 from agent.cli.options import ConfigOption, Format, FormatOption, configuration, print_json, state
 from agent.errors import Refused
-from agent.host.service import Job, Manager, healthz, launchd, systemd, tasks
+from agent.host.service import Job, healthz, plist, systemd
 from agent.host.service.job import checked, job
-from agent.host.service.programs import Run, Said, run
+from agent.host.service.programs import Said, run
 from agent.observe.web.gate import token
-from rules.config.settings import Configuration
 from rules.text import printable
 
 NameOption = Annotated[str, typer.Option("--name", help="Of the service; each configuration needs its own.")]
@@ -21,26 +21,22 @@ UserOption = Annotated[
     bool, typer.Option("--user", help="A service of yours, without root, instead of one of the whole computer.")
 ]
 
-group = typer.Typer(no_args_is_help=True, help="Dropline as a service: systemd, launchd, or a task of Windows.")
+PLATFORM: str = sys.platform
+_NAMES = {"darwin": "macOS", "win32": "Windows"}
+"""What people call platforms."""
+
+group = typer.Typer(no_args_is_help=True, help="Dropline as a service of systemd.")
 
 
-def manager(config: Configuration, person: bool, how: Run, platform: str = sys.platform) -> Manager:
-    """Who sees to services here. Raises Refused where nobody is known who does.
+def manager(person: bool) -> systemd.Systemd:
+    """Who sees to services here. Raises Refused where nobody does.
 
-    Args:
-        config: of the agent.
-        person: services of the person who asks, not of the computer.
-        how: runs the system's commands.
-        platform: as `sys.platform` names it.
+    `person`: services of the person who asks, not of the computer.
     """
-    if platform == "linux":
-        return systemd.Systemd(how, systemd.of_person() if person else systemd.SYSTEM, person=person)
-    if platform == "darwin":
-        folder, domain = (launchd.of_person(), f"gui/{os.getuid()}") if person else (launchd.SYSTEM, "system")
-        return launchd.Launchd(how, folder, domain)
-    if platform == "win32":
-        return tasks.Tasks(how, config.state_dir, config.state_dir)
-    raise Refused(f"services of {platform} are not known", "run `dropline run` by what your system has for that")
+    if PLATFORM != "linux":
+        hint = "run `dropline run` by what your system has for that"
+        raise Refused(f"Dropline has no service on {_NAMES.get(PLATFORM, PLATFORM)} yet", hint)
+    return systemd.Systemd(run, systemd.of_person() if person else systemd.SYSTEM, person=person)
 
 
 @group.command()
@@ -58,7 +54,12 @@ def install(
         raise typer.BadParameter("give --run-as USER for a service of the computer, or --user for one of yours")
     chosen = configuration(config)
     wanted = job(chosen, name, run_as)
-    who = manager(chosen, person, run)
+    if PLATFORM == "darwin":
+        typer.echo(plist.text(wanted), nl=False)
+        if show:
+            return
+        raise Refused("Dropline has no service on macOS yet", plist.what_to_do(wanted))
+    who = manager(person)
     if show:
         typer.echo(who.text(wanted), nl=False)
         return
@@ -70,17 +71,12 @@ def install(
 
 
 def _must_be_administrator() -> None:
-    if hasattr(os, "geteuid") and os.geteuid() != 0:
+    if os.geteuid() != 0:
         raise Refused("only root may install a service of the computer", "use sudo, or --user for a service of yours")
 
 
 def _tried(wanted: Job) -> None:
     """Raises Refused where the user cannot run the program, or read the configuration: nobody would see it later."""
-    if sys.platform == "win32":
-        typer.echo(f"Windows asks for the password of {wanted.user} now")
-        return
-    import pwd
-
     assert wanted.user is not None, "asked for services of the computer only"
     try:
         pwd.getpwnam(wanted.user)
@@ -101,7 +97,8 @@ def uninstall(config: ConfigOption = None, person: UserOption = False, name: Nam
     """Stop the service and remove it. State and configuration stay."""
     if not person:
         _must_be_administrator()
-    for sentence in manager(state(config), person, run).uninstall(checked(name)):
+    state(config)
+    for sentence in manager(person).uninstall(checked(name)):
         typer.echo(sentence)
 
 
@@ -114,7 +111,7 @@ def status(
 ) -> None:
     """Whether it is installed, whether it runs, since when, and whether all is well. Exit code 1 unless all is."""
     chosen = state(config)
-    found = manager(chosen, person, run).condition(checked(name))
+    found = manager(person).condition(checked(name))
     health = healthz(chosen.settings.agent.listen, _token(chosen.settings.agent.token_file)) if found.running else None
     if form is Format.JSON:
         since = {"installed": found.installed, "running": found.running, "since": found.since}

@@ -3,27 +3,37 @@
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from agent.app.parts import Parts
-from agent.cli.options import ConfigOption, Format, FormatOption, configuration, ledger, print_json, seconds, state
+from agent.cli.options import (
+    ConfigOption,
+    Format,
+    FormatOption,
+    PathOfUser,
+    configuration,
+    ledger,
+    print_json,
+    seconds,
+    state,
+)
 from agent.errors import Refused
-from agent.files.posix import writer_probe as probe
+from agent.files import ABSENT, LOCAL, CannotTell
 from agent.host.lock import locked
 from agent.host.worker import Clock
+from agent.intake.scan import sweep
 from agent.ledger import File, Ledger, State
 from agent.ledger.datasets import Known
 from agent.observe.logs import configure
 from agent.observe.metrics import Metrics
 from rules.datasets.membership import dataset_of
 from rules.match import match, relative
-from rules.model import OWN_PREFIX, SENT, Rule
+from rules.model import OWN_PREFIX, SENT, Kind, Rule
 from rules.text import printable
 
 _POLL = 0.1
@@ -113,7 +123,7 @@ def resume(what: Pausable, destination: DestinationArgument = None, config: Conf
     typer.echo(f"{words} goes on")
 
 
-def _steered(what: Pausable, destination: str | None, config: Path | None) -> Ledger:
+def _steered(what: Pausable, destination: str | None, config: PathOfUser | None) -> Ledger:
     """The ledger. Raises Refused where there is no such destination."""
     chosen = state(config)
     opened = ledger(chosen)
@@ -169,7 +179,7 @@ def _datasets(opened: Ledger, rules: Sequence[Rule], name: str) -> list[Known]:
 
 
 def wait(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files or directories.")],
+    paths: Annotated[list[PathOfUser], typer.Argument(metavar="PATH...", help="Files or directories.")],
     timeout: Annotated[
         str | None, typer.Option(metavar="DURATION", help='Give up after this, for example "10m".')
     ] = None,
@@ -201,7 +211,7 @@ def _below(rules: Sequence[Rule], path: str) -> list[str]:
 
     Without rules (run --watch --to) every file is, but our own.
     """
-    if not os.path.isdir(path):
+    if not _is_directory(path):
         found = match(rules, path)
         if rules and found.rule is None:
             raise Refused(f"{path} will not be delivered: {found.reason}", "`dropline check` says what the rules take")
@@ -209,10 +219,26 @@ def _below(rules: Sequence[Rule], path: str) -> list[str]:
     watched = (rule.watch for rule in rules)
     if rules and not any(path == root or relative(path, root) or relative(root, path) for root in watched):
         raise Refused(f"no rule watches {path}", "`dropline check` says what the rules take")
-    below = [os.path.join(at, name) for at, _, names in os.walk(path) for name in names]
+    below = list(_all_below(path))
     if rules:
         return [file for file in below if match(rules, file).rule is not None]
     return [file for file in below if f"/{OWN_PREFIX}" not in file[len(path) :]]
+
+
+def _is_directory(path: str) -> bool:
+    """Whether it is a directory, or a link to one. Raises Refused where that cannot be told."""
+    seen = LOCAL.look(LOCAL.resolve(path))
+    if isinstance(seen, CannotTell):
+        raise Refused(f"{path} cannot be looked at: {seen.reason}", "name what you may read")
+    return seen is not ABSENT and seen.kind is Kind.DIRECTORY
+
+
+def _all_below(path: str) -> Iterator[str]:
+    """Each name below a directory that is no directory's. Raises Refused where one cannot be listed."""
+    for listing in sweep(LOCAL, path):
+        if listing.error is not None:
+            raise Refused(f"{listing.directory} cannot be listed: {listing.error}", "name what you may read")
+        yield from (os.path.join(listing.directory, name) for name, _ in listing.seen())
 
 
 def _left(opened: Ledger, paths: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
@@ -231,11 +257,12 @@ def _left(opened: Ledger, paths: list[str]) -> tuple[list[str], list[tuple[str, 
 
 def _safe(last: File) -> bool:
     """Whether what stands at the path now is proved, or nothing does any more and what did is."""
-    try:
-        seen = probe.version(os.lstat(last.path))
-    except OSError:
+    seen = LOCAL.look(last.path)
+    if isinstance(seen, CannotTell):
+        return False
+    if seen is ABSENT:
         return last.state in (State.VERIFIED, State.RECLAIMING, State.RECLAIMED)
-    return last.state is State.VERIFIED and seen == last.version
+    return last.state is State.VERIFIED and seen.version == last.version
 
 
 def register(app: typer.Typer) -> None:

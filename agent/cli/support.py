@@ -2,21 +2,26 @@
 
 import time
 import tomllib
-from pathlib import Path
+from pathlib import PurePath
 from typing import Annotated
 
 import typer
 
-from agent.app.configuration import check, find
+from agent.app.configuration import absolute, check, find
 from agent.app.schema import schema
-from agent.cli.options import ConfigOption, print_json, state
+from agent.cli.options import ConfigOption, PathOfUser, print_json, state
 from agent.errors import Refused, cause
+from agent.host import own_files
 from agent.observe import report as bundle
 from rules.config.mistake import RuleError
 from rules.config.settings import Configuration
 from rules.units import bytes_in_words
 
-OutputOption = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it to this file.")]
+OutputOption = Annotated[
+    PathOfUser | None, typer.Option("--output", "-o", metavar="FILE", help="Write it to this file.")
+]
+_AT_MOST = 2**20
+"""Bytes of a configuration that is not good, in which the state directory is looked for."""
 
 
 def show_schema(output: OutputOption = None) -> None:
@@ -27,7 +32,7 @@ def show_schema(output: OutputOption = None) -> None:
     from json import dumps
 
     try:
-        output.write_text(dumps(schema(), indent=2) + "\n", "utf-8")
+        own_files.write(output, f"{dumps(schema(), indent=2)}\n".encode())
     except OSError as error:
         raise Refused(f"{output} cannot be written: {cause(error)}", "name another file") from error
     typer.echo(f'wrote {output}; begin dropline.toml with the line "#:schema {output}"')
@@ -36,7 +41,7 @@ def show_schema(output: OutputOption = None) -> None:
 def report(config: ConfigOption = None, output: OutputOption = None) -> None:
     """A support bundle: configuration without secrets, status, last log lines, versions. Says what is in it."""
     found, mistake = _as_far_as_it_can_be_read(config)
-    target = output or Path(time.strftime("dropline-report-%Y%m%d-%H%M%S.zip"))
+    target = output or PurePath(time.strftime("dropline-report-%Y%m%d-%H%M%S.zip"))
     entries = bundle.write(target, found, mistake)
     typer.echo(f"wrote {target}:")
     for one in entries:
@@ -48,7 +53,7 @@ def report(config: ConfigOption = None, output: OutputOption = None) -> None:
     )
 
 
-def _as_far_as_it_can_be_read(config: Path | None) -> tuple[Configuration, str | None]:
+def _as_far_as_it_can_be_read(config: PathOfUser | None) -> tuple[Configuration, str | None]:
     """The configuration, or where that is not good, what leads to the state directory, with the mistake."""
     try:
         return state(config), None
@@ -57,11 +62,11 @@ def _as_far_as_it_can_be_read(config: Path | None) -> tuple[Configuration, str |
     source = find(config)
     assert source is not None, "it was read"
     try:
-        table = tomllib.loads(source.read_text("utf-8-sig")).get("agent")
+        table = tomllib.loads(own_files.read_bounded(source, _AT_MOST)[0].decode("utf-8-sig")).get("agent")
         place = {"state_dir": table["state_dir"]} if isinstance(table, dict) and "state_dir" in table else {}
-        return check({"agent": place}, str(source), source.absolute().parent), mistake
+        return check({"agent": place}, str(source), absolute(source).parent), mistake
     except (OSError, ValueError):  # RuleError is one
-        return check({}, str(source), source.absolute().parent), mistake
+        return check({}, str(source), absolute(source).parent), mistake
 
 
 def register(app: typer.Typer) -> None:

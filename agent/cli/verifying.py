@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from agent.app.configuration import check
+from agent.app.configuration import check, here
 from agent.app.transports import Transports
-from agent.cli.options import ConfigOption, Format, FormatOption, ledger, print_json, state
+from agent.cli.options import ConfigOption, Format, FormatOption, PathOfUser, ledger, print_json, state
 from agent.errors import Refused
+from agent.files import LOCAL
 from agent.host.worker import Clock
 from agent.ledger import Copy, Finding, Ledger
 from agent.observe.logs import configure
@@ -90,14 +90,14 @@ def verify(
     raise typer.Exit(1 if tally.seen or still or tally.stopped else 0)
 
 
-def _configuration(path: Path | None) -> Configuration:
+def _configuration(path: PathOfUser | None) -> Configuration:
     """The configuration; without a file (run --watch --to) the ledger itself knows the directories."""
     chosen = state(path)
     if chosen.settings.destinations:
         return chosen
     known = ledger(chosen).reports.destinations()
     places = {name: {"path": address} for name, address, _, _ in known if address.startswith("/")}
-    return check({"agent": {"state_dir": str(chosen.state_dir)}, "destinations": places}, chosen.source, Path.cwd())
+    return check({"agent": {"state_dir": str(chosen.state_dir)}, "destinations": places}, chosen.source, here())
 
 
 def _read(
@@ -107,7 +107,7 @@ def _read(
     """Look at the findings again, then at the sample, or at all. Raises Refused."""
     tally = _Tally()
     transport = Transports(config, opened.meta("agent") or "", Metrics()).make(name, lambda: None)
-    scrubber = Scrubber(opened, transport, place, _BY_HAND, lambda outcome, size: None, tell)
+    scrubber = Scrubber(opened, LOCAL, transport, place, _BY_HAND, lambda outcome, size: None, tell)
 
     def take(copies: Sequence[Copy]) -> bool:
         """Read them. Returns whether to go on."""

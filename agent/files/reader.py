@@ -5,8 +5,7 @@ and checked again: a reading during which anything moved counts for nothing.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import TracebackType
 from typing import Literal, NamedTuple, Protocol, Self
 
@@ -23,6 +22,7 @@ WRITE_BACK = 8 * 2**20
 """Bytes after which the storage begins to take what is written, so that making it durable has little left to wait for."""
 ChecksumName = Literal["sha256", "blake3", "md5"]
 _ZEROS = bytes(BLOCK)
+_CHECK = "check the disk, then `dropline retry`"
 
 
 class Hash(Protocol):
@@ -103,8 +103,8 @@ def checksum_of(
         passing(length)
         found.update(block[:length])
         offset += length
-        if length < len(block):
-            break  # a short read is the end (POSIX, regular files)
+        if length < len(block) and offset == size:
+            break  # a short read where the end should be is the end; elsewhere file systems bring fewer bytes than there are
     return found.digest()
 
 
@@ -139,6 +139,12 @@ class Reading:
         self._steps = steps
         self._same_version(handle.opened)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.handle.close()
+
     def copy_to(self, target: Handle | None, where: str = "") -> bytes:
         """Read it once, hashing, writing to `target` (below `where`) where one is given. Returns the checksum.
 
@@ -148,17 +154,16 @@ class Reading:
         found = _HASHES[self._algorithm]()
         size = self._version.size
         sparse = self.handle.allocated() < size
-        # One byte more than the file should have: a short read is the end (POSIX, regular files), a full one is growth.
         # One buffer for all blocks: a new one each time costs more page faults than the copying.
         block = memoryview(bytearray(min(BLOCK, size + 1)))
         length = len(block)
         done = begun = ended = 0
-        while length == len(block):
+        while length and done < size:  # a short read is not the end: network file systems bring fewer bytes than there are
             self._steps.at(self._where)
             try:
                 length = self.handle.read_into(block, done)
             except Trouble as trouble:
-                raise Unreadable(trouble, "check the disk, then `dropline retry`") from trouble
+                raise Unreadable(trouble, _CHECK) from trouble
             found.update(block[:length])
             if target is None:
                 done += length
@@ -178,9 +183,14 @@ class Reading:
         if target is not None and sparse:
             target.set_size(size)
         self._steps.at(self._where)
-        seen = self._same_version(self.handle.look())
+        try:
+            seen = self._same_version(self.handle.look())
+        except Trouble as trouble:
+            raise Unreadable(trouble, _CHECK) from trouble
         if self.handle.writer() is Writer.OPEN:
             raise NotTheVersion(seen, Writer.OPEN.value)
+        if done != size:
+            raise Unreadable(Trouble(What.DAMAGED, f"it has {size} bytes, and {done} could be read"), _CHECK)
         return found.digest()
 
     def _same_version(self, seen: Observation) -> Observation:
@@ -218,25 +228,36 @@ class Sources(Trees):
         self._algorithm = algorithm
         self._steps = steps
 
-    @contextmanager
-    def opened(self, root: str, path: str, version: Version) -> Iterator[Reading]:
-        """The version, open for reading. Raises NotTheVersion where it is not there as it was, and Unreadable."""
+    def opened(self, root: str, path: str, version: Version) -> Reading:
+        """The version, open for reading; a context manager closes it.
+
+        Raises NotTheVersion where it is not there as it was, and Unreadable.
+        """
         self._steps.at(root)
         try:
             handle = self.at(root).open(path)
         except NotAFile as error:
             raise NotTheVersion(error.seen, error.reason) from None
         except Trouble as trouble:
-            if trouble.what is What.ABSENT:
-                raise NotTheVersion(None, "it is gone") from None
-            if trouble.what is What.BUSY:
-                # A write lease, such as a Samba server takes for a client: it is asked to give it up, and is a writer till then.
-                seen = self.at(root).look(path)
-                if isinstance(seen, Observation):
-                    raise NotTheVersion(seen, Writer.OPEN.value) from None
-            raise Unreadable(trouble, "make it readable for the agent's user, then `dropline retry`") from trouble
-        with handle:
-            yield Reading(handle, root, version, self._algorithm, self._steps)
+            raise self._failed(root, path, trouble) from trouble
+        try:
+            return Reading(handle, root, version, self._algorithm, self._steps)
+        except BaseException:
+            handle.close()
+            raise
+
+    def _failed(self, root: str, path: str, trouble: Trouble) -> NotTheVersion | Unreadable:
+        """Why a file could not be opened."""
+        tree = self._trees.get(root)
+        seen = tree.look(path) if tree is not None and trouble.what in (What.ABSENT, What.BUSY) else None
+        if isinstance(seen, Observation):
+            # A write lease, such as a Samba server takes for a client: it is asked to give it up, and is a writer till then.
+            busy = trouble.what is What.BUSY
+            return NotTheVersion(seen, Writer.OPEN.value if busy else "it changed before it was delivered")
+        if trouble.what is What.ABSENT and not isinstance(seen, CannotTell):
+            return NotTheVersion(None, "it is gone")
+        why = seen.trouble if isinstance(seen, CannotTell) else trouble
+        return Unreadable(why, "make it readable for the agent's user, then `dropline retry`")
 
     def checksum(self, root: str, path: str, version: Version) -> bytes:
         """The version's checksum. Raises NotTheVersion and Unreadable."""

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol, Self
 from agent.files.events import Events, Put
 from agent.files.trouble import Look
 from agent.files.volumes import Space, Volume
-from rules.model import Entry, Kind, Observation, Writer
+from rules.model import Entry, Kind, Observation, VolumeId, Writer
 
 
 class Listed(NamedTuple):
@@ -21,6 +21,8 @@ class Listed(NamedTuple):
     """What is no directory."""
     directories: list[str]
     """Names of directories."""
+    volume: VolumeId
+    """The file system of the directory itself, asked of what was listed."""
     last: bool
     """Nothing of the directory follows."""
 
@@ -28,8 +30,9 @@ class Listed(NamedTuple):
 class Handle(Protocol):
     """An open file. It stays the same file whatever happens to its name."""
 
-    opened: Observation
-    """What the file was when it was opened, asked through the handle."""
+    @property
+    def opened(self) -> Observation:
+        """What the file was when it was opened, asked through the handle."""
 
     def __enter__(self) -> Self: ...
 
@@ -103,7 +106,7 @@ class Tree(Protocol):
         """All names in a directory."""
 
     def scan(self, path: str, most: int) -> Iterator[Listed]:
-        """What is in a directory, `most` entries at a time, each as `look` shows it."""
+        """What is in a directory, `most` entries at a time, each as `look` shows it. What was read before a Trouble comes, too."""
 
     def open(self, path: str, seen: Observation | None = None) -> Handle:
         """Open a regular file for reading. Raises NotAFile where it is something else, which is not opened.
@@ -123,6 +126,9 @@ class Tree(Protocol):
 
         None where something else has the name, such as a link, a FIFO or a file with several names: it is left alone.
         """
+
+    def make_directory(self, path: str) -> None:
+        """Make a directory, and those above it, where they are absent."""
 
     def rename_new(self, source: str, target: str) -> None:
         """Rename, but never onto something that exists: EXISTS. Missing directories of the target are made."""

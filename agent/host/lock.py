@@ -1,14 +1,15 @@
 """One agent per state directory; does it stay? And one process for each fetch."""
 
+import fcntl
 import os
 import stat
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import PurePath
 
 from agent.errors import Refused, Transient, cause
+from agent.host import own_files
 
 AGENT = "agent.lock"
 RESIDENT = "resident.lock"
@@ -16,33 +17,20 @@ RESIDENT = "resident.lock"
 WAIT = 5.0
 """Seconds to wait for a lock: whoever holds it may be about to end."""
 _POLL = 0.05
-_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _take(fd: int) -> None:
-        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
-
-    def _take_byte(fd: int, number: int) -> None:
-        os.lseek(fd, number, os.SEEK_SET)
-        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
-else:
-    import fcntl
-
-    def _take(fd: int) -> None:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def _take_byte(fd: int, number: int) -> None:
-        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
 
 
 class Held(Refused):
     """Another process has the lock."""
 
 
+def release(fd: int) -> None:
+    """Give up a lock by its descriptor; a process that has inherited it still holds it."""
+    os.close(fd)
+
+
 @contextmanager
-def locked(state_dir: Path, wait: float = WAIT, name: str = AGENT) -> Iterator[int]:
+def locked(state_dir: PurePath, wait: float = WAIT, name: str = AGENT) -> Iterator[int]:
     """Make the state directory and hold its lock. Gives the lock's descriptor.
 
     Raises Held where another agent holds it after `wait` seconds, and Refused where the directory cannot be used.
@@ -51,14 +39,14 @@ def locked(state_dir: Path, wait: float = WAIT, name: str = AGENT) -> Iterator[i
     try:
         yield fd
     finally:
-        os.close(fd)
+        release(fd)
 
 
-def _taken(state_dir: Path, name: str, wait: float) -> int:
+def _taken(state_dir: PurePath, name: str, wait: float) -> int:
     """The descriptor of the lock. Raises Held, Refused."""
     try:
-        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if os.name == "posix" and state_dir.stat().st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
+        own_files.make_private_directory(state_dir)
+        if own_files.facts(state_dir).mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
             hint = f"chmod 700 {state_dir}; what is in it decides what is deleted"
             raise Refused(f"state directory {state_dir} may be written by anybody", hint)
         fd = os.open(state_dir / name, _FLAGS, 0o600)
@@ -67,7 +55,7 @@ def _taken(state_dir: Path, name: str, wait: float) -> int:
     deadline = time.monotonic() + wait
     while True:
         try:
-            _take(fd)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if time.monotonic() > deadline:
                 os.close(fd)
@@ -78,7 +66,7 @@ def _taken(state_dir: Path, name: str, wait: float) -> int:
             return fd
 
 
-def of_destination(state_dir: Path, name: str) -> Callable[[], int]:
+def of_destination(state_dir: PurePath, name: str) -> Callable[[], int]:
     """How the lock of a destination is taken: by whoever writes there, and by its helper processes, which inherit it.
 
     A helper of a killed agent has it until it has ended its files; only the first try waits for that. One that waits for
@@ -97,7 +85,7 @@ def of_destination(state_dir: Path, name: str) -> Callable[[], int]:
     return take
 
 
-def resident(state_dir: Path) -> bool:
+def resident(state_dir: PurePath) -> bool:
     """Whether an agent that stays runs on this state directory. Raises Refused."""
     try:
         with locked(state_dir, 0.0, RESIDENT):
@@ -107,7 +95,7 @@ def resident(state_dir: Path) -> bool:
 
 
 @contextmanager
-def alone(state_dir: Path, fetch: int) -> Iterator[None]:
+def alone(state_dir: PurePath, fetch: int) -> Iterator[None]:
     """Be the only process that works on this fetch.
 
     Raises Held where another one does, and Refused where the directory cannot be used.
@@ -120,7 +108,7 @@ def alone(state_dir: Path, fetch: int) -> Iterator[None]:
         raise Refused(f"state directory {state_dir}: {cause(error)}", "make it writable, or choose another") from error
     try:
         try:
-            _take_byte(fd, fetch)
+            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, fetch)
         except OSError as error:
             raise Held("the same is being fetched by another process", "wait for that one") from error
         yield

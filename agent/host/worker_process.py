@@ -12,6 +12,8 @@ each other (measured: bench/README.md).
 This is the agent's side of it; `agent.host.worker_main` is the worker's.
 """
 
+import logging
+import os
 import pickle
 import subprocess
 import threading
@@ -36,8 +38,15 @@ _LOOK = 1.0
 _PROMPT = 5.0
 """Seconds in which the worker process itself answers, whatever its threads wait for."""
 
+log = logging.getLogger(__name__)
+
 Keep = Callable[[], Sequence[int]]
 """→ descriptors that a worker process inherits. Raises Transient where there must be none yet."""
+
+
+def release(descriptor: int) -> None:
+    """Give back what worker processes inherited; those that still run have it until they end."""
+    os.close(descriptor)
 
 
 class Call:
@@ -93,8 +102,8 @@ class WorkerProcess:
             try:
                 pickle.dump((call.number, job, words), process.stdin, pickle.HIGHEST_PROTOCOL)
                 process.stdin.flush()
-            except OSError:
-                pass  # it has died: who reads its answers notices, and settles its calls
+            except (OSError, ValueError):
+                pass  # it has died, and its pipe may be closed already: who reads its answers settles its calls
         return call
 
     def result(self, call: Call) -> Any:
@@ -184,7 +193,10 @@ class WorkerProcess:
                     call = self._calls.pop(number, None)
                 if call is not None:
                     call.settle(answer)
-        except (OSError, EOFError, pickle.UnpicklingError):
+        except Exception as error:
+            # A call whose answer nobody reads would be waited for without end, whatever was the reason.
+            if not isinstance(error, (OSError, EOFError, pickle.UnpicklingError)):
+                log.exception("a worker process answered what cannot be understood")
             process.kill()
             process.wait()
             process.stdout.close()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from agent.files import Files
 from agent.intake.candidates import Candidates
 from agent.intake.groups import Groups
 from agent.intake.root import Root
@@ -16,12 +17,13 @@ class Intake:
     """Finds files, waits until their writers are done, and groups them into batches."""
 
     def __init__(
-        self, ledger: Ledger, rules: Sequence[Rule], watches: Sequence[Watch], destinations: Mapping[str, int], host: str,
-        sweep_every: float, canary_every: float, wall: Callable[[], float], sealed: Callable[[], None],
+        self, ledger: Ledger, files: Files, rules: Sequence[Rule], watches: Sequence[Watch], destinations: Mapping[str, int],
+        host: str, sweep_every: float, canary_every: float, wall: Callable[[], float], sealed: Callable[[], None],
     ) -> None:  # fmt: skip
         """
         Args:
             ledger: this thread's connection.
+            files: where the watched directories are.
             rules: in the order of the configuration.
             watches: one per directory tree; each rule's directory is at or below one of them.
             destinations: numbers of the destinations in the ledger.
@@ -35,12 +37,12 @@ class Intake:
             for one in watches
         ]
         self._ledger = ledger
-        self._survey = Survey(ledger, self.roots)
+        self._survey = Survey(ledger, files, self.roots)
         self._groups = Groups(ledger, rules, destinations, host)
         self._wholes = Wholes(
-            ledger, rules, self._groups, lambda rule: self._root(rule).swept_at is not None, self._look_again
+            ledger, files, rules, self._groups, lambda rule: self._root(rule).swept_at is not None, self._look_again
         )
-        self._candidates = Candidates(ledger, rules, self._groups, self._wholes)
+        self._candidates = Candidates(ledger, files, rules, self._groups, self._wholes)
         self._sweep_every = sweep_every
         self._canary_every = canary_every
         self._wall = wall

@@ -3,19 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.errors import cause
-from agent.files.looks import Looks
-from agent.intake.departures import device_at
+from agent.files import ABSENT, CannotTell, Files, Tree, Trouble, What, Whose
+from agent.files.reader import Trees, examine
+from agent.intake.departures import volume_above
 from agent.intake.groups import Groups
 from agent.intake.wholes import Wholes
 from agent.ledger import File, Ledger
 from rules.complete import ASK_AGAIN, complete, first_look
 from rules.match import is_marker, marker_for
-from rules.model import Candidate, Observation, Rule, Writer
+from rules.model import Candidate, Kind, Observation, Rule
 
 LOOKS_A_PASS = 2_000
 _MOUNT_AGAIN = 5.0
 _RETRY = "`dropline retry`"
+_PASSING = {What.ABSENT, What.NOT_A_DIRECTORY, What.LINK, What.STALE, What.NO_ANSWER}
+"""Troubles that say nothing of a file: it was moved while the agent looked, or its file system does not answer now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,36 +64,37 @@ class Vanish:
     reason: str
 
 
-Look = Complete | Settled | Wait | Changed | Refuse | Vanish
+Decision = Complete | Settled | Wait | Changed | Refuse | Vanish
 
 
 class Candidates:
     """Decides about the candidates that are due, and writes the decisions down."""
 
-    def __init__(self, ledger: Ledger, rules: Sequence[Rule], groups: Groups, wholes: Wholes) -> None:
+    def __init__(self, ledger: Ledger, files: Files, rules: Sequence[Rule], groups: Groups, wholes: Wholes) -> None:
         self._ledger = ledger
+        self._files = files
         self._rules = {rule.name: rule for rule in rules}
         self._groups = groups
         self._wholes = wholes
 
-    def read(self, now: float) -> list[tuple[File, Look]]:
+    def read(self, now: float) -> list[tuple[File, Decision]]:
         """Look at what is due, and decide. Reads the disk, writes nothing."""
         due = self._ledger.files.due(now, LOOKS_A_PASS)
         if not due:
             return []
-        with Looks() as looks:
-            markers = _Markers(looks)
-            return [(file, self._look(looks, markers, file, now)) for file in due]
+        with Trees(self._files) as trees:
+            markers = _Markers()
+            return [(file, self._decide(trees, markers, file, now)) for file in due]
 
-    def settle(self, looks: Sequence[tuple[File, Look]], now: float) -> bool:
+    def settle(self, decisions: Sequence[tuple[File, Decision]], now: float) -> bool:
         """Write the decisions down, inside a transaction. Returns whether more may be due at once."""
         files = self._ledger.files
         completed: list[tuple[File, int, str]] = []
         settled: list[tuple[File, Rule]] = []
         waits: list[tuple[float, str | None, int]] = []
-        more = len(looks) == LOOKS_A_PASS
-        for file, look in looks:
-            match look:
+        more = len(decisions) == LOOKS_A_PASS
+        for file, decision in decisions:
+            match decision:
                 case Complete(rule, reason):
                     completed.append((file, self._groups.join(file, rule, now), reason))
                 case Settled(rule):
@@ -113,32 +116,36 @@ class Candidates:
             self._wholes.settled(settled, now)
         return more or bool(settled)
 
-    def _look(self, looks: Looks, markers: "_Markers", file: File, now: float) -> Look:
+    def _decide(self, trees: Trees, markers: "_Markers", file: File, now: float) -> Decision:
         """Read one candidate again, and decide about it."""
         rule = self._rules.get(file.rule)
         if rule is None or not file.path.startswith(rule.watch.rstrip("/") + "/"):
             return Vanish("no rule claims it any more")
         try:
-            seen, writer = looks.read(rule.watch, file.path, file.version)
-        except FileNotFoundError:
-            if device_at(file.path) == file.device:
+            tree = trees.at(rule.watch)
+        except Trouble as trouble:
+            return Wait(now + _MOUNT_AGAIN, f"the watched directory cannot be opened: {trouble.reason}")
+        path = rule.relpath(file.path)
+        found = examine(tree, path, file.version)
+        if isinstance(found, CannotTell):
+            return _cannot_tell(found.trouble, now)
+        if found is ABSENT:
+            if volume_above(tree, path) == file.volume:
                 return Vanish("it went away before it was delivered")
             return Wait(now + _MOUNT_AGAIN, "its file system is not mounted")
-        except BlockingIOError:
-            return Wait(now + ASK_AGAIN, Writer.OPEN.value)  # a file server holds a write lease for a client
-        except PermissionError as error:
-            return Refuse(f"cannot be read: {cause(error)}; make it readable for the agent's user, then {_RETRY}")
-        except OSError as error:
-            return Refuse(f"cannot be opened: {cause(error)}; mend that, then {_RETRY}")
-        if seen.kind != "file":
+        seen, writer = found
+        if seen.kind is not Kind.FILE:
             return Refuse(f"a {seen.kind} stands in its place; remove it, then {_RETRY}")
         if seen.version != file.version:
             return Changed(seen)
-        directory, _, name = file.path.rpartition("/")
+        directory, _, name = path.rpartition("/")
         marker = marker_for(rule, name)
-        has_marker = (
-            marker is None or is_marker(rule, name) or any(map(marker.match_file, markers.names(rule.watch, directory)))
-        )
+        has_marker = marker is None or is_marker(rule, name)
+        if marker is not None and not has_marker:
+            beside = markers.names(tree, directory)
+            if isinstance(beside, Trouble):
+                return Wait(now + ASK_AGAIN, f"its marker cannot be looked for: {beside.reason}")
+            has_marker = any(map(marker.match_file, beside))
         verdict = complete(rule.complete, Candidate(name, file.version.size, file.since), has_marker, writer, now)
         if verdict.ok:
             return Settled(rule) if rule.whole else Complete(rule, verdict.reason)
@@ -147,18 +154,27 @@ class Candidates:
         return Wait(now + ASK_AGAIN, verdict.reason)
 
 
+def _cannot_tell(trouble: Trouble, now: float) -> Decision:
+    """The file may be there. A person is asked only where the trouble is the file's own, or the storage's."""
+    if trouble.what in _PASSING or trouble.whose is Whose.AGENT:
+        return Wait(now + _MOUNT_AGAIN, f"it cannot be opened now: {trouble.reason}")
+    if trouble.what in (What.DENIED, What.NOT_PERMITTED):
+        return Refuse(f"cannot be read: {trouble.reason}; make it readable for the agent's user, then {_RETRY}")
+    return Refuse(f"cannot be opened: {trouble.reason}; mend that, then {_RETRY}")
+
+
 class _Markers:
     """The names in directories, read once a pass."""
 
-    def __init__(self, looks: Looks) -> None:
-        self._looks = looks
-        self._names: dict[str, list[str]] = {}
+    def __init__(self) -> None:
+        self._names: dict[tuple[str, str], list[str] | Trouble] = {}
 
-    def names(self, root: str, directory: str) -> list[str]:
-        """The names in a directory below a root."""
-        if directory not in self._names:
+    def names(self, tree: Tree, directory: str) -> list[str] | Trouble:
+        """The names in a directory, or why they cannot be read."""
+        key = tree.root, directory
+        if key not in self._names:
             try:
-                self._names[directory] = self._looks.names(root, directory)
-            except OSError:
-                self._names[directory] = []  # no names, no marker: the file waits
-        return self._names[directory]
+                self._names[key] = tree.names(directory)
+            except Trouble as trouble:
+                self._names[key] = trouble
+        return self._names[key]

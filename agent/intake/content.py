@@ -1,15 +1,13 @@
 """What conditions of datasets ask of the disk: names, sizes, content, checksums."""
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agent.files.posix import writer_probe as probe
-from agent.files.posix.tree import Tree
-from agent.files.posix.volumes import file_system
-from rules.model import Version, Writer
+from agent.files import ABSENT, CannotTell, Tree, Trouble, Whose
+from agent.files.reader import examine, whole
+from rules.model import Kind, Observation, Version, Writer
 
 _BLOCK = 2**20
 BYTES_A_PASS = 256 * 2**20
@@ -17,52 +15,46 @@ BYTES_A_PASS = 256 * 2**20
 
 
 class Content:
-    """A watched directory, open for one pass. Never follows a link, never opens what is no regular file."""
+    """A watched directory, open for one pass. Never follows a link, never opens what is no regular file.
+
+    What is gone, or not the agent's to read, is not there for the agent. Raises Trouble where that cannot be told.
+    """
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self._remote = file_system(tree.root).remote
 
     def names(self, directory: str) -> Sequence[str]:
         """Names in a directory; none where it cannot be read: then nothing is found, and the dataset waits."""
         try:
-            return os.listdir(self._tree.directory(directory))
-        except OSError:
+            return self._tree.names(directory)
+        except Trouble as trouble:
+            _of_the_file(directory, trouble)
             return ()
 
     def size(self, path: str) -> int | None:
         """Bytes of a regular file that nobody is seen to write; None where there is none such."""
-        try:
-            directory, name = self._tree.place(path)
-            if probe.observation(os.stat(name, dir_fd=directory, follow_symlinks=False)).kind != "file":
-                return None
-            fd = os.open(name, probe.OPEN_FLAGS, dir_fd=directory)
-        except OSError:
-            return None  # gone, or not ours to read: it is not there for the agent
-        try:
-            if probe.writer(fd, f"{self._tree.root}/{path}", remote=self._remote) is Writer.OPEN:
-                return None
-            return os.fstat(fd).st_size
-        finally:
-            os.close(fd)
+        found = examine(self._tree, path)
+        if isinstance(found, CannotTell):
+            _of_the_file(path, found.trouble)
+            return None
+        if found is ABSENT or found.seen.kind is not Kind.FILE or found.writer is Writer.OPEN:
+            return None
+        return found.seen.version.size
 
     def read(self, path: str, offset: int, length: int) -> bytes:
         """Bytes of a file; none where they cannot be read, which no condition takes for good."""
         try:
-            directory, name = self._tree.place(path)
-            with probe.content(name, directory=directory) as (read, _):
-                return _whole(read, offset, length)
-        except OSError:
+            with self._tree.open(path) as handle:
+                return whole(handle, offset, length)
+        except Trouble as trouble:
+            _of_the_file(path, trouble)
             return b""
 
 
-def _whole(read: Any, offset: int, length: int) -> bytes:
-    """A single read may bring less than there is (2 GiB at most, and less from some network file systems)."""
-    parts: list[bytes] = []
-    while length > 0 and (part := read(offset, length)):
-        parts.append(part)
-        offset, length = offset + len(part), length - len(part)
-    return b"".join(parts)
+def _of_the_file(path: str, trouble: Trouble) -> None:
+    """Raises Trouble where it says something of more than this file: then nothing can be told."""
+    if trouble.whose is not Whose.FILE:
+        raise Trouble(trouble.what, f"{path}: {trouble.reason}") from trouble
 
 
 @dataclass(slots=True)
@@ -109,17 +101,19 @@ class Sums:
         if known.result or self._left <= 0:
             return known.result
         try:
-            directory, name = tree.place(path)
-            with probe.content(name, directory=directory) as (read, _):
-                while self._left > 0 and (block := read(known.done, _BLOCK)):
+            with tree.open(path) as handle:
+                while self._left > 0 and (block := handle.read(known.done, _BLOCK)):
                     known.digest.update(block)
                     known.done += len(block)
                     self._left -= len(block)
-            status = os.stat(name, dir_fd=directory, follow_symlinks=False)
-        except OSError:
+        except Trouble as trouble:
+            _of_the_file(path, trouble)
             del self._files[key]
             return "?"
-        if probe.version(status) != version:
+        seen = tree.look(path)
+        if isinstance(seen, CannotTell):
+            _of_the_file(path, seen.trouble)
+        if not isinstance(seen, Observation) or seen.version != version:
             del self._files[key]
             return "?"
         if known.done >= version.size:

@@ -1,21 +1,31 @@
 """What went away: names that the ledger has, and the disk has not."""
 
-import os
+import logging
 
-from agent.files.posix import writer_probe as probe
+from agent.files import ABSENT, CannotTell, Tree, Trouble, Whose
 from agent.ledger import Known, Ledger, State
-from rules.model import Observation
+from rules.match import relative
+from rules.model import Kind, Observation, VolumeId
+
+log = logging.getLogger(__name__)
 
 
 class Departures:
-    """Notes in the ledger what is not there any more. Inside its transactions."""
+    """Notes in the ledger what is not there any more. Inside its transactions.
+
+    Where a look cannot tell, nothing is noted: the next sweep looks again.
+    """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._doubts: dict[str, str] = {}
 
-    def gone(self, path: str, known: Known) -> None:
-        """The name is not there any more, unless its file system is not mounted."""
-        if device_at(path) != known.device:
+    def gone(self, path: str, known: Known, volume: VolumeId | None) -> None:
+        """The name is not there any more, unless its file system is not mounted.
+
+        `volume`: of the nearest directory above that is there, see `volume_above`.
+        """
+        if volume != known.volume:
             return
         if known.state is State.VERIFIED:
             reason = "removed by somebody else, after it was proved at its destinations"
@@ -23,45 +33,71 @@ class Departures:
         else:
             self._ledger.files.vanished([(known.id, known.rule, path, "it went away before it was delivered")])
 
-    def replaced(self, path: str, known: Known) -> Known:
+    def replaced(self, path: str, known: Known, seen: Observation) -> Known:
         """Another file came to the name: the copies at the destinations may be all there is of the former one."""
-        self.gone(path, known)
+        self.gone(path, known, seen.volume)
         return known._replace(state=State.RECLAIMED)
 
-    def huge(self, directory: str) -> None:
+    def huge(self, tree: Tree, directory: str) -> None:
         """A directory of which no listing is whole: each name is looked for."""
-        after = ""
+        after, volume, begin = "", None, relative(directory, tree.root)
         while page := self._ledger.files.expected(directory, after, 1000):
-            for name, known in page:
-                after = name
-                if not os.path.lexists(f"{directory}/{name}"):
-                    self.gone(f"{directory}/{name}", known)
+            for after, known in page:
+                inside = f"{begin}/{after}" if begin else after
+                seen = tree.look(inside)
+                if isinstance(seen, CannotTell):
+                    self.doubt(f"{directory}/{after}", seen.trouble)
+                    if seen.trouble.whose is not Whose.FILE:
+                        return  # the others would fare alike
+                elif seen is ABSENT:
+                    volume = volume or volume_above(tree, inside)
+                    self.gone(f"{directory}/{after}", known, volume)
 
-    def directory(self, directory: str) -> None:
+    def directory(self, tree: Tree, directory: str) -> None:
         """Whatever is known at or below a directory, in directories that are not there any more."""
         for below in self._ledger.files.directories_below(directory):
-            if not os.path.lexists(below):
-                self.huge(below)
+            seen = tree.look(relative(below, tree.root) or "")
+            if isinstance(seen, CannotTell):
+                self.doubt(below, seen.trouble)
+            elif seen is ABSENT:
+                self.huge(tree, below)
+
+    def doubt(self, path: str, trouble: Trouble) -> None:
+        """It cannot be told what is there."""
+        self._doubts[path] = trouble.reason
+
+    def report(self) -> None:
+        """Log what could not be told since the last report: one line, however much it is."""
+        if not self._doubts:
+            return
+        path, reason = next(iter(self._doubts.items()))
+        more = f" (and {len(self._doubts) - 1} more)" if len(self._doubts) > 1 else ""
+        log.warning("%s: what is there cannot be told: %s%s; the next sweep looks again", path, reason, more)
+        self._doubts.clear()
 
 
-def same_file(path: str, seen: Observation, known: Known) -> bool:
-    """Whether what stands there is the file that is known, changed in place.
+def same_file(tree: Tree | None, path: str, seen: Observation, known: Known) -> bool:
+    """Whether what stands there is the file that is known, changed in place. `tree`: None where it cannot be asked.
 
-    Inode numbers are used again at once; a file that was made after the known one last changed is another one.
+    File ids are used again at once; a file that was made after the known one last changed is another one.
     """
-    _, _, changed_ns, inode = known.version
-    if inode != seen.version.inode:
+    _, _, changed_ns, file_id = known.version
+    if file_id != seen.version.file_id:
         return False
-    born_ns = probe.born(path)
+    born_ns = None if tree is None else tree.born(path)
     return born_ns is None or born_ns <= changed_ns
 
 
-def device_at(path: str) -> int | None:
-    """The device of the nearest directory above a path that is there: another one than the file's means unmounted."""
-    while path != os.path.dirname(path):
-        path = os.path.dirname(path)
-        try:
-            return os.stat(path).st_dev
-        except OSError:
-            continue  # look further up
+def volume_above(tree: Tree, path: str) -> VolumeId | None:
+    """The file system of the nearest directory above a path that is there; None where that cannot be told.
+
+    Another one than the file's means that the file's is not mounted.
+    """
+    while path:
+        path = path.rpartition("/")[0]
+        seen = tree.look(path)
+        if isinstance(seen, CannotTell):
+            return None
+        if isinstance(seen, Observation) and seen.kind is Kind.DIRECTORY:
+            return seen.volume
     return None

@@ -5,17 +5,17 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 
+from agent.files import CannotTell, Files, Tree, Trouble
 from agent.files.events import Hint
-from agent.files.looks import Looks
-from agent.files.posix import writer_probe as probe
-from agent.intake.departures import Departures, same_file
+from agent.files.reader import Trees
+from agent.intake.departures import Departures, same_file, volume_above
 from agent.intake.root import Root
 from agent.intake.scan import Listing, sweep
 from agent.ledger import HERE, Found, Known, Ledger, State
 from rules.complete import first_look
 from rules.datasets.membership import dataset_of
 from rules.match import is_marker, match, relative
-from rules.model import OWN_PREFIX, Observation, Rule
+from rules.model import OWN_PREFIX, Kind, Observation, Rule, VolumeId
 
 HINTS_A_PASS = 2_000
 ENTRIES_A_PASS = 500
@@ -31,8 +31,9 @@ log = logging.getLogger(__name__)
 class Survey:
     """Compares the disk with the ledger."""
 
-    def __init__(self, ledger: Ledger, roots: Sequence[Root]) -> None:
+    def __init__(self, ledger: Ledger, files: Files, roots: Sequence[Root]) -> None:
         self._ledger = ledger
+        self._files = files
         self._departures = Departures(ledger)
         self._roots = roots
         self._fresh: list[Found] = []
@@ -48,13 +49,17 @@ class Survey:
             if not hints:
                 continue
             files, gone = _sort(root, hints)
-            with self._ledger.transaction(), Looks() as looks:
-                known = self._known(list(files))
-                for path, left in files.items():
-                    self._hint(root, looks, path, left, known.get(path), now)
-                for path in gone:
-                    self._departures.directory(path)
-                self._flush()
+            try:
+                with self._files.tree(root.watch.root) as tree, self._ledger.transaction():
+                    known = self._known(list(files))
+                    for path, left in files.items():
+                        self._hint(root, tree, path, left, known.get(path), now)
+                    for path in gone:
+                        self._departures.directory(tree, path)
+                    self._flush()
+            except Trouble as trouble:
+                self._departures.doubt(root.watch.root, trouble)
+        self._departures.report()
         return more
 
     def _known(self, paths: Sequence[str]) -> dict[str, Known]:
@@ -69,21 +74,25 @@ class Survey:
             for name, known in self._ledger.files.known(directory, wanted).items()
         }
 
-    def _hint(self, root: Root, looks: Looks, path: str, left: bool, known: Known | None, now: float) -> None:
+    def _hint(self, root: Root, tree: Tree, path: str, left: bool, known: Known | None, now: float) -> None:
         """`left`: the name went away at some time since."""
-        try:
-            status = looks.status(root.watch.root, path)
-        except OSError:
-            if known is not None and known.state in HERE:
-                self._departures.gone(path, known)
+        inside = relative(path, tree.root)
+        if inside is None:
             return
-        seen = probe.observation(status)
-        if seen.kind == "directory":
+        seen = tree.look(inside)
+        if isinstance(seen, CannotTell):
+            self._departures.doubt(path, seen.trouble)
+            return
+        if not isinstance(seen, Observation):
+            if known is not None and known.state in HERE:
+                self._departures.gone(path, known, volume_above(tree, inside))
+            return
+        if seen.kind is Kind.DIRECTORY:
             root.parts.append(path)  # it took the name of what the event was about
             return
         changed = known is not None and known.state in _SENT and known.version != seen.version
-        if known is not None and changed and (left or not (root.sure or same_file(path, seen, known))):
-            known = self._departures.replaced(path, known)
+        if known is not None and changed and (left or not (root.sure or same_file(tree, inside, seen, known))):
+            known = self._departures.replaced(path, known, seen)
         self._entry(root, path, seen, known, now)
 
     def take_sweeps(self, now: float) -> bool:
@@ -91,25 +100,25 @@ class Survey:
         for root in self._roots:
             while root.parts:
                 part = root.parts.popleft()
-                for listing in sweep(root.watch.root, relative(part, root.watch.root) or ""):
-                    with self._ledger.transaction():
-                        self._listing(root, listing, now, counted=False)
-                        self._flush()
+                for listing in self._sweep(root, part):
+                    self._enter(root, [listing], now, counted=False)
             while root.places:
                 place = root.places.pop()
-                for listing in sweep(root.watch.root, relative(place, root.watch.root) or ""):
+                for listing in self._sweep(root, place):
                     if listing.directory != place:
                         break
-                    with self._ledger.transaction():
-                        self._listing(root, listing, now, counted=False)
-                        self._flush()
+                    self._enter(root, [listing], now, counted=False)
             if root.walk is None and root.why is not None:
                 log.info("sweep of %s: %s", root.watch.root, root.why)
-                root.walk, root.why, root.unclaimed = sweep(root.watch.root), None, 0
+                root.walk, root.why, root.unclaimed = sweep(self._files, root.watch.root), None, 0
                 root.walk_began = time.monotonic()
             if root.walk is not None:
                 self._go_on(root, root.walk, now)
+        self._departures.report()
         return any(root.walk is not None or root.parts for root in self._roots)
+
+    def _sweep(self, root: Root, directory: str) -> Iterator[Listing]:
+        return sweep(self._files, root.watch.root, relative(directory, root.watch.root) or "")
 
     def _go_on(self, root: Root, walk: Iterator[Listing], now: float) -> None:
         listings: list[Listing] = []
@@ -121,21 +130,37 @@ class Survey:
                 break
         else:
             root.walk = None
-        with self._ledger.transaction():
-            for listing in listings:
-                self._listing(root, listing, now, counted=root.swept_at is not None)
-            self._flush()
-            if root.walk is None:
-                self._swept(root, now)
+        self._enter(root, listings, now, counted=root.swept_at is not None, ended=root.walk is None)
 
-    def _swept(self, root: Root, now: float) -> None:
-        self._departures.directory(root.watch.root)
+    def _enter(
+        self, root: Root, listings: Sequence[Listing], now: float, *, counted: bool, ended: bool = False
+    ) -> None:
+        """`ended`: these are the last listings of a whole sweep."""
+        with self._ledger.transaction(), Trees(self._files) as trees:
+            for listing in listings:
+                self._listing(root, trees, listing, now, counted=counted)
+            self._flush()
+            if ended:
+                self._swept(root, trees, now)
+
+    def _swept(self, root: Root, trees: Trees, now: float) -> None:
+        tree = self._tree(root, trees)
+        if tree is not None:
+            self._departures.directory(tree, root.watch.root)
         root.swept_at, root.sweep_seconds = now, time.monotonic() - root.walk_began
         self._ledger.reports.left_unclaimed(root.watch.root, root.unclaimed, root.example if root.unclaimed else "")
         if root.unclaimed:
             log.warning("%s: no rule claims %d files, such as %s", root.watch.root, root.unclaimed, root.example)
 
-    def _listing(self, root: Root, listing: Listing, now: float, *, counted: bool) -> None:
+    def _tree(self, root: Root, trees: Trees) -> Tree | None:
+        """The watched directory; None where it cannot be opened, so that nothing can be told."""
+        try:
+            return trees.at(root.watch.root)
+        except Trouble as trouble:
+            self._departures.doubt(root.watch.root, trouble)
+            return None
+
+    def _listing(self, root: Root, trees: Trees, listing: Listing, now: float, *, counted: bool) -> None:
         if listing.error is not None:
             log.warning("%s cannot be listed: %s; its files are not seen", listing.directory, listing.error)
         files, entries = self._ledger.files, listing.entries
@@ -147,7 +172,7 @@ class Survey:
         # By name, where that is less than the whole directory, and no more than a statement takes.
         few = not listing.whole or len(other) + len(gone) <= _FEW
         known = files.known(listing.directory, [*other, *gone] if few else None) if other or gone else {}
-        moved: list[tuple[int, int]] = []
+        moved: list[tuple[VolumeId, int]] = []
         for name, seen in other.items():
             item = known.get(name)
             if (
@@ -155,22 +180,26 @@ class Survey:
                 and item.version == seen.version
                 and (item.state in HERE or item.state is State.RECLAIMING)
             ):
-                if item.device != seen.device:
-                    moved.append((seen.device, item.id))
+                if item.volume != seen.volume:
+                    moved.append((seen.volume, item.id))
                 continue
             path = f"{listing.directory}/{name}"
-            if item is not None and item.state in _SENT and not same_file(path, seen, item):
-                item = self._departures.replaced(path, item)  # no event told how
+            if item is not None and item.state in _SENT:
+                tree = self._tree(root, trees)
+                if not same_file(tree, relative(path, root.watch.root) or "", seen, item):
+                    item = self._departures.replaced(path, item, seen)  # no event told how
             rule = self._entry(root, path, seen, item, now)
             if counted and rule is not None and (item is None or item.state is not State.CANDIDATE):
                 root.found_by_sweep[rule] = root.found_by_sweep.get(rule, 0) + 1
         if moved:
-            files.moved_device(moved)
+            files.moved_volume(moved)
         for name in gone:
             if known[name].state in HERE:
-                self._departures.gone(f"{listing.directory}/{name}", known[name])
+                self._departures.gone(f"{listing.directory}/{name}", known[name], listing.volume)
         if not listing.whole and listing.last and listing.error is None:
-            self._departures.huge(listing.directory)
+            tree = self._tree(root, trees)
+            if tree is not None:
+                self._departures.huge(tree, listing.directory)
 
     def _entry(self, root: Root, path: str, seen: Observation, known: Known | None, now: float) -> str | None:
         """A path that is new, or not as the ledger has it. Returns the rule that took it up."""
@@ -192,7 +221,7 @@ class Survey:
         if known is not None and known.version == seen.version and known.state in HERE:
             return None  # a hint of something that changed nothing
         again = first_look(found.rule.complete, now)
-        if known is not None and known.state is State.CANDIDATE and seen.kind == "file":
+        if known is not None and known.state is State.CANDIDATE and seen.kind is Kind.FILE:
             self._ledger.files.changed(known.id, seen, now, again)
         else:
             self._found(path, found.rule, seen, known, now, again)
@@ -206,11 +235,11 @@ class Survey:
         directory, _, name = path.rpartition("/")
         number = self._dataset(path, rule, now) if rule.whole else None
         self._fresh.append(Found(files.directory(directory), path, rule.name, seen, generation, now, again, number))
-        if seen.kind != "file":
+        if seen.kind is not Kind.FILE:
             self._flush()
             number = files.known(directory, [name])[name].id
             hint = "remove it, or exclude it"
-            if seen.kind == "link":
+            if seen.kind is Kind.LINK:
                 hint = "the file it points to travels if it is watched itself; exclude the link"
             files.refused([(number, rule.name, path, f"a {seen.kind}, not a file; {hint}")])
 

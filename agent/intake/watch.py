@@ -1,49 +1,28 @@
-"""Hints from events, and sweeps of the disk.
+"""Hints about one watched directory, and whether they still come.
 
 Events are hints: the kernel's queue overflows, network file systems have none, a watcher dies in silence. Sweeps are the
 truth. A canary file shows whether events still come, and each new directory is swept, since events of files that are
 written while its watch is made are lost.
 """
 
-import errno
 import logging
 import os
-import stat
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from agent.errors import cause
+from agent.files import Files, Trouble, What, Whose
 from agent.files.events import Events, Hint, Put
-from agent.files.posix.volumes import file_system
-from agent.intake.scan import Listing, sweep
-from rules.model import OWN_PREFIX
+from rules.model import OWN_PREFIX, FileId, VolumeId
 
 CANARY = OWN_PREFIX + "-canary"
-_CANARY_FLAGS = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-"""Never through a link, never waiting for the other end of a pipe."""
+_CANARY_TEXT = b"Dropline writes this file to see that events come through.\n"
 
 log = logging.getLogger(__name__)
 
 
 Listen = Callable[[str, Put, Callable[[str], None]], Events]
-"""(root, takes hints, is told in words that events were lost) → a running source. Raises OSError."""
-
-
-def _inotify(root: str, put: Put, lost: Callable[[str], None]) -> Events:
-    from agent.files.posix.inotify import Inotify
-
-    return Inotify(root, put, lost)
-
-
-def _watchdog(root: str, put: Put, lost: Callable[[str], None]) -> Events:
-    from agent.files.posix.observer import Observed
-
-    return Observed(root, put, lost)
-
-
-_PLATFORM: dict[str, Listen] = {"linux": _inotify}
+"""(root, takes hints, is called with the reason where events were lost) → a running source. Raises Trouble."""
 
 
 class Watch:
@@ -52,12 +31,13 @@ class Watch:
     `check` looks whether they still come, and says why a sweep is needed; `drain` gives the hints.
     """
 
-    def __init__(self, root: str, wake: Callable[[], None], listen: Listen | None = None) -> None:
+    def __init__(self, files: Files, root: str, wake: Callable[[], None], listen: Listen | None = None) -> None:
         """
         Args:
+            files: where the directory is.
             root: the directory.
             wake: called when there are hints.
-            listen: where hints come from; None: what the platform has.
+            listen: where hints come from; None: what `files` has.
         """
         self.root = root
         self.up = False
@@ -70,11 +50,12 @@ class Watch:
         """When the canary was last seen to come through."""
         self.skew: float | None = None
         """Seconds that the file system's clock is ahead of ours."""
+        self._files = files
         self._wake = wake
-        self._listen = listen or _PLATFORM.get(sys.platform, _watchdog)
+        self._listen = listen or files.watch
         self._hints: deque[Hint] = deque()
         self._events: Events | None = None
-        self._identity: tuple[int, int] | None = None
+        self._identity: tuple[VolumeId, FileId] | None = None
         self._losses: deque[str] = deque()
         self._canary_sent: float | None = None
         self._canary_back = threading.Event()
@@ -109,10 +90,13 @@ class Watch:
     def check(self, now: float) -> str | None:
         """Look after the watch. Returns why the tree must be swept, or None."""
         try:
-            status = os.stat(self.root)
-            identity = (status.st_dev, status.st_ino)
-        except OSError as error:
-            reason = f"the directory is not there: {cause(error)}"
+            with self._files.tree(self.root) as tree:
+                identity = (tree.opened.volume, tree.opened.version.file_id)
+        except Trouble as trouble:
+            if self.present and trouble.whose is Whose.AGENT:
+                return None  # it says nothing of the directory
+            missing = trouble.what in (What.ABSENT, What.NOT_A_DIRECTORY)
+            reason = f"the directory {'is not there' if missing else 'cannot be opened'}: {trouble.reason}"
             if self.reason != reason:
                 log.warning("%s: %s; waiting for it", self.root, reason)
             self.lost += self.present
@@ -150,21 +134,16 @@ class Watch:
         if not self.present or (self._canary_sent is not None and now < self._canary_sent + every):
             return None
         try:
-            fd = os.open(self._canary_path, _CANARY_FLAGS, 0o644)
-            try:
-                status = os.fstat(fd)
-                if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-                    raise OSError(errno.EEXIST, "somebody else's file has the canary's name")  # and is not written to
-                os.ftruncate(fd, 0)
-                os.write(fd, b"Dropline writes this file to see that events come through.\n")
-                self.skew = os.fstat(fd).st_mtime - wall
-            finally:
-                os.close(fd)
-        except OSError:
+            with self._files.tree(self.root) as tree:
+                seen = tree.mark(CANARY, _CANARY_TEXT)
+        except Trouble:
+            seen = None
+        if seen is None:
             # A directory that the agent may only read has no canary, nor one where something else has its name; its age
             # is then not exported.
             self.canary_at = self._canary_sent = None
             return None
+        self.skew = seen.version.mtime_ns / 1e9 - wall
         if self.canary_at is None:
             self.canary_at = now  # the count begins: no event is due before this one
         self._canary_sent = now
@@ -179,15 +158,15 @@ class Watch:
     def _start(self) -> None:
         self._stop()
         self._losses.clear()  # what was said until here is one loss, and the sweep to come finds it
-        kind = file_system(self.root)
-        if kind.remote:
-            self.up, self.reason = False, f"{kind.kind} gives no events of what other machines write: sweeps only"
+        volume = self._files.volume(self.root)
+        if volume.remote:
+            self.up, self.reason = False, f"{volume.kind} gives no events of what other machines write: sweeps only"
             log.warning("%s: %s", self.root, self.reason)
             return
         try:
             self._events = self._listen(self.root, self._put, self._lose)
-        except OSError as error:
-            self.up, self.reason = False, f"no events: {cause(error)}; sweeps only"
+        except Trouble as trouble:
+            self.up, self.reason = False, f"no events: {trouble.reason}; sweeps only"
             log.warning("%s: %s", self.root, self.reason)
             return
         self.up, self.reason = True, "events come"
@@ -203,9 +182,7 @@ class Watch:
         self._stop()
         if self._canary_sent is not None:
             try:
-                os.unlink(self._canary_path)
-            except OSError:
+                with self._files.tree(self.root) as tree:
+                    tree.unlink(CANARY)
+            except Trouble:
                 pass  # the directory is away; the next run writes over it
-
-
-__all__ = ["CANARY", "Events", "Hint", "Listen", "Listing", "Watch", "sweep"]

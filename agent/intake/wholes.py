@@ -3,8 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from agent.errors import cause
-from agent.files.posix.tree import Tree
+from agent.files import Files, Tree, Trouble
 from agent.intake.content import Content, Sums
 from agent.intake.groups import Groups
 from agent.ledger import File, Ledger
@@ -42,6 +41,7 @@ class Wholes:
     def __init__(
         self,
         ledger: Ledger,
+        files: Files,
         rules: Sequence[Rule],
         groups: Groups,
         swept: Callable[[Rule], bool],
@@ -50,12 +50,14 @@ class Wholes:
         """
         Args:
             ledger: intake's connection.
+            files: where the rules' directories are.
             rules: in the order of the configuration.
             groups: where complete files go.
             swept: whether all that was there when the agent started has been seen.
             look_again: asks for a listing, before a dataset is complete.
         """
         self._ledger = ledger
+        self._files = files
         self._rules = {rule.name: rule for rule in rules}
         self.any = any(rule.whole for rule in rules)
         """Whether any rule has datasets: without, nothing here costs anything."""
@@ -100,10 +102,10 @@ class Wholes:
         if dataset is None or dataset.key != known.key:
             return Judged(known, rule, None, Verdict(False, "the rule makes other datasets now", now + _LONGEST))
         try:
-            with Tree(rule.watch) as tree:
+            with self._files.tree(rule.watch) as tree:
                 return self._decide(known, rule, dataset, tree, now)
-        except OSError as error:
-            return Judged(known, rule, dataset, Verdict(False, f"{rule.watch} cannot be read: {cause(error)}"))
+        except Trouble as trouble:
+            return Judged(known, rule, dataset, Verdict(False, f"{rule.watch} cannot be read: {trouble.reason}"))
 
     def _decide(self, known: Known, rule: Rule, dataset: Dataset, tree: Tree, now: float) -> Judged:
         datasets = self._ledger.datasets

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from agent.ledger.states import HERE, STATES, State
 from agent.ledger.store import Store, Transition, among
 from agent.ledger.versions import File, Known, read
-from rules.model import SENT, Entry, Observation
+from rules.model import SENT, Entry, Kind, Observation, Version, VolumeId
 
 _HERE = ", ".join(str(int(state)) for state in HERE)
 
@@ -231,8 +231,8 @@ class Files:
             Transition(file.rule, "complete", file.path, reason, file.version.size) for file, _, reason in items
         )
 
-    def moved_device(self, items: Sequence[tuple[int, int]]) -> None:
-        """The same versions were read on another device number: (device, id). Their file system was mounted again."""
+    def moved_volume(self, items: Sequence[tuple[VolumeId, int]]) -> None:
+        """The same versions were read on another volume: (volume, id). Their file system was mounted again."""
         self._store.executemany("UPDATE files SET device = ? WHERE id = ?", items)
 
     def refused(self, items: Sequence[tuple[int, str, str, str]]) -> None:

@@ -1,17 +1,25 @@
-"""The SQLite file: connections, migrations, transactions."""
+"""The SQLite file: connections, layout, transactions."""
 
-import os
 import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.resources import files as resources
 from typing import Any, NamedTuple
 
 from agent.errors import Refused, Transient
+from agent.host import own_files
 
-SCHEMA_VERSION = 9
+APPLICATION = 0x44726F70
+"""The `application_id` of every ledger, "Drop": the file is a ledger, and not the database of another program."""
+LAYOUT = 10
+"""The `user_version` of a ledger with the tables of schema.sql. Raised with each change of them."""
+_EMPTY = (
+    "an empty ledger adopts by checksum what is at the destinations, and has no record of pauses (pause again), of transfers"
+    " under way, of which share is the right one (see that it is mounted), and of files in the trash (look into"
+    " .dropline-trash in each watched directory)"
+)
+"""What a person must know who moves a ledger away: ends the hint."""
 _TIMEOUT = 30.0
 """Seconds to wait for other connections."""
 
@@ -41,7 +49,7 @@ def silent(transitions: Sequence[Transition]) -> None:
 
 def unreadable(ledger: str, error: sqlite3.DatabaseError) -> Refused:
     """It is no ledger, or a damaged one."""
-    hint = "move it away; the agent then starts an empty ledger and adopts what is already at the destinations"
+    hint = f"move it away, with its -wal and -shm; the agent then starts an empty ledger: {_EMPTY}"
     return Refused(f"{ledger} cannot be read: {error}", hint)
 
 
@@ -66,12 +74,12 @@ def _private(path: str) -> None:
 
     A file that is there is not opened: closing it would give up locks that this process holds. Raises Refused.
     """
-    if os.path.islink(path):
+    if own_files.is_link(path):
         raise Refused(
             f"ledger {path} is a link", "move the ledger itself there, or set [agent] state_dir to where it is"
         )
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        own_files.create(path).close()
     except OSError:
         pass  # it is there, or SQLite says why it cannot be
 
@@ -89,9 +97,9 @@ class Store:
     """One connection to the ledger. Each thread has its own."""
 
     def __init__(self, path: str, announce: Announce = silent) -> None:
-        """Open or create the ledger, and bring its schema up to date.
+        """Open or create the ledger.
 
-        Raises Refused where the file is not a ledger, is damaged, or was written by a newer agent.
+        Raises Refused where the file is not a ledger, is damaged, or has another layout: it is not changed then.
         """
         self.path = path
         self._announce = announce
@@ -101,10 +109,12 @@ class Store:
             _private(path)
             self._db = sqlite3.connect(path, timeout=_TIMEOUT, isolation_level=None, check_same_thread=False)
             try:
+                is_empty = not self._has_layout()  # before anything is written to a file of somebody else
                 self._use_wal()
-                for pragma in ("synchronous = FULL", "foreign_keys = OFF", "cache_size = -8000"):
+                for pragma in ("synchronous = FULL", "foreign_keys = ON", "cache_size = -8000"):
                     self._db.execute(f"PRAGMA {pragma}")
-                self._migrate()
+                if is_empty:
+                    self._create()
             except BaseException:
                 self._db.close()
                 raise
@@ -126,26 +136,42 @@ class Store:
             else:
                 return
 
-    def _migrate(self) -> None:
-        version = self._schema()
-        if version > SCHEMA_VERSION:
-            reason = f"ledger {self.path} has schema {version}, this agent knows up to {SCHEMA_VERSION}"
-            raise Refused(reason, "it was written by a newer dropline: upgrade this one")
-        for number in range(version + 1, SCHEMA_VERSION + 1):
-            script = resources("agent.ledger").joinpath("schema", f"{number:04}.sql").read_text("utf-8")
-            # executescript commits on its own, so the whole migration is one script with its own transaction.
-            try:
-                self._db.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
-            except sqlite3.OperationalError:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                if self._schema() < number:  # else another connection was faster
-                    raise
-        if self.meta("agent") is None:
-            self.execute("INSERT OR IGNORE INTO meta VALUES ('agent', ?)", (uuid.uuid4().hex,))
+    def _has_layout(self) -> bool:
+        """Whether the tables are those of schema.sql; False: the file is empty. Raises Refused where it is anything else."""
+        self._db.execute("BEGIN")  # one view of all three, while another connection may be creating the tables
+        (application,) = self._db.execute("PRAGMA application_id").fetchone()
+        (layout,) = self._db.execute("PRAGMA user_version").fetchone()
+        tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_schema")}
+        self._db.execute("COMMIT")
+        if (application, layout) == (APPLICATION, LAYOUT):
+            return True
+        if (application, layout, tables) == (0, 0, set()):
+            return False
+        # Before layout 10 a ledger had no application_id, but it had this table.
+        if application != APPLICATION and "delivery_tally" not in tables:
+            hint = "set [agent] state_dir to a directory that no other program uses; move the file away only if nobody needs it"
+            raise Refused(f"{self.path} is the database of another program, not a ledger", hint)
+        way = "upgrade this one" if layout > LAYOUT else "go on with that version"
+        raise Refused(
+            f"ledger {self.path} has layout {layout}, and this version of dropline knows layout {LAYOUT} only",
+            f"another version wrote it: {way}; or let that version run until nothing is under way or in the trash, stop it, and"
+            f" move the ledger away, with its -wal and -shm: {_EMPTY}",
+        )
 
-    def _schema(self) -> int:
-        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
+    def _create(self) -> None:
+        """Make the tables, and the agent's id with them."""
+        schema = own_files.resource("agent.ledger", "schema.sql").decode()
+        # executescript commits on its own, so all is one script with its own transaction.
+        try:
+            self._db.executescript(
+                f"BEGIN IMMEDIATE;\n{schema}\nINSERT INTO meta VALUES ('agent', '{uuid.uuid4().hex}');"
+                f"PRAGMA application_id = {APPLICATION};PRAGMA user_version = {LAYOUT};COMMIT;"
+            )
+        except sqlite3.OperationalError:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            if not self._has_layout():  # else another connection was faster
+                raise
 
     def on_rollback(self, forget: Callable[[], None]) -> None:
         """Call `forget` whenever a transaction is undone: for those who remember numbers of rows that it entered."""

@@ -1,19 +1,23 @@
 """One file's whole way, with the reasons: what `dropline explain` and its page say."""
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
+from agent.files import LOCAL, CannotTell
 from agent.ledger import File, Ledger
 from rules.match import match
-from rules.model import Rule
+from rules.model import Observation, Rule
 
 
 def explain(ledger: Ledger, rules: Sequence[Rule], path: str) -> dict[str, Any]:
-    """Everything that is known of an absolute path, as plain values; the disk is asked whether it is there."""
+    """Everything that is known of an absolute path, as plain values.
+
+    The disk is asked whether it is there; None: that cannot be told.
+    """
+    seen = LOCAL.look(path)
     return {
         "path": path,
-        "exists": os.path.lexists(path),
+        "exists": None if isinstance(seen, CannotTell) else isinstance(seen, Observation),
         "match": match(rules, path).reason if rules else "no configuration file: the rules are not known here",
         "versions": [_version(ledger, file) for file in ledger.files.history(path)],
     }

@@ -2,21 +2,20 @@
 
 import json
 import logging
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from logging.handlers import RotatingFileHandler
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any
 
+from agent.host import own_files
 from agent.ledger import Transition
 from rules.text import printable
 
 log = logging.getLogger("agent.transitions")
 
-FILE = Path("log", "dropline.log")
+FILE = PurePath("log", "dropline.log")
 """Where the last lines are kept, below the state directory; older ones have .1, .2, .3 after the name."""
 KEPT = 4_000_000
 """Bytes after which a file is full; there are four."""
@@ -89,24 +88,12 @@ def configure(style: str, level: int) -> None:
     logging.getLogger("waitress").setLevel(logging.ERROR)
 
 
-class _Keeper(RotatingFileHandler):
-    """Files that together do not grow beyond a bound, but for one record."""
-
-    def shouldRollover(self, record: logging.LogRecord) -> bool:
-        """Whether the file is full now. Not whether the record still fits: for that it would be formatted twice."""
-        return self.stream is not None and self.stream.tell() >= self.maxBytes
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        """A full disk costs the line here; standard error has it, too."""
-
-
 @contextmanager
-def kept(state_dir: Path) -> Iterator[None]:
+def kept(state_dir: PurePath) -> Iterator[None]:
     """Keep the last lines in the state directory meanwhile, for who looks at it afterwards. Needs the state's lock."""
     path = state_dir / FILE
     try:
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        keeper = _Keeper(path, maxBytes=KEPT, backupCount=3, encoding="utf-8", errors="backslashreplace")
+        keeper = own_files.BoundedLog(path, KEPT)
     except OSError as error:
         log.warning("no log is kept in %s: %s", path.parent, error.strerror or error)
         yield
@@ -124,16 +111,14 @@ def kept(state_dir: Path) -> Iterator[None]:
         keeper.close()
 
 
-def last_lines(state_dir: Path, count: int) -> list[str]:
+def last_lines(state_dir: PurePath, count: int) -> list[str]:
     """The last lines that were kept, oldest first."""
     found: list[str] = []
     newest = state_dir / FILE
     for path in (newest, *(newest.with_name(f"{newest.name}.{number}") for number in (1, 2, 3))):
         try:
-            with path.open("rb") as file:
-                # A line is seldom longer than a path; more than this would be left out anyway.
-                file.seek(max(file.seek(0, os.SEEK_END) - 1000 * count, 0))
-                lines = file.read().decode("utf-8", "backslashreplace").splitlines()
+            # A line is seldom longer than a path; more than this would be left out anyway.
+            lines = own_files.last_bytes(path, 1000 * count).decode("utf-8", "backslashreplace").splitlines()
         except FileNotFoundError:
             break
         found = lines[-(count - len(found)) :] + found

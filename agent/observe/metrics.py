@@ -1,6 +1,5 @@
 """Prometheus metrics, in a registry of their own. Counters count transitions; gauges are read when scraped."""
 
-import os
 import platform
 import time
 from collections import Counter as Count
@@ -19,7 +18,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from agent.files.posix import durable as disk
+from agent.files import LOCAL
 from agent.intake import Root
 from agent.ledger import Ledger, State, Transition
 from rules.model import Rule
@@ -285,8 +284,14 @@ class Readings(Collector):
                     (canary, None if root.watch.canary_at is None else now - root.watch.canary_at),
                     (skew, root.watch.skew),
                     (last, root.swept_at),
-                    (free, disk.free_bytes(rule.watch) if os.path.isdir(rule.watch) else None),
+                    (free, _free(rule.watch)),
                 ):
                     if value is not None:
                         family.add_metric(name, value)
         yield from (lost, found, up, canary, skew, took, last, free)
+
+
+def _free(path: str) -> float | None:
+    """Bytes that may still be written at a watched directory; None where that cannot be told."""
+    space = LOCAL.space(path)
+    return None if space is None else float(space.free)

@@ -4,19 +4,19 @@ import json
 import os
 import platform
 import re
-import shutil
 import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from pydantic import SecretStr
 
 from agent.errors import Refused, Transient, cause
-from agent.files.posix.volumes import file_system
+from agent.files import LOCAL
+from agent.host import own_files
 from agent.host.lock import resident
 from agent.host.service import healthz
 from agent.ledger import Ledger, State
@@ -26,6 +26,8 @@ from agent.observe.status import status
 from rules.actions import Action, Command, Flow, Webhook, texts
 from rules.config.settings import Configuration, DirectoryTable
 
+_AT_MOST = 16 * 2**20
+"""Bytes of a file that may hold secrets."""
 _LINES = 5000
 _FILES = 200
 _BATCHES = 100
@@ -47,7 +49,7 @@ class Entry(NamedTuple):
     """Bytes."""
 
 
-def write(target: Path, config: Configuration, mistake: str | None) -> list[Entry]:
+def write(target: PurePath, config: Configuration, mistake: str | None) -> list[Entry]:
     """Make the bundle. Returns what is in it. Raises Refused where it cannot be written, or is there already.
 
     Args:
@@ -58,8 +60,7 @@ def write(target: Path, config: Configuration, mistake: str | None) -> list[Entr
     masker = Masker(_secrets(config))
     entries = []
     try:
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as bundle:
+        with own_files.create(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as bundle:
             for name, what, content in _parts(config, mistake):
                 text = masker.text(content) if isinstance(content, str) else _text(masker.value(content))
                 bundle.writestr(name, text.encode("utf-8", "backslashreplace"))
@@ -99,15 +100,15 @@ def _configuration(config: Configuration, mistake: str | None) -> dict[str, Any]
 
 
 def _ask(config: Configuration, question: Callable[[Ledger], Any]) -> Any:
-    if not config.ledger.exists():
-        return {"mistake": f"there is no ledger at {config.ledger}"}
     try:
+        if not own_files.exists(config.ledger):
+            return {"mistake": f"there is no ledger at {config.ledger}"}
         ledger = Ledger(str(config.ledger))
         try:
             return question(ledger)
         finally:
             ledger.close()
-    except (Refused, Transient) as error:
+    except (Refused, Transient, OSError) as error:
         return {"mistake": str(error)}
 
 
@@ -136,19 +137,19 @@ def _system(config: Configuration) -> dict[str, Any]:
         for name, table in config.settings.destinations.items()
         if isinstance(table, DirectoryTable)
     }
-    running = config.state_dir.is_dir() and resident(config.state_dir)
+    running = own_files.is_directory(config.state_dir) and resident(config.state_dir)
     return {
         "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "platform": platform.platform(),
         "python": sys.version,
         "interpreter": sys.executable,
-        "user": {"uid": os.getuid(), "gid": os.getgid()} if hasattr(os, "getuid") else {},
+        "user": {"uid": os.getuid(), "gid": os.getgid()},
         "versions": _versions(),
         "agent_running": running,
         "healthz": healthz(config.settings.agent.listen) if running else None,
-        "ledger_bytes": config.ledger.stat().st_size if config.ledger.exists() else None,
+        "ledger_bytes": _size(config.ledger),
         "places": {name: _place(path) for name, path in places.items()},
-        "limits": {name: _read(Path("/proc/sys", name)) for name in _LIMITS},
+        "limits": {name: _read(PurePath("/proc/sys", name)) for name in _LIMITS},
     }
 
 
@@ -166,24 +167,31 @@ def _versions() -> dict[str, str]:
     return found
 
 
+def _size(path: PurePath) -> int | None:
+    try:
+        return own_files.facts(path).size
+    except OSError:
+        return None  # there is none, or not ours to look at
+
+
 def _place(path: str) -> dict[str, Any]:
     found: dict[str, Any] = {"path": path}
     try:
-        entry = os.stat(path)
-        usage = shutil.disk_usage(path)
+        facts = own_files.facts(path)
     except OSError as error:
         return found | {"mistake": cause(error)}
-    on = file_system(path)
+    on, space = LOCAL.volume(path), LOCAL.space(path)
     return found | {
         "file_system": on.kind, "mounted_at": on.mounted_at, "remote": on.remote,
-        "free_bytes": usage.free, "total_bytes": usage.total,
-        "mode": oct(entry.st_mode), "uid": entry.st_uid, "gid": entry.st_gid,
+        "free_bytes": space and space.free,
+        "total_bytes": round(space.free / space.fraction) if space is not None and space.fraction else None,
+        "mode": oct(facts.mode), "uid": facts.owner, "gid": facts.group,
     }  # fmt: skip
 
 
-def _read(path: Path) -> str | None:
+def _read(path: PurePath) -> str | None:
     try:
-        return path.read_text().strip()
+        return own_files.read_bounded(path, _AT_MOST)[0].decode().strip()
     except OSError:
         return None  # not Linux, or not ours to read: it is then not known
 
@@ -201,9 +209,9 @@ def _secrets(config: Configuration) -> Iterator[str]:
     for name, value in os.environ.items():
         if name.upper().startswith("DROPLINE_") and "SECRET" in name.upper():
             yield value
-    yield from written(_contents(Path(config.source)))
-    for file in (config.state_dir / "globus").glob("*"):
-        yield from (word for word in _contents(file).replace('"', " ").split() if len(word) > 20)
+    yield from written(_contents(config.source))
+    for text in _all_contents(config.state_dir / "globus"):
+        yield from (word for word in text.replace('"', " ").split() if len(word) > 20)
 
 
 def _held(value: Any, key: str = "") -> Iterator[str]:
@@ -220,7 +228,7 @@ def _held(value: Any, key: str = "") -> Iterator[str]:
 
 def _kept_in(path: str) -> Iterator[str]:
     """A secret in a file of its own: as a whole, and its words."""
-    text = _contents(Path(path))
+    text = _contents(path)
     yield from (text, *text.split())
 
 
@@ -243,8 +251,16 @@ def _words(action: Action) -> Iterator[str]:
         yield from (text for text in texts(action.body or {}) if "{" not in text)
 
 
-def _contents(path: Path) -> str:
+def _all_contents(folder: PurePath) -> list[str]:
+    """The text of each file in a directory."""
     try:
-        return path.read_text("utf-8", "replace")
+        return [_contents(folder / name) for name in own_files.names(folder)]
+    except OSError:
+        return []  # there is none, or, as of single files, nothing of it can be in there
+
+
+def _contents(path: own_files.StrPath) -> str:
+    try:
+        return own_files.read_bounded(path, _AT_MOST)[0].decode("utf-8", "replace")
     except OSError:
         return ""  # who makes the report may not read it, so nothing of it can be in there by way of this command

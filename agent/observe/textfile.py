@@ -3,12 +3,12 @@
 https://github.com/prometheus/node_exporter#textfile-collector: it reads `*.prom` in one directory.
 """
 
-import os
-from pathlib import Path
+from pathlib import PurePath
 
 from prometheus_client import CollectorRegistry, generate_latest
 
 from agent.errors import Transient, cause
+from agent.host import own_files
 
 EVERY = 15.0
 """Seconds between two versions of the file."""
@@ -19,21 +19,16 @@ _MODE = 0o644
 class Textfile:
     """Writes the file, whole or not at all. It stays when the agent ends: a time in it says how old it is."""
 
-    def __init__(self, path: Path, registry: CollectorRegistry) -> None:
+    def __init__(self, path: PurePath, registry: CollectorRegistry) -> None:
         """`registry`: without process_*, for node_exporter has its own, and two of a name are an error to it."""
         self._path = path
-        self._fresh = path.with_name(f".{path.name}.fresh")  # not *.prom: nobody reads it before it is whole
         self._registry = registry
 
     def step(self, now: float) -> float:
         """Write it. Returns when to write it again. Raises Transient."""
         text = generate_latest(self._registry)
         try:
-            fd = os.open(self._fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), _MODE)
-            with os.fdopen(fd, "wb") as file:
-                file.write(text)
-            os.chmod(self._fresh, _MODE)  # whatever the umask left of it
-            os.replace(self._fresh, self._path)
+            own_files.write_whole(self._path, text, _MODE)
         except OSError as error:
             raise Transient(f"[agent] textfile = {self._path} cannot be written: {cause(error)}") from None
         return now + EVERY

@@ -6,7 +6,7 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from agent.files.posix import durable as disk
+from agent.files import Files
 from agent.ledger import File, Intent, Ledger
 from agent.reclaim.decisions import LATER, Confirm, Decision, Decisions, Required
 from agent.reclaim.record import Record
@@ -22,22 +22,24 @@ class Reclaimer:
     """Decides about verified files and removes those that may go."""
 
     def __init__(
-        self, ledger: Ledger, rules: Sequence[Rule], required: Mapping[str, Required], record: Record,
-        free: Callable[[str], float | None] = disk.free_fraction,
+        self, ledger: Ledger, files: Files, rules: Sequence[Rule], required: Mapping[str, Required], record: Record,
+        free: Callable[[str], float | None] | None = None,
     ) -> None:  # fmt: skip
         """
         Args:
             ledger: this thread's connection.
+            files: where the local copies are.
             rules: in the order of the configuration.
             required: every configured destination by its name.
             record: where deletions are recorded.
-            free: the fraction of free space at a path, None when unknown.
+            free: the fraction of free space at a path, None when unknown; by default as `files` tells.
         """
         self._ledger = ledger
+        self._files = files
         self._rules = {rule.name: rule for rule in rules}
-        self._decisions = Decisions(ledger, required)
-        self._removal = Removal(ledger, self._rules, self._decisions, record)
-        self._free = free
+        self._decisions = Decisions(ledger, files, required)
+        self._removal = Removal(ledger, files, self._rules, self._decisions, record)
+        self._free = free or self._fraction
 
     def start(self, now: float) -> None:
         """Before the first pass: the policy may have changed since the last run, so think of every batch again."""
@@ -83,6 +85,10 @@ class Reclaimer:
             if free is None or free >= below:
                 return
             self._batch(rule, batch, free, now)
+
+    def _fraction(self, path: str) -> float | None:
+        space = self._files.space(path)
+        return None if space is None else space.fraction
 
     def _short(self, rule: Rule, below: float) -> bool:
         free = self._free(rule.watch)

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from agent.errors import Transient, cause
-from agent.files.posix.tree import Tree
+from agent.errors import Transient
+from agent.files import CannotTell, Files, Trouble
+from agent.files.reader import Examined, examine
 from agent.ledger import File, Ledger
-from agent.reclaim.local import reading
-from rules.model import Evidence, Rule, Verdict, Version, Writer
+from rules.model import Evidence, Kind, Rule, Verdict, Version, Writer
 from rules.retention import retention
 
 LATER = 60.0
@@ -38,13 +38,15 @@ class Decision:
 class Decisions:
     """Decides about verified files, and changes nothing."""
 
-    def __init__(self, ledger: Ledger, required: Mapping[str, Required]) -> None:
+    def __init__(self, ledger: Ledger, files: Files, required: Mapping[str, Required]) -> None:
         """
         Args:
             ledger: this thread's connection.
+            files: where the local copies are.
             required: every configured destination by its name.
         """
         self._ledger = ledger
+        self._files = files
         self._required = required
 
     def of(self, rule: Rule, batch: int, free: float | None, now: float) -> Iterator[Decision]:
@@ -129,14 +131,19 @@ class Decisions:
         return required.ask(path, file.version, item.checksum, item.algorithm, identity)
 
     def _untouched(self, rule: Rule, file: File) -> Verdict:
+        """Whether the local file is the version that was proved, and has no writer."""
         try:
-            with Tree(rule.watch) as tree:
-                seen = reading(tree, rule.relpath(file.path), file.path)
-        except OSError as error:
-            return Verdict(False, f"the local file cannot be read: {cause(error)}")
-        if seen is None or seen[0] != file.version:
+            with self._files.tree(rule.watch) as tree:
+                found = examine(tree, rule.relpath(file.path), file.version)
+        except Trouble as trouble:
+            found = CannotTell(trouble)
+        if isinstance(found, CannotTell):
+            return Verdict(False, f"the local file cannot be read: {found.reason}")
+        if not isinstance(found, Examined) or found.seen.kind is not Kind.FILE or found.seen.version != file.version:
             return Verdict(False, "the local file is not the version that was proved")
-        return Verdict(False, Writer.OPEN.value) if seen[1] is Writer.OPEN else Verdict(True, "unchanged, no writer")
+        return (
+            Verdict(False, Writer.OPEN.value) if found.writer is Writer.OPEN else Verdict(True, "unchanged, no writer")
+        )
 
 
 def _destinations(rule: Rule) -> list[str]:

@@ -1,12 +1,12 @@
 """What was deleted, for people and for the day the ledger is lost."""
 
 import json
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import PurePath
 
 from agent.errors import Transient, cause
+from agent.host import own_files
 from agent.ledger import Intent
 from rules.model import Evidence, proof_in_words
 
@@ -14,18 +14,13 @@ from rules.model import Evidence, proof_in_words
 class Record:
     """The append-only record of deletions, one JSON object a line."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: PurePath) -> None:
         self._path = path
 
     def append(self, lines: Sequence[dict[str, object]]) -> None:
         """Add lines and make them durable. Raises Transient."""
         try:
-            fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-            try:
-                os.write(fd, "".join(json.dumps(line) + "\n" for line in lines).encode())
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+            own_files.append_durably(self._path, "".join(json.dumps(line) + "\n" for line in lines).encode())
         except OSError as error:
             raise Transient(f"deletions cannot be recorded in {self._path}: {cause(error)}") from error
 

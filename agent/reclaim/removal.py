@@ -4,23 +4,19 @@ The order of every removal: the intent is written down; the file is moved aside 
 the trash); it is checked once more; it is unlinked, or put back; the result is written down. A restart redoes intents.
 """
 
-import errno
 import logging
-import os
 from collections.abc import Mapping, Sequence
 
-from agent.errors import Transient, cause
-from agent.files.posix import durable as disk
-from agent.files.posix.tree import Tree
+from agent.errors import Transient
+from agent.files import ABSENT, CannotTell, Files, Tree, Trouble, What
+from agent.files.reader import Trees, examine
 from agent.ledger import Intent, Ledger, State
 from agent.reclaim.decisions import LATER, Decisions
-from agent.reclaim.local import reading, same
 from agent.reclaim.record import Record, line
-from rules.model import OWN_PREFIX, Evidence, Rule, Writer
+from rules.model import OWN_PREFIX, Evidence, Kind, Observation, Rule, Version, Writer
 from rules.naming import own_name
 
 TRASH = OWN_PREFIX + "-trash"
-_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
 log = logging.getLogger(__name__)
 
@@ -28,15 +24,19 @@ log = logging.getLogger(__name__)
 class Removal:
     """Carries intents out."""
 
-    def __init__(self, ledger: Ledger, rules: Mapping[str, Rule], decisions: Decisions, record: Record) -> None:
+    def __init__(
+        self, ledger: Ledger, files: Files, rules: Mapping[str, Rule], decisions: Decisions, record: Record
+    ) -> None:
         """
         Args:
             ledger: this thread's connection.
+            files: where the local copies are.
             rules: by their names.
             decisions: asked once more before an unlink.
             record: where deletions are recorded.
         """
         self._ledger = ledger
+        self._files = files
         self._rules = rules
         self._decisions = decisions
         self._record = record
@@ -44,21 +44,22 @@ class Removal:
     def resume(self, intent: Intent, now: float) -> None:
         """A former run wrote the intent: where the file does not stand aside, see how far it got."""
         try:
-            with Tree(intent.root) as tree:
-                if reading(tree, intent.aside, intent.file.path) is None:
+            with self._files.tree(intent.root) as tree:
+                aside = tree.look(intent.aside)
+                if isinstance(aside, CannotTell):
+                    raise aside.trouble
+                if aside is ABSENT:
                     self._not_aside(tree, intent, now)
-        except OSError as error:
-            log.warning("%s cannot be looked at: %s", intent.file.path, cause(error))
+        except Trouble as trouble:
+            log.warning("%s cannot be looked at: %s", intent.file.path, trouble.reason)
 
     def move_aside(self, intent: Intent, now: float) -> bool:
         """Rename the file to where it waits for its end. Returns whether that was done; else it is kept."""
         try:
-            with Tree(intent.root) as tree:
-                source, name = tree.place(intent.original)
-                target, aside = tree.place(intent.aside, make=True)
-                disk.rename_new(name, aside, source, target)
-        except OSError as error:
-            self._keep(intent, f"cannot be moved aside: {cause(error)}", now + LATER)
+            with self._files.tree(intent.root) as tree:
+                tree.rename_new(intent.original, intent.aside)
+        except Trouble as trouble:
+            self._keep(intent, f"cannot be moved aside: {trouble.reason}", now + LATER)
             return False
         return True
 
@@ -88,34 +89,37 @@ class Removal:
     ) -> bool:
         """Unlink one file that stands aside. Returns whether it is gone."""
         try:
-            with Tree(intent.root) as tree:
-                seen = reading(tree, intent.aside, intent.file.path)
-                if seen is None:
+            with self._files.tree(intent.root) as tree:
+                aside = examine(tree, intent.aside)
+                if isinstance(aside, CannotTell):
+                    raise aside.trouble
+                if aside is ABSENT:
                     return self._not_aside(tree, intent, now)
                 if rule is None or rule.reclaim is None:
                     return self._put_back(tree, intent, now, "its rule does not reclaim any more")
-                if not same(seen[0], intent.file.version) or seen[1] is Writer.OPEN:
+                if not _same(aside.seen, intent.file.version) or aside.writer is Writer.OPEN:
                     return self._put_back(tree, intent, now, "it changed while it was moved aside", changed=True)
                 wrong = self._decisions.unproved(rule, evidence)
                 if wrong is None and not asked:
                     wrong = self._decisions.wrong(intent.file, evidence)
                 if wrong is not None:
                     return self._put_back(tree, intent, now, wrong)
-                directory, name = tree.place(intent.aside)
-                os.unlink(name, dir_fd=directory)
+                tree.unlink(intent.aside)
                 return True
         except Transient as error:
             log.warning("%s stays aside: %s", intent.file.path, error)
-        except OSError as error:
-            log.warning("%s stays aside: %s", intent.file.path, cause(error))
+        except Trouble as trouble:
+            log.warning("%s stays aside: %s", intent.file.path, trouble.reason)
         return False
 
     def _not_aside(self, tree: Tree, intent: Intent, now: float) -> bool:
-        """A former run wrote the intent: did it get as far as the rename, or as far as the unlink?"""
-        seen = reading(tree, intent.original, intent.file.path)
-        if seen is None or not same(seen[0], intent.file.version):
+        """A former run wrote the intent: did it get as far as the rename, or as far as the unlink? Raises Trouble."""
+        seen = tree.look(intent.original)
+        if isinstance(seen, CannotTell):
+            raise seen.trouble
+        if seen is ABSENT or not _same(seen, intent.file.version):
             return True
-        if seen[0] == intent.file.version:
+        if seen.version == intent.file.version:
             self._keep(intent, "it had not been moved yet", now)
             return False
         # Taken out of the trash by a person, who gets the whole period again: it is proved anew, as a newer version.
@@ -125,17 +129,20 @@ class Removal:
         return False
 
     def _put_back(self, tree: Tree, intent: Intent, now: float, reason: str, *, changed: bool = False) -> bool:
-        source, aside = tree.place(intent.aside)
-        target, name = tree.place(intent.original, make=True)
+        """Rename it to its place, or beside what has its name by now. Raises Trouble."""
+        place = intent.original
         try:
-            disk.rename_new(aside, name, source, target)
-        except FileExistsError:
-            kept = own_name(intent.original, intent.file.generation)
-            target, name = tree.place(kept)
-            disk.rename_new(aside, name, source, target)
-            reason, changed = f"{reason}; a newer file has its name, so it is kept as {kept!r}", True
-        disk.sync_directory(target)
-        ctime = os.stat(name, dir_fd=target, follow_symlinks=False).st_ctime_ns
+            tree.rename_new(intent.aside, place)
+        except Trouble as trouble:
+            if trouble.what is not What.EXISTS:
+                raise
+            place = own_name(intent.original, intent.file.generation)
+            tree.rename_new(intent.aside, place)
+            reason, changed = f"{reason}; a newer file has its name, so it is kept as {place!r}", True
+        tree.sync(place.rpartition("/")[0])
+        seen = tree.look(place)
+        # Without a look at it the next sweep sees a new version.
+        ctime = seen.version.ctime_ns if isinstance(seen, Observation) else None
         log.warning("%s was put back: %s", intent.file.path, reason)
         with self._ledger.transaction():
             state = State.SUPERSEDED if changed else State.VERIFIED
@@ -148,13 +155,15 @@ class Removal:
             self._ledger.reclaims.kept(intent, State.VERIFIED, reason, None, again)
 
     def _sync(self, parents: Mapping[tuple[str, str], None]) -> None:
-        for root, parent in parents:
-            try:
-                with Tree(root) as tree:
-                    disk.sync_directory(tree.directory(parent))
-            except OSError as error:
-                if error.errno not in _NOT_THERE:  # else removed together with its content, or something has its name
-                    raise Transient(f"{root}/{parent}: {cause(error)}") from error
+        """Make removals durable. Raises Transient."""
+        with Trees(self._files) as trees:
+            for root, parent in parents:
+                try:
+                    trees.at(root).sync(parent)
+                except Trouble as trouble:
+                    if trouble.what not in (What.ABSENT, What.NOT_A_DIRECTORY, What.LINK):
+                        raise Transient(f"{root}/{parent}: {trouble.reason}") from trouble
+                    # else removed together with its content, or something has its name
 
     def _tidy(self, intent: Intent) -> None:
         """Remove directories that this removal left empty: of the trash always, of the data where the rule asks for it."""
@@ -166,9 +175,14 @@ class Removal:
             parent = path.rpartition("/")[0]
             while parent:
                 try:
-                    with Tree(intent.root) as tree:
-                        directory, name = tree.place(parent)
-                        os.rmdir(name, dir_fd=directory)
-                except OSError:
+                    with self._files.tree(intent.root) as tree:
+                        tree.remove_directory(parent)
+                except Trouble:
                     break  # not empty, or in use: it stays
                 parent = parent.rpartition("/")[0]
+
+
+def _same(seen: Observation, proved: Version) -> bool:
+    """Whether a file that was renamed by the agent is the one that was proved: the rename itself moved its ctime."""
+    found = seen.version
+    return seen.kind is Kind.FILE and found._replace(ctime_ns=proved.ctime_ns) == proved

@@ -5,15 +5,15 @@ batch once more, in one transaction; nothing at the destination is touched.
 """
 
 import logging
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from agent.destinations import Transport
 from agent.errors import Transient
-from agent.files.posix import writer_probe as probe
+from agent.files import Files
 from agent.ledger import Copy, File, Finding, Ledger, State
+from rules.model import Kind, Observation
 from rules.scrub import DAY, IS_BACK, MOST_OPEN, Scrub, Sight, consequence, due, paid, resolved
 
 PASS_COPIES, PASS_BYTES = 500, 2**30
@@ -55,11 +55,13 @@ class Scrubber:
     """Reads copies at one destination again."""
 
     def __init__(
-        self, ledger: Ledger, transport: Transport, place: int, scrub: Scrub, count: Count, tell: Callable[[int], object]
+        self, ledger: Ledger, files: Files, transport: Transport, place: int, scrub: Scrub, count: Count,
+        tell: Callable[[int], object],
     ) -> None:  # fmt: skip
         """
         Args:
             ledger: this thread's connection.
+            files: where the local copies are.
             transport: the way there.
             place: the destination's number in the ledger.
             scrub: how much is read.
@@ -67,6 +69,7 @@ class Scrubber:
             tell: is told of bytes as they are read; it may raise Transient to end that.
         """
         self._ledger = ledger
+        self._files = files
         self._transport = transport
         self._place = place
         self._scrub = scrub
@@ -157,7 +160,7 @@ class Scrubber:
         """One transaction for all that was read, so that no evidence is withdrawn without its file being on its way."""
         scrubs = self._ledger.scrubs
         # The local files are looked at before: a file system that hangs must not hold the ledger.
-        here = {one.copy.file.id for one in done.seen if not one.sight.well and _stands(one.copy.file)}
+        here = {one.copy.file.id for one in done.seen if not one.sight.well and self._stands(one.copy.file)}
         loud: list[str] = []
         with self._ledger.transaction():
             kept = scrubs.free_at(self._place) if free_at is None else free_at
@@ -185,6 +188,11 @@ class Scrubber:
             self._count(one.sight.value, one.copy.file.version.size)
         for line in loud:
             log.error("%s", line)
+
+    def _stands(self, file: File) -> bool:
+        """Whether the local copy is what was delivered, as far as a look tells; the delivery looks closer."""
+        seen = self._files.look(file.path)
+        return isinstance(seen, Observation) and seen.kind is Kind.FILE and seen.version == file.version
 
     def _close(self, copy: Copy, why: str, now: float) -> None:
         if self._ledger.scrubs.closed(self._place, copy, why, now):
@@ -237,12 +245,3 @@ def accept(ledger: Ledger, place: int, sight: Sight, now: float) -> list[Finding
         for one in found:
             ledger.scrubs.accepted(place, one, now)
     return found
-
-
-def _stands(file: File) -> bool:
-    """Whether the local copy is what was delivered, as far as a look tells; the delivery looks closer."""
-    try:
-        seen = probe.observation(os.lstat(file.path))
-    except OSError:
-        return False
-    return seen.kind == "file" and seen.version == file.version

@@ -2,7 +2,7 @@
 
 import re
 from ipaddress import IPv4Address, IPv6Address
-from pathlib import Path
+from pathlib import PurePath
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -230,9 +230,9 @@ class Configuration:
         return Configuration(self.settings.model_copy(update={"agent": agent}), self.rules, self.source)
 
     @property
-    def state_dir(self) -> Path:
+    def state_dir(self) -> PurePath:
         """Where the ledger is."""
-        return Path(self.settings.agent.state_dir)
+        return PurePath(self.settings.agent.state_dir)
 
     @property
     def scrubs(self) -> dict[str, Scrub]:
@@ -240,6 +240,6 @@ class Configuration:
         return {name: to.scrub.policy for name, to in self.settings.destinations.items() if to.scrub is not None}
 
     @property
-    def ledger(self) -> Path:
+    def ledger(self) -> PurePath:
         """The ledger's file."""
         return self.state_dir / "ledger.sqlite"

@@ -12,15 +12,16 @@ from typing import TypeVar
 
 import pytest
 
-from agent.files.posix import writer_probe as probe
+from agent.files import LOCAL
 
 T = TypeVar("T")
 PATIENCE = 20.0
 """Seconds after which something that was waited for counts as never coming."""
 _NOBODY = """
 import os, sys
-from agent.files.posix import durable as disk, volumes as mounts, writer_probe as probe, tree
-from agent.intake import watch
+from agent.files import LOCAL, Trouble
+from agent.files.posix import durable as disk, mounts, writer_probe as probe, tree
+from agent.intake import scan, watch
 if sys.platform == "linux":
     import agent.files.posix.inotify  # all that is needed later, while it may still be read
 if os.geteuid() == 0:
@@ -33,7 +34,7 @@ if os.geteuid() == 0:
 @pytest.fixture(autouse=True, scope="session")
 def leases() -> None:
     """Leases are asked for, as in the agent."""
-    probe.prepare()
+    LOCAL.prepare()
 
 
 @pytest.fixture

@@ -1,16 +1,19 @@
-"""What `writer_probe.content` gives to `rules.formats.look`: real files, real writers, and writers that are killed."""
+"""What the disk gives to `rules.formats.look`: real files, real writers, and writers that are killed."""
 
 import os
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import h5py
 import pytest
 
-from agent.files.posix import writer_probe as probe
+from agent.files import LOCAL, NotAFile
+from agent.files.reader import whole
+from agent.intake.content import Content
 from rules.formats import State, companions, format_of, look
 
 VERSIONS = {"earliest": 0, "v108": 2, "v110": 3, "latest": 3}
@@ -44,12 +47,8 @@ def state(path: Path) -> State:
     format = format_of(path.name)
     assert format is not None
     beside = {end: os.stat(f"{path}{end}").st_size for end in companions(format) if os.path.exists(f"{path}{end}")}
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        with probe.content(path.name, directory=directory) as (read, size):
-            return look(format, read, size, beside).state
-    finally:
-        os.close(directory)
+    with LOCAL.tree(str(path.parent)) as tree, tree.open(path.name) as handle:
+        return look(format, partial(whole, handle), handle.opened.version.size, beside).state
 
 
 @pytest.mark.parametrize("block", [0, 512, 4096])
@@ -119,13 +118,11 @@ def test_a_look_does_not_stop_the_instrument(tmp_path: Path, writer: Start) -> N
     path = tmp_path / "scan.h5"
     with h5py.File(path, "w") as file:
         file["data"] = 1
-    directory = os.open(tmp_path, os.O_RDONLY)
-    with probe.content("scan.h5", directory=directory) as (read, size):
+    with LOCAL.tree(str(tmp_path)) as tree, tree.open("scan.h5") as handle:
         process = writer("f = h5py.File(path, 'r+')", path)
-        assert look("hdf5", read, size).state is State.OPEN
+        assert look("hdf5", partial(whole, handle), handle.opened.version.size).state is State.OPEN
         process.communicate(b"\n")
         assert process.returncode == 0
-    os.close(directory)
 
 
 def test_a_database_is_finished_when_its_last_user_has_closed_it(tmp_path: Path) -> None:
@@ -161,11 +158,14 @@ def test_a_link_is_not_followed_and_the_file_is_closed_again(tmp_path: Path) -> 
     """As everywhere in the agent."""
     (tmp_path / "scan.h5").write_bytes(b"x" * 100)
     (tmp_path / "link.h5").symlink_to("scan.h5")
-    directory = os.open(tmp_path, os.O_RDONLY)
-    before = set(os.listdir("/proc/self/fd")) if sys.platform == "linux" else set()
-    with probe.content("scan.h5", directory=directory) as (read, size):
-        assert (read(90, 100), read(200, 5), size) == (b"x" * 10, b"", 100)
-    with pytest.raises(OSError, match="link"), probe.content("link.h5", directory=directory):
-        raise AssertionError("it was opened")
-    assert (set(os.listdir("/proc/self/fd")) if sys.platform == "linux" else set()) == before
-    os.close(directory)
+    with LOCAL.tree(str(tmp_path)) as tree:
+        before = set(os.listdir("/proc/self/fd")) if sys.platform == "linux" else set()
+        with tree.open("scan.h5") as handle:
+            assert (whole(handle, 90, 100), whole(handle, 200, 5)) == (b"x" * 10, b"")
+            assert handle.opened.version.size == 100
+        with pytest.raises(NotAFile, match="link"):
+            tree.open("link.h5")
+        content = Content(tree)
+        assert (content.read("scan.h5", 90, 100), content.read("link.h5", 0, 9)) == (b"x" * 10, b"")
+        assert (content.size("scan.h5"), content.size("link.h5"), content.size("missing")) == (100, None, None)
+        assert (set(os.listdir("/proc/self/fd")) if sys.platform == "linux" else set()) == before

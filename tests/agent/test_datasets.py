@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from agent.files import LOCAL, CannotTell, Trouble, What
+from agent.files.posix.tree import PosixTree
 from agent.intake import Intake, content
 from agent.intake.watch import Watch
+from agent.intake.wholes import Wholes
 from agent.ledger import File, Ledger, State
 from rules.config.load import RuleTable, build
 from rules.model import Rule
@@ -35,14 +38,14 @@ class Site:
         self.data = root / "data"
         self.data.mkdir(exist_ok=True)
         self.ledger = Ledger(str(root / "ledger.sqlite"))
-        self.watch = Watch(str(self.data), lambda: None)
+        self.watch = Watch(LOCAL, str(self.data), lambda: None)
         self.now = START
 
     def start(self, *rules: Rule) -> None:
         """The agent starts with these rules."""
         place = self.ledger.destinations.place("share", "/share").id
         self.intake = Intake(
-            self.ledger, rules, [self.watch], {"share": place}, "pc", 7200.0, 0.0, lambda: 0.0, lambda: None
+            self.ledger, LOCAL, rules, [self.watch], {"share": place}, "pc", 7200.0, 0.0, lambda: 0.0, lambda: None
         )
         self.intake.start(self.now)
 
@@ -135,6 +138,40 @@ def test_a_file_that_no_event_told_of_is_found_before_the_dataset_is_complete(si
     site.pass_time(30.0, sweep=False)
     assert site.states() == dict.fromkeys(("run_1/a", "run_1/done", "run_1/deep/late"), "batched")
     assert len(site.ledger.reports.batches(10)) == 1
+
+
+@pytest.mark.parametrize("operation", ["names", "look", "open"])
+def test_a_disk_that_does_not_answer_makes_nothing_complete(
+    site: Site, monkeypatch: pytest.MonkeyPatch, operation: str
+) -> None:
+    """What cannot be seen is not taken for absent: the dataset waits, says for what, and is asked for again."""
+    site.put("run_1/a")
+    sums = f"{hashlib.md5(b'x').hexdigest()}  a\n".encode()  # noqa: S324
+    site.put("run_1/md5.sums", sums)
+    site.start(rule(site.data, complete={"quiet": "10s", "require": [{"manifest": "*.sums"}]}))
+    site.pass_time(5.0)
+    trouble = Trouble(What.NO_ANSWER, "as told")
+
+    def refuse(*_: object) -> CannotTell:
+        if operation == "look":
+            return CannotTell(trouble)
+        raise trouble
+
+    decide = Wholes._decide
+
+    def without_answer(self: Wholes, *arguments: Any) -> Any:
+        with monkeypatch.context() as patch:
+            patch.setattr(PosixTree, operation, refuse)
+            return decide(self, *arguments)
+
+    monkeypatch.setattr(Wholes, "_decide", without_answer)
+    site.pass_time(60.0)
+    assert set(site.states().values()) == {"candidate"}
+    inside = "run_1" if operation == "names" else "run_1/md5.sums"
+    assert site.reason("run_1") == f"{site.data} cannot be read: {inside}: as told"
+    monkeypatch.undo()
+    site.pass_time(60.0)
+    assert set(site.states().values()) == {"batched"}
 
 
 @pytest.mark.usefixtures("leases")

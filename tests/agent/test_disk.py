@@ -2,15 +2,15 @@
 
 import errno
 import os
-import stat
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from agent.files import LOCAL
 from agent.files.posix import durable as disk
+from rules.model import Kind
 
 
 class NoLibrary:
@@ -220,34 +220,34 @@ def test_an_error_of_the_storage_is_not_swallowed(at: int) -> None:
 
 def test_space_is_told(tmp_path: Path) -> None:
     """Free space is a fraction and a number of bytes, and unknown where there is no such path."""
-    fraction, free = disk.free_fraction(str(tmp_path)), disk.free_bytes(str(tmp_path))
+    space = LOCAL.space(str(tmp_path))
     status = os.statvfs(tmp_path)
-    assert fraction is not None
-    assert free is not None
-    assert 0 <= fraction <= 1
-    assert 0 <= free <= status.f_blocks * status.f_frsize
-    assert disk.free_fraction(str(tmp_path / "missing")) is None
-    assert disk.free_bytes(str(tmp_path / "missing")) is None
+    assert space is not None
+    assert space.fraction is not None
+    assert 0 <= space.fraction <= 1
+    assert 0 <= space.free <= status.f_blocks * status.f_frsize
+    assert LOCAL.space(str(tmp_path / "missing")) is None
 
 
 def test_a_file_system_without_blocks_has_no_fraction() -> None:
     """Where the file system counts no blocks the fraction is unknown, not zero."""
     if not os.path.isdir("/proc/self"):
         pytest.skip("needs /proc")
-    assert disk.free_fraction("/proc") is None
+    space = LOCAL.space("/proc")
+    assert space is not None
+    assert space.fraction is None
 
 
 def test_full_and_half_full(with_mounts: Callable[..., str], tmp_path: Path) -> None:
     """The fraction follows what is written."""
-    code = "import sys\nfrom agent.files.posix import durable as disk\n"
-    code += "print(round(disk.free_fraction(sys.argv[1]), 1), disk.free_bytes(sys.argv[1]))"
+    code = "import sys\nfrom agent.files import LOCAL\nspace = LOCAL.space(sys.argv[1])\n"
+    code += "print(round(space.fraction, 1), space.free)"
     fill = 'mount -t tmpfs -o size=1000k tmpfs "$1"; head -c "$2" /dev/zero > "$1/filler"'
     assert with_mounts(fill, code, tmp_path, "0") == "1.0 1024000\n"
     assert with_mounts(fill, code, tmp_path, "512000") == "0.5 512000\n"
     assert with_mounts(fill, code, tmp_path, "1024000") == "0.0 0\n"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="links and pipes of POSIX")
 @pytest.mark.parametrize("kind", ["nothing", "file", "link", "second name", "pipe"])
 def test_a_fresh_file_is_nobody_elses(tmp_path: Path, kind: str) -> None:
     """Whatever has the name is left behind as it is: what a link leads to, another name of it, the end of a pipe."""
@@ -262,14 +262,7 @@ def test_a_fresh_file_is_nobody_elses(tmp_path: Path, kind: str) -> None:
         path.hardlink_to(victim)
     elif kind == "pipe":
         os.mkfifo(path)
-    directory = os.open(tmp_path, os.O_RDONLY)
-    try:
-        fd = disk.fresh("name", 0o640, directory)
-        try:
-            os.write(fd, b"ours")
-            assert stat.S_ISREG(os.fstat(fd).st_mode)
-        finally:
-            os.close(fd)
-    finally:
-        os.close(directory)
+    with LOCAL.tree(str(tmp_path)) as tree, tree.create("name") as handle:
+        handle.write(b"ours", 0)
+        assert handle.look().kind is Kind.FILE
     assert (path.read_bytes(), path.is_symlink(), victim.read_bytes()) == (b"ours", False, b"not to be touched")

@@ -20,7 +20,7 @@ from agent.destinations.globus import MARK, GlobusTransport
 from agent.destinations.globus.course import Course
 from agent.destinations.globus.login import Account
 from agent.destinations.globus.session import Session
-from agent.files.posix import writer_probe as probe
+from agent.files.posix.observing import observation
 from agent.ledger import Found, Ledger, Sealed, State
 from rules.model import OpenBatch, Rule, Target
 from tests.globus import Globus, faults
@@ -103,7 +103,7 @@ class Rig:
                 known = self.ledger.files.known(directory, [leaf]).get(leaf)
                 if known is not None and known.state in (State.CANDIDATE, State.BATCHED, State.VERIFIED):
                     self.ledger.files.superseded([(known.id, "r", str(path), "newer")])
-                seen = probe.observation(os.lstat(path))
+                seen = observation(os.lstat(path))
                 generation = 1 if known is None else known.generation + 1
                 number = self.ledger.files.directory(directory)
                 self.ledger.files.found([Found(number, str(path), "r", seen, generation, self.now, self.now)])

@@ -9,7 +9,7 @@ import pytest
 from agent.ledger import Copies, Found, Holding, Interval, Ledger, Proof, Sealed
 from agent.observe.web.headline import Headline, headline
 from agent.observe.web.plot import above, plot
-from rules.model import Observation, OpenBatch, Version
+from rules.model import FileId, Kind, Observation, OpenBatch, Version, VolumeId
 
 ODD = os.fsdecode(b"scan \xff<i>.h5")
 DAY = 1_700_000_400.0
@@ -29,7 +29,7 @@ def find(ledger: Ledger, *paths: str, dataset: str | None = None, now: float = D
     with ledger.transaction():
         whole = ledger.datasets.number(ledger.files.rule("r"), dataset, now) if dataset else None
         for number, path in enumerate(paths):
-            seen = Observation(Version(10, 1, 1, number), 1, "file")
+            seen = Observation(Version(10, 1, 1, FileId(number)), VolumeId(1), Kind.FILE)
             directory = ledger.files.directory(os.path.dirname(path))
             ledger.files.found([Found(directory, path, "r", seen, 1, now, now, whole)])
 
@@ -121,39 +121,6 @@ def test_search_finds_folders_datasets_and_files_whatever_the_case(ledger: Ledge
     assert paths == [f"/d/other/{ODD}", "/d/lyso%/x_scan", "/d/Lysozyme/scan_1.h5"]
     assert [file.path for file in ledger.holdings.files_named(os.fsdecode(b"\xff"), 10)] == [f"/d/other/{ODD}"]
     assert ledger.holdings.files_named("nowhere", 10) == []
-
-
-def test_a_ledger_of_before_is_counted_when_it_is_opened(tmp_path: Path, ledger: Ledger) -> None:
-    """The migration counts what the triggers would have."""
-    find(ledger, "/d/a", "/d/b", "/e/c")
-    find(ledger, "/d/run/a", "/d/run/b", dataset="run")
-    verify(ledger, "/d/a", "/e/c", "/d/run/a", algorithm="stat")
-    gone = ledger.files.history("/e/c")[-1]
-    with ledger.transaction():
-        ledger.files.removed([(gone.id, "r", gone.path, "gone")])
-    before = [(one, ledger.holdings.copies(one.id)) for one in ledger.holdings.current(10)]
-    below = [ledger.holdings.unproved_below(path) for path in ("/d", "/e")]
-    added = ledger.execute(
-        "SELECT type, name FROM sqlite_schema WHERE name LIKE 'hold%' AND type IN ('table', 'trigger')"
-        " OR name IN ('history', 'dirs_unproved', 'files_waiting', 'batches_verified', 'datasets_waiting',"
-        " 'datasets_oldest', 'deliveries_held_up') ORDER BY type DESC"
-    ).fetchall()
-    for kind, name in added:
-        ledger.execute(f"DROP {kind} {name}")
-    for later in ("TABLE notices", "TABLE remarks", "TABLE told", "TRIGGER rules_tallied"):
-        ledger.execute(f"DROP {later}")
-    for table, column in (("dirs", "unproved"), ("destinations", "changed_at"), ("destinations", "proved_at")):
-        ledger.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-    ledger.execute("PRAGMA user_version = 6")
-    again = Ledger(ledger.path)
-    try:
-        after = [(one, again.holdings.copies(one.id)) for one in again.holdings.current(10)]
-        assert [(one._replace(id=0), copies) for one, copies in after] == [
-            (one._replace(id=0), copies) for one, copies in before
-        ]
-        assert [again.holdings.unproved_below(path) for path in ("/d", "/e")] == below
-    finally:
-        again.close()
 
 
 def test_history_adds_up_in_intervals_and_forgets_after_two_days(ledger: Ledger) -> None:

@@ -1,7 +1,9 @@
 """The ledger: real SQLite files, the methods that change them, and the questions they answer."""
 
+import hashlib
 import itertools
 import os
+import re
 import sqlite3
 import stat
 import threading
@@ -36,13 +38,13 @@ from agent.ledger import (
     State,
     Transition,
 )
-from agent.ledger.store import SCHEMA_VERSION, among
+from agent.ledger.store import APPLICATION, LAYOUT, among
 from agent.ledger.versions import read
-from rules.model import Evidence, Observation, OpenBatch, Version
+from rules.model import Evidence, FileId, Kind, Observation, OpenBatch, Version, VolumeId
 from rules.naming import Owner, stat_content
 
 ODD = os.fsdecode(b"\xff\xfe \xe9\n")
-DEVICE = 42
+VOLUME = VolumeId(42)
 
 
 class Undo(Exception):
@@ -83,7 +85,7 @@ def ledger(path: str, told: list[Transition]) -> Iterator[Ledger]:
 
 
 def seen(size: int = 10, inode: int = 1, at: int = 0) -> Observation:
-    return Observation(Version(size, 10**18 + at, 10**18 + at, inode), DEVICE, "file")
+    return Observation(Version(size, 10**18 + at, 10**18 + at, FileId(inode)), VOLUME, Kind.FILE)
 
 
 def find(ledger: Ledger, path: str, seen_: Observation | None = None, rule_: str = "tomo", now: float = 1.0) -> File:
@@ -193,15 +195,10 @@ def dump(ledger: Ledger) -> list[str]:
 # The file
 
 
-def test_a_new_ledger_has_the_newest_schema(path: str, ledger: Ledger) -> None:
-    """All migrations, numbered without a gap, are applied to a new file, which only its owner may read."""
-    scripts = sorted(
-        one.name for one in resources("agent.ledger").joinpath("schema").iterdir() if one.name.endswith(".sql")
-    )
-    numbers = [f"{number:04}.sql" for number in range(1, SCHEMA_VERSION + 1)]
-    assert scripts == [number for number in numbers if number in scripts]
-    assert scripts[-1] == numbers[-1]
-    assert ledger.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+def test_a_new_ledger_has_the_tables_of_the_schema(path: str, ledger: Ledger) -> None:
+    """A new file says that it is a ledger and which layout it has, and only its owner may read it."""
+    assert ledger.execute("PRAGMA application_id").fetchone() == (APPLICATION,)
+    assert ledger.execute("PRAGMA user_version").fetchone() == (LAYOUT,)
     assert ledger.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     assert ledger.execute("PRAGMA foreign_key_check").fetchall() == []
     plain = [
@@ -209,6 +206,23 @@ def test_a_new_ledger_has_the_newest_schema(path: str, ledger: Ledger) -> None:
     ]
     assert plain == ["sqlite_schema"]
     assert {stat.S_IMODE(os.stat(path + end).st_mode) for end in ("", "-wal", "-shm")} == {0o600}
+
+
+def test_other_tables_are_another_layout() -> None:
+    """LAYOUT goes up with each change of schema.sql: else a ledger is opened whose tables are others than the code expects.
+
+    After a change: raise LAYOUT, and write the new digest here. Comments and spaces do not count.
+    """
+    schema = resources("agent.ledger").joinpath("schema.sql").read_text("utf-8")
+    statements = " ".join(re.sub(r"--.*", "", schema).split())
+    assert (LAYOUT, hashlib.sha256(statements.encode()).hexdigest()[:16]) == (10, "66f6665a2650bdeb")
+
+
+def test_a_row_refers_to_rows_that_exist(ledger: Ledger) -> None:
+    """A number of a directory that is not there, as after an undone transaction, is an error and not somebody else's file."""
+    with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"), ledger.transaction():
+        ledger.files.found([Found(7, "/data/scan.dat", "tomo", seen(), 1, 1.0, 1.0)])
+    assert ledger.files.history("/data/scan.dat") == []
 
 
 def test_commits_are_durable(ledger: Ledger) -> None:
@@ -233,15 +247,37 @@ def test_opening_again_changes_nothing(path: str, ledger: Ledger) -> None:
         again.close()
 
 
-def test_an_agent_always_has_an_id(path: str, ledger: Ledger) -> None:
-    """A kill between the migration and the id leaves no agent without one."""
-    ledger.set_meta("agent", None)
-    ledger.close()
+def test_a_ledger_is_made_whole_or_not_at_all(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill while the tables are made leaves an empty file, which is made a ledger later; none is without the agent's id."""
+
+    class Killed(sqlite3.Connection):
+        def executescript(self, script: str) -> sqlite3.Cursor:
+            super().executescript(script.removesuffix("COMMIT;"))
+            self.close()
+            raise Undo
+
+    with monkeypatch.context() as patched:
+        patched.setattr("agent.ledger.store.sqlite3.connect", Killed)
+        with pytest.raises(Undo):
+            Ledger(path)
+    plain = sqlite3.connect(path)
+    assert plain.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,)
+    plain.close()
     again = Ledger(path)
     try:
         assert again.meta("agent")
     finally:
         again.close()
+
+
+def test_an_empty_file_becomes_a_ledger(path: str) -> None:
+    """A file without a byte, as a kill leaves it, has nothing in it that could be lost."""
+    Path(path).touch()
+    opened = Ledger(path)
+    try:
+        assert opened.execute("PRAGMA user_version").fetchone() == (LAYOUT,)
+    finally:
+        opened.close()
 
 
 def test_many_open_a_new_ledger_at_once(path: str) -> None:
@@ -265,15 +301,61 @@ def test_many_open_a_new_ledger_at_once(path: str) -> None:
     assert found[0] is not None
 
 
-def test_a_newer_ledger_is_refused(path: str, ledger: Ledger) -> None:
-    """A ledger that a newer agent wrote is not touched, and the person is told to upgrade."""
-    find(ledger, "/data/scan.dat")
-    ledger.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+@pytest.mark.parametrize(
+    ("application", "layout", "way"),
+    [
+        (APPLICATION, LAYOUT + 1, "upgrade this one"),
+        (APPLICATION, LAYOUT - 1, "go on with that version"),
+        (0, 9, "go on with that version"),  # as ledgers were before they had an application_id
+    ],
+)
+def test_a_ledger_of_another_layout_is_refused(
+    path: str, ledger: Ledger, application: int, layout: int, way: str
+) -> None:
+    """It is not touched; a person is told which file, which layouts, what to do, and what an empty ledger does not know."""
+    file = find(ledger, "/data/scan.dat")
+    ledger.pauses.paused("reclaim")
+    ledger.execute(f"PRAGMA application_id = {application}")
+    ledger.execute(f"PRAGMA user_version = {layout}")
     before = dump(ledger)
-    with pytest.raises(Refused, match=f"schema {SCHEMA_VERSION + 1}.*up to {SCHEMA_VERSION}") as refused:
+    with pytest.raises(Refused) as refused:
         Ledger(path)
-    assert "upgrade" in refused.value.hint
+    assert (
+        refused.value.reason
+        == f"ledger {path} has layout {layout}, and this version of dropline knows layout {LAYOUT} only"
+    )
+    for word in (
+        way,
+        "move the ledger away",
+        "adopts by checksum",
+        "pauses",
+        ".dropline-trash",
+        "under way",
+        "which share",
+    ):
+        assert word in refused.value.hint
     assert dump(ledger) == before
+    assert ledger.files.history(file.path) == [file]
+    assert ledger.execute("PRAGMA application_id").fetchone() == (application,)
+    assert ledger.execute("PRAGMA user_version").fetchone() == (layout,)
+
+
+@pytest.mark.parametrize(
+    "made", ["CREATE TABLE theirs (x)", "PRAGMA application_id = 252006673", "PRAGMA user_version = 3"]
+)
+def test_a_database_of_another_program_is_refused(path: str, made: str) -> None:
+    """Not a byte of it changes, not even the way that it is journaled, and nothing appears beside it."""
+    theirs = sqlite3.connect(path)
+    theirs.execute(made)
+    theirs.commit()
+    theirs.close()
+    before = Path(path).read_bytes()
+    with pytest.raises(Refused, match="database of another program") as refused:
+        Ledger(path)
+    assert path in refused.value.reason
+    assert "state_dir" in refused.value.hint
+    assert Path(path).read_bytes() == before
+    assert os.listdir(os.path.dirname(path)) == [os.path.basename(path)]
 
 
 @pytest.mark.parametrize("content", [b"not a database" * 1000, b"SQLite format 3\0" + b"\xff" * 5000])
@@ -418,7 +500,7 @@ def test_names_of_any_bytes_come_back(ledger: Ledger) -> None:
     file = find(ledger, f"{directory}/{ODD}.dat")
     place = ledger.destinations.place("share", "/mnt/share").id
     assert os.fsencode(file.path) == b"/data/\xff\xfe \xe9\n/\xff\xfe \xe9\n.dat"
-    known = Known(file.id, State.CANDIDATE, tuple(file.version), DEVICE, 1, "tomo")  # type: ignore[arg-type]
+    known = Known(file.id, State.CANDIDATE, file.version, VOLUME, 1, "tomo")
     assert ledger.files.known(directory) == {f"{ODD}.dat": known}
     assert ledger.files.known(directory, [f"{ODD}.dat", "other"]) == {f"{ODD}.dat": known}
     assert ledger.files.expected(directory, "", 10) == [(f"{ODD}.dat", known)]
@@ -449,8 +531,8 @@ def test_known_is_the_present_generation(ledger: Ledger) -> None:
     with ledger.transaction():
         ledger.files.vanished([(third.id, "tomo", "/data/b", "gone")])
     assert ledger.files.known("/data") == {
-        "a": Known(second.id, State.CANDIDATE, tuple(second.version), DEVICE, 2, "tomo"),  # type: ignore[arg-type]
-        "b": Known(third.id, State.VANISHED, tuple(third.version), DEVICE, 2, "tomo"),  # type: ignore[arg-type]
+        "a": Known(second.id, State.CANDIDATE, second.version, VOLUME, 2, "tomo"),
+        "b": Known(third.id, State.VANISHED, third.version, VOLUME, 2, "tomo"),
     }
     assert set(ledger.files.known("/data", ["b", "c"])) == {"b"}
     assert ledger.files.known("/data", []) == {}
@@ -487,7 +569,7 @@ def test_history_is_all_versions(ledger: Ledger) -> None:
     find(ledger, "/data/scan.dat.old")
     assert ledger.files.history("/data/scan.dat") == [
         first._replace(state=State.SUPERSEDED, reason="a newer version of the file is here"),
-        File(second.id, "/data/scan.dat", 2, "tomo", State.CANDIDATE, seen(2).version, DEVICE, 5.0, 5.0, None, None),
+        File(second.id, "/data/scan.dat", 2, "tomo", State.CANDIDATE, seen(2).version, VOLUME, 5.0, 5.0, None, None),
     ]
     assert ledger.files.history("/data/other") == []
 

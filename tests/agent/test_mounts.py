@@ -7,18 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from agent.files.posix import volumes as mounts
-from agent.files.posix.volumes import FileSystem, file_system, real, unmounted
+from agent.files import LOCAL, Volume
+from agent.files.posix import mounts
+from agent.files.posix.mounts import file_system, real, unmounted
 
 TOLD = """
 import sys
-from agent.files.posix import volumes as mounts
+from agent.files import LOCAL
 for path in sys.argv[2:]:
-    found = mounts.file_system(path)
+    found = LOCAL.volume(path)
     print(found.kind, found.mounted_at)
 """
 UNMOUNTED = (
-    "import sys; from agent.files.posix import volumes as mounts;"
+    "import sys; from agent.files.posix import mounts;"
     " print(*(mounts.unmounted(path, sys.argv[1]) for path in sys.argv[2:]))"
 )
 
@@ -27,7 +28,7 @@ UNMOUNTED = (
 def test_the_root_and_proc_are_known() -> None:
     """Well-known mount points are told with their kind."""
     assert file_system("/").mounted_at == "/"
-    assert file_system("/proc/self/status") == FileSystem("proc", "/proc")
+    assert file_system("/proc/self/status") == Volume("proc", "/proc")
 
 
 def test_the_longest_mount_point_counts(with_mounts: Callable[..., str], tmp_path: Path) -> None:
@@ -75,7 +76,7 @@ def test_a_link_is_where_it_leads(with_mounts: Callable[..., str], tmp_path: Pat
 )  # fmt: skip
 def test_remote_file_systems_are_known(kind: str, remote: bool) -> None:
     """Where other machines may write unseen, and FUSE, which may hide anything, count as remote."""
-    assert FileSystem(kind, "/").remote == remote
+    assert Volume(kind, "/").remote == remote
 
 
 def fstab(tmp_path: Path, text: str) -> str:
@@ -144,9 +145,10 @@ def test_links_are_followed_up_to_what_may_hang(tmp_path: Path, monkeypatch: pyt
     (here / "nas/far/link").symlink_to(here)
     (here / "loop").symlink_to("loop")
     assert real(str(here / "short/link")) == str(here), "where nothing may hang, all links are followed"
-    monkeypatch.setattr(mounts, "_mounted", lambda: [FileSystem("ext4", "/"), FileSystem("nfs4", f"{here}/nas/far")])
+    monkeypatch.setattr(mounts, "_mounted", lambda: [Volume("ext4", "/"), Volume("nfs4", f"{here}/nas/far")])
     assert real(f"{here}/short/link/x/../y") == f"{here}/nas/far/link/y"
     assert real(f"{here}/nas/../short") == f"{here}/nas/far"
     assert real(f"{here}/missing/x") == f"{here}/missing/x"
     assert real(f"{here}/loop/x").endswith("/loop/x")
-    assert (mounts.afar(f"{here}/short/link"), mounts.afar(str(here))) == (True, False)
+    assert LOCAL.resolve(f"{here}/short/link") == f"{here}/nas/far/link"
+    assert (LOCAL.volume(f"{here}/short/link").may_hang, LOCAL.volume(str(here)).may_hang) == (True, False)

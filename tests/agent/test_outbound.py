@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.by_hand.outbound import Outbound, Refusal
-from agent.files.posix import writer_probe as probe
+from agent.files import LOCAL
 from agent.host.lock import RESIDENT, Held, locked, resident
 from agent.ledger import Found, Ledger, State
 
@@ -46,7 +46,7 @@ def put(folder: Path, *names: str) -> list[str]:
 
 def test_a_file_that_changes_between_two_looks_is_refused_alone(tmp_path: Path) -> None:
     """Nothing is waited for but the quiet period: what changes in it, or goes away, is told of and left out."""
-    probe.prepare()
+    LOCAL.prepare()
     a, b, c = put(tmp_path / "job", "a", "b", "c")
     time = Time()
 
@@ -55,7 +55,7 @@ def test_a_file_that_changes_between_two_looks_is_refused_alone(tmp_path: Path) 
         Path(c).unlink(missing_ok=True)
 
     time.meanwhile = meanwhile
-    outbound = Outbound(time, time.sleep)
+    outbound = Outbound(LOCAL, time, time.sleep)
     gathered = outbound.gather([str(tmp_path / "job")])
     assert [one.path for one, _ in outbound.complete(gathered)] == [a]
     assert outbound.refused == [
@@ -68,7 +68,7 @@ def test_a_file_that_changes_between_two_looks_is_refused_alone(tmp_path: Path) 
 def test_a_file_that_is_named_twice_goes_once(tmp_path: Path) -> None:
     """By itself and with its folder: under the name that was given first."""
     a, b = put(tmp_path / "job", "a", "sub/b")
-    gathered = Outbound(lambda: 0.0, lambda _: None).gather([b, str(tmp_path / "job"), a])
+    gathered = Outbound(LOCAL, lambda: 0.0, lambda _: None).gather([b, str(tmp_path / "job"), a])
     assert [(one.root, one.path) for one in gathered] == [(os.path.dirname(b), b), (str(tmp_path), a)]
 
 
@@ -77,7 +77,7 @@ def test_batches_are_as_large_as_those_of_rules_and_of_one_root(ledger: Ledger, 
     place = ledger.destinations.place("share", "/share").id
     put(tmp_path / "job", *(f"{number:03}" for number in range(501)))
     (alone,) = put(tmp_path / "other", "x")
-    outbound = Outbound(lambda: 5.0, lambda _: None)
+    outbound = Outbound(LOCAL, lambda: 5.0, lambda _: None)
     files = [(one, "quiet") for one in outbound.gather([str(tmp_path / "job"), alone])]
     number = outbound.seal(ledger, place, iter(files), 6.0)
     assert number is not None
@@ -95,7 +95,7 @@ def test_rules_do_not_see_what_was_sent_and_numbers_do_not_clash(ledger: Ledger,
     place = ledger.destinations.place("share", "/share").id
     (path,) = put(tmp_path / "job", "a")
     directory = os.path.dirname(path)
-    outbound = Outbound(lambda: 5.0, lambda _: None)
+    outbound = Outbound(LOCAL, lambda: 5.0, lambda _: None)
     (one,) = outbound.gather([path])
     for _ in range(2):
         outbound.seal(ledger, place, [(one, "quiet")], 6.0)

@@ -12,6 +12,7 @@ import pytest
 from agent import app
 from agent.app.configuration import check
 from agent.destinations.directory.transport import DirectoryTransport
+from agent.files import LOCAL
 from agent.ledger import Ledger, State, Transition
 from agent.scrub import Scrubber
 from rules.scrub import DAY, Scrub
@@ -58,7 +59,7 @@ class Desk:
 
     def scrubber(self, policy: Scrub = POLICY) -> Scrubber:
         return Scrubber(
-            self.ledger, self.transport, self.place, policy, lambda outcome, size: self.counted.append((outcome, size)),
+            self.ledger, LOCAL, self.transport, self.place, policy, lambda outcome, size: self.counted.append((outcome, size)),
             self.meanwhile,
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The service: units, property lists and tasks that their systems accept, and who asks these systems for what."""
+"""The service: units and property lists that their systems accept, and what systemd is asked for."""
 
 import os
 import plistlib
@@ -6,21 +6,18 @@ import re
 import sys
 import sysconfig
 import tomllib
-import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agent.app.configuration import check
+from agent.cli import service
 from agent.errors import Refused
-from agent.host.lock import RESIDENT, locked
-from agent.host.service import MARK, Condition, Job
+from agent.host.service import Condition, Job, plist
 from agent.host.service.job import checked, job
-from agent.host.service.launchd import Launchd
 from agent.host.service.programs import Said, run
 from agent.host.service.systemd import Systemd
-from agent.host.service.tasks import Tasks
 from rules.config.settings import Configuration
 from tests.programs import program
 
@@ -287,65 +284,41 @@ def test_the_condition_is_what_systemd_says(tmp_path: Path) -> None:
     assert stopped.condition("dropline") == Condition(f"{tmp_path}/dropline.service", False, None, "inactive (dead)")
 
 
-# launchd and the task scheduler, of which no real one was asked
+# Where there is no systemd
 
 
-def test_the_property_list_says_what_to_run(tmp_path: Path) -> None:
+def test_the_property_list_says_what_to_run() -> None:
     """As plistlib, which is not ours, reads it."""
-    text = Launchd(Recorder(), tmp_path, "system").text(a_job(config="/etc/a & b.toml"))
+    text = plist.text(a_job(config="/etc/a & b.toml"))
     assert plistlib.loads(text.encode()) == {
         "Label": "dropline", "ProgramArguments": ["/opt/dropline/bin/dropline", "run", "--config", "/etc/a & b.toml"],
         "RunAtLoad": True, "KeepAlive": True, "ThrottleInterval": 10, "ExitTimeOut": 20, "ProcessType": "Interactive",
         "WorkingDirectory": "/", "UserName": "ada",
     }  # fmt: skip
-    assert MARK in text
+    assert "UserName" not in plistlib.loads(plist.text(a_job(user=None)).encode())
 
 
-def test_launchd_is_asked_to_run_it_and_to_forget_it(tmp_path: Path) -> None:
-    """A former one is unloaded first, whether or not it was loaded."""
-    system = Recorder(bootout=Said(3, "Boot-out failed: 3: No such process"))
-    launchd = Launchd(system, tmp_path, "gui/501")
-    wanted = a_job(user=None, state_dir=str(tmp_path))
-    launchd.install(wanted)
-    path = f"{tmp_path}/dropline.plist"
-    assert system.asked == [
-        ("launchctl", "bootout", "gui/501/dropline"), ("launchctl", "bootstrap", "gui/501", path),
-    ]  # fmt: skip
-    said = "gui/501/dropline = {\n\tactive count = 1\n\tstate = running\n\tpid = 812\n\tsub = {\n\t\tstate = x\n\t}\n}"
-    system.answers = {"print": Said(0, said)}
-    assert launchd.condition("dropline") == Condition(path, True, None, "state running, pid 812")
-    launchd.uninstall("dropline")
-    system.answers = {"print": Said(113, "Could not find service")}
-    assert launchd.condition("dropline") == Condition(None, False, None, "not loaded")
-
-
-def test_the_task_says_what_to_run(tmp_path: Path) -> None:
-    """As an XML parser reads it."""
-    wanted = a_job(program=r"C:\Program Files\d\dropline.exe", config=r"C:\a & b\d.toml", user=r"LAB\ada")
-    tree = ET.fromstring(Tasks(Recorder(), tmp_path, tmp_path).text(wanted).partition("?>")[2])  # noqa: S314
-    space = "{http://schemas.microsoft.com/windows/2004/02/mit/task}"
-    found = {node.tag.removeprefix(space): node.text for node in tree.iter() if not len(node)}
-    assert (found["Command"], found["Arguments"]) == (wanted.program, r'run --config "C:\a & b\d.toml"')
-    assert (found["UserId"], found["LogonType"], found["ExecutionTimeLimit"]) == (r"LAB\ada", "Password", "PT0S")
-    assert [node.tag.removeprefix(space) for node in tree.findall(f"{space}Triggers/*")] == ["BootTrigger"]
-
-
-def test_the_task_scheduler_is_asked_to_run_it_and_to_forget_it(tmp_path: Path) -> None:
-    """The password is Windows' own affair. Whether an agent runs, the lock of its state directory tells."""
-    system = Recorder()
-    tasks = Tasks(system, tmp_path, tmp_path / "state")
-    tasks.install(a_job())
-    path = f"{tmp_path}/dropline.task.xml"
-    assert Path(path).read_bytes()[:2] == b"\xff\xfe", "which schtasks knows UTF-16 by"
-    create = ("schtasks", "/create", "/f", "/tn", "dropline", "/xml", path, "/ru", "ada", "/rp", "*")
-    assert system.asked == [create, ("schtasks", "/run", "/tn", "dropline")]
-    assert tasks.condition("dropline") == Condition(path, False, None, "the task is there")
-    with locked(tmp_path / "state", name=RESIDENT):
-        assert tasks.condition("dropline") == Condition(path, True, None, "the task is there")
-    system.asked.clear()
-    tasks.uninstall("dropline")
-    assert system.asked == [("schtasks", "/end", "/tn", "dropline"), ("schtasks", "/delete", "/f", "/tn", "dropline")]
-    assert not Path(path).exists()
+@pytest.mark.parametrize(("platform", "named"), [("darwin", "macOS"), ("win32", "Windows"), ("plan9", "plan9")])
+def test_other_systems_have_no_service(
+    platform: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each command says so; on macOS, `install` prints what a person can install, and where it goes."""
+    monkeypatch.setattr(service, "PLATFORM", platform)
+    file = tmp_path / "dropline.toml"
+    file.write_text(RULES.format(canary="0s", more="").replace("/var/lib/dropline", str(tmp_path / "state")))
+    for command in (service.install, service.uninstall, service.status):
+        with pytest.raises(Refused) as refused:
+            command(file, person=True)
+        assert f"Dropline has no service on {named} yet" in str(refused.value)
+        printed = capsys.readouterr().out
+        if platform == "darwin" and command is service.install:
+            assert plistlib.loads(printed.encode())["ProgramArguments"][-1] == str(file)
+            assert "write this to ~/Library/LaunchAgents/dropline.plist" in str(refused.value)
+        else:
+            assert printed == ""
+    if platform == "darwin":
+        service.install(file, person=True, show=True)
+        assert plistlib.loads(capsys.readouterr().out.encode())["Label"] == "dropline"
 
 
 # The system's commands
@@ -358,7 +331,7 @@ def test_a_program_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, t
         run("systemctl", "status")
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may run as another")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may run as another")
 def test_the_user_of_the_service_is_the_one_that_tries_it() -> None:
     """With that user's groups and home, not root's."""
     said = run("sh", "-c", "id -un; echo $HOME")

@@ -1,5 +1,6 @@
-"""What a sweep makes of a directory that is known already."""
+"""What sweeps and hints make of a directory that is known already, and what they leave where nothing can be told."""
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -8,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from agent.files import LOCAL, CannotTell, Look, Trouble, What
+from agent.files.events import Hint
+from agent.files.posix.tree import PosixTree
 from agent.intake.root import Root
 from agent.intake.survey import Survey
 from agent.intake.watch import Watch
@@ -21,11 +25,40 @@ def surveyed(data: Path) -> Iterator[tuple[Ledger, Root, Survey]]:
     with ExitStack() as stack:
         ledger = Ledger(f"{data}.sqlite")
         stack.callback(ledger.close)
-        watch = Watch(str(data), lambda: None)
+        watch = Watch(LOCAL, str(data), lambda: None)
         stack.callback(watch.close)
         table = RuleTable.model_validate({"name": "r", "watch": str(data), "deliver": [{"to": "s"}]})
         root = Root(watch, build([table], ["s"], "f.toml", lambda path: path))
-        yield ledger, root, Survey(ledger, [root])
+        yield ledger, root, Survey(ledger, LOCAL, [root])
+
+
+def states(ledger: Ledger) -> Counter[str]:
+    """How many files are in each state."""
+    return Counter(state for _, state, count, _ in ledger.reports.tally() for _ in range(count))
+
+
+def swept(ledger: Ledger, root: Root, survey: Survey, now: float) -> Counter[str]:
+    """Sweep it all. Returns the states."""
+    root.why = "start"
+    while survey.take_sweeps(now):
+        pass
+    return states(ledger)
+
+
+@pytest.fixture
+def unclear(monkeypatch: pytest.MonkeyPatch) -> dict[str, What]:
+    """Names whose looks cannot tell, by the end of their paths, and why."""
+    names: dict[str, What] = {}
+    look = PosixTree.look
+
+    def looked(tree: PosixTree, path: str) -> Look:
+        for name, what in names.items():
+            if path.endswith(name):
+                return CannotTell(Trouble(what, "as the test wants it"))
+        return look(tree, path)
+
+    monkeypatch.setattr(PosixTree, "look", looked)
+    return names
 
 
 @pytest.mark.parametrize("size", [10, 300], ids=["few", "many"])
@@ -38,10 +71,7 @@ def test_a_sweep_tells_what_is_as_it_was_from_what_is_not(tmp_path: Path, size: 
     with surveyed(data) as (ledger, root, survey):
 
         def sweep(now: float) -> Counter[str]:
-            root.why = "start"
-            while survey.take_sweeps(now):
-                pass
-            return Counter(state for _, state, count, _ in ledger.reports.tally() for _ in range(count))
+            return swept(ledger, root, survey, now)
 
         for name in names:
             Path(os.fsdecode(bytes(data) + b"/" + name)).write_bytes(b"x")
@@ -56,3 +86,104 @@ def test_a_sweep_tells_what_is_as_it_was_from_what_is_not(tmp_path: Path, size: 
         assert sweep(3.0) == {"candidate": size - size // 2 + 1, "vanished": size // 2}
         sizes = {file.path: file.version.size for file in ledger.files.due(1e9, 10 * size)}
         assert sizes[os.fsdecode(bytes(data) + b"/" + names[-1])] == len("longer")
+
+
+@pytest.mark.parametrize("gone", [False, True])
+@pytest.mark.parametrize("what", [What.DAMAGED, What.DENIED, What.ABSENT])
+def test_a_hint_of_which_nothing_can_be_told_changes_nothing(
+    tmp_path: Path, unclear: dict[str, What], what: What, gone: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The file counts as there, one line names it, and the next sweep looks again."""
+    data = tmp_path / "data"
+    data.mkdir()
+    with surveyed(data) as (ledger, root, survey):
+        for name in ("a", "b"):
+            (data / name).write_bytes(b"x")
+        assert swept(ledger, root, survey, 1.0) == {"candidate": 2}
+        for name in ("a", "b"):
+            (data / name).unlink()
+            unclear[name] = what
+        root.watch._put([Hint(f"{data}/a", gone=gone), Hint(f"{data}/b", gone=gone)])
+        with caplog.at_level(logging.WARNING, "agent.intake"):
+            survey.take_hints(2.0)
+        assert states(ledger) == {"candidate": 2}
+        why = "what is there cannot be told: as the test wants it (and 1 more); the next sweep looks again"
+        assert [record.getMessage() for record in caplog.records] == [f"{data}/a: {why}"]
+        unclear.clear()
+        assert swept(ledger, root, survey, 3.0) == {"vanished": 2}
+
+
+def test_a_root_that_is_not_there_says_nothing_of_its_files(tmp_path: Path) -> None:
+    """Neither hints nor a sweep: it may be away as a whole. Once it is back, what is missing is missing."""
+    data = tmp_path / "data"
+    data.mkdir()
+    with surveyed(data) as (ledger, root, survey):
+        for name in ("a", "b"):
+            (data / name).write_bytes(b"x")
+        assert swept(ledger, root, survey, 1.0) == {"candidate": 2}
+        data.rename(tmp_path / "away")
+        root.watch._put([Hint(f"{data}/a", gone=True), Hint(str(data), below=True, gone=True)])
+        survey.take_hints(2.0)
+        assert swept(ledger, root, survey, 3.0) == {"candidate": 2}
+        (tmp_path / "away/a").unlink()
+        (tmp_path / "away").rename(data)
+        assert swept(ledger, root, survey, 4.0) == {"candidate": 1, "vanished": 1}
+
+
+@pytest.mark.parametrize("place", ["", "run/"])
+def test_directories_and_huge_listings_go_by_looks_that_can_tell(
+    tmp_path: Path, unclear: dict[str, What], monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Where each name is looked for, only what is certainly not there is gone, and the others are asked all the same."""
+    monkeypatch.setattr("agent.intake.scan.CHUNK", 2)
+    data = tmp_path / "data"
+    (data / place).mkdir(parents=True, exist_ok=True)
+    names = [str(number) for number in range(6)]
+    with surveyed(data) as (ledger, root, survey):
+        for name in names:
+            (data / place / name).write_bytes(b"x")
+        assert swept(ledger, root, survey, 1.0) == {"candidate": 6}
+        for name in names[:4]:
+            (data / place / name).unlink()
+        unclear[f"{place}1"] = What.DENIED
+        unclear[f"{place}5"] = What.DENIED
+        assert swept(ledger, root, survey, 2.0) == {"candidate": 3, "vanished": 3}
+        unclear.clear()
+        if place:
+            for name in names[4:]:
+                (data / place / name).unlink()
+            (data / place).rmdir()
+            unclear["run"] = What.STALE
+            assert swept(ledger, root, survey, 3.0) == {"candidate": 3, "vanished": 3}
+            unclear.clear()
+            assert swept(ledger, root, survey, 4.0) == {"vanished": 6}
+
+
+@pytest.mark.parametrize("how", ["hint", "sweep", "huge", "directory"])
+def test_what_is_on_a_file_system_that_is_not_mounted_is_not_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """The nearest directory that is there lies on another file system than the file did."""
+    if how == "huge":
+        monkeypatch.setattr("agent.intake.scan.CHUNK", 1)
+    data = tmp_path / "data"
+    (data / "share").mkdir(parents=True)
+    with surveyed(data) as (ledger, root, survey):
+        for name in ("a", "b", "c"):
+            (data / "share" / name).write_bytes(b"x")
+        assert swept(ledger, root, survey, 1.0) == {"candidate": 3}
+        with ledger.transaction():
+            ledger.execute("UPDATE files SET device = device + 1 WHERE CAST(name AS TEXT) <> 'c'")
+        for name in ("a", "b"):
+            (data / "share" / name).unlink()
+        if how == "directory":
+            (data / "share/c").unlink()
+            (data / "share").rmdir()
+        if how == "hint":
+            (data / "share/c").unlink()
+            root.watch._put([Hint(f"{data}/share/{name}", gone=True) for name in ("a", "b", "c")])
+            survey.take_hints(2.0)
+        else:
+            swept(ledger, root, survey, 2.0)
+        gone = {"vanished": 1} if how in ("hint", "directory") else {}
+        assert states(ledger) == {"candidate": 3 - len(gone)} | gone

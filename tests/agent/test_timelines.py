@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.app import presets
-from agent.files.posix import writer_probe as probe
+from agent.files import LOCAL
 from agent.intake import Intake
 from agent.intake.watch import Watch
 from agent.ledger import Ledger, State
@@ -25,14 +25,14 @@ class Stage:
     """The real intake over a real directory and ledger, with an instrument that writes there."""
 
     def __init__(self, root: Path, rule: Rule) -> None:
-        probe.prepare()
+        LOCAL.prepare()
         self.root = root
         self.rule = rule
         self.ledger = Ledger(str(root.parent / "ledger.sqlite"))
         place = self.ledger.destinations.place("share", "/share").id
-        self.watch = Watch(str(root), lambda: None)
+        self.watch = Watch(LOCAL, str(root), lambda: None)
         self.intake = Intake(
-            self.ledger, [rule], [self.watch], {"share": place}, "pc", 7200.0, 0.0, lambda: 0.0, lambda: None
+            self.ledger, LOCAL, [rule], [self.watch], {"share": place}, "pc", 7200.0, 0.0, lambda: 0.0, lambda: None
         )
         self.intake.start(START)
         self.instrument = Instrument(root)

@@ -17,11 +17,13 @@ from typing import TypeVar
 import pytest
 import watchdog.events
 
-from agent.files.events import Hint
+from agent.files import LOCAL
+from agent.files.events import Events, Hint, Put
 from agent.files.posix import observer
+from agent.files.posix.errors import trouble
 from agent.intake.scan import Listing, sweep
 from agent.intake.watch import CANARY, Listen, Watch
-from rules.model import Entry
+from rules.model import Entry, FileId, Kind, VolumeId
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Callback with id:RuntimeWarning"
@@ -44,7 +46,7 @@ class Ear:
 
     def __init__(self, root: Path, until: Until[bool], listen: Listen | None) -> None:
         self.woken = threading.Event()
-        self.watch = Watch(str(root), self.woken.set, listen)
+        self.watch = Watch(LOCAL, str(root), self.woken.set, listen)
         self.heard: list[Hint] = []
         self._until = until
 
@@ -71,7 +73,15 @@ class Ear:
         assert said == [why]
 
 
-@pytest.fixture(params=[None, observer.Observed], ids=["platform", "watchdog"])
+def by_watchdog(root: str, put: Put, lost: Callable[[str], None]) -> Events:
+    """What `LOCAL.watch` does where there is no inotify."""
+    try:
+        return observer.Observed(root, put, lost)
+    except OSError as error:
+        raise trouble(error) from error
+
+
+@pytest.fixture(params=[None, by_watchdog], ids=["platform", "watchdog"])
 def ears(request: pytest.FixtureRequest, until: Until[bool]) -> Iterator[Callable[[Path], Ear]]:
     """Makes watches, and ends them: with what this platform has, and with watchdog, which other platforms have."""
     made: list[Ear] = []
@@ -153,7 +163,7 @@ def test_a_directory_made_and_filled_at_once_is_to_be_swept(root: Path, ear: Ear
     ear.hears(Hint(f"{root}/a", below=True))
     (deep / "later.dat").write_bytes(b"x")
     named = [hint.path for hint in ear.heard if hint.below]
-    assert any("scan.dat" in names for path in named for names in listed(sweep(path)).values())
+    assert any("scan.dat" in names for path in named for names in listed(sweep(LOCAL, path)).values())
 
 
 def test_a_new_directory_is_watched(root: Path, ear: Ear) -> None:
@@ -385,9 +395,10 @@ def test_a_directory_that_cannot_be_watched_is_a_loss(root: Path) -> None:
     code = """
 import errno, os, sys, threading
 from agent.files.posix import inotify
+from agent.files import LOCAL
 from agent.intake.watch import Watch
 heard = threading.Event()
-watched = Watch(sys.argv[1], heard.set)
+watched = Watch(LOCAL, sys.argv[1], heard.set)
 print(watched.check(0.0), watched.up)
 class Full:
     def inotify_add_watch(self, *_):
@@ -497,7 +508,7 @@ def test_a_directory_that_is_only_read_has_no_canary(commons: Path, as_nobody: C
     (commons / "data").mkdir()
     (commons / "data").chmod(0o555)
     code = """
-watched = watch.Watch(sys.argv[1], lambda: None)
+watched = watch.Watch(LOCAL, sys.argv[1], lambda: None)
 print(watched.check(0.0), [watched.canary(60.0 * n, 60.0, 0.0) for n in range(5)], watched.canary_at, watched.lost)
 watched.close()
 """
@@ -511,13 +522,14 @@ def test_without_inotify_sweeps_go_on(root: Path) -> None:
     """Where the kernel gives no more inotify instances the watch is down with the reason, and nothing is raised or leaked."""
     code = """
 import os, resource, sys, threading
+from agent.files import LOCAL
 from agent.intake import watch
 fds = lambda: len(os.listdir("/proc/self/fd"))
-watched = watch.Watch(sys.argv[1], lambda: None)
+watched = watch.Watch(LOCAL, sys.argv[1], lambda: None)
 before, limits = fds(), resource.getrlimit(resource.RLIMIT_NOFILE)
 free = os.dup(0)
 os.close(free)
-resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1, limits[1]))  # enough to open the directory
 print(watched.check(0.0), watched.present, watched.up, watched.reason.startswith("no events: "))
 print(watched.check(0.0), watched.lost)
 resource.setrlimit(resource.RLIMIT_NOFILE, limits)
@@ -558,10 +570,10 @@ def test_a_remote_file_system_gives_no_events(root: Path, with_mounts: Callable[
     """On a file system that other machines write to, the watch says that only sweeps are to be had."""
     code = """
 import sys
-from agent.files.posix import volumes as mounts
+from agent.files import LOCAL, volumes
 from agent.intake import watch
-mounts._REMOTE.add("tmpfs")
-watched = watch.Watch(sys.argv[1], lambda: None)
+volumes._REMOTE.add("tmpfs")
+watched = watch.Watch(LOCAL, sys.argv[1], lambda: None)
 print(watched.check(0.0), watched.up, watched.present, watched.canary(0.0, 60.0, 0.0), watched.lost)
 print(watched.reason)
 watched.close()
@@ -593,13 +605,18 @@ def test_closing_leaves_no_thread_and_no_descriptor(root: Path, ears: Callable[[
 # Sweeps
 
 
-def entries(directory: str, names: Sequence[str]) -> dict[Entry, int]:
+KINDS = {"FIFO": Kind.FIFO, "link": Kind.LINK}
+
+
+def entries(directory: str, names: Sequence[str]) -> dict[Entry, Kind]:
     """What a sweep reads of these names."""
     found = {name: os.lstat(f"{directory}/{name}") for name in names}
     return {
-        (os.fsencode(name), one.st_size, one.st_mtime_ns, one.st_ctime_ns, one.st_ino, one.st_dev): one.st_mode
+        (
+            os.fsencode(name), one.st_size, one.st_mtime_ns, one.st_ctime_ns, FileId(one.st_ino), VolumeId(one.st_dev),
+        ): KINDS.get(name, Kind.FILE)
         for name, one in found.items()
-    }
+    }  # fmt: skip
 
 
 def listed(listings: Iterator[Listing]) -> Listings:
@@ -618,10 +635,10 @@ def test_a_sweep_sees_every_file_once(root: Path) -> None:
         (root / name).write_bytes(b"x")
     os.mkfifo(root / "a/FIFO")
     (root / "a/link").symlink_to("two")
-    listings = {listing.directory: listing for listing in sweep(str(root))}
-    device = root.stat().st_dev
+    listings = {listing.directory: listing for listing in sweep(LOCAL, str(root))}
+    volume = VolumeId(root.stat().st_dev)
     assert listings == {
-        directory: Listing(directory, device, entries(directory, names), True, True)
+        directory: Listing(directory, volume, entries(directory, names), True, True)
         for directory, names in {
             str(root): ["one"],
             f"{root}/a": ["two", "FIFO", "link", os.fsdecode(b"\xff odd\n")],
@@ -637,11 +654,11 @@ def test_a_huge_directory_comes_in_parts(root: Path, monkeypatch: pytest.MonkeyP
     (root / "sub").mkdir()
     for number in range(35):
         (root / f"{number}").write_bytes(b"")
-    parts = [listing for listing in sweep(str(root)) if listing.directory == str(root)]
+    parts = [listing for listing in sweep(LOCAL, str(root)) if listing.directory == str(root)]
     assert [len(part.entries) for part in parts] == [10, 10, 10, 5]
     assert [(part.whole, part.last) for part in parts] == [(False, False)] * 3 + [(False, True)]
     assert listed(iter(parts)) == {str(root): sorted(map(str, range(35)))}
-    assert listed(sweep(str(root)))[f"{root}/sub"] == []
+    assert listed(sweep(LOCAL, str(root)))[f"{root}/sub"] == []
 
 
 def test_a_sweep_never_follows_links(root: Path, tmp_path: Path) -> None:
@@ -651,7 +668,7 @@ def test_a_sweep_never_follows_links(root: Path, tmp_path: Path) -> None:
     (root / "sub").mkdir()
     (root / "sub/up").symlink_to(root)
     (root / "out").symlink_to(tmp_path / "outside")
-    assert listed(sweep(str(root))) == {str(root): ["out"], f"{root}/sub": ["up"]}
+    assert listed(sweep(LOCAL, str(root))) == {str(root): ["out"], f"{root}/sub": ["up"]}
 
 
 @pytest.mark.parametrize("where", ["a", "a/b"])
@@ -663,7 +680,7 @@ def test_a_directory_swapped_for_a_link_is_not_entered(root: Path, tmp_path: Pat
     (tmp_path / "outside/b").mkdir(parents=True)
     for secret in ("outside/secret", "outside/b/secret"):
         (tmp_path / secret).write_bytes(b"x")
-    walk = sweep(str(root))
+    walk = sweep(LOCAL, str(root))
     seen = {}
     for listing in walk:
         seen |= listed(iter([listing]))
@@ -679,7 +696,7 @@ def test_a_parent_swapped_for_a_link_does_not_lead_outside(root: Path, tmp_path:
     (tmp_path / "outside/b").mkdir(parents=True)
     (tmp_path / "outside/b/secret").write_bytes(b"x")
     seen = {}
-    for listing in sweep(str(root)):
+    for listing in sweep(LOCAL, str(root)):
         seen |= listed(iter([listing]))
         if listing.directory == f"{root}/a":
             (root / "a").rename(tmp_path / "moved")
@@ -692,7 +709,7 @@ def test_a_root_that_is_a_link_is_swept(root: Path) -> None:
     (root / "scan.dat").write_bytes(b"x")
     link = root.with_name("link")
     link.symlink_to(root)
-    assert listed(sweep(str(link))) == {str(link): ["scan.dat"]}
+    assert listed(sweep(LOCAL, str(link))) == {str(link): ["scan.dat"]}
 
 
 def test_what_goes_away_during_a_sweep_does_not_come(root: Path) -> None:
@@ -700,7 +717,7 @@ def test_what_goes_away_during_a_sweep_does_not_come(root: Path) -> None:
     for name in ("a", "b", "c"):
         (root / name).mkdir()
     seen = []
-    for listing in sweep(str(root)):
+    for listing in sweep(LOCAL, str(root)):
         seen.append((listing.directory, listing.error))
         if listing.directory == str(root):
             (root / "b").rmdir()
@@ -711,10 +728,10 @@ def test_what_goes_away_during_a_sweep_does_not_come(root: Path) -> None:
 
 def test_a_sweep_of_nothing_is_empty(root: Path) -> None:
     """A directory that is not there gives no listing; a file in its place gives one that says why."""
-    assert list(sweep(str(root / "missing"))) == []
+    assert list(sweep(LOCAL, str(root / "missing"))) == []
     (root / "file").write_bytes(b"x")
-    assert list(sweep(str(root / "file"))) == [
-        Listing(str(root / "file"), 0, {}, whole=False, last=True, error=os.strerror(errno.ENOTDIR))
+    assert list(sweep(LOCAL, str(root / "file"))) == [
+        Listing(str(root / "file"), None, {}, whole=False, last=True, error=os.strerror(errno.ENOTDIR))
     ]
 
 
@@ -722,7 +739,7 @@ def test_our_own_directories_are_left_out(root: Path) -> None:
     """The trash and other directories of the agent are not swept."""
     (root / ".dropline-trash/1").mkdir(parents=True)
     (root / ".dropline-trash/1/scan.dat").write_bytes(b"x")
-    assert listed(sweep(str(root))) == {str(root): []}
+    assert listed(sweep(LOCAL, str(root))) == {str(root): []}
 
 
 def test_a_directory_that_cannot_be_listed_says_so(commons: Path, as_nobody: Callable[..., str]) -> None:
@@ -731,7 +748,7 @@ def test_a_directory_that_cannot_be_listed_says_so(commons: Path, as_nobody: Cal
         (commons / name).mkdir(parents=True)
     (commons / "closed").chmod(0)
     code = """
-for listing in watch.sweep(sys.argv[1]):
+for listing in scan.sweep(LOCAL, sys.argv[1]):
     print(os.path.relpath(listing.directory, sys.argv[1]), listing.whole, listing.last, listing.error)
 """
     try:
@@ -751,9 +768,9 @@ def test_a_sweep_holds_no_descriptors(root: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for number in range(100):
         (root / f"{number}/a/b").mkdir(parents=True)
-    assert len(listed(sweep(str(root)))) == 301
+    assert len(listed(sweep(LOCAL, str(root)))) == 301
     assert len(os.listdir("/proc/self/fd")) == before
-    walk = sweep(str(root))
+    walk = sweep(LOCAL, str(root))
     next(walk)
     next(walk)
     assert len(os.listdir("/proc/self/fd")) == before
@@ -773,7 +790,7 @@ def test_what_has_the_canarys_name_is_not_written_to(root: Path, tmp_path: Path,
         path.hardlink_to(victim)
     else:
         os.mkfifo(path)
-    watch = Watch(str(root), lambda: None)
+    watch = Watch(LOCAL, str(root), lambda: None)
     try:
         watch.check(0.0)
         watch.canary(0.0, 1.0, 0.0)
@@ -787,7 +804,7 @@ def test_a_sweep_that_nobody_wants_leaves_nothing(root: Path) -> None:
     for number in range(5):
         (root / f"{number}").mkdir()
     before = len(os.listdir("/proc/self/fd"))
-    walk = sweep(str(root))
+    walk = sweep(LOCAL, str(root))
     next(walk)
     next(walk)
     walk.close()

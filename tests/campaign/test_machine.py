@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from agent.files.posix import writer_probe as probe
+from agent.files import LOCAL
 from tests.campaign.instrument import digest
 from tests.campaign.rig import Rig
 
@@ -33,7 +33,7 @@ class Journeys(RuleBasedStateMachine):
     @initialize(policy=POLICIES, seed=st.integers(0, 2**32))
     def begin(self, policy: dict[str, object], seed: int) -> None:
         """An empty site, with an agent that has run once."""
-        probe.prepare()
+        LOCAL.prepare()
         self.folder = Path(tempfile.mkdtemp(prefix="dropline-machine-"))
         self.rig = Rig(self.folder, Random(seed), **policy)  # noqa: S311  (contents, no secrets)
         self.instrument = self.rig.instrument
@@ -205,7 +205,7 @@ TestJourneys.settings = settings(
 
 def test_a_copy_that_was_never_reported_is_kept_when_the_file_changes_once_more(tmp_path: Path) -> None:
     """Killed between the rename and the report: the next version takes a name of its own, and nobody must act."""
-    probe.prepare()
+    LOCAL.prepare()
     rig = Rig(tmp_path / "site", Random(1))  # noqa: S311  (contents, no secrets)
     rig.instrument.write("x.dat", 100)
     rig.settle()
@@ -224,7 +224,7 @@ def test_a_copy_that_was_never_reported_is_kept_when_the_file_changes_once_more(
 
 def test_what_was_batched_under_a_clock_that_was_ahead_does_not_wait_for_that_time(tmp_path: Path) -> None:
     """The clock is put back by a day before the next start: sealed batches go at once, open ones count from now."""
-    probe.prepare()
+    LOCAL.prepare()
     rig = Rig(tmp_path / "site", Random(1))  # noqa: S311  (contents, no secrets)
     rig.settle()
     rig.instrument.write("x.dat", 100)

@@ -28,7 +28,8 @@ from agent.destinations.globus.course import Course
 from agent.destinations.globus.login import Account
 from agent.destinations.globus.session import Session
 from agent.errors import Transient
-from agent.files.posix import writer_probe as probe
+from agent.files import LOCAL
+from agent.files.posix.observing import observation
 from rules.model import STAT
 from rules.naming import stat_content
 from tests.globus import Globus
@@ -68,7 +69,7 @@ class Site:
     def item(self, relpath: str | bytes, file: int = 1, path: str | None = None, replaces: bytes | None = None) -> Item:
         """The version that now stands at the source, to be delivered under the same path or another."""
         name = os.fsdecode(relpath)
-        version = probe.version(os.lstat(self.source / name))
+        version = observation(os.lstat(self.source / name)).version
         return Item(file, str(self.source), name, version, name if path is None else path, replaces)
 
     def checksum(self, content: bytes) -> bytes:
@@ -142,7 +143,10 @@ def _directory(place: Path, source: Path, wake: Wake) -> Iterator[tuple[Transpor
 def _afar(place: Path, source: Path, wake: Wake) -> Iterator[tuple[Transport, str]]:
     """The same, as where the file system may hang: helper processes do it all."""
     place.mkdir()
-    yield DirectoryTransport("share", str(place), "checksum", "sha256", AGENT, wake, afar=lambda path: True), "sha256"
+    yield (
+        DirectoryTransport("share", str(place), "checksum", "sha256", AGENT, wake, may_hang=lambda path: True),
+        "sha256",
+    )
 
 
 @contextmanager
@@ -167,7 +171,7 @@ TRANSPORTS: Mapping[str, Callable[[Path, Path, Wake], AbstractContextManager[tup
 @pytest.fixture(autouse=True, scope="session")
 def leases() -> None:
     """Leases are asked for, as in the agent."""
-    probe.prepare()
+    LOCAL.prepare()
 
 
 def _site(kind: str, tmp_path: Path) -> Iterator[Site]:

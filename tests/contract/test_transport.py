@@ -23,7 +23,7 @@ from agent.destinations.directory.transport import BULK_FILES, DirectoryTranspor
 from agent.destinations.directory.writer import temporary_name
 from agent.errors import Transient
 from agent.files.posix import durable as disk
-from agent.files.posix import writer_probe as probe
+from agent.files.posix.observing import observation
 from rules.model import Writer
 from rules.rate import Limit
 from rules.scrub import Sight
@@ -44,8 +44,8 @@ def still(path: Path) -> tuple[int, ...]:
 
 def until_noticed(path: Path, act: Callable[[Path], object]) -> None:
     """Act again until the clock of the file system has moved on, so that the change can be seen at all."""
-    before = probe.version(os.lstat(path))
-    while probe.version(os.lstat(path)) == before:
+    before = observation(os.lstat(path)).version
+    while observation(os.lstat(path)).version == before:
         act(path)
 
 
@@ -228,7 +228,7 @@ def test_a_changed_source_is_not_delivered(site: Site, change: str) -> None:
         act(path)
     else:
         until_noticed(path, act)
-    now = probe.observation(os.lstat(path))
+    now = observation(os.lstat(path))
     expected = {
         1: Changed(1, now, reason),
         2: Arrived(2, site.checksum(b"good"), site.algorithm, adopted=False),
@@ -255,7 +255,7 @@ def test_a_file_with_a_writer_is_not_delivered(site: Site, writer: Callable[[Pat
     path = site.put("scan.dat", b"x" * SMALL)
     item = site.item("scan.dat")
     process = writer(path)
-    assert site.deliver(item) == ({1: Changed(1, probe.observation(os.lstat(path)), Writer.OPEN.value)}, None)
+    assert site.deliver(item) == ({1: Changed(1, observation(os.lstat(path)), Writer.OPEN.value)}, None)
     assert site.tree() == {}
     process.communicate()
     result = site.deliver(item)
@@ -270,7 +270,7 @@ def test_equal_content_with_a_writer_is_not_adopted(
     (site.place / "scan.dat").write_bytes(b"same")
     item = site.item("scan.dat")
     writer(path)
-    assert site.deliver(item) == ({1: Changed(1, probe.observation(os.lstat(path)), Writer.OPEN.value)}, None)
+    assert site.deliver(item) == ({1: Changed(1, observation(os.lstat(path)), Writer.OPEN.value)}, None)
 
 
 def test_a_source_that_a_file_server_holds_is_not_a_case_for_a_person(site: Site) -> None:
@@ -282,7 +282,7 @@ def test_a_source_that_a_file_server_holds_is_not_a_case_for_a_person(site: Site
     fd = os.open(path, os.O_RDONLY)
     try:
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-        assert site.deliver(item) == ({1: Changed(1, probe.observation(os.lstat(path)), Writer.OPEN.value)}, None)
+        assert site.deliver(item) == ({1: Changed(1, observation(os.lstat(path)), Writer.OPEN.value)}, None)
     finally:
         os.close(fd)
     assert site.deliver(item).outcomes == {1: Arrived(1, site.checksum(b"x"), site.algorithm, adopted=False)}
@@ -831,7 +831,7 @@ def test_a_source_that_changes_while_it_is_read_is_not_delivered(
     content = os.urandom(2**10) * (size // 2**10)
     path = folder.put("scan.dat", content)
     item = folder.item("scan.dat")
-    inode, real, opened = path.stat().st_ino, os.readv, []
+    inode, real, opened = path.stat().st_ino, os.preadv, []
 
     def act() -> None:
         match change:
@@ -846,15 +846,15 @@ def test_a_source_that_changes_while_it_is_read_is_not_delivered(
             case "open":
                 opened.append(path.open("r+b"))
 
-    def read(fd: int, buffers: Sequence[memoryview]) -> int:
-        length = real(fd, buffers)
+    def read(fd: int, buffers: Sequence[memoryview], offset: int) -> int:
+        length = real(fd, buffers, offset)
         if inode is not None and os.fstat(fd).st_ino == inode and not acted.is_set():
             acted.set()
             act()
         return length
 
     acted = threading.Event()
-    monkeypatch.setattr(os, "readv", read)
+    monkeypatch.setattr(os, "preadv", read)
     outcomes, failure = folder.deliver(item)
     for file in opened:
         file.close()
@@ -874,7 +874,7 @@ def test_an_unreadable_source_is_unfit_alone(
     (source / "good").write_bytes(b"good")
     (source / "secret").chmod(0)
     items = [
-        Item(n, str(source), name, probe.version(os.lstat(source / name)), name)
+        Item(n, str(source), name, observation(os.lstat(source / name)).version, name)
         for n, name in enumerate(("secret", "good"))
     ]
     (((outcomes, failure), there),) = elsewhere.as_nobody(share, folder.identity, delivery(items))
@@ -900,7 +900,7 @@ def sources(commons: Path, *names: str) -> list[Item]:
     for name in names:
         (source / name).write_bytes(name.encode())
     return [
-        Item(number, str(source), name, probe.version(os.lstat(source / name)), name)
+        Item(number, str(source), name, observation(os.lstat(source / name)).version, name)
         for number, name in enumerate(names)
     ]
 
@@ -950,7 +950,7 @@ def test_a_full_destination_fails_and_goes_on_when_there_is_room(
     share, items = shared(commons, folder), sources(commons, "small", "big")
     big = commons / "data/big"
     big.write_bytes(b"x" * size)
-    items[1] = items[1]._replace(version=probe.version(os.lstat(big)))
+    items[1] = items[1]._replace(version=observation(os.lstat(big)).version)
     filler = ["sh", "-c", f"head -c 200000 /dev/zero > {share}/filler"]
     before = [*mounted(share, folder, f"size={size + 100_000}"), filler]
     first, second = elsewhere.with_mounts(

@@ -12,14 +12,14 @@ import threading
 
 from agent.destinations import Outcome
 from agent.destinations.directory.transport import DirectoryTransport
-from agent.files.posix import writer_probe as probe
+from agent.files import LOCAL
 
 NOBODY = 65534
 
 
 def main() -> None:
     place, agent, identity, drop, rounds = pickle.load(sys.stdin.buffer)  # noqa: S301  (from the test that started us)
-    probe.prepare()
+    LOCAL.prepare()
     if drop:
         os.setgroups([])
         os.setgid(NOBODY)

@@ -106,7 +106,7 @@ def kill_at(number: int) -> None:
 
         return wrapper
 
-    for name in ("write", "rename", "unlink", "fsync", "utime", "mkdir", "rmdir", "ftruncate"):
+    for name in ("write", "pwrite", "rename", "unlink", "fsync", "utime", "mkdir", "rmdir", "ftruncate"):
         setattr(os, name, counted(getattr(os, name)))
     for name in ("rename_new", "_syncfs", "sync_directory"):
         setattr(disk, name, counted(getattr(disk, name)))

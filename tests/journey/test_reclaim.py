@@ -11,6 +11,7 @@ import pytest
 
 from agent.app.configuration import read
 from agent.destinations.directory.transport import DirectoryTransport
+from agent.files import LOCAL
 from agent.ledger import Ledger
 from agent.reclaim import Reclaimer, Record, Required
 
@@ -363,7 +364,7 @@ def test_when_space_is_short_the_oldest_proved_batches_go_first(site: "Site") ->
     ledger = Ledger(str(config.ledger))
     transport = DirectoryTransport("share", str(site.share), "checksum", "sha256", "agent", lambda: None)
     required = {"share": Required(transport.address, transport.confirm)}
-    reclaimer = Reclaimer(ledger, config.rules, required, Record(site.state / "deletions.jsonl"), free)
+    reclaimer = Reclaimer(ledger, LOCAL, config.rules, required, Record(site.state / "deletions.jsonl"), free)
     try:
         reclaimer.start(2e9)
         reclaimer.step(2e9)

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
 from agent.actions.webhook import deliver
 from agent.errors import Refused
@@ -36,7 +35,7 @@ class Chat:
         if self.url is not None:
             return self.url
         assert self.url_file is not None, "rules.config.notify checks it"
-        url = secret.read(Path(self.url_file))
+        url = secret.read(self.url_file)
         try:
             web_address(url)
         except ValueError:

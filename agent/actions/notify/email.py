@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import formatdate
-from pathlib import Path
 
 from agent.errors import Refused, Transient, cause
 from agent.host import secrets as secret
@@ -88,7 +87,7 @@ class Email:
                     f"{self._server} offers no STARTTLS", 'set `tls` in [notify.email] to "tls" or "none"'
                 ) from None
         if self.user is not None and self.password_file is not None:
-            password = secret.read(Path(self.password_file))
+            password = secret.read(self.password_file)
             try:
                 server.login(self.user, password)
             except smtplib.SMTPAuthenticationError as error:

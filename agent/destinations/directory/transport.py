@@ -6,7 +6,6 @@ where it will be, made durable, read back and compared, and then renamed, never 
 
 import json
 import logging
-import os
 import queue
 import threading
 import time
@@ -22,11 +21,11 @@ from agent.destinations.directory.prove import reread
 from agent.destinations.directory.worker import JOBS, main
 from agent.destinations.directory.writer import Place, Written, write
 from agent.errors import Transient
-from agent.files.posix import volumes as mounts
+from agent.files import LOCAL
 from agent.files.reader import ChecksumName
 from agent.host.pace import limited
 from agent.host.steps import Steps, Still
-from agent.host.worker_process import ENDS_WITHIN, STANDS_AFTER, WorkerProcess, WorkerProcesses
+from agent.host.worker_process import ENDS_WITHIN, STANDS_AFTER, WorkerProcess, WorkerProcesses, release
 from rules.model import Verdict, Version
 from rules.rate import Limit
 
@@ -69,7 +68,7 @@ class DirectoryTransport:
         wake: Wake,
         hold: Hold | None = None,
         limits: Sequence[Limit] = (),
-        afar: Callable[[str], bool] = mounts.afar,
+        may_hang: Callable[[str], bool] = lambda path: LOCAL.volume(path).may_hang,
     ) -> None:
         """
         Args:
@@ -81,7 +80,7 @@ class DirectoryTransport:
             wake: called when there are reports.
             hold: takes the lock of the destination; None: there is none, for nobody else writes there.
             limits: how fast files may go.
-            afar: whether what a path leads to may hang; helper processes then do what is to be done there.
+            may_hang: whether what a path leads to may hang; helper processes then do what is to be done there.
         """
         self.name = name
         self.address = path
@@ -89,7 +88,7 @@ class DirectoryTransport:
         self._wake = wake
         self._hold = hold
         self._held: int | None = None
-        self._afar = afar
+        self._may_hang = may_hang
         self._reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
         self._waiting = Waiting(_LANES)
         self._lock = threading.Lock()
@@ -137,7 +136,7 @@ class DirectoryTransport:
 
     def _ask(self, helper: WorkerProcess, job: str, *words: Any) -> Any:
         """Have something done, by a helper where it may hang. Raises Transient."""
-        if self._afar(self.address):
+        if self._may_hang(self.address):
             return helper.ask(job, *words)
         return JOBS[job](*words, Steps(self._pace))
 
@@ -190,7 +189,7 @@ class DirectoryTransport:
         while parts := self._waiting.take(self._pace.together(GROUP_BYTES)):
             # Where a helper keeps to limits, all goes through the same one: so the sum counts.
             bulk = sum(len(part.items) for part in parts) >= BULK_FILES
-            alone = bool(self._limits) and self._afar(self.address)
+            alone = bool(self._limits) and self._may_hang(self.address)
             self._run(place, parts, self._helpers.mine if bulk and not alone else self._hand)
 
     def _run(self, place: Place, parts: Sequence[Part], helper: WorkerProcess) -> None:
@@ -218,7 +217,7 @@ class DirectoryTransport:
 
     def _write(self, place: Place, items: Sequence[Item], tasks: Sequence[Task], helper: WorkerProcess) -> Written:
         """Have files written: by a helper where that may hang, or where there are many. Raises Transient."""
-        if helper is not self._hand or self._afar(self.address):
+        if helper is not self._hand or self._may_hang(self.address):
             self._wait_for_turn(items, helper)
             call = helper.begin("write", place, items)
             with self._under_way(_Group(tasks, lambda after: helper.still(call, after))):
@@ -262,7 +261,7 @@ class DirectoryTransport:
         """Read the copy and compare its checksum, whatever `verify` says. Raises Transient."""
         self._pace.ask(0)
         words = self._at(expected), path, version.size, checksum, algorithm
-        if not self._afar(self.address):
+        if not self._may_hang(self.address):
             return reread(*words, Steps(self._pace), tell)
         found: Reread = self._eye.ask("reread", *words, waiting=lambda: tell(0))
         tell(version.size if found.sight.well else 0)
@@ -292,13 +291,13 @@ class DirectoryTransport:
         for one in self._helpers.all:
             one.end()  # it may have been begun just now
         if self._held is not None:
-            os.close(self._held)
+            release(self._held)
             self._held = None
 
 
 def reachable(path: str, within: float = 5.0) -> bool | None:
     """Whether there is a directory; None: the path leads to what does not answer within so many seconds."""
-    if not mounts.afar(path):
+    if not LOCAL.volume(path).may_hang:
         return there(path, Steps())
     helper = WorkerProcess(_MODULE, tuple)
     try:

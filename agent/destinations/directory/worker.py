@@ -6,7 +6,7 @@ from typing import Any
 from agent.destinations.directory.place import check, confirm, discard, set_up, there
 from agent.destinations.directory.prove import reread
 from agent.destinations.directory.writer import write
-from agent.files.posix import writer_probe
+from agent.files import LOCAL
 from agent.host.worker_main import serve
 
 JOBS: Mapping[str, Callable[..., Any]] = {
@@ -17,5 +17,5 @@ JOBS: Mapping[str, Callable[..., Any]] = {
 
 def main() -> None:
     """Serve the jobs until the agent ends."""
-    writer_probe.prepare()
+    LOCAL.prepare()
     serve(JOBS)

@@ -4,27 +4,36 @@ This is all that happens to a file at the destination, in its order. It runs in 
 process (`agent.destinations.directory.worker`), so it imports little and holds no state beyond one group.
 """
 
-import errno
 import json
-import os
-import stat
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from agent.destinations import Arrived, Item, Occupied, Outcome, Unfit
-from agent.errors import Transient, cause
-from agent.files.posix import durable as disk
-from agent.files.posix import volumes as mounts
-from agent.files.posix.tree import Tree
-from agent.files.reader import ChecksumName, Source, SourceChanged, checksum_of
+from agent.destinations.sources import outcome_of
+from agent.errors import Transient
+from agent.files import LOCAL, Absent, CannotTell, Handle, NotAFile, Tree, Trouble, What
+from agent.files.reader import ChecksumName, NotTheVersion, Sources, Unreadable, checksum_of, whole
 from agent.host.steps import Steps
-from rules.model import OWN_PREFIX
+from rules.model import OWN_PREFIX, Kind, Observation
 
 IDENTITY = OWN_PREFIX + "-destination"
 """Name of the file that says which destination a directory is."""
-NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL}
-"""Errors which say that nothing can be at a path: a part of it is missing, not a directory, a link, or no name there."""
-_RETRY = "`dropline retry`"
+NO_SUCH_PATH = frozenset({What.LINK, What.NAME_TOO_LONG, What.NAME_CHARACTERS, What.NAME_REFUSED})
+"""Troubles which say that nothing of ours can be at a path: a part of it is a link, or it is no name there."""
+_NOTHING_STAGED = NO_SUCH_PATH | {What.ABSENT, What.NOT_A_DIRECTORY}
+_IDENTITY_SIZE = 4096
+_UNFIT = {
+    What.NAME_TOO_LONG: "the name is too long there",
+    What.NAME_CHARACTERS: "the name has characters that the destination does not take",
+    What.NAME_REFUSED: "the destination does not take the name",
+    What.NOT_A_DIRECTORY: "a part of the path is not a directory there",
+    What.DIRECTORY: "a directory has this name there",
+    What.LINK: "a part of the path is a symbolic link there",
+    What.TOO_LARGE: "it is larger than files may be there",
+    What.DENIED: "the agent's user may not read or write that there",
+}
+"""Troubles that concern one name only; others concern the destination."""
 
 
 class Place(NamedTuple):
@@ -51,32 +60,34 @@ class _Staged(NamedTuple):
     """A file under its temporary name, not yet visible."""
 
     item: Item
-    fd: int
+    temporary: str
+    """Its path."""
+    handle: Handle
     checksum: bytes
 
 
-def identity(tree: Tree) -> str:
-    """What the identity file says. Raises FileNotFoundError, other OSError, and Transient where it is damaged."""
-    fd = os.open(IDENTITY, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=tree.fd)
+def identity(tree: Tree) -> str | Absent:
+    """What the identity file says. Raises Trouble where that cannot be told, and Transient where it is damaged."""
+    seen = tree.look(IDENTITY)
+    if isinstance(seen, Absent):
+        return seen
+    if isinstance(seen, CannotTell):
+        raise seen.trouble
     try:
-        text = os.read(fd, 4096)
-    finally:
-        os.close(fd)
-    try:
-        return str(json.loads(text)["dropline_destination"])
-    except (ValueError, KeyError, TypeError):
+        with tree.open(IDENTITY, seen) as handle:
+            return str(json.loads(whole(handle, 0, _IDENTITY_SIZE))["dropline_destination"])
+    except (NotAFile, ValueError, KeyError, TypeError):
         raise Transient(f"{tree.root}/{IDENTITY} is not an identity file of Dropline; restore it") from None
 
 
 def require(tree: Tree, expected: str) -> None:
-    """Raise Transient unless the open directory is the destination with this identity."""
-    try:
-        found = identity(tree)
-    except FileNotFoundError:
+    """Raise Transient unless the open directory is the destination with this identity. Raises Trouble."""
+    found = identity(tree)
+    if isinstance(found, Absent):
         raise Transient(
             f"{tree.root} has no {IDENTITY}: the share is not mounted, or the file was removed;"
             f" mount the share, or restore the file with identity {expected}"
-        ) from None
+        )
     if found != expected:
         raise Transient(
             f"{tree.root} is another destination (identity {found}, expected {expected}); mount the right one"
@@ -88,13 +99,18 @@ def temporary_name(agent: str, file: int) -> str:
     return f"{OWN_PREFIX}-{agent}-{file}.part"
 
 
+def temporary_path(agent: str, file: int, path: str) -> str:
+    """Where a file is staged that goes to `path`: in the directory where it will be."""
+    directory, slash, _ = path.rpartition("/")
+    return f"{directory}{slash}{temporary_name(agent, file)}"
+
+
 def remove_temporary(tree: Tree, agent: str, file: int, path: str) -> None:
-    """Remove what an attempt to deliver the file to `path` may have left."""
+    """Remove what an attempt to deliver the file to `path` may have left. Raises Trouble."""
     try:
-        directory, _ = tree.place(path)
-        os.unlink(temporary_name(agent, file), dir_fd=directory)
-    except OSError as error:
-        if error.errno not in NOT_THERE:  # else nothing was staged
+        tree.unlink(temporary_path(agent, file, path))
+    except Trouble as trouble:
+        if trouble.what not in _NOTHING_STAGED:
             raise
 
 
@@ -103,14 +119,14 @@ def write(place: Place, group: Sequence[Item], steps: Steps) -> Written:
     outcomes: list[Outcome] = []
     steps.at(place.path)
     try:
-        with Tree(place.path) as tree:
+        with LOCAL.tree(place.path) as tree:
             if place.identity is not None:
                 require(tree, place.identity)
             _Group(place, tree, steps).deliver(group, outcomes)
     except Transient as error:
         return Written(outcomes, str(error))
-    except OSError as error:
-        return Written(outcomes, f"{place.path}: {cause(error)}")
+    except Trouble as trouble:
+        return Written(outcomes, f"{place.path}: {trouble.reason}")
     return Written(outcomes, None)
 
 
@@ -121,11 +137,13 @@ class _Group:
         self._place = place
         self._tree = tree
         self._steps = steps
-        self._afar = mounts.afar(place.path)
-        self._sources = Source(place.checksum, steps)
+        self._step = partial(steps.at, place.path)
+        """Before whatever asks the destination."""
+        self._may_hang = LOCAL.volume(place.path).may_hang
+        self._sources = Sources(LOCAL, place.checksum, steps)
 
     def deliver(self, group: Sequence[Item], outcomes: list[Outcome]) -> None:
-        """Fill `outcomes`; files without one were not done. Raises Transient and OSError."""
+        """Fill `outcomes`; files without one were not done. Raises Transient and Trouble."""
         staged: list[_Staged] = []
         hidden: list[_Staged] = []
         arrived: list[Outcome] = []
@@ -139,9 +157,10 @@ class _Group:
                     else:
                         (arrived if isinstance(done, Arrived) else outcomes).append(done)
                 self._step()
-                self._make_durable([one.fd for one in staged])
+                handles = [one.handle for one in staged]
+                self._make_durable(handles)
                 if self._place.verify != "size":
-                    disk.drop_cache([one.fd for one in staged])
+                    LOCAL.drop_cache(handles)
                 for one in staged:
                     self._step()
                     self._prove(one)
@@ -154,164 +173,157 @@ class _Group:
                 outcomes.extend(arrived)
         finally:
             for one in staged:
-                os.close(one.fd)
+                _close(one.handle)
             for one in hidden:
                 self._remove(one.item)
 
-    def _make_durable(self, fds: Sequence[int]) -> None:
-        if not self._afar:
-            disk.make_durable(fds)
+    def _make_durable(self, handles: Sequence[Handle]) -> None:
+        if not self._may_hang:
+            LOCAL.make_durable(handles)
             return
         # To FUSE and SMB, syncfs(2) does not say that anything is to be made durable there; fsync(2) does.
-        for fd in fds:
+        for handle in handles:
             self._step()
-            os.fsync(fd)
-
-    def _step(self) -> None:
-        self._steps.at(self._place.path)
+            handle.sync()
 
     def _make_names_durable(self, group: Sequence[Item], outcomes: Sequence[Outcome]) -> None:
         there = {outcome.file: outcome.adopted for outcome in outcomes if isinstance(outcome, Arrived)}
         parents = {item.path.rpartition("/")[0] for item in group if item.file in there}
         # What was adopted was not written by us: its content, too, may be in the page cache only.
-        if self._afar:
+        if self._may_hang:
             for item in group:
                 if there.get(item.file):
-                    self._make_adopted_durable(item)
+                    with self._tree.open(item.path) as handle:
+                        self._make_durable([handle])
         elif len(parents) > 2 or any(there.values()):
-            disk.sync_file_systems(self._tree.directory(parent) for parent in parents)
+            self._tree.sync_volumes(parents)
             return
         for parent in parents:
             self._step()
-            disk.sync_directory(self._tree.directory(parent))
-
-    def _make_adopted_durable(self, item: Item) -> None:
-        directory, name = self._tree.place(item.path)
-        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
-        try:
-            self._make_durable([fd])
-        finally:
-            os.close(fd)
+            self._tree.sync(parent)
 
     def _one(self, item: Item) -> _Staged | Outcome:
         self._step()
         try:
             return self._present(item) or self._stage(item)
-        except SourceChanged as change:
+        except (NotTheVersion, Unreadable) as error:
             self._remove(item)
-            return change.outcome
-        except OSError as error:
-            if error.errno == errno.EACCES and not os.access(self._place.path, os.W_OK):
+            return outcome_of(item, error)
+        except Trouble as trouble:
+            if trouble.what is What.DENIED and not self._tree.writable():
                 raise  # not this path, but all of the destination
-            return _unfit(item, error)
+            if trouble.what not in _UNFIT:
+                raise
+            hint = "mend that, rename it, or change the rule's `path`, then `dropline retry`"
+            return Unfit(item.file, f"cannot be written as {item.path!r}: {_UNFIT[trouble.what]}", hint)
 
     def _remove(self, item: Item) -> None:
         remove_temporary(self._tree, self._place.agent, item.file, item.path)
 
+    def _look(self, item: Item) -> Observation | Absent:
+        """What is at the path. Raises Trouble where that cannot be told: it may be anything."""
+        seen = self._tree.look(item.path)
+        if isinstance(seen, CannotTell):
+            raise seen.trouble
+        return seen
+
     def _present(self, item: Item) -> Outcome | None:
         """What to do about content that is at the path already; None where there is none, or where it may be replaced."""
-        try:
-            directory, name = self._tree.place(item.path)
-            status = os.stat(name, dir_fd=directory, follow_symlinks=False)
-        except FileNotFoundError:
+        seen = self._look(item)
+        if isinstance(seen, Absent):
             return None
-        if not stat.S_ISREG(status.st_mode):
-            return Unfit(
-                item.file,
-                f"at {self._place.name}, {item.path!r} is not a file",
-                "move it away there, then `dropline retry`",
-            )
-        occupant = self._content(name, directory, status.st_size)
-        if status.st_size == item.version.size and self._sources.checksum(item) == occupant:
-            self._remove(item)
-            return Arrived(item.file, occupant, self._place.checksum, adopted=True)
+        if seen.kind is not Kind.FILE:
+            return self._not_a_file(item)
+        try:
+            occupant = self._content(item, seen)
+        except NotAFile:
+            return self._not_a_file(item)
+        if seen.version.size == item.version.size:
+            ours = self._sources.checksum(item.root, item.relpath, item.version)
+            if ours == occupant:
+                self._remove(item)
+                return Arrived(item.file, occupant, self._place.checksum, adopted=True)
         if occupant == item.replaces:
             return None
         self._remove(item)  # what a killed attempt staged: the file gets another name, or none
         return Occupied(item.file, occupant)
 
-    def _content(self, name: str, directory: int, size: int) -> bytes:
-        """The checksum of what is at the destination. Raises OSError."""
-        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
-        try:
-            return checksum_of(fd, self._place.checksum, size, self._steps.read)
-        finally:
-            os.close(fd)
+    def _not_a_file(self, item: Item) -> Unfit:
+        reason = f"at {self._place.name}, {item.path!r} is not a file"
+        return Unfit(item.file, reason, "move it away there, then `dropline retry`")
+
+    def _content(self, item: Item, seen: Observation) -> bytes:
+        """The checksum of what is at the destination. Raises Trouble."""
+        with self._tree.open(item.path, seen) as handle:
+            return checksum_of(handle, self._place.checksum, seen.version.size, self._steps.read)
 
     def _stage(self, item: Item) -> _Staged:
-        """Copy to the temporary name, hashing on the way. Raises SourceChanged and OSError."""
-        with self._sources.opened(item) as reading:
+        """Copy to the temporary name, hashing on the way. Raises NotTheVersion, Unreadable and Trouble."""
+        with self._sources.opened(item.root, item.relpath, item.version) as reading:
             self._step()
-            directory, _ = self._tree.place(item.path, make=True)
-            temporary = temporary_name(self._place.agent, item.file)
-            mode = (stat.S_IMODE(reading.status.st_mode) & 0o777) | 0o200  # writable by us: it may have to be replaced
-            fd = disk.fresh(temporary, mode, directory)
+            temporary = temporary_path(self._place.agent, item.file, item.path)
+            handle = self._tree.create(temporary, like=reading.handle)
             try:
-                checksum = reading.copy_to(fd, self._place.path)
+                checksum = reading.copy_to(handle, self._place.path)
                 self._step()
                 try:
-                    os.utime(fd, ns=(reading.status.st_atime_ns, item.version.mtime_ns))
-                except PermissionError:
-                    pass  # shares that map users may not let us; the content is what is promised
+                    handle.set_times(reading.handle, item.version.mtime_ns)
+                except Trouble as trouble:
+                    # Shares that map users may not let us; the content is what is promised.
+                    if trouble.what not in (What.DENIED, What.NOT_PERMITTED):
+                        raise
             except BaseException:
-                os.close(fd)
-                os.unlink(temporary, dir_fd=directory)
+                _close(handle)
+                self._remove(item)
                 raise
-        return _Staged(item, fd, checksum)
+        return _Staged(item, temporary, handle, checksum)
 
     def _prove(self, one: _Staged) -> None:
-        """Read back what the storage has. Raises Transient where it is not what was written."""
+        """Read back what the storage has. Raises Transient where it is not what was written, and Trouble."""
+        size = one.item.version.size
         if self._place.verify == "size":
-            good = os.fstat(one.fd).st_size == one.item.version.size
+            good = one.handle.look().version.size == size
         else:
-            os.lseek(one.fd, 0, os.SEEK_SET)
-            good = checksum_of(one.fd, self._place.checksum, one.item.version.size, self._steps.read) == one.checksum
+            good = checksum_of(one.handle, self._place.checksum, size, self._steps.read) == one.checksum
         if not good:
             raise Transient(f"{self._place.path}: what was read back of {one.item.path!r} is not what was written")
 
-    def _replaceable(self, item: Item, name: str, directory: int) -> bool:
-        """Whether what may be replaced is there still: staging a large file takes long. Raises OSError."""
-        try:
-            status = os.stat(name, dir_fd=directory, follow_symlinks=False)
-            return stat.S_ISREG(status.st_mode) and self._content(name, directory, status.st_size) == item.replaces
-        except FileNotFoundError:
+    def _replaceable(self, item: Item) -> bool:
+        """Whether what may be replaced is there still: staging a large file takes long. Raises Trouble."""
+        seen = self._look(item)
+        if isinstance(seen, Absent) or seen.kind is not Kind.FILE:
             return False
+        try:
+            return self._content(item, seen) == item.replaces
+        except Trouble as trouble:
+            if trouble.what in (What.ABSENT, What.NOT_A_FILE):  # since the look
+                return False
+            raise
 
     def _show(self, one: _Staged) -> Outcome:
         """Give the staged file its name."""
-        temporary = temporary_name(self._place.agent, one.item.file)
-        directory, name = self._tree.place(one.item.path)
+        item = one.item
         try:
-            if one.item.replaces is not None and self._replaceable(one.item, name, directory):
-                os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+            if item.replaces is not None and self._replaceable(item):
+                self._tree.replace(one.temporary, item.path)
             else:
-                disk.rename_new(temporary, name, directory, directory)
-        except FileExistsError:
+                self._tree.rename_new(one.temporary, item.path)
+        except Trouble as trouble:
+            if trouble.what is not What.EXISTS:
+                raise
             # It appeared after we looked. Look again: the same content is ours to adopt, other content is not touched.
             try:
-                found = self._present(one.item)
-            except SourceChanged as change:
-                found = change.outcome
-            self._remove(one.item)
-            return found or Unfit(
-                one.item.file, f"{one.item.path!r} comes and goes at {self._place.name}", "`dropline retry`"
-            )
-        return Arrived(one.item.file, one.checksum, self._place.checksum, adopted=False)
+                found = self._present(item)
+            except (NotTheVersion, Unreadable) as error:
+                found = outcome_of(item, error)
+            self._remove(item)
+            return found or Unfit(item.file, f"{item.path!r} comes and goes at {self._place.name}", "`dropline retry`")
+        return Arrived(item.file, one.checksum, self._place.checksum, adopted=False)
 
 
-def _unfit(item: Item, error: OSError) -> Outcome:
-    """Errors that concern one name only; others concern the destination and are raised on."""
-    reasons = {
-        errno.ENAMETOOLONG: "the name is too long there",
-        errno.EILSEQ: "the name has characters that the destination does not take",
-        errno.EINVAL: "the destination does not take the name",
-        errno.ENOTDIR: "a part of the path is not a directory there",
-        errno.EISDIR: "a directory has this name there",
-        errno.ELOOP: "a part of the path is a symbolic link there",
-        errno.EFBIG: "it is larger than files may be there",
-        errno.EACCES: "the agent's user may not read or write that there",
-    }
-    if error.errno not in reasons:
-        raise error
-    hint = "mend that, rename it, or change the rule's `path`, then `dropline retry`"
-    return Unfit(item.file, f"cannot be written as {item.path!r}: {reasons[error.errno]}", hint)
+def _close(handle: Handle) -> None:
+    """Give back a file that was synced, which said what there was to say, or that is removed now."""
+    try:
+        handle.close()
+    except Trouble:
+        pass

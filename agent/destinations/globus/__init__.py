@@ -24,10 +24,11 @@ from agent.destinations.globus.mark import MARK, Mark
 from agent.destinations.globus.proof import conclude
 from agent.destinations.globus.request import freeze, label, modest, thaw
 from agent.destinations.globus.session import Forbidden, NotThere, Rejected, Session, document
-from agent.destinations.globus.sources import spoiled
 from agent.destinations.globus.tasks import Watched
+from agent.destinations.sources import outcome_of, spoiled
 from agent.errors import Refused, Transient
-from agent.files.reader import Source, SourceChanged
+from agent.files import LOCAL
+from agent.files.reader import NotTheVersion, Sources, Unreadable
 from agent.host.steps import Steps
 from rules.globus.collection import uncarriable
 from rules.globus.credentials import warning
@@ -187,12 +188,12 @@ class GlobusTransport:
         made: dict[int, bytes] = {}
         spoilt: dict[int, Outcome] = {}
         if self._course.checksum is not None:
-            with Source(self._course.checksum, Steps()) as source:
+            with Sources(LOCAL, self._course.checksum, Steps()) as sources:
                 for item in items:
                     try:
-                        made[item.file] = source.checksum(item)
-                    except SourceChanged as change:
-                        spoilt[item.file] = change.outcome
+                        made[item.file] = sources.checksum(item.root, item.relpath, item.version)
+                    except (NotTheVersion, Unreadable) as error:
+                        spoilt[item.file] = outcome_of(item, error)
         return made, spoilt
 
     def submit(self, request: bytes, items: Sequence[Item], identity: str, task: str | None = None) -> Taken:

@@ -1,11 +1,9 @@
 """From a collection to a local directory: a transfer task into a folder beside, then proof, then the final names."""
 
 import logging
-import os
-import shutil
-import stat
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,13 +14,12 @@ from agent.destinations.globus.listing import Ask, Entry, Listing
 from agent.destinations.globus.proof import Moved, moved_files, skipped_files
 from agent.destinations.globus.request import freeze, modest, thaw
 from agent.destinations.globus.session import NotThere, document
-from agent.errors import Refused, cause
-from agent.files.posix import durable as disk
-from agent.files.posix.tree import Tree
+from agent.errors import Refused
+from agent.files import LOCAL, Absent, CannotTell, Tree, Trouble, What
 from agent.files.reader import checksum_of
 from rules.globus.collection import joined, uncarriable
 from rules.globus.task import Reading, Stage, in_words
-from rules.model import OWN_PREFIX, Version
+from rules.model import OWN_PREFIX, FileId, Kind, Observation, Version
 
 log = logging.getLogger(__name__)
 _CHECKSUMS = ("md5", "sha256")
@@ -55,7 +52,9 @@ class Inbound:
         self._target = target
         self._label = label
         self._clock = clock
-        self._staging = f"{target}/{OWN_PREFIX}-{label.removeprefix('Dropline ').replace(' ', '-')}"
+        self._folder = f"{OWN_PREFIX}-{label.removeprefix('Dropline ').replace(' ', '-')}"
+        """Beside what has its final name: for what is not proved yet."""
+        self._staging = f"{target}/{self._folder}"
         back = course.back(self._staging)
         if back is None:
             raise Refused(
@@ -87,7 +86,7 @@ class Inbound:
                 self.refused[relpath] = said
             if said is not None or relpath in self.present:
                 continue
-            version = Version(entry.size, entry.mtime * 1_000_000_000, 0, 0)
+            version = Version(entry.size, entry.mtime * 1_000_000_000, 0, FileId(0))
             items.append(Item(number, root, relpath, version, relpath))
         chosen = modest(items)
         if not chosen:
@@ -131,27 +130,37 @@ class Inbound:
         """Why it cannot be fetched. What is here with its size and mtime is noted."""
         if entry.kind != "file":
             return f"a {entry.kind}, not a file"
-        try:
-            here = os.lstat(f"{self._target}/{relpath}")
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            return cause(error)
-        if not stat.S_ISREG(here.st_mode) or here.st_size != entry.size:
+        here = LOCAL.look(f"{self._target}/{relpath}")
+        if isinstance(here, CannotTell):
+            return here.reason
+        if isinstance(here, Absent):
+            return self._in_the_way(relpath)
+        if here.kind is not Kind.FILE or here.version.size != entry.size:
             return "other content has this name here; move it away, or fetch into another directory"
-        if int(here.st_mtime) == entry.mtime:
+        if here.version.mtime_ns // 1_000_000_000 == entry.mtime:
             self.present.add(relpath)
         return None  # else its content is compared with what comes
+
+    def _in_the_way(self, relpath: str) -> str | None:
+        """Why the directory of a file cannot be made here."""
+        above = relpath.rpartition("/")[0]
+        while above:
+            seen = LOCAL.look(f"{self._target}/{above}")
+            if isinstance(seen, Observation):
+                in_the_way = f"a {seen.kind} has the name of its directory {above!r} here"
+                return None if seen.kind is Kind.DIRECTORY else in_the_way
+            above = above.rpartition("/")[0]
+        return None
 
     # Under way
 
     def submit(self, request: bytes) -> str:
         """Send it, or send it again: the name of the task. Raises Transient (Rejected among it), Refused."""
         try:
-            with Tree(self._target) as target:
-                self._stage(target)
-        except OSError as error:
-            raise self._unusable(error) from None
+            with LOCAL.tree(self._target) as target:
+                target.make_directory(self._folder)
+        except Trouble as trouble:
+            raise self._unusable(trouble) from None
         return tasks.hand_in(self._ask, request).task
 
     def reading(self, task: str) -> Reading:
@@ -173,11 +182,9 @@ class Inbound:
         lines = moved_files(self._ask, task, wanted)
         passed = skipped_files(self._ask, task) if len(lines) < len(sent) else {}
         try:
-            with Tree(self._target) as target:
-                # Made, where somebody has tidied up: then nothing has arrived.
-                disk.sync_file_systems(
-                    [self._stage(target)]
-                )  # before the names: what has its name is whole after a power cut
+            with LOCAL.tree(self._target) as target:
+                target.make_directory(self._folder)  # where somebody has tidied up: then nothing has arrived
+                target.sync_volumes([self._folder])  # before the names: what has its name is whole after a power cut
                 for path, item in wanted.items():
                     if path in lines:
                         self._place(target, item.relpath, lines[path])
@@ -185,80 +192,84 @@ class Inbound:
                         code = passed.get(sent[path])
                         said = in_words(code) if code else ended.reason or "the task told nothing of it"
                         self.refused[item.relpath] = f"Globus task {task}: {said}"
-                disk.sync_file_systems([target.fd])
-        except OSError as error:
-            raise self._unusable(error) from None
+                target.sync_volumes([""])
+        except Trouble as trouble:
+            raise self._unusable(trouble) from None
 
-    def _stage(self, target: Tree) -> int:
-        """The folder beside, made where it is absent. Raises OSError, also where a link has its name."""
-        return target.directory(os.path.basename(self._staging), make=True)
-
-    def _unusable(self, error: OSError) -> Refused:
-        return Refused(f"{self._target}: {cause(error)}", "mend that, and fetch again")
+    def _unusable(self, trouble: Trouble) -> Refused:
+        return Refused(f"{self._target}: {trouble.reason}", "mend that, and fetch again")
 
     def _staged(self, number: int, path: str) -> Item:
         relpath = path[len(self._back.path.rstrip("/")) + 1 :]
-        try:
-            size = os.lstat(f"{self._staging}/{relpath}").st_size
-        except OSError:
-            size = 0  # it is missed when its turn comes
-        return Item(number, self._staging, relpath, Version(size, 0, 0, 0), relpath)
+        seen = LOCAL.look(f"{self._staging}/{relpath}")
+        size = seen.version.size if isinstance(seen, Observation) else 0  # it is missed when its turn comes
+        return Item(number, self._staging, relpath, Version(size, 0, 0, FileId(0)), relpath)
 
     def _place(self, target: Tree, relpath: str, line: Moved) -> None:
-        """Give one file its name, if it is what was sent, and nothing else has the name."""
-        try:
-            at, name = target.place(f"{os.path.basename(self._staging)}/{relpath}")
-            proved = _is(at, name, line)
-        except FileNotFoundError:
-            proved = None  # a former run, killed since, may have given it its name
+        """Give one file its name, if it is what was sent, and nothing else has the name. Raises Trouble."""
+        staged = f"{self._folder}/{relpath}"
+        proved = _is(target, staged, line)  # None: a former run, killed since, may have given it its name
         if proved is False:
             self.refused[relpath] = "what arrived is not what was sent; fetch it again"
             return
-        to, final = target.place(relpath, make=True)
-        try:
-            if proved:
-                disk.rename_new(name, final, at, to)
+        if proved:
+            try:
+                target.rename_new(staged, relpath)
+            except Trouble as trouble:
+                if trouble.what is not What.EXISTS:
+                    raise
+            else:
                 self.arrived[relpath] = line.size
                 return
-        except FileExistsError:
-            pass  # compared below
-        try:
-            told = line.checksum is not None or proved is None
-            same = _is(to, final, line) and (told or _alike((at, name), (to, final), line.size))
-        except FileNotFoundError:
+        same = _is(target, relpath, line)
+        if same is None:
             self.refused[relpath] = "it did not arrive; fetch it again"
-            return
-        if same:
+        elif same and (line.checksum is not None or proved is None or _alike(target, staged, relpath, line.size)):
             self.present.add(relpath)
         else:
             self.refused[relpath] = "other content has this name here; move it away, or fetch into another directory"
 
     def clear(self) -> None:
-        """Remove the folder of what was not proved."""
-        shutil.rmtree(self._staging, ignore_errors=True)
+        """Remove the folder of what was not proved, as far as that can be done."""
+        with suppress(Trouble), LOCAL.tree(self._target) as target:
+            directories = []
+            waiting = [self._folder]
+            while waiting:
+                directory = waiting.pop()
+                directories.append(directory)
+                with suppress(Trouble):
+                    for name in target.names(directory):
+                        path = f"{directory}/{name}"
+                        seen = target.look(path)
+                        if isinstance(seen, Observation) and seen.kind is Kind.DIRECTORY:
+                            waiting.append(path)
+                        else:
+                            with suppress(Trouble):
+                                target.unlink(path)
+            for directory in reversed(directories):
+                with suppress(Trouble):
+                    target.remove_directory(directory)
 
 
-def _is(directory: int, name: str, line: Moved) -> bool:
-    """Whether a file is what the service says it sent. Raises OSError."""
-    fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
-    try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode) or status.st_size != line.size:
-            return False
-        if line.checksum is None or line.algorithm not in _CHECKSUMS:
-            return True  # the service compared it itself
-        return checksum_of(fd, line.algorithm, line.size) == line.checksum
-    finally:
-        os.close(fd)
+def _is(tree: Tree, path: str, line: Moved) -> bool | None:
+    """Whether a file is what the service says it sent; None: nothing has the name. Raises Trouble."""
+    seen = tree.look(path)
+    if isinstance(seen, Absent):
+        return None
+    if isinstance(seen, CannotTell):
+        raise seen.trouble
+    if seen.kind is not Kind.FILE or seen.version.size != line.size:
+        return False
+    if line.checksum is None or line.algorithm not in _CHECKSUMS:
+        return True  # the service compared it itself
+    with tree.open(path, seen) as handle:
+        return checksum_of(handle, line.algorithm, line.size) == line.checksum
 
 
-def _alike(one: tuple[int, str], other: tuple[int, str], size: int) -> bool:
-    """Whether two files have the same content. Raises OSError."""
+def _alike(tree: Tree, one: str, other: str, size: int) -> bool:
+    """Whether two files have the same content. Raises Trouble."""
     made = []
-    for directory, name in (one, other):
-        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
-        try:
-            made.append(checksum_of(fd, "sha256", size))
-        finally:
-            os.close(fd)
+    for path in (one, other):
+        with tree.open(path) as handle:
+            made.append(checksum_of(handle, "sha256", size))
     return made[0] == made[1]

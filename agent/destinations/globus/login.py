@@ -1,10 +1,9 @@
 """Who the agent is at Globus: a person who logged in, or a service account."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any, Literal
 
 from globus_sdk import ClientApp, ConfidentialAppAuthClient, GlobusApp, GlobusAppConfig, NativeAppAuthClient, UserApp
@@ -20,8 +19,9 @@ from globus_sdk.scopes import (
 from globus_sdk.transport import RequestsTransport, RetryConfig
 
 from agent.destinations.globus.answers import Bounded
-from agent.destinations.globus.tokens import TokenFile, private, replace
+from agent.destinations.globus.tokens import TokenFile, private, read, replace
 from agent.errors import Refused
+from agent.host import own_files
 
 NAME = "Dropline"
 TIMEOUT = 30.0
@@ -37,7 +37,7 @@ class Account:
 
     client_id: str | None
     """Of the registered application."""
-    folder: Path
+    folder: PurePath
     """Where its tokens are kept."""
     secret: str | None = field(default=None, repr=False)
     """Of a service account; None: a person logs in."""
@@ -58,7 +58,7 @@ class Account:
             raise Refused(f"{self.folder} cannot be used for tokens: {error}", "make it the agent's own") from None
 
     @property
-    def demands(self) -> Path:
+    def demands(self) -> PurePath:
         """What Globus asked the next login for."""
         return self.folder / "demands.json"
 
@@ -124,7 +124,7 @@ def demand(account: Account, parameters: GlobusAuthorizationParameters) -> None:
 def demanded(account: Account) -> GlobusAuthorizationParameters | None:
     """What Globus asked the next login for."""
     try:
-        return GlobusAuthorizationParameters.from_dict(json.loads(account.demands.read_text("utf-8")))
+        return GlobusAuthorizationParameters.from_dict(read(account.demands))
     except (OSError, ValueError, TypeError):
         return None  # nothing, or nothing readable: the service will ask again
 
@@ -151,5 +151,5 @@ def logged_in(
     with application(account, scopes, "local-server" if local_server else "command-line") as app:
         app.add_scope_requirements(dict(more))
         app.login(auth_params=demanded(account), force=True)
-        account.demands.unlink(missing_ok=True)
+        own_files.remove(account.demands)
         yield app

@@ -1,6 +1,5 @@
 """What a person asks of the login: to log in, to log out, and who it is."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,7 +21,7 @@ from agent.destinations.globus.login import (
     wants_data_access,
 )
 from agent.destinations.globus.session import UNREADABLE, NotThere, Session, document
-from agent.destinations.globus.tokens import replace
+from agent.destinations.globus.tokens import read, replace
 from agent.errors import Refused
 
 
@@ -56,7 +55,7 @@ def log_in(
 
 def _known(account: Account) -> dict[str, bool]:
     try:
-        found = json.loads((account.folder / "collections.json").read_text("utf-8"))
+        found = read(account.folder / "collections.json")
     except (OSError, ValueError):
         return {}  # it is only a memory: what is not in it is asked for
     return {str(key): bool(value) for key, value in found.items()} if isinstance(found, dict) else {}

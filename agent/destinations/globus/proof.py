@@ -10,7 +10,7 @@ from agent.destinations import Arrived, Gone, Item, Outcome, Unfit
 from agent.destinations.globus.course import Course
 from agent.destinations.globus.listing import Ask, Listing
 from agent.destinations.globus.session import NotThere, Rejected, document, rows
-from agent.destinations.globus.sources import spoiled
+from agent.destinations.sources import spoiled
 from rules.globus.task import in_words
 from rules.model import STAT
 from rules.naming import stat_content

@@ -13,7 +13,7 @@ from agent.destinations.globus.course import Course
 from agent.destinations.globus.listing import Ask
 from agent.destinations.globus.request import thaw
 from agent.destinations.globus.session import Clash, NotThere, Rejected, document, rows
-from agent.destinations.globus.sources import spoiled
+from agent.destinations.sources import spoiled
 from rules.globus.task import BLAMED, Reading, next_look, read
 
 AT_ONCE = 50

@@ -2,74 +2,75 @@
 
 import json
 import logging
-import os
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any
 
 from globus_sdk.token_storage import JSONTokenStorage, TokenStorageData
 
+from agent.host import own_files
+
+_AT_MOST = 16 * 2**20
+"""Bytes of a file."""
+
 log = logging.getLogger(__name__)
 
 
-def private(folder: Path) -> Path:
+def private(folder: PurePath) -> PurePath:
     """Make a directory that only its owner may enter. Raises OSError."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if folder.stat().st_mode & 0o077:
-        folder.chmod(0o700)
+    own_files.make_private_directory(folder)
+    own_files.make_private(folder)
     return folder
 
 
-def replace(path: Path, value: Any) -> None:
+def replace(path: PurePath, value: Any) -> None:
     """Write JSON so that a reader, or a crash, meets the old file or the new one. Raises OSError."""
-    fd, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=private(path.parent))  # 0600
-    try:
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
-            json.dump(value, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    private(path.parent)
+    own_files.write_whole(path, json.dumps(value).encode(), 0o600, durably=True)
+
+
+def read(path: PurePath) -> Any:
+    """JSON that was written so. Raises OSError, and ValueError where the file is damaged."""
+    return json.loads(own_files.read_bounded(path, _AT_MOST)[0])
 
 
 class TokenFile(JSONTokenStorage):
     """Tokens in the SDK's own format."""
 
-    def __init__(self, folder: Path, client_id: str) -> None:
+    def __init__(self, folder: PurePath, client_id: str) -> None:
         """`folder`: of the tokens; `client_id`: each application has a file of its own."""
         self.path = folder / f"tokens-{client_id}.json"
         private(folder)
-        super().__init__(self.path)
+        super().__init__(str(self.path))
 
     def signature(self) -> tuple[int, int, int] | None:
         """What changes whenever the file does, whoever writes it; None where there is none."""
         try:
-            status = self.path.stat()
+            facts = own_files.facts(self.path)
         except OSError:
             return None
-        return status.st_mtime_ns, status.st_size, status.st_ino
+        return facts.mtime_ns, facts.size, facts.file_id
 
     def used_at(self) -> float | None:
         """When the tokens were last renewed; None where there are none."""
         try:
-            return self.path.stat().st_mtime
+            return own_files.facts(self.path).modified_at
         except OSError:
             return None
 
     def _raw_load(self) -> dict[str, Any]:
         try:
-            if os.name == "posix" and self.path.stat().st_mode & 0o077:
-                self.path.chmod(0o600)
+            if own_files.make_private(self.path):
                 log.warning(
                     "%s could be read by others until now; `dropline logout` and `login` make new tokens", self.path
                 )
-            return super()._raw_load()
+            found = read(self.path)
         except ValueError:
-            log.warning("%s is damaged and counts as absent; `dropline login` writes it anew", self.path)
-            raise FileNotFoundError(self.path) from None
+            found = None
+        if isinstance(found, dict):
+            return found
+        log.warning("%s is damaged and counts as absent; `dropline login` writes it anew", self.path)
+        raise FileNotFoundError(self.path)
 
     def store_token_data_by_resource_server(self, fresh: Mapping[str, TokenStorageData]) -> None:
         """Add or replace tokens."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from agent.files.events import Events, Put
 from agent.files.posix import durable, mounts, writer_probe
-from agent.files.posix.errors import trouble
+from agent.files.posix.errors import REFUSALS, trouble
 from agent.files.posix.handle import PosixHandle
 from agent.files.posix.observing import observation
 from agent.files.posix.tree import PosixTree
@@ -30,7 +30,7 @@ class PosixFiles:
         """See `Files`."""
         try:
             return observation(os.lstat(path))
-        except OSError as error:
+        except REFUSALS as error:
             why = trouble(error)
             return ABSENT if why.what in (What.ABSENT, What.NOT_A_DIRECTORY) else CannotTell(why)
 
@@ -50,7 +50,7 @@ class PosixFiles:
         """See `Files`."""
         try:
             status = os.statvfs(path)
-        except OSError:
+        except REFUSALS:
             return None
         fraction = status.f_bavail / status.f_blocks if status.f_blocks else None
         return Space(status.f_bavail * status.f_frsize, fraction)
@@ -59,7 +59,7 @@ class PosixFiles:
         """See `Files`."""
         try:
             durable.make_durable([_descriptor(one) for one in handles])
-        except OSError as error:
+        except REFUSALS as error:
             raise trouble(error) from error
 
     def drop_cache(self, handles: Sequence[Handle]) -> None:
@@ -69,8 +69,9 @@ class PosixFiles:
     def watch(self, root: str, put: Put, lost: Callable[[str], None]) -> Events:
         """See `Files`."""
         try:
+            os.stat(root)  # a name that cannot be is refused here: what is called below takes it for another
             return _WATCHERS.get(sys.platform, _watchdog)(root, put, lost)
-        except OSError as error:
+        except REFUSALS as error:
             raise trouble(error) from error
 
 

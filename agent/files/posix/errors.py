@@ -52,11 +52,22 @@ _WHAT: Final = {
 }
 _BY_NUMBER: Final = {getattr(errno, name): what for name, what in _WHAT.items() if hasattr(errno, name)}
 
+_NOTHING_THERE: Final = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
-def trouble(error: OSError) -> Trouble:
+REFUSALS: Final = (OSError, ValueError)
+"""What Python raises where the operating system refuses, or could not even be asked: for names with a NUL, ValueError."""
+
+
+def says_nothing_there(error: OSError | ValueError) -> bool:
+    """Whether it says that nothing has a name below a directory: a part is missing, or no directory, or a link."""
+    return isinstance(error, OSError) and error.errno in _NOTHING_THERE
+
+
+def trouble(error: OSError | ValueError) -> Trouble:
     """The same in our own words."""
-    number = error.errno if error.errno is not None else 0
-    return Trouble(_BY_NUMBER.get(number, What.OTHER), error.strerror or str(error))
+    if isinstance(error, ValueError):
+        return Trouble(What.NAME_REFUSED, "no file system has such a name")
+    return Trouble(_BY_NUMBER.get(error.errno or 0, What.OTHER), error.strerror or str(error))
 
 
 def failed(number: int) -> OSError:

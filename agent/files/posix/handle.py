@@ -17,18 +17,37 @@ BLOCK = 512
 class PosixHandle:
     """A descriptor. See `agent.files.tree.Handle`."""
 
-    __slots__ = ("_remote", "_status", "fd", "opened")
+    __slots__ = ("_opened", "_status", "fd", "remote")
 
-    def __init__(self, fd: int, remote: bool) -> None:
-        """Take the descriptor over. `remote`: other machines may write to the file. Raises OSError, and closes it then."""
+    def __init__(self, fd: int, remote: bool, status: os.stat_result | None = None) -> None:
+        """Take the descriptor over.
+
+        Args:
+            fd: the descriptor.
+            remote: other machines may write to the file.
+            status: what it is now; None: it is new, and is looked at when somebody asks.
+        """
         self.fd = fd
-        self._remote = remote
-        try:
-            self._status = os.fstat(fd)
-        except OSError:
-            os.close(fd)
-            raise
-        self.opened = observation(self._status)
+        self.remote = remote
+        self._status = status
+        self._opened: Observation | None = None
+
+    @property
+    def status(self) -> os.stat_result:
+        """What it was when it was opened. Raises Trouble."""
+        if self._status is None:
+            try:
+                self._status = os.fstat(self.fd)
+            except OSError as error:
+                raise trouble(error) from error
+        return self._status
+
+    @property
+    def opened(self) -> Observation:
+        """See `Handle`."""
+        if self._opened is None:
+            self._opened = observation(self.status)
+        return self._opened
 
     def __enter__(self) -> Self:
         return self
@@ -37,8 +56,14 @@ class PosixHandle:
         self.close()
 
     def close(self) -> None:
-        """Give the descriptor back."""
-        os.close(self.fd)
+        """Give the descriptor back, once. Raises Trouble where the storage reports an error that it did not report before."""
+        fd, self.fd = self.fd, -1
+        if fd < 0:
+            return
+        try:
+            os.close(fd)
+        except OSError as error:
+            raise trouble(error) from error
 
     def look(self) -> Observation:
         """See `Handle`."""
@@ -49,16 +74,16 @@ class PosixHandle:
 
     def writer(self) -> Writer:
         """See `Handle`."""
-        return writer_probe.writer(self.fd, remote=self._remote)
+        return writer_probe.writer(self.fd, remote=self.remote)
 
     def allocated(self) -> int:
         """See `Handle`; as it was when the file was opened."""
-        return self._status.st_blocks * BLOCK
+        return self.status.st_blocks * BLOCK
 
     @property
     def permissions(self) -> int:
         """Who may do what with it: the lower nine bits of st_mode."""
-        return self._status.st_mode & 0o777
+        return self.status.st_mode & 0o777
 
     def read(self, offset: int, length: int) -> bytes:
         """See `Handle`."""
@@ -76,11 +101,10 @@ class PosixHandle:
 
     def write(self, data: bytes | memoryview, offset: int) -> None:
         """See `Handle`."""
-        rest = memoryview(data)
         try:
-            while rest:
-                done = os.pwrite(self.fd, rest, offset)
-                rest, offset = rest[done:], offset + done
+            done = os.pwrite(self.fd, data, offset)
+            while done < len(data):  # a signal, or a file system that is almost full
+                done += os.pwrite(self.fd, memoryview(data)[done:], offset + done)
         except OSError as error:
             raise trouble(error) from error
 
@@ -95,7 +119,7 @@ class PosixHandle:
         """See `Handle`."""
         assert isinstance(like, PosixHandle), "handles of two platforms do not meet"
         try:
-            os.utime(self.fd, ns=(like._status.st_atime_ns, mtime_ns))
+            os.utime(self.fd, ns=(like.status.st_atime_ns, mtime_ns))
         except OSError as error:
             raise trouble(error) from error
 
@@ -120,3 +144,11 @@ class PosixHandle:
     def forget(self) -> None:
         """See `Handle`."""
         durable.forget(self.fd)
+
+
+def give_back(fd: int) -> None:
+    """Close a descriptor that nothing was written to: an error says nothing then, and it is closed all the same (close(2))."""
+    try:
+        os.close(fd)
+    except OSError:
+        pass

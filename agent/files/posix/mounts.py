@@ -17,10 +17,15 @@ def _plain(field: str) -> str:
     return _OCTAL.sub(lambda match: chr(int(match[1], 8)), field)
 
 
+def _lines(table: str) -> list[str]:
+    """Lines end at a newline alone: the kernel does not escape other characters that str.splitlines ends lines at."""
+    with open(table, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+        return file.read().removesuffix("\n").split("\n")
+
+
 def _mounted() -> Iterator[Volume]:
     try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
-            lines = table.read().splitlines()
+        lines = _lines("/proc/self/mountinfo")
     except OSError:
         return
     for line in lines:
@@ -83,8 +88,7 @@ def remote(path: str, device: VolumeId) -> bool:
 def unmounted(path: str, fstab: str = "/etc/fstab") -> str | None:
     """The mount point that should hold the path according to fstab, where nothing is mounted there now."""
     try:
-        with open(fstab, encoding="utf-8", errors="surrogateescape") as table:
-            lines = table.read().splitlines()
+        lines = _lines(fstab)
     except OSError:
         return None  # no fstab: nothing is known of what should be mounted
     found = real(path)

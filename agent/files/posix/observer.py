@@ -1,4 +1,4 @@
-"""Events where there is no inotify (macOS, Windows), by watchdog. The only place that imports it.
+"""Events where there is no inotify (macOS), by watchdog. The only place that imports it.
 
 Measured defects that this works around: a raise in a handler ends the dispatcher, so ours only passes hints on; an
 emitter dies while its observer says that it is alive, so the emitters are asked too; an overflow is told in watchdog's

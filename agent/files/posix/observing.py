@@ -9,9 +9,13 @@ from typing import Final
 
 from rules.model import FileId, Kind, Observation, Version, VolumeId
 
-_LEAST, _MOST = -(2**63), 2**63 - 1
 _STATX_BTIME, _AT_SYMLINK_NOFOLLOW = 0x800, 0x100
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+_TYPE: Final = 0o170000
+"""The bits of st_mode that say what it is (inode(7)). stat.S_IFMT is a call for each file."""
+LEAST: Final = -(2**63)
+MOST: Final = 2**63 - 1
+"""What the ledger can hold."""
 KINDS: Final = {
     stat.S_IFREG: Kind.FILE,
     stat.S_IFLNK: Kind.LINK,
@@ -24,18 +28,22 @@ KINDS: Final = {
 
 def observation(status: os.stat_result) -> Observation:
     """The agent's reading of a `stat`."""
-    version = numbers(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-    return Observation(version, VolumeId(status.st_dev), KINDS.get(stat.S_IFMT(status.st_mode), Kind.DEVICE))
+    mtime, ctime, inode = status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+    if LEAST <= mtime <= MOST and LEAST <= ctime <= MOST and inode <= MOST:
+        version = Version(status.st_size, mtime, ctime, FileId(inode))
+    else:
+        version = numbers(status.st_size, mtime, ctime, inode)
+    return Observation(version, VolumeId(status.st_dev), KINDS.get(status.st_mode & _TYPE, Kind.DEVICE))
 
 
 def numbers(size: int, mtime: int, ctime: int, inode: int) -> Version:
     """A version in numbers that the ledger can hold."""
-    if _LEAST <= mtime <= _MOST and _LEAST <= ctime <= _MOST and inode <= _MOST:
+    if LEAST <= mtime <= MOST and LEAST <= ctime <= MOST and inode <= MOST:
         return Version(size, mtime, ctime, FileId(inode))
     # File systems take times beyond 2262 and before 1677, which 64 bits cannot tell in nanoseconds, and network file
     # systems use all 64 bits of an inode number.
-    mtime, ctime = (max(_LEAST, min(time, _MOST)) for time in (mtime, ctime))
-    return Version(size, mtime, ctime, FileId(inode if inode <= _MOST else inode - 2**64))
+    mtime, ctime = (max(LEAST, min(time, MOST)) for time in (mtime, ctime))
+    return Version(size, mtime, ctime, FileId(inode if inode <= MOST else inode - 2**64))
 
 
 def born(name: str, directory: int) -> int | None:

@@ -6,18 +6,19 @@ a link between check and use never leads outside.
 
 import os
 import stat
+import sys
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from agent.files.posix import durable, mounts
-from agent.files.posix.errors import trouble
-from agent.files.posix.handle import PosixHandle
-from agent.files.posix.observing import KINDS, born, observation
+from agent.files.posix.errors import REFUSALS, says_nothing_there, trouble
+from agent.files.posix.handle import PosixHandle, give_back
+from agent.files.posix.observing import KINDS, LEAST, MOST, born, numbers, observation
 from agent.files.tree import Handle, Listed
 from agent.files.trouble import ABSENT, CannotTell, Look, NotAFile, Trouble, What
-from rules.model import Entry, FileId, Kind, Observation, VolumeId
+from rules.model import Entry, Kind, Observation, VolumeId
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -25,6 +26,7 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MARK = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OPEN_AT_MOST = 64
+_ENCODING = sys.getfilesystemencoding()
 
 
 class PosixTree:
@@ -35,13 +37,15 @@ class PosixTree:
         self.root = root
         try:
             self.fd = os.open(root, _DIRECTORY)
-        except OSError as error:
+        except REFUSALS as error:
             raise trouble(error) from error
         try:
-            self.opened = observation(os.fstat(self.fd))
+            status = os.fstat(self.fd)
         except OSError as error:
-            os.close(self.fd)
+            give_back(self.fd)
             raise trouble(error) from error
+        self.opened = observation(status)
+        self._identity = status.st_dev, status.st_ino
         self._remote: bool | None = None
         self._open: OrderedDict[str, int] = OrderedDict()
 
@@ -54,9 +58,9 @@ class PosixTree:
     def close(self) -> None:
         """Give the descriptors back."""
         for fd in self._open.values():
-            os.close(fd)
+            give_back(fd)
         self._open.clear()
-        os.close(self.fd)
+        give_back(self.fd)
 
     @property
     def remote(self) -> bool:
@@ -88,13 +92,13 @@ class PosixTree:
             above = f"{above}/{name}" if above else name
             self._open[above] = fd
             if len(self._open) > _OPEN_AT_MOST:
-                os.close(self._open.popitem(last=False)[1])
+                give_back(self._open.popitem(last=False)[1])
         return fd
 
     def _parent(self, path: str, *, make: bool = False) -> tuple[int, str]:
         """The descriptor of the directory that holds a path, and the path's last part. Raises OSError."""
         parent, _, name = path.rpartition("/")
-        return self._directory(parent, make=make), name
+        return self._directory(parent, make=make), _downwards(name)
 
     # Looking
 
@@ -105,42 +109,50 @@ class PosixTree:
                 return observation(os.fstat(self.fd))
             directory, name = self._parent(path)
             return observation(os.stat(name, dir_fd=directory, follow_symlinks=False))
-        except OSError as error:
-            return self._unseen(trouble(error))
+        except REFUSALS as error:
+            return self._unseen(error)
 
-    def _unseen(self, why: Trouble) -> Look:
+    def _unseen(self, why: OSError | ValueError) -> Look:
         """Nothing was seen at a name: does that say that nothing is there? Only if the root still is what it was."""
-        if why.what not in (What.ABSENT, What.NOT_A_DIRECTORY):
-            return CannotTell(why)
+        if not says_nothing_there(why):
+            return CannotTell(trouble(why))
         try:
-            now = observation(os.stat(self.root))
-        except OSError as error:
+            now = os.stat(self.root)
+        except REFUSALS as error:
             return CannotTell(trouble(error))
-        same = (now.volume, now.version.file_id) == (self.opened.volume, self.opened.version.file_id)
-        return ABSENT if same else CannotTell(Trouble(What.STALE, f"{self.root} is another directory now"))
+        if (now.st_dev, now.st_ino) == self._identity:
+            return ABSENT
+        return CannotTell(Trouble(What.STALE, "another directory stands at the root"))
 
     def born(self, path: str) -> int | None:
         """See `Tree`."""
         try:
             directory, name = self._parent(path)
-        except OSError:
+            return born(name, directory)
+        except REFUSALS:
             return None
-        return born(name, directory)
 
     def names(self, path: str) -> list[str]:
         """See `Tree`."""
         try:
             return os.listdir(self._directory(path))
-        except OSError as error:
+        except REFUSALS as error:
             raise trouble(error) from error
 
     def scan(self, path: str, most: int) -> Iterator[Listed]:
         """See `Tree`. The directories' names come with the entries before which they were read."""
+        why: Trouble | None = None
+        try:
+            fd = self._directory(path)
+            volume = VolumeId(os.fstat(fd).st_dev)
+            scan = os.scandir(fd)
+        except REFUSALS as error:
+            raise trouble(error) from error
         entries: dict[Entry, Kind] = {}
         directories: list[str] = []
         regular, kinds = Kind.FILE, KINDS
-        try:
-            with os.scandir(self._directory(path)) as scan:
+        with scan:
+            try:
                 for entry in scan:
                     if entry.is_dir(follow_symlinks=False):
                         directories.append(entry.name)
@@ -149,18 +161,23 @@ class PosixTree:
                         status = entry.stat(follow_symlinks=False)
                     except FileNotFoundError:
                         continue  # gone since the listing: not there
+                    size, mtime, ctime, inode = status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+                    if not (LEAST <= mtime <= MOST and LEAST <= ctime <= MOST and inode <= MOST):
+                        _, mtime, ctime, inode = numbers(size, mtime, ctime, inode)
                     mode = status.st_mode
                     kind = regular if mode & 0o170000 == stat.S_IFREG else kinds.get(stat.S_IFMT(mode), Kind.DEVICE)
-                    entries[
-                        os.fsencode(entry.name), status.st_size, status.st_mtime_ns, status.st_ctime_ns,
-                        FileId(status.st_ino), VolumeId(status.st_dev),
-                    ] = kind  # fmt: skip
+                    # os.fsencode without its checks, and the types of the last two without calls: there are millions.
+                    name = entry.name.encode(_ENCODING, "surrogateescape")
+                    read: Any = name, size, mtime, ctime, inode, status.st_dev
+                    entries[read] = kind
                     if len(entries) >= most:
-                        yield Listed(entries, directories, last=False)
+                        yield Listed(entries, directories, volume, last=False)
                         entries, directories = {}, []
-        except OSError as error:
-            raise trouble(error) from error
-        yield Listed(entries, directories, last=True)
+            except REFUSALS as error:
+                why = trouble(error)
+        yield Listed(entries, directories, volume, last=why is None)
+        if why is not None:
+            raise why
 
     # Opening
 
@@ -168,17 +185,37 @@ class PosixTree:
         """See `Tree`."""
         try:
             directory, name = self._parent(path)
-            if seen is None:
-                seen = observation(os.stat(name, dir_fd=directory, follow_symlinks=False))
-            if seen.kind is not Kind.FILE:
-                raise NotAFile(seen)
-            handle = PosixHandle(os.open(name, _READ, dir_fd=directory), self.remote)
-        except OSError as error:
+            if seen is not None:
+                if seen.kind is not Kind.FILE:
+                    raise NotAFile(seen)
+            elif not stat.S_ISREG((status := os.stat(name, dir_fd=directory, follow_symlinks=False)).st_mode):
+                raise NotAFile(observation(status))
+            handle = self._handle(os.open(name, _READ, dir_fd=directory), path)
+        except REFUSALS as error:
+            self._not_a_file(path)
             raise trouble(error) from error
-        if handle.opened.kind is not Kind.FILE:  # it took the name since the look
+        if not stat.S_ISREG(handle.status.st_mode):  # it took the name since the look
             handle.close()
             raise NotAFile(handle.opened)
         return handle
+
+    def _handle(self, fd: int, path: str) -> PosixHandle:
+        """Raises OSError."""
+        try:
+            status = os.fstat(fd)
+        except OSError:
+            give_back(fd)
+            raise
+        handle = PosixHandle(fd, self.remote, status)
+        if status.st_dev != self._identity[0]:  # it lies on another file system, which is mounted below
+            handle.remote = mounts.remote(f"{self.root}/{path.rpartition('/')[0]}", handle.opened.volume)
+        return handle
+
+    def _not_a_file(self, path: str) -> None:
+        """A file could not be opened. Raises NotAFile where something else has taken its name: a link, a socket."""
+        seen = self.look(path)
+        if isinstance(seen, Observation) and seen.kind is not Kind.FILE:
+            raise NotAFile(seen)
 
     def create(self, path: str, like: Handle | None = None) -> PosixHandle:
         """See `Tree`."""
@@ -192,27 +229,38 @@ class PosixTree:
                 os.unlink(name, dir_fd=directory)
                 fd = os.open(name, _NEW, mode, dir_fd=directory)
             return PosixHandle(fd, self.remote)
-        except OSError as error:
+        except REFUSALS as error:
             raise trouble(error) from error
 
     def mark(self, path: str, content: bytes) -> Observation | None:
         """See `Tree`."""
         try:
             directory, name = self._parent(path)
+            try:
+                if not _alone(os.stat(name, dir_fd=directory, follow_symlinks=False)):
+                    return None
+            except FileNotFoundError:
+                pass  # it is made
             fd = os.open(name, _MARK, 0o644, dir_fd=directory)
             try:
-                status = os.fstat(fd)
-                if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+                if not _alone(os.fstat(fd)):  # it took the name since
                     return None
                 os.ftruncate(fd, 0)
                 os.write(fd, content)
                 return observation(os.fstat(fd))
             finally:
-                os.close(fd)
-        except OSError as error:
+                give_back(fd)
+        except REFUSALS as error:
             raise trouble(error) from error
 
     # Names
+
+    def make_directory(self, path: str) -> None:
+        """See `Tree`."""
+        try:
+            self._directory(path, make=True)
+        except REFUSALS as error:
+            raise trouble(error) from error
 
     def rename_new(self, source: str, target: str) -> None:
         """See `Tree`."""
@@ -225,6 +273,7 @@ class PosixTree:
     def _rename(self, source: str, target: str, rename: durable.Rename) -> None:
         try:
             (above, _, name), (other, _, new) = source.rpartition("/"), target.rpartition("/")
+            name, new = _downwards(name), _downwards(new)
             if above == other:
                 directory = self._directory(above)
                 rename(name, new, directory, directory)
@@ -233,8 +282,8 @@ class PosixTree:
             try:
                 rename(name, new, held, self._directory(other, make=True))
             finally:
-                os.close(held)
-        except OSError as error:
+                give_back(held)
+        except REFUSALS as error:
             raise trouble(error) from error
 
     def unlink(self, path: str) -> None:
@@ -242,7 +291,7 @@ class PosixTree:
         try:
             directory, name = self._parent(path)
             os.unlink(name, dir_fd=directory)
-        except OSError as error:
+        except REFUSALS as error:
             raise trouble(error) from error
 
     def remove_directory(self, path: str) -> None:
@@ -250,7 +299,7 @@ class PosixTree:
         try:
             directory, name = self._parent(path)
             os.rmdir(name, dir_fd=directory)
-        except OSError as error:
+        except REFUSALS as error:
             raise trouble(error) from error
 
     # Durability
@@ -259,14 +308,14 @@ class PosixTree:
         """See `Tree`."""
         try:
             durable.sync_directory(self._directory(path))
-        except OSError as error:
+        except REFUSALS as error:
             raise trouble(error) from error
 
     def sync_volumes(self, paths: Iterable[str]) -> None:
         """See `Tree`."""
         try:
             durable.sync_file_systems(self._directory(path) for path in paths)
-        except OSError as error:
+        except REFUSALS as error:
             raise trouble(error) from error
 
     def writable(self) -> bool:
@@ -274,8 +323,21 @@ class PosixTree:
         return os.access(self.root, os.W_OK)
 
 
+def _downwards(name: str) -> str:
+    """A part of a path, which may not lead up, nor end at a NUL as the C library has it. Raises ValueError."""
+    if name == ".." or "\0" in name:
+        raise ValueError(name)
+    return name
+
+
+def _alone(status: os.stat_result) -> bool:
+    """Whether it is a regular file with one name."""
+    return stat.S_ISREG(status.st_mode) and status.st_nlink <= 1
+
+
 def _enter(name: str, directory: int, *, make: bool) -> int:
     """A descriptor of a directory in another. Raises OSError."""
+    _downwards(name)
     try:
         return os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
     except FileNotFoundError:

@@ -37,8 +37,8 @@ def writer(fd: int, *, remote: bool) -> Writer:
         return Writer.CANNOT_TELL
     try:
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except OSError as error:
         # EINVAL: no leases on this file system. EACCES: not the file's owner and no CAP_LEASE.
         return Writer.OPEN if error.errno == errno.EAGAIN else Writer.CANNOT_TELL
-    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     return Writer.CANNOT_TELL if remote else Writer.NONE

@@ -1,18 +1,20 @@
 """Dropline as a service of the operating system: what is to run, and who sees to it.
 
-One module per manager of services (`systemd`, `launchd`, `tasks`); `job` makes what is to run from the configuration,
-`programs` runs the system's own commands.
+`systemd` installs it where systemd is, `plist` prints what a person installs on macOS; `job` makes what is to run from the
+configuration, `programs` runs the system's own commands.
 """
 
 import http.client
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from pathlib import PurePath
 
 from agent.errors import Refused, cause
+from agent.host import own_files
 
 MARK = "Made by `dropline service install`"
 """In every file that we install; others are left alone."""
+_AT_MOST = 2**20
+"""Bytes of a unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,55 +58,33 @@ class Condition:
     """The manager's own words."""
 
 
-class Manager(Protocol):
-    """Who sees to it that a service runs."""
-
-    def text(self, job: Job) -> str:
-        """What `install` would write."""
-        ...
-
-    def install(self, job: Job) -> list[str]:
-        """Write it down, start it now and with the computer (or the login). Returns what to tell. Raises Refused."""
-        ...
-
-    def uninstall(self, name: str) -> list[str]:
-        """Stop it and forget it; state and configuration stay. Returns what to tell. Raises Refused."""
-        ...
-
-    def condition(self, name: str) -> Condition:
-        """How it is now. Raises Refused where the manager cannot be asked."""
-        ...
-
-
-def put(path: Path, text: str, encoding: str = "utf-8") -> None:
+def put(path: PurePath, text: str) -> None:
     """Write a file of ours. Raises Refused where another file is in the way, or it cannot be written."""
     try:
-        if path.exists() and not ours(path, encoding):
+        if own_files.exists(path) and not ours(path):
             raise Refused(f"{path} is there and was not made by Dropline", "move it away, or give --name another name")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f".{path.name}.new")
-        fresh.write_text(text, encoding)
-        fresh.replace(path)
+        own_files.make_directory(path.parent)
+        own_files.write_whole(path, text.encode(), 0o644)
     except OSError as error:
         raise Refused(f"{path} cannot be written: {cause(error)}", "mend that and try again") from None
 
 
-def taken(path: Path, encoding: str = "utf-8") -> None:
+def taken(path: PurePath) -> None:
     """Remove a file of ours. Raises Refused where it is none, or cannot be removed."""
-    if not path.exists():
-        raise Refused(f"{path} is not there", "`dropline service status` says what is installed")
-    if not ours(path, encoding):
-        raise Refused(f"{path} was not made by Dropline", "remove it yourself, as it was installed")
     try:
-        path.unlink()
+        if not own_files.exists(path):
+            raise Refused(f"{path} is not there", "`dropline service status` says what is installed")
+        if not ours(path):
+            raise Refused(f"{path} was not made by Dropline", "remove it yourself, as it was installed")
+        own_files.remove(path)
     except OSError as error:
         raise Refused(f"{path} cannot be removed: {cause(error)}", "mend that and try again") from None
 
 
-def ours(path: Path, encoding: str = "utf-8") -> bool:
+def ours(path: PurePath) -> bool:
     """Whether we made this file. Raises Refused where it cannot be read."""
     try:
-        return MARK in path.read_text(encoding, "replace")
+        return MARK.encode() in own_files.read_bounded(path, _AT_MOST)[0]
     except OSError as error:
         raise Refused(f"{path} cannot be read: {cause(error)}", "mend that and try again") from None
 

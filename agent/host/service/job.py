@@ -4,11 +4,12 @@ import os
 import re
 import sys
 import sysconfig
-from pathlib import Path
+from pathlib import PurePath
 
 from platformdirs import user_state_dir
 
 from agent.errors import Refused
+from agent.host import own_files
 from agent.host.service import Job
 from rules.actions import Command, Webhook
 from rules.config.settings import CollectionTable, Configuration, DirectoryTable
@@ -18,8 +19,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 def program() -> str:
     """The `dropline` command of this installation. Raises Refused."""
-    found = Path(sysconfig.get_path("scripts"), "dropline.exe" if sys.platform == "win32" else "dropline")
-    if not found.is_file():
+    found = PurePath(sysconfig.get_path("scripts"), "dropline")
+    if not own_files.is_file(found):
         raise Refused(f"{found} is not there", "install Dropline with `python3 bootstrap.py`")
     return str(found)
 
@@ -44,7 +45,7 @@ def job(config: Configuration, name: str, user: str | None) -> Job:
     settings = config.settings
     if not config.rules:
         raise Refused(f"{config.source} has no [[rules]]", "add one; `dropline init` writes an example")
-    if user is not None and config.state_dir == Path(user_state_dir("dropline")):
+    if user is not None and config.state_dir == PurePath(user_state_dir("dropline")):
         hint = f'write state_dir = "/var/lib/{name}" there: the default is in your home, not in that user\'s'
         raise Refused(f"[agent] in {config.source} names no state_dir for a service", hint)
     directories = [table.path for table in settings.destinations.values() if isinstance(table, DirectoryTable)]

@@ -1,6 +1,7 @@
 """The system's own commands, run to their end."""
 
 import os
+import pwd
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -62,8 +63,6 @@ def must(run: Run, *words: str, hint: str = "mend that and try again") -> str:
 
 
 def _group(user: str) -> int:
-    import pwd  # there is none on Windows
-
     return pwd.getpwnam(user).pw_gid
 
 

@@ -2,24 +2,25 @@
 
 import os
 import re
-from pathlib import Path
+from pathlib import PurePath
 
 from jinja2 import Environment, PackageLoader
 
 from agent.errors import Refused
+from agent.host import own_files
 from agent.host.service import MARK, Condition, Job, put, taken
 from agent.host.service.programs import Run, must
 
-SYSTEM = Path("/etc/systemd/system")
+SYSTEM = PurePath("/etc/systemd/system")
 _HOMES = ("/home", "/root", "/run/user")
 _PLAIN = re.compile(r"[A-Za-z0-9_./@:+,%-]+")
 _TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108  (looked for, not written to)
 
 
-def of_person() -> Path:
+def of_person() -> PurePath:
     """Where the units of the person who asks are."""
     home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    return Path(home, "systemd", "user")
+    return PurePath(home, "systemd", "user")
 
 
 def _plain(value: str) -> str:
@@ -39,7 +40,7 @@ def _command(value: str) -> str:
 class Systemd:
     """Units in a folder, and `systemctl`."""
 
-    def __init__(self, run: Run, folder: Path, *, person: bool) -> None:
+    def __init__(self, run: Run, folder: PurePath, *, person: bool) -> None:
         """`person`: units of the one who asks, not of the computer."""
         self._run = run
         self._folder = folder
@@ -81,7 +82,7 @@ class Systemd:
     def uninstall(self, name: str) -> list[str]:
         """Stop and disable it, remove the unit."""
         path = self._path(name)
-        if path.exists():
+        if own_files.is_file(path):
             self._systemctl("disable", "--now", name)
         taken(path)
         self._systemctl("daemon-reload")
@@ -99,13 +100,13 @@ class Systemd:
         path = self._path(name)
         running = facts.get("ActiveState") in ("active", "reloading")
         return Condition(
-            installed=str(path) if path.exists() else None,
+            installed=str(path) if own_files.is_file(path) else None,
             running=running,
             since=float(since) if running and since.isdigit() else None,
             detail="; ".join(word for word in words if word),
         )
 
-    def _path(self, name: str) -> Path:
+    def _path(self, name: str) -> PurePath:
         return self._folder / f"{name}.service"
 
     def _command(self, *words: str) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.resources import files as resources
 from typing import Any, Protocol
 from urllib.parse import parse_qs
 
@@ -17,6 +16,7 @@ from prometheus_client.exposition import choose_encoder
 from waitress.server import create_server
 
 from agent.errors import Refused, Transient, cause
+from agent.host import own_files
 from agent.observe.status import Health
 from agent.observe.web.gate import Gate, token
 from agent.observe.web.views import TEXT_AT_MOST, Views
@@ -163,7 +163,7 @@ def _asked(environ: dict[str, Any], key: str) -> str:
 
 
 def _static(name: str, kind: str) -> Callable[[dict[str, Any]], Answer]:
-    body = resources("agent.observe.web").joinpath("static", name).read_bytes()
+    body = own_files.resource("agent.observe.web", "static", name)
     return lambda environ: ("200 OK", kind, body)
 
 

@@ -14,7 +14,6 @@ import ipaddress
 import platform
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from agent.errors import Refused
@@ -40,7 +39,7 @@ class Denied(NamedTuple):
 
 def token(file: str) -> str:
     """The token in a file. Raises Refused where it is too weak, cannot be sent, or can be read by others."""
-    found = secret.read(Path(file))
+    found = secret.read(file)
     if len(found) < TOKEN_AT_LEAST or not found.isascii() or not found.isprintable() or " " in found:
         raise Refused(
             f"the token in {file} is not at least {TOKEN_AT_LEAST} letters, digits and signs of ASCII without spaces",

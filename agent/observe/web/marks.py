@@ -1,11 +1,11 @@
 """May it be deleted? What the ledger, the configuration and, for single files, the disk say."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from agent.files import ABSENT, LOCAL, CannotTell
 from agent.ledger import UNPROVED, File, Holding, Ledger, State
-from rules.model import STAT, Rule, Verdict, Version
+from rules.model import STAT, Rule, Verdict
 from rules.removal import Standing, removal
 
 _OVER = {
@@ -81,10 +81,11 @@ class Marks:
 
 def _as_it_is(file: File) -> Verdict | None:
     """Why the file on the disk is not this version; None where it is."""
-    try:
-        seen = os.lstat(file.path)
-    except OSError:  # whatever the cause: it is not known to be here
+    seen = LOCAL.look(file.path)
+    if isinstance(seen, CannotTell):
+        return Verdict(False, f"not now: it cannot be looked at: {seen.reason}")
+    if seen is ABSENT:
         return Verdict(False, "not here any more")
-    if Version(seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino) == file.version:
+    if seen.version == file.version:
         return None
     return Verdict(False, "not yet: it changed since it was proved; the agent looks at it again")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from agent.files import LOCAL
 from agent.intake import Root
 from agent.ledger import File, Holding, Ledger, State
 from agent.observe.explain import explain
@@ -13,7 +14,7 @@ from agent.observe.status import Health
 from agent.observe.web.headline import Headline, headline
 from agent.observe.web.marks import At, Marks
 from agent.observe.web.plot import Plot, plot
-from rules.model import SENT, Rule, Verdict
+from rules.model import SENT, Kind, Observation, Rule, Verdict
 
 _ROWS = 30
 _FOUND = 50
@@ -136,7 +137,7 @@ class Views:
             "now": now,
             "row": row,
             "lines": lines,
-            "base": base if os.path.isdir(base) or not holding.whole else os.path.dirname(base),
+            "base": base if _is_directory(base) or not holding.whole else os.path.dirname(base),
             "complete": self.command("complete", holding.name) if waits else "",
         }
 
@@ -293,3 +294,9 @@ def _state(holding: Holding) -> tuple[str, str]:
     if holding.files:
         return ("safe" if holding.verified else "safe, removed here"), "safe"
     return "gone before it was delivered", "gone"
+
+
+def _is_directory(path: str) -> bool:
+    """Whether a directory is known to be there."""
+    seen = LOCAL.look(LOCAL.resolve(path))
+    return isinstance(seen, Observation) and seen.kind is Kind.DIRECTORY

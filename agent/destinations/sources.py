@@ -1,0 +1,36 @@
+"""Local files that are not what was sealed, and what becomes of them. Asked while files travel, and by services after it."""
+
+from collections.abc import Iterable
+
+from agent.destinations import Changed, Gone, Item, Outcome, Unfit
+from agent.errors import Transient
+from agent.files import LOCAL, What
+from agent.files.reader import NotTheVersion, Sources, Unreadable
+from agent.host.steps import Steps
+from rules.model import Writer
+
+_PASSING = frozenset({What.STALE, What.NO_ANSWER, What.EXHAUSTED})
+"""Troubles of a whole file system, or of the agent, that say nothing of a file."""
+
+
+def outcome_of(item: Item, error: NotTheVersion | Unreadable) -> Outcome:
+    """What becomes of a file that could not be read as it was sealed. Raises Transient where that says nothing of the file."""
+    if isinstance(error, NotTheVersion):
+        return Gone(item.file) if error.seen is None else Changed(item.file, error.seen, error.reason)
+    if error.trouble.what in _PASSING:
+        raise Transient(f"{item.root}/{item.relpath} cannot be read: {error.trouble.reason}")
+    return Unfit(item.file, f"cannot be read: {error.trouble.reason}", error.hint)
+
+
+def spoiled(items: Iterable[Item]) -> dict[int, Outcome]:
+    """What became of those items whose local file is not what was sealed, or has a writer: file → outcome. Raises Transient."""
+    found: dict[int, Outcome] = {}
+    with Sources(LOCAL, "sha256", Steps()) as sources:
+        for item in items:
+            try:
+                with sources.opened(item.root, item.relpath, item.version) as reading:
+                    if reading.handle.writer() is Writer.OPEN:
+                        found[item.file] = Changed(item.file, reading.handle.opened, Writer.OPEN.value)
+            except (NotTheVersion, Unreadable) as error:
+                found[item.file] = outcome_of(item, error)
+    return found

@@ -1,0 +1,198 @@
+"""The agent's own files: state directory, ledger, tokens, log, record of deletions, metrics, configuration, units, support bundles.
+
+What is below a watched directory or at a destination is not among them: `agent.files`. Where the operating system refuses
+something, OSError is raised, unless a function says otherwise.
+"""
+
+import logging
+import os
+import stat
+import tempfile
+from importlib.resources import files as resources
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import IO, BinaryIO, NamedTuple
+
+StrPath = str | os.PathLike[str]
+OPEN_TO_OTHERS = 0o027
+"""Bits of a mode: others than the owner and the group may read it, or others than the owner may write it."""
+
+
+class Facts(NamedTuple):
+    """What the file system says of a file."""
+
+    size: int
+    mtime_ns: int
+    file_id: int
+    mode: int
+    owner: int
+    group: int
+
+    @property
+    def open_to_others(self) -> bool:
+        """Whether others than the owner and the group may read it, or others than the owner may write it."""
+        return bool(self.mode & OPEN_TO_OTHERS)
+
+    @property
+    def anybody_may_write(self) -> bool:
+        """Whether every user of the computer may write it."""
+        return bool(self.mode & stat.S_IWOTH)
+
+    @property
+    def modified_at(self) -> float:
+        """Seconds since the epoch."""
+        return self.mtime_ns / 1e9
+
+
+# Looking
+
+
+def facts(path: StrPath) -> Facts:
+    """What the file system says of a file. A link is followed."""
+    return _facts(os.stat(path))
+
+
+def _facts(status: os.stat_result) -> Facts:
+    return Facts(status.st_size, status.st_mtime_ns, status.st_ino, status.st_mode, status.st_uid, status.st_gid)
+
+
+def exists(path: StrPath) -> bool:
+    """Whether there is such a file or directory. Raises OSError where that cannot be told."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def is_file(path: StrPath) -> bool:
+    """Whether a file is known to be there."""
+    return os.path.isfile(path)
+
+
+def is_directory(path: StrPath) -> bool:
+    """Whether a directory is known to be there."""
+    return os.path.isdir(path)
+
+
+def is_link(path: StrPath) -> bool:
+    """Whether it is a symbolic link."""
+    return os.path.islink(path)
+
+
+def names(directory: StrPath) -> list[str]:
+    """What is in a directory."""
+    return os.listdir(directory)
+
+
+# Reading
+
+
+def read_bounded(path: StrPath, at_most: int) -> tuple[bytes, Facts]:
+    """What is in a file, and what the file system says of it. One byte more than `at_most` comes where it is larger."""
+    with open(path, "rb") as file:
+        return file.read(at_most + 1), _facts(os.fstat(file.fileno()))
+
+
+def last_bytes(path: StrPath, count: int) -> bytes:
+    """The end of a file."""
+    with open(path, "rb") as file:
+        file.seek(max(file.seek(0, os.SEEK_END) - count, 0))
+        return file.read()
+
+
+def resource(package: str, *path: str) -> bytes:
+    """A file that comes with the program."""
+    return resources(package).joinpath(*path).read_bytes()
+
+
+def resource_names(package: str, *path: str) -> list[str]:
+    """What is in a directory that comes with the program."""
+    return [one.name for one in resources(package).joinpath(*path).iterdir()]
+
+
+# Writing
+
+
+def make_directory(path: StrPath) -> None:
+    """Make a directory, and those above it, where they are absent."""
+    Path(path).mkdir(parents=True, exist_ok=True)
+
+
+def make_private_directory(path: StrPath) -> None:
+    """Make a directory that only its owner may enter, where it is absent."""
+    Path(path).mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def make_private(path: StrPath) -> bool:
+    """Take away what others than the owner may do with a file or directory. Returns whether there was anything."""
+    mode = os.stat(path).st_mode
+    if not mode & 0o077:
+        return False
+    os.chmod(path, stat.S_IMODE(mode) & ~0o077)
+    return True
+
+
+def create(path: StrPath, mode: int = 0o600) -> BinaryIO:
+    """A new file, open for writing. Raises FileExistsError where the name is taken, and OSError."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb")
+
+
+def write(path: StrPath, data: bytes) -> None:
+    """Write a file as a person wants it, onto one that has the name: it may be a terminal or a pipe."""
+    with open(path, "wb") as file:
+        file.write(data)
+
+
+def write_whole(path: StrPath, data: bytes, mode: int, *, durably: bool = False) -> None:
+    """Write a file so that a reader meets the former one or the new one; with `durably`, also after a loss of power."""
+    folder, name = os.path.split(path)
+    fd, fresh = tempfile.mkstemp(prefix=f".{name}-", dir=folder or ".")
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            os.fchmod(fd, mode)
+            file.flush()
+            if durably:
+                os.fsync(fd)
+        os.replace(fresh, path)
+    except BaseException:
+        os.unlink(fresh)
+        raise
+
+
+def append_durably(path: StrPath, data: bytes) -> None:
+    """Add to a file that only its owner may read, and bring it to stable storage. A link is not followed."""
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(fd)
+
+
+def temporary() -> IO[bytes]:
+    """A file without a name, which is gone when it is closed."""
+    return tempfile.TemporaryFile()
+
+
+def remove(path: StrPath) -> None:
+    """Remove a file, if it is there."""
+    Path(path).unlink(missing_ok=True)
+
+
+class BoundedLog(RotatingFileHandler):
+    """Log files that together do not grow beyond a bound, but for one record; older ones have .1, .2, .3 after the name."""
+
+    OLDER = 3
+
+    def __init__(self, path: StrPath, size: int) -> None:
+        """`size`: bytes after which a file is full. The directory is made where it is absent."""
+        Path(path).parent.mkdir(mode=0o700, exist_ok=True)
+        super().__init__(path, maxBytes=size, backupCount=self.OLDER, encoding="utf-8", errors="backslashreplace")
+
+    def shouldRollover(self, record: logging.LogRecord) -> bool:
+        """Whether the file is full now. Not whether the record still fits: for that it would be formatted twice."""
+        return self.stream is not None and self.stream.tell() >= self.maxBytes
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A full disk costs the line here; standard error has it, too."""

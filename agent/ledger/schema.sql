@@ -1,0 +1,411 @@
+-- The ledger: what the agent knows, one row per fact. Times are seconds since the epoch. Paths are bytes, because file
+-- names are bytes. States are small integers (agent/ledger/states.py).
+--
+-- A change here is another layout: raise LAYOUT in agent/ledger/store.py. A ledger of another layout is refused.
+
+CREATE TABLE meta (              -- one-off facts: the agent's id, what is paused
+  key   TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rules (             -- names, so that a file needs only a small number
+  id   INTEGER PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE
+) STRICT;
+
+CREATE TABLE dirs (              -- absolute paths of directories, so that a file needs only its own name
+  id       INTEGER PRIMARY KEY,
+  path     BLOB    NOT NULL UNIQUE,
+  unproved INTEGER NOT NULL DEFAULT 0  -- files directly in it that are not at every destination
+) STRICT;
+CREATE INDEX dirs_unproved ON dirs (path) WHERE unproved > 0;
+
+
+-- Files, and what they are part of
+
+CREATE TABLE files (             -- one row per version of a path that was ever delivered or will be
+  id         INTEGER PRIMARY KEY,
+  dir        INTEGER NOT NULL REFERENCES dirs (id),
+  name       BLOB    NOT NULL,
+  generation INTEGER NOT NULL,   -- 1, 2, ...: the highest is the present one
+  rule       INTEGER NOT NULL REFERENCES rules (id),
+  state      INTEGER NOT NULL,
+  size       INTEGER NOT NULL,
+  mtime_ns   INTEGER NOT NULL,
+  ctime_ns   INTEGER NOT NULL,
+  device     INTEGER NOT NULL,
+  inode      INTEGER NOT NULL,
+  seen_at    REAL    NOT NULL,   -- when the agent first saw the path in this generation
+  since      REAL    NOT NULL,   -- candidate: first of the identical readings; later: when it became complete
+  again      REAL,               -- candidate: when to look next; NULL: it has settled, and waits for its dataset
+  batch      INTEGER REFERENCES batches (id),
+  reason     TEXT,               -- why it waits, or why it is where it is
+  dataset    INTEGER REFERENCES datasets (id)  -- files of rules without datasets have none
+) STRICT;
+CREATE UNIQUE INDEX files_by_path ON files (dir, name, generation);
+CREATE INDEX files_by_batch ON files (batch) WHERE batch IS NOT NULL;
+CREATE INDEX files_due ON files (again) WHERE again IS NOT NULL;
+CREATE INDEX files_waiting ON files (rule, seen_at) WHERE again IS NOT NULL;
+CREATE INDEX files_refused ON files (state) WHERE state = 8;  -- with the rowid: newest first without sorting
+CREATE INDEX files_reclaiming ON files (batch) WHERE state = 5;
+CREATE INDEX files_of_dataset ON files (dataset, state) WHERE dataset IS NOT NULL;
+CREATE INDEX files_unsettled ON files (dataset, again) WHERE dataset IS NOT NULL AND state = 1;
+
+CREATE TABLE datasets (          -- files that become complete, travel and are reclaimed together
+  id         INTEGER PRIMARY KEY,
+  rule       INTEGER NOT NULL REFERENCES rules (id),
+  key        BLOB    NOT NULL,   -- what people call it, relative to the rule's directory
+  generation INTEGER NOT NULL,   -- how often it was complete: 0, 1, and more with each supplement
+  seen_at    REAL    NOT NULL,   -- when the first file of the coming generation was seen
+  again      REAL,               -- when to look next; NULL: nothing of it waits
+  checked_at REAL,               -- when all its files were asked for once more; NULL: they were not
+  released   INTEGER NOT NULL,   -- 1: a person said that it is complete
+  reason     TEXT,               -- why it waits, or why it was complete
+  UNIQUE (rule, key)
+) STRICT;
+CREATE INDEX datasets_due ON datasets (again) WHERE again IS NOT NULL;
+CREATE INDEX datasets_waiting ON datasets (seen_at) WHERE again IS NOT NULL;
+CREATE INDEX datasets_oldest ON datasets (rule, seen_at) WHERE again IS NOT NULL;
+
+CREATE TABLE checksums (         -- what a list that came with the data says of a version, compared with its content
+  file      INTEGER PRIMARY KEY REFERENCES files (id),
+  algorithm TEXT NOT NULL,
+  checksum  BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE batches (           -- groups of files; sealed_at NULL while files may still join
+  id          INTEGER PRIMARY KEY,
+  rule        INTEGER NOT NULL REFERENCES rules (id),
+  key         TEXT    NOT NULL,
+  files       INTEGER NOT NULL,
+  bytes       INTEGER NOT NULL,
+  first_at    REAL    NOT NULL,
+  last_at     REAL    NOT NULL,
+  sealed_at   REAL,
+  reason      TEXT,              -- why it was sealed
+  verified_at REAL,              -- when its last delivery ended
+  reclaim_at  REAL               -- when to think of reclaiming it next; NULL: nothing left to reclaim
+) STRICT;
+CREATE INDEX batches_open ON batches (rule, first_at) WHERE sealed_at IS NULL;
+CREATE INDEX batches_under_way ON batches (rule, first_at) WHERE verified_at IS NULL;
+CREATE INDEX batches_verified ON batches (rule, verified_at) WHERE verified_at IS NOT NULL;
+CREATE INDEX batches_to_reclaim ON batches (rule, verified_at) WHERE reclaim_at IS NOT NULL;
+
+CREATE TABLE unclaimed (         -- paths that no rule claims, per watched directory, as of its last sweep
+  root    BLOB PRIMARY KEY,
+  files   INTEGER NOT NULL,
+  example TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+
+-- Destinations, and what is there
+
+CREATE TABLE destinations (
+  id         INTEGER PRIMARY KEY,
+  name       TEXT NOT NULL,
+  address    TEXT NOT NULL,      -- where it is; a name that moves is another destination
+  identity   TEXT,               -- what its identity file said when it was set up
+  up         INTEGER,            -- 1, 0, or NULL before the first look
+  reason     TEXT,
+  in_place   INTEGER NOT NULL DEFAULT 0,  -- 1: copies are written under their final names, and tell only size and mtime
+  refused    INTEGER NOT NULL DEFAULT 0,  -- 1: down, and a person must act
+  reread_at  REAL,               -- when a copy there was last read again
+  free_at    REAL NOT NULL DEFAULT 0,     -- before this the rate allows no reading
+  changed_at REAL,               -- when it went up or down
+  proved_at  REAL,               -- when a copy there was last proved
+  UNIQUE (name, address)
+) STRICT;
+
+CREATE TABLE deliveries (        -- one batch to one destination
+  id          INTEGER PRIMARY KEY,
+  batch       INTEGER NOT NULL REFERENCES batches (id),
+  destination INTEGER NOT NULL REFERENCES destinations (id),
+  state       INTEGER NOT NULL,
+  attempt     INTEGER NOT NULL DEFAULT 0,
+  request     BLOB,              -- frozen before it is sent, so that the very same can be sent again
+  task        TEXT,
+  again       REAL,              -- when to try (again); NULL while nothing is to be tried
+  reason      TEXT,
+  changed_at  REAL NOT NULL,
+  UNIQUE (batch, destination)
+) STRICT;
+CREATE INDEX deliveries_due ON deliveries (destination, again) WHERE again IS NOT NULL;
+CREATE INDEX deliveries_unfinished ON deliveries (destination, state) WHERE state < 4;
+CREATE INDEX deliveries_held_up ON deliveries (destination) WHERE state < 4 AND reason IS NOT NULL;
+
+CREATE TABLE tasks (             -- what was handed over to others: evidence came of the last task that began before it
+  delivery INTEGER NOT NULL REFERENCES deliveries (id),
+  name     TEXT    NOT NULL,     -- by which they know it
+  begun_at REAL    NOT NULL,
+  PRIMARY KEY (delivery, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE copies (            -- a version at a destination: first the intent to write there, then the evidence
+  file        INTEGER NOT NULL REFERENCES files (id),
+  destination INTEGER NOT NULL REFERENCES destinations (id),
+  path        BLOB    NOT NULL,  -- relative to the destination
+  path_key    INTEGER NOT NULL,  -- 64-bit hash of the case-folded path
+  checksum    BLOB,
+  algorithm   TEXT,
+  proved_at   REAL,              -- NULL: intent only
+  reread_at   REAL,              -- when it was last read again; NULL: not since it was proved; infinite: never again
+  PRIMARY KEY (file, destination)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX copies_by_path ON copies (destination, path_key);
+CREATE INDEX copies_to_reread ON copies (destination, coalesce(reread_at, proved_at)) WHERE proved_at IS NOT NULL;
+
+CREATE TABLE findings (          -- copies that were read again and are not what was proved
+  destination INTEGER NOT NULL REFERENCES destinations (id),
+  file        INTEGER NOT NULL REFERENCES files (id),
+  path        BLOB    NOT NULL,  -- relative to the destination; the file may be proved under another one by now
+  kind        TEXT    NOT NULL,  -- changed, missing, unreadable, doubtful
+  reason      TEXT    NOT NULL,  -- with its hint
+  checksum    BLOB    NOT NULL,  -- what was proved to be there
+  algorithm   TEXT    NOT NULL,
+  found_at    REAL    NOT NULL,
+  looked_at   REAL    NOT NULL,  -- when it was last looked at again
+  closed_at   REAL,              -- NULL: open. A closed one still says that what stands there is not what we delivered
+  closed      TEXT,              -- why
+  PRIMARY KEY (destination, file, path)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX findings_open ON findings (destination, looked_at) WHERE closed_at IS NULL;
+
+CREATE TABLE reclaims (          -- the intent to remove a local copy, until it is gone
+  file      INTEGER PRIMARY KEY REFERENCES files (id),
+  root      BLOB    NOT NULL,    -- watched directory
+  original  BLOB    NOT NULL,    -- path relative to root
+  aside     BLOB    NOT NULL,    -- where it stands meanwhile, relative to root
+  purge_at  REAL    NOT NULL,    -- not before this time
+  reason    TEXT    NOT NULL
+) STRICT;
+
+
+-- What people send and fetch by hand
+
+CREATE TABLE sends (             -- batches of the reserved rule `send`
+  batch   INTEGER PRIMARY KEY REFERENCES batches (id),
+  command INTEGER NOT NULL,      -- the first batch of the same command
+  root    BLOB    NOT NULL       -- directory that the paths at the destination count from
+) STRICT;
+CREATE INDEX sends_by_command ON sends (command);
+
+CREATE TABLE fetches (           -- what was fetched back, and what of it is under way
+  id          INTEGER PRIMARY KEY,
+  destination INTEGER NOT NULL REFERENCES destinations (id),
+  source      BLOB    NOT NULL,  -- path at the destination
+  target      BLOB    NOT NULL,  -- local directory
+  request     BLOB,              -- frozen before it is sent; NULL: nothing is under way
+  task        TEXT,              -- by which the service knows it
+  UNIQUE (destination, source, target)
+) STRICT;
+
+
+-- What is done because a batch was verified, and what people are told
+
+CREATE TABLE outbox (            -- one batch and one action of its rule
+  id       INTEGER PRIMARY KEY,
+  batch    INTEGER NOT NULL REFERENCES batches (id),
+  rule     INTEGER NOT NULL REFERENCES rules (id),
+  action   TEXT    NOT NULL,     -- which of the rule's: 'webhook', 'webhook-2', 'share-NAME'
+  payload  BLOB,                 -- frozen when the batch was verified; NULL: over
+  made_at  REAL    NOT NULL,
+  attempt  INTEGER NOT NULL DEFAULT 0,  -- counted before the call: a killed one may have happened
+  again    REAL,                 -- when to try (again); 0: a person wants it now; NULL: over
+  reason   TEXT,                 -- why the last attempt failed, or why it was given up
+  ended_at REAL,
+  UNIQUE (batch, action)
+) STRICT;
+CREATE INDEX outbox_due ON outbox (rule, action, again) WHERE again IS NOT NULL;
+
+CREATE TABLE notices (           -- a message for one channel, until it is sent; then its row goes
+  id      INTEGER PRIMARY KEY,
+  channel TEXT    NOT NULL,      -- 'email' or 'webhook'
+  subject TEXT    NOT NULL,
+  body    TEXT    NOT NULL,
+  made_at REAL    NOT NULL,
+  attempt INTEGER NOT NULL DEFAULT 0,
+  again   REAL    NOT NULL,      -- when to try (again)
+  reason  TEXT                   -- why the last attempt failed
+) STRICT;
+CREATE INDEX notices_of_channel ON notices (channel, id);
+
+CREATE TABLE remarks (           -- what is remembered of what was said, so that it is said once
+  thing    TEXT PRIMARY KEY,     -- 'refused', 'digest', 'destination NAME'
+  since    REAL,                 -- since when a destination is down; NULL: it is up
+  told_at  REAL,                 -- when it was last told as bad; of the digest: when it was last made
+  standing INTEGER NOT NULL,     -- 1: people believe that it is down, and are to hear when it is up
+  acute    INTEGER NOT NULL      -- 1: they know that it waits for a person
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE told (              -- a refused file that people were told of
+  dir     INTEGER NOT NULL,
+  name    BLOB    NOT NULL,
+  reason  TEXT    NOT NULL,
+  told_at REAL    NOT NULL,
+  PRIMARY KEY (dir, name)
+) STRICT, WITHOUT ROWID;
+
+
+-- Counts per state, kept by triggers so that they can never disagree with the rows, and cost nothing to read. A file
+-- changes its state four times on its way, and each time these run: so they are cheap.
+
+CREATE TABLE tally (             -- a row for each state that a rule's files may have: counting needs no INSERT ... ON CONFLICT
+  rule  INTEGER NOT NULL,
+  state INTEGER NOT NULL,
+  files INTEGER NOT NULL,
+  bytes INTEGER NOT NULL,
+  PRIMARY KEY (rule, state)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER rules_tallied AFTER INSERT ON rules BEGIN
+  INSERT INTO tally VALUES (new.id, 1, 0, 0), (new.id, 2, 0, 0), (new.id, 3, 0, 0), (new.id, 4, 0, 0), (new.id, 5, 0, 0),
+    (new.id, 6, 0, 0), (new.id, 7, 0, 0), (new.id, 8, 0, 0), (new.id, 9, 0, 0);
+END;
+CREATE TRIGGER files_counted AFTER INSERT ON files BEGIN
+  UPDATE tally SET files = files + 1, bytes = bytes + new.size WHERE rule = new.rule AND state = new.state;
+END;
+CREATE TRIGGER files_recounted AFTER UPDATE OF state, size, rule ON files BEGIN
+  UPDATE tally SET files = files - 1, bytes = bytes - old.size WHERE rule = old.rule AND state = old.state;
+  UPDATE tally SET files = files + 1, bytes = bytes + new.size WHERE rule = new.rule AND state = new.state;
+END;
+
+CREATE TABLE delivery_tally (
+  destination INTEGER NOT NULL,
+  state       INTEGER NOT NULL,
+  deliveries  INTEGER NOT NULL,
+  PRIMARY KEY (destination, state)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER deliveries_counted AFTER INSERT ON deliveries BEGIN
+  INSERT INTO delivery_tally VALUES (new.destination, new.state, 1)
+    ON CONFLICT DO UPDATE SET deliveries = deliveries + 1;
+END;
+CREATE TRIGGER deliveries_recounted AFTER UPDATE OF state ON deliveries BEGIN
+  UPDATE delivery_tally SET deliveries = deliveries - 1 WHERE destination = old.destination AND state = old.state;
+  INSERT INTO delivery_tally VALUES (new.destination, new.state, 1)
+    ON CONFLICT DO UPDATE SET deliveries = deliveries + 1;
+END;
+
+
+-- What the status page reads, the same however much is known: counts per dataset and directory, and the last day.
+
+CREATE TABLE holdings (          -- the files of one rule in one dataset, or (without datasets) directly in one directory
+  id             INTEGER PRIMARY KEY,
+  rule           INTEGER NOT NULL REFERENCES rules (id),
+  whole          INTEGER NOT NULL,   -- 1: `place` is a dataset; 0: a directory
+  place          INTEGER NOT NULL,
+  latest         INTEGER NOT NULL,   -- the highest files.id in it: the order of lists
+  waiting        INTEGER NOT NULL,   -- candidate, complete, batched
+  waiting_bytes  INTEGER NOT NULL,
+  verified       INTEGER NOT NULL,
+  verified_bytes INTEGER NOT NULL,
+  removed        INTEGER NOT NULL,   -- reclaiming, reclaimed
+  removed_bytes  INTEGER NOT NULL,
+  refused        INTEGER NOT NULL,
+  refused_bytes  INTEGER NOT NULL,
+  vanished       INTEGER NOT NULL,
+  UNIQUE (rule, whole, place)
+) STRICT;
+CREATE INDEX holdings_latest ON holdings (latest);
+CREATE INDEX holdings_waiting ON holdings (latest) WHERE waiting > 0;
+CREATE INDEX holdings_refused ON holdings (latest) WHERE refused > 0;
+
+CREATE TABLE holding_copies (    -- proved copies of a holding's files at one destination
+  holding     INTEGER NOT NULL REFERENCES holdings (id),
+  destination INTEGER NOT NULL REFERENCES destinations (id),
+  here        INTEGER NOT NULL,  -- of versions that are here
+  weak        INTEGER NOT NULL,  -- those of them of which only size and mtime were compared
+  gone        INTEGER NOT NULL,  -- of versions that were removed here
+  PRIMARY KEY (holding, destination)
+) STRICT, WITHOUT ROWID;
+
+-- Like `tally`, kept by triggers. 1 to 3 wait, 4 is verified, 5 and 6 are removed, 7 counts nowhere, 8 is refused, 9 vanished.
+-- What many files do at once, Holdings counts in one statement for all, where a trigger would look up the holding of each:
+-- those that are found as candidates, those that become verified, and copies that are proved.
+CREATE TRIGGER holdings_counted AFTER INSERT ON files WHEN new.state <> 1 BEGIN
+  INSERT INTO holdings VALUES (NULL, new.rule, new.dataset IS NOT NULL, coalesce(new.dataset, new.dir), new.id,
+      new.state <= 3, (new.state <= 3) * new.size, new.state = 4, (new.state = 4) * new.size,
+      new.state IN (5, 6), (new.state IN (5, 6)) * new.size, new.state = 8, (new.state = 8) * new.size, new.state = 9)
+    ON CONFLICT (rule, whole, place) DO UPDATE SET latest = max(latest, excluded.latest),
+      waiting = waiting + excluded.waiting, waiting_bytes = waiting_bytes + excluded.waiting_bytes,
+      verified = verified + excluded.verified, verified_bytes = verified_bytes + excluded.verified_bytes,
+      removed = removed + excluded.removed, removed_bytes = removed_bytes + excluded.removed_bytes,
+      refused = refused + excluded.refused, refused_bytes = refused_bytes + excluded.refused_bytes,
+      vanished = vanished + excluded.vanished;
+  UPDATE dirs SET unproved = unproved + 1 WHERE id = new.dir AND new.state IN (1, 2, 3, 8);
+END;
+CREATE TRIGGER holdings_recounted AFTER UPDATE OF state, size ON files
+WHEN (max(old.state, 3) <> max(new.state, 3) AND NOT (old.state = 3 AND new.state = 4)) OR old.size <> new.size BEGIN
+  UPDATE holdings SET
+      waiting = waiting + (new.state <= 3) - (old.state <= 3),
+      waiting_bytes = waiting_bytes + (new.state <= 3) * new.size - (old.state <= 3) * old.size,
+      verified = verified + (new.state = 4) - (old.state = 4),
+      verified_bytes = verified_bytes + (new.state = 4) * new.size - (old.state = 4) * old.size,
+      removed = removed + (new.state IN (5, 6)) - (old.state IN (5, 6)),
+      removed_bytes = removed_bytes + (new.state IN (5, 6)) * new.size - (old.state IN (5, 6)) * old.size,
+      refused = refused + (new.state = 8) - (old.state = 8),
+      refused_bytes = refused_bytes + (new.state = 8) * new.size - (old.state = 8) * old.size,
+      vanished = vanished + (new.state = 9) - (old.state = 9)
+    WHERE rule = old.rule AND whole = (old.dataset IS NOT NULL) AND place = coalesce(old.dataset, old.dir);
+  UPDATE dirs SET unproved = unproved + (new.state IN (1, 2, 3, 8)) - (old.state IN (1, 2, 3, 8))
+    WHERE id = old.dir AND (new.state IN (1, 2, 3, 8)) <> (old.state IN (1, 2, 3, 8));
+END;
+CREATE TRIGGER holdings_moved AFTER UPDATE OF rule, dataset ON files
+WHEN old.rule <> new.rule OR old.dataset IS NOT new.dataset BEGIN
+  UPDATE holdings SET  -- first the counts of the row as it is now leave the old place ...
+      waiting = waiting - (new.state <= 3), waiting_bytes = waiting_bytes - (new.state <= 3) * new.size,
+      verified = verified - (new.state = 4), verified_bytes = verified_bytes - (new.state = 4) * new.size,
+      removed = removed - (new.state IN (5, 6)), removed_bytes = removed_bytes - (new.state IN (5, 6)) * new.size,
+      refused = refused - (new.state = 8), refused_bytes = refused_bytes - (new.state = 8) * new.size,
+      vanished = vanished - (new.state = 9)
+    WHERE rule = old.rule AND whole = (old.dataset IS NOT NULL) AND place = coalesce(old.dataset, old.dir);
+  INSERT INTO holdings VALUES (NULL, new.rule, new.dataset IS NOT NULL, coalesce(new.dataset, new.dir), new.id,
+      new.state <= 3, (new.state <= 3) * new.size, new.state = 4, (new.state = 4) * new.size,
+      new.state IN (5, 6), (new.state IN (5, 6)) * new.size, new.state = 8, (new.state = 8) * new.size, new.state = 9)
+    ON CONFLICT (rule, whole, place) DO UPDATE SET latest = max(latest, excluded.latest),
+      waiting = waiting + excluded.waiting, waiting_bytes = waiting_bytes + excluded.waiting_bytes,
+      verified = verified + excluded.verified, verified_bytes = verified_bytes + excluded.verified_bytes,
+      removed = removed + excluded.removed, removed_bytes = removed_bytes + excluded.removed_bytes,
+      refused = refused + excluded.refused, refused_bytes = refused_bytes + excluded.refused_bytes,
+      vanished = vanished + excluded.vanished;  -- ... and come to the new one; so do its copies.
+  INSERT INTO holding_copies SELECT h.id, c.destination,
+      -(new.state IN (1, 2, 3, 4, 8)), -(new.state IN (1, 2, 3, 4, 8) AND c.algorithm = 'stat'), -(new.state IN (5, 6))
+    FROM copies c JOIN holdings h ON h.rule = old.rule AND h.whole = (old.dataset IS NOT NULL)
+      AND h.place = coalesce(old.dataset, old.dir)
+    WHERE c.file = new.id AND c.proved_at IS NOT NULL
+    ON CONFLICT DO UPDATE SET here = here + excluded.here, weak = weak + excluded.weak, gone = gone + excluded.gone;
+  INSERT INTO holding_copies SELECT h.id, c.destination,
+      new.state IN (1, 2, 3, 4, 8), new.state IN (1, 2, 3, 4, 8) AND c.algorithm = 'stat', new.state IN (5, 6)
+    FROM copies c JOIN holdings h ON h.rule = new.rule AND h.whole = (new.dataset IS NOT NULL)
+      AND h.place = coalesce(new.dataset, new.dir)
+    WHERE c.file = new.id AND c.proved_at IS NOT NULL
+    ON CONFLICT DO UPDATE SET here = here + excluded.here, weak = weak + excluded.weak, gone = gone + excluded.gone;
+END;
+CREATE TRIGGER holding_copies_disproved AFTER UPDATE OF proved_at ON copies
+WHEN old.proved_at IS NOT NULL AND new.proved_at IS NULL BEGIN
+  UPDATE holding_copies SET
+      here = here - (SELECT state IN (1, 2, 3, 4, 8) FROM files WHERE id = old.file),
+      weak = weak - (SELECT state IN (1, 2, 3, 4, 8) AND old.algorithm = 'stat' FROM files WHERE id = old.file),
+      gone = gone - (SELECT state IN (5, 6) FROM files WHERE id = old.file)
+    WHERE destination = old.destination AND holding = (SELECT h.id FROM files f JOIN holdings h ON h.rule = f.rule
+        AND h.whole = (f.dataset IS NOT NULL) AND h.place = coalesce(f.dataset, f.dir) WHERE f.id = old.file);
+END;
+CREATE TRIGGER holding_copies_stayed AFTER UPDATE OF state ON files  -- here, removed, or counting no more
+-- compared without IN, for which SQLite builds a table at each row
+WHEN (old.state <= 4 OR old.state = 8) <> (new.state <= 4 OR new.state = 8)
+  OR (old.state BETWEEN 5 AND 6) <> (new.state BETWEEN 5 AND 6) BEGIN
+  UPDATE holding_copies SET
+      here = here + (new.state IN (1, 2, 3, 4, 8)) - (old.state IN (1, 2, 3, 4, 8)),
+      weak = weak + ((new.state IN (1, 2, 3, 4, 8)) - (old.state IN (1, 2, 3, 4, 8)))
+        * (SELECT algorithm = 'stat' FROM copies WHERE file = new.id AND destination = holding_copies.destination),
+      gone = gone + (new.state IN (5, 6)) - (old.state IN (5, 6))
+    WHERE holding = (SELECT id FROM holdings WHERE rule = old.rule AND whole = (old.dataset IS NOT NULL)
+        AND place = coalesce(old.dataset, old.dir))
+      AND destination IN (SELECT destination FROM copies WHERE file = new.id AND proved_at IS NOT NULL);
+END;
+
+CREATE TABLE history (           -- one interval of ten minutes in which the agent ran; kept for two days
+  at            REAL PRIMARY KEY,    -- when it began
+  files         INTEGER NOT NULL,    -- verified in it
+  bytes         INTEGER NOT NULL,
+  backlog_files INTEGER NOT NULL,    -- most that were on their way at one time
+  backlog_bytes INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,123 @@
+"""What becomes of a candidate that cannot be read: a person is asked only where the trouble is the file's own."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from agent.files import LOCAL, Trouble, What
+from agent.files.posix.tree import PosixTree
+from agent.intake import Intake
+from agent.intake.watch import Watch
+from agent.ledger import File, Ledger, State
+from rules.config.load import RuleTable, build
+
+NOW = 1e9
+
+
+class Site:
+    """The real intake over a directory with one rule."""
+
+    def __init__(self, root: Path, stack: ExitStack) -> None:
+        self.data = root / "data"
+        (self.data / "run").mkdir(parents=True)
+        self.ledger = Ledger(str(root / "ledger.sqlite"))
+        stack.callback(self.ledger.close)
+        self.watch = Watch(LOCAL, str(self.data), lambda: None)
+        stack.callback(self.watch.close)
+        table = {
+            "name": "r", "watch": str(self.data / "run"), "deliver": [{"to": "share"}],
+            "complete": {"quiet": "1s", "marker": "{name}.done", "patience": "10s"},
+        }  # fmt: skip
+        rules = build([RuleTable.model_validate(table)], ["share"], "f.toml", lambda path: path)
+        place = self.ledger.destinations.place("share", "/share").id
+        self.intake = Intake(
+            self.ledger, LOCAL, rules, [self.watch], {"share": place}, "pc", 1e6, 0.0, lambda: 0.0, lambda: None
+        )
+        self.intake.start(NOW)
+
+    def file(self, now: float) -> File:
+        """Passes until nothing is due; then the file."""
+        for _ in range(10):
+            self.intake.step(now)
+        (file,) = self.ledger.reports.files(list(State), 10)
+        return file
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with ExitStack() as stack:
+        made = Site(tmp_path, stack)
+        (made.data / "run/scan.dat").write_bytes(b"x")
+        assert made.file(NOW).state is State.CANDIDATE
+        yield made
+
+
+READABLE = "cannot be read: as told; make it readable for the agent's user, then `dropline retry`"
+OPENABLE = "cannot be opened: as told; mend that, then `dropline retry`"
+LATER = "it cannot be opened now: as told"
+
+
+@pytest.mark.parametrize(
+    ("what", "state", "reason"),
+    [
+        (What.DENIED, State.REFUSED, READABLE),
+        (What.NOT_PERMITTED, State.REFUSED, READABLE),
+        (What.DAMAGED, State.REFUSED, OPENABLE),
+        (What.OTHER, State.REFUSED, OPENABLE),
+        (What.BUSY, State.CANDIDATE, "a process has it open for writing"),
+        (What.STALE, State.CANDIDATE, LATER),
+        (What.NO_ANSWER, State.CANDIDATE, LATER),
+        (What.EXHAUSTED, State.CANDIDATE, LATER),
+    ],
+)
+def test_a_file_that_cannot_be_opened(
+    site: Site, monkeypatch: pytest.MonkeyPatch, what: What, state: State, reason: str
+) -> None:
+    """It waits where the trouble passes, and is refused where a person must act; nothing says that it went away."""
+
+    def refuse(*_: object) -> None:
+        raise Trouble(what, "as told")
+
+    monkeypatch.setattr(PosixTree, "open", refuse)
+    file = site.file(NOW + 2.0)
+    assert (file.state, file.reason) == (state, reason)
+    monkeypatch.undo()
+    if state is State.CANDIDATE:
+        assert site.file(NOW + 20.0).state is State.COMPLETE
+
+
+def test_a_watched_directory_that_is_away_is_waited_for(site: Site) -> None:
+    """Its files may be where it is. What is missing once it is back went away."""
+    os.rename(site.data, f"{site.data}.away")
+    file = site.file(NOW + 2.0)
+    assert file.state is State.CANDIDATE
+    assert file.reason == "the watched directory cannot be opened: No such file or directory"
+    os.rename(f"{site.data}.away", site.data)
+    (site.data / "run/scan.dat").unlink()
+    file = site.file(NOW + 20.0)
+    assert (file.state, file.reason) == (State.VANISHED, "it went away before it was delivered")
+
+
+def test_a_file_on_another_file_system_than_its_directory_is_not_gone(site: Site) -> None:
+    """Its own is not mounted."""
+    with site.ledger.transaction():
+        site.ledger.execute("UPDATE files SET device = device + 1")
+    (site.data / "run/scan.dat").unlink()
+    file = site.file(NOW + 2.0)
+    assert (file.state, file.reason) == (State.CANDIDATE, "its file system is not mounted")
+
+
+def test_a_marker_that_cannot_be_looked_for_is_not_missing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patience is for markers that are not there."""
+
+    def refuse(*_: object) -> None:
+        raise Trouble(What.DENIED, "as told")
+
+    monkeypatch.setattr(PosixTree, "names", refuse)
+    file = site.file(NOW + 20.0)
+    assert (file.state, file.reason) == (State.CANDIDATE, "its marker cannot be looked for: as told")
+    monkeypatch.undo()
+    assert site.file(NOW + 30.0).state is State.COMPLETE

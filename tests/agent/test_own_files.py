@@ -1,0 +1,100 @@
+"""The agent's own files: whole or not at all, for their owner alone, and "cannot tell" is not "not there"."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from agent.host import own_files
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gets its mode whatever the umask is; a write that fails leaves the former one, and nothing beside it."""
+    path = tmp_path / "metrics.prom"
+    former = os.umask(0o077)
+    try:
+        own_files.write_whole(path, b"one", 0o644)
+    finally:
+        os.umask(former)
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"one", 0o644)
+    own_files.write_whole(path, b"two", 0o600, durably=True)
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"two", 0o600)
+
+    def full(fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        own_files.write_whole(path, b"three", 0o600, durably=True)
+    assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("metrics.prom", b"two")]
+
+
+def test_a_file_in_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name alone is enough."""
+    monkeypatch.chdir(tmp_path)
+    own_files.write_whole("x", b"1", 0o600)
+    assert (tmp_path / "x").read_bytes() == b"1"
+
+
+def test_what_is_appended_is_private_and_follows_no_link(tmp_path: Path) -> None:
+    """The record of deletions is nobody else's, and nobody can make it another file."""
+    path = tmp_path / "deletions.jsonl"
+    for line in (b"a\n", b"b\n"):
+        own_files.append_durably(path, line)
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"a\nb\n", 0o600)
+    (tmp_path / "link").symlink_to(path)
+    with pytest.raises(OSError, match="Too many levels"):
+        own_files.append_durably(tmp_path / "link", b"c\n")
+
+
+def test_a_new_file_replaces_nothing(tmp_path: Path) -> None:
+    """Not even a link to nowhere."""
+    (tmp_path / "link").symlink_to("nowhere")
+    for name in ("new", "link"):
+        if name == "new":
+            own_files.create(tmp_path / name).close()
+        with pytest.raises(FileExistsError):
+            own_files.create(tmp_path / name)
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o600
+
+
+def test_no_more_is_read_than_is_wanted(tmp_path: Path) -> None:
+    """One byte more says that there is more; the end of a file comes without its beginning."""
+    path = tmp_path / "x"
+    path.write_bytes(b"0123456789")
+    assert own_files.read_bounded(path, 10)[0] == b"0123456789"
+    assert own_files.read_bounded(path, 4)[0] == b"01234"
+    assert (own_files.last_bytes(path, 3), own_files.last_bytes(path, 30)) == (b"789", b"0123456789")
+
+
+def test_what_cannot_be_told_is_not_absent(tmp_path: Path) -> None:
+    """A name that is too long to be asked for, as one in a directory that is closed to the agent, is no answer."""
+    (tmp_path / "file").touch()
+    assert own_files.exists(tmp_path / "file")
+    assert not own_files.exists(tmp_path / "none")
+    assert not own_files.exists(tmp_path / "file/below")
+    with pytest.raises(OSError, match="too long"):
+        own_files.exists(tmp_path / ("x" * 300))
+
+
+def test_others_lose_what_they_may_do(tmp_path: Path) -> None:
+    """Once; what is private already is left as it is."""
+    path = tmp_path / "tokens"
+    path.touch()
+    path.chmod(0o754)
+    assert own_files.make_private(path)
+    assert path.stat().st_mode & 0o777 == 0o700
+    assert not own_files.make_private(path)
+
+
+@pytest.mark.parametrize(
+    ("mode", "open_to_others", "anybody"),
+    [(0o600, False, False), (0o640, False, False), (0o644, True, False), (0o660, True, False), (0o602, True, True)],
+)
+def test_who_may_do_what(tmp_path: Path, mode: int, open_to_others: bool, anybody: bool) -> None:
+    """Readers beyond the group, writers beyond the owner."""
+    path = tmp_path / "x"
+    path.touch()
+    path.chmod(mode)
+    facts = own_files.facts(path)
+    assert (facts.open_to_others, facts.anybody_may_write) == (open_to_others, anybody)

@@ -1,0 +1,381 @@
+"""The one way to read a version of a file: what is read is that version whole, or counts for nothing."""
+
+import hashlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agent.files import ABSENT, CannotTell, Handle, Trouble, What
+from agent.files.reader import BLOCK, Examined, NotTheVersion, Sources, Trees, Unreadable, checksum_of, examine, whole
+from agent.host.steps import Steps
+from rules.model import Kind, Observation, Version, Writer
+
+if TYPE_CHECKING:
+    from tests.contract.files.conftest import Computer
+
+SIZES = [0, 1, 1000, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK, 10 * BLOCK + 17]
+
+
+def content_of(size: int) -> bytes:
+    """Bytes that repeat late."""
+    return (b"".join(number.to_bytes(4, "big") for number in range(min(size, 300_007) // 4 + 1)) * 40)[:size]
+
+
+def version_of(computer: "Computer", name: str) -> Version:
+    """What stands at a name in the root."""
+    seen = computer.files.look(f"{computer.root}/{name}")
+    assert isinstance(seen, Observation)
+    return seen.version
+
+
+class Meddling:
+    """A handle during whose n-th read something happens, and whose calls bring few bytes."""
+
+    def __init__(self, handle: Any, act: Callable[[], object] = lambda: None, at: int = -1, most: int = 2**62) -> None:
+        self._handle = handle
+        self._act = act
+        self._at = at
+        self._most = most
+        self._reads = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._handle, name)
+
+    def _count(self) -> None:
+        self._reads += 1
+        if self._reads - 1 == self._at:
+            self._act()
+
+    def read(self, offset: int, length: int) -> bytes:
+        self._count()
+        return bytes(self._handle.read(offset, min(length, self._most)))
+
+    def read_into(self, block: memoryview, offset: int) -> int:
+        self._count()
+        return int(self._handle.read_into(block[: self._most], offset))
+
+
+def _digest(content: bytes) -> bytes:
+    """To compare what would be long to print."""
+    return hashlib.sha256(content).digest()
+
+
+# Examining
+
+
+def test_what_is_examined_says_what_it_is_and_whether_it_has_a_writer(computer: "Computer") -> None:
+    """Of a file, whether somebody writes; of what is no file, or not the one that is meant, only what it is."""
+    computer.write(f"{computer.root}/file", b"x")
+    computer.link(f"{computer.root}/link", "file")
+    computer.directory(f"{computer.root}/directory")
+    computer.special(f"{computer.root}/FIFO", Kind.FIFO)
+    version = version_of(computer, "file")
+    with computer.files.tree(computer.root) as tree:
+        for expected in (None, version):
+            found = examine(tree, "file", expected)
+            assert found == Examined(found.seen, Writer.NONE) if isinstance(found, Examined) else False
+        assert examine(tree, "file", version._replace(size=2)) == Examined(found.seen, Writer.CANNOT_TELL)
+        pen = computer.pen(f"{computer.root}/file")
+        assert examine(tree, "file") == Examined(found.seen, Writer.OPEN)
+        pen.close()
+        for kind in ("link", "directory", "FIFO"):
+            other = examine(tree, kind)
+            assert isinstance(other, Examined)
+            assert (other.seen.kind, other.writer) == (Kind(kind), Writer.CANNOT_TELL)
+        assert examine(tree, "missing") is ABSENT
+        assert examine(tree, "file/below") is ABSENT
+        too_long = examine(tree, "x" * 256)
+        assert isinstance(too_long, CannotTell)
+        assert too_long.trouble.what is What.NAME_TOO_LONG
+
+
+def test_what_goes_away_below_a_lost_root_cannot_be_examined(computer: "Computer") -> None:
+    """It is not taken for gone."""
+    computer.directory(f"{computer.root}/real")
+    with computer.files.tree(f"{computer.root}/real") as tree:
+        computer.rename(f"{computer.root}/real", f"{computer.root}/former")
+        assert isinstance(examine(tree, "file"), CannotTell)
+
+
+class Swapping:
+    """A tree where something happens between the look at a name and its opening."""
+
+    def __init__(self, tree: Any, act: Callable[[], object]) -> None:
+        self._tree = tree
+        self._act = act
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tree, name)
+
+    def open(self, path: str, seen: Observation | None = None) -> Handle:
+        self._act()
+        opened: Handle = self._tree.open(path, seen)
+        return opened
+
+
+def test_what_happens_between_the_look_and_the_opening_is_told(computer: "Computer") -> None:
+    """Removed, it is absent; replaced, the other file is told; where it is no file any more, that."""
+    path = f"{computer.root}/file"
+
+    def replace(act: Callable[[], object]) -> Callable[[], None]:
+        def both() -> None:
+            computer.remove(path)
+            act()
+
+        return both
+
+    with computer.files.tree(computer.root) as tree:
+        computer.write(path, b"x")
+        assert examine(Swapping(tree, replace(lambda: None)), "file") is ABSENT
+        computer.write(path, b"x")
+        another = examine(Swapping(tree, replace(lambda: computer.write(path, b"another"))), "file")
+        assert isinstance(another, Examined)
+        assert (another.seen.version.size, another.writer) == (7, Writer.NONE)
+        for make, kind in (
+            (lambda: computer.special(path, Kind.FIFO), Kind.FIFO), (lambda: computer.link(path, "x"), Kind.LINK),
+            (lambda: computer.directory(path), Kind.DIRECTORY),
+        ):  # fmt: skip
+            found = examine(Swapping(tree, replace(make)), "file")
+            assert isinstance(found, Examined)
+            assert (found.seen.kind, found.writer) == (kind, Writer.CANNOT_TELL)
+            computer.remove(path)
+            computer.write(path, b"x")
+
+
+# Parts and checksums
+
+
+@pytest.mark.parametrize("most", [1, 7, 4096])
+def test_short_reads_are_put_together(computer: "Computer", most: int) -> None:
+    """One call of the system may bring fewer bytes than there are."""
+    content = content_of(20_000)
+    computer.write(f"{computer.root}/file", content)
+    with computer.files.tree(computer.root) as tree, tree.open("file") as handle:
+        short = Meddling(handle, most=most)
+        assert whole(short, 5, 1000) == content[5:1005]
+        assert whole(short, 19_990, 1000) == content[19_990:]
+        assert checksum_of(short, "sha256", 20_000) == _digest(content)
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "blake3", "md5"])
+@pytest.mark.parametrize("size", SIZES)
+def test_a_checksum_is_of_all_bytes(computer: "Computer", size: int, algorithm: str) -> None:
+    """Whatever size was expected, more and fewer bytes are hashed all the same; each block is told."""
+    from blake3 import blake3
+
+    content = content_of(size)
+    right = blake3(content).digest() if algorithm == "blake3" else hashlib.new(algorithm, content).digest()
+    computer.write(f"{computer.root}/file", content)
+    with computer.files.tree(computer.root) as tree, tree.open("file") as handle:
+        for expected in {size, max(size - 1, 0), size + 1, 0, 2 * size + 5}:
+            told: list[int] = []
+            assert checksum_of(handle, algorithm, expected, told.append) == right
+            assert sum(told) == size
+
+
+# Copying
+
+
+@pytest.mark.parametrize("most", [2**62, 5000])
+@pytest.mark.parametrize("size", SIZES)
+def test_a_version_is_copied_whole(computer: "Computer", size: int, most: int) -> None:
+    """The copy has its bytes, and the checksum is theirs, also where calls bring few bytes at a time."""
+    content = content_of(size)
+    computer.write(f"{computer.root}/file", content)
+    version = version_of(computer, "file")
+    with Sources(computer.files, "sha256", Steps()) as sources:
+        assert sources.checksum(computer.root, "file", version) == _digest(content)
+        with (
+            sources.opened(computer.root, "file", version) as reading,
+            sources.at(computer.outside).create("copy") as target,
+        ):
+            reading.handle = Meddling(reading.handle, most=most)
+            assert reading.copy_to(target, computer.outside) == _digest(content)
+    assert _digest(computer.read(f"{computer.outside}/copy")) == _digest(content)
+
+
+@pytest.mark.parametrize("tail", [b"", b"end"])
+def test_holes_stay_holes(computer: "Computer", tail: bytes) -> None:
+    """A sparse file's copy is sparse, has the same bytes, and a length that ends with a hole."""
+    computer.write(f"{computer.root}/file", b"begin", 8 * BLOCK)
+    if tail:
+        pen = computer.pen(f"{computer.root}/file")
+        pen.write(tail)
+        pen.close()
+    content = b"begin".ljust(8 * BLOCK, b"\0") + tail
+    with Sources(computer.files, "sha256", Steps()) as sources:
+        with (
+            sources.opened(computer.root, "file", version_of(computer, "file")) as reading,
+            sources.at(computer.outside).create("copy") as target,
+        ):
+            assert reading.copy_to(target, computer.outside) == _digest(content)
+        with sources.at(computer.outside).open("copy") as copy:
+            assert copy.allocated() <= 3 * BLOCK
+    assert _digest(computer.read(f"{computer.outside}/copy")) == _digest(content)
+
+
+MEDDLING: dict[str, Callable[["Computer", str], object]] = {
+    "grows": lambda computer, path: _append(computer, path, b"more"),
+    "is cut off": lambda computer, path: _in_place(computer, path, b"short"),
+    "is written anew": lambda computer, path: _in_place(computer, path, b"y" * 3 * BLOCK),
+    "is dated back": lambda computer, path: computer.set_mtime(path, 1),
+}
+
+
+def _append(computer: "Computer", path: str, data: bytes) -> None:
+    pen = computer.pen(path)
+    pen.write(data)
+    pen.close()
+
+
+def _in_place(computer: "Computer", path: str, data: bytes) -> None:
+    computer.write(path, data)
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+@pytest.mark.parametrize("how", MEDDLING)
+def test_what_moves_while_it_is_read_counts_for_nothing(computer: "Computer", how: str, at: int) -> None:
+    """Whatever changed at whatever time, and whatever the times say."""
+    path = f"{computer.root}/file"
+    computer.write(path, b"x" * 3 * BLOCK)
+    version = version_of(computer, "file")
+    before = version.ctime_ns
+    with (
+        Sources(computer.files, "sha256", Steps()) as sources,
+        sources.opened(computer.root, "file", version) as reading,
+    ):
+
+        def act() -> None:
+            MEDDLING[how](computer, path)
+            while version_of(computer, "file").ctime_ns == before:  # the clock of files ticks in milliseconds
+                computer.set_mtime(path, 1)
+
+        reading.handle = Meddling(reading.handle, act, at)
+        with pytest.raises(NotTheVersion) as raised:
+            reading.copy_to(None)
+        assert raised.value.seen is not None
+        assert raised.value.seen.version == version_of(computer, "file")
+
+
+def test_what_has_a_writer_counts_for_nothing(computer: "Computer") -> None:
+    """Though nothing was written yet."""
+    computer.write(f"{computer.root}/file", b"x" * 100)
+    version = version_of(computer, "file")
+    pen = computer.pen(f"{computer.root}/file")
+    with Sources(computer.files, "sha256", Steps()) as sources:
+        with pytest.raises(NotTheVersion) as raised:
+            sources.checksum(computer.root, "file", version)
+        assert (raised.value.reason, raised.value.seen and raised.value.seen.version) == (Writer.OPEN.value, version)
+        pen.close()
+        assert sources.checksum(computer.root, "file", version) == hashlib.sha256(b"x" * 100).digest()
+
+
+@pytest.mark.parametrize("kind", ["nothing", "another file", "a link", "a FIFO", "a directory", "another size"])
+def test_what_is_not_the_version_is_not_read(computer: "Computer", kind: str) -> None:
+    """What stands there instead is told."""
+    path = f"{computer.root}/file"
+    computer.write(path, b"x" * 100)
+    version = version_of(computer, "file")
+    computer.rename(path, f"{computer.root}/former")
+    match kind:
+        case "another file":
+            computer.write(path, b"x" * 100)
+        case "a link":
+            computer.link(path, "former")
+        case "a FIFO":
+            computer.special(path, Kind.FIFO)
+        case "a directory":
+            computer.directory(path)
+        case "another size":
+            computer.write(path, b"x")
+    with Sources(computer.files, "sha256", Steps()) as sources:
+        with pytest.raises(NotTheVersion) as raised:
+            sources.checksum(computer.root, "file", version)
+        look = computer.files.look(path)
+        assert raised.value.seen == (None if look is ABSENT else look)
+
+
+def test_a_source_below_a_lost_root_is_not_gone(computer: "Computer") -> None:
+    """It cannot be read, which is another thing: nobody may conclude that it was removed."""
+    computer.directory(f"{computer.root}/real")
+    computer.write(f"{computer.root}/real/file", b"x")
+    seen = computer.files.look(f"{computer.root}/real/file")
+    assert isinstance(seen, Observation)
+    with Sources(computer.files, "sha256", Steps()) as sources:
+        sources.at(f"{computer.root}/real")
+        computer.rename(f"{computer.root}/real", f"{computer.root}/former")
+        computer.remove(f"{computer.root}/former/file")
+        with pytest.raises(Unreadable):
+            sources.checksum(f"{computer.root}/real", "file", seen.version)
+    with Sources(computer.files, "sha256", Steps()) as sources, pytest.raises(Unreadable):
+        sources.checksum(f"{computer.root}/real", "file", seen.version)
+
+
+class Failing(Meddling):
+    """A handle of which one operation fails."""
+
+    def __init__(self, handle: Any, operation: str, what: What) -> None:
+        super().__init__(handle)
+        self._operation = operation
+        self._what = what
+        setattr(self, operation, self._fail)
+
+    def _fail(self, *_: object) -> Any:
+        raise Trouble(self._what, "as in a test")
+
+
+@pytest.mark.parametrize("what", [What.DAMAGED, What.STALE, What.EXHAUSTED, What.OTHER])
+@pytest.mark.parametrize("operation", ["read_into", "look"])
+def test_a_source_that_cannot_be_read_is_no_trouble_of_the_destination(
+    computer: "Computer", operation: str, what: What
+) -> None:
+    """Whichever call failed: it was the source's."""
+    computer.write(f"{computer.root}/file", b"x")
+    with (
+        Sources(computer.files, "sha256", Steps()) as sources,
+        sources.opened(computer.root, "file", version_of(computer, "file")) as reading,
+        sources.at(computer.outside).create("copy") as target,
+    ):
+        reading.handle = Failing(reading.handle, operation, what)
+        with pytest.raises(Unreadable) as raised:
+            reading.copy_to(target, computer.outside)
+        assert raised.value.trouble.what is what
+
+
+@pytest.mark.parametrize("operation", ["write", "set_size", "end_write_back"])
+def test_a_destination_that_fails_says_so_itself(computer: "Computer", operation: str) -> None:
+    """Its trouble is not taken for the source's."""
+    computer.write(f"{computer.root}/file", b"x" * 30 * BLOCK, 32 * BLOCK)
+    with (
+        Sources(computer.files, "sha256", Steps()) as sources,
+        sources.opened(computer.root, "file", version_of(computer, "file")) as reading,
+        sources.at(computer.outside).create("copy") as target,
+        pytest.raises(Trouble) as raised,
+    ):
+        reading.copy_to(Failing(target, operation, What.FULL), computer.outside)
+    assert raised.value.what is What.FULL
+
+
+def test_a_file_that_ends_before_its_size_is_not_whole(computer: "Computer") -> None:
+    """Storage that says one size and gives fewer bytes proves nothing."""
+    computer.write(f"{computer.root}/file", b"x" * 100)
+    with (
+        Sources(computer.files, "sha256", Steps()) as sources,
+        sources.opened(computer.root, "file", version_of(computer, "file")) as reading,
+    ):
+        reading.handle = Meddling(reading.handle, most=0)
+        with pytest.raises(Unreadable):
+            reading.copy_to(None)
+
+
+def test_trees_are_opened_once(computer: "Computer") -> None:
+    """For one pass, each root; a root that cannot be opened is asked again."""
+    computer.directory(f"{computer.root}/one")
+    with Trees(computer.files) as trees:
+        assert trees.at(f"{computer.root}/one") is trees.at(f"{computer.root}/one")
+        for _ in range(2):
+            with pytest.raises(Trouble):
+                trees.at(f"{computer.root}/two")
+        computer.directory(f"{computer.root}/two")
+        assert trees.at(f"{computer.root}/two").opened.kind is Kind.DIRECTORY
