@@ -15,6 +15,7 @@ from agent.app import presets
 from agent.app.configuration import read
 from agent.cli.options import Format, FormatOption, print_json
 from agent.errors import Refused, cause
+from agent.files import LOCAL
 from agent.intake.scan import sweep
 from agent.simulation.rehearsal import Happening, Read, Rehearsal
 from agent.simulation.trial import trial
@@ -147,7 +148,7 @@ def _replay(stages: list[tuple[Rule, Rehearsal]], folder: str) -> Iterator[tuple
     rules = [rule for rule, _ in stages]
     events = sorted(
         (seen.version.mtime_ns / 1e9, f"{listing.directory}/{name}", seen.version.size)
-        for listing in sweep(folder)
+        for listing in sweep(LOCAL, folder)
         for name, seen in listing.seen()
         if seen.kind == "file"
     )

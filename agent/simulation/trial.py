@@ -1,13 +1,11 @@
 """What a rule would do with a folder as it is now; nothing is written."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from agent.files.posix import writer_probe as probe
-from agent.files.posix.tree import Tree
-from agent.files.posix.volumes import file_system
+from agent.files import ABSENT, LOCAL, CannotTell, Tree
+from agent.files.reader import examine
 from agent.intake.content import Content, Sums
 from agent.intake.scan import sweep
 from rules.batch import key
@@ -46,15 +44,15 @@ def trial(rule: Rule, host: str, now: float) -> Iterator[Trial]:
     mtime or ctime, whichever is later. Raises OSError where the folder cannot be read.
     """
     groups: dict[str, _Group] = {}
-    for listing in sweep(rule.watch):
+    for listing in sweep(LOCAL, rule.watch):
         for name, seen in listing.seen():
             path = f"{listing.directory}/{name}"
             relpath = rule.relpath(path)
             dataset = dataset_of(rule, relpath)
             if seen.kind == "file" and dataset is not None and match([rule], path).rule is not None:
                 groups.setdefault(dataset.key, _Group(dataset)).files[relpath] = seen
-    probe.prepare()
-    with Tree(rule.watch) as tree:
+    LOCAL.prepare()
+    with LOCAL.tree(rule.watch) as tree:
         for name, group in sorted(groups.items()):
             verdict = _verdict(rule, group, tree, now)
             relpath, seen = min(group.files.items())
@@ -108,12 +106,5 @@ def _verdict(rule: Rule, group: _Group, tree: Tree, now: float) -> Verdict:
 
 
 def _writer(tree: Tree, relpath: str) -> Writer:
-    try:
-        directory, name = tree.place(relpath)
-        fd = os.open(name, probe.OPEN_FLAGS, dir_fd=directory)
-    except OSError:
-        return Writer.CANNOT_TELL
-    try:
-        return probe.writer(fd, f"{tree.root}/{relpath}", remote=file_system(tree.root).remote)
-    finally:
-        os.close(fd)
+    found = examine(tree, relpath)
+    return Writer.CANNOT_TELL if found is ABSENT or isinstance(found, CannotTell) else found.writer
