@@ -227,7 +227,7 @@ def test_every_state_is_explained() -> None:
 def test_the_tables_of_the_ledger_are_those_of_the_schema() -> None:
     """DESIGN names each table."""
     section = TEXT["docs/DESIGN.md"].partition("## The ledger's tables")[2]
-    schema = "".join(path.read_text("utf-8") for path in sorted((ROOT / "agent/ledger/schema").glob("*.sql")))
+    schema = (ROOT / "agent/ledger/schema.sql").read_text("utf-8")
     documented = re.findall(r"`(\w+)`", "".join(re.findall(r"^\|(.+?)\|", section, re.M)))
     assert sorted(documented) == sorted(re.findall(r"^CREATE TABLE (\w+)", schema, re.M))
 
@@ -248,7 +248,7 @@ def test_the_house_is_as_it_is_drawn() -> None:
     folders = {
         path.parent.relative_to(ROOT).as_posix() for top in ("agent", "rules") for path in (ROOT / top).rglob("*.py")
     }
-    assert drawn == folders | {"agent/ledger/schema", "rules/presets"}
+    assert drawn == folders | {"rules/presets"}
     assert {path.stem for path in (ROOT / "agent").glob("*.py")} == {"__init__", "errors"}
     named = {"model", "match", "complete", "batch", "naming", "retention", "removal", "retry", "rate"}
     loose = {path.stem for path in (ROOT / "rules").glob("*.py")} - named - {"__init__"}
