@@ -2,15 +2,13 @@
 
 import logging
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from pathlib import PurePath
 from typing import Annotated
 
 import typer
@@ -19,9 +17,13 @@ from agent import app as agent
 from agent.app.configuration import check
 from agent.app.parts import Parts
 from agent.errors import Refused
+from agent.files import LOCAL
+from agent.host import own_files
+from agent.intake.scan import sweep
 from agent.ledger import Ledger, State
 from agent.observe.logs import configure
 from agent.observe.web import Server
+from agent.simulation.disk import Disk
 from agent.simulation.instrument import Instrument
 from rules.config.preset import StepTable
 
@@ -43,22 +45,18 @@ def demo(
     fast: Annotated[bool, typer.Option("--fast", help="Without the pauses in which a person reads along.")] = False,
 ) -> None:
     """Show it: an instrument writes a run, the agent delivers it whole. Everything is in a temporary folder."""
-    root = Path(tempfile.mkdtemp(prefix="dropline-demo-"))
-    try:
+    with own_files.temporary_folder("dropline-demo-", keep=keep) as root:
         delivered = _play(root, 0.0 if fast else 1.0)
-    finally:
-        if not keep:
-            shutil.rmtree(root, ignore_errors=True)
     if keep:
         typer.echo(f"everything is in {root}")
     if not delivered:
         raise Refused("the run was not delivered in time", "`dropline demo --keep` leaves everything to look at")
 
 
-def _play(root: Path, pace: float) -> bool:
+def _play(root: PurePath, pace: float) -> bool:
     inbox, share = root / "inbox", root / "share"
     for path in (inbox, share):
-        path.mkdir()
+        own_files.make_directory(path)
     data = {
         "agent": {"state_dir": str(root / "state"), "listen": "", "canary_every": "0s"},
         "destinations": {"share": {"path": str(share)}},
@@ -72,7 +70,7 @@ def _play(root: Path, pace: float) -> bool:
     live = sys.stderr.isatty()
 
     def perform() -> None:
-        instrument = Instrument(inbox)
+        instrument = Instrument(Disk(str(inbox)))
         for pause, words, act in _SCRIPT:
             time.sleep(pause * pace)
             typer.echo(f"  instrument: {words}")
@@ -102,10 +100,11 @@ def _play(root: Path, pace: float) -> bool:
 
     agent.run(config, started)
     if done.is_set():
-        files = sum(len(names) for _, _, names in os.walk(share)) - 1
+        delivered = [f"{one.directory}/{name}" for one in sweep(LOCAL, str(share)) for name, _ in one.seen()]
+        files = len(delivered) - 1  # the identity file is the destination's own
         typer.echo(f"  agent: delivered {files} files as one dataset, each proved by its checksum")
-        place = next(path for path in sorted(share.rglob("RunInfo.xml")))
-        typer.echo(f"  the run is at {place.parent.relative_to(root)}")
+        place = next(path for path in sorted(delivered) if path.endswith("/RunInfo.xml"))
+        typer.echo(f"  the run is at {PurePath(place).parent.relative_to(root)}")
     return done.is_set()
 
 

@@ -3,30 +3,28 @@
 import os
 import platform
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from agent.app import presets
 from agent.app.configuration import read
-from agent.cli.options import Format, FormatOption, print_json
-from agent.errors import Refused, cause
-from agent.files import LOCAL
-from agent.intake.scan import sweep
-from agent.simulation.rehearsal import Happening, Read, Rehearsal
-from agent.simulation.trial import trial
+from agent.cli.options import Format, FormatOption, PathOfUser, print_json
+from agent.errors import Refused
+from agent.files import LOCAL, Trouble
+from agent.host import own_files
+from agent.simulation.play import Happening, Play
+from agent.simulation.trial import Folder, enter, trial
 from rules.config.describe import describe
 from rules.config.preset import rule_of
-from rules.match import match, relative
+from rules.match import relative
 from rules.model import Rule
 from rules.text import printable
 from rules.units import bytes_in_words, duration, in_words
 
-DirectoryArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A folder as the instrument left it.")]
+DirectoryArgument = Annotated[PathOfUser, typer.Argument(metavar="DIR", help="A folder as the instrument left it.")]
 
 
 def show_presets(
@@ -72,9 +70,9 @@ def try_out(
     """What a preset would do with a folder as it is now: datasets, complete or why not, batches, paths. Writes nothing."""
     rule = _rule(name, _folder(directory))
     try:
-        found = list(trial(rule, platform.node() or "unknown", time.time()))
-    except OSError as error:
-        raise Refused(f"{directory} cannot be read: {cause(error)}", "name a folder that you may read") from error
+        found = list(trial(rule, LOCAL, platform.node() or "unknown", time.time()))
+    except Trouble as trouble:
+        raise Refused(f"{directory} cannot be read: {trouble.reason}", "name a folder that you may read") from trouble
     if form is Format.JSON:
         print_json([one._asdict() for one in found])
         return
@@ -89,19 +87,19 @@ def try_out(
         typer.echo(f"the preset takes no file here; {_offer(directory)}")
 
 
-def _folder(directory: Path) -> str:
-    if not directory.is_dir():
+def _folder(directory: PathOfUser) -> str:
+    if not own_files.is_directory(directory):
         raise Refused(f"{directory} is not a folder", "name the folder where the instrument writes")
     return os.path.abspath(directory).replace(os.sep, "/")
 
 
-def _offer(directory: Path) -> str:
+def _offer(directory: PathOfUser) -> str:
     known = presets.recognised(directory)
     return f"it looks like {', '.join(known)}" if known else "it looks like none that is known"
 
 
 def simulate(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A configuration file.")],
+    config: Annotated[PathOfUser, typer.Argument(metavar="CONFIG", help="A configuration file.")],
     directory: DirectoryArgument,
     since: Annotated[str, typer.Option(metavar="DURATION", help='How far to look back, for example "12h".')] = "1d",
     form: FormatOption = Format.TEXT,
@@ -115,15 +113,9 @@ def simulate(
     rules = [rule for rule in read(config).rules if rule.watch == folder or relative(folder, rule.watch) is not None]
     if not rules:  # a copy of an instrument's folder is as good as the folder
         rules = [replace(rule, watch=folder) for rule in read(config).rules]
-    stages = [(rule, Rehearsal(rule, platform.node() or "unknown")) for rule in rules]
-    told = [(rule.name, one) for rule, one in _replay(stages, folder) if one.at >= start]
+    decisions, waiting = _replay(rules, folder)
+    told = [(rule.name, one) for rule, one in decisions if one.at >= start]
     told.sort(key=lambda item: item[1].at)
-    waiting = [
-        (rule.name, dataset, state)
-        for rule, stage in stages
-        for dataset, state in sorted(stage.states.items())
-        if state.startswith("waits")
-    ]
     if form is Format.JSON:
         decided = [{"rule": rule} | one._asdict() for rule, one in told]
         print_json(
@@ -144,51 +136,35 @@ def simulate(
     typer.echo(f"{len(told)} decisions; nothing was done. Writers cannot be seen in the past: only times tell.")
 
 
-def _replay(stages: list[tuple[Rule, Rehearsal]], folder: str) -> Iterator[tuple[Rule, Happening]]:
-    rules = [rule for rule, _ in stages]
-    events = sorted(
-        (seen.version.mtime_ns / 1e9, f"{listing.directory}/{name}", seen.version.size)
-        for listing in sweep(LOCAL, folder)
-        for name, seen in listing.seen()
-        if seen.kind == "file"
-    )
-    for at, path, size in events:
-        claimed = match(rules, path).rule
-        for rule, stage in stages:
-            relpath = relative(path, rule.watch)
-            if relpath is not None:
-                yield from _told(rule, _passed(stage, at))
-                stage.changed(relpath, size, _reader(path), at, mine=rule is claimed)
-    for rule, stage in stages:
-        yield from _told(rule, _passed(stage, time.time()))
+def _replay(rules: list[Rule], folder: str) -> tuple[list[tuple[Rule, Happening]], list[tuple[str, str, str]]]:
+    """What the rules would have decided, and (rule, dataset, reason) of what would still wait."""
+    decisions: list[tuple[Rule, Happening]] = []
 
-
-def _passed(stage: Rehearsal, until: float) -> Iterator[Happening]:
-    """Let time pass, from one thing that is due to the next."""
-    while (due := stage.next()) is not None and due <= until:
-        yield from stage.step(due)
-
-
-def _told(rule: Rule, happenings: Iterator[Happening]) -> Iterator[tuple[Rule, Happening]]:
-    for one in happenings:
-        yield rule, one
+    def announce(rule: Rule, one: Happening) -> None:
+        decisions.append((rule, one))
         if one.what == "sealed":
-            yield rule, one._replace(what="sent", reason=f"to {', '.join(target.to for target in rule.deliver)}")
+            to = ", ".join(target.to for target in rule.deliver)
+            decisions.append((rule, one._replace(what="sent", reason=f"to {to}")))
             if rule.reclaim is not None and rule.reclaim.after is not None:
                 reason = f"{in_words(rule.reclaim.after)} after its proof, if that took no time"
-                yield rule, one._replace(at=one.at + rule.reclaim.after, what="deleted", reason=reason)
+                decisions.append((rule, one._replace(at=one.at + rule.reclaim.after, what="deleted", reason=reason)))
 
-
-def _reader(path: str) -> Read:
-    def content(offset: int, length: int) -> bytes:
-        try:
-            with open(path, "rb") as file:
-                file.seek(offset)
-                return file.read(length)
-        except OSError:
-            return b""  # gone since, or not ours to read: it says nothing
-
-    return content
+    try:
+        source = Folder(LOCAL, folder)
+        found = sorted((seen.version.mtime_ns // 10**9, path, seen) for path, seen in source.seen())
+    except Trouble as trouble:
+        raise Refused(f"{folder} cannot be read: {trouble.reason}", "name a folder that you may read") from trouble
+    now = time.time()
+    start = min([at for at, _, _ in found if at <= now], default=now) - 1.0
+    with Play(rules, platform.node() or "unknown", start, announce) as play:
+        for at, path, seen in found:
+            play.until(max(min(float(at), now), play.now))
+            enter(play, source, path, seen)
+        play.until(now)
+        waiting = [
+            (rule.name, name, f"waits: {reason}") for rule in rules for name, reason in sorted(play.waiting(rule))
+        ]
+    return decisions, waiting
 
 
 def register(app: typer.Typer) -> None:

@@ -105,6 +105,8 @@ def checksum_of(
         offset += length
         if length < len(block) and offset == size:
             break  # a short read where the end should be is the end; elsewhere file systems bring fewer bytes than there are
+        if length == len(block) < BLOCK:
+            block = memoryview(bytearray(BLOCK))  # it is longer than it should be
     return found.digest()
 
 
@@ -249,14 +251,16 @@ class Sources(Trees):
     def _failed(self, root: str, path: str, trouble: Trouble) -> NotTheVersion | Unreadable:
         """Why a file could not be opened."""
         tree = self._trees.get(root)
-        seen = tree.look(path) if tree is not None and trouble.what in (What.ABSENT, What.BUSY) else None
+        seen = tree.look(path) if tree is not None and trouble.what in (What.ABSENT, What.BUSY) else CannotTell(trouble)
         if isinstance(seen, Observation):
             # A write lease, such as a Samba server takes for a client: it is asked to give it up, and is a writer till then.
             busy = trouble.what is What.BUSY
             return NotTheVersion(seen, Writer.OPEN.value if busy else "it changed before it was delivered")
-        if trouble.what is What.ABSENT and not isinstance(seen, CannotTell):
+        if not isinstance(seen, CannotTell):
             return NotTheVersion(None, "it is gone")
-        why = seen.trouble if isinstance(seen, CannotTell) else trouble
+        why = seen.trouble
+        if tree is None or why is not trouble:  # the root is not there as it was: that says nothing of the file
+            why = Trouble(What.STALE, why.reason) if why.what in (What.ABSENT, What.NOT_A_DIRECTORY) else why
         return Unreadable(why, "make it readable for the agent's user, then `dropline retry`")
 
     def checksum(self, root: str, path: str, version: Version) -> bytes:

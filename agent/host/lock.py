@@ -24,11 +24,6 @@ class Held(Refused):
     """Another process has the lock."""
 
 
-def release(fd: int) -> None:
-    """Give up a lock by its descriptor; a process that has inherited it still holds it."""
-    os.close(fd)
-
-
 @contextmanager
 def locked(state_dir: PurePath, wait: float = WAIT, name: str = AGENT) -> Iterator[int]:
     """Make the state directory and hold its lock. Gives the lock's descriptor.
@@ -39,7 +34,7 @@ def locked(state_dir: PurePath, wait: float = WAIT, name: str = AGENT) -> Iterat
     try:
         yield fd
     finally:
-        release(fd)
+        os.close(fd)
 
 
 def _taken(state_dir: PurePath, name: str, wait: float) -> int:

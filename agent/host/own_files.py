@@ -6,11 +6,14 @@ something, OSError is raised, unless a function says otherwise.
 
 import logging
 import os
+import shutil
 import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files as resources
 from logging.handlers import RotatingFileHandler
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import IO, BinaryIO, NamedTuple
 
 StrPath = str | os.PathLike[str]
@@ -173,6 +176,17 @@ def append_durably(path: StrPath, data: bytes) -> None:
 def temporary() -> IO[bytes]:
     """A file without a name, which is gone when it is closed."""
     return tempfile.TemporaryFile()
+
+
+@contextmanager
+def temporary_folder(prefix: str, *, keep: bool) -> Iterator[PurePath]:
+    """A folder of its own among the temporary files; removed at the end, unless it is to be kept."""
+    path = tempfile.mkdtemp(prefix=prefix)
+    try:
+        yield PurePath(path)
+    finally:
+        if not keep:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def remove(path: StrPath) -> None:

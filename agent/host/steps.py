@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -42,23 +41,26 @@ class Steps:
 
     def go_on(self) -> None:
         """Between two steps at the same place. Raises Transient where the work is to end."""
-        self._wait(self._pace.go_on)
+        self.moved_at = math.inf
+        self._pace.go_on()
+        self.moved_at = time.monotonic()
 
     def wrote(self, count: int) -> None:
         """Return when so many bytes more may have been written. Raises Transient where the work is to end."""
-        self._wait(self._pace.wrote, count)
+        self.moved_at = math.inf
+        self._pace.wrote(count)
+        self.moved_at = time.monotonic()
 
     def read(self, count: int) -> None:
         """Return when so many bytes more may have been read back. Raises Transient where the work is to end."""
-        self._wait(self._pace.read, count)
+        self.moved_at = math.inf
+        self._pace.read(count)
+        self.moved_at = time.monotonic()
 
     def ask(self, count: int) -> None:
         """As `read`, for those who cannot stand still: raises Transient while it is paused, too."""
-        self._wait(self._pace.ask, count)
-
-    def _wait(self, turn: Callable[..., None], *count: int) -> None:
         self.moved_at = math.inf
-        turn(*count)
+        self._pace.ask(count)
         self.moved_at = time.monotonic()
 
     def still(self, after: float) -> Still | None:

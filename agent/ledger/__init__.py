@@ -16,7 +16,7 @@ from agent.ledger.reports import BatchLine, Reports
 from agent.ledger.scrubs import Copy, Finding, Scrubs, Standing
 from agent.ledger.sends import Sends, Sent
 from agent.ledger.states import HERE, UNPROVED, DeliveryState, State
-from agent.ledger.store import Announce, Store, Transition, in_plain_words, silent
+from agent.ledger.store import MEMORY, Announce, Store, Transition, in_plain_words, silent
 from agent.ledger.versions import File, Known
 
 
@@ -46,6 +46,7 @@ class Ledger(Store):
 __all__ = [
     "HERE",
     "INTERVAL",
+    "MEMORY",
     "UNPROVED",
     "Announce",
     "BatchLine",

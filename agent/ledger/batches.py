@@ -33,6 +33,10 @@ class Batches:
         )
         return [(row[0], row[1], OpenBatch(*row[2:])) for row in self._store.execute(sql)]
 
+    def key(self, batch: int) -> str:
+        """What the files of a batch have in common."""
+        return str(self._store.execute("SELECT key FROM batches WHERE id = ?", (batch,)).fetchone()[0])
+
     def opened(self, rule: str, key: str, now: float) -> int:
         """A new group began. Returns the batch's number."""
         cursor = self._store.execute(

@@ -20,6 +20,8 @@ _EMPTY = (
     " .dropline-trash in each watched directory)"
 )
 """What a person must know who moves a ledger away: ends the hint."""
+MEMORY = ":memory:"
+"""Instead of a path: a ledger that is gone when its connection closes."""
 _TIMEOUT = 30.0
 """Seconds to wait for other connections."""
 
@@ -106,7 +108,8 @@ class Store:
         self._pending: list[Transition] = []
         self._undone: list[Callable[[], None]] = []
         try:
-            _private(path)
+            if path != MEMORY:
+                _private(path)
             self._db = sqlite3.connect(path, timeout=_TIMEOUT, isolation_level=None, check_same_thread=False)
             try:
                 is_empty = not self._has_layout()  # before anything is written to a file of somebody else

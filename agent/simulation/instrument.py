@@ -1,19 +1,47 @@
-"""An instrument that writes as real ones do: what the timelines of presets describe, done on a real disk."""
+"""An instrument that writes as real ones do: what the timelines of presets describe, done on a disk or in memory."""
 
-import os
-import time
-from io import FileIO
-from pathlib import Path
+from collections.abc import Callable
+from typing import Protocol
 
+from agent.simulation.memory import Storage
 from rules.config.preset import StepTable
 
 
-class Instrument:
-    """Plays the steps of a timeline in a directory. Files that it keeps open are really open, so leases tell."""
+class Pen(Protocol):
+    """A file that the instrument has open for writing."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._open: dict[str, FileIO] = {}
+    def write(self, data: bytes, /) -> object:
+        """Write at the end."""
+
+    def set_size(self, size: int) -> object:
+        """Lengthen it by a hole."""
+
+    def close(self) -> object:
+        """Be done with it."""
+
+
+class Desk(Protocol):
+    """Where the instrument writes; names are relative."""
+
+    def open(self, name: str, *, anew: bool) -> Pen:
+        """Open a file, made with its directories where it is missing; `anew`: cut it off."""
+
+    def rename(self, source: str, target: str) -> object:
+        """Rename."""
+
+    def remove(self, name: str) -> object:
+        """Remove a file."""
+
+    def date_back(self, name: str, seconds: float) -> object:
+        """Set the mtime so many seconds back."""
+
+
+class Instrument:
+    """Plays the steps of a timeline. Files that it keeps open are really open, so the agent can see their writer."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._open: dict[str, Pen] = {}
 
     def play(self, step: StepTable) -> None:
         """Do what a step says; what a step expects, and what a person does, is not the instrument's business."""
@@ -28,10 +56,9 @@ class Instrument:
         elif step.close is not None:
             self._open.pop(step.close).close()
         elif step.rename is not None:
-            source, target = (self._root / name for name in step.rename)
-            source.rename(target)
+            self._desk.rename(*step.rename)
         elif step.remove is not None:
-            (self._root / step.remove).unlink()
+            self._desk.remove(step.remove)
         elif step.many is not None:
             for number in range(step.count):
                 self.play(step.model_copy(update={"write": step.many.replace("{}", str(number)), "many": None}))
@@ -39,30 +66,53 @@ class Instrument:
             self.close()
 
     def _write(self, name: str, step: StepTable) -> None:
-        path = self._root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = self._open[name] = path.open("wb", buffering=0)
-        file.write(step.content)
+        pen = self._open[name] = self._desk.open(name, anew=True)
+        pen.write(step.content)
         if step.hole:
-            file.truncate(step.size)
+            assert step.size is not None, "a hole reaches up to it"
+            pen.set_size(step.size)
 
     def _append(self, name: str, step: StepTable) -> None:
         kept = self._open.get(name)
         if kept is not None:
-            kept.seek(0, os.SEEK_END)
             kept.write(step.content)
             return
-        with (self._root / name).open("ab") as file:
-            file.write(step.content)
+        pen = self._desk.open(name, anew=False)
+        pen.write(step.content)
+        pen.close()
         self._date(name, step)
 
     def _date(self, name: str, step: StepTable) -> None:
         if step.old is not None:
-            then = time.time() - step.old
-            os.utime(self._root / name, (then, then))
+            self._desk.date_back(name, step.old)
 
     def close(self) -> None:
         """The writing program ends or dies: its files are closed as they are."""
-        for file in self._open.values():
-            file.close()
+        for pen in self._open.values():
+            pen.close()
         self._open.clear()
+
+
+class Memory:
+    """A directory of a computer in memory."""
+
+    def __init__(self, storage: Storage, root: str, clock: Callable[[], float]) -> None:
+        self._storage = storage
+        self._root = root
+        self._clock = clock
+
+    def open(self, name: str, *, anew: bool) -> Pen:
+        """See `Desk`."""
+        return self._storage.open(f"{self._root}/{name}", anew=anew)
+
+    def rename(self, source: str, target: str) -> None:
+        """See `Desk`."""
+        self._storage.rename(f"{self._root}/{source}", f"{self._root}/{target}")
+
+    def remove(self, name: str) -> None:
+        """See `Desk`."""
+        self._storage.remove(f"{self._root}/{name}")
+
+    def date_back(self, name: str, seconds: float) -> None:
+        """See `Desk`."""
+        self._storage.set_mtime(f"{self._root}/{name}", round((self._clock() - seconds) * 1e9))

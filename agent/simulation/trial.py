@@ -1,20 +1,19 @@
 """What a rule would do with a folder as it is now; nothing is written."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from agent.files import ABSENT, LOCAL, CannotTell, Tree
-from agent.files.reader import examine
-from agent.intake.content import Content, Sums
+from agent.files import Files, Tree, Trouble
+from agent.files.reader import Examined, examine, whole
 from agent.intake.scan import sweep
+from agent.ledger import File, State
+from agent.simulation.memory.content import Read
+from agent.simulation.play import Play
 from rules.batch import key
 from rules.complete import complete
-from rules.datasets.facts import judge
-from rules.datasets.membership import Dataset, dataset_of
-from rules.datasets.question import Facts, Mismatch
-from rules.match import is_marker, marker_for, match
-from rules.model import Candidate, Observation, Rule, Verdict, Version, Writer
+from rules.datasets.membership import dataset_of
+from rules.match import match
+from rules.model import Candidate, Kind, Observation, Rule, Writer
 from rules.naming import PathRefused, place
 
 
@@ -31,80 +30,121 @@ class Trial(NamedTuple):
     """Where its first file would go."""
 
 
-@dataclass(slots=True)
-class _Group:
-    dataset: Dataset
-    files: dict[str, Observation] = field(default_factory=dict)
+class Folder:
+    """The files of a folder of this computer, for a play: names, times, and content that is read when it is asked for."""
+
+    def __init__(self, files: Files, path: str) -> None:
+        """Raises Trouble where the folder cannot be opened."""
+        self.path = path
+        self._files = files
+        files.tree(path).close()
+
+    def seen(self) -> Iterator[tuple[str, Observation]]:
+        """(absolute path, what stands there) of each regular file."""
+        for listing in sweep(self._files, self.path):
+            for name, seen in listing.seen():
+                if seen.kind is Kind.FILE:
+                    yield f"{listing.directory}/{name}", seen
+
+    def reader(self, path: str) -> Read:
+        """Bytes of a file; none where they cannot be read now."""
+
+        def content(offset: int, length: int) -> bytes:
+            try:
+                with self._files.tree(self.path) as tree, tree.open(self._inside(path)) as handle:
+                    return whole(handle, offset, length)
+            except Trouble:
+                return b""  # gone since, or not readable: no condition takes it for good
+
+        return content
+
+    def writer(self, tree: Tree, path: str) -> Writer:
+        """Whether somebody has a file open for writing now."""
+        found = examine(tree, self._inside(path))
+        return found.writer if isinstance(found, Examined) else Writer.CANNOT_TELL
+
+    def _inside(self, path: str) -> str:
+        return path[len(self.path.rstrip("/")) + 1 :]
 
 
-def trial(rule: Rule, host: str, now: float) -> Iterator[Trial]:
-    """Each dataset below the rule's `watch`.
+def trial(rule: Rule, files: Files, host: str, now: float) -> Iterator[Trial]:
+    """Each dataset below the rule's `watch`, as the real intake judges it.
 
     The agent counts quiet periods by its own looks; here there is only one, so a file counts as unchanged since its
-    mtime or ctime, whichever is later. Raises OSError where the folder cannot be read.
+    mtime or ctime, whichever is later. Raises Trouble where the folder cannot be read.
     """
-    groups: dict[str, _Group] = {}
-    for listing in sweep(LOCAL, rule.watch):
-        for name, seen in listing.seen():
-            path = f"{listing.directory}/{name}"
-            relpath = rule.relpath(path)
-            dataset = dataset_of(rule, relpath)
-            if seen.kind == "file" and dataset is not None and match([rule], path).rule is not None:
-                groups.setdefault(dataset.key, _Group(dataset)).files[relpath] = seen
-    LOCAL.prepare()
-    with LOCAL.tree(rule.watch) as tree:
-        for name, group in sorted(groups.items()):
-            verdict = _verdict(rule, group, tree, now)
-            relpath, seen = min(group.files.items())
-            yield Trial(
-                name, verdict.ok, verdict.reason, len(group.files), sum(one.version.size for one in group.files.values()),
-                key(rule, relpath, seen.version.mtime_ns, host), _path(rule, relpath, seen.version, host),
-            )  # fmt: skip
+    folder = Folder(files, rule.watch)
+    files.prepare()
+    found = sorted(((_since(seen), path, seen) for path, seen in folder.seen()), key=lambda one: one[:2])
+    start = min([since for since, _, _ in found if since <= now], default=now)
+    with Play([rule], host, start - 1.0, lambda rule, happening: None) as play, files.tree(rule.watch) as tree:
+        if folder_is_remote(files, rule.watch):
+            play.storage.mount(rule.watch, files.volume(rule.watch).kind)
+            play.settle()
+        for since, path, seen in found:
+            play.until(max(min(since, now), play.now))
+            enter(play, folder, path, seen)
+            if folder.writer(tree, path) is Writer.OPEN:
+                play.storage.open(path)
+        play.until(now)
+        yield from _told(rule, play, host, now)
 
 
-def _path(rule: Rule, relpath: str, version: Version, host: str) -> str:
-    try:
-        return place(rule.deliver[0].path, rule, relpath, version.mtime_ns, host)
-    except PathRefused as error:
-        return f"refused: {error}"
+def enter(play: Play, folder: Folder, path: str, seen: Observation) -> None:
+    """The instrument writes a file of the folder, now, and its content is that of the real one."""
+    play.storage.write(path, folder.reader(path), seen.version.size)
+    play.storage.set_mtime(path, seen.version.mtime_ns)
+
+
+def folder_is_remote(files: Files, path: str) -> bool:
+    """Whether other machines may write there unseen: then writers cannot be asked for in memory either."""
+    return files.volume(path).remote
 
 
 def _since(seen: Observation) -> float:
     return max(seen.version.mtime_ns, seen.version.ctime_ns) / 1e9
 
 
-def _verdict(rule: Rule, group: _Group, tree: Tree, now: float) -> Verdict:
-    content, sums = Content(tree), Sums()
-    for relpath, seen in sorted(group.files.items()):
-        name = relpath.rpartition("/")[2]
-        marker = None if rule.whole else marker_for(rule, name)
-        beside = content.names(relpath.rpartition("/")[0])
-        there = marker is None or is_marker(rule, name) or any(map(marker.match_file, beside))
-        candidate = Candidate(name, seen.version.size, _since(seen))
-        verdict = complete(rule.complete, candidate, there, _writer(tree, relpath), now)
-        if not verdict.ok:
-            return verdict._replace(reason=f"{relpath}: {verdict.reason}")
-    if not rule.whole:
-        return verdict
-    versions = {path: seen.version for path, seen in group.files.items()}
-
-    def make(wanted: Sequence[tuple[str, str]]) -> list[str]:
-        made: list[str] = [""]
-        while "" in made:
-            sums.begin()
-            made = sums.make(tree, wanted, versions)
-        return made
-
-    def members() -> list[tuple[str, int, bool]]:
-        return [(path, seen.version.size, True) for path, seen in group.files.items()]
-
-    answer, _ = judge(
-        rule.complete, group.dataset, Facts(group.dataset.fields), content, make, members,
-        lambda: max(map(_since, group.files.values())), now,
-    )  # fmt: skip
-    return Verdict(False, f"refused: {answer.reason}") if isinstance(answer, Mismatch) else answer
+def _told(rule: Rule, play: Play, host: str, now: float) -> Iterator[Trial]:
+    groups: dict[str, list[File]] = {}
+    for file in play.ledger.reports.files(
+        [state for state in State if state not in (State.VANISHED, State.SUPERSEDED)], -1
+    ):
+        relpath = rule.relpath(file.path)
+        dataset = dataset_of(rule, relpath)
+        if dataset is not None and match([rule], file.path).rule is not None:
+            groups.setdefault(dataset.key, []).append(file)
+    for name, group in sorted(groups.items()):
+        first = min(group, key=lambda file: rule.relpath(file.path))
+        relpath, version = rule.relpath(first.path), first.version
+        ok, reason = _verdict(rule, play, group, now)
+        yield Trial(
+            name, ok, reason, len(group), sum(file.version.size for file in group),
+            key(rule, relpath, version.mtime_ns, host), _path(rule, relpath, version.mtime_ns, host),
+        )  # fmt: skip
 
 
-def _writer(tree: Tree, relpath: str) -> Writer:
-    found = examine(tree, relpath)
-    return Writer.CANNOT_TELL if found is ABSENT or isinstance(found, CannotTell) else found.writer
+def _verdict(rule: Rule, play: Play, group: list[File], now: float) -> tuple[bool, str]:
+    refused = next((file for file in group if file.state is State.REFUSED), None)
+    if refused is not None:
+        return False, f"refused: {refused.reason}"
+    waits = sorted((file for file in group if file.state is State.CANDIDATE), key=lambda file: file.path)
+    known = play.ledger.datasets.get(group[0].dataset) if group[0].dataset is not None else None
+    if not waits:
+        return True, (known.reason if known is not None else group[0].reason) or ""
+    for file in waits:
+        # A file that only time is missing for has no reason in the ledger; the decision has the words.
+        candidate = Candidate(file.path.rpartition("/")[2], file.version.size, file.since)
+        verdict = complete(rule.complete, candidate, True, Writer.NONE, now)
+        if not verdict.ok and verdict.again_at is not None and file.reason is None:
+            return False, f"{rule.relpath(file.path)}: {verdict.reason}"
+        if file.dataset is None or file.reason in (Writer.OPEN.value,):
+            return False, f"{rule.relpath(file.path)}: {file.reason or verdict.reason}"
+    return False, (known.reason if known is not None else "") or ""
+
+
+def _path(rule: Rule, relpath: str, mtime_ns: int, host: str) -> str:
+    try:
+        return place(rule.deliver[0].path, rule, relpath, mtime_ns, host)
+    except PathRefused as error:
+        return f"refused: {error}"

@@ -55,8 +55,8 @@ mount -t ramfs ramfs "$1/data/inner"
 
 
 def test_odd_names_of_mount_points(with_mounts: Callable[..., str], tmp_path: Path) -> None:
-    """Spaces, tabs, newlines and backslashes, which the table escapes, and letters beyond ASCII are read back."""
-    name = tmp_path / "a b\tc\nd\\e\\040 ü"
+    """Spaces, tabs, newlines and backslashes, which the table escapes, letters beyond ASCII, and what else may end a line."""
+    name = tmp_path / "a b\tc\nd\\e\\040 ü\x0cg\x85h\u2028i"
     name.mkdir()
     told = with_mounts('mount -t tmpfs tmpfs "$1"', TOLD, name, name / "scan.dat")
     assert told == f"tmpfs {os.path.realpath(name)}\n"

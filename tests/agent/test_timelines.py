@@ -1,6 +1,6 @@
-"""Every preset's timelines against the real agent on a real disk: files that are really open, renamed and dated back.
+"""Every preset's timelines against the real intake, on a real disk and in memory: files that are open, renamed and dated back.
 
-Only the time is told: `step(now)` is given the timeline's, so an hour of waiting takes none.
+`step(now)` is given the time of the timeline, so an hour of waiting takes none.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,9 @@ from agent.files import LOCAL
 from agent.intake import Intake
 from agent.intake.watch import Watch
 from agent.ledger import Ledger, State
-from agent.simulation.instrument import Instrument
+from agent.simulation.disk import Disk
+from agent.simulation.instrument import Instrument, Memory
+from agent.simulation.play import Play
 from rules.config.preset import TimelineTable, rule_of
 from rules.model import Rule
 
@@ -35,7 +37,7 @@ class Stage:
             self.ledger, LOCAL, [rule], [self.watch], {"share": place}, "pc", 7200.0, 0.0, lambda: 0.0, lambda: None
         )
         self.intake.start(START)
-        self.instrument = Instrument(root)
+        self.instrument = Instrument(Disk(str(root)))
         self.now = START
         self.settle()
 
@@ -69,30 +71,35 @@ class Stage:
     @property
     def states(self) -> dict[str, str]:
         """Each dataset → its state and why."""
-        found = {}
-        for file in sorted(self.ledger.reports.files(list(State), 100_000)):
-            if file.state in (State.VANISHED, State.SUPERSEDED):
-                continue
-            relpath = file.path[len(self.rule.watch) + 1 :]
-            if file.dataset is None:
-                word = "waits" if file.state is State.CANDIDATE else "complete"
-                found[relpath] = f"{word}: {file.reason}"
-                continue
-            known = self.ledger.datasets.get(file.dataset)
-            if known.waits:
-                found[known.key] = f"waits: {known.reason}"
-            elif file.state is State.REFUSED:
-                found[known.key] = f"refused: {file.reason}"
-            else:
-                found.setdefault(
-                    known.key, f"complete{f' {known.generation}' if known.generation > 1 else ''}: {known.reason}"
-                )
-        return found
+        return states(self.ledger, self.rule)
 
     def close(self) -> None:
         self.instrument.close()
         self.watch.close()
         self.ledger.close()
+
+
+def states(ledger: Ledger, rule: Rule) -> dict[str, str]:
+    """Each dataset → its state and why."""
+    found = {}
+    for file in sorted(ledger.reports.files(list(State), 100_000)):
+        if file.state in (State.VANISHED, State.SUPERSEDED):
+            continue
+        relpath = file.path[len(rule.watch) + 1 :]
+        if file.dataset is None:
+            word = "waits" if file.state is State.CANDIDATE else "complete"
+            found[relpath] = f"{word}: {file.reason}"
+            continue
+        known = ledger.datasets.get(file.dataset)
+        if known.waits:
+            found[known.key] = f"waits: {known.reason}"
+        elif file.state is State.REFUSED:
+            found[known.key] = f"refused: {file.reason}"
+        else:
+            found.setdefault(
+                known.key, f"complete{f' {known.generation}' if known.generation > 1 else ''}: {known.reason}"
+            )
+    return found
 
 
 @pytest.fixture
@@ -119,6 +126,23 @@ def test_a_timeline_goes_as_it_says(name: str, timeline: TimelineTable, tmp_path
         stage.settle()
         if step.expect is not None:
             assert agrees(stage.states, step.expect), (step.at, stage.states)
+
+
+@pytest.mark.parametrize(("name", "timeline"), TIMELINES, ids=[f"{name}: {one.name}" for name, one in TIMELINES])
+def test_a_timeline_goes_the_same_way_in_memory(name: str, timeline: TimelineTable) -> None:
+    """What a simulation says of a rule is what the agent would do: the same intake, the same expectations, no disk."""
+    rule = rule_of(name, presets.data(name), "/data")
+    with Play([rule], "pc", START - 1.0, lambda rule, happening: None) as play:
+        instrument = Instrument(Memory(play.storage, rule.watch, lambda: play.now))
+        for step in timeline.steps:
+            play.until(START + step.at)
+            instrument.play(step)
+            if step.release is not None:
+                play.release(rule, step.release)
+            play.settle()
+            if step.expect is not None:
+                found = states(play.ledger, rule)
+                assert agrees(found, step.expect), (step.at, found)
 
 
 def agrees(found: dict[str, str], expected: dict[str, str]) -> bool:

@@ -19,16 +19,16 @@ _NO_SUCH_CALL = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}
 def make_durable(fds: Sequence[int]) -> None:
     """Bring the files' contents to stable storage: one syncfs(2) for many, fsync(2) for few. Raises OSError."""
     if len(fds) > 2:
-        sync_file_systems(fds)
+        sync_file_systems(fds, os.fsync)
         return
     for fd in fds:
         os.fsync(fd)
 
 
-def sync_file_systems(fds: Iterable[int]) -> None:
+def sync_file_systems(fds: Iterable[int], each: Callable[[int], None]) -> None:
     """Bring all that was written to the file systems of these descriptors to stable storage, each once.
 
-    Where there is no syncfs(2), each descriptor is synced by itself. Raises OSError.
+    Where there is no syncfs(2), `each` syncs the descriptors one by one. Raises OSError.
     """
     done: set[int] = set()
     for fd in fds:
@@ -36,7 +36,7 @@ def sync_file_systems(fds: Iterable[int]) -> None:
         if device not in done and _syncfs(fd):
             done.add(device)
         elif device not in done:
-            sync_directory(fd)
+            each(fd)
 
 
 def _syncfs(fd: int) -> bool:
@@ -79,7 +79,7 @@ def end_write_back(fd: int, offset: int, length: int) -> None:
         code = ctypes.get_errno()
         if code not in _NO_SUCH_CALL:
             raise OSError(code, os.strerror(code))
-    os.posix_fadvise(fd, offset, length, os.POSIX_FADV_DONTNEED)
+    _advise(fd, "POSIX_FADV_DONTNEED", offset, length)
 
 
 def drop_cache(fds: Sequence[int]) -> None:
@@ -87,17 +87,23 @@ def drop_cache(fds: Sequence[int]) -> None:
 
     The storage then works on all of them at once, while they are read one by one.
     """
-    if not hasattr(os, "posix_fadvise"):
-        return
-    for advice in (os.POSIX_FADV_DONTNEED, os.POSIX_FADV_WILLNEED):
+    for advice in ("POSIX_FADV_DONTNEED", "POSIX_FADV_WILLNEED"):
         for fd in fds:
-            os.posix_fadvise(fd, 0, 0, advice)
+            _advise(fd, advice)
 
 
 def forget(fd: int) -> None:
     """Forget the cached pages of a synced file: nobody here reads it again soon."""
+    _advise(fd, "POSIX_FADV_DONTNEED")
+
+
+def _advise(fd: int, advice: str, offset: int = 0, length: int = 0) -> None:
+    """A hint, where there is posix_fadvise(2): what comes of it decides nothing."""
     if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        try:
+            os.posix_fadvise(fd, offset, length, getattr(os, advice))
+        except OSError:
+            pass  # the pages stay cached
 
 
 def replace(source: str, target: str, source_dir: int, target_dir: int) -> None:

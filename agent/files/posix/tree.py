@@ -226,7 +226,10 @@ class PosixTree:
             try:
                 fd = os.open(name, _NEW, mode, dir_fd=directory)
             except FileExistsError:
-                os.unlink(name, dir_fd=directory)
+                try:
+                    os.unlink(name, dir_fd=directory)
+                except FileNotFoundError:
+                    pass  # it went away meanwhile
                 fd = os.open(name, _NEW, mode, dir_fd=directory)
             return PosixHandle(fd, self.remote)
         except REFUSALS as error:
@@ -314,7 +317,7 @@ class PosixTree:
     def sync_volumes(self, paths: Iterable[str]) -> None:
         """See `Tree`."""
         try:
-            durable.sync_file_systems(self._directory(path) for path in paths)
+            durable.sync_file_systems((self._directory(path) for path in paths), durable.sync_directory)
         except REFUSALS as error:
             raise trouble(error) from error
 

@@ -1,21 +1,18 @@
 """What has a name: it is there, it is not there, or that cannot be told."""
 
 import os
-from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.files import ABSENT, CannotTell, Trouble, What
 from rules.model import Kind, Observation
-
-if TYPE_CHECKING:
-    from tests.contract.files.conftest import Computer
+from tests.contract.files.computers import Computer
 
 ODD = [b"\xff\xfe", b"a b", b"line\nbreak", "ü\N{MICROSCOPE}".encode(), b"-rf", b"*?[", b"\\", b"'\"", b" ", b"\x01"]
 IMPOSSIBLE = ["a\0b", "\ud800", "..", "d/..", "../outside/file", "d/../file", "\0/file"]
 
 
-def furnish(computer: "Computer") -> None:
+def furnish(computer: Computer) -> None:
     """One of each kind, and a directory with a file."""
     computer.write(f"{computer.root}/file", b"12345")
     computer.directory(f"{computer.root}/directory")
@@ -26,7 +23,7 @@ def furnish(computer: "Computer") -> None:
     computer.write(f"{computer.outside}/file", b"of somebody else")
 
 
-def test_a_look_shows_what_stands_there(computer: "Computer") -> None:
+def test_a_look_shows_what_stands_there(computer: Computer) -> None:
     """Files, links, directories, FIFOs and sockets are told apart, and nothing is followed."""
     furnish(computer)
     with computer.files.tree(computer.root) as tree:
@@ -42,7 +39,7 @@ def test_a_look_shows_what_stands_there(computer: "Computer") -> None:
         assert tree.opened.kind is Kind.DIRECTORY
 
 
-def test_a_look_shows_the_version(computer: "Computer") -> None:
+def test_a_look_shows_the_version(computer: Computer) -> None:
     """Size, times and id are those of the open file; each change of the file shows, other dates too."""
     path = f"{computer.root}/file"
     computer.write(path, b"12345")
@@ -68,7 +65,7 @@ def test_a_look_shows_the_version(computer: "Computer") -> None:
 @pytest.mark.parametrize(
     "path", ["missing", "missing/file", "directory/missing", "file/below", "file/below/that", "FIFO/x", "socket/x"]
 )
-def test_what_is_not_there_is_absent(computer: "Computer", path: str) -> None:
+def test_what_is_not_there_is_absent(computer: Computer, path: str) -> None:
     """Nothing has the name, or a part of the path is no directory."""
     furnish(computer)
     with computer.files.tree(computer.root) as tree:
@@ -79,7 +76,7 @@ def test_what_is_not_there_is_absent(computer: "Computer", path: str) -> None:
 
 @pytest.mark.parametrize("target", ["outside", "inside", "nothing", "itself"])
 @pytest.mark.parametrize("depth", [0, 1, 5])
-def test_nothing_is_behind_a_link(computer: "Computer", target: str, depth: int) -> None:
+def test_nothing_is_behind_a_link(computer: Computer, target: str, depth: int) -> None:
     """A link at any depth, to wherever, is a link; below it there is nothing, and nothing can be made."""
     furnish(computer)
     above = "".join(f"d{number}/" for number in range(depth))
@@ -121,7 +118,7 @@ def test_nothing_is_behind_a_link(computer: "Computer", target: str, depth: int)
 
 
 @pytest.mark.parametrize("how", ["removed", "renamed", "replaced", "a link elsewhere", "a broken link", "a file"])
-def test_below_a_root_that_is_not_itself_nothing_is_absent(computer: "Computer", how: str) -> None:
+def test_below_a_root_that_is_not_itself_nothing_is_absent(computer: Computer, how: str) -> None:
     """Whether something is there cannot be told once another directory, or none, answers for the root."""
     real = f"{computer.root}/real"
     computer.directory(real)
@@ -147,7 +144,7 @@ def test_below_a_root_that_is_not_itself_nothing_is_absent(computer: "Computer",
             assert seen.reason
 
 
-def test_a_root_that_is_made_again_is_another(computer: "Computer") -> None:
+def test_a_root_that_is_made_again_is_another(computer: Computer) -> None:
     """A directory that took the place of the root, and perhaps its number, does not answer for it."""
     computer.directory(f"{computer.root}/real")
     with computer.files.tree(f"{computer.root}/real") as tree:
@@ -157,7 +154,7 @@ def test_a_root_that_is_made_again_is_another(computer: "Computer") -> None:
             assert isinstance(tree.look("missing"), CannotTell)
 
 
-def test_a_tree_follows_its_directory(computer: "Computer") -> None:
+def test_a_tree_follows_its_directory(computer: Computer) -> None:
     """A root that is renamed is still the one that was opened: what is in it is seen, and nothing of its successor."""
     computer.directory(f"{computer.root}/real")
     computer.write(f"{computer.root}/real/file", b"former")
@@ -172,7 +169,7 @@ def test_a_tree_follows_its_directory(computer: "Computer") -> None:
         assert isinstance(tree.look("other"), CannotTell)
 
 
-def test_the_root_may_be_named_by_a_link(computer: "Computer") -> None:
+def test_the_root_may_be_named_by_a_link(computer: Computer) -> None:
     """Who configures a link means what it leads to, and what lies below."""
     computer.directory(f"{computer.root}/real/sub")
     computer.write(f"{computer.root}/real/sub/file", b"x")
@@ -193,7 +190,7 @@ def test_the_root_may_be_named_by_a_link(computer: "Computer") -> None:
         ("broken", What.ABSENT), ("link", What.NOT_A_DIRECTORY), ("x" * 300, What.NAME_TOO_LONG),
     ],
 )  # fmt: skip
-def test_a_root_that_is_no_directory_cannot_be_opened(computer: "Computer", path: str, what: What) -> None:
+def test_a_root_that_is_no_directory_cannot_be_opened(computer: Computer, path: str, what: What) -> None:
     """What stands there says why. Nothing hangs on a FIFO."""
     furnish(computer)
     computer.link(f"{computer.root}/loop", "loop")
@@ -204,7 +201,7 @@ def test_a_root_that_is_no_directory_cannot_be_opened(computer: "Computer", path
 
 
 @pytest.mark.parametrize("name", ODD, ids=repr)
-def test_names_of_any_bytes(computer: "Computer", name: bytes) -> None:
+def test_names_of_any_bytes(computer: Computer, name: bytes) -> None:
     """Bytes that are no UTF-8, spaces and newlines are names like others, of files and of directories."""
     path = os.fsdecode(name)
     with computer.files.tree(computer.root) as tree:
@@ -223,7 +220,7 @@ def test_names_of_any_bytes(computer: "Computer", name: bytes) -> None:
 
 
 @pytest.mark.parametrize("path", IMPOSSIBLE, ids=repr)
-def test_a_name_that_cannot_be_is_refused(computer: "Computer", path: str) -> None:
+def test_a_name_that_cannot_be_is_refused(computer: Computer, path: str) -> None:
     """NULs, halves of surrogate pairs, and parts that lead up: such names have no file, and nothing leads out of the root."""
     computer.directory(f"{computer.root}/d")
     computer.write(f"{computer.root}/file", b"mine")
@@ -248,7 +245,7 @@ def test_a_name_that_cannot_be_is_refused(computer: "Computer", path: str) -> No
 
 
 @pytest.mark.parametrize("path", ["a\0b", "/a\0b/c", "/\ud800"], ids=repr)
-def test_an_absolute_path_that_cannot_be_is_refused(computer: "Computer", path: str) -> None:
+def test_an_absolute_path_that_cannot_be_is_refused(computer: Computer, path: str) -> None:
     """Nothing but Trouble comes of it."""
     assert isinstance(computer.files.look(path), CannotTell)
     with pytest.raises(Trouble):
@@ -258,7 +255,7 @@ def test_an_absolute_path_that_cannot_be_is_refused(computer: "Computer", path: 
     assert computer.files.space(path) is None
 
 
-def test_a_name_that_is_too_long_is_no_absence(computer: "Computer") -> None:
+def test_a_name_that_is_too_long_is_no_absence(computer: Computer) -> None:
     """The file system cannot say whether it is there."""
     with computer.files.tree(computer.root) as tree:
         for path in ("x" * 256, "y" * 5000, f"{'x' * 256}/file"):
@@ -270,7 +267,7 @@ def test_a_name_that_is_too_long_is_no_absence(computer: "Computer") -> None:
         assert isinstance(tree.look("x" * 255), Observation)
 
 
-def test_what_is_born_later_says_so(computer: "Computer") -> None:
+def test_what_is_born_later_says_so(computer: Computer) -> None:
     """Changes in place, other dates and names leave the birth; another file under the name is born later."""
     path = f"{computer.root}/a"
     computer.write(path, b"first")
@@ -297,7 +294,7 @@ def test_what_is_born_later_says_so(computer: "Computer") -> None:
         assert again >= seen.version.ctime_ns
 
 
-def test_a_link_in_an_absolute_path_is_followed_but_not_at_its_end(computer: "Computer") -> None:
+def test_a_link_in_an_absolute_path_is_followed_but_not_at_its_end(computer: Computer) -> None:
     """Absolute paths are the administrator's: what is asked of is the last name."""
     furnish(computer)
     computer.link(f"{computer.root}/way", "directory")
@@ -308,7 +305,7 @@ def test_a_link_in_an_absolute_path_is_followed_but_not_at_its_end(computer: "Co
     assert computer.files.look(f"{computer.root}/way/missing") is ABSENT
 
 
-def test_what_is_resolved_and_where_it_lies(computer: "Computer") -> None:
+def test_what_is_resolved_and_where_it_lies(computer: Computer) -> None:
     """Links are resolved as far as there are any; a path that is not there lies where its directory does."""
     computer.directory(f"{computer.root}/real")
     computer.link(f"{computer.root}/one", "real")
@@ -322,7 +319,7 @@ def test_what_is_resolved_and_where_it_lies(computer: "Computer") -> None:
     assert computer.files.unmounted(f"{computer.root}/one/missing") is None
 
 
-def test_space_is_told(computer: "Computer") -> None:
+def test_space_is_told(computer: Computer) -> None:
     """Free bytes, and the free part of all; None where there is no such path."""
     space = computer.files.space(computer.root)
     assert space is not None

@@ -5,16 +5,14 @@ import errno
 import os
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from agent.files import ABSENT, Trouble, What
 from agent.files.posix import durable
 from rules.model import Kind, Observation
-
-if TYPE_CHECKING:
-    from tests.contract.files.conftest import Computer, Here
+from tests.contract.files.computers import Computer, Here
 
 TAKEN = ["file", "directory", "full directory", "link", "broken link", "FIFO", "hard link", "itself"]
 
@@ -53,7 +51,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(request.param)
 
 
-def take(computer: "Computer", kind: str, path: str) -> None:
+def take(computer: Computer, kind: str, path: str) -> None:
     """Something takes a name."""
     match kind:
         case "file":
@@ -76,7 +74,7 @@ def take(computer: "Computer", kind: str, path: str) -> None:
             computer.hard_link(path, f"{computer.root}/old")
 
 
-def test_a_free_name_is_taken(computer: "Computer", way: str) -> None:
+def test_a_free_name_is_taken(computer: Computer, way: str) -> None:
     """The very same file has the new name, and no longer the old one."""
     computer.write(f"{computer.root}/old", b"x")
     with computer.files.tree(computer.root) as tree:
@@ -91,7 +89,7 @@ def test_a_free_name_is_taken(computer: "Computer", way: str) -> None:
 
 
 @pytest.mark.parametrize("kind", TAKEN)
-def test_a_taken_name_is_never_overwritten(computer: "Computer", way: str, kind: str) -> None:
+def test_a_taken_name_is_never_overwritten(computer: Computer, way: str, kind: str) -> None:
     """Whatever has the name, a broken link too, keeps it, and so does the source."""
     computer.write(f"{computer.root}/old", b"mine")
     take(computer, kind, f"{computer.root}/new")
@@ -106,7 +104,7 @@ def test_a_taken_name_is_never_overwritten(computer: "Computer", way: str, kind:
 
 
 @pytest.mark.parametrize("kind", ["directory", "full directory", "link", "broken link", "FIFO"])
-def test_what_is_no_file_is_renamed_itself(computer: "Computer", way: str, kind: str) -> None:
+def test_what_is_no_file_is_renamed_itself(computer: Computer, way: str, kind: str) -> None:
     """Links stay links, and directories, which cannot be linked, keep what is in them. None is renamed onto another."""
     computer.write(f"{computer.root}/old", b"")
     take(computer, kind, f"{computer.root}/one")
@@ -127,7 +125,7 @@ def test_what_is_no_file_is_renamed_itself(computer: "Computer", way: str, kind:
 
 
 @pytest.mark.parametrize("kind", ["file", "link", "broken link", "FIFO", "hard link"])
-def test_a_file_replaces_what_is_no_directory(computer: "Computer", kind: str) -> None:
+def test_a_file_replaces_what_is_no_directory(computer: Computer, kind: str) -> None:
     """The name is the new file's; what a link led to, and other names of the former file, stay."""
     computer.write(f"{computer.root}/old", b"mine")
     computer.write(f"{computer.root}/mine", b"new content")
@@ -143,7 +141,7 @@ def test_a_file_replaces_what_is_no_directory(computer: "Computer", kind: str) -
 
 
 @pytest.mark.parametrize("kind", ["directory", "full directory"])
-def test_a_file_does_not_replace_a_directory(computer: "Computer", kind: str) -> None:
+def test_a_file_does_not_replace_a_directory(computer: Computer, kind: str) -> None:
     """Both stay."""
     computer.write(f"{computer.root}/mine", b"x")
     take(computer, kind, f"{computer.root}/new")
@@ -158,7 +156,7 @@ def test_a_file_does_not_replace_a_directory(computer: "Computer", kind: str) ->
 
 
 @pytest.mark.parametrize("operation", ["rename_new", "replace"])
-def test_names_in_other_directories(computer: "Computer", way: str, operation: str) -> None:
+def test_names_in_other_directories(computer: Computer, way: str, operation: str) -> None:
     """What is missing above the new name is made, what is missing above the old one is not; names are any bytes."""
     odd = os.fsdecode(b"\xff odd\n")
     computer.directory(f"{computer.root}/one")
@@ -181,7 +179,7 @@ def test_names_in_other_directories(computer: "Computer", way: str, operation: s
 
 
 @pytest.mark.parametrize("way", ["the kernel's exclusive rename", "links"], indirect=True)
-def test_of_many_at_once_one_wins(here: "Here", way: str) -> None:
+def test_of_many_at_once_one_wins(here: Here, way: str) -> None:
     """Threads that want the same name at the same time: one gets it, the others keep what they have."""
     for number in range(50):
         start = threading.Barrier(4)
@@ -209,7 +207,7 @@ def test_of_many_at_once_one_wins(here: "Here", way: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["file", "link", "broken link", "FIFO", "hard link"])
-def test_a_name_is_taken_away(computer: "Computer", kind: str) -> None:
+def test_a_name_is_taken_away(computer: Computer, kind: str) -> None:
     """The name, and nothing else: not what a link leads to, not other names."""
     computer.write(f"{computer.root}/old", b"kept")
     take(computer, kind, f"{computer.root}/name")
@@ -234,7 +232,7 @@ def test_a_name_is_taken_away(computer: "Computer", kind: str) -> None:
     ],
 )  # fmt: skip
 def test_files_and_directories_are_removed_each_by_its_own(
-    computer: "Computer", path: str, unlink: What | None, remove: What | None
+    computer: Computer, path: str, unlink: What | None, remove: What | None
 ) -> None:
     """Neither removes what the other is for, and no directory goes that is not empty."""
     computer.directory(f"{computer.root}/directory")
@@ -255,7 +253,7 @@ def test_files_and_directories_are_removed_each_by_its_own(
     assert computer.kind(f"{computer.root}/full/inner") is Kind.DIRECTORY
 
 
-def test_directories_are_made(computer: "Computer") -> None:
+def test_directories_are_made(computer: Computer) -> None:
     """All that is missing, again and again; what is no directory is an obstacle."""
     computer.write(f"{computer.root}/file", b"x")
     computer.special(f"{computer.root}/FIFO", Kind.FIFO)
@@ -271,7 +269,7 @@ def test_directories_are_made(computer: "Computer") -> None:
         assert tree.writable()
 
 
-def test_many_make_the_same_directories_at_once(here: "Here") -> None:
+def test_many_make_the_same_directories_at_once(here: Here) -> None:
     """Threads that make the same directories at the same time all get them."""
     start = threading.Barrier(4)
     found: list[list[int]] = []
@@ -295,7 +293,7 @@ def test_many_make_the_same_directories_at_once(here: "Here") -> None:
 # Lists
 
 
-def test_a_scan_shows_what_a_look_shows(computer: "Computer") -> None:
+def test_a_scan_shows_what_a_look_shows(computer: Computer) -> None:
     """Each entry once, as `look` has it; directories by name; so many entries at a time."""
     for number in range(7):
         computer.write(f"{computer.root}/file {number}", b"x" * number)
@@ -320,7 +318,7 @@ def test_a_scan_shows_what_a_look_shows(computer: "Computer") -> None:
         assert sorted(tree.names("")) == computer.names(computer.root)
 
 
-def test_an_empty_directory_is_listed(computer: "Computer") -> None:
+def test_an_empty_directory_is_listed(computer: Computer) -> None:
     """It has nothing, and that is all."""
     computer.directory(f"{computer.root}/empty")
     with computer.files.tree(computer.root) as tree:
@@ -332,7 +330,7 @@ def test_an_empty_directory_is_listed(computer: "Computer") -> None:
     ("path", "what"),
     [("missing", What.ABSENT), ("file", What.NOT_A_DIRECTORY), ("FIFO", What.NOT_A_DIRECTORY)],
 )
-def test_what_is_no_directory_has_no_list(computer: "Computer", path: str, what: What) -> None:
+def test_what_is_no_directory_has_no_list(computer: Computer, path: str, what: What) -> None:
     """Nothing is listed, rather than an empty list."""
     computer.write(f"{computer.root}/file", b"x")
     computer.special(f"{computer.root}/FIFO", Kind.FIFO)
@@ -347,7 +345,7 @@ def test_what_is_no_directory_has_no_list(computer: "Computer", path: str, what:
             assert raised.value.what is what
 
 
-def test_a_scan_that_is_left_leaves_nothing_open(computer: "Computer") -> None:
+def test_a_scan_that_is_left_leaves_nothing_open(computer: Computer) -> None:
     """Who has seen enough stops."""
     for number in range(10):
         computer.write(f"{computer.root}/{number}")
@@ -359,7 +357,7 @@ def test_a_scan_that_is_left_leaves_nothing_open(computer: "Computer") -> None:
         assert computer.is_open() == before
 
 
-def test_what_comes_and_goes_during_a_scan_does_not_end_it(computer: "Computer") -> None:
+def test_what_comes_and_goes_during_a_scan_does_not_end_it(computer: Computer) -> None:
     """What stays is listed."""
     for number in range(30):
         computer.write(f"{computer.root}/stays {number}")

@@ -1,21 +1,18 @@
 """Open files: only regular ones, the same whatever happens to the name, and never somebody else's."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.files import NotAFile, Trouble, What
 from agent.files.reader import whole
 from rules.model import Kind, Observation, Writer
-
-if TYPE_CHECKING:
-    from tests.contract.files.conftest import Computer
+from tests.contract.files.computers import Computer
 
 KINDS = ["directory", "link", "broken link", "link outside", "FIFO", "socket"]
 
 
-def stand(computer: "Computer", kind: str, path: str) -> None:
+def stand(computer: Computer, kind: str, path: str) -> None:
     """Something that is no regular file of its own takes a name."""
     match kind:
         case "directory":
@@ -31,20 +28,20 @@ def stand(computer: "Computer", kind: str, path: str) -> None:
             computer.special(path, Kind(kind))
 
 
-def furnish(computer: "Computer") -> None:
+def furnish(computer: Computer) -> None:
     """A file in the root, and one of somebody else."""
     computer.write(f"{computer.root}/file", b"not to be touched")
     computer.write(f"{computer.outside}/file", b"not to be touched")
 
 
-def untouched(computer: "Computer") -> bool:
+def untouched(computer: Computer) -> bool:
     """Whether both are as they were."""
     return {computer.read(f"{at}/file") for at in (computer.root, computer.outside)} == {b"not to be touched"}
 
 
 @pytest.mark.parametrize("look_first", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_only_regular_files_are_opened(computer: "Computer", kind: str, look_first: bool) -> None:
+def test_only_regular_files_are_opened(computer: Computer, kind: str, look_first: bool) -> None:
     """What is something else is not opened: no link is followed, and nothing hangs."""
     furnish(computer)
     stand(computer, kind, f"{computer.root}/name")
@@ -58,7 +55,7 @@ def test_only_regular_files_are_opened(computer: "Computer", kind: str, look_fir
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_takes_a_files_name_after_the_look_is_not_opened(computer: "Computer", kind: str) -> None:
+def test_what_takes_a_files_name_after_the_look_is_not_opened(computer: Computer, kind: str) -> None:
     """Whatever stands there by then: it is no file, and that is said of what stands there now."""
     furnish(computer)
     computer.write(f"{computer.root}/name", b"a file")
@@ -79,7 +76,7 @@ def test_what_takes_a_files_name_after_the_look_is_not_opened(computer: "Compute
         ("x" * 256, What.NAME_TOO_LONG),
     ],
 )  # fmt: skip
-def test_what_is_not_there_cannot_be_opened(computer: "Computer", path: str, what: What) -> None:
+def test_what_is_not_there_cannot_be_opened(computer: Computer, path: str, what: What) -> None:
     """The reason is that of the name."""
     furnish(computer)
     with computer.files.tree(computer.root) as tree:
@@ -91,7 +88,7 @@ def test_what_is_not_there_cannot_be_opened(computer: "Computer", path: str, wha
             assert raised.value.what is what
 
 
-def test_an_open_file_stays_the_same(computer: "Computer") -> None:
+def test_an_open_file_stays_the_same(computer: Computer) -> None:
     """Renamed, replaced or removed: what was opened is what is read, and the name leads to what has it now."""
     computer.write(f"{computer.root}/a", b"first")
     with computer.files.tree(computer.root) as tree, tree.open("a") as first:
@@ -107,7 +104,7 @@ def test_an_open_file_stays_the_same(computer: "Computer") -> None:
             assert first.look().version.file_id == seen.version.file_id
 
 
-def test_changes_show_in_the_open_file(computer: "Computer") -> None:
+def test_changes_show_in_the_open_file(computer: Computer) -> None:
     """A look at an open file shows what it is now, `opened` what it was."""
     computer.write(f"{computer.root}/a", b"first")
     with computer.files.tree(computer.root) as tree, tree.open("a") as handle:
@@ -119,7 +116,7 @@ def test_changes_show_in_the_open_file(computer: "Computer") -> None:
         pen.close()
 
 
-def test_a_writer_is_seen_until_it_lets_go(computer: "Computer") -> None:
+def test_a_writer_is_seen_until_it_lets_go(computer: Computer) -> None:
     """As long as somebody has it open for writing, whatever its times say."""
     computer.write(f"{computer.root}/a", b"first")
     with computer.files.tree(computer.root) as tree, tree.open("a") as handle:
@@ -134,7 +131,7 @@ def test_a_writer_is_seen_until_it_lets_go(computer: "Computer") -> None:
             assert handle.writer() is Writer.NONE, "a reader is none"
 
 
-def test_reads_bring_what_is_there(computer: "Computer") -> None:
+def test_reads_bring_what_is_there(computer: Computer) -> None:
     """From any offset, up to the end and not beyond."""
     content = bytes(range(256)) * 10
     computer.write(f"{computer.root}/a", content)
@@ -146,7 +143,7 @@ def test_reads_bring_what_is_there(computer: "Computer") -> None:
             assert bytes(block).startswith(content[offset : offset + length])
 
 
-def test_writes_land_where_they_should(computer: "Computer") -> None:
+def test_writes_land_where_they_should(computer: Computer) -> None:
     """At their offset, over what was there; gaps read as zeros, and take no space."""
     with computer.files.tree(computer.root) as tree, tree.create("a") as handle:
         assert handle.opened.version.size == 0
@@ -165,7 +162,7 @@ def test_writes_land_where_they_should(computer: "Computer") -> None:
     assert computer.read(f"{computer.root}/a") == b"012x\0\0"
 
 
-def test_holes_take_no_space(computer: "Computer") -> None:
+def test_holes_take_no_space(computer: Computer) -> None:
     """A file with a hole holds fewer bytes than its size, one without at least as many."""
     computer.write(f"{computer.root}/sparse", b"begin", 10**7)
     computer.write(f"{computer.root}/dense", b"x" * 10**5)
@@ -178,7 +175,7 @@ def test_holes_take_no_space(computer: "Computer") -> None:
             assert handle.allocated() >= 10**5
 
 
-def test_times_are_set(computer: "Computer") -> None:
+def test_times_are_set(computer: Computer) -> None:
     """The mtime is what was given; that it was set shows in the version."""
     computer.write(f"{computer.root}/a", b"x")
     with computer.files.tree(computer.root) as tree, tree.open("a") as like, tree.create("b") as handle:
@@ -189,7 +186,7 @@ def test_times_are_set(computer: "Computer") -> None:
         assert after.ctime_ns >= before.ctime_ns
 
 
-def test_content_is_made_durable_and_cold(computer: "Computer") -> None:
+def test_content_is_made_durable_and_cold(computer: Computer) -> None:
     """Few or many, and in parts: no error, and the content is what was written."""
     for count in (0, 1, 5):
         with computer.files.tree(computer.root) as tree:
@@ -213,7 +210,7 @@ def test_content_is_made_durable_and_cold(computer: "Computer") -> None:
 @pytest.mark.parametrize(
     "kind", ["nothing", "file", "link", "broken link", "link outside", "hard link", "FIFO", "socket"]
 )
-def test_a_new_file_is_nobody_elses(computer: "Computer", kind: str) -> None:
+def test_a_new_file_is_nobody_elses(computer: Computer, kind: str) -> None:
     """Whatever has the name is left behind as it is: what a link leads to, another name of it, the end of a pipe."""
     furnish(computer)
     if kind != "nothing":
@@ -228,7 +225,7 @@ def test_a_new_file_is_nobody_elses(computer: "Computer", kind: str) -> None:
     assert computer.kind(f"{computer.root}/nowhere") is None
 
 
-def test_a_new_file_gets_its_directories(computer: "Computer") -> None:
+def test_a_new_file_gets_its_directories(computer: Computer) -> None:
     """What is missing of the path is made, what is there stays."""
     furnish(computer)
     with computer.files.tree(computer.root) as tree:
@@ -242,7 +239,7 @@ def test_a_new_file_gets_its_directories(computer: "Computer") -> None:
     ("path", "what"),
     [("directory", What.DIRECTORY), ("file/below", What.NOT_A_DIRECTORY), ("x" * 256, What.NAME_TOO_LONG)],
 )
-def test_where_no_file_can_be_made(computer: "Computer", path: str, what: What) -> None:
+def test_where_no_file_can_be_made(computer: Computer, path: str, what: What) -> None:
     """A directory keeps its name, and a file does not become a directory."""
     furnish(computer)
     computer.directory(f"{computer.root}/directory")
@@ -254,7 +251,7 @@ def test_where_no_file_can_be_made(computer: "Computer", path: str, what: What) 
     assert untouched(computer)
 
 
-def test_a_mark_is_written_and_written_again(computer: "Computer") -> None:
+def test_a_mark_is_written_and_written_again(computer: Computer) -> None:
     """The same file each time, with the content that was given last."""
     with computer.files.tree(computer.root) as tree:
         first = tree.mark("mark", b"a longer first")
@@ -271,7 +268,7 @@ def test_a_mark_is_written_and_written_again(computer: "Computer") -> None:
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "hard link"])
-def test_a_mark_is_not_written_to_what_is_somebody_elses(computer: "Computer", kind: str) -> None:
+def test_a_mark_is_not_written_to_what_is_somebody_elses(computer: Computer, kind: str) -> None:
     """A link, a pipe, a file with several names: it is left alone."""
     furnish(computer)
     stand(computer, kind, f"{computer.root}/name")
@@ -283,7 +280,7 @@ def test_a_mark_is_not_written_to_what_is_somebody_elses(computer: "Computer", k
     assert computer.kind(f"{computer.root}/nowhere") is None
 
 
-SWAPPED: dict[str, Callable[["Computer"], None]] = {
+SWAPPED: dict[str, Callable[[Computer], None]] = {
     "a link outside": lambda computer: computer.link(f"{computer.root}/a/b", computer.outside),
     "a link inside": lambda computer: computer.link(f"{computer.root}/a/b", f"{computer.root}/other"),
     "another directory": lambda computer: computer.directory(f"{computer.root}/a/b"),
@@ -294,7 +291,7 @@ SWAPPED: dict[str, Callable[["Computer"], None]] = {
 
 @pytest.mark.parametrize("known", [False, True])
 @pytest.mark.parametrize("swapped", SWAPPED)
-def test_a_directory_that_is_swapped_leads_nowhere_else(computer: "Computer", swapped: str, known: bool) -> None:
+def test_a_directory_that_is_swapped_leads_nowhere_else(computer: Computer, swapped: str, known: bool) -> None:
     """Between two calls a part of the path becomes something else: what follows meets the former directory or is refused."""
     furnish(computer)
     computer.directory(f"{computer.root}/a/b")
@@ -322,7 +319,7 @@ def test_a_directory_that_is_swapped_leads_nowhere_else(computer: "Computer", sw
     assert untouched(computer)
 
 
-def test_deep_trees(computer: "Computer") -> None:
+def test_deep_trees(computer: Computer) -> None:
     """1,200 directories deep, far beyond the longest path: everything works, and little is open."""
     deep = "/".join(["d"] * 1200)
     with computer.files.tree(computer.root) as tree:
@@ -344,7 +341,7 @@ def test_deep_trees(computer: "Computer") -> None:
     assert computer.names(computer.root) == []
 
 
-def test_what_is_given_back_twice_harms_nobody(computer: "Computer") -> None:
+def test_what_is_given_back_twice_harms_nobody(computer: Computer) -> None:
     """The number that the system gave to another file since is not closed."""
     furnish(computer)
     with computer.files.tree(computer.root) as tree:
