@@ -160,7 +160,9 @@ class Reading:
         block = memoryview(bytearray(min(BLOCK, size + 1)))
         length = len(block)
         done = begun = ended = 0
-        while length and done < size:  # a short read is not the end: network file systems bring fewer bytes than there are
+        while (
+            length and done < size
+        ):  # a short read is not the end: network file systems bring fewer bytes than there are
             self._steps.at(self._where)
             try:
                 length = self.handle.read_into(block, done)
