@@ -12,13 +12,14 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
+from agent.files.held import HeldByName
 from agent.files.posix import durable, mounts
 from agent.files.posix.errors import REFUSALS, says_nothing_there, trouble
 from agent.files.posix.handle import PosixHandle, give_back
 from agent.files.posix.observing import KINDS, LEAST, MOST, born, numbers, observation
 from agent.files.tree import Handle, Listed
 from agent.files.trouble import ABSENT, CannotTell, Look, NotAFile, Trouble, What
-from rules.model import Entry, Kind, Observation, VolumeId
+from rules.model import Entry, Kind, Observation, Version, VolumeId
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -293,6 +294,26 @@ class PosixTree:
             os.unlink(name, dir_fd=directory)
         except REFUSALS as error:
             raise trouble(error) from error
+
+    def move_aside(self, path: str, aside: str, proved: Version) -> HeldByName:
+        """See `Tree`."""
+        held = HeldByName(self, self.open(path), aside, proved)
+        try:
+            held.move(path)
+        except BaseException:
+            held.close()
+            raise
+        return held
+
+    def hold(self, aside: str, proved: Version, ctime_ns: int | None) -> HeldByName:
+        """See `Tree`."""
+        held = HeldByName(self, self.open(aside), aside, proved)
+        try:
+            held.stands_aside(ctime_ns)
+        except BaseException:
+            held.close()
+            raise
+        return held
 
     def remove_directory(self, path: str) -> None:
         """See `Tree`."""
