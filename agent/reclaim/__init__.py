@@ -40,6 +40,7 @@ class Reclaimer:
         self._files = files
         self._rules = {rule.name: rule for rule in rules}
         self._decisions = Decisions(ledger, files, required)
+        self._record = record
         self._lie_until: float | None = None
         self._removal = Removal(ledger, files, self._rules, self._decisions, record)
         self._free = free or self._fraction
@@ -47,9 +48,10 @@ class Reclaimer:
     def start(self, now: float) -> None:
         """Before the first pass: the policy may have changed since the last run, so think of every batch again.
 
-        What a former run saw says nothing of how long files lie unmoved in this one.
+        What a former run saw says nothing of how long files lie unmoved in this one. Raises Transient.
         """
         self._decisions.begun = now
+        self._record.mend()
         with self._ledger.transaction():
             self._ledger.reclaims.reconsider()
         for intent in self._ledger.reclaims.unfinished():
@@ -64,7 +66,7 @@ class Reclaimer:
             self._lie_until = None
         due: list[float | None] = []
         for intent in self._ledger.reclaims.intents(now, 1000):
-            self._removal.finish([intent], now, asked=False)
+            self._removal.finish([intent], now)
         for rule in self._rules.values():
             if rule.reclaim is None:
                 continue
@@ -99,7 +101,7 @@ class Reclaimer:
             if not self._short(rule, below):
                 return
             log.warning("%s: space is short, so it leaves the trash early", intent.file.path)
-            self._removal.finish([intent], now, asked=False)
+            self._removal.finish([intent], now)
         for batch in self._ledger.reclaims.batches(rule.name):
             free = self._free(rule.watch)
             if free is None or free >= below:
@@ -133,8 +135,7 @@ class Reclaimer:
             intents = [intent for intent in intents if intent.file.id in still]
             self._ledger.reclaims.intended(intents)
             self._ledger.reclaims.later(batch, min(again, default=None))
-        moved = [intent for intent in intents if self._removal.move_aside(intent, now)]
-        self._removal.finish([intent for intent in moved if intent.purge_at <= now], now, asked=True)
+        self._removal.carry_out(intents, now)
 
     def _disproved(self, file: File, destination: str, reason: str) -> None:
         """The copy is not what was proved: say so loudly, and keep the file."""
