@@ -189,7 +189,7 @@ class Tree(Protocol):
         """Remove an empty directory."""
 
     def sync(self, path: str) -> None:
-        """Make the names in a directory durable, where directories can be synced."""
+        """Make the names in a directory durable, where directories can be synced; and those of directories above that were made."""
 
     def sync_volumes(self, paths: Iterable[str]) -> None:
         """Bring all that was written to the file systems of these directories to stable storage."""

@@ -6,7 +6,7 @@ and `Tree.hold` keep the order of the steps from the rename on. A restart takes 
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from agent.errors import Transient
 from agent.files import ABSENT, Absent, CannotTell, Files, Handle, Held, NotAFile, Tree, Trouble, What
@@ -64,24 +64,26 @@ class Removal:
         """
         gone: list[tuple[Intent, Proofs]] = []
         trashed: list[tuple[Intent, int]] = []
-        for intent in intents:
-            if self._paused:
-                self._keep(intent, "removing local copies is paused", now)
-                continue
-            evidence = self._evidence(intent)
-            try:
-                with self._files.tree(intent.root) as tree, self._move_aside(tree, intent) as held:
-                    if not held.whole():
-                        self._put_back(tree, held, intent, now, _CHANGED, changed=True)
-                    elif intent.purge_at > now:
-                        trashed.append((intent, held.ctime_ns))
-                    elif self._unlinked(tree, held, intent, evidence, now, compared=True):
-                        gone.append((intent, evidence))
-            except _NotMovedError as error:
-                self._keep(intent, f"cannot be moved aside: {error}", now + LATER)
-            except Trouble as trouble:
-                self._stays(intent, trouble.reason, now)
-        self._sync(intent for intent, _ in (*gone, *trashed))
+        with Trees(self._files) as trees:
+            for intent in intents:
+                if self._paused:
+                    self._keep(intent, "removing local copies is paused", now)
+                    continue
+                evidence = self._evidence(intent)
+                try:
+                    tree = trees.at(intent.root)
+                    with self._move_aside(tree, intent) as held:
+                        if not held.whole():
+                            self._put_back(tree, held, intent, now, _CHANGED, changed=True)
+                        elif intent.purge_at > now:
+                            trashed.append((intent, held.ctime_ns))
+                        elif self._unlinked(tree, held, intent, evidence, now, compared=True):
+                            gone.append((intent, evidence))
+                except _NotMovedError as error:
+                    self._keep(intent, f"cannot be moved aside: {error}", now + LATER)
+                except Trouble as trouble:
+                    self._stays(intent, trouble.reason, now)
+            _sync(trees, [intent for intent, _ in (*gone, *trashed)])
         with self._ledger.transaction():
             self._ledger.reclaims.moved_aside(trashed)
         self._ended(gone, now)
@@ -89,19 +91,19 @@ class Removal:
     def finish(self, intents: Sequence[Intent], now: float) -> None:
         """Ask the destinations about what stands aside, check it once more, and unlink it or put it back."""
         gone: list[tuple[Intent, Proofs]] = []
-        for intent in intents:
-            if self._paused:
-                break
-            evidence = self._evidence(intent)
-            try:
-                with self._files.tree(intent.root) as tree:
-                    if self._finished(tree, intent, evidence, now):
+        with Trees(self._files) as trees:
+            for intent in intents:
+                if self._paused:
+                    break
+                evidence = self._evidence(intent)
+                try:
+                    if self._finished(trees.at(intent.root), intent, evidence, now):
                         gone.append((intent, evidence))
-            except Transient as error:
-                self._stays(intent, str(error), now)
-            except Trouble as trouble:
-                self._stays(intent, trouble.reason, now)
-        self._sync(intent for intent, _ in gone)
+                except Transient as error:
+                    self._stays(intent, str(error), now)
+                except Trouble as trouble:
+                    self._stays(intent, trouble.reason, now)
+            _sync(trees, [intent for intent, _ in gone])
         self._ended(gone, now)
 
     @property
@@ -216,18 +218,6 @@ class Removal:
         for intent, _ in gone:
             self._tidy(intent)
 
-    def _sync(self, intents: Iterable[Intent]) -> None:
-        """Make renames and removals durable. Raises Transient."""
-        parents = {(one.root, path.rpartition("/")[0]): None for one in intents for path in (one.original, one.aside)}
-        with Trees(self._files) as trees:
-            for root, parent in parents:
-                try:
-                    trees.at(root).sync(parent)
-                except Trouble as trouble:
-                    if trouble.what not in (What.ABSENT, What.NOT_A_DIRECTORY, What.LINK):
-                        raise Transient(f"{root}/{parent}: {trouble.reason}") from trouble
-                    # else removed together with its content, or something has its name
-
     def _tidy(self, intent: Intent) -> None:
         """Remove directories that this removal left empty: of the trash always, of the data where the rule asks for it."""
         rule = self._rules.get(intent.file.rule)
@@ -243,6 +233,18 @@ class Removal:
                 except Trouble:
                     break  # not empty, or in use: it stays
                 parent = parent.rpartition("/")[0]
+
+
+def _sync(trees: Trees, intents: Sequence[Intent]) -> None:
+    """Make renames and removals durable: what is in the trash first, then that it is nowhere else. Raises Transient."""
+    parents = {(one.root, path.rpartition("/")[0]): None for one in intents for path in (one.aside, one.original)}
+    for root, parent in parents:
+        try:
+            trees.at(root).sync(parent)
+        except Trouble as trouble:
+            if trouble.what not in (What.ABSENT, What.NOT_A_DIRECTORY, What.LINK):
+                raise Transient(f"{root}/{parent}: {trouble.reason}") from trouble
+            # else removed together with its content, or something has its name
 
 
 class _NotMovedError(Exception):
