@@ -100,13 +100,13 @@ class HeldByName:
         return True
 
     def _compared(self, same: Callable[[Handle], bool]) -> bool:
-        """Whether it has the content that was proved, and no writer. Without the lease: a writer would have to wait."""
+        """Whether it has the content that was proved. It is read without the lease: a writer would have to wait."""
         if self._writer is Writer.NONE:
             self._handle.give_lease_back()
         if not same(self._handle):
             return False
         self._writer = self._handle.lease()
-        return self._writer is not Writer.OPEN
+        return True
 
     def put_back(self, path: str) -> int | None:
         """See `Held`."""

@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from agent.errors import Transient
 from agent.files import ABSENT, Absent, CannotTell, Files, Handle, Held, NotAFile, Tree, Trouble, What
+from agent.files.absence import look_on
 from agent.files.reader import CHECKSUMS, Trees, checksum_of
 from agent.ledger import Intent, Ledger, State
 from agent.reclaim.decisions import LATER, Decisions
 from agent.reclaim.record import Record, line
-from rules.model import OWN_PREFIX, Evidence, Kind, Observation, Rule, VolumeId
+from rules.model import OWN_PREFIX, Evidence, Kind, Observation, Rule
 from rules.naming import own_name
 
 TRASH = OWN_PREFIX + "-trash"
@@ -171,8 +172,9 @@ class Removal:
                 self._ledger.reclaims.kept(intent, State.SUPERSEDED, "it is back at its place", None, now + LATER)
             return False
         for path in (intent.aside, intent.original):
-            if _volume_above(tree, path) != intent.file.volume:
-                raise Trouble(What.STALE, "its file system is not mounted")
+            absent = look_on(tree, path, intent.file.volume)
+            if isinstance(absent, CannotTell):
+                raise absent.trouble
         return True
 
     def _put_back(self, tree: Tree, held: Held, intent: Intent, now: float, reason: str, *, changed: bool) -> None:
@@ -281,13 +283,3 @@ def _still_the_file(tree: Tree, path: str, seen: Observation, intent: Intent) ->
         return False
     born_ns = tree.born(path)
     return born_ns is None or born_ns <= proved.ctime_ns
-
-
-def _volume_above(tree: Tree, path: str) -> VolumeId | None:
-    """The file system of the nearest directory above a path that is there."""
-    while path:
-        path = path.rpartition("/")[0]
-        seen = _look(tree, path)
-        if isinstance(seen, Observation) and seen.kind is Kind.DIRECTORY:
-            return seen.volume
-    return None
