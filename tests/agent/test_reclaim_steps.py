@@ -466,6 +466,20 @@ def test_what_is_put_back_unchanged_stays_verified(desk: Desk) -> None:
     assert (desk.file.state.word, desk.file.version.ctime_ns) == ("verified", desk.path.stat().st_ctime_ns)
 
 
+def test_a_program_that_comes_while_the_file_is_put_back_ends_its_proof(desk: Desk) -> None:
+    """What it writes may have the very ctime of the rename: the next sweep looks at the file."""
+    trashed(desk)
+
+    def comes() -> None:
+        with pytest.raises(BlockingIOError):
+            os.open(desk.path, os.O_WRONLY | os.O_NONBLOCK)
+
+    desk.at["put back"] = comes
+    desk.reclaimer().step(desk.now + 2 * DAY)
+    assert desk.path.read_bytes() == PROVED
+    assert desk.file.version.ctime_ns != desk.path.stat().st_ctime_ns
+
+
 # What is recorded
 
 

@@ -1,5 +1,6 @@
 """A file on its way out: renamed aside, held, compared, and unlinked or put back."""
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -175,6 +176,21 @@ def test_a_change_while_the_content_is_read_is_seen(computer: "Computer") -> Non
     assert computer.read(f"{computer.root}/aside") == b"y"
 
 
+def test_nobody_waits_while_the_content_is_read(here: "Here") -> None:
+    """That may take hours: a program opens the file for writing at once."""
+    here.write(f"{here.root}/file", b"x")
+    with here.files.tree(here.root) as tree:
+        proved = version(tree, "file")
+        tree.move_aside("file", "aside", proved).close()
+
+        def compared(_: Handle) -> bool:
+            os.close(os.open(f"{here.root}/aside", os.O_WRONLY | os.O_NONBLOCK))
+            return True
+
+        with tree.hold("aside", proved, None) as held:
+            assert held.unlink(compared)
+
+
 def test_a_writer_that_comes_while_the_content_is_read_is_seen(computer: "Computer") -> None:
     """It wrote nothing yet."""
     computer.write(f"{computer.root}/file", b"x")
@@ -202,6 +218,16 @@ def test_what_is_put_back_whole_keeps_its_proof(computer: "Computer") -> None:
             ctime_ns = held.put_back("new/file")
         assert ctime_ns is not None
         assert version(tree, "new/file") == proved._replace(ctime_ns=ctime_ns)
+
+
+def test_what_is_put_back_without_its_ctime_keeps_no_proof(computer: "Computer") -> None:
+    """It may have been written to since it was proved, though nobody writes to it now."""
+    computer.write(f"{computer.root}/file", b"x")
+    with computer.files.tree(computer.root) as tree:
+        proved = version(tree, "file")
+        tree.move_aside("file", "aside", proved).close()
+        with tree.hold("aside", proved, None) as held:
+            assert (held.whole(), held.put_back("file")) == (True, None)
 
 
 @pytest.mark.parametrize("why", ["remote", "no leases"])
