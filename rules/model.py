@@ -180,6 +180,8 @@ class Reclaim:
     """Remove sub-directories that reclaiming made empty."""
     evidence: str = "checksum"
     """The weakest proof that is enough: `checksum` (content was compared) or `stat` (size and mtime)."""
+    min_age: float = 60.0
+    """Seconds that the agent must have seen size, times and identity of the local file unmoved, by its own clock."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,3 +44,17 @@ def retention(
     if now < due:
         return Verdict(False, f"kept until {in_words(reclaim.after)} after its proof", due)
     return Verdict(True, f"proved at {', '.join(sorted(required))} {in_words(now - proved_at)} ago")
+
+
+def unmoved(reclaim: Reclaim, since: float, now: float) -> Verdict:
+    """Whether the local file has lain unmoved for long enough: a program may open it, append to it and close it again.
+
+    Args:
+        reclaim: the rule's policy.
+        since: since when this run of the agent has seen its size, times and identity as they are, by the agent's clock.
+        now: by the same clock.
+    """
+    until = since + reclaim.min_age
+    if now < until:
+        return Verdict(False, f"it changed, or the agent started, less than {in_words(reclaim.min_age)} ago", until)
+    return Verdict(True, f"unmoved for {in_words(reclaim.min_age)} and longer")

@@ -84,13 +84,13 @@ def paid(scrub: Scrub, free_at: float, cost: int, now: float) -> float:
     return max(free_at, now - _CREDIT) + cost * DAY / scrub.per_day
 
 
-def consequence(sight: Sight, destination: str, *, here: bool, others: Sequence[tuple[str, str]]) -> Consequence:
+def consequence(sight: Sight, destination: str, *, here: bool | None, others: Sequence[tuple[str, str]]) -> Consequence:
     """What is to be done about a copy that is not well.
 
     Args:
         sight: how it was found.
         destination: its name.
-        here: the local copy still exists, as it was delivered.
+        here: the local copy still exists, as it was delivered; None: that cannot be told now.
         others: (destination, path) of copies of the same version elsewhere, proved and not found otherwise.
     """
     accept = f"`dropline verify {destination} --accept {sight.value}`"
@@ -98,6 +98,10 @@ def consequence(sight: Sight, destination: str, *, here: bool, others: Sequence[
         return Consequence(False, "mend that there; it is read again within a day")
     if sight is Sight.DOUBTFUL:
         return Consequence(False, f"its content cannot be asked for from here: compare it there, then {accept}")
+    if here is None:
+        return Consequence(
+            False, "whether the local copy is still here cannot be told now; it is read again within a day"
+        )
     if here:
         then = "" if sight is Sight.MISSING else "; what stands there is not touched: look at it, and move it away"
         return Consequence(True, f"the local copy is kept and delivered again{then}")

@@ -218,4 +218,5 @@ def _pass(parts: Parts, clock: Clock) -> float | None:
         return min(max(settled - now, 0.0), 0.2)
     if parts.intake.seal_all(now) or any(courier.ready(now) for courier in parts.couriers.values()):
         return 0.0
-    return None
+    lie_until = parts.reclaimer.lie_until
+    return None if lie_until is None else min(max(lie_until - now, 0.0), 0.2)

@@ -1,6 +1,8 @@
 """From a directory destination to a local directory: as files go there, with the same proof."""
 
+import os
 from collections.abc import Iterator
+from hashlib import blake2b
 from itertools import islice
 from typing import NamedTuple
 
@@ -12,7 +14,6 @@ from agent.host.pace import Pace
 from agent.host.steps import Steps
 from agent.intake.scan import sweep
 from rules.model import OWN_PREFIX, Kind, Observation
-from rules.naming import name_key
 
 _GROUP = 128
 """Files that are made durable together."""
@@ -82,9 +83,14 @@ def _items(share: str, source: str, done: Fetched) -> Iterator[Item]:
     for path, seen in _below(share, source, done):
         relpath = path[beside:]
         if seen.kind is Kind.FILE:
-            yield Item(name_key(relpath), share, path, seen.version, relpath)
+            yield Item(_number(relpath), share, path, seen.version, relpath)
         else:
             done.refused[relpath] = f"a {seen.kind}, not a file"
+
+
+def _number(relpath: str) -> int:
+    """A number for temporary names, the same at each attempt: of these very bytes, for case may tell two files apart."""
+    return int.from_bytes(blake2b(os.fsencode(relpath), digest_size=16).digest(), "big")
 
 
 def _below(share: str, source: str, done: Fetched) -> Iterator[tuple[str, Observation]]:

@@ -77,9 +77,12 @@ def reclaim(
         if dry_run:
             _print_plan(parts, form)
             return
-        now, before = Clock()(), _reclaimed(parts.ledger)
-        parts.reclaimer.start(now)
-        parts.reclaimer.step(now)
+        clock, before = Clock(), _reclaimed(parts.ledger)
+        parts.reclaimer.start(clock())
+        parts.reclaimer.step(clock())
+        while (lie_until := parts.reclaimer.lie_until) is not None:
+            time.sleep(max(lie_until - clock(), 0.0))
+            parts.reclaimer.step(clock())
         if parts.ledger.pauses.hold("reclaim"):
             typer.echo("paused: `dropline resume reclaim` lets it go on")
         else:

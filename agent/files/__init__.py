@@ -3,8 +3,8 @@
 from typing import Final
 
 from agent.files.posix import PosixFiles
-from agent.files.tree import Files, Handle, Listed, Tree
-from agent.files.trouble import ABSENT, Absent, CannotTell, Look, NotAFile, Trouble, What, Whose
+from agent.files.tree import Files, Handle, Held, Listed, Tree
+from agent.files.trouble import ABSENT, Absent, CannotTell, Look, NotAFile, OtherVersion, Trouble, What, Whose
 from agent.files.volumes import Space, Volume
 
 LOCAL: Final[Files] = PosixFiles()
@@ -17,9 +17,11 @@ __all__ = [
     "CannotTell",
     "Files",
     "Handle",
+    "Held",
     "Listed",
     "Look",
     "NotAFile",
+    "OtherVersion",
     "Space",
     "Tree",
     "Trouble",

@@ -38,6 +38,8 @@ def _md5() -> Hash:
 
 
 _HASHES: dict[str, Callable[[], Hash]] = {"sha256": hashlib.sha256, "blake3": blake3, "md5": _md5}
+CHECKSUMS = frozenset(_HASHES)
+"""Algorithms that `checksum_of` knows."""
 
 
 class Examined(NamedTuple):

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol, Self
 from agent.files.events import Events, Put
 from agent.files.trouble import Look
 from agent.files.volumes import Space, Volume
-from rules.model import Entry, Kind, Observation, VolumeId, Writer
+from rules.model import Entry, Kind, Observation, Version, VolumeId, Writer
 
 
 class Listed(NamedTuple):
@@ -80,6 +80,39 @@ class Handle(Protocol):
         """Forget its cached pages: nobody here reads it again soon. A hint."""
 
 
+class Held(Protocol):
+    """A file that was renamed aside, and is to be removed or put back. Given back undecided, it stays aside."""
+
+    @property
+    def ctime_ns(self) -> int:
+        """Its ctime since the rename: to be remembered where it stays aside."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None: ...
+
+    def close(self) -> None:
+        """Give it back."""
+
+    def whole(self) -> bool:
+        """Whether it is what it was when it was renamed, size, mtime, ctime and identity, and has no writer as far as is known."""
+
+    def unlink(self, same: Callable[[Handle], bool]) -> bool:
+        """Remove it, if it is whole. Returns whether it is gone.
+
+        `same`: whether its content is what was proved. It is asked where stamps do not prove that: the platform cannot
+        keep writers away meanwhile, or its ctime since the rename is not known. It may take long.
+        """
+
+    def put_back(self, path: str) -> int | None:
+        """Rename it, but never onto something that exists: EXISTS. Missing directories are made.
+
+        Returns its ctime since then; None where it may have been written to since it was proved.
+        """
+
+
 class Tree(Protocol):
     """A directory and what lies below it, opened part by part. Short-lived: it follows its directories when they are renamed."""
 
@@ -139,11 +172,24 @@ class Tree(Protocol):
     def unlink(self, path: str) -> None:
         """Remove a name that is no directory's."""
 
+    def move_aside(self, path: str, aside: str, proved: Version) -> Held:
+        """Rename a file aside, as `rename_new` does, if it is the version that was proved, and has no writer.
+
+        Raises Trouble where it was not renamed: OTHER_VERSION, BUSY where it has a writer. What is returned may be not
+        whole: a program came meanwhile.
+        """
+
+    def hold(self, aside: str, proved: Version, ctime_ns: int | None) -> Held:
+        """Take up a file that was moved aside before. `ctime_ns`: since then; None: not known.
+
+        It is held whatever it is and whoever writes to it, and is not whole then.
+        """
+
     def remove_directory(self, path: str) -> None:
         """Remove an empty directory."""
 
     def sync(self, path: str) -> None:
-        """Make the names in a directory durable, where directories can be synced."""
+        """Make the names in a directory durable, where directories can be synced; and those of directories above that were made."""
 
     def sync_volumes(self, paths: Iterable[str]) -> None:
         """Bring all that was written to the file systems of these directories to stable storage."""

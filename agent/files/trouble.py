@@ -32,6 +32,8 @@ class What(Enum):
     """What stands there is no regular file."""
     EXISTS = auto(), Whose.FILE
     """The name is taken."""
+    OTHER_VERSION = auto(), Whose.FILE
+    """It is not the version that is meant."""
     NOT_EMPTY = auto(), Whose.FILE
     """The directory is not empty."""
     NAME_TOO_LONG = auto(), Whose.FILE
@@ -93,6 +95,14 @@ class NotAFile(Trouble):
 
     def __init__(self, seen: Observation) -> None:
         super().__init__(What.NOT_A_FILE, f"a {seen.kind} stands in its place")
+        self.seen = seen
+
+
+class OtherVersion(Trouble):
+    """The file is not the version that is meant. Nothing was done with it."""
+
+    def __init__(self, seen: Observation) -> None:
+        super().__init__(What.OTHER_VERSION, "it is not the version that was proved")
         self.seen = seen
 
 

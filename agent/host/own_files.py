@@ -19,6 +19,9 @@ from typing import IO, BinaryIO, NamedTuple
 StrPath = str | os.PathLike[str]
 OPEN_TO_OTHERS = 0o027
 """Bits of a mode: others than the owner and the group may read it, or others than the owner may write it."""
+_APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_PART = 2**16
+"""Bytes of a file's end that are read at a time."""
 
 
 class Facts(NamedTuple):
@@ -162,15 +165,63 @@ def write_whole(path: StrPath, data: bytes, mode: int, *, durably: bool = False)
     except BaseException:
         os.unlink(fresh)
         raise
+    if durably:
+        _sync_directory(folder)
 
 
 def append_durably(path: StrPath, data: bytes) -> None:
-    """Add to a file that only its owner may read, and bring it to stable storage. A link is not followed."""
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(data)
-        file.flush()
+    """Add to a file that only its owner may read, all or nothing, and bring it to stable storage. A link is not followed."""
+    fd = os.open(path, _APPEND, 0o600)
+    try:
+        end = os.lseek(fd, 0, os.SEEK_END)
+        try:
+            _write_all(fd, data)
+        except BaseException:
+            os.ftruncate(fd, end)  # a part of it would run into what is added next
+            raise
         os.fsync(fd)
+        if end == 0:
+            _sync_directory(os.path.dirname(path))  # else the name may go with the power
+    finally:
+        os.close(fd)
+
+
+def mend_lines(path: StrPath) -> bytes:
+    """Cut off a last line that was written in part, such as where power failed. Returns it. A link is not followed."""
+    try:
+        fd = os.open(path, _APPEND & ~os.O_CREAT)
+    except FileNotFoundError:
+        return b""
+    try:
+        end = kept = os.lseek(fd, 0, os.SEEK_END)
+        torn = b""
+        while kept and not torn.startswith(b"\n"):
+            start = max(kept - _PART, 0)
+            part = os.pread(fd, kept - start, start)
+            found = part.rfind(b"\n")
+            torn, kept = part[max(found, 0) :] + torn, start + max(found, 0)
+        torn = torn.removeprefix(b"\n")
+        if torn:
+            os.ftruncate(fd, end - len(torn))
+            os.fsync(fd)
+        return torn
+    finally:
+        os.close(fd)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    """One call of the system may write less than it is given."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
+def _sync_directory(path: str) -> None:
+    fd = os.open(path or ".", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def temporary() -> IO[bytes]:

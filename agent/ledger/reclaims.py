@@ -19,6 +19,8 @@ class Intent:
     aside: str
     purge_at: float
     reason: str
+    ctime_ns: int | None = None
+    """Of the file since it stands aside; None: not known."""
 
 
 class Reclaims:
@@ -65,11 +67,11 @@ class Reclaims:
         return [intent for intent in self.unfinished() if intent.file.rule == rule]
 
     def _intents(self, where: str, values: tuple[object, ...]) -> list[Intent]:
-        sql = f"SELECT file, root, original, aside, purge_at, reason FROM reclaims {where}"
+        sql = f"SELECT file, root, original, aside, purge_at, reason, ctime_ns FROM reclaims {where}"
         found = []
-        for ident, root, original, aside, purge_at, reason in self._store.execute(sql, values).fetchall():
+        for ident, root, original, aside, *rest in self._store.execute(sql, values).fetchall():
             (file,) = read(self._store, "f.id = ?", (ident,))
-            found.append(Intent(file, os.fsdecode(root), os.fsdecode(original), os.fsdecode(aside), purge_at, reason))
+            found.append(Intent(file, os.fsdecode(root), os.fsdecode(original), os.fsdecode(aside), *rest))
         return found
 
     def next_purge(self) -> float | None:
@@ -93,7 +95,7 @@ class Reclaims:
             "UPDATE files SET state = 5, reason = ? WHERE id = ?", ((item.reason, item.file.id) for item in items)
         )
         self._store.executemany(
-            "INSERT OR REPLACE INTO reclaims VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO reclaims (file, root, original, aside, purge_at, reason) VALUES (?, ?, ?, ?, ?, ?)",
             (
                 (item.file.id, *map(os.fsencode, (item.root, item.original, item.aside)), item.purge_at, item.reason)
                 for item in items
@@ -103,6 +105,16 @@ class Reclaims:
             Transition(item.file.rule, "reclaiming", item.file.path, item.reason, item.file.version.size)
             for item in items
         )
+
+    def moved_aside(self, items: Sequence[tuple[Intent, int]]) -> None:
+        """These files stand aside, each with this ctime since then."""
+        self._store.executemany(
+            "UPDATE reclaims SET ctime_ns = ? WHERE file = ?", ((ctime, one.file.id) for one, ctime in items)
+        )
+
+    def postponed(self, item: Intent, again: float) -> None:
+        """What stands aside could not be asked about, or not be looked at: not before that time again."""
+        self._store.execute("UPDATE reclaims SET purge_at = ? WHERE file = ?", (again, item.file.id))
 
     def reclaimed(self, items: Sequence[Intent]) -> None:
         """The local copies are gone."""

@@ -176,6 +176,7 @@ CREATE TABLE reclaims (          -- the intent to remove a local copy, until it 
   original  BLOB    NOT NULL,    -- path relative to root
   aside     BLOB    NOT NULL,    -- where it stands meanwhile, relative to root
   purge_at  REAL    NOT NULL,    -- not before this time
+  ctime_ns  INTEGER,             -- since it stands aside; NULL: not known, as where the agent was killed meanwhile
   reason    TEXT    NOT NULL
 ) STRICT;
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from agent.files import LOCAL, CannotTell
+from agent.files.absence import look_on
 from agent.ledger import File, Ledger
 from rules.match import match
 from rules.model import Observation, Rule
@@ -14,12 +15,13 @@ def explain(ledger: Ledger, rules: Sequence[Rule], path: str) -> dict[str, Any]:
 
     The disk is asked whether it is there; None: that cannot be told.
     """
-    seen = LOCAL.look(path)
+    versions = ledger.files.history(path)
+    seen = look_on(LOCAL, path, versions[-1].volume) if versions else LOCAL.look(path)
     return {
         "path": path,
         "exists": None if isinstance(seen, CannotTell) else isinstance(seen, Observation),
         "match": match(rules, path).reason if rules else "no configuration file: the rules are not known here",
-        "versions": [_version(ledger, file) for file in ledger.files.history(path)],
+        "versions": [_version(ledger, file) for file in versions],
     }
 
 

@@ -14,6 +14,8 @@ from agent.reclaim.removal import TRASH, Removal
 from rules.model import OWN_PREFIX, Rule
 
 _BATCHES_A_PASS = 50
+_FRESH = 10.0
+"""Seconds from its start in which `run --once` still waits for what comes."""
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +40,18 @@ class Reclaimer:
         self._files = files
         self._rules = {rule.name: rule for rule in rules}
         self._decisions = Decisions(ledger, files, required)
+        self._record = record
+        self._lie_until: float | None = None
         self._removal = Removal(ledger, files, self._rules, self._decisions, record)
         self._free = free or self._fraction
 
     def start(self, now: float) -> None:
-        """Before the first pass: the policy may have changed since the last run, so think of every batch again."""
+        """Before the first pass: the policy may have changed since the last run, so think of every batch again.
+
+        What a former run saw says nothing of how long files lie unmoved in this one. Raises Transient.
+        """
+        self._decisions.begun = now
+        self._record.mend()
         with self._ledger.transaction():
             self._ledger.reclaims.reconsider()
         for intent in self._ledger.reclaims.unfinished():
@@ -51,10 +60,13 @@ class Reclaimer:
     def step(self, now: float) -> float | None:
         """One whole pass. Returns when the next is due."""
         if self._ledger.pauses.hold("reclaim"):
+            self._lie_until = None
             return None
+        if self._lie_until is not None and self._lie_until <= now:
+            self._lie_until = None
         due: list[float | None] = []
         for intent in self._ledger.reclaims.intents(now, 1000):
-            self._removal.finish([intent], now, asked=False)
+            self._removal.finish([intent], now)
         for rule in self._rules.values():
             if rule.reclaim is None:
                 continue
@@ -65,6 +77,16 @@ class Reclaimer:
             due.append(self._ledger.reclaims.next_due(rule.name))
         due.append(self._ledger.reclaims.next_purge())
         return min((at for at in due if at is not None), default=None)
+
+    @property
+    def lie_until(self) -> float | None:
+        """When files may go that the last pass kept only because they have not lain unmoved for long enough.
+
+        None: there is none, or none whose time began within seconds of this run.
+        """
+        longest = max((rule.reclaim.min_age for rule in self._rules.values() if rule.reclaim is not None), default=0.0)
+        late = self._lie_until is not None and self._lie_until > self._decisions.begun + longest + _FRESH
+        return None if late else self._lie_until
 
     def plan(self, now: float) -> Iterator[Decision]:
         """Every verified file of every rule with the verdict about it; nothing is changed."""
@@ -79,7 +101,7 @@ class Reclaimer:
             if not self._short(rule, below):
                 return
             log.warning("%s: space is short, so it leaves the trash early", intent.file.path)
-            self._removal.finish([intent], now, asked=False)
+            self._removal.finish([intent], now)
         for batch in self._ledger.reclaims.batches(rule.name):
             free = self._free(rule.watch)
             if free is None or free >= below:
@@ -105,14 +127,15 @@ class Reclaimer:
                 self._disproved(decision.file, decision.disproved_at, decision.verdict.reason)
             else:
                 again.append(decision.verdict.again_at or now + LATER)
+                if decision.lies_until is not None:
+                    self._lie_until = min(decision.lies_until, self._lie_until or decision.lies_until)
         with self._ledger.transaction():
             # Asking takes long: evidence that was withdrawn meanwhile took the file out of its batch.
             still = {file.id for file in self._ledger.reclaims.verified(batch)}
             intents = [intent for intent in intents if intent.file.id in still]
             self._ledger.reclaims.intended(intents)
             self._ledger.reclaims.later(batch, min(again, default=None))
-        moved = [intent for intent in intents if self._removal.move_aside(intent, now)]
-        self._removal.finish([intent for intent in moved if intent.purge_at <= now], now, asked=True)
+        self._removal.carry_out(intents, now)
 
     def _disproved(self, file: File, destination: str, reason: str) -> None:
         """The copy is not what was proved: say so loudly, and keep the file."""

@@ -1,14 +1,15 @@
 """What is to become of verified files: the policy, the destinations asked again, and the local copy as it is now."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.errors import Transient
 from agent.files import CannotTell, Files, Trouble
 from agent.files.reader import Examined, examine
 from agent.ledger import File, Ledger
 from rules.model import Evidence, Kind, Rule, Verdict, Version, Writer
-from rules.retention import retention
+from rules.retention import retention, unmoved
 
 LATER = 60.0
 """Seconds until a batch that could not be reclaimed is thought of again."""
@@ -33,6 +34,8 @@ class Decision:
     verdict: Verdict
     disproved_at: str | None = None
     """The destination which, asked again, has not got what it was proved to have."""
+    lies_until: float | None = None
+    """Set where it may go then, and only stays because it has not lain unmoved for long enough."""
 
 
 class Decisions:
@@ -48,6 +51,8 @@ class Decisions:
         self._ledger = ledger
         self._files = files
         self._required = required
+        self.begun = -math.inf
+        """When this run of the agent began."""
 
     def of(self, rule: Rule, batch: int, free: float | None, now: float) -> Iterator[Decision]:
         """What is to become of each file of a batch; those of a dataset go together, or stay together."""
@@ -83,14 +88,14 @@ class Decisions:
         self, rule: Rule, dataset: int | None, files: Sequence[File], free: float | None, now: float
     ) -> Iterator[Decision]:
         left = self._ledger.datasets.on_its_way(dataset) if dataset is not None else 0
-        stays: Verdict | None
         if left:
             stays = Verdict(False, f"{left} files of its dataset are not proved yet", now + LATER)
-        else:
-            # What costs little comes first: asking the destinations may mean that they read all the copies.
-            stays = next((one for file in files if not (one := self._due(rule, file, free, now)).ok), None)
-        if stays is not None:
             yield from (Decision(file, stays) for file in files)
+            return
+        # What costs little comes first: asking the destinations may mean that they read all the copies.
+        stay = next((one for file in files if not (one := self._ready(rule, file, free, now)).verdict.ok), None)
+        if stay is not None:
+            yield from (replace(stay, file=file) for file in files)
             return
         decisions = [self._decide(rule, file, free, now) for file in files]
         bad = next((each for each in decisions if not each.verdict.ok), None)
@@ -101,27 +106,38 @@ class Decisions:
                 reason = f"its dataset stays together: {bad.file.path}: {bad.verdict.reason}"
                 yield Decision(each.file, Verdict(False, reason, now + LATER))
 
-    def _due(self, rule: Rule, file: File, free: float | None, now: float) -> Verdict:
+    def _ready(self, rule: Rule, file: File, free: float | None, now: float) -> Decision:
         """The policy and the local file, without asking the destinations."""
+        due = self._due(rule, file, free, now)
+        if not due.verdict.ok:
+            return due
+        local = self._untouched(rule, file)
+        return due if local.ok else Decision(file, local)
+
+    def _due(self, rule: Rule, file: File, free: float | None, now: float) -> Decision:
+        """The policy, and how long the local file lies unmoved, without asking the destinations."""
         evidence = [item for item, _ in self.evidence(rule, file)]
         verdict = retention(rule.reclaim, _destinations(rule), evidence, free, now)
-        return self._untouched(rule, file) if verdict.ok else verdict
+        if not verdict.ok or rule.reclaim is None:
+            return Decision(file, verdict)
+        # What a former run saw, by a clock that may have been ahead, says nothing.
+        lies = unmoved(rule.reclaim, file.since if self.begun <= file.since <= now else self.begun, now)
+        return Decision(file, verdict) if lies.ok else Decision(file, lies, lies_until=lies.again_at)
 
     def _decide(self, rule: Rule, file: File, free: float | None, now: float) -> Decision:
         """The policy, then the destinations asked again, then the local file."""
-        evidence = self.evidence(rule, file)
-        verdict = retention(rule.reclaim, _destinations(rule), [item for item, _ in evidence], free, now)
-        if not verdict.ok:
-            return Decision(file, verdict)
+        due = self._due(rule, file, free, now)
+        if not due.verdict.ok:
+            return due
         try:
-            for item, path in evidence:
+            for item, path in self.evidence(rule, file):
                 there = self._ask(file, item, path)
                 if not there.ok:
                     return Decision(file, there, disproved_at=item.destination)
         except Transient as error:
             return Decision(file, Verdict(False, f"cannot be asked: {error}", now + LATER))
         local = self._untouched(rule, file)
-        return Decision(file, verdict if local.ok else local)
+        return due if local.ok else Decision(file, local)
 
     def _ask(self, file: File, item: Evidence, path: str) -> Verdict:
         required = self._required[item.destination]

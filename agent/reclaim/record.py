@@ -1,6 +1,7 @@
 """What was deleted, for people and for the day the ledger is lost."""
 
 import json
+import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import PurePath
@@ -10,12 +11,24 @@ from agent.host import own_files
 from agent.ledger import Intent
 from rules.model import Evidence, proof_in_words
 
+log = logging.getLogger(__name__)
+
 
 class Record:
     """The append-only record of deletions, one JSON object a line."""
 
     def __init__(self, path: PurePath) -> None:
         self._path = path
+
+    def mend(self) -> None:
+        """Before the first line: a former run may have been killed, or lost its power, within one. Raises Transient."""
+        try:
+            torn = own_files.mend_lines(self._path)
+        except OSError as error:
+            raise Transient(f"{self._path} cannot be mended: {cause(error)}") from error
+        if torn:
+            # Its deletion is not noted in the ledger yet, and is recorded again.
+            log.warning("%s: its last line was torn, and is cut off: %r", self._path, torn)
 
     def append(self, lines: Sequence[dict[str, object]]) -> None:
         """Add lines and make them durable. Raises Transient."""

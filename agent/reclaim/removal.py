@@ -1,24 +1,32 @@
 """Removing local copies.
 
-The order of every removal: the intent is written down; the file is moved aside by a rename in its own directory (or to
-the trash); it is checked once more; it is unlinked, or put back; the result is written down. A restart redoes intents.
+The order of every removal: the destinations are asked; the intent is written down; the file is renamed aside in its own
+directory (or to the trash), held and compared; it is unlinked, or put back; the result is written down. `Tree.move_aside`
+and `Tree.hold` keep the order of the steps from the rename on. A restart takes intents up again.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from agent.errors import Transient
-from agent.files import ABSENT, CannotTell, Files, Tree, Trouble, What
-from agent.files.reader import Trees, examine
+from agent.files import ABSENT, Absent, CannotTell, Files, Handle, Held, NotAFile, Tree, Trouble, What
+from agent.files.absence import look_on
+from agent.files.reader import CHECKSUMS, Trees, checksum_of
 from agent.ledger import Intent, Ledger, State
 from agent.reclaim.decisions import LATER, Decisions
 from agent.reclaim.record import Record, line
-from rules.model import OWN_PREFIX, Evidence, Kind, Observation, Rule, Version, Writer
+from rules.model import OWN_PREFIX, Evidence, Kind, Observation, Rule
 from rules.naming import own_name
 
 TRASH = OWN_PREFIX + "-trash"
+_NAMES = 100
+"""Names beside its own that are tried for a file that is put back."""
+_CHANGED = "it changed while it was moved aside"
 
 log = logging.getLogger(__name__)
+
+Proofs = Sequence[tuple[Evidence, str]]
+"""Evidence, each with the path at its destination."""
 
 
 class Removal:
@@ -45,125 +53,172 @@ class Removal:
         """A former run wrote the intent: where the file does not stand aside, see how far it got."""
         try:
             with self._files.tree(intent.root) as tree:
-                aside = tree.look(intent.aside)
-                if isinstance(aside, CannotTell):
-                    raise aside.trouble
-                if aside is ABSENT:
+                if _look(tree, intent.aside) is ABSENT:
                     self._not_aside(tree, intent, now)
         except Trouble as trouble:
             log.warning("%s cannot be looked at: %s", intent.file.path, trouble.reason)
 
-    def move_aside(self, intent: Intent, now: float) -> bool:
-        """Rename the file to where it waits for its end. Returns whether that was done; else it is kept."""
-        try:
-            with self._files.tree(intent.root) as tree:
-                tree.rename_new(intent.original, intent.aside)
-        except Trouble as trouble:
-            self._keep(intent, f"cannot be moved aside: {trouble.reason}", now + LATER)
+    def carry_out(self, intents: Sequence[Intent], now: float) -> None:
+        """Move files aside whose intents were written just now, and remove those that do not go to the trash.
+
+        The destinations were asked just now.
+        """
+        gone: list[tuple[Intent, Proofs]] = []
+        trashed: list[tuple[Intent, int]] = []
+        with Trees(self._files) as trees:
+            for intent in intents:
+                if self._paused:
+                    self._keep(intent, "removing local copies is paused", now)
+                    continue
+                evidence = self._evidence(intent)
+                try:
+                    tree = trees.at(intent.root)
+                    with self._move_aside(tree, intent) as held:
+                        if not held.whole():
+                            self._put_back(tree, held, intent, now, _CHANGED, changed=True)
+                        elif intent.purge_at > now:
+                            trashed.append((intent, held.ctime_ns))
+                        elif self._unlinked(tree, held, intent, evidence, now, compared=True):
+                            gone.append((intent, evidence))
+                except _NotMovedError as error:
+                    self._keep(intent, f"cannot be moved aside: {error}", now + LATER)
+                except Trouble as trouble:
+                    self._stays(intent, trouble.reason, now)
+            _sync(trees, [intent for intent, _ in (*gone, *trashed)])
+        with self._ledger.transaction():
+            self._ledger.reclaims.moved_aside(trashed)
+        self._ended(gone, now)
+
+    def finish(self, intents: Sequence[Intent], now: float) -> None:
+        """Ask the destinations about what stands aside, check it once more, and unlink it or put it back."""
+        gone: list[tuple[Intent, Proofs]] = []
+        with Trees(self._files) as trees:
+            for intent in intents:
+                if self._paused:
+                    break
+                evidence = self._evidence(intent)
+                try:
+                    if self._finished(trees.at(intent.root), intent, evidence, now):
+                        gone.append((intent, evidence))
+                except Transient as error:
+                    self._stays(intent, str(error), now)
+                except Trouble as trouble:
+                    self._stays(intent, trouble.reason, now)
+            _sync(trees, [intent for intent, _ in gone])
+        self._ended(gone, now)
+
+    @property
+    def _paused(self) -> bool:
+        return self._ledger.pauses.hold("reclaim")
+
+    def _evidence(self, intent: Intent) -> Proofs:
+        rule = self._rules.get(intent.file.rule)
+        return self._decisions.evidence(rule, intent.file) if rule is not None else []
+
+    def _finished(self, tree: Tree, intent: Intent, evidence: Proofs, now: float) -> bool:
+        """Whether the file that should stand aside is gone now. Raises Transient and Trouble."""
+        if _look(tree, intent.aside) is ABSENT:
+            return self._not_aside(tree, intent, now)
+        wrong = self._wrong(intent, evidence)  # slow: before the file is held
+        if self._paused:
             return False
-        return True
-
-    def finish(self, intents: Sequence[Intent], now: float, *, asked: bool) -> None:
-        """Check once more what stands aside, and unlink it or put it back. `asked`: the destinations were, just now."""
-        gone: list[tuple[Intent, list[tuple[Evidence, str]]]] = []
-        parents: dict[tuple[str, str], None] = {}
-        for intent in intents:
-            if self._ledger.pauses.hold("reclaim"):
-                break
-            rule = self._rules.get(intent.file.rule)
-            evidence = self._decisions.evidence(rule, intent.file) if rule is not None else []
-            if self._remove(intent, rule, evidence, now, asked=asked):
-                gone.append((intent, evidence))
-                parents[intent.root, intent.original.rpartition("/")[0]] = None
-                parents[intent.root, intent.aside.rpartition("/")[0]] = None
-        self._sync(parents)
-        if gone:
-            self._record.append([line(intent, evidence, now) for intent, evidence in gone])
-            with self._ledger.transaction():
-                self._ledger.reclaims.reclaimed([intent for intent, _ in gone])
-        for intent, _ in gone:
-            self._tidy(intent)
-
-    def _remove(
-        self, intent: Intent, rule: Rule | None, evidence: Sequence[tuple[Evidence, str]], now: float, *, asked: bool
-    ) -> bool:
-        """Unlink one file that stands aside. Returns whether it is gone."""
         try:
-            with self._files.tree(intent.root) as tree:
-                aside = examine(tree, intent.aside)
-                if isinstance(aside, CannotTell):
-                    raise aside.trouble
-                if aside is ABSENT:
-                    return self._not_aside(tree, intent, now)
-                if rule is None or rule.reclaim is None:
-                    return self._put_back(tree, intent, now, "its rule does not reclaim any more")
-                if not _same(aside.seen, intent.file.version) or aside.writer is Writer.OPEN:
-                    return self._put_back(tree, intent, now, "it changed while it was moved aside", changed=True)
-                wrong = self._decisions.unproved(rule, evidence)
-                if wrong is None and not asked:
-                    wrong = self._decisions.wrong(intent.file, evidence)
-                if wrong is not None:
-                    return self._put_back(tree, intent, now, wrong)
-                tree.unlink(intent.aside)
-                return True
-        except Transient as error:
-            log.warning("%s stays aside: %s", intent.file.path, error)
-        except Trouble as trouble:
-            log.warning("%s stays aside: %s", intent.file.path, trouble.reason)
+            held = tree.hold(intent.aside, intent.file.version, intent.ctime_ns)
+        except NotAFile:
+            return self._not_aside(tree, intent, now)  # somebody else's
+        with held:
+            if wrong is not None:
+                self._put_back(tree, held, intent, now, wrong, changed=not held.whole())
+                return False
+            return self._unlinked(tree, held, intent, evidence, now, compared=intent.ctime_ns is not None)
+
+    def _wrong(self, intent: Intent, evidence: Proofs) -> str | None:
+        """Why what stands aside may not go; None: it may. Raises Transient."""
+        rule = self._rules.get(intent.file.rule)
+        if rule is None or rule.reclaim is None:
+            return "its rule does not reclaim any more"
+        return self._decisions.unproved(rule, evidence) or self._decisions.wrong(intent.file, evidence)
+
+    def _unlinked(
+        self, tree: Tree, held: Held, intent: Intent, evidence: Proofs, now: float, *, compared: bool
+    ) -> bool:
+        """Whether it was removed; else it was put back. `compared`: its stamps were, since it was proved. Raises Trouble."""
+        if held.unlink(_content(intent, evidence, compared=compared)):
+            return True
+        self._put_back(tree, held, intent, now, _CHANGED, changed=True)
         return False
+
+    def _move_aside(self, tree: Tree, intent: Intent) -> Held:
+        """Raises _NotMovedError where it has its name still, and Trouble where that cannot be told."""
+        try:
+            return tree.move_aside(intent.original, intent.aside, intent.file.version)
+        except Trouble as trouble:
+            if _look(tree, intent.aside) is ABSENT:
+                raise _NotMovedError(trouble.reason) from trouble
+            raise
 
     def _not_aside(self, tree: Tree, intent: Intent, now: float) -> bool:
-        """A former run wrote the intent: did it get as far as the rename, or as far as the unlink? Raises Trouble."""
-        seen = tree.look(intent.original)
-        if isinstance(seen, CannotTell):
-            raise seen.trouble
-        if seen is ABSENT or not _same(seen, intent.file.version):
-            return True
-        if seen.version == intent.file.version:
-            self._keep(intent, "it had not been moved yet", now)
+        """Nothing stands aside: whether that is because it is gone. Raises Trouble where that cannot be told."""
+        for place in (intent.original, own_name(intent.original, intent.file.generation)):
+            seen = _look(tree, place)
+            if not isinstance(seen, Observation) or not _still_the_file(tree, place, seen, intent):
+                continue
+            if seen.version == intent.file.version:
+                self._keep(intent, "it had not been moved yet", now)
+                return False
+            # Taken out of the trash by a person, who gets the whole period again, or changed: it is proved anew.
+            log.warning("%s is back at its place", intent.file.path)
+            with self._ledger.transaction():
+                self._ledger.reclaims.kept(intent, State.SUPERSEDED, "it is back at its place", None, now + LATER)
             return False
-        # Taken out of the trash by a person, who gets the whole period again: it is proved anew, as a newer version.
-        log.warning("%s is back at its place", intent.file.path)
-        with self._ledger.transaction():
-            self._ledger.reclaims.kept(intent, State.SUPERSEDED, "it is back at its place", None, now + LATER)
-        return False
+        for path in (intent.aside, intent.original):
+            absent = look_on(tree, path, intent.file.volume)
+            if isinstance(absent, CannotTell):
+                raise absent.trouble
+        return True
 
-    def _put_back(self, tree: Tree, intent: Intent, now: float, reason: str, *, changed: bool = False) -> bool:
+    def _put_back(self, tree: Tree, held: Held, intent: Intent, now: float, reason: str, *, changed: bool) -> None:
         """Rename it to its place, or beside what has its name by now. Raises Trouble."""
-        place = intent.original
-        try:
-            tree.rename_new(intent.aside, place)
-        except Trouble as trouble:
-            if trouble.what is not What.EXISTS:
-                raise
-            place = own_name(intent.original, intent.file.generation)
-            tree.rename_new(intent.aside, place)
-            reason, changed = f"{reason}; a newer file has its name, so it is kept as {place!r}", True
-        tree.sync(place.rpartition("/")[0])
-        seen = tree.look(place)
-        # Without a look at it the next sweep sees a new version.
-        ctime = seen.version.ctime_ns if isinstance(seen, Observation) else None
+        place, number = intent.original, intent.file.generation
+        while True:
+            try:
+                ctime_ns = held.put_back(place)  # None: the next sweep sees a new version
+                break
+            except Trouble as trouble:
+                if trouble.what is not What.EXISTS or number > intent.file.generation + _NAMES:
+                    raise
+            place, number, changed = own_name(intent.original, number), number + 1, True
+        if place != intent.original:
+            reason = f"{reason}; a newer file has its name, so it is kept as {place!r}"
+        for path in (intent.aside, place):
+            try:
+                tree.sync(path.rpartition("/")[0])
+            except Trouble as trouble:
+                log.warning("%s: %s", intent.file.path, trouble.reason)
         log.warning("%s was put back: %s", intent.file.path, reason)
         with self._ledger.transaction():
             state = State.SUPERSEDED if changed else State.VERIFIED
-            self._ledger.reclaims.kept(intent, state, reason, ctime, now + LATER)
-        return False
+            self._ledger.reclaims.kept(intent, state, reason, ctime_ns, now + LATER)
 
     def _keep(self, intent: Intent, reason: str, again: float) -> None:
         log.warning("%s is kept: %s", intent.file.path, reason)
         with self._ledger.transaction():
             self._ledger.reclaims.kept(intent, State.VERIFIED, reason, None, again)
 
-    def _sync(self, parents: Mapping[tuple[str, str], None]) -> None:
-        """Make removals durable. Raises Transient."""
-        with Trees(self._files) as trees:
-            for root, parent in parents:
-                try:
-                    trees.at(root).sync(parent)
-                except Trouble as trouble:
-                    if trouble.what not in (What.ABSENT, What.NOT_A_DIRECTORY, What.LINK):
-                        raise Transient(f"{root}/{parent}: {trouble.reason}") from trouble
-                    # else removed together with its content, or something has its name
+    def _stays(self, intent: Intent, reason: str, now: float) -> None:
+        log.warning("%s stays aside: %s", intent.file.path, reason)
+        with self._ledger.transaction():
+            self._ledger.reclaims.postponed(intent, now + LATER)
+
+    def _ended(self, gone: Sequence[tuple[Intent, Proofs]], now: float) -> None:
+        """Files are gone: record it, then note it in the ledger. Raises Transient."""
+        if not gone:
+            return
+        self._record.append([line(intent, evidence, now) for intent, evidence in gone])
+        with self._ledger.transaction():
+            self._ledger.reclaims.reclaimed([intent for intent, _ in gone])
+        for intent, _ in gone:
+            self._tidy(intent)
 
     def _tidy(self, intent: Intent) -> None:
         """Remove directories that this removal left empty: of the trash always, of the data where the rule asks for it."""
@@ -182,7 +237,49 @@ class Removal:
                 parent = parent.rpartition("/")[0]
 
 
-def _same(seen: Observation, proved: Version) -> bool:
-    """Whether a file that was renamed by the agent is the one that was proved: the rename itself moved its ctime."""
-    found = seen.version
-    return seen.kind is Kind.FILE and found._replace(ctime_ns=proved.ctime_ns) == proved
+def _sync(trees: Trees, intents: Sequence[Intent]) -> None:
+    """Make renames and removals durable: what is in the trash first, then that it is nowhere else. Raises Transient."""
+    parents = {(one.root, path.rpartition("/")[0]): None for one in intents for path in (one.aside, one.original)}
+    for root, parent in parents:
+        try:
+            trees.at(root).sync(parent)
+        except Trouble as trouble:
+            if trouble.what not in (What.ABSENT, What.NOT_A_DIRECTORY, What.LINK):
+                raise Transient(f"{root}/{parent}: {trouble.reason}") from trouble
+            # else removed together with its content, or something has its name
+
+
+class _NotMovedError(Exception):
+    """The file has its name still."""
+
+
+def _content(intent: Intent, evidence: Proofs, *, compared: bool) -> Callable[[Handle], bool]:
+    """Whether an open file has the content that was proved.
+
+    `compared`: its stamps are what was proved. That is enough where the proof itself was no more than that.
+    """
+    strong = next((item for item, _ in evidence if item.strong and item.algorithm in CHECKSUMS), None)
+
+    def same(handle: Handle) -> bool:
+        if strong is None:
+            return compared
+        return checksum_of(handle, strong.algorithm, intent.file.version.size) == strong.checksum
+
+    return same
+
+
+def _look(tree: Tree, path: str) -> Observation | Absent:
+    """What has the name. Raises Trouble where that cannot be told."""
+    seen = tree.look(path)
+    if isinstance(seen, CannotTell):
+        raise seen.trouble
+    return seen
+
+
+def _still_the_file(tree: Tree, path: str, seen: Observation, intent: Intent) -> bool:
+    """Whether what has the name is the file of the intent, changed or not. File ids are used again at once."""
+    proved = intent.file.version
+    if seen.kind is not Kind.FILE or seen.version.file_id != proved.file_id:
+        return False
+    born_ns = tree.born(path)
+    return born_ns is None or born_ns <= proved.ctime_ns

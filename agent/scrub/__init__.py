@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from agent.destinations import Transport
 from agent.errors import Transient
-from agent.files import Files
+from agent.files import CannotTell, Files
+from agent.files.absence import look_on
 from agent.ledger import Copy, File, Finding, Ledger, State
 from rules.model import Kind, Observation
 from rules.scrub import DAY, IS_BACK, MOST_OPEN, Scrub, Sight, consequence, due, paid, resolved
@@ -160,7 +161,7 @@ class Scrubber:
         """One transaction for all that was read, so that no evidence is withdrawn without its file being on its way."""
         scrubs = self._ledger.scrubs
         # The local files are looked at before: a file system that hangs must not hold the ledger.
-        here = {one.copy.file.id for one in done.seen if not one.sight.well and self._stands(one.copy.file)}
+        here = {one.copy.file.id: self._stands(one.copy.file) for one in done.seen if not one.sight.well}
         loud: list[str] = []
         with self._ledger.transaction():
             kept = scrubs.free_at(self._place) if free_at is None else free_at
@@ -180,7 +181,7 @@ class Scrubber:
                     self._close(one.copy, IS_BACK, now)
                     done.seen.append(one)
                 elif not self._mended(one, now):
-                    reason, news = self._amiss(one, states[one.copy.file.id], here=one.copy.file.id in here, now=now)
+                    reason, news = self._amiss(one, states[one.copy.file.id], here=here[one.copy.file.id], now=now)
                     done.seen.append(one._replace(reason=reason))
                     loud += [f"{one.copy.file.path}: {reason}"] if news else []
             scrubs.delivered_again(self._place, scrubs.owed(self._place), now)
@@ -189,9 +190,11 @@ class Scrubber:
         for line in loud:
             log.error("%s", line)
 
-    def _stands(self, file: File) -> bool:
-        """Whether the local copy is what was delivered, as far as a look tells; the delivery looks closer."""
-        seen = self._files.look(file.path)
+    def _stands(self, file: File) -> bool | None:
+        """Whether the local copy is what was delivered, as far as a look tells; the delivery looks closer. None: cannot tell."""
+        seen = look_on(self._files, file.path, file.volume)
+        if isinstance(seen, CannotTell):
+            return None
         return isinstance(seen, Observation) and seen.kind is Kind.FILE and seen.version == file.version
 
     def _close(self, copy: Copy, why: str, now: float) -> None:
@@ -209,7 +212,7 @@ class Scrubber:
             self._close(one.copy, why, now)
         return why is not None
 
-    def _amiss(self, one: Seen, state: State, *, here: bool, now: float) -> tuple[str, bool]:
+    def _amiss(self, one: Seen, state: State, *, here: bool | None, now: float) -> tuple[str, bool]:
         """A copy is not well. Returns the reason with its hint, and whether that is news. Inside a transaction."""
         scrubs, copy = self._ledger.scrubs, one.copy
         former = scrubs.known(self._place, copy)
@@ -217,7 +220,7 @@ class Scrubber:
             # The evidence was withdrawn before; the finding waits for a person.
             scrubs.looked_again(self._place, copy, now)
             return former[1], False
-        local = state in (*_TRAVELS, State.BATCHED) or (state is State.VERIFIED and here)
+        local = True if state in (*_TRAVELS, State.BATCHED) else here if state is State.VERIFIED else False
         others = scrubs.others(self._place, copy.file.id)
         then = consequence(one.sight, self._transport.name, here=local, others=others)
         reason = f"{one.reason}; {then.hint}"

@@ -134,7 +134,8 @@ def _reclaim(reclaim: Reclaim | None) -> str:
             if reclaim.trash
             else "deletes local files"
         )
-        does.append(f"{into} {in_words(reclaim.after)} after they are proved at every destination")
+        lain = f", once they have not changed for {in_words(reclaim.min_age)}" if reclaim.min_age else ""
+        does.append(f"{into} {in_words(reclaim.after)} after they are proved at every destination{lain}")
     if reclaim.when_free_below is not None:
         space = f"less than {reclaim.when_free_below * 100:.3g}% of the disk is free"
         does.append(f"deletes the oldest proved local files, and none else, while {space}")

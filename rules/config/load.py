@@ -57,6 +57,7 @@ class ReclaimTable(Table):
     after: Duration | None = None
     when_free_below: Fraction | None = None
     trash: Duration | None = None
+    min_age: Duration = 60.0
     empty_dirs: bool = False
     evidence: Literal["checksum", "stat"] = "checksum"
 

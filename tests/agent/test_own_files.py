@@ -1,6 +1,7 @@
 """The agent's own files: whole or not at all, for their owner alone, and "cannot tell" is not "not there"."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,74 @@ def test_what_is_appended_is_private_and_follows_no_link(tmp_path: Path) -> None
     (tmp_path / "link").symlink_to(path)
     with pytest.raises(OSError, match="Too many levels"):
         own_files.append_durably(tmp_path / "link", b"c\n")
+
+
+def test_what_is_appended_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call of the system may take a part only; where the rest does not follow, nothing stays for the next to run into."""
+    path = tmp_path / "deletions.jsonl"
+    own_files.append_durably(path, b"first\n")
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, bytes(data)[:2]))
+    own_files.append_durably(path, b"second\n")
+    assert path.read_bytes() == b"first\nsecond\n"
+    left = [3]
+
+    def full(fd: int, data: bytes) -> int:
+        if not left:
+            raise OSError(28, "No space left on device")
+        return write(fd, bytes(data)[: left.pop()])
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        own_files.append_durably(path, b"third\n")
+    assert path.read_bytes() == b"first\nsecond\n"
+
+
+@pytest.mark.parametrize("length", [1, 70_000, 200_000])
+@pytest.mark.parametrize("whole", [b"", b"{}\n", b"x" * 100_000 + b"\n"])
+def test_a_torn_line_is_cut_off(tmp_path: Path, whole: bytes, length: int) -> None:
+    """However long it is, and whether a line comes before it; whole lines stay as they are."""
+    path = tmp_path / "deletions.jsonl"
+    assert own_files.mend_lines(path) == b""
+    assert not path.exists()
+    path.write_bytes(whole)
+    assert own_files.mend_lines(path) == b""
+    path.write_bytes(whole + b"{" * length)
+    assert own_files.mend_lines(path) == b"{" * length
+    assert path.read_bytes() == whole
+
+
+def test_what_is_cut_off_is_no_link(tmp_path: Path) -> None:
+    """Nobody can make it another file."""
+    (tmp_path / "other").write_bytes(b"theirs")
+    (tmp_path / "link").symlink_to(tmp_path / "other")
+    with pytest.raises(OSError, match="Too many levels"):
+        own_files.mend_lines(tmp_path / "link")
+    assert (tmp_path / "other").read_bytes() == b"theirs"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+def test_a_new_name_is_made_durable_after_what_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is appended: content, then the directory where the file is new. What is written whole: the name, too."""
+    calls: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def noted(fd: int) -> None:
+        calls.append(os.path.relpath(os.readlink(f"/proc/self/fd/{fd}"), tmp_path).partition("-")[0])
+        fsync(fd)
+
+    def renamed(source: str, target: str) -> None:
+        calls.append("rename")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(os, "replace", renamed)
+    for _ in range(2):
+        own_files.append_durably(tmp_path / "a", b"x\n")
+    assert calls == ["a", ".", "a"]
+    calls.clear()
+    own_files.write_whole(tmp_path / "b", b"x", 0o600, durably=True)
+    assert calls == [".b", "rename", "."]
 
 
 def test_a_new_file_replaces_nothing(tmp_path: Path) -> None:

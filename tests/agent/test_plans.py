@@ -117,7 +117,7 @@ def test_no_pass_looks_at_all_that_is_known(tmp_path: Path, monkeypatch: pytest.
     config.write_text(
         f'[agent]\nstate_dir = "{tmp_path}/state"\nlisten = ""\n[destinations.share]\npath = "{share}"\n'
         f'[[rules]]\nname = "all"\nwatch = "{data}"\ncomplete = {{ quiet = "0s" }}\nbatch = {{ linger = "0s" }}\n'
-        'deliver = [{ to = "share" }]\nreclaim = { after = "0s", trash = "1h" }\n'
+        'deliver = [{ to = "share" }]\nreclaim = { after = "0s", min_age = "0s", trash = "1h" }\n'
     )
     for content in (b"x", b"xy"):
         (data / "one/scan.dat").write_bytes(content)

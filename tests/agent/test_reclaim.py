@@ -14,6 +14,7 @@ from agent.app.configuration import check
 from agent.files import LOCAL, CannotTell, Files, Handle, Look, Tree, Trouble, What
 from agent.ledger import Ledger
 from agent.reclaim import Reclaimer, Record, Required
+from agent.reclaim.decisions import LATER
 from rules.config.settings import Configuration
 from rules.model import Observation, Verdict
 
@@ -76,11 +77,11 @@ class Desk:
             "name": "r", "watch": str(self.data), "complete": {"quiet": "0s"}, "batch": {"linger": "0s"},
             "deliver": [{"to": "share"}],
         }  # fmt: skip
+        policy = {"reclaim": {"min_age": "0s"} | reclaim} if reclaim else {}
         agent = {"state_dir": str(self.state), "listen": "", "canary_every": "0s"}
         places = {"share": {"path": str(self.share)}}
         return check(
-            {"agent": agent, "destinations": places, "rules": [rule | ({"reclaim": reclaim} if reclaim else {})]},
-            "test", self.state.parent,
+            {"agent": agent, "destinations": places, "rules": [rule | policy]}, "test", self.state.parent,
         )  # fmt: skip
 
     def reclaimer(self, files: Files, **reclaim: str) -> Reclaimer:
@@ -133,7 +134,7 @@ def test_what_stands_aside_and_cannot_be_looked_at_is_not_gone(desk: Desk, caplo
         f"{path} cannot be looked at: Input/output error", f"{path} stays aside: Input/output error",
     }  # fmt: skip
     assert (desk.state_of(), aside.read_bytes(), desk.record.exists()) == ("reclaiming", b"aaa", False)
-    desk.reclaimer(LOCAL, after="0s", trash="1d").step(desk.now + 2 * DAY)
+    desk.reclaimer(LOCAL, after="0s", trash="1d").step(desk.now + 2 * DAY + LATER)
     assert (desk.state_of(), aside.exists()) == ("reclaimed", False)
     (line,) = map(json.loads, desk.record.read_text().splitlines())
     assert line["file"] == str(path)
@@ -164,5 +165,5 @@ def test_a_root_that_is_away_keeps_what_stands_aside(desk: Desk) -> None:
     again.step(desk.now + 2 * DAY)
     assert (desk.state_of(), desk.record.exists()) == ("reclaiming", False)
     desk.data.with_name("elsewhere").rename(desk.data)
-    again.step(desk.now + 2 * DAY)
+    again.step(desk.now + 2 * DAY + LATER)
     assert desk.state_of() == "reclaimed"

@@ -280,3 +280,15 @@ def test_no_pass_looks_at_all_copies(desk: Desk, monkeypatch: pytest.MonkeyPatch
     assert len(ordered) >= 2
     assert all(any("copies_to_reread" in step for step in plan) for plan in ordered)
     assert not any("TEMP B-TREE" in step for plan in ordered for step in plan)
+
+
+def test_a_local_copy_whose_file_system_is_away_is_not_gone(desk: Desk) -> None:
+    """Its place is there, and empty, on another file system: nobody is sent to a backup, and nothing is withdrawn."""
+    (desk.share / "a").unlink()
+    (desk.data / "a").unlink()
+    with desk.ledger.transaction():
+        desk.ledger.execute("UPDATE files SET device = device + 1")
+    desk.scrubber().step(desk.now + MONTH)
+    ((_, hint),) = [(one.copy.path, one.reason) for one in desk.ledger.scrubs.open(desk.place)]
+    assert hint.endswith("; whether the local copy is still here cannot be told now; it is read again within a day")
+    assert desk.proved() == ["a", "b", "c"]

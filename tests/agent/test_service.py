@@ -214,7 +214,7 @@ def test_the_agent_makes_no_system_call_that_the_unit_forbids(tmp_path: Path) ->
     config = tmp_path / "dropline.toml"
     config.write_text(
         '[agent]\nstate_dir = "state"\n[destinations.share]\npath = "out"\n[[rules]]\nname = "r"\nwatch = "in"\n'
-        'complete = { quiet = "0s" }\ndeliver = [{ to = "share" }]\nreclaim = { after = "0s" }\n'
+        'complete = { quiet = "0s" }\ndeliver = [{ to = "share" }]\nreclaim = { after = "0s", min_age = "0s" }\n'
     )
     words = [sys.executable, "-P", "-c", "from agent.cli import main; main()", "run", "--once", "--config", str(config)]
     assert run(strace, "-f", "-qq", "-o", str(tmp_path / "trace"), *words).code == 0

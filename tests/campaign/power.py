@@ -3,11 +3,12 @@
     python -m tests.campaign.power BASE LOG MOUNTPOINT
 
 shows the file MOUNTPOINT/disk (FUSE), of the size and content of BASE, and appends to LOG every write and every flush that
-comes: with a loop device on it, what a file system asks of a real disk. `image_at` then makes the disk as a power cut at
-some point leaves it: all that was flushed, and of what was written since then any part, for a disk's own cache keeps no order.
+comes, with its time: with a loop device on it, what a file system asks of a real disk. `image_at` then makes the disk as a
+power cut at some time leaves it: all that was flushed, and of what was written since then any part, for a disk's own cache
+keeps no order. Several disks lose their power at one time; what is flushed on one says nothing of the others.
 
 Covered: data and names that nobody made durable, the file system's journal, SQLite's files. Not covered: sectors written
-in part, disks that lie about flushes, and servers: state, source and share are on one disk here, and lose power together.
+in part, disks that lie about flushes, and servers that lose their power while the workstation keeps it.
 """
 
 import os
@@ -21,8 +22,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-_ENTRY = struct.Struct("<QQ")
-"""Offset and length; the data follows. A length of 0 is a flush."""
+_ENTRY = struct.Struct("<QQQ")
+"""When it came (CLOCK_MONOTONIC, nanoseconds: of the whole computer), offset and length; the data follows. A length of 0 is a
+flush."""
 _NAME = "disk"
 
 
@@ -56,34 +58,48 @@ def serve(base: str, log: str, mountpoint: str) -> None:
             return os.pread(self._file, size, offset)
 
         def write(self, path: str, data: bytes, offset: int, fh: int) -> int:
-            os.write(self._log, _ENTRY.pack(offset, len(data)) + data)
+            os.write(self._log, _ENTRY.pack(time.monotonic_ns(), offset, len(data)) + data)
             return os.pwrite(self._file, data, offset)
 
         def fsync(self, path: str, datasync: int, fh: int) -> int:
-            os.write(self._log, _ENTRY.pack(0, 0))
+            os.write(self._log, _ENTRY.pack(time.monotonic_ns(), 0, 0))
             return 0
 
     fuse.FUSE(Disk(), mountpoint, foreground=True, nothreads=True, direct_io=True)
 
 
-def image_at(base: Path, log: Path, end: int, chance: Random, target: Path) -> None:
-    """Make the disk as power that failed when the log had `end` bytes may have left it."""
+def _entries(log: Path) -> Iterator[tuple[int, int, bytes]]:
+    """(when, offset, data): all that came, in its order."""
+    with log.open("rb") as entries:
+        while head := entries.read(_ENTRY.size):
+            when, offset, length = _ENTRY.unpack(head)
+            yield when, offset, entries.read(length)
+
+
+def moments(log: Path) -> list[int]:
+    """When something was written or flushed."""
+    return [when for when, _, _ in _entries(log)]
+
+
+def image_at(base: Path, log: Path, cut: int, chance: Random, target: Path) -> None:
+    """Make the disk as power that failed at that time may have left it."""
     target.write_bytes(base.read_bytes())
     cached: list[tuple[int, bytes]] = []
-    with log.open("rb") as entries, target.open("r+b") as disk:
-        while entries.tell() < end:
-            offset, length = _ENTRY.unpack(entries.read(_ENTRY.size))
-            if length:
-                cached.append((offset, entries.read(length)))
+    with target.open("r+b") as disk:
+        for when, offset, data in _entries(log):
+            if when > cut:
+                break
+            if data:
+                cached.append((offset, data))
                 continue
-            for at, data in cached:
+            for at, flushed in cached:
                 disk.seek(at)
-                disk.write(data)
+                disk.write(flushed)
             cached.clear()
-        for at, data in cached:
+        for at, written in cached:
             if chance.random() < 0.5:
                 disk.seek(at)
-                disk.write(data)
+                disk.write(written)
 
 
 @contextmanager

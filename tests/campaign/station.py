@@ -38,6 +38,11 @@ def _toml(value: Any) -> str:
     return json.dumps(value)
 
 
+def _at_once(rule: Mapping[str, Any]) -> dict[str, Any]:
+    """The rule, whose files need not lie unmoved before they are reclaimed, unless it says so."""
+    return {**rule, "reclaim": {"min_age": "0s"} | rule["reclaim"]} if "reclaim" in rule else dict(rule)
+
+
 class Zygote:
     """Where processes come from. One for a whole campaign."""
 
@@ -140,7 +145,7 @@ class Station:
         tables = {
             "agent": self.agent | agent,
             "destinations": self.destinations,
-            "rules": [self.rule, *self.rules],
+            "rules": [_at_once(rule) for rule in (self.rule, *self.rules)],
             **self.tables,
         }
         fresh = self.root / "fresh"

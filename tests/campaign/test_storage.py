@@ -3,9 +3,11 @@
 import hashlib
 import json
 import os
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 
 from tests.campaign.moody import Share, mounted
 from tests.campaign.oracle import tree
-from tests.campaign.power import attached, image_at, recorded
+from tests.campaign.power import attached, image_at, moments, recorded
 from tests.campaign.station import Station, Zygote, until
 from tests.programs import program
 
@@ -181,40 +183,59 @@ def durable(path: Path, content: bytes) -> None:
 
 
 CUTS = 4
+DISKS = ("inbox", "state", "share", "mirror")
+"""Each on a disk of its own: on one, the flush of any of them would flush the others' journal, and hide that it is missing."""
+
+
+@contextmanager
+def with_disks(station: Station, images: Mapping[str, Path]) -> Iterator[None]:
+    """The station's directories, on their disks."""
+    with ExitStack() as stack:
+        for name, image in images.items():
+            stack.enter_context(attached(image, station.root / name))
+        yield
+
+
+def deletions(station: Station) -> list[str]:
+    """What is recorded as deleted."""
+    path = station.state / "deletions.jsonl"
+    return [json.loads(line)["file"] for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def test_whenever_power_fails_nothing_is_lost(tmp_path: Path, zygote: Zygote) -> None:
-    """Cut off at any write, a disk with source, state and share on it still has each durable file; the next run delivers it."""
+    """Cut off at any write, disks with source, state and shares still have each durable file; the next run delivers it."""
     if os.geteuid() != 0:
         pytest.skip("needs root, to mount")
     for name in ("fusermount3", "losetup", "mkfs.ext4"):
         program(name)
     pytest.importorskip("mfusepy", exc_type=ImportError)
     chance = Random(5)  # noqa: S311  (a plan, no secret)
-    disk = tmp_path / "disk"
-    disk.mkdir()
+    station = Station(tmp_path / "station", zygote)
+    station.state.mkdir(mode=0o700)
+    station.rule["reclaim"] = {"after": "0s"}
+    station.configure()
     written: dict[str, tuple[str, int]] = {}
-    with recorded(tmp_path / "power") as (base, log, file):
-        with attached(file, disk):
-            station = Station(disk / "station", zygote)
-            station.rule["reclaim"] = {"after": "0s"}
-            station.configure()
+    with ExitStack() as stack:
+        disks = {name: stack.enter_context(recorded(tmp_path / f"power-{name}")) for name in DISKS}
+        with with_disks(station, {name: file for name, (_, _, file) in disks.items()}):
             os.sync()
-            began = log.stat().st_size
+            began = time.monotonic_ns()
             station.start()
             for number in range(40):
                 content = chance.randbytes(chance.choice((0, 100, 5000, 200_000)))
                 name = f"run{number % 3}/f{number}"
                 durable(station.inbox / name, content)
-                written[name] = hashlib.sha256(content).hexdigest(), log.stat().st_size
+                written[name] = hashlib.sha256(content).hexdigest(), time.monotonic_ns()
             whole = {name: digest for name, (digest, _) in written.items()}
             assert until(lambda: not tree(station.inbox)), "all was delivered and reclaimed"
             station.stop()
-            end = log.stat().st_size
-        for cut in sorted(chance.randrange(began, end) for _ in range(CUTS)):
-            image = tmp_path / "image"
-            image_at(base, log, cut, chance, image)
-            with attached(image, disk):
+            end = time.monotonic_ns()
+        times = sorted(when for _, log, _ in disks.values() for when in moments(log) if began < when < end)
+        for cut in sorted(chance.sample(times, CUTS)):
+            images = {name: tmp_path / f"image-{name}" for name in DISKS}
+            for name, (base, log, _) in disks.items():
+                image_at(base, log, cut, chance, images[name])
+            with with_disks(station, images):
                 shares = {name: tree(path) for name, path in station.shares.items()}
                 here = set(tree(station.inbox).values())
                 for name, (digest, at) in written.items():
@@ -234,4 +255,5 @@ def test_whenever_power_fails_nothing_is_lost(tmp_path: Path, zygote: Zygote) ->
                     )
                 ), f"all is delivered and reclaimed after a cut at {cut}: {station.log.read_text()}"
                 station.stop()
+                assert {os.path.relpath(path, station.inbox) for path in deletions(station)} >= owed.keys()
                 assert station.broken + station.complaints() == [], station.log.read_text()

@@ -188,6 +188,8 @@ class Site:
     def rule(self, **keys: Any) -> dict[str, Any]:
         """A rule that takes everything from the inbox to the share at once, but for these keys."""
         quick = {"name": "r", "watch": "inbox", "complete": {"quiet": "0s"}, "batch": {"linger": "0s"}}
+        if "reclaim" in keys:
+            keys["reclaim"] = {"min_age": "0s"} | keys["reclaim"]
         return quick | {"deliver": [{"to": "share"}]} | keys
 
     def configure(

@@ -48,8 +48,8 @@ CONTENT = {
 }
 RECLAIM: dict[str, dict[str, Any] | None] = {
     "keep": None,
-    "reclaim": {"after": "0s", "empty_dirs": True},
-    "trash": {"after": "0s", "trash": "1ms"},
+    "reclaim": {"after": "0s", "min_age": "0s", "empty_dirs": True},
+    "trash": {"after": "0s", "min_age": "0s", "trash": "1ms"},
     "replace": None,
     "send": None,
     "fetch": None,

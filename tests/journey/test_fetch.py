@@ -86,6 +86,14 @@ def test_what_is_there_comes_whole_and_once(place: Any, site: Site) -> None:
     assert os.listdir(here) == ["run7"]
 
 
+def test_names_that_differ_in_case_only_are_two_files(place: Any, site: Site) -> None:
+    """Each comes with its own content, and so do names that differ in Unicode form."""
+    content = {"README": b"one", "readme": b"the other", "sub/\u00e9": b"composed", "sub/e\u0301": b"decomposed"}
+    at_share(site, **{name.replace("/", "__"): data for name, data in content.items()})
+    assert place.fetch("share:", "here")[:2] == (0, "4 files (30 B) were fetched\n")
+    assert site.tree(site.root / "here") == content
+
+
 def test_what_is_here_is_never_overwritten(place: Any, site: Site) -> None:
     """Other content is refused, of another size or of the same; equal content with another time is taken as it is."""
     at_share(site, run7__longer=b"four", run7__same_size=b"abc", run7__equal=b"equal", run7__free=b"free")

@@ -114,6 +114,21 @@ def test_directories_stay_unless_the_rule_says_otherwise(site: "Site") -> None:
     assert left == ["run1", "run1/sub", "run2"]
 
 
+def test_a_file_lies_unmoved_before_it_goes(site: "Site") -> None:
+    """`run --once` and `reclaim` wait for `min_age`, and no longer; `--dry-run` does not wait."""
+    policy(site, min_age="200ms")
+    delivered(site)
+    assert (site.local, site.delivered) == ({}, CONTENT)
+    site.put("late.dat", b"late")
+    site.configure()
+    assert site.once() == 0
+    policy(site, min_age="200ms")
+    assert site.dropline("reclaim").out == "1 local files were removed\n"
+    site.put("never.dat", b"never")
+    policy(site, min_age="1h", after="7d")
+    assert (site.once(), site.local) == (0, {"never.dat": b"never"})
+
+
 # What stays
 
 

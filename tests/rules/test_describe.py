@@ -40,7 +40,8 @@ def test_a_rule_with_everything() -> None:
         "batches files with the same {run}, sealed at '30 3 * * *' (UTC), at 7 files or at 4.29 GB",
         "delivers each batch to share as {rule}/{relpath}",
         "delivers each batch to mirror as {relpath}",
-        "moves local files to the trash (for 3 d) 7 d after they are proved at every destination;"
+        "moves local files to the trash (for 3 d) 7 d after they are proved at every destination,"
+        " once they have not changed for 1 min;"
         " deletes the oldest proved local files, and none else, while less than 12.5% of the disk is free;"
         " removes directories left empty",
     ]
@@ -123,8 +124,14 @@ def test_the_quiet_that_counts(quiet: float, words: str) -> None:
 @pytest.mark.parametrize(
     ("reclaim", "words"),
     [
-        (Reclaim(after=0.0), "deletes local files 0 ms after they are proved at every destination"),
-        (Reclaim(after=0.0, trash=0.0), "deletes local files 0 ms after they are proved at every destination"),
+        (
+            Reclaim(after=0.0),
+            "deletes local files 0 ms after they are proved at every destination, once they have not changed for 1 min",
+        ),
+        (
+            Reclaim(after=0.0, trash=0.0, min_age=0.0),
+            "deletes local files 0 ms after they are proved at every destination",
+        ),
         (
             Reclaim(when_free_below=0.005, trash=86400.0),
             "deletes the oldest proved local files, and none else, while less than 0.5% of the disk is free",

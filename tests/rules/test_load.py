@@ -84,7 +84,8 @@ def test_a_rule_with_everything() -> None:
 
 def test_reclaim_by_default_only_deletes() -> None:
     """Trash and the removal of empty directories are to be asked for."""
-    assert load(rule('reclaim = { after = "0s" }'))[0].reclaim == Reclaim(0.0, None, None, False)
+    assert load(rule('reclaim = { after = "0s" }'))[0].reclaim == Reclaim(0.0, None, None, False, min_age=60.0)
+    assert load(rule('reclaim = { after = "0s", min_age = "5m" }'))[0].reclaim == Reclaim(after=0.0, min_age=300.0)
 
 
 def test_what_is_done_for_verified_batches() -> None:
@@ -147,7 +148,10 @@ KEYS = "batch, capture, complete, dataset, deliver, exclude, include, name, pres
         ("batch = { maxfiles = 1 }", "batch.maxfiles: unknown key; did you mean 'max_files'?"),
         ('deliver = [{ to = "share", pth = "x" }]', "deliver.0.pth: unknown key; did you mean 'path'?"),
         ('reclaim = { aftr = "7d" }', "reclaim.aftr: unknown key; did you mean 'after'?"),
-        ('reclaim = { zzz = "7d" }', "reclaim.zzz: unknown key; known are after, empty_dirs, evidence, trash, when_free_below"),
+        (
+            'reclaim = { zzz = "7d" }',
+            "reclaim.zzz: unknown key; known are after, empty_dirs, evidence, min_age, trash, when_free_below",
+        ),
         ('"a\\nb" = 1', f"a\\nb: unknown key; known are {KEYS}"),
     ],
 )  # fmt: skip

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rules.model import Evidence, Reclaim, Verdict
-from rules.retention import retention
+from rules.retention import retention, unmoved
 
 PROVED = 1_000_000.0
 laws = settings(max_examples=100, deadline=None)
@@ -105,3 +105,21 @@ def test_the_next_look_is_worth_it(
         assert not verdict.ok
         assert retention(reclaim, required, evidence, free, verdict.again_at).ok
         assert retention(reclaim, required, evidence, free, math.nextafter(verdict.again_at, -math.inf)) == verdict
+
+
+@pytest.mark.parametrize(
+    ("age", "now", "verdict"),
+    [
+        (60.0, 99.0, Verdict(False, "it changed, or the agent started, less than 1 min ago", 100.0)),
+        (60.0, 100.0, Verdict(True, "unmoved for 1 min and longer")),
+        (0.0, 40.0, Verdict(True, "unmoved for 0 ms and longer")),
+    ],
+)
+def test_a_file_lies_unmoved_first(age: float, now: float, verdict: Verdict) -> None:
+    """For `min_age` since the agent saw it change; a file that must wait may go when that has passed."""
+    assert unmoved(Reclaim(after=0.0, min_age=age), 40.0, now) == verdict
+
+
+def test_a_minute_is_what_a_file_lies() -> None:
+    """Without a word in the configuration."""
+    assert Reclaim().min_age == 60.0

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from rules.model import Verdict
 from rules.naming import Claim, Owner, claim, own_name, unspoiled_name
-from rules.scrub import DAY, IS_BACK, MOST_OPEN, Scrub, Sight, consequence, due, paid, resolved
+from rules.scrub import DAY, IS_BACK, MOST_OPEN, Consequence, Scrub, Sight, consequence, due, paid, resolved
 
 NOW = 1_000_000_000.0
 MONTHLY = Scrub(per_day=50 * 10**9, every=30 * DAY)
@@ -139,3 +139,12 @@ def test_each_spoiled_copy_leaves_another_name() -> None:
         names.append(unspoiled_name("run/a.dat", 1, names))
     assert names == ["run/a~1.dat", "run/a~1~2.dat", "run/a~1~3.dat", "run/a~1~4.dat"]
     assert names[0] == own_name("run/a.dat", 1)
+
+
+@pytest.mark.parametrize("sight", [Sight.CHANGED, Sight.MISSING])
+@pytest.mark.parametrize("others", [[], [("mirror", "a")]])
+def test_a_local_copy_that_cannot_be_looked_at_is_not_gone(sight: Sight, others: list[tuple[str, str]]) -> None:
+    """Nobody is sent to a backup, nothing is withdrawn, and it is asked again."""
+    assert consequence(sight, "share", here=None, others=others) == Consequence(
+        False, "whether the local copy is still here cannot be told now; it is read again within a day"
+    )

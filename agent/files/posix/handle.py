@@ -76,6 +76,18 @@ class PosixHandle:
         """See `Handle`."""
         return writer_probe.writer(self.fd, remote=self.remote)
 
+    def lease(self) -> Writer:
+        """Take a read lease, which is held where the answer is NONE, and only there."""
+        return writer_probe.lease(self.fd, remote=self.remote)
+
+    def lease_is_whole(self) -> bool:
+        """Whether the lease is held, and no program waits to open the file for writing."""
+        return writer_probe.lease_is_whole(self.fd)
+
+    def give_lease_back(self) -> None:
+        """Programs need not wait for the file any more."""
+        writer_probe.give_lease_back(self.fd)
+
     def allocated(self) -> int:
         """See `Handle`; as it was when the file was opened."""
         return self.status.st_blocks * BLOCK

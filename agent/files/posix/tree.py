@@ -12,13 +12,14 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
+from agent.files.held import HeldByName
 from agent.files.posix import durable, mounts
 from agent.files.posix.errors import REFUSALS, says_nothing_there, trouble
 from agent.files.posix.handle import PosixHandle, give_back
 from agent.files.posix.observing import KINDS, LEAST, MOST, born, numbers, observation
 from agent.files.tree import Handle, Listed
 from agent.files.trouble import ABSENT, CannotTell, Look, NotAFile, Trouble, What
-from rules.model import Entry, Kind, Observation, VolumeId
+from rules.model import Entry, Kind, Observation, Version, VolumeId
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -48,6 +49,8 @@ class PosixTree:
         self._identity = status.st_dev, status.st_ino
         self._remote: bool | None = None
         self._open: OrderedDict[str, int] = OrderedDict()
+        self._grown: set[str] = set()
+        """Directories in which directories were made, whose names are not durable yet."""
 
     def __enter__(self) -> Self:
         return self
@@ -88,8 +91,14 @@ class PosixTree:
             missing.append(name)
         fd = self._open[above] if above else self.fd
         for name in reversed(missing):
-            fd = _enter(name, fd, make=make)
-            above = f"{above}/{name}" if above else name
+            parent, above = above, f"{above}/{name}" if above else name
+            try:
+                fd = _enter(name, fd)
+            except FileNotFoundError:
+                if not make:
+                    raise
+                self._grown.add(parent)
+                fd = _make(name, fd)
             self._open[above] = fd
             if len(self._open) > _OPEN_AT_MOST:
                 give_back(self._open.popitem(last=False)[1])
@@ -297,6 +306,26 @@ class PosixTree:
         except REFUSALS as error:
             raise trouble(error) from error
 
+    def move_aside(self, path: str, aside: str, proved: Version) -> HeldByName:
+        """See `Tree`."""
+        held = HeldByName(self, self.open(path), aside, proved)
+        try:
+            held.move(path)
+        except BaseException:
+            held.close()
+            raise
+        return held
+
+    def hold(self, aside: str, proved: Version, ctime_ns: int | None) -> HeldByName:
+        """See `Tree`."""
+        held = HeldByName(self, self.open(aside), aside, proved)
+        try:
+            held.stands_aside(ctime_ns)
+        except BaseException:
+            held.close()
+            raise
+        return held
+
     def remove_directory(self, path: str) -> None:
         """See `Tree`."""
         try:
@@ -311,13 +340,20 @@ class PosixTree:
         """See `Tree`."""
         try:
             durable.sync_directory(self._directory(path))
+            self._grown.discard(path)
+            while path and self._grown:  # a name in a directory that has no name itself is not durable
+                path = path.rpartition("/")[0]
+                if path in self._grown:
+                    durable.sync_directory(self._directory(path))
+                    self._grown.discard(path)
         except REFUSALS as error:
             raise trouble(error) from error
 
     def sync_volumes(self, paths: Iterable[str]) -> None:
         """See `Tree`."""
         try:
-            durable.sync_file_systems((self._directory(path) for path in paths), durable.sync_directory)
+            durable.sync_file_systems((self._directory(path) for path in {*paths, *self._grown}), durable.sync_directory)
+            self._grown.clear()
         except REFUSALS as error:
             raise trouble(error) from error
 
@@ -338,16 +374,15 @@ def _alone(status: os.stat_result) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_nlink <= 1
 
 
-def _enter(name: str, directory: int, *, make: bool) -> int:
+def _enter(name: str, directory: int) -> int:
     """A descriptor of a directory in another. Raises OSError."""
-    _downwards(name)
-    try:
-        return os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
-    except FileNotFoundError:
-        if not make:
-            raise
+    return os.open(_downwards(name), _DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
+
+
+def _make(name: str, directory: int) -> int:
+    """A descriptor of a directory in another, which is made. Raises OSError."""
     try:
         os.mkdir(name, dir_fd=directory)
     except FileExistsError:
         pass  # another thread was faster; the open decides what it is
-    return os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
+    return _enter(name, directory)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agent.files import ABSENT, LOCAL, CannotTell
+from agent.files.absence import look_on
 from agent.ledger import UNPROVED, File, Holding, Ledger, State
 from rules.model import STAT, Rule, Verdict
 from rules.removal import Standing, removal
@@ -81,7 +82,7 @@ class Marks:
 
 def _as_it_is(file: File) -> Verdict | None:
     """Why the file on the disk is not this version; None where it is."""
-    seen = LOCAL.look(file.path)
+    seen = look_on(LOCAL, file.path, file.volume)
     if isinstance(seen, CannotTell):
         return Verdict(False, f"not now: it cannot be looked at: {seen.reason}")
     if seen is ABSENT:

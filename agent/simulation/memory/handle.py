@@ -21,8 +21,10 @@ class MemoryHandle:
         self._node = node
         self._at = at
         self._is_open = True
+        self._opened_for_writing: int | None = None
         node.open += 1
-        node.writers += at is not None
+        if at is not None:
+            node.open_for_writing()
         faults.open += 1
         self.opened = node.look()
 
@@ -55,6 +57,19 @@ class MemoryHandle:
         if self._node.writers:
             return Writer.OPEN
         return Writer.CANNOT_TELL if Volume(self._node.disk.kind, "").remote else Writer.NONE
+
+    def lease(self) -> Writer:
+        """See `agent.files.held.Leasable`. A program that opens the file for writing waits for nothing, but is noticed."""
+        self._opened_for_writing = self._node.opened_for_writing
+        return self.writer()
+
+    def lease_is_whole(self) -> bool:
+        """See `agent.files.held.Leasable`."""
+        return self._opened_for_writing == self._node.opened_for_writing
+
+    def give_lease_back(self) -> None:
+        """See `agent.files.held.Leasable`."""
+        self._opened_for_writing = None
 
     def allocated(self) -> int:
         """See `Handle`."""

@@ -44,6 +44,13 @@ class Node:
     """How often it is open."""
     writers: int = 0
     """How often it is open for writing."""
+    opened_for_writing: int = 0
+    """How often it was opened for writing, ever."""
+
+    def open_for_writing(self) -> None:
+        """Somebody opened it for writing."""
+        self.writers += 1
+        self.opened_for_writing += 1
 
     def look(self) -> Observation:
         """What a look shows."""

@@ -166,7 +166,7 @@ class Pen:
         self._nodes = nodes
         self._at = directory, name
         node.open += 1
-        node.writers += 1
+        node.open_for_writing()
 
     def write(self, data: bytes) -> None:
         """Write at the end."""

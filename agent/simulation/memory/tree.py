@@ -4,12 +4,13 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
+from agent.files.held import HeldByName
 from agent.files.tree import Handle, Listed
 from agent.files.trouble import ABSENT, CannotTell, Look, NotAFile, Trouble, What
 from agent.simulation.memory.faults import Faults
 from agent.simulation.memory.handle import MemoryHandle
 from agent.simulation.memory.nodes import Node, Nodes, entry_of, refused
-from rules.model import Kind, Observation
+from rules.model import Kind, Observation, Version
 
 
 class MemoryTree:
@@ -147,6 +148,26 @@ class MemoryTree:
         """See `Tree`."""
         with self._faults.operation("unlink", self._at(path)):
             self._nodes.unlink(*self._parent(path))
+
+    def move_aside(self, path: str, aside: str, proved: Version) -> HeldByName:
+        """See `Tree`."""
+        held = HeldByName(self, self.open(path), aside, proved)
+        try:
+            held.move(path)
+        except BaseException:
+            held.close()
+            raise
+        return held
+
+    def hold(self, aside: str, proved: Version, ctime_ns: int | None) -> HeldByName:
+        """See `Tree`."""
+        held = HeldByName(self, self.open(aside), aside, proved)
+        try:
+            held.stands_aside(ctime_ns)
+        except BaseException:
+            held.close()
+            raise
+        return held
 
     def remove_directory(self, path: str) -> None:
         """See `Tree`."""

@@ -5,8 +5,9 @@ import os
 import pytest
 
 from agent.files import ABSENT, CannotTell, Trouble, What
-from rules.model import Kind, Observation
-from tests.contract.files.computers import Computer
+from agent.files.absence import look_on
+from rules.model import Kind, Observation, VolumeId
+from tests.contract.files.computers import Computer, InMemory
 
 ODD = [b"\xff\xfe", b"a b", b"line\nbreak", "ü\N{MICROSCOPE}".encode(), b"-rf", b"*?[", b"\\", b"'\"", b" ", b"\x01"]
 IMPOSSIBLE = ["a\0b", "\ud800", "..", "d/..", "../outside/file", "d/../file", "\0/file"]
@@ -327,3 +328,30 @@ def test_space_is_told(computer: Computer) -> None:
     assert space.fraction is not None
     assert 0 <= space.fraction <= 1
     assert computer.files.space(f"{computer.root}/missing") is None
+
+
+@pytest.mark.parametrize("path", ["gone", "sub/gone", "never/was/gone"])
+def test_only_its_own_file_system_says_that_a_file_is_gone(computer: "Computer", path: str) -> None:
+    """Absent on the file system that it was on; on another, or where a look fails, nobody can tell."""
+    computer.directory(f"{computer.root}/sub")
+    with computer.files.tree(computer.root) as tree:
+        volume = tree.opened.volume
+        for place, name in ((tree, path), (computer.files, f"{computer.root}/{path}")):
+            assert look_on(place, name, volume) is ABSENT
+            other = look_on(place, name, VolumeId(volume + 1))
+            assert isinstance(other, CannotTell)
+            assert other.trouble.what is What.STALE
+
+
+def test_a_bare_mount_point_says_nothing(memory: "InMemory") -> None:
+    """What was seen on a file system is not gone where that is unmounted; what was never on it is."""
+    memory.mount(memory.root)
+    memory.write(f"{memory.root}/file")
+    with memory.files.tree(memory.root) as tree:
+        volume = tree.opened.volume
+    assert isinstance(look_on(memory.files, f"{memory.root}/file", volume), Observation)
+    memory.unmount(memory.root)
+    assert isinstance(look_on(memory.files, f"{memory.root}/file", volume), CannotTell)
+    bare = memory.files.look(memory.root)
+    assert isinstance(bare, Observation)
+    assert look_on(memory.files, f"{memory.root}/file", bare.volume) is ABSENT

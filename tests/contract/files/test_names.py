@@ -370,3 +370,20 @@ def test_what_comes_and_goes_during_a_scan_does_not_end_it(computer: Computer) -
                 computer.remove(f"{computer.root}/goes {step}")
                 computer.write(f"{computer.root}/comes {step}")
         assert {b"stays %d" % number for number in range(30)} <= found
+
+
+def test_a_directory_that_was_made_is_durable_with_what_is_in_it(here: "Here", monkeypatch: pytest.MonkeyPatch) -> None:
+    """Syncing the names in a directory makes its own name durable, and those above, once; what was there is not synced."""
+    here.directory(f"{here.root}/old")
+    synced: list[str] = []
+    monkeypatch.setattr(
+        durable,
+        "sync_directory",
+        lambda fd: synced.append(os.path.relpath(os.readlink(f"/proc/self/fd/{fd}"), here.root)),
+    )
+    with here.files.tree(here.root) as tree:
+        tree.create("old/a/b/file").close()
+        tree.create("old/c/file").close()
+        for path in ("old/a/b", "old/a/b", "old/c"):
+            tree.sync(path)
+    assert synced == ["old/a/b", "old/a", "old", "old/a/b", "old/c"]
