@@ -104,13 +104,15 @@ class Decisions:
     def _due(self, rule: Rule, file: File, free: float | None, now: float) -> Verdict:
         """The policy and the local file, without asking the destinations."""
         evidence = [item for item, _ in self.evidence(rule, file)]
-        verdict = retention(rule.reclaim, _destinations(rule), evidence, free, now)
+        verdict = retention(rule.reclaim, _destinations(rule), file.version.size, evidence, free, now)
         return self._untouched(rule, file) if verdict.ok else verdict
 
     def _decide(self, rule: Rule, file: File, free: float | None, now: float) -> Decision:
         """The policy, then the destinations asked again, then the local file."""
         evidence = self.evidence(rule, file)
-        verdict = retention(rule.reclaim, _destinations(rule), [item for item, _ in evidence], free, now)
+        verdict = retention(
+            rule.reclaim, _destinations(rule), file.version.size, [item for item, _ in evidence], free, now
+        )
         if not verdict.ok:
             return Decision(file, verdict)
         try:

@@ -10,12 +10,13 @@ from rules.model import Evidence, Reclaim, Verdict
 from rules.retention import retention
 
 PROVED = 1_000_000.0
+SIZE = 1
 laws = settings(max_examples=100, deadline=None)
 
 
 def proof(destination: str, at: float = PROVED) -> Evidence:
     """Evidence of that time."""
-    return Evidence(destination, b"\1" * 32, "sha256", at)
+    return Evidence(destination, b"\1" * 32, "sha256", at, SIZE)
 
 
 WEEK = Reclaim(after=604800.0)
@@ -25,7 +26,7 @@ BOTH = Reclaim(after=604800.0, when_free_below=0.15)
 
 def weak(destination: str) -> Evidence:
     """Only size and mtime were compared there."""
-    return Evidence(destination, b"stat:1:2", "stat", PROVED)
+    return Evidence(destination, b"stat:1:2", "stat", PROVED, SIZE)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_the_policy(
     verdict: Verdict,
 ) -> None:
     """A file goes when it is proved everywhere it must be, and its time has come or space is short."""
-    assert retention(reclaim, required, evidence, free, PROVED + after) == verdict
+    assert retention(reclaim, required, SIZE, evidence, free, PROVED + after) == verdict
 
 
 names = st.sampled_from("abcd")
@@ -88,7 +89,7 @@ def test_nothing_goes_without_proof(
     reclaim: Reclaim | None, required: set[str], evidence: list[Evidence], free: float | None, now: float
 ) -> None:
     """Only with a policy, and evidence of every required destination, of which there is one at least, may a file go."""
-    if retention(reclaim, required, evidence, free, now).ok:
+    if retention(reclaim, required, SIZE, evidence, free, now).ok:
         assert reclaim is not None
         assert required
         assert required <= {item.destination for item in evidence}
@@ -100,8 +101,10 @@ def test_the_next_look_is_worth_it(
     reclaim: Reclaim | None, required: set[str], evidence: list[Evidence], free: float | None, now: float
 ) -> None:
     """A file that only has to wait may go at `again_at`, and not before."""
-    verdict = retention(reclaim, required, evidence, free, now)
+    verdict = retention(reclaim, required, SIZE, evidence, free, now)
     if verdict.again_at is not None:
         assert not verdict.ok
-        assert retention(reclaim, required, evidence, free, verdict.again_at).ok
-        assert retention(reclaim, required, evidence, free, math.nextafter(verdict.again_at, -math.inf)) == verdict
+        assert retention(reclaim, required, SIZE, evidence, free, verdict.again_at).ok
+        assert (
+            retention(reclaim, required, SIZE, evidence, free, math.nextafter(verdict.again_at, -math.inf)) == verdict
+        )
