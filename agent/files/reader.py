@@ -14,6 +14,7 @@ from blake3 import blake3
 from agent.files.tree import Files, Handle, Tree
 from agent.files.trouble import Absent, CannotTell, NotAFile, Trouble, What
 from agent.host.steps import Steps
+from rules.identity import Adoption, adoption
 from rules.model import Content, Kind, Observation, Version, Writer
 
 BLOCK = 2**20
@@ -74,6 +75,20 @@ def _again(tree: Tree, path: str, trouble: Trouble) -> Examined | Absent | Canno
     """It went away between the look and the open."""
     seen = tree.look(path)
     return CannotTell(trouble) if isinstance(seen, Observation) else seen
+
+
+def adopt(tree: Tree | None, path: str, known: Version, seen: Observation, *, left: bool = False) -> Adoption:
+    """Whether a new reading of a name is of the file that is known there. The one place where this is asked.
+
+    Args:
+        tree: None where it cannot be asked any more.
+        path: the name.
+        known: what was read before.
+        seen: the new reading.
+        left: the name went away at some time since.
+    """
+    ask = not left and known.file_id == seen.version.file_id and tree is not None
+    return adoption(known, seen, tree.born(path) if ask and tree is not None else None, left=left)
 
 
 def whole(handle: Handle, offset: int, length: int) -> bytes:

@@ -40,6 +40,7 @@ from agent.ledger import (
 )
 from agent.ledger.store import APPLICATION, LAYOUT, among
 from agent.ledger.versions import read
+from rules.identity import Adoption
 from rules.model import Content, Evidence, FileId, Kind, Observation, OpenBatch, Version, VolumeId
 from rules.naming import Owner, stat_content
 
@@ -725,7 +726,7 @@ def test_a_proof_is_for_one_version_only(ledger: Ledger, told: list[Transition])
     with ledger.transaction():
         ledger.deliveries.planned(place, [(file.id, "scan.dat")])
         ledger.files.put_back([(batched, "it changed")], 3.0)
-        ledger.files.changed(file.id, seen(size=99), 3.0, 3.0)
+        ledger.files.changed(file.id, Adoption(seen(size=99), True, "in place"), 3.0, 3.0)
     told.clear()
     with ledger.transaction():
         ledger.deliveries.proved(
@@ -750,7 +751,7 @@ def test_evidence_is_never_carried_to_another_version(ledger: Ledger, how: str) 
         else:
             ledger.files.refused([(file.id, "tomo", file.path, "no")])
             assert ledger.files.retried(5.0) == 1
-            ledger.files.changed(file.id, seen(size=99), 5.0, 6.0)
+            ledger.files.changed(file.id, Adoption(seen(size=99), True, "in place"), 5.0, 6.0)
     old, new = ledger.files.history("/data/scan.dat")
     assert (old.state, old.version, new.state, new.generation) == (State.SUPERSEDED, file.version, State.CANDIDATE, 2)
     assert [evidence.checksum for evidence, _, _ in ledger.deliveries.evidence(old.id)] == [b"sum"]
@@ -1085,7 +1086,7 @@ class Agent(RuleBasedStateMachine):
         def change() -> None:
             known = files.known(directory, [name]).get(name)
             if known is not None and known.state is State.CANDIDATE:
-                files.changed(known.id, seen(size, at=int(self.now)), self.now, self.now)
+                files.changed(known.id, Adoption(seen(size, at=int(self.now)), True, "in place"), self.now, self.now)
                 return
             if known is not None and known.state in HERE:
                 files.superseded([(known.id, known.rule, f"{directory}/{name}", "newer")])

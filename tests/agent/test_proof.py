@@ -18,7 +18,7 @@ from rules.naming import stat_content
 
 CONTENT = b"measured"
 SIZE = len(CONTENT)
-MD5 = hashlib.md5(CONTENT).digest()
+MD5 = hashlib.md5(CONTENT, usedforsecurity=False).digest()
 COURSE = Course("source", "/", "/", "target", "/share")
 
 
