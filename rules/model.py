@@ -233,6 +233,8 @@ class Candidate(NamedTuple):
     size: int
     since: float
     """When the agent first read exactly this version."""
+    granule: float
+    """Seconds within which two writes may leave the same stamps, see `rules.complete.granule`."""
 
 
 @dataclass(frozen=True, slots=True)

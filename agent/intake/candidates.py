@@ -9,7 +9,7 @@ from agent.intake.departures import volume_above
 from agent.intake.groups import Groups
 from agent.intake.wholes import Wholes
 from agent.ledger import File, Ledger
-from rules.complete import ASK_AGAIN, complete, first_look
+from rules.complete import ASK_AGAIN, complete, first_look, granule
 from rules.identity import Adoption
 from rules.match import is_marker, marker_for
 from rules.model import Candidate, Kind, Rule
@@ -103,7 +103,7 @@ class Candidates:
                 case Wait(again, reason):
                     waits.append((again, reason, file.id))
                 case Changed(adoption):
-                    again = first_look(self._rules[file.rule].complete, now)
+                    again = first_look(self._rules[file.rule].complete, adoption.seen.version.ctime_ns, now)
                     files.changed(file.id, adoption, now, again)
                     more = more or again <= now
                 case Refuse(reason):
@@ -147,7 +147,8 @@ class Candidates:
             if isinstance(beside, Trouble):
                 return Wait(now + ASK_AGAIN, f"its marker cannot be looked for: {beside.reason}")
             has_marker = any(map(marker.match_file, beside))
-        verdict = complete(rule.complete, Candidate(name, file.version.size, file.since), has_marker, writer, now)
+        candidate = Candidate(name, file.version.size, file.since, granule(file.version.ctime_ns))
+        verdict = complete(rule.complete, candidate, has_marker, writer, now)
         if verdict.ok:
             return Settled(rule) if rule.whole else Complete(rule, verdict.reason)
         if verdict.again_at is not None:

@@ -224,7 +224,7 @@ class Survey:
             return None
         if known is not None and known.version == seen.version and known.state in HERE:
             return None  # a hint of something that changed nothing
-        again = first_look(found.rule.complete, now)
+        again = first_look(found.rule.complete, seen.version.ctime_ns, now)
         if known is not None and taken is not None and known.state is State.CANDIDATE and seen.kind is Kind.FILE:
             self._ledger.files.changed(known.id, taken, now, again)
         else:

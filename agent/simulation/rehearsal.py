@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from rules import batch
-from rules.complete import complete, quiet_seconds
+from rules.complete import TICK, complete, quiet_seconds
 from rules.datasets.conditions import released
 from rules.datasets.facts import judge
 from rules.datasets.membership import Dataset, dataset_of
@@ -186,7 +186,7 @@ class Rehearsal:
                 or any(map(marker.match_file, self._names.get(path.rpartition("/")[0], ())))
             )
             conditions = replace(rule.complete, patience=None) if rule.whole else rule.complete
-            verdict = complete(conditions, Candidate(name, file.size, file.since), there, file.writer, now)
+            verdict = complete(conditions, Candidate(name, file.size, file.since, TICK), there, file.writer, now)
             if not verdict.ok:
                 patience = conditions.patience
                 again = verdict.again_at

@@ -11,7 +11,7 @@ from agent.files.posix.volumes import file_system
 from agent.intake.content import Content, Sums
 from agent.intake.scan import sweep
 from rules.batch import key
-from rules.complete import complete
+from rules.complete import complete, granule
 from rules.datasets.facts import judge
 from rules.datasets.membership import Dataset, dataset_of
 from rules.datasets.question import Facts, Mismatch
@@ -82,7 +82,7 @@ def _verdict(rule: Rule, group: _Group, tree: Tree, now: float) -> Verdict:
         marker = None if rule.whole else marker_for(rule, name)
         beside = content.names(relpath.rpartition("/")[0])
         there = marker is None or is_marker(rule, name) or any(map(marker.match_file, beside))
-        candidate = Candidate(name, seen.version.size, _since(seen))
+        candidate = Candidate(name, seen.version.size, _since(seen), granule(seen.version.ctime_ns))
         verdict = complete(rule.complete, candidate, there, _writer(tree, relpath), now)
         if not verdict.ok:
             return verdict._replace(reason=f"{relpath}: {verdict.reason}")
