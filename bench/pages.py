@@ -26,7 +26,7 @@ from agent.observe.metrics import Metrics
 from agent.observe.status import Health
 from bench import table
 from rules.config.settings import Configuration
-from rules.model import FileId, Observation, OpenBatch, Version, VolumeId
+from rules.model import Content, FileId, Observation, OpenBatch, Version, VolumeId
 from rules.model import Kind as FileKind
 
 PAGES = ("/", "/status.json", "/metrics", "/healthz", "/?q=scan_0001234", "/?q=nowhere")
@@ -139,7 +139,12 @@ def _enter(
             continue
         for place, name in places:
             ledger.deliveries.planned(place, [(file.id, f"{file.path[1:]}") for file in group])
-            proofs = [Proof(file, file.path[1:], file.id.to_bytes(32, "big"), "sha256", "accepted") for file in group]
+            proofs = [
+                Proof(
+                    file, file.path[1:], Content(file.id.to_bytes(32, "big"), file.version.size), "sha256", "accepted"
+                )
+                for file in group
+            ]
             ledger.deliveries.proved(place, name, proofs, now)
             due = [one for one in ledger.deliveries.due(place, now, 1000) if one.batch == batch]
             ledger.deliveries.finished(due, now)

@@ -9,6 +9,19 @@ QUIET_WITHOUT_PROBE = 60.0
 """Default quiet seconds where it cannot."""
 ASK_AGAIN = 2.0
 """Seconds between two looks at a file that waits for its writer or its marker. Events come sooner."""
+TICK = 0.02
+"""Seconds within which a kernel may give two writes the same time: two ticks of the slowest, for one may come late."""
+COARSE = 2.5
+"""The same where times are kept in whole seconds: two for FAT, and what a pass may take until it comes to the file."""
+
+
+def granule(ctime_ns: int) -> float:
+    """Seconds within which two writes may leave the same stamps, as far as a stamp tells.
+
+    Content that is read within so many seconds of the first sight of its stamps is no evidence: it may be rewritten with
+    the same size, and nothing would seem to have changed.
+    """
+    return TICK if ctime_ns % 1_000_000_000 else COARSE
 
 
 def complete(conditions: Conditions, candidate: Candidate, has_marker: bool, writer: Writer, now: float) -> Verdict:
@@ -19,7 +32,7 @@ def complete(conditions: Conditions, candidate: Candidate, has_marker: bool, wri
     """
     if writer is Writer.OPEN:
         return Verdict(False, Writer.OPEN.value)
-    quiet = quiet_seconds(conditions, writer)
+    quiet = max(quiet_seconds(conditions, writer), candidate.granule)
     if now < candidate.since + quiet:
         return Verdict(False, f"changed less than {in_words(quiet)} ago", candidate.since + quiet)
     if candidate.size < conditions.min_size:
@@ -35,9 +48,9 @@ def complete(conditions: Conditions, candidate: Candidate, has_marker: bool, wri
     return Verdict(True, f"{proof}, unchanged for {in_words(quiet)}")
 
 
-def first_look(conditions: Conditions, now: float) -> float:
-    """When a file whose new reading was taken at `now` can be complete at the earliest."""
-    return now + (QUIET_WITH_PROBE if conditions.quiet is None else conditions.quiet)
+def first_look(conditions: Conditions, ctime_ns: int, now: float) -> float:
+    """When a file whose new reading, with this ctime, was taken at `now` can be complete at the earliest."""
+    return now + max(QUIET_WITH_PROBE if conditions.quiet is None else conditions.quiet, granule(ctime_ns))
 
 
 def quiet_seconds(conditions: Conditions, writer: Writer) -> float:

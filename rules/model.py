@@ -64,6 +64,14 @@ class Observation(NamedTuple):
     kind: Kind
 
 
+class Content(NamedTuple):
+    """What tells the content of a file from other content. A checksum alone does not say of how many bytes it is."""
+
+    checksum: bytes
+    """Of all its bytes; what `rules.naming.stat_content` makes where a destination tells only size and mtime."""
+    size: int
+
+
 class Verdict(NamedTuple):
     """What a decision says, why, and when it is worth asking again (None: only after something changes)."""
 
@@ -227,6 +235,8 @@ class Candidate(NamedTuple):
     size: int
     since: float
     """When the agent first read exactly this version."""
+    granule: float
+    """Seconds within which two writes may leave the same stamps, see `rules.complete.granule`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +267,8 @@ class Evidence:
     checksum: bytes
     algorithm: str
     proved_at: float
+    size: int
+    """Bytes that were compared, or that the destination says it has."""
 
     @property
     def strong(self) -> bool:

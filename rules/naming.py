@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from hashlib import blake2b
+from typing import NamedTuple
 
 from rules.datasets.membership import dataset_of
-from rules.model import OWN_PREFIX, Rule
+from rules.model import OWN_PREFIX, Content, Rule
 from rules.pattern import search
 
 FIELDS = ("rule", "relpath", "dir", "name", "stem", "suffix", "host", "inside")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_IN_PLACE = "an earlier version of this file, which changed in place"
 _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
@@ -171,7 +173,7 @@ class Owner:
     """It is an earlier generation of the file that now wants the name."""
     gone: bool
     """Its local copy is gone, or was gone at some time since: the destination may hold the only one."""
-    content: bytes | None
+    content: Content | None
     """What was proved to be there; None: the intent to write there is all that is known."""
     path: str
     in_place: bool = False
@@ -188,8 +190,29 @@ class Claim(Enum):
     REFUSE = "refuse"
 
 
-def claim(path: str, occupant: bytes, owners: Sequence[Owner]) -> tuple[Claim, str]:
-    """What to do where the content `occupant` stands at the path that a file wants, and why.
+class Occupant(NamedTuple):
+    """Other content that stands at a path which a file wants."""
+
+    size: int
+    checksum: bytes | None
+    """None: it was not read."""
+
+    def may_be(self, content: Content | None) -> bool:
+        """Whether it may be this content: it is, where it was read."""
+        return content is not None and content.size == self.size and self.checksum in (None, content.checksum)
+
+
+class Claimed(NamedTuple):
+    """What to do about a taken name, and why."""
+
+    what: Claim
+    reason: str
+    replaces: Content | None = None
+    """What may be replaced, if it is there: whoever replaces compares."""
+
+
+def claim(path: str, occupant: Occupant, owners: Sequence[Owner]) -> Claimed:
+    """What to do where other content stands at the path that a file wants, and why.
 
     A file that changed in place while it is still here replaces its own copy. One whose former content may be nowhere
     else gets a name of its own. What is not ours, or belongs to another of our files, is never touched.
@@ -198,15 +221,20 @@ def claim(path: str, occupant: bytes, owners: Sequence[Owner]) -> tuple[Claim, s
     if others:
         other = others[0]
         alike = "" if other.path == path else f", which differs from {other.path!r} only in case or Unicode form,"
-        return Claim.REFUSE, f"the name {path!r}{alike} belongs to {other.source!r}"
+        return Claimed(Claim.REFUSE, f"the name {path!r}{alike} belongs to {other.source!r}")
     if not owners:
-        return Claim.REFUSE, f"{path!r} is there already, with other content, and this agent did not write it"
-    former = [owner for owner in owners if owner.content == occupant or (owner.in_place and owner.content is None)]
-    if former and not any(owner.gone for owner in former):
-        return Claim.REPLACE, "an earlier version of this file, which changed in place"
+        return Claimed(Claim.REFUSE, f"{path!r} is there already, with other content, and this agent did not write it")
+    if occupant.checksum is None:
+        here = [owner.content for owner in owners if not owner.gone and occupant.may_be(owner.content)]
+        if here:  # of the same size: where it is other content all the same, it comes back with its checksum
+            return Claimed(Claim.REPLACE, _IN_PLACE, here[0])
+    else:
+        former = [
+            owner for owner in owners if occupant.may_be(owner.content) or (owner.in_place and owner.content is None)
+        ]
+        if former and not any(owner.gone for owner in former):
+            return Claimed(Claim.REPLACE, _IN_PLACE, Content(occupant.checksum, occupant.size))
     if any(owner.spoiled for owner in owners):
-        return (
-            Claim.OWN_NAME,
-            f"what is at {path!r} is not what was delivered there, and is left for a person to look at",
-        )
-    return Claim.OWN_NAME, f"what is at {path!r} may be the only copy of an earlier file of this name"
+        reason = f"what is at {path!r} is not what was delivered there, and is left for a person to look at"
+        return Claimed(Claim.OWN_NAME, reason)
+    return Claimed(Claim.OWN_NAME, f"what is at {path!r} may be the only copy of an earlier file of this name")

@@ -9,6 +9,7 @@ from rules.units import in_words
 def retention(
     reclaim: Reclaim | None,
     required: Collection[str],
+    size: int,
     evidence: Sequence[Evidence],
     free: float | None,
     now: float,
@@ -18,6 +19,7 @@ def retention(
     Args:
         reclaim: the rule's policy; None keeps for ever.
         required: names of the destinations that must have the version.
+        size: bytes of the version.
         evidence: what is known for exactly this version.
         free: fraction of free space where the file lies, None when unknown.
         now: seconds since the epoch.
@@ -30,6 +32,9 @@ def retention(
     missing = sorted(set(required) - set(proved))
     if missing:
         return Verdict(False, f"not proved at {', '.join(missing)}")
+    other = sorted(item.destination for item in evidence if item.destination in required and item.size != size)
+    if other:
+        return Verdict(False, f"at {', '.join(other)}, not as many bytes were proved as it has")
     weak = sorted(item.destination for item in evidence if item.destination in required and not item.strong)
     if weak and reclaim.evidence != STAT:
         return Verdict(

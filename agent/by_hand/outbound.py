@@ -9,7 +9,7 @@ from agent.files import Absent, CannotTell, Files, Trouble
 from agent.files.reader import Examined, Trees, examine
 from agent.intake.scan import sweep
 from agent.ledger import Ledger, Sent
-from rules.complete import complete, first_look
+from rules.complete import complete, first_look, granule
 from rules.model import OWN_PREFIX, Candidate, Conditions, Kind, Observation, Sealing, Verdict
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class Outbound:
         """(file, why it is complete) as the defaults of rules say; the others are refused. Waits until they are quiet."""
         waiting = list(files)
         while waiting:
-            due = [first_look(_AS_RULES, one.seen_at) for one in waiting]
+            due = [first_look(_AS_RULES, one.seen.version.ctime_ns, one.seen_at) for one in waiting]
             self._sleep(max(max(due) - self._clock(), 0.0))
             longer: list[Named] = []
             again: list[float] = []
@@ -117,7 +117,8 @@ class Outbound:
         if seen.kind is not Kind.FILE or seen.version != one.seen.version:
             self.refused.append(Refusal(one.path, "it changes; send it again when its writer is done"))
             return None
-        candidate = Candidate(one.path.rpartition("/")[2], one.seen.version.size, one.seen_at)
+        size, wait = one.seen.version.size, granule(one.seen.version.ctime_ns)
+        candidate = Candidate(one.path.rpartition("/")[2], size, one.seen_at, wait)
         return complete(_AS_RULES, candidate, True, writer, self._clock())
 
     def _examined(self, trees: Trees, one: Named) -> Examined | Absent | CannotTell:

@@ -9,7 +9,7 @@ from agent.destinations import Arrived, Changed, Gone, Occupied, Outcome, Transp
 from agent.ledger import File, Ledger, Proof
 from rules import naming as destination
 from rules.model import SENT, STAT
-from rules.naming import Claim, Owner
+from rules.naming import Claim, Occupant, Owner
 
 RETRY = "`dropline retry`"
 _TOGETHER = 1024
@@ -35,7 +35,7 @@ class Outcomes:
         proofs: list[Proof] = []
         others: list[tuple[UnderWay, list[Outcome]]] = []
         for under_way, reported in told:
-            outcomes = [self._doubted(under_way, one) for one in reported] if self._transport.elsewhere else reported
+            outcomes = [self._doubted(under_way, one) for one in reported]
             under_way.left.difference_update(outcome.file for outcome in outcomes)
             proofs += [
                 _proof(under_way.travellers[outcome.file], outcome)
@@ -49,11 +49,20 @@ class Outcomes:
         return any(returned)
 
     def _doubted(self, under_way: UnderWay, outcome: Outcome) -> Outcome:
-        """Equal size and mtime adopt what a lost ledger may have brought, but no other version that this one did bring."""
-        if not isinstance(outcome, Arrived) or not outcome.adopted or outcome.algorithm != STAT:
+        """Equal size and mtime adopt what a lost ledger may have brought, but no other version that this one did bring.
+
+        Other bytes than the version has are no proof, whoever says that it arrived.
+        """
+        if not isinstance(outcome, Arrived):
             return outcome
         one = under_way.travellers[outcome.file]
-        return Occupied(outcome.file, outcome.checksum) if self._owners(one) else outcome
+        if outcome.content.size != one.file.version.size:
+            reason = f"at {self._transport.name}, {one.item.path!r} has {outcome.content.size} bytes"
+            reason = f"{reason}, and the file has {one.file.version.size}"
+            return Unfit(outcome.file, reason, f"look at what is there, then {RETRY}")
+        if not self._transport.elsewhere or not outcome.adopted or outcome.algorithm != STAT:
+            return outcome
+        return Occupied(outcome.file, outcome.content.size, outcome.content.checksum) if self._owners(one) else outcome
 
     def _owners(self, one: Traveller) -> list[Owner]:
         """Who else has, or had, the name that a file wants; the file itself, where its copy there was spoiled."""
@@ -77,8 +86,8 @@ class Outcomes:
                     back.append((one.file, "it was not there when it was to be delivered"))
                 case Unfit(reason=reason, hint=hint):
                     self.refuse(one.file, f"{reason}; {hint}")
-                case Occupied(content=content):
-                    self._occupied(under_way, one, content)
+                case Occupied(size=size, checksum=checksum):
+                    self._occupied(under_way, one, Occupant(size, checksum))
         self._ledger.files.put_back(back, now)
         return bool(back)
 
@@ -98,22 +107,21 @@ class Outcomes:
         """A person must act on this file. Inside a transaction."""
         self._ledger.files.refused([(file.id, file.rule, file.path, reason)])
 
-    def _occupied(self, under_way: UnderWay, one: Traveller, occupant: bytes) -> None:
+    def _occupied(self, under_way: UnderWay, one: Traveller, occupant: Occupant) -> None:
         """Other content has the name: replace it, take a name of its own, or refuse."""
         owners = self._owners(one)
-        what, reason = destination.claim(one.item.path, occupant, owners)
+        what, reason, may_go = destination.claim(one.item.path, occupant, owners)
         if what is Claim.REFUSE:
             change = "" if one.file.rule == SENT else ", or change the rule's `path`"
             hint = f"rename one of the two{change}, then {RETRY}"
             self.refuse(one.file, f"at {self._transport.name}, {reason}; {hint}")
             return
         if what is Claim.REPLACE:
-            item = one.item._replace(replaces=occupant)
+            item = one.item._replace(replaces=may_go)
         else:
             former = self._ledger.deliveries.former_copy(self._place, one.file)
             if former is not None and former[0] == one.item.path:
-                contents = {owner.content for owner in owners}
-                if None not in contents and occupant not in contents:
+                if not any(owner.content is None or occupant.may_be(owner.content) for owner in owners):
                     reason = f"{one.item.path!r} changed by itself; look at it"
                     self.refuse(one.file, f"at {self._transport.name}, {reason}, then {RETRY}")
                     return
@@ -138,4 +146,4 @@ class Outcomes:
 
 def _proof(one: Traveller, outcome: Arrived) -> Proof:
     how = "adopted" if outcome.adopted else "accepted"
-    return Proof(one.file, one.item.path, outcome.checksum, outcome.algorithm, how)
+    return Proof(one.file, one.item.path, outcome.content, outcome.algorithm, how)

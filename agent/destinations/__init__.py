@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from agent.errors import Transient
-from rules.model import Observation, Verdict, Version
+from rules.model import Content, Observation, Verdict, Version
 from rules.scrub import Sight
 
 
@@ -23,7 +23,7 @@ class Item(NamedTuple):
     version: Version
     path: str
     """Where it goes, relative to the destination."""
-    replaces: bytes | None = None
+    replaces: Content | None = None
     """The content at `path` that may be replaced, as `Occupied` tells of it; None: nothing may."""
     begun: bool = False
     """An earlier attempt at this file may have left any part of it at `path`: where the transport works `elsewhere`."""
@@ -32,12 +32,13 @@ class Item(NamedTuple):
 class Arrived(NamedTuple):
     """The version is at the destination, proved.
 
-    Where only size and mtime could be compared, `algorithm` is `rules.model.STAT` and `checksum` what
+    Where only size and mtime could be compared, `algorithm` is `rules.model.STAT` and the checksum what
     `rules.naming.stat_content` makes of them.
     """
 
     file: int
-    checksum: bytes
+    content: Content
+    """What is there, as it was read back or as the destination tells of it: not what was asked for."""
     algorithm: str
     adopted: bool
     """The same content was there already; nothing was written."""
@@ -61,8 +62,11 @@ class Occupied(NamedTuple):
     """Other content is at the path. Nothing was touched."""
 
     file: int
-    content: bytes
-    """What tells it from other content there: its checksum or, at destinations that tell no more, `stat_content`."""
+    size: int
+    """Its bytes."""
+    checksum: bytes | None
+    """Of its content or, at destinations that tell no more, `stat_content`; None: it was not read, for its size alone
+    tells it from the version and from what may be replaced."""
 
 
 class Unfit(NamedTuple):

@@ -5,7 +5,7 @@ and checked again: a reading during which anything moved counts for nothing.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Literal, NamedTuple, Protocol, Self
 
@@ -14,7 +14,8 @@ from blake3 import blake3
 from agent.files.tree import Files, Handle, Tree
 from agent.files.trouble import Absent, CannotTell, NotAFile, Trouble, What
 from agent.host.steps import Steps
-from rules.model import Kind, Observation, Version, Writer
+from rules.identity import Adoption, adoption
+from rules.model import Content, Kind, Observation, Version, Writer
 
 BLOCK = 2**20
 """Bytes read at a time."""
@@ -78,6 +79,20 @@ def _again(tree: Tree, path: str, trouble: Trouble) -> Examined | Absent | Canno
     return CannotTell(trouble) if isinstance(seen, Observation) else seen
 
 
+def adopt(tree: Tree | None, path: str, known: Version, seen: Observation, *, left: bool = False) -> Adoption:
+    """Whether a new reading of a name is of the file that is known there. The one place where this is asked.
+
+    Args:
+        tree: None where it cannot be asked any more.
+        path: the name.
+        known: what was read before.
+        seen: the new reading.
+        left: the name went away at some time since.
+    """
+    ask = not left and known.file_id == seen.version.file_id and tree is not None
+    return adoption(known, seen, tree.born(path) if ask and tree is not None else None, left=left)
+
+
 def whole(handle: Handle, offset: int, length: int) -> bytes:
     """Bytes of a file. One call of the system may bring less than there is (2 GiB at most, and less from network file systems)."""
     parts: list[bytes] = []
@@ -87,29 +102,51 @@ def whole(handle: Handle, offset: int, length: int) -> bytes:
     return b"".join(parts)
 
 
+def blocks(read: Callable[[memoryview, int], int], size: int, begin: int = 0) -> Iterator[memoryview]:
+    """The bytes of a file up to its end, and one byte beyond its size at most: enough to see that it has more.
+
+    Only a call of the system that brings nothing is the end: before a damaged sector, and from network file systems, one
+    brings fewer bytes than there are. Each block is valid until the next.
+
+    Args:
+        read: as `Handle.read_into`; what it raises ends this.
+        size: bytes that the file should have.
+        begin: the first byte to read.
+    """
+    # One buffer for all blocks: a new one each time costs more page faults than the copying.
+    buffer = memoryview(bytearray(min(BLOCK, size + 1 - begin)))
+    done = begin
+    while done <= size and (length := read(buffer[: size + 1 - done], done)):
+        yield buffer[:length]
+        done += length
+
+
+def incomplete(size: int, done: int) -> Trouble:
+    """The trouble of a file that has other bytes than its size says, though nothing changed it."""
+    return Trouble(What.DAMAGED, f"it has {size} bytes, and {done if done < size else 'more'} could be read")
+
+
 def checksum_of(
     handle: Handle, algorithm: str, size: int, passing: Callable[[int], object] = lambda length: None
-) -> bytes:
-    """The checksum of a file. Raises Trouble.
+) -> Content:
+    """The content of a file: its checksum and how many bytes it is of.
+
+    Raises Trouble, also where fewer bytes could be read than the file has: that says nothing of its content.
 
     Args:
         handle: the open file.
         algorithm: of the checksum.
-        size: bytes that it should have; more or fewer are hashed all the same.
+        size: bytes that it should have. One more is read at most: a larger file is other content, whatever follows.
         passing: gets the length of each block; it may wait, or end this by raising.
     """
-    found = _HASHES[algorithm]()
-    block = memoryview(bytearray(min(BLOCK, size + 1)))
-    offset = 0
-    while length := handle.read_into(block, offset):
-        passing(length)
-        found.update(block[:length])
-        offset += length
-        if length < len(block) and offset == size:
-            break  # a short read where the end should be is the end; elsewhere file systems bring fewer bytes than there are
-        if length == len(block) < BLOCK:
-            block = memoryview(bytearray(BLOCK))  # it is longer than it should be
-    return found.digest()
+    found, done = _HASHES[algorithm](), 0
+    for block in blocks(handle.read_into, size):
+        passing(len(block))
+        found.update(block)
+        done += len(block)
+    if done < size and handle.look().version.size >= size:
+        raise incomplete(size, done)
+    return Content(found.digest(), done)
 
 
 class NotTheVersion(Exception):
@@ -149,37 +186,32 @@ class Reading:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.handle.close()
 
-    def copy_to(self, target: Handle | None, where: str = "") -> bytes:
-        """Read it once, hashing, writing to `target` (below `where`) where one is given. Returns the checksum.
+    def copy_to(self, target: Handle | None, where: str = "") -> Content:
+        """Read it once, hashing, writing to `target` (below `where`) where one is given. Returns what was read.
 
-        Holes of a sparse file are not written out. Raises NotTheVersion where the version moved meanwhile, or where a
-        writer has it open now: what was read then proves nothing. Raises Unreadable, and the target's Trouble.
+        Never more than the size of the version is written. Holes of a sparse file are not written out.
+        Raises NotTheVersion where the version moved meanwhile, or where a writer has it open now: what was read then
+        proves nothing. Raises Unreadable, and the target's Trouble.
         """
         found = _HASHES[self._algorithm]()
         size = self._version.size
         sparse = self.handle.allocated() < size
-        # One buffer for all blocks: a new one each time costs more page faults than the copying.
-        block = memoryview(bytearray(min(BLOCK, size + 1)))
-        length = len(block)
         done = begun = ended = 0
-        while (
-            length and done < size
-        ):  # a short read is not the end: network file systems bring fewer bytes than there are
-            self._steps.at(self._where)
-            try:
-                length = self.handle.read_into(block, done)
-            except Trouble as trouble:
-                raise Unreadable(trouble, _CHECK) from trouble
-            found.update(block[:length])
+        for block in blocks(self._read, size):
+            length = len(block)
+            if done + length > size:
+                done += length
+                break  # it grows: not the version, or not what its size says
+            found.update(block)
             if target is None:
                 done += length
                 self._steps.go_on()
                 continue
-            hole = sparse and block[:length].tobytes() == _ZEROS[:length]
+            hole = sparse and block.tobytes() == _ZEROS[:length]
             self._steps.wrote(0 if hole else length)
             self._steps.at(where)
             if not hole:
-                target.write(block[:length], done)
+                target.write(block, done)
             done += length
             if done - begun >= WRITE_BACK:
                 target.begin_write_back(begun, done - begun)
@@ -196,8 +228,16 @@ class Reading:
         if self.handle.writer() is Writer.OPEN:
             raise NotTheVersion(seen, Writer.OPEN.value)
         if done != size:
-            raise Unreadable(Trouble(What.DAMAGED, f"it has {size} bytes, and {done} could be read"), _CHECK)
-        return found.digest()
+            raise Unreadable(incomplete(size, done), _CHECK)
+        return Content(found.digest(), done)
+
+    def _read(self, block: memoryview, offset: int) -> int:
+        """As `Handle.read_into`. Raises Unreadable."""
+        self._steps.at(self._where)
+        try:
+            return self.handle.read_into(block, offset)
+        except Trouble as trouble:
+            raise Unreadable(trouble, _CHECK) from trouble
 
     def _same_version(self, seen: Observation) -> Observation:
         if seen.kind is not Kind.FILE or seen.version != self._version:
@@ -267,7 +307,7 @@ class Sources(Trees):
             why = Trouble(What.STALE, why.reason) if why.what in (What.ABSENT, What.NOT_A_DIRECTORY) else why
         return Unreadable(why, "make it readable for the agent's user, then `dropline retry`")
 
-    def checksum(self, root: str, path: str, version: Version) -> bytes:
-        """The version's checksum. Raises NotTheVersion and Unreadable."""
+    def content(self, root: str, path: str, version: Version) -> Content:
+        """What the version holds. Raises NotTheVersion and Unreadable."""
         with self.opened(root, path, version) as reading:
             return reading.copy_to(None)

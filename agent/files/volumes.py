@@ -10,6 +10,12 @@ _REMOTE = {
     "virtiofs", "fakeowner", "wekafs", "panfs", "orangefs", "pvfs2", "gfs2", "ocfs2",
 }  # fmt: skip
 
+# File systems of which this kernel knows every writer. Of a kind that is neither here nor there it cannot tell.
+_LOCAL = {
+    "ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "bcachefs", "f2fs", "jfs", "nilfs2", "reiserfs", "tmpfs", "ramfs", "overlay",
+    "vfat", "msdos", "exfat", "ntfs", "ntfs3", "hfs", "hfsplus", "iso9660", "udf", "squashfs", "erofs",
+}  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Volume:
@@ -23,6 +29,11 @@ class Volume:
     def remote(self) -> bool:
         """Whether other machines may write to it unseen by this kernel. FUSE may hide anything, so it counts."""
         return self.kind in _REMOTE or self.kind.startswith("fuse")
+
+    @property
+    def knows_writers(self) -> bool:
+        """Whether a file that no process of this kernel has open for writing has no writer at all."""
+        return self.kind in _LOCAL
 
     @property
     def may_hang(self) -> bool:

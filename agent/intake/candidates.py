@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.files import ABSENT, CannotTell, Files, Tree, Trouble, What, Whose
-from agent.files.reader import Trees, examine
+from agent.files.reader import Trees, adopt, examine
 from agent.intake.departures import volume_above
 from agent.intake.groups import Groups
 from agent.intake.wholes import Wholes
 from agent.ledger import File, Ledger
-from rules.complete import ASK_AGAIN, complete, first_look
+from rules.complete import ASK_AGAIN, complete, first_look, granule
+from rules.identity import Adoption
 from rules.match import is_marker, marker_for
-from rules.model import Candidate, Kind, Observation, Rule
+from rules.model import Candidate, Kind, Rule
 
 LOOKS_A_PASS = 2_000
 _MOUNT_AGAIN = 5.0
@@ -47,7 +48,7 @@ class Wait:
 class Changed:
     """It has a new reading."""
 
-    seen: Observation
+    adoption: Adoption
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +102,9 @@ class Candidates:
                     settled.append((file, rule))
                 case Wait(again, reason):
                     waits.append((again, reason, file.id))
-                case Changed(seen):
-                    again = first_look(self._rules[file.rule].complete, now)
-                    files.changed(file.id, seen, now, again)
+                case Changed(adoption):
+                    again = first_look(self._rules[file.rule].complete, adoption.seen.version.ctime_ns, now)
+                    files.changed(file.id, adoption, now, again)
                     more = more or again <= now
                 case Refuse(reason):
                     files.refused([(file.id, file.rule, file.path, reason)])
@@ -137,7 +138,7 @@ class Candidates:
         if seen.kind is not Kind.FILE:
             return Refuse(f"a {seen.kind} stands in its place; remove it, then {_RETRY}")
         if seen.version != file.version:
-            return Changed(seen)
+            return Changed(adopt(tree, path, file.version, seen))
         directory, _, name = path.rpartition("/")
         marker = marker_for(rule, name)
         has_marker = marker is None or is_marker(rule, name)
@@ -146,7 +147,8 @@ class Candidates:
             if isinstance(beside, Trouble):
                 return Wait(now + ASK_AGAIN, f"its marker cannot be looked for: {beside.reason}")
             has_marker = any(map(marker.match_file, beside))
-        verdict = complete(rule.complete, Candidate(name, file.version.size, file.since), has_marker, writer, now)
+        candidate = Candidate(name, file.version.size, file.since, granule(file.version.ctime_ns))
+        verdict = complete(rule.complete, candidate, has_marker, writer, now)
         if verdict.ok:
             return Settled(rule) if rule.whole else Complete(rule, verdict.reason)
         if verdict.again_at is not None:

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.files import ABSENT, CannotTell, Tree, Trouble, Whose
-from agent.files.reader import examine, whole
+from agent.files.reader import blocks, examine, incomplete, whole
 from rules.model import Kind, Observation, Version, Writer
 
-_BLOCK = 2**20
 BYTES_A_PASS = 256 * 2**20
 """Of files whose checksums are made: new data must not wait for the whole of a large dataset."""
 
@@ -102,10 +101,14 @@ class Sums:
             return known.result
         try:
             with tree.open(path) as handle:
-                while self._left > 0 and (block := handle.read(known.done, _BLOCK)):
+                ended = True
+                for block in blocks(handle.read_into, version.size, known.done):
                     known.digest.update(block)
                     known.done += len(block)
                     self._left -= len(block)
+                    if self._left <= 0:
+                        ended = False
+                        break
         except Trouble as trouble:
             _of_the_file(path, trouble)
             del self._files[key]
@@ -116,6 +119,9 @@ class Sums:
         if not isinstance(seen, Observation) or seen.version != version:
             del self._files[key]
             return "?"
-        if known.done >= version.size:
+        if known.done == version.size:
             known.result = known.digest.hexdigest()
+        elif ended:
+            del self._files[key]
+            _of_the_file(path, incomplete(version.size, known.done))
         return known.result

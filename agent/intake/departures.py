@@ -33,9 +33,9 @@ class Departures:
         else:
             self._ledger.files.vanished([(known.id, known.rule, path, "it went away before it was delivered")])
 
-    def replaced(self, path: str, known: Known, seen: Observation) -> Known:
+    def replaced(self, path: str, known: Known) -> Known:
         """Another file came to the name: the copies at the destinations may be all there is of the former one."""
-        self.gone(path, known, seen.volume)
+        self.gone(path, known, known.volume)
         return known._replace(state=State.RECLAIMED)
 
     def huge(self, tree: Tree, directory: str) -> None:
@@ -74,18 +74,6 @@ class Departures:
         more = f" (and {len(self._doubts) - 1} more)" if len(self._doubts) > 1 else ""
         log.warning("%s: what is there cannot be told: %s%s; the next sweep looks again", path, reason, more)
         self._doubts.clear()
-
-
-def same_file(tree: Tree | None, path: str, seen: Observation, known: Known) -> bool:
-    """Whether what stands there is the file that is known, changed in place. `tree`: None where it cannot be asked.
-
-    File ids are used again at once; a file that was made after the known one last changed is another one.
-    """
-    _, _, changed_ns, file_id = known.version
-    if file_id != seen.version.file_id:
-        return False
-    born_ns = None if tree is None else tree.born(path)
-    return born_ns is None or born_ns <= changed_ns
 
 
 def volume_above(tree: Tree, path: str) -> VolumeId | None:

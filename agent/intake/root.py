@@ -32,8 +32,3 @@ class Root:
     """Sub-directories to sweep at once."""
     places: set[str] = field(default_factory=set)
     """Directories to list at once, without what is below them."""
-
-    @property
-    def sure(self) -> bool:
-        """Whether events told of everything since the last sweep."""
-        return self.walk is None and self.why is None and self.swept_at is not None and not self.watch.losing

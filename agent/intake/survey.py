@@ -7,21 +7,20 @@ from collections.abc import Iterator, Sequence
 
 from agent.files import CannotTell, Files, Tree, Trouble
 from agent.files.events import Hint
-from agent.files.reader import Trees
-from agent.intake.departures import Departures, same_file, volume_above
+from agent.files.reader import Trees, adopt
+from agent.intake.departures import Departures, volume_above
 from agent.intake.root import Root
 from agent.intake.scan import Listing, sweep
 from agent.ledger import HERE, Found, Known, Ledger, State
 from rules.complete import first_look
 from rules.datasets.membership import dataset_of
+from rules.identity import Adoption
 from rules.match import is_marker, match, relative
 from rules.model import OWN_PREFIX, Kind, Observation, Rule, VolumeId
 
 HINTS_A_PASS = 2_000
 ENTRIES_A_PASS = 500
 """Directory entries that one pass takes from a sweep: new data must not wait for the whole walk."""
-_SENT = (State.BATCHED, State.VERIFIED, State.REFUSED)
-"""States in which a destination may have a copy."""
 _FEW = 100
 """Names that the ledger is asked for one by one."""
 
@@ -90,10 +89,7 @@ class Survey:
         if seen.kind is Kind.DIRECTORY:
             root.parts.append(path)  # it took the name of what the event was about
             return
-        changed = known is not None and known.state in _SENT and known.version != seen.version
-        if known is not None and changed and (left or not (root.sure or same_file(tree, inside, seen, known))):
-            known = self._departures.replaced(path, known, seen)
-        self._entry(root, path, seen, known, now)
+        self._entry(root, tree, path, seen, known, now, left=left)
 
     def take_sweeps(self, now: float) -> bool:
         """Go on with the sweeps that are wanted. Returns whether there is more of them."""
@@ -184,11 +180,8 @@ class Survey:
                     moved.append((seen.volume, item.id))
                 continue
             path = f"{listing.directory}/{name}"
-            if item is not None and item.state in _SENT:
-                tree = self._tree(root, trees)
-                if not same_file(tree, relative(path, root.watch.root) or "", seen, item):
-                    item = self._departures.replaced(path, item, seen)  # no event told how
-            rule = self._entry(root, path, seen, item, now)
+            tree = None if item is None else self._tree(root, trees)
+            rule = self._entry(root, tree, path, seen, item, now)
             if counted and rule is not None and (item is None or item.state is not State.CANDIDATE):
                 root.found_by_sweep[rule] = root.found_by_sweep.get(rule, 0) + 1
         if moved:
@@ -201,11 +194,22 @@ class Survey:
             if tree is not None:
                 self._departures.huge(tree, listing.directory)
 
-    def _entry(self, root: Root, path: str, seen: Observation, known: Known | None, now: float) -> str | None:
-        """A path that is new, or not as the ledger has it. Returns the rule that took it up."""
+    def _entry(
+        self, root: Root, tree: Tree | None, path: str, seen: Observation, known: Known | None, now: float, *,
+        left: bool = False,
+    ) -> str | None:  # fmt: skip
+        """A path that is new, or not as the ledger has it. Returns the rule that took it up.
+
+        `tree`: the watched directory, where it can be asked; `left`: the name went away at some time since.
+        """
         directory, _, name = path.rpartition("/")
         if name.startswith(OWN_PREFIX):
             return None
+        taken: Adoption | None = None
+        if known is not None and known.state in HERE and known.version != seen.version:
+            taken = adopt(tree, relative(path, root.watch.root) or "", known.version, seen, left=left)
+            if not taken.same_file and known.state is not State.CANDIDATE:
+                known = self._departures.replaced(path, known)
         found = match(root.rules, path)
         for rule in root.rules:
             if is_marker(rule, name):
@@ -220,9 +224,9 @@ class Survey:
             return None
         if known is not None and known.version == seen.version and known.state in HERE:
             return None  # a hint of something that changed nothing
-        again = first_look(found.rule.complete, now)
-        if known is not None and known.state is State.CANDIDATE and seen.kind is Kind.FILE:
-            self._ledger.files.changed(known.id, seen, now, again)
+        again = first_look(found.rule.complete, seen.version.ctime_ns, now)
+        if known is not None and taken is not None and known.state is State.CANDIDATE and seen.kind is Kind.FILE:
+            self._ledger.files.changed(known.id, taken, now, again)
         else:
             self._found(path, found.rule, seen, known, now, again)
         return found.rule.name

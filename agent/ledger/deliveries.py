@@ -11,7 +11,7 @@ from agent.ledger.holdings import Holdings
 from agent.ledger.states import DeliveryState
 from agent.ledger.store import Store, Transition, among
 from agent.ledger.versions import File, read
-from rules.model import STAT, Evidence, proof_in_words
+from rules.model import STAT, Content, Evidence, proof_in_words
 from rules.naming import Owner, name_key, stat_content
 
 
@@ -34,10 +34,16 @@ class Proof(NamedTuple):
 
     file: File
     path: str
-    checksum: bytes
+    content: Content
+    """What is there: evidence only where its size is the version's."""
     algorithm: str
     how: str
     """`accepted`: travelled now. `adopted`: the same content was there already."""
+
+
+def _content(checksum: bytes, size: int, in_place: int, mtime_ns: int) -> Content:
+    """What stands for the content of a copy, as its destination tells of it."""
+    return Content(stat_content(size, mtime_ns) if in_place else checksum, size)
 
 
 class Deliveries:
@@ -108,10 +114,10 @@ class Deliveries:
         rows = self._store.execute(sql, (delivery.batch, destination))
         return [(file, os.fsdecode(path)) for file, path in rows]
 
-    def former_copy(self, destination: int, file: File) -> tuple[str, bytes] | None:
+    def former_copy(self, destination: int, file: File) -> tuple[str, Content] | None:
         """(path, content) of the last copy of an earlier generation that changed in place since: it may be replaced."""
         sql = (
-            "SELECT c.path, c.checksum, n.in_place, f.size, f.mtime_ns FROM files m"
+            "SELECT c.path, c.checksum, c.size, n.in_place, f.mtime_ns FROM files m"
             " JOIN files f ON f.dir = m.dir AND f.name = m.name"
             " JOIN copies c ON c.file = f.id AND c.destination = ? AND c.proved_at IS NOT NULL"
             " JOIN destinations n ON n.id = c.destination"
@@ -120,7 +126,7 @@ class Deliveries:
             " ORDER BY f.generation DESC LIMIT 1"
         )
         row = self._store.execute(sql, (destination, file.id)).fetchone()
-        return (os.fsdecode(row[0]), stat_content(*row[3:]) if row[2] else row[1]) if row else None
+        return (os.fsdecode(row[0]), _content(*row[1:])) if row else None
 
     def likenesses(self, destination: int, file: File) -> list[str]:
         """Paths of copies of earlier generations that have its size, the newest first: it may be one of those, back again."""
@@ -138,7 +144,7 @@ class Deliveries:
             "SELECT f.dir = m.dir AND f.name = m.name, f.state, c.checksum, c.proved_at IS NOT NULL, c.path,"
             " EXISTS (SELECT 1 FROM files g WHERE g.dir = f.dir AND g.name = f.name"
             "   AND g.generation BETWEEN f.generation AND m.generation AND g.state IN (5, 6, 9)), d.path, f.name,"
-            " n.in_place, f.size, f.mtime_ns"
+            " c.size, n.in_place, f.mtime_ns"
             " FROM copies c JOIN files f ON f.id = c.file JOIN dirs d ON d.id = f.dir"
             " JOIN destinations n ON n.id = c.destination, files m"
             " WHERE m.id = ? AND c.destination = ? AND c.path_key = ? AND c.file <> m.id"
@@ -149,9 +155,9 @@ class Deliveries:
                 source=os.path.join(os.fsdecode(row[6]), os.fsdecode(row[7])),
                 same_source=bool(row[0]),
                 gone=bool(row[5]),
-                content=None if not row[3] else stat_content(*row[9:]) if row[8] else row[2],
+                content=_content(row[2], *row[8:]) if row[3] else None,
                 path=os.fsdecode(row[4]),
-                in_place=bool(row[8]),
+                in_place=bool(row[9]),
             )
             for row in rows
         ]
@@ -168,10 +174,10 @@ class Deliveries:
     def evidence(self, file: int) -> list[tuple[Evidence, str, str]]:
         """(evidence, destination's address, path there) of a version."""
         sql = (
-            "SELECT n.name, c.checksum, c.algorithm, c.proved_at, n.address, c.path FROM copies c"
+            "SELECT n.name, c.checksum, c.algorithm, c.proved_at, c.size, n.address, c.path FROM copies c"
             " JOIN destinations n ON n.id = c.destination WHERE c.file = ? AND c.proved_at IS NOT NULL"
         )
-        return [(Evidence(*row[:4]), row[4], os.fsdecode(row[5])) for row in self._store.execute(sql, (file,))]
+        return [(Evidence(*row[:5]), row[5], os.fsdecode(row[6])) for row in self._store.execute(sql, (file,))]
 
     # Transitions
 
@@ -225,21 +231,25 @@ class Deliveries:
     def proved(self, destination: int, name: str, items: Sequence[Proof], now: float) -> None:
         """These files are at the destination; those that are now at every destination of their batch are verified.
 
-        A file that became another version meanwhile is passed over: what arrived is no evidence for what it is now.
+        A file that became another version meanwhile is passed over: what arrived is no evidence for what it is now, nor
+        is content of another size than the version's.
         """
         versions = self._versions([item.file.id for item in items])
-        items = [item for item in items if versions[item.file.id] == item.file.version]
+        items = [
+            item for item in items
+            if versions[item.file.id] == item.file.version and item.content.size == item.file.version.size
+        ]  # fmt: skip
         for weak in (False, True):
             self._holdings.proved(
                 [item.file.id for item in items if (item.algorithm == STAT) is weak], destination, weak=weak
             )
         self._store.executemany(
-            "UPDATE copies SET checksum = ?, algorithm = ?, proved_at = ? WHERE file = ? AND destination = ?",
-            ((item.checksum, item.algorithm, now, item.file.id, destination) for item in items),
+            "UPDATE copies SET checksum = ?, size = ?, algorithm = ?, proved_at = ? WHERE file = ? AND destination = ?",
+            ((*item.content, item.algorithm, now, item.file.id, destination) for item in items),
         )
         self._store.tell(
             Transition(
-                item.file.rule, "proved", item.file.path, f"{proof_in_words(item.algorithm, item.checksum)} at {item.path}",
+                item.file.rule, "proved", item.file.path, f"{proof_in_words(item.algorithm, item.content.checksum)} at {item.path}",
                 item.file.version.size, name, now - item.file.since, item.how,
             )
             for item in items
@@ -273,7 +283,7 @@ class Deliveries:
     def disproved(self, file: File, destination: str) -> None:
         """The destination was asked again and has not got what was proved: the evidence counts no more."""
         self._store.execute(
-            "UPDATE copies SET proved_at = NULL, checksum = NULL, algorithm = NULL, reread_at = NULL WHERE file = ?"
+            "UPDATE copies SET proved_at = NULL, checksum = NULL, size = NULL, algorithm = NULL, reread_at = NULL WHERE file = ?"
             " AND destination IN (SELECT id FROM destinations WHERE name = ?)",
             (file.id, destination),
         )

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from agent.ledger.states import HERE, STATES, State
 from agent.ledger.store import Store, Transition, among
 from agent.ledger.versions import File, Known, read
+from rules.identity import Adoption
 from rules.model import SENT, Entry, Kind, Observation, Version, VolumeId
 
 _HERE = ", ".join(str(int(state)) for state in HERE)
@@ -25,6 +26,10 @@ class Found(NamedTuple):
     dataset: int | None = None
 
 
+_HAS_COPIES = (
+    "SELECT EXISTS (SELECT 1 FROM files m JOIN files f ON f.dir = m.dir AND f.name = m.name"
+    " JOIN copies c ON c.file = f.id WHERE m.id = ?)"
+)
 _HAS_EVIDENCE = "SELECT EXISTS (SELECT 1 FROM copies WHERE file = ? AND proved_at IS NOT NULL)"
 _KNOWN = "f.name, f.id, f.state, f.size, f.mtime_ns, f.ctime_ns, f.inode, f.device, f.generation, r.name"
 _KNOWN_IN = (
@@ -177,11 +182,19 @@ class Files:
             self._count((self.rule(one.rule), one.dataset, one.dir, one.seen.version.size) for one in items)
         self._store.tell(Transition(item.rule, "candidate", item.path, size=item.seen.version.size) for item in items)
 
-    def changed(self, file: int, seen: Observation, now: float, again: float) -> None:
+    def changed(self, file: int, adoption: Adoption, now: float, again: float) -> None:
         """The candidate has a new reading: its quiet period begins again.
 
-        Where a destination has the version that it was, that version keeps its row and its evidence.
+        Where a destination has the version that it was, that version keeps its row and its evidence. Where the reading is
+        of another file, and a destination may have a copy of any version of the former one, the former one is gone.
         """
+        seen = adoption.seen
+        if not adoption.same_file and self._store.execute(_HAS_COPIES, (file,)).fetchone()[0]:
+            (known,) = read(self._store, "f.id = ?", (file,))
+            reason = f"{adoption.reason}, and it was not delivered before"
+            self.vanished([(known.id, known.rule, known.path, reason)])
+            self._next(known, seen, now, again)
+            return
         if self._store.execute(_HAS_EVIDENCE, (file,)).fetchone()[0]:
             (known,) = read(self._store, "f.id = ?", (file,))
             self._renewed(known, seen, "it changed before it was at every destination", now, again)
@@ -195,6 +208,10 @@ class Files:
 
     def _renewed(self, file: File, seen: Observation, reason: str, now: float, again: float) -> None:
         self.superseded([(file.id, file.rule, file.path, reason)])
+        self._next(file, seen, now, again)
+
+    def _next(self, file: File, seen: Observation, now: float, again: float) -> None:
+        """The next generation of a file becomes a candidate."""
         directory, name = os.path.split(file.path)
         generation = self.known(directory, [name])[name].generation + 1
         number = self.directory(directory)

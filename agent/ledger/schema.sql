@@ -147,6 +147,7 @@ CREATE TABLE copies (            -- a version at a destination: first the intent
   path_key    INTEGER NOT NULL,  -- 64-bit hash of the case-folded path
   checksum    BLOB,
   algorithm   TEXT,
+  size        INTEGER,           -- bytes that were compared: evidence for a version of this size alone
   proved_at   REAL,              -- NULL: intent only
   reread_at   REAL,              -- when it was last read again; NULL: not since it was proved; infinite: never again
   PRIMARY KEY (file, destination)

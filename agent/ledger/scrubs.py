@@ -8,7 +8,7 @@ from agent.ledger.batches import Batches, Sealed
 from agent.ledger.states import State
 from agent.ledger.store import Store, Transition
 from agent.ledger.versions import File, read
-from rules.model import SENT, OpenBatch
+from rules.model import SENT, Content, OpenBatch
 from rules.naming import Owner, stat_content
 from rules.scrub import Sight
 
@@ -156,7 +156,7 @@ class Scrubs:
                 source=os.path.join(os.fsdecode(row[2]), os.fsdecode(row[3])),
                 same_source=bool(row[0]),
                 gone=True,  # what stands there now may be the only one of its kind, whoever made it
-                content=stat_content(*row[5:]) if row[4] else row[1],
+                content=Content(stat_content(*row[5:]) if row[4] else row[1], row[5]),
                 path=path,
                 in_place=bool(row[4]),
                 spoiled=True,

@@ -117,7 +117,7 @@ class Decisions:
     def _due(self, rule: Rule, file: File, free: float | None, now: float) -> Decision:
         """The policy, and how long the local file lies unmoved, without asking the destinations."""
         evidence = [item for item, _ in self.evidence(rule, file)]
-        verdict = retention(rule.reclaim, _destinations(rule), evidence, free, now)
+        verdict = retention(rule.reclaim, _destinations(rule), file.version.size, evidence, free, now)
         if not verdict.ok or rule.reclaim is None:
             return Decision(file, verdict)
         # What a former run saw, by a clock that may have been ahead, says nothing.

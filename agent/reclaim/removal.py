@@ -15,7 +15,7 @@ from agent.files.reader import CHECKSUMS, Trees, checksum_of
 from agent.ledger import Intent, Ledger, State
 from agent.reclaim.decisions import LATER, Decisions
 from agent.reclaim.record import Record, line
-from rules.model import OWN_PREFIX, Evidence, Kind, Observation, Rule
+from rules.model import OWN_PREFIX, Content, Evidence, Kind, Observation, Rule
 from rules.naming import own_name
 
 TRASH = OWN_PREFIX + "-trash"
@@ -263,7 +263,8 @@ def _content(intent: Intent, evidence: Proofs, *, compared: bool) -> Callable[[H
     def same(handle: Handle) -> bool:
         if strong is None:
             return compared
-        return checksum_of(handle, strong.algorithm, intent.file.version.size) == strong.checksum
+        size = intent.file.version.size
+        return checksum_of(handle, strong.algorithm, size) == Content(strong.checksum, size)
 
     return same
 

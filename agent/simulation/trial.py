@@ -10,7 +10,7 @@ from agent.ledger import File, State
 from agent.simulation.memory.content import Read
 from agent.simulation.play import Play
 from rules.batch import key
-from rules.complete import complete
+from rules.complete import complete, granule
 from rules.datasets.membership import dataset_of
 from rules.match import match
 from rules.model import Candidate, Kind, Observation, Rule, Writer
@@ -134,7 +134,9 @@ def _verdict(rule: Rule, play: Play, group: list[File], now: float) -> tuple[boo
         return True, (known.reason if known is not None else group[0].reason) or ""
     for file in waits:
         # A file that only time is missing for has no reason in the ledger; the decision has the words.
-        candidate = Candidate(file.path.rpartition("/")[2], file.version.size, file.since)
+        candidate = Candidate(
+            file.path.rpartition("/")[2], file.version.size, file.since, granule(file.version.ctime_ns)
+        )
         verdict = complete(rule.complete, candidate, True, Writer.NONE, now)
         if not verdict.ok and verdict.again_at is not None and file.reason is None:
             return False, f"{rule.relpath(file.path)}: {verdict.reason}"

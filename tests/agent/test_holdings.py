@@ -9,7 +9,7 @@ import pytest
 from agent.ledger import Copies, Found, Holding, Interval, Ledger, Proof, Sealed
 from agent.observe.web.headline import Headline, headline
 from agent.observe.web.plot import above, plot
-from rules.model import FileId, Kind, Observation, OpenBatch, Version, VolumeId
+from rules.model import Content, FileId, Kind, Observation, OpenBatch, Version, VolumeId
 
 ODD = os.fsdecode(b"scan \xff<i>.h5")
 DAY = 1_700_000_400.0
@@ -45,7 +45,10 @@ def verify(ledger: Ledger, *paths: str, algorithm: str = "sha256", now: float = 
         ledger.batches.sealed([Sealed(batch, "r", "full", [place])], now)
         ledger.deliveries.planned(place, [(file.id, file.path[1:]) for file in files])
         ledger.deliveries.proved(
-            place, "share", [Proof(file, file.path[1:], b"c", algorithm, "accepted") for file in files], now
+            place,
+            "share",
+            [Proof(file, file.path[1:], Content(b"c", file.version.size), algorithm, "accepted") for file in files],
+            now,
         )
 
 

@@ -40,7 +40,8 @@ from agent.ledger import (
 )
 from agent.ledger.store import APPLICATION, LAYOUT, among
 from agent.ledger.versions import read
-from rules.model import Evidence, FileId, Kind, Observation, OpenBatch, Version, VolumeId
+from rules.identity import Adoption
+from rules.model import Content, Evidence, FileId, Kind, Observation, OpenBatch, Version, VolumeId
 from rules.naming import Owner, stat_content
 
 ODD = os.fsdecode(b"\xff\xfe \xe9\n")
@@ -122,7 +123,10 @@ def prove(ledger: Ledger, place: int, file: File, path: str, checksum: bytes = b
     with ledger.transaction():
         ledger.deliveries.planned(place, [(file.id, path)])
         ledger.deliveries.proved(
-            place, "share", [Proof(fresh(ledger, file), path, checksum, "sha256", "accepted")], now
+            place,
+            "share",
+            [Proof(fresh(ledger, file), path, Content(checksum, file.version.size), "sha256", "accepted")],
+            now,
         )
     return fresh(ledger, file)
 
@@ -509,11 +513,13 @@ def test_names_of_any_bytes_come_back(ledger: Ledger) -> None:
     assert ledger.files.due(1.0, 10) == [file]
     file = deliver(ledger, place, file, f"to/{ODD}", b"sum")
     assert ledger.deliveries.evidence(file.id) == [
-        (Evidence("share", b"sum", "sha256", 3.0), "/mnt/share", f"to/{ODD}")
+        (Evidence("share", b"sum", "sha256", 3.0, 10), "/mnt/share", f"to/{ODD}")
     ]
     newer = find(ledger, file.path)
-    assert ledger.deliveries.former_copy(place, newer) == (f"to/{ODD}", b"sum")
-    assert ledger.deliveries.owners(place, f"to/{ODD}", newer) == [Owner(file.path, True, False, b"sum", f"to/{ODD}")]
+    assert ledger.deliveries.former_copy(place, newer) == (f"to/{ODD}", Content(b"sum", 10))
+    assert ledger.deliveries.owners(place, f"to/{ODD}", newer) == [
+        Owner(file.path, True, False, Content(b"sum", file.version.size), f"to/{ODD}")
+    ]
     with ledger.transaction():
         ledger.reclaims.intended([intent(newer)])
     assert ledger.reclaims.intents(4.0, 10) == [intent(fresh(ledger, newer))]
@@ -623,9 +629,9 @@ def test_owners_are_the_others_with_that_name(ledger: Ledger) -> None:
     with ledger.transaction():
         ledger.deliveries.planned(place, [(meant.id, "x/Scan.dat"), (me.id, "x/Scan.dat")])
     assert sorted(ledger.deliveries.owners(place, "x/Scan.dat", me), key=lambda owner: owner.source) == [
-        Owner(folded.path, False, False, b"2", "x/scan.DAT"),
+        Owner(folded.path, False, False, Content(b"2", folded.version.size), "x/scan.DAT"),
         Owner(meant.path, False, False, None, "x/Scan.dat"),
-        Owner(proved.path, False, False, b"1", "x/Scan.dat"),
+        Owner(proved.path, False, False, Content(b"1", proved.version.size), "x/Scan.dat"),
     ]
 
 
@@ -659,8 +665,10 @@ def test_owners_know_whether_the_copy_may_be_the_only_one(ledger: Ledger, end: s
                 ledger.files.vanished([(second.id, "tomo", second.path, "gone")])
     me = find(ledger, "/data/scan.dat")
     gone = end != "changed in place"
-    assert ledger.deliveries.owners(place, "scan.dat", me) == [Owner(first.path, True, gone, b"1", "scan.dat")]
-    assert ledger.deliveries.former_copy(place, me) == (None if gone else ("scan.dat", b"1"))
+    assert ledger.deliveries.owners(place, "scan.dat", me) == [
+        Owner(first.path, True, gone, Content(b"1", first.version.size), "scan.dat")
+    ]
+    assert ledger.deliveries.former_copy(place, me) == (None if gone else ("scan.dat", Content(b"1", 10)))
 
 
 def test_the_former_copy_is_the_last_one_proved_there(ledger: Ledger) -> None:
@@ -675,9 +683,9 @@ def test_the_former_copy_is_the_last_one_proved_there(ledger: Ledger) -> None:
     with ledger.transaction():
         ledger.deliveries.planned(place, [(third.id, "scan~3.dat")])  # meant, never proved
     fourth = find(ledger, "/data/scan.dat")
-    assert ledger.deliveries.former_copy(place, fourth) == ("scan~2.dat", b"2")
+    assert ledger.deliveries.former_copy(place, fourth) == ("scan~2.dat", Content(b"2", 10))
     assert ledger.deliveries.former_copy(elsewhere, fourth) is None
-    assert ledger.deliveries.former_copy(place, second) == ("scan.dat", b"1")
+    assert ledger.deliveries.former_copy(place, second) == ("scan.dat", Content(b"1", 10))
     other = find(ledger, "/data/other.dat")
     assert ledger.deliveries.former_copy(place, other) is None
 
@@ -691,7 +699,7 @@ def test_what_may_be_replaced_ends_with_a_loss(ledger: Ledger) -> None:
     assert ledger.deliveries.former_copy(place, second) is None
     deliver(ledger, place, second, "scan~2.dat", b"2")
     third = find(ledger, "/data/scan.dat")
-    assert ledger.deliveries.former_copy(place, third) == ("scan~2.dat", b"2")
+    assert ledger.deliveries.former_copy(place, third) == ("scan~2.dat", Content(b"2", 10))
 
 
 # Deliveries
@@ -718,10 +726,15 @@ def test_a_proof_is_for_one_version_only(ledger: Ledger, told: list[Transition])
     with ledger.transaction():
         ledger.deliveries.planned(place, [(file.id, "scan.dat")])
         ledger.files.put_back([(batched, "it changed")], 3.0)
-        ledger.files.changed(file.id, seen(size=99), 3.0, 3.0)
+        ledger.files.changed(file.id, Adoption(seen(size=99), True, "in place"), 3.0, 3.0)
     told.clear()
     with ledger.transaction():
-        ledger.deliveries.proved(place, "share", [Proof(batched, "scan.dat", b"sum", "sha256", "accepted")], 4.0)
+        ledger.deliveries.proved(
+            place,
+            "share",
+            [Proof(batched, "scan.dat", Content(b"sum", batched.version.size), "sha256", "accepted")],
+            4.0,
+        )
     assert (ledger.deliveries.evidence(file.id), fresh(ledger, file).state, told) == ([], State.CANDIDATE, [])
 
 
@@ -738,12 +751,12 @@ def test_evidence_is_never_carried_to_another_version(ledger: Ledger, how: str) 
         else:
             ledger.files.refused([(file.id, "tomo", file.path, "no")])
             assert ledger.files.retried(5.0) == 1
-            ledger.files.changed(file.id, seen(size=99), 5.0, 6.0)
+            ledger.files.changed(file.id, Adoption(seen(size=99), True, "in place"), 5.0, 6.0)
     old, new = ledger.files.history("/data/scan.dat")
     assert (old.state, old.version, new.state, new.generation) == (State.SUPERSEDED, file.version, State.CANDIDATE, 2)
     assert [evidence.checksum for evidence, _, _ in ledger.deliveries.evidence(old.id)] == [b"sum"]
     assert ledger.deliveries.evidence(new.id) == []
-    assert ledger.deliveries.former_copy(one, new) == ("scan.dat", b"sum")
+    assert ledger.deliveries.former_copy(one, new) == ("scan.dat", Content(b"sum", 10))
 
 
 def test_the_way_of_a_delivery(ledger: Ledger) -> None:
@@ -810,7 +823,7 @@ def test_a_disproved_copy_counts_no_more(ledger: Ledger) -> None:
     prove(ledger, two, file, "a", b"1")
     with ledger.transaction():
         ledger.deliveries.disproved(file, "one")
-    assert ledger.deliveries.evidence(file.id) == [(Evidence("two", b"1", "sha256", 3.0), "/mnt/2", "a")]
+    assert ledger.deliveries.evidence(file.id) == [(Evidence("two", b"1", "sha256", 3.0, 10), "/mnt/2", "a")]
 
 
 def test_a_disproved_copy_in_place_is_nobodys(ledger: Ledger) -> None:
@@ -823,11 +836,23 @@ def test_a_disproved_copy_in_place_is_nobodys(ledger: Ledger) -> None:
     assert ledger.deliveries.owners(place, "a", find(ledger, "/data/scan.dat")) == []
 
 
+@pytest.mark.parametrize("size", [0, 9, 11])
+def test_content_of_another_size_is_no_evidence(ledger: Ledger, size: int) -> None:
+    """What is proved to be there has as many bytes as the version, or proves nothing."""
+    place = ledger.destinations.place("share", "/mnt/share").id
+    file = find(ledger, "/data/scan.dat")
+    with ledger.transaction():
+        ledger.deliveries.planned(place, [(file.id, "scan.dat")])
+        proof = Proof(file, "scan.dat", Content(b"sum", size), "sha256", "accepted")
+        ledger.deliveries.proved(place, "share", [proof], 3.0)
+    assert ledger.deliveries.evidence(file.id) == []
+
+
 def test_copies_in_place_are_known_by_size_and_mtime(ledger: Ledger) -> None:
     """Where others write under final names, an earlier version's content is its size and mtime; unproved, any part of it."""
     place = ledger.destinations.place("campus", "c:/", in_place=True).id
     first = deliver(ledger, place, find(ledger, "/data/scan.dat"), "scan.dat", b"md5")
-    content = stat_content(first.version.size, first.version.mtime_ns)
+    content = Content(stat_content(first.version.size, first.version.mtime_ns), first.version.size)
     second = find(ledger, "/data/scan.dat")
     assert ledger.deliveries.owners(place, "scan.dat", second) == [
         Owner(first.path, True, False, content, "scan.dat", in_place=True)
@@ -836,10 +861,7 @@ def test_copies_in_place_are_known_by_size_and_mtime(ledger: Ledger) -> None:
     with ledger.transaction():
         ledger.deliveries.planned(place, [(second.id, "scan.dat")])
     third = find(ledger, "/data/scan.dat")
-    assert sorted(owner.content or b"" for owner in ledger.deliveries.owners(place, "scan.dat", third)) == [
-        b"",
-        content,
-    ]
+    assert {owner.content for owner in ledger.deliveries.owners(place, "scan.dat", third)} == {None, content}
 
 
 def test_a_request_without_an_answer_is_due_again_as_it_is(ledger: Ledger) -> None:
@@ -985,7 +1007,10 @@ def test_a_file_costs_little(path: str) -> None:
             chunk = [batched[number] for number in numbers[start : start + 128]]
             with ledger.transaction():
                 ledger.deliveries.planned(place, [(file.id, file.path[6:]) for file in chunk])
-                proofs = [Proof(file, file.path[6:], os.urandom(32), "sha256", "accepted") for file in chunk]
+                proofs = [
+                    Proof(file, file.path[6:], Content(os.urandom(32), file.version.size), "sha256", "accepted")
+                    for file in chunk
+                ]
                 ledger.deliveries.proved(place, "share", proofs, 1.7e9)
         assert ledger.reports.tally() == [("tomography", "verified", count, sum(8_000_000 + n for n in range(count)))]
         ledger.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -1061,7 +1086,7 @@ class Agent(RuleBasedStateMachine):
         def change() -> None:
             known = files.known(directory, [name]).get(name)
             if known is not None and known.state is State.CANDIDATE:
-                files.changed(known.id, seen(size, at=int(self.now)), self.now, self.now)
+                files.changed(known.id, Adoption(seen(size, at=int(self.now)), True, "in place"), self.now, self.now)
                 return
             if known is not None and known.state in HERE:
                 files.superseded([(known.id, known.rule, f"{directory}/{name}", "newer")])
@@ -1160,7 +1185,10 @@ class Agent(RuleBasedStateMachine):
                 files = deliveries.travellers(delivery, place)
                 arrived = [file for number, file in enumerate(files) if which >> (number % 8) & 1]
                 how = "stat" if which % 2 else "sha256"
-                proofs = [Proof(file, f"to{file.path}", b"sum", how, "accepted") for file in arrived]
+                proofs = [
+                    Proof(file, f"to{file.path}", Content(b"sum", file.version.size), how, "accepted")
+                    for file in arrived
+                ]
                 deliveries.proved(place, "share", proofs, self.now)
                 rest = [file for file in files if file not in arrived]
                 still = self.ledger.files.batched([file.id for file in rest])

@@ -1,6 +1,7 @@
 """What file system a path lies on, asked of real mount tables."""
 
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -152,3 +153,67 @@ def test_links_are_followed_up_to_what_may_hang(tmp_path: Path, monkeypatch: pyt
     assert real(f"{here}/loop/x").endswith("/loop/x")
     assert LOCAL.resolve(f"{here}/short/link") == f"{here}/nas/far/link"
     assert (LOCAL.volume(f"{here}/short/link").may_hang, LOCAL.volume(str(here)).may_hang) == (True, False)
+
+
+WRITERS = """
+import os, subprocess, sys
+from agent.files import LOCAL, volumes
+volumes._LOCAL -= {"ramfs"}  # as if it were a share
+LOCAL.prepare()
+top = sys.argv[1]
+
+def asked(*paths):
+    with LOCAL.tree(top) as tree:
+        for path in paths:
+            with tree.open(path) as handle:
+                print(handle.writer().name, end=" ")
+
+def below(*command):
+    subprocess.run([*command, f"{top}/below"], check=True)
+    os.path.exists(f"{top}/below/file") or open(f"{top}/below/file", "w").close()
+    asked("file", "below/file")
+
+asked("file", "below/file")
+for kind in ("ramfs", "tmpfs"):
+    below("mount", "-t", kind, kind)
+    subprocess.run(["umount", f"{top}/below"], check=True)
+    asked("below/file")
+with LOCAL.tree(top) as tree, tree.open("below/file") as handle:
+    subprocess.run(["mount", "-t", "ramfs", "ramfs", f"{top}/below"], check=True)
+    print(handle.writer().name)
+"""
+
+
+def test_writers_are_asked_of_the_file_system_that_the_file_is_on(
+    with_mounts: Callable[..., str], tmp_path: Path
+) -> None:
+    """A share mounted below a local folder cannot tell, as long as it is mounted; what is open stays where it was opened."""
+    (tmp_path / "below").mkdir()
+    for name in ("file", "below/file"):
+        (tmp_path / name).touch()
+    told = with_mounts(
+        'mount -t tmpfs tmpfs "$1"; mkdir "$1/below"; touch "$1/file" "$1/below/file"', WRITERS, tmp_path
+    )
+    assert told.split() == ["NONE", "NONE", "NONE", "CANNOT_TELL", "NONE", "NONE", "NONE", "NONE", "NONE"]
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "cifs", "fuse.sshfs", "autofs", "unknown", "somefs"])
+def test_only_known_file_systems_know_their_writers(kind: str) -> None:
+    """A kind that nobody named is no proof that nobody writes."""
+    assert not Volume(kind, "/").knows_writers
+    assert Volume("ext4", "/").knows_writers
+
+
+@pytest.mark.skipif(shutil.which("bindfs") is None or not os.path.exists("/dev/fuse"), reason="needs bindfs and FUSE")
+def test_fuse_below_a_local_folder_cannot_tell(with_mounts: Callable[..., str], tmp_path: Path) -> None:
+    """Whatever a FUSE file system hides, it is asked as itself."""
+    for name in ("root", "root/below", "hidden"):
+        (tmp_path / name).mkdir()
+    for name in ("root/file", "hidden/file"):
+        (tmp_path / name).touch()
+    code = (
+        "import sys; from agent.files import LOCAL; LOCAL.prepare(); tree = LOCAL.tree(sys.argv[1] + '/root');"
+        " print(*(tree.open(path).writer().name for path in ('file', 'below/file')))"
+    )
+    told = with_mounts('bindfs "$1/hidden" "$1/root/below"', code, tmp_path)
+    assert told.split() == ["NONE", "CANNOT_TELL"]

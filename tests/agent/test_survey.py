@@ -6,17 +6,21 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from agent.files import LOCAL, CannotTell, Look, Trouble, What
 from agent.files.events import Hint
 from agent.files.posix.tree import PosixTree
+from agent.intake.candidates import Candidates
+from agent.intake.groups import Groups
 from agent.intake.root import Root
 from agent.intake.survey import Survey
 from agent.intake.watch import Watch
-from agent.ledger import Ledger
+from agent.ledger import Ledger, Proof, State
 from rules.config.load import RuleTable, build
+from rules.model import Content
 
 
 @contextmanager
@@ -187,3 +191,65 @@ def test_what_is_on_a_file_system_that_is_not_mounted_is_not_gone(
             swept(ledger, root, survey, 2.0)
         gone = {"vanished": 1} if how in ("hint", "directory") else {}
         assert states(ledger) == {"candidate": 3 - len(gone)} | gone
+
+
+STATES = [State.CANDIDATE, State.COMPLETE, State.BATCHED, State.VERIFIED, State.REFUSED]
+
+
+def delivered(ledger: Ledger, place: int, path: Path) -> None:
+    """The present version of a file is proved at a destination."""
+    file = ledger.files.history(str(path))[-1]
+    with ledger.transaction():
+        ledger.deliveries.planned(place, [(file.id, path.name)])
+        proof = Proof(file, path.name, Content(b"sum", file.version.size), "sha256", "accepted")
+        ledger.deliveries.proved(place, "s", [proof], 2.0)
+
+
+def put_into(ledger: Ledger, path: Path, state: State) -> None:
+    """The present version of a file is in a state, however it came there."""
+    file = ledger.files.history(str(path))[-1]
+    with ledger.transaction():
+        again = 0.0 if state is State.CANDIDATE else None
+        ledger.files._store.execute("UPDATE files SET state = ?, again = ? WHERE id = ?", (int(state), again, file.id))
+
+
+@pytest.mark.parametrize(
+    ("way", "state"), [*((way, state) for way in ("hint", "sweep") for state in STATES), ("look", State.CANDIDATE)]
+)
+@pytest.mark.parametrize("how", ["renamed over it", "in place", "renamed over it, unseen between"])
+def test_whose_a_reading_is_is_asked_wherever_it_is_taken_up(tmp_path: Path, way: str, state: State, how: str) -> None:
+    """In whatever state the known version is: another file under its name leaves the former copies the only ones."""
+    data = tmp_path / "data"
+    data.mkdir()
+    path = data / "scan.h5"
+    with surveyed(data) as (ledger, root, survey):
+        place = ledger.destinations.place("s", "/s").id
+        path.write_bytes(b"first")
+        swept(ledger, root, survey, 1.0)
+        delivered(ledger, place, path)
+        if "unseen" not in how:
+            put_into(ledger, path, State.VERIFIED)
+            with path.open("ab") as file:
+                file.write(b"+")
+            swept(ledger, root, survey, 3.0)
+        put_into(ledger, path, state)
+        if how == "in place":
+            with path.open("ab") as file:
+                file.write(b"+")
+        else:
+            (tmp_path / "other").write_bytes(b"another measurement")
+            os.rename(tmp_path / "other", path)
+        if way == "hint":
+            root.watch._put([Hint(str(path))])
+            survey.take_hints(4.0)
+        elif way == "sweep":
+            swept(ledger, root, survey, 4.0)
+        else:
+            rules = list(root.rules)
+            candidates = Candidates(ledger, LOCAL, rules, Groups(ledger, rules, {"s": place}, "host"), cast(Any, None))
+            with ledger.transaction():
+                candidates.settle(candidates.read(4.0), 4.0)
+        newest = ledger.files.history(str(path))[-1]
+        assert newest.version.size == path.stat().st_size
+        (owner,) = ledger.deliveries.owners(place, "scan.h5", newest)
+        assert owner.gone == (how != "in place")

@@ -22,7 +22,7 @@ from agent.destinations.globus.login import Account
 from agent.destinations.globus.session import Session
 from agent.ledger import Delivery, Errand, File, Found, Ledger, Proof, Sealed
 from rules.actions import Action, Command, Flow, Share, Webhook
-from rules.model import Observation, OpenBatch, Rule, Target, Version
+from rules.model import Content, Observation, OpenBatch, Rule, Target, Version
 from tests.globus import Globus, faults
 from tests.receiver import Receiver
 
@@ -88,7 +88,7 @@ class Rig:
         place = self.ledger.destinations.place(to, self.addresses[to]).id
         (delivery,) = self.ledger.deliveries.due(place, self.now, 10)
         proved = [
-            Proof(file, file.path[6:], b"\xab", "sha256", "accepted")
+            Proof(file, file.path[6:], Content(b"\xab", file.version.size), "sha256", "accepted")
             for file in self.ledger.deliveries.travellers(delivery, place)
         ]
         with self.ledger.transaction():

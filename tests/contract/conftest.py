@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from agent.destinations import Arrived, Item, Outcome, Transport, Wake
+from agent.destinations import Arrived, Item, Occupied, Outcome, Transport, Wake
 from agent.destinations.directory.transport import DirectoryTransport
 from agent.destinations.globus import GlobusTransport
 from agent.destinations.globus.course import Course
@@ -30,7 +30,7 @@ from agent.destinations.globus.session import Session
 from agent.errors import Transient
 from agent.files import LOCAL
 from agent.files.posix.observing import observation
-from rules.model import STAT
+from rules.model import STAT, Content
 from rules.naming import stat_content
 from tests.globus import Globus
 
@@ -66,7 +66,9 @@ class Site:
         path.write_bytes(content)
         return path
 
-    def item(self, relpath: str | bytes, file: int = 1, path: str | None = None, replaces: bytes | None = None) -> Item:
+    def item(
+        self, relpath: str | bytes, file: int = 1, path: str | None = None, replaces: Content | None = None
+    ) -> Item:
         """The version that now stands at the source, to be delivered under the same path or another."""
         name = os.fsdecode(relpath)
         version = observation(os.lstat(self.source / name)).version
@@ -76,19 +78,29 @@ class Site:
         """What the evidence for this content says."""
         return hashlib.new(self.algorithm, content).digest()
 
+    def known(self, content: bytes) -> Content:
+        """What the evidence for this content says: its checksum, and of how many bytes."""
+        return Content(self.checksum(content), len(content))
+
     def adopted(self, item: Item) -> Arrived:
         """The outcome for a file that is there already, as far as the destination tells."""
         if self.transport.elsewhere:
-            return Arrived(item.file, stat_content(item.version.size, item.version.mtime_ns), STAT, adopted=True)
+            told = Content(stat_content(item.version.size, item.version.mtime_ns), item.version.size)
+            return Arrived(item.file, told, STAT, adopted=True)
         content = (self.source / item.relpath).read_bytes()
-        return Arrived(item.file, self.checksum(content), self.algorithm, adopted=True)
+        return Arrived(item.file, self.known(content), self.algorithm, adopted=True)
 
-    def content(self, relpath: str) -> bytes:
+    def content(self, relpath: str) -> Content:
         """What the destination tells of the content at a path there."""
         copy = self.place / relpath
         if self.transport.elsewhere:
-            return stat_content(copy.stat().st_size, copy.stat().st_mtime_ns)
-        return self.checksum(copy.read_bytes())
+            return Content(stat_content(copy.stat().st_size, copy.stat().st_mtime_ns), copy.stat().st_size)
+        return self.known(copy.read_bytes())
+
+    def occupied(self, item: Item, content: Content) -> Occupied:
+        """The outcome for a file at whose path this content stands: what is of another size need not be read."""
+        read = self.transport.elsewhere or content.size == item.version.size
+        return Occupied(item.file, content.size, content.checksum if read else None)
 
     def deliver(self, *items: Item) -> Result:
         """Hand a batch over, and wait for the end."""

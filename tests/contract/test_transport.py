@@ -59,7 +59,7 @@ def test_what_arrives_is_what_was_sent(site: Site, size: int) -> None:
     path = site.put("run/scan.dat", content)
     os.utime(path, ns=(1_600_000_000_123_456_789, 1_500_000_000_987_654_321))
     result = site.deliver(site.item("run/scan.dat"))
-    assert result == ({1: Arrived(1, site.checksum(content), site.algorithm, adopted=False)}, None)
+    assert result == ({1: Arrived(1, site.known(content), site.algorithm, adopted=False)}, None)
     assert site.tree() == {"run/scan.dat": content}
     grain = 10**9 if site.transport.elsewhere else 1
     assert (site.place / "run/scan.dat").stat().st_mtime_ns // grain == 1_500_000_000_987_654_321 // grain
@@ -73,7 +73,7 @@ def test_a_thousand_files_arrive_whole(site: Site) -> None:
         site.put(name, content)
     result = site.deliver(*(site.item(name, number) for number, name in enumerate(contents)))
     expected = {
-        number: Arrived(number, site.checksum(content), site.algorithm, adopted=False)
+        number: Arrived(number, site.known(content), site.algorithm, adopted=False)
         for number, content in enumerate(contents.values())
     }
     assert result == (expected, None)
@@ -127,7 +127,7 @@ def test_a_name_appears_only_when_its_content_is_whole(folder: Site, size: int) 
     result = folder.deliver(folder.item("big.dat"))
     arrived.set()
     watcher.join()
-    assert result == ({1: Arrived(1, folder.checksum(content), folder.algorithm, adopted=False)}, None)
+    assert result == ({1: Arrived(1, folder.known(content), folder.algorithm, adopted=False)}, None)
     assert set(seen) <= {len(content)}
     assert folder.tree() == {"big.dat": content}
 
@@ -148,12 +148,12 @@ def test_the_same_request_again_adopts(folder: Site, size: int) -> None:
     item = folder.item("scan.dat")
     request = folder.transport.prepare(1, 1, [item], folder.identity).request
     assert folder.send(request, item) == (
-        {1: Arrived(1, folder.checksum(content), folder.algorithm, adopted=False)},
+        {1: Arrived(1, folder.known(content), folder.algorithm, adopted=False)},
         None,
     )
     before = still(folder.place / "scan.dat")
     assert folder.send(request, item) == (
-        {1: Arrived(1, folder.checksum(content), folder.algorithm, adopted=True)},
+        {1: Arrived(1, folder.known(content), folder.algorithm, adopted=True)},
         None,
     )
     assert still(folder.place / "scan.dat") == before
@@ -231,7 +231,7 @@ def test_a_changed_source_is_not_delivered(site: Site, change: str) -> None:
     now = observation(os.lstat(path))
     expected = {
         1: Changed(1, now, reason),
-        2: Arrived(2, site.checksum(b"good"), site.algorithm, adopted=False),
+        2: Arrived(2, site.known(b"good"), site.algorithm, adopted=False),
     }
     assert site.deliver(*items) == (expected, None)
     assert site.tree() == {"good.dat": b"good"}
@@ -245,7 +245,7 @@ def test_a_missing_source_is_gone(site: Site) -> None:
     items = site.item("scan.dat", 1), site.item("run/scan.dat", 2), site.item("good.dat", 3)
     (site.source / "scan.dat").unlink()
     shutil.rmtree(site.source / "run")
-    expected = {1: Gone(1), 2: Gone(2), 3: Arrived(3, site.checksum(b"good"), site.algorithm, adopted=False)}
+    expected = {1: Gone(1), 2: Gone(2), 3: Arrived(3, site.known(b"good"), site.algorithm, adopted=False)}
     assert site.deliver(*items) == (expected, None)
     assert site.tree() == {"good.dat": b"good"}
 
@@ -259,7 +259,7 @@ def test_a_file_with_a_writer_is_not_delivered(site: Site, writer: Callable[[Pat
     assert site.tree() == {}
     process.communicate()
     result = site.deliver(item)
-    assert result == ({1: Arrived(1, site.checksum(b"x" * SMALL), site.algorithm, adopted=False)}, None)
+    assert result == ({1: Arrived(1, site.known(b"x" * SMALL), site.algorithm, adopted=False)}, None)
 
 
 def test_equal_content_with_a_writer_is_not_adopted(
@@ -285,7 +285,7 @@ def test_a_source_that_a_file_server_holds_is_not_a_case_for_a_person(site: Site
         assert site.deliver(item) == ({1: Changed(1, observation(os.lstat(path)), Writer.OPEN.value)}, None)
     finally:
         os.close(fd)
-    assert site.deliver(item).outcomes == {1: Arrived(1, site.checksum(b"x"), site.algorithm, adopted=False)}
+    assert site.deliver(item).outcomes == {1: Arrived(1, site.known(b"x"), site.algorithm, adopted=False)}
 
 
 def test_a_linked_directory_at_the_source_is_never_followed(site: Site, tmp_path: Path) -> None:
@@ -298,7 +298,7 @@ def test_a_linked_directory_at_the_source_is_never_followed(site: Site, tmp_path
     outcomes, failure = site.deliver(*items)
     assert failure is None
     assert isinstance(outcomes[1], Unfit)
-    assert outcomes[2] == Arrived(2, site.checksum(b"good"), site.algorithm, adopted=False)
+    assert outcomes[2] == Arrived(2, site.known(b"good"), site.algorithm, adopted=False)
     assert site.tree() == {"good.dat": b"good"}
 
 
@@ -307,16 +307,16 @@ def test_a_linked_directory_at_the_source_is_never_followed(site: Site, tmp_path
 
 @pytest.mark.parametrize("there", [b"theirs", b"x" * SMALL, b""])
 def test_other_content_is_not_touched(site: Site, there: bytes) -> None:
-    """Where other content has the name, its checksum is told and nothing changes, whatever its size."""
+    """Where other content has the name, its size is told, its checksum where that is the version's, and nothing changes."""
     site.put("scan.dat", b"y" * SMALL)
     site.put("good.dat", b"good")
     (site.place / "scan.dat").write_bytes(there)
     os.utime(site.place / "scan.dat", ns=(0, 10**18))
-    before = still(site.place / "scan.dat")
-    result = site.deliver(site.item("scan.dat", 1), site.item("good.dat", 2))
+    before, wanted = still(site.place / "scan.dat"), site.item("scan.dat", 1)
+    result = site.deliver(wanted, site.item("good.dat", 2))
     expected = {
-        1: Occupied(1, site.content("scan.dat")),
-        2: Arrived(2, site.checksum(b"good"), site.algorithm, adopted=False),
+        1: site.occupied(wanted, site.content("scan.dat")),
+        2: Arrived(2, site.known(b"good"), site.algorithm, adopted=False),
     }
     assert result == (expected, None)
     assert site.tree() == {"scan.dat": there, "good.dat": b"good"}
@@ -325,16 +325,19 @@ def test_other_content_is_not_touched(site: Site, there: bytes) -> None:
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 def test_replaces_permits_exactly_that_content(site: Site, size: int) -> None:
-    """`replaces` lets that content be replaced, and no other."""
+    """`replaces` lets that content be replaced, and no other, whether or not that is of another size."""
     new = os.urandom(size)
     site.put("scan.dat", new)
     copy = site.place / "scan.dat"
     copy.write_bytes(b"old")
     before, old = still(copy), site.content("scan.dat")
-    assert site.deliver(site.item("scan.dat", replaces=b"other")) == ({1: Occupied(1, old)}, None)
+    for replaces in (site.known(b"other"), old._replace(size=4)):
+        other = site.item("scan.dat", replaces=replaces)
+        assert site.deliver(other) == ({1: site.occupied(other, old)}, None)
+    assert site.deliver(site.item("scan.dat", replaces=site.known(b"new"))) == ({1: Occupied(1, *old[::-1])}, None)
     assert still(copy) == before
     right = site.item("scan.dat", replaces=old)
-    assert site.deliver(right) == ({1: Arrived(1, site.checksum(new), site.algorithm, adopted=False)}, None)
+    assert site.deliver(right) == ({1: Arrived(1, site.known(new), site.algorithm, adopted=False)}, None)
     assert site.tree() == {"scan.dat": new}
     assert site.deliver(right) == ({1: site.adopted(right)}, None)
 
@@ -344,15 +347,26 @@ def test_what_a_killed_attempt_staged_goes_when_the_name_is_taken(folder: Site) 
     folder.put("scan.dat", b"ours")
     (folder.place / "scan.dat").write_bytes(b"theirs")
     (folder.place / temporary_name(AGENT, 1)).write_bytes(b"ou")
-    assert folder.deliver(folder.item("scan.dat")) == ({1: Occupied(1, folder.checksum(b"theirs"))}, None)
+    assert folder.deliver(folder.item("scan.dat")) == ({1: Occupied(1, 6, None)}, None)
     assert folder.tree() == {"scan.dat": b"theirs"}
+
+
+def test_content_of_another_size_is_not_read(folder: Site) -> None:
+    """What has the name and cannot be the version is other content at once, however many bytes it has."""
+    folder.put("scan.dat", b"ours")
+    folder.put("good.dat", b"good")
+    with open(folder.place / "scan.dat", "wb") as file:
+        file.truncate(2**43)
+    result = folder.deliver(folder.item("scan.dat", replaces=folder.known(b"old")), folder.item("good.dat", 2))
+    good = Arrived(2, folder.known(b"good"), folder.algorithm, adopted=False)
+    assert result == ({1: Occupied(1, 2**43, None), 2: good}, None)
 
 
 def test_what_may_be_replaced_may_be_gone(site: Site) -> None:
     """A copy that may be replaced but is not there any more is simply written."""
     site.put("scan.dat", b"new")
-    result = site.deliver(site.item("scan.dat", replaces=b"old"))
-    assert result == ({1: Arrived(1, site.checksum(b"new"), site.algorithm, adopted=False)}, None)
+    result = site.deliver(site.item("scan.dat", replaces=site.known(b"old")))
+    assert result == ({1: Arrived(1, site.known(b"new"), site.algorithm, adopted=False)}, None)
     assert site.tree() == {"scan.dat": b"new"}
 
 
@@ -373,7 +387,7 @@ def test_what_is_not_a_file_is_not_touched(site: Site, tmp_path: Path, there: st
     outcomes, failure = site.deliver(site.item("scan.dat", 1), site.item("good.dat", 2))
     assert failure is None
     assert isinstance(outcomes[1], Unfit)
-    assert outcomes[2] == Arrived(2, site.checksum(b"good"), site.algorithm, adopted=False)
+    assert outcomes[2] == Arrived(2, site.known(b"good"), site.algorithm, adopted=False)
     assert still(copy) == before
     assert (tmp_path / "elsewhere").read_bytes() == b"x"
 
@@ -389,8 +403,8 @@ def test_a_name_that_cannot_be_there_concerns_one_file(site: Site, path: str) ->
     assert isinstance(outcomes[2], Unfit)
     assert path in outcomes[2].reason
     assert {1: outcomes[1], 3: outcomes[3]} == {
-        1: Arrived(1, site.checksum(b"one"), site.algorithm, adopted=False),
-        3: Arrived(3, site.checksum(b"three"), site.algorithm, adopted=False),
+        1: Arrived(1, site.known(b"one"), site.algorithm, adopted=False),
+        3: Arrived(3, site.known(b"three"), site.algorithm, adopted=False),
     }
     assert site.tree() == {"taken": b"a file", "one": b"one", "three": b"three"}
     site.transport.discard([(2, path)])  # what never could be staged is no trouble later
@@ -409,7 +423,7 @@ def test_a_linked_directory_at_the_destination_is_never_followed(site: Site, tmp
     assert failure is None
     assert isinstance(outcomes[1], Unfit)
     assert isinstance(outcomes[2], Unfit)
-    assert outcomes[3] == Arrived(3, site.checksum(b"good"), site.algorithm, adopted=False)
+    assert outcomes[3] == Arrived(3, site.known(b"good"), site.algorithm, adopted=False)
     assert list((tmp_path / "elsewhere").iterdir()) == []
     site.transport.discard([(1, "sub/scan.dat")])
 
@@ -477,7 +491,7 @@ def test_a_destination_that_comes_back_is_delivered_to(site: Site) -> None:
     assert site.deliver(item).failure is not None
     site.place.with_name("unplugged").rename(site.place)
     site.transport.check(site.identity)
-    assert site.deliver(item) == ({1: Arrived(1, site.checksum(b"x"), site.algorithm, adopted=False)}, None)
+    assert site.deliver(item) == ({1: Arrived(1, site.known(b"x"), site.algorithm, adopted=False)}, None)
 
 
 def test_a_destination_is_set_up_once(folder: Site) -> None:
@@ -737,7 +751,7 @@ def test_every_algorithm_proves_and_confirms(tmp_path: Path, folder: Site, verif
         assert (outcome.algorithm, outcome.adopted) == (algorithm, False)
         copy, asked = (
             folder.place / "scan.dat",
-            ("scan.dat", item.version, outcome.checksum, algorithm, folder.identity),
+            ("scan.dat", item.version, outcome.content.checksum, algorithm, folder.identity),
         )
         assert transport.confirm(*asked).ok
         flip(copy)
@@ -758,7 +772,7 @@ def test_what_a_killed_run_left_is_used_up(folder: Site) -> None:
     assert folder.tree() == {"scan.dat": b"x" * SMALL}
     leftover.write_bytes(b"junk")
     assert folder.deliver(folder.item("scan.dat")).outcomes == {
-        1: Arrived(1, folder.checksum(b"x" * SMALL), "sha256", adopted=True)
+        1: Arrived(1, folder.known(b"x" * SMALL), "sha256", adopted=True)
     }
     assert folder.tree() == {"scan.dat": b"x" * SMALL}
 
@@ -778,20 +792,21 @@ def before_it_shows(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], o
     return arrange
 
 
-@pytest.mark.parametrize("there", [b"theirs", b"mine"])
+@pytest.mark.parametrize("there", [b"theirs", b"them", b"mine"])
 def test_a_name_taken_meanwhile_is_not_overwritten(
     folder: Site, before_it_shows: Callable[[Callable[[], object]], None], there: bytes
 ) -> None:
     """A file that takes the name while ours is staged stays as it is: adopted where it is equal, else told of."""
     folder.put("scan.dat", b"mine")
+    wanted = folder.item("scan.dat")
     copy = folder.place / "scan.dat"
     before_it_shows(lambda: copy.write_bytes(there))
     outcome = (
-        Arrived(1, folder.checksum(there), "sha256", adopted=True)
+        Arrived(1, folder.known(there), "sha256", adopted=True)
         if there == b"mine"
-        else Occupied(1, folder.checksum(there))
+        else folder.occupied(wanted, folder.known(there))
     )
-    assert folder.deliver(folder.item("scan.dat")) == ({1: outcome}, None)
+    assert folder.deliver(wanted) == ({1: outcome}, None)
     assert folder.tree() == {"scan.dat": there}
 
 
@@ -803,8 +818,8 @@ def test_replaces_is_asked_again_at_the_end(
     copy = folder.place / "scan.dat"
     copy.write_bytes(b"old")
     before_it_shows(lambda: copy.write_bytes(b"precious"))
-    result = folder.deliver(folder.item("scan.dat", replaces=folder.checksum(b"old")))
-    assert result == ({1: Occupied(1, folder.checksum(b"precious"))}, None)
+    result = folder.deliver(folder.item("scan.dat", replaces=folder.known(b"old")))
+    assert result == ({1: Occupied(1, 8, None)}, None)
     assert folder.tree() == {"scan.dat": b"precious"}
 
 
@@ -881,7 +896,7 @@ def test_an_unreadable_source_is_unfit_alone(
     assert failure is None
     assert isinstance(outcomes[0], Unfit)
     assert (outcomes[0].reason, "readable" in outcomes[0].hint) == ("cannot be read: Permission denied", True)
-    assert outcomes[1] == Arrived(1, folder.checksum(b"good"), "sha256", adopted=False)
+    assert outcomes[1] == Arrived(1, folder.known(b"good"), "sha256", adopted=False)
     assert there == {"good": b"good"}
 
 

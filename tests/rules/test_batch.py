@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -44,8 +45,13 @@ def test_the_key(by: str, relpath: str, key: str) -> None:
 @laws
 @given(st.integers(-(2**63), 2**63 - 1).map(lambda seconds: seconds * 10**9), st.sampled_from(["{mtime:%Y}", "{run}"]))
 def test_any_mtime_has_a_key(mtime_ns: int, by: str) -> None:
-    """A file with an absurd mtime gets a key like any other: it does not stop the files beside it."""
-    assert isinstance(batch.key(rule(by), "run_1/x", mtime_ns, "pc"), str)
+    """A file with an absurd mtime gets a key like any other, of the calendar's nearest year: it stops no file beside it."""
+    year = 1970 + mtime_ns / (365.2425 * 86400 * 10**9)
+    key = batch.key(rule(by), "run_1/x", mtime_ns, "pc")
+    if by == "{run}":
+        assert key == "run_1"
+    else:
+        assert abs(int(key) - min(max(year, 1), 9999)) <= 1
 
 
 @pytest.mark.parametrize(
@@ -91,21 +97,39 @@ groups = st.builds(
 @given(sealings, groups, st.floats(0, 1e7))
 def test_every_group_is_sealed_when_it_says(sealing: Sealing, group: OpenBatch, after: float) -> None:
     """A group that waits is sealed at `again_at`, not before, and with nothing else having happened."""
-    now = group.last_at + after
+    sealing, group = replace(sealing, max_files=6, max_bytes=6), replace(group, last_at=group.first_at + after)
+    now = min(math.nextafter(group.last_at + sealing.linger, -math.inf), group.last_at)
     verdict = batch.seal(sealing, group, now)
-    if not verdict.ok:
-        assert verdict.again_at is not None
+    assert verdict.ok == (verdict.again_at is None)
+    if verdict.again_at is not None:
         assert verdict.again_at > now
         assert batch.seal(sealing, group, math.nextafter(verdict.again_at, -math.inf)) == verdict
         assert batch.seal(sealing, group, verdict.again_at).ok
 
 
 @laws
+@given(sealings, groups, st.floats(0, 1e7))
+def test_what_waits_has_a_reason_to(sealing: Sealing, group: OpenBatch, after: float) -> None:
+    """A group stays open only while it has room, and its time has not come by its schedule, its linger or its age."""
+    now = group.last_at + after
+    if sealing.schedule is None:
+        oldest = 5 * sealing.linger if sealing.max_age is None else sealing.max_age
+        time = now >= group.last_at + sealing.linger or now >= group.first_at + oldest
+    else:
+        time = now >= batch.next_time(sealing.schedule, group.first_at)
+    full = group.files >= sealing.max_files or group.bytes >= sealing.max_bytes
+    assert batch.seal(sealing, group, now).ok == (full or time)
+    assert batch.full(sealing, group) == full
+
+
+@laws
 @given(sealings, groups, st.floats(0, 1e7), st.floats(0, 1e9))
 def test_sealed_stays_sealed(sealing: Sealing, group: OpenBatch, after: float, longer: float) -> None:
     """A group that may leave may leave at any later time."""
-    if batch.seal(sealing, group, group.last_at + after).ok:
-        assert batch.seal(sealing, group, group.last_at + after + longer).ok
+    verdict = batch.seal(sealing, group, group.last_at + after)
+    first = group.last_at + after if verdict.again_at is None else verdict.again_at
+    assert batch.seal(sealing, group, first).ok
+    assert batch.seal(sealing, group, first + longer).ok
 
 
 @laws

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from rules.complete import complete, first_look, quiet_seconds
+from rules.complete import COARSE, TICK, complete, first_look, granule, quiet_seconds
 from rules.model import Candidate, Conditions, Verdict, Writer
 
 SINCE = 1_000_000.0
@@ -20,7 +20,13 @@ conditions_st = st.builds(
     patience=st.none() | seconds,
     min_size=st.integers(0, 3),
 )
-candidates = st.builds(Candidate, name=st.just("x"), size=st.integers(0, 3), since=st.floats(0, 4e9))
+candidates = st.builds(
+    Candidate,
+    name=st.just("x"),
+    size=st.integers(0, 3),
+    since=st.floats(0, 4e9),
+    granule=st.sampled_from([TICK, COARSE]),
+)
 writers = st.sampled_from(Writer)
 
 
@@ -57,7 +63,11 @@ writers = st.sampled_from(Writer)
         ),
         (
             Conditions(quiet=0.0), 1, True, Writer.NONE, 0.0,
-            Verdict(True, "no open writer, unchanged for 0 ms"),
+            Verdict(False, "changed less than 20 ms ago", SINCE + 0.02),
+        ),
+        (
+            Conditions(quiet=0.0), 1, True, Writer.NONE, 0.02,
+            Verdict(True, "no open writer, unchanged for 20 ms"),
         ),
         (
             Conditions(quiet=0.0), 1, True, Writer.CANNOT_TELL, 0.0,
@@ -97,7 +107,7 @@ def test_the_conditions(
     conditions: Conditions, size: int, has_marker: bool, writer: Writer, after: float, verdict: Verdict
 ) -> None:
     """A file is complete when it has no writer, was quiet, has its size, and has its marker, judged in this order."""
-    assert complete(conditions, Candidate("x", size, SINCE), has_marker, writer, SINCE + after) == verdict
+    assert complete(conditions, Candidate("x", size, SINCE, TICK), has_marker, writer, SINCE + after) == verdict
 
 
 @laws
@@ -117,6 +127,23 @@ def test_never_before_the_quiet_period(
     """A complete file has not changed for the quiet period, counted from when this version was first read."""
     if complete(conditions, candidate, has_marker, writer, now).ok:
         assert now >= candidate.since + quiet_seconds(conditions, writer)
+
+
+@laws
+@given(
+    st.none() | st.floats(0, 1e3), st.sampled_from([Writer.NONE, Writer.CANNOT_TELL]),
+    st.sampled_from([10**7, 10**9, 2 * 10**9]), st.integers(0, 4 * 10**18), st.integers(0, 10**10),
+)  # fmt: skip
+def test_what_may_be_rewritten_unseen_is_not_complete(
+    quiet: float | None, writer: Writer, unit_ns: int, written_ns: int, later_ns: int
+) -> None:
+    """Whatever the unit of a file system's clock, and whenever a file was seen: once complete, each write leaves another stamp."""
+    stamp_ns = written_ns - written_ns % unit_ns
+    since = (written_ns + later_ns) / 1e9
+    verdict = complete(Conditions(quiet), Candidate("x", 1, since, granule(stamp_ns)), True, writer, since)
+    assert verdict.again_at is not None
+    ready_ns = int(verdict.again_at * 1e9)
+    assert ready_ns - ready_ns % unit_ns > stamp_ns
 
 
 @laws
@@ -159,6 +186,6 @@ def test_the_first_look_misses_nothing(
     conditions: Conditions, candidate: Candidate, has_marker: bool, writer: Writer
 ) -> None:
     """Before the first look a file cannot be complete, and at the first look it can."""
-    first = first_look(conditions, candidate.since)
+    first = first_look(conditions, 0 if candidate.granule == COARSE else 1, candidate.since)
     assert not complete(conditions, candidate, has_marker, writer, math.nextafter(first, -math.inf)).ok
     assert complete(replace(conditions, min_size=0), candidate, True, Writer.NONE, first).ok

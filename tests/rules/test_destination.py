@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from rules.model import OWN_PREFIX, Rule
-from rules.naming import Claim, Owner, PathRefused, check, claim, facts, name_key, own_name, place, render
+from rules.model import OWN_PREFIX, Content, Rule
+from rules.naming import Claim, Occupant, Owner, PathRefused, check, claim, facts, name_key, own_name, place, render
 
 JANUARY = 1_769_860_800 * 10**9  # 2026-01-31 12:00 UTC
 RULE = Rule("tomo", "/data", capture=re.compile(r"(?P<run>run_\d+)|(?P<rest>[^_]*)"))
@@ -234,12 +234,12 @@ def test_not_alike(one: str, other: str) -> None:
 
 def earlier(checksum: bytes | None, *, gone: bool = False) -> Owner:
     """An earlier generation of the file that wants the name."""
-    return Owner("/data/x", True, gone, checksum, "x")
+    return Owner("/data/x", True, gone, None if checksum is None else Content(checksum, 1), "x")
 
 
 def stranger(path: str = "x") -> Owner:
     """Another file of ours."""
-    return Owner("/data/y", False, False, b"A", path)
+    return Owner("/data/y", False, False, Content(b"A", 1), path)
 
 
 CHANGED_IN_PLACE = (Claim.REPLACE, "an earlier version of this file, which changed in place")
@@ -272,24 +272,49 @@ ONLY_COPY = (Claim.OWN_NAME, "what is at 'x' may be the only copy of an earlier 
 )
 def test_a_taken_name(owners: list[Owner], what: tuple[Claim, str]) -> None:
     """Where content A stands, a file may replace what it was itself, else takes another name; what is not its own stays."""
-    assert claim("x", b"A", owners) == what
+    assert claim("x", Occupant(1, b"A"), owners) == (*what, Content(b"A", 1) if what[0] is Claim.REPLACE else None)
+
+
+@pytest.mark.parametrize(
+    ("owners", "what", "replaces"),
+    [
+        ([earlier(b"A")], CHANGED_IN_PLACE, Content(b"A", 1)),
+        ([earlier(b"A", gone=True), earlier(b"B")], CHANGED_IN_PLACE, Content(b"B", 1)),
+        ([earlier(b"A", gone=True)], ONLY_COPY, None),
+        ([replace(earlier(b"A"), content=Content(b"A", 2))], ONLY_COPY, None),
+        ([stranger()], (Claim.REFUSE, "the name 'x' belongs to '/data/y'"), None),
+    ],
+)
+def test_a_taken_name_whose_content_was_not_read(
+    owners: list[Owner], what: tuple[Claim, str], replaces: Content | None
+) -> None:
+    """Its size tells whether it may be what the file was itself: then that may be replaced, and is compared before."""
+    assert claim("x", Occupant(1, None), owners) == (*what, replaces)
 
 
 owners_st = st.builds(
     Owner, source=st.just("/data/x"), same_source=st.booleans(), gone=st.booleans(),
-    content=st.none() | st.sampled_from([b"A", b"B"]), path=st.sampled_from(["x", "X"]), in_place=st.booleans(),
+    content=st.none() | st.builds(Content, st.sampled_from([b"A", b"B"]), st.integers(1, 2)),
+    path=st.sampled_from(["x", "X"]), in_place=st.booleans(),
 )  # fmt: skip
 
 
 @laws
-@given(st.lists(owners_st, max_size=4))
-def test_only_its_own_present_content_is_replaced(owners: list[Owner]) -> None:
+@given(st.lists(owners_st, max_size=4), st.sampled_from([b"A", None]))
+def test_only_its_own_present_content_is_replaced(owners: list[Owner], checksum: bytes | None) -> None:
     """Replaced is only an earlier version of this very file that never went away, or what an attempt at one may have left."""
-    what, _ = claim("x", b"A", owners)
-    former = [owner for owner in owners if owner.content == b"A" or (owner.content is None and owner.in_place)]
-    if what is Claim.REPLACE:
+    what, _, replaces = claim("x", Occupant(1, checksum), owners)
+    assert (replaces is not None) == (what is Claim.REPLACE)
+    former = [
+        owner for owner in owners
+        if owner.content == replaces or (owner.content is None and owner.in_place and checksum is not None)
+    ]  # fmt: skip
+    if replaces is not None:
         assert former
-        assert all(owner.same_source and not owner.gone for owner in former)
+        assert all(owner.same_source for owner in owners)
+        assert any(not owner.gone for owner in former)
+        assert replaces.size == 1
+        assert checksum is None or (replaces.checksum == checksum and not any(owner.gone for owner in former))
         assert all(owner.same_source for owner in owners)
     if not owners or not all(owner.same_source for owner in owners):
         assert what is Claim.REFUSE

@@ -41,18 +41,41 @@ def test_the_verdict_and_its_reason(
     assert removal(standing, proved, weak, claimed=claimed) == verdict
 
 
-@given(
-    st.builds(Standing, *[st.integers(0, 3)] * 4, st.booleans()),
-    st.dictionaries(st.sampled_from("abc"), st.integers(0, 3)),
-    st.dictionaries(st.sampled_from("abc"), st.integers(0, 3)),
-    st.booleans(),
-)
+@st.composite
+def accepted(draw: st.DrawFn) -> tuple[Standing, dict[str, int]]:
+    """Versions that are all here, with proof from every required destination, of which there is one at least."""
+    standing = Standing(draw(st.integers(1, 5)), 0, 0, draw(st.integers(0, 5)), below=False)
+    proved = draw(st.dictionaries(st.sampled_from("abc"), st.integers(standing.here, 9), min_size=1))
+    return standing, proved
+
+
+weak_st = st.dictionaries(st.sampled_from("abcd"), st.integers(0, 9))
+
+
+@given(accepted(), weak_st, st.data())
 def test_yes_means_that_nothing_is_missing(
-    standing: Standing, proved: dict[str, int], weak: dict[str, int], claimed: bool
+    case: tuple[Standing, dict[str, int]], weak: dict[str, int], data: st.DataObject
 ) -> None:
-    """Whatever the counts are."""
-    if removal(standing, proved, weak, claimed=claimed).ok:
-        assert standing.here > 0
-        assert (standing.waiting, standing.refused, standing.below, claimed) == (0, 0, False, True)
-        assert proved
-        assert all(count >= standing.here for count in proved.values())
+    """What is safe is not safe with anything waiting, refused, unclaimed or below, nor with one proof less, weaker ones or not."""
+    standing, proved = case
+    assert removal(standing, proved, weak, claimed=True).ok
+    for other in (
+        standing._replace(here=0), standing._replace(waiting=1), standing._replace(refused=1), standing._replace(below=True),
+    ):  # fmt: skip
+        assert not removal(other, proved, weak, claimed=True).ok
+    assert not removal(standing, proved, weak, claimed=False).ok
+    assert not removal(standing, {}, weak, claimed=True).ok
+    one = data.draw(st.sampled_from(sorted(proved)))
+    fewer = data.draw(st.integers(0, standing.here - 1))
+    assert not removal(standing, proved | {one: fewer}, weak, claimed=True).ok
+    assert not removal(standing._replace(here=max(proved.values()) + 1), proved, weak, claimed=True).ok
+
+
+@given(st.builds(Standing, *[st.integers(0, 3)] * 4, st.booleans()), weak_st, weak_st, st.booleans())
+def test_a_no_has_a_reason(standing: Standing, proved: dict[str, int], weak: dict[str, int], claimed: bool) -> None:
+    """It is no exactly where something is missing."""
+    missing = (
+        not standing.here or standing.waiting or standing.refused or standing.below or not claimed or not proved
+        or min(proved.values()) < standing.here
+    )  # fmt: skip
+    assert removal(standing, proved, weak, claimed=claimed).ok == (not missing)

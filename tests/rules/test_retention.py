@@ -1,6 +1,7 @@
 """May the local copy go?"""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -10,12 +11,13 @@ from rules.model import Evidence, Reclaim, Verdict
 from rules.retention import retention, unmoved
 
 PROVED = 1_000_000.0
+SIZE = 1
 laws = settings(max_examples=100, deadline=None)
 
 
 def proof(destination: str, at: float = PROVED) -> Evidence:
     """Evidence of that time."""
-    return Evidence(destination, b"\1" * 32, "sha256", at)
+    return Evidence(destination, b"\1" * 32, "sha256", at, SIZE)
 
 
 WEEK = Reclaim(after=604800.0)
@@ -25,7 +27,7 @@ BOTH = Reclaim(after=604800.0, when_free_below=0.15)
 
 def weak(destination: str) -> Evidence:
     """Only size and mtime were compared there."""
-    return Evidence(destination, b"stat:1:2", "stat", PROVED)
+    return Evidence(destination, b"stat:1:2", "stat", PROVED, SIZE)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +60,10 @@ def weak(destination: str) -> Evidence:
             Reclaim(after=0.0), ["a", "b"], [proof("a"), weak("b")], None, 0.0,
             Verdict(False, "at b, only size and mtime were compared, and the rule demands a checksum"),
         ),
+        (
+            Reclaim(after=0.0), ["a"], [replace(proof("a"), size=SIZE + 1)], None, 0.0,
+            Verdict(False, "at a, not as many bytes were proved as it has"),
+        ),
         (Reclaim(after=0.0), ["a"], [proof("a"), weak("z")], None, 0.0, Verdict(True, "proved at a 0 ms ago")),
         (Reclaim(after=0.0, evidence="stat"), ["a"], [weak("a")], None, 0.0, Verdict(True, "proved at a 0 ms ago")),
     ],
@@ -71,27 +77,83 @@ def test_the_policy(
     verdict: Verdict,
 ) -> None:
     """A file goes when it is proved everywhere it must be, and its time has come or space is short."""
-    assert retention(reclaim, required, evidence, free, PROVED + after) == verdict
+    assert retention(reclaim, required, SIZE, evidence, free, PROVED + after) == verdict
 
 
 names = st.sampled_from("abcd")
 policies = st.none() | st.builds(
-    Reclaim, after=st.none() | st.floats(0, 1e7), when_free_below=st.none() | st.floats(0, 1)
+    Reclaim, after=st.none() | st.floats(0, 1e7), when_free_below=st.none() | st.floats(0, 1),
+    evidence=st.sampled_from(["checksum", "stat"]),
+)  # fmt: skip
+proofs = st.builds(
+    Evidence,
+    names,
+    st.just(b"x"),
+    st.sampled_from(["sha256", "stat"]),
+    st.floats(0, 2e9),
+    st.sampled_from([SIZE, SIZE + 1]),
 )
-evidence_st = st.lists(st.builds(proof, names, st.floats(0, 2e9)), max_size=6)
+evidence_st = st.lists(proofs, max_size=6)
 free_st = st.none() | st.floats(0, 1)
+
+
+@st.composite
+def accepted(draw: st.DrawFn) -> tuple[Reclaim, set[str], list[Evidence], float | None, float]:
+    """What may go: every required destination has proof of the kind that is wanted, and the time has come or space is short."""
+    required = draw(st.sets(names, min_size=1))
+    kind = draw(st.sampled_from(["checksum", "stat"]))
+    algorithms = st.just("sha256") if kind == "checksum" else st.sampled_from(["sha256", "stat"])
+    evidence = [Evidence(name, b"x", draw(algorithms), draw(st.floats(0, 2e9)), SIZE) for name in sorted(required)]
+    evidence += [one for one in draw(evidence_st) if one.destination not in required]
+    proved_at = max(one.proved_at for one in evidence if one.destination in required)
+    if draw(st.booleans()):
+        after = draw(st.floats(0, 1e7))
+        now = proved_at + after + draw(st.floats(0, 1e9))
+        return Reclaim(after=after, evidence=kind), required, evidence, draw(free_st), now
+    free = draw(st.floats(0, 0.9))
+    below = draw(st.floats(free, 1, exclude_min=True))
+    return Reclaim(when_free_below=below, evidence=kind), required, evidence, free, draw(st.floats(0, 4e9))
+
+
+@laws
+@given(accepted(), st.data())
+def test_nothing_goes_without_proof(
+    case: tuple[Reclaim, set[str], list[Evidence], float | None, float], data: st.DataObject
+) -> None:
+    """What may go may not go without its policy, or without any one proof, or with one that is weaker or of another size."""
+    reclaim, required, evidence, free, now = case
+    assert retention(reclaim, required, SIZE, evidence, free, now).ok
+    assert not retention(None, required, SIZE, evidence, free, now).ok
+    assert not retention(reclaim, [], SIZE, evidence, free, now).ok
+    assert not retention(reclaim, required, SIZE + 1, evidence, free, now).ok
+    one = data.draw(st.sampled_from([one for one in evidence if one.destination in required]))
+    others = [other for other in evidence if other is not one]
+    assert not retention(reclaim, required, SIZE, others, free, now).ok
+    assert not retention(reclaim, required, SIZE, [*others, replace(one, size=SIZE - 1)], free, now).ok
+    weaker = retention(reclaim, required, SIZE, [*others, replace(one, algorithm="stat")], free, now)
+    assert weaker.ok == (reclaim.evidence == "stat")
+    if reclaim.after is None:
+        assert not retention(reclaim, required, SIZE, evidence, None, now).ok
+        assert not retention(reclaim, required, SIZE, evidence, reclaim.when_free_below, now).ok
+    else:
+        due = max(item.proved_at for item in evidence if item.destination in required) + reclaim.after
+        assert retention(reclaim, required, SIZE, evidence, free, due).ok
+        assert not retention(reclaim, required, SIZE, evidence, free, math.nextafter(due, -math.inf)).ok
 
 
 @laws
 @given(policies, st.sets(names), evidence_st, free_st, st.floats(0, 4e9))
-def test_nothing_goes_without_proof(
+def test_what_goes_is_proved(
     reclaim: Reclaim | None, required: set[str], evidence: list[Evidence], free: float | None, now: float
 ) -> None:
-    """Only with a policy, and evidence of every required destination, of which there is one at least, may a file go."""
-    if retention(reclaim, required, evidence, free, now).ok:
-        assert reclaim is not None
-        assert required
-        assert required <= {item.destination for item in evidence}
+    """Whatever is known: only with a policy, and with proof of the version's size from every required destination."""
+    proved = {
+        one.destination
+        for one in evidence
+        if one.size == SIZE and (one.strong or (reclaim and reclaim.evidence == "stat"))
+    }
+    if reclaim is None or not required or not required <= proved:
+        assert not retention(reclaim, required, SIZE, evidence, free, now).ok
 
 
 @laws
@@ -100,11 +162,13 @@ def test_the_next_look_is_worth_it(
     reclaim: Reclaim | None, required: set[str], evidence: list[Evidence], free: float | None, now: float
 ) -> None:
     """A file that only has to wait may go at `again_at`, and not before."""
-    verdict = retention(reclaim, required, evidence, free, now)
+    verdict = retention(reclaim, required, SIZE, evidence, free, now)
     if verdict.again_at is not None:
         assert not verdict.ok
-        assert retention(reclaim, required, evidence, free, verdict.again_at).ok
-        assert retention(reclaim, required, evidence, free, math.nextafter(verdict.again_at, -math.inf)) == verdict
+        assert retention(reclaim, required, SIZE, evidence, free, verdict.again_at).ok
+        assert (
+            retention(reclaim, required, SIZE, evidence, free, math.nextafter(verdict.again_at, -math.inf)) == verdict
+        )
 
 
 @pytest.mark.parametrize(

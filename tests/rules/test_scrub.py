@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rules.model import Verdict
-from rules.naming import Claim, Owner, claim, own_name, unspoiled_name
+from rules.model import Content, Verdict
+from rules.naming import Claim, Occupant, Owner, claim, own_name, unspoiled_name
 from rules.scrub import DAY, IS_BACK, MOST_OPEN, Consequence, Scrub, Sight, consequence, due, paid, resolved
 
 NOW = 1_000_000_000.0
@@ -119,14 +119,14 @@ def test_a_finding_is_closed_by_what_mends_it_and_by_nothing_else() -> None:
 
 def spoiled_owner(content: bytes, *, in_place: bool = False) -> Owner:
     """A file whose copy was read again, and was not what had been delivered."""
-    return Owner("/data/a.dat", True, True, content, "a.dat", in_place, spoiled=True)
+    return Owner("/data/a.dat", True, True, Content(content, 6), "a.dat", in_place, spoiled=True)
 
 
-@pytest.mark.parametrize("occupant", [b"proved", b"rotten"])
+@pytest.mark.parametrize("occupant", [b"proved", b"rotten", None])
 @pytest.mark.parametrize("in_place", [True, False])
-def test_what_was_found_changed_is_never_replaced(occupant: bytes, in_place: bool) -> None:
+def test_what_was_found_changed_is_never_replaced(occupant: bytes | None, in_place: bool) -> None:
     """Whatever stands at the name, the file that is delivered again gets a name of its own."""
-    what, reason = claim("a.dat", occupant, [spoiled_owner(b"proved", in_place=in_place)])
+    what, reason, _ = claim("a.dat", Occupant(6, occupant), [spoiled_owner(b"proved", in_place=in_place)])
     assert (what, reason) == (
         Claim.OWN_NAME, "what is at 'a.dat' is not what was delivered there, and is left for a person to look at",
     )  # fmt: skip

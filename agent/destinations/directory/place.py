@@ -19,7 +19,7 @@ from agent.errors import Transient
 from agent.files import LOCAL, Absent, CannotTell, Tree, Trouble, What
 from agent.files.reader import checksum_of
 from agent.host.steps import Steps
-from rules.model import Kind, Verdict
+from rules.model import Content, Kind, Verdict
 
 
 def set_up(place: Place, steps: Steps) -> tuple[str, bool]:
@@ -120,7 +120,7 @@ def _compared(
             return f"has {found} bytes instead of {size}"
         if place.verify != "size":
             LOCAL.drop_cache([handle])
-            if checksum_of(handle, algorithm, size, steps.ask) != checksum:
+            if checksum_of(handle, algorithm, size, steps.ask) != Content(checksum, size):
                 return "has other content than was delivered"
     return None
 

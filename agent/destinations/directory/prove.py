@@ -9,7 +9,7 @@ from agent.errors import Transient
 from agent.files import LOCAL, Absent, CannotTell, Handle, NotAFile, Tree, Trouble, What
 from agent.files.reader import checksum_of
 from agent.host.steps import Steps
-from rules.model import Kind
+from rules.model import Content, Kind
 from rules.scrub import Sight
 
 LEAST = 64 * 2**10
@@ -78,7 +78,7 @@ def _read(
     for _ in range(2):
         # A bit that flipped in memory or on the wire is not one that flipped on the storage: look twice.
         LOCAL.drop_cache([handle])
-        good = checksum_of(handle, algorithm, size, passing) == checksum
+        good = checksum_of(handle, algorithm, size, passing) == Content(checksum, size)
         read += size
         if good:
             break

@@ -15,7 +15,7 @@ from agent.errors import Transient
 from agent.files import LOCAL, Absent, CannotTell, Handle, NotAFile, Tree, Trouble, What
 from agent.files.reader import ChecksumName, NotTheVersion, Sources, Unreadable, checksum_of, whole
 from agent.host.steps import Steps
-from rules.model import OWN_PREFIX, Kind, Observation
+from rules.model import OWN_PREFIX, Content, Kind, Observation
 
 IDENTITY = OWN_PREFIX + "-destination"
 """Name of the file that says which destination a directory is."""
@@ -63,7 +63,7 @@ class _Staged(NamedTuple):
     temporary: str
     """Its path."""
     handle: Handle
-    checksum: bytes
+    content: Content
 
 
 def identity(tree: Tree) -> str | Absent:
@@ -234,26 +234,30 @@ class _Group:
             return None
         if seen.kind is not Kind.FILE:
             return self._not_a_file(item)
+        size = seen.version.size
+        if size != item.version.size and (item.replaces is None or size != item.replaces.size):
+            self._remove(item)
+            return Occupied(item.file, size, None)  # other content, and not read: it may be of any size
         try:
             occupant = self._content(item, seen)
         except NotAFile:
             return self._not_a_file(item)
-        if seen.version.size == item.version.size:
-            ours = self._sources.checksum(item.root, item.relpath, item.version)
+        if occupant.size == item.version.size:
+            ours = self._sources.content(item.root, item.relpath, item.version)
             if ours == occupant:
                 self._remove(item)
                 return Arrived(item.file, occupant, self._place.checksum, adopted=True)
         if occupant == item.replaces:
             return None
         self._remove(item)  # what a killed attempt staged: the file gets another name, or none
-        return Occupied(item.file, occupant)
+        return Occupied(item.file, occupant.size, occupant.checksum if occupant.size == size else None)
 
     def _not_a_file(self, item: Item) -> Unfit:
         reason = f"at {self._place.name}, {item.path!r} is not a file"
         return Unfit(item.file, reason, "move it away there, then `dropline retry`")
 
-    def _content(self, item: Item, seen: Observation) -> bytes:
-        """The checksum of what is at the destination. Raises Trouble."""
+    def _content(self, item: Item, seen: Observation) -> Content:
+        """What is at the destination. Raises Trouble."""
         with self._tree.open(item.path, seen) as handle:
             return checksum_of(handle, self._place.checksum, seen.version.size, self._steps.read)
 
@@ -264,7 +268,7 @@ class _Group:
             temporary = temporary_path(self._place.agent, item.file, item.path)
             handle = self._tree.create(temporary, like=reading.handle)
             try:
-                checksum = reading.copy_to(handle, self._place.path)
+                content = reading.copy_to(handle, self._place.path)
                 self._step()
                 try:
                     handle.set_times(reading.handle, item.version.mtime_ns)
@@ -276,7 +280,7 @@ class _Group:
                 _close(handle)
                 self._remove(item)
                 raise
-        return _Staged(item, temporary, handle, checksum)
+        return _Staged(item, temporary, handle, content)
 
     def _prove(self, one: _Staged) -> None:
         """Read back what the storage has. Raises Transient where it is not what was written, and Trouble."""
@@ -284,14 +288,16 @@ class _Group:
         if self._place.verify == "size":
             good = one.handle.look().version.size == size
         else:
-            good = checksum_of(one.handle, self._place.checksum, size, self._steps.read) == one.checksum
+            good = checksum_of(one.handle, self._place.checksum, size, self._steps.read) == one.content
         if not good:
             raise Transient(f"{self._place.path}: what was read back of {one.item.path!r} is not what was written")
 
     def _replaceable(self, item: Item) -> bool:
-        """Whether what may be replaced is there still: staging a large file takes long. Raises Trouble."""
+        """Whether something may be replaced, and is there still: staging a large file takes long. Raises Trouble."""
+        if item.replaces is None:
+            return False
         seen = self._look(item)
-        if isinstance(seen, Absent) or seen.kind is not Kind.FILE:
+        if isinstance(seen, Absent) or seen.kind is not Kind.FILE or seen.version.size != item.replaces.size:
             return False
         try:
             return self._content(item, seen) == item.replaces
@@ -304,7 +310,7 @@ class _Group:
         """Give the staged file its name."""
         item = one.item
         try:
-            if item.replaces is not None and self._replaceable(item):
+            if self._replaceable(item):
                 self._tree.replace(one.temporary, item.path)
             else:
                 self._tree.rename_new(one.temporary, item.path)
@@ -318,7 +324,7 @@ class _Group:
                 found = outcome_of(item, error)
             self._remove(item)
             return found or Unfit(item.file, f"{item.path!r} comes and goes at {self._place.name}", "`dropline retry`")
-        return Arrived(item.file, one.checksum, self._place.checksum, adopted=False)
+        return Arrived(item.file, one.content, self._place.checksum, adopted=False)
 
 
 def _close(handle: Handle) -> None:

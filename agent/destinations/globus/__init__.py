@@ -33,7 +33,7 @@ from agent.host.steps import Steps
 from rules.globus.collection import uncarriable
 from rules.globus.credentials import warning
 from rules.globus.task import Stage
-from rules.model import STAT, Verdict, Version
+from rules.model import STAT, Content, Verdict, Version
 from rules.naming import name_key, stat_content
 
 T = TypeVar("T")
@@ -177,11 +177,11 @@ class GlobusTransport:
             return Unfit(item.file, f"at {self.name}, {item.path!r} is not a file", f"move it away there, {_RETRY}")
         if found.content == item.replaces:
             return None
-        content = stat_content(item.version.size, item.version.mtime_ns)
+        content = Content(stat_content(item.version.size, item.version.mtime_ns), item.version.size)
         # A name in another form would be the other file's, however equal they are.
         if found.content == content and found.name == item.path.rpartition("/")[2]:
             return Arrived(item.file, content, STAT, adopted=True)
-        return Occupied(item.file, found.content)
+        return Occupied(item.file, found.size, found.content.checksum)
 
     def _checksums(self, items: Sequence[Item]) -> tuple[dict[int, bytes], dict[int, Outcome]]:
         """Our own checksums, where they are wanted, and what became of files that moved while they were read."""
@@ -191,7 +191,7 @@ class GlobusTransport:
             with Sources(LOCAL, self._course.checksum, Steps()) as sources:
                 for item in items:
                     try:
-                        made[item.file] = sources.checksum(item.root, item.relpath, item.version)
+                        made[item.file] = sources.content(item.root, item.relpath, item.version).checksum
                     except (NotTheVersion, Unreadable) as error:
                         spoilt[item.file] = outcome_of(item, error)
         return made, spoilt

@@ -50,7 +50,7 @@ class Copies:
         if found.size != version.size:
             reason = f"at {self._name}, {path!r} has {found.size} bytes instead of {version.size}"
             return Reread(Sight.CHANGED, reason, _COST)
-        if found.content != stat_content(version.size, version.mtime_ns):
+        if found.content.checksum != stat_content(version.size, version.mtime_ns):
             # Some collections keep no mtime at all: that alone is no proof that the content is another.
             return Reread(Sight.DOUBTFUL, f"at {self._name}, {path!r} was modified since it was delivered", _COST)
         return Reread(Sight.STAT, f"at {self._name} as {path!r}", _COST)

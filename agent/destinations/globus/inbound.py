@@ -19,7 +19,7 @@ from agent.files import LOCAL, Absent, CannotTell, Tree, Trouble, What
 from agent.files.reader import checksum_of
 from rules.globus.collection import joined, uncarriable
 from rules.globus.task import Reading, Stage, in_words
-from rules.model import OWN_PREFIX, FileId, Kind, Observation, Version
+from rules.model import OWN_PREFIX, Content, FileId, Kind, Observation, Version
 
 log = logging.getLogger(__name__)
 _CHECKSUMS = ("md5", "sha256")
@@ -178,20 +178,20 @@ class Inbound:
     def take_in(self, request: bytes, task: str, ended: Reading) -> None:
         """A task has ended: what is proved gets its name; the rest is told of. Raises Transient, Refused."""
         sent = {one["destination_path"]: one["source_path"] for one in thaw(request)["DATA"]}
-        wanted = {path: self._staged(number, path) for number, path in enumerate(sent)}
-        lines = moved_files(self._ask, task, wanted)
+        lines = moved_files(self._ask, task, sent)
         passed = skipped_files(self._ask, task) if len(lines) < len(sent) else {}
         try:
             with LOCAL.tree(self._target) as target:
                 target.make_directory(self._folder)  # where somebody has tidied up: then nothing has arrived
                 target.sync_volumes([self._folder])  # before the names: what has its name is whole after a power cut
-                for path, item in wanted.items():
+                for path in sent:
+                    relpath = path[len(self._back.path.rstrip("/")) + 1 :]
                     if path in lines:
-                        self._place(target, item.relpath, lines[path])
+                        self._place(target, relpath, lines[path])
                     else:
                         code = passed.get(sent[path])
                         said = in_words(code) if code else ended.reason or "the task told nothing of it"
-                        self.refused[item.relpath] = f"Globus task {task}: {said}"
+                        self.refused[relpath] = f"Globus task {task}: {said}"
                 target.sync_volumes([""])
         except Trouble as trouble:
             raise self._unusable(trouble) from None
@@ -199,16 +199,21 @@ class Inbound:
     def _unusable(self, trouble: Trouble) -> Refused:
         return Refused(f"{self._target}: {trouble.reason}", "mend that, and fetch again")
 
-    def _staged(self, number: int, path: str) -> Item:
-        relpath = path[len(self._back.path.rstrip("/")) + 1 :]
-        seen = LOCAL.look(f"{self._staging}/{relpath}")
-        size = seen.version.size if isinstance(seen, Observation) else 0  # it is missed when its turn comes
-        return Item(number, self._staging, relpath, Version(size, 0, 0, FileId(0)), relpath)
+    def _size(self, relpath: str, line: Moved) -> int | None:
+        """Bytes that the file has at the destination, as the service says; None: it does not. Raises Transient, Refused."""
+        if line.size is not None:
+            return line.size
+        parent = self._source.rpartition("/")[0]
+        found = self._listing.stat(f"{parent}/{relpath}" if parent else relpath)
+        return found.size if found is not None and found.size >= 0 else None
 
     def _place(self, target: Tree, relpath: str, line: Moved) -> None:
         """Give one file its name, if it is what was sent, and nothing else has the name. Raises Trouble."""
-        staged = f"{self._folder}/{relpath}"
-        proved = _is(target, staged, line)  # None: a former run, killed since, may have given it its name
+        staged, size = f"{self._folder}/{relpath}", self._size(relpath, line)
+        if size is None:
+            self.refused[relpath] = "the service does not say how large it is, so nothing proves that it is whole"
+            return
+        proved = _is(target, staged, line, size)  # None: a former run, killed since, may have given it its name
         if proved is False:
             self.refused[relpath] = "what arrived is not what was sent; fetch it again"
             return
@@ -219,12 +224,12 @@ class Inbound:
                 if trouble.what is not What.EXISTS:
                     raise
             else:
-                self.arrived[relpath] = line.size
+                self.arrived[relpath] = size
                 return
-        same = _is(target, relpath, line)
+        same = _is(target, relpath, line, size)
         if same is None:
             self.refused[relpath] = "it did not arrive; fetch it again"
-        elif same and (line.checksum is not None or proved is None or _alike(target, staged, relpath, line.size)):
+        elif same and (line.checksum is not None or proved is None or _alike(target, staged, relpath, size)):
             self.present.add(relpath)
         else:
             self.refused[relpath] = "other content has this name here; move it away, or fetch into another directory"
@@ -251,19 +256,19 @@ class Inbound:
                     target.remove_directory(directory)
 
 
-def _is(tree: Tree, path: str, line: Moved) -> bool | None:
+def _is(tree: Tree, path: str, line: Moved, size: int) -> bool | None:
     """Whether a file is what the service says it sent; None: nothing has the name. Raises Trouble."""
     seen = tree.look(path)
     if isinstance(seen, Absent):
         return None
     if isinstance(seen, CannotTell):
         raise seen.trouble
-    if seen.kind is not Kind.FILE or seen.version.size != line.size:
+    if seen.kind is not Kind.FILE or seen.version.size != size:
         return False
     if line.checksum is None or line.algorithm not in _CHECKSUMS:
         return True  # the service compared it itself
     with tree.open(path, seen) as handle:
-        return checksum_of(handle, line.algorithm, line.size) == line.checksum
+        return checksum_of(handle, line.algorithm, size) == Content(line.checksum, size)
 
 
 def _alike(tree: Tree, one: str, other: str, size: int) -> bool:

@@ -9,6 +9,7 @@ from globus_sdk import TransferClient
 
 from agent.destinations.globus.session import Forbidden, NotADirectory, NotThere, Rejected, document, rows
 from rules.globus.collection import common_prefix, joined
+from rules.model import Content
 from rules.naming import stat_content
 
 T = TypeVar("T")
@@ -28,13 +29,14 @@ class Entry(NamedTuple):
     kind: str
     """`file`, `dir`, `link` (whatever is behind it), or another of the service's words."""
     size: int
+    """-1: the service does not say, so that it is equal to no file's."""
     mtime: int
     """Seconds since the epoch."""
 
     @property
-    def content(self) -> bytes:
+    def content(self) -> Content:
         """What tells it from other content, as far as a collection tells."""
-        return stat_content(self.size, self.mtime * 1_000_000_000)
+        return Content(stat_content(self.size, self.mtime * 1_000_000_000), self.size)
 
 
 class Found(NamedTuple):
@@ -51,7 +53,8 @@ def entry(found: Mapping[str, Any]) -> Entry:
     modified = found.get("last_modified")
     mtime = int(datetime.fromisoformat(str(modified)).timestamp()) if modified else 0
     kind = "link" if found.get("link_target") else str(found["type"])
-    return Entry(str(found["name"]), kind, int(found.get("size") or 0), mtime)
+    size = found.get("size")
+    return Entry(str(found["name"]), kind, -1 if size is None else int(size), mtime)
 
 
 class Listing:

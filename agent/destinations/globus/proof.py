@@ -1,27 +1,30 @@
 """What a task that ended proves, file by file. That it succeeded proves nothing by itself."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from globus_sdk import GlobusHTTPResponse, TransferClient
 
 from agent.destinations import Arrived, Gone, Item, Outcome, Unfit
 from agent.destinations.globus.course import Course
-from agent.destinations.globus.listing import Ask, Listing
+from agent.destinations.globus.listing import Ask, Entry, Listing
 from agent.destinations.globus.session import NotThere, Rejected, document, rows
 from agent.destinations.sources import spoiled
 from rules.globus.task import in_words
-from rules.model import STAT
+from rules.model import STAT, Content
 from rules.naming import stat_content
 
 _RETRY = "then `dropline retry`"
+_LENGTHS = {"md5": 16, "sha1": 20, "sha256": 32, "sha512": 64}
+"""Bytes that algorithms make."""
 
 
 class Moved(NamedTuple):
     """A line of the service's list of successful transfers."""
 
-    size: int
+    size: int | None
+    """None: it does not say. Then nothing is proved by this line alone."""
     checksum: bytes | None
     algorithm: str
 
@@ -58,14 +61,15 @@ def conclude(
     unproved: list[Item] = []
     for path, item in wanted.items():
         line, outcome = moved.get(path), bad.get(item.file)
-        whole = line is not None and line.size == item.version.size
-        if whole and isinstance(outcome, Gone):
-            outcome = _though_gone(listing, item, line)
+        proved = _proved(item, line)
+        travelled = line is not None and line.size in (None, item.version.size)
+        if travelled and isinstance(outcome, Gone):
+            outcome = _though_gone(listing, item, proved)
         if outcome is not None:
             ended.outcomes.append(outcome)
-        elif whole and line is not None and line.checksum is not None:
-            ended.outcomes.append(Arrived(item.file, line.checksum, line.algorithm, adopted=False))
-        elif whole or succeeded:
+        elif proved is not None:
+            ended.outcomes.append(proved)
+        elif travelled or succeeded:
             unproved.append(item)
         else:
             ended.left.append(item)
@@ -85,24 +89,36 @@ def _completed(
         if item.file in refused:
             ended.outcomes.append(_skipped_alone(item, course.local(item), refused[item.file]))
             continue
-        expected = stat_content(item.version.size, item.version.mtime_ns)
-        found = there.get(item.path)
-        if found is not None and found.kind == "file" and found.content == expected != item.replaces:
-            ended.outcomes.append(Arrived(item.file, expected, STAT, adopted=False))
-        else:
+        found = _listed(item, there.get(item.path))
+        if found is None:
             ended.left.append(item)
+        else:
+            ended.outcomes.append(found)
     return ended
 
 
-def _though_gone(listing: Listing, item: Item, line: Moved | None) -> Outcome:
+def _proved(item: Item, line: Moved | None) -> Arrived | None:
+    """What the service says of a file that travelled: proof where it tells of as many bytes as the version has, and a checksum."""
+    if line is None or line.checksum is None or line.size is None or line.size != item.version.size:
+        return None
+    return Arrived(item.file, Content(line.checksum, line.size), line.algorithm, adopted=False)
+
+
+def _listed(item: Item, found: Entry | None) -> Arrived | None:
+    """A copy of the version's size and mtime: weaker proof, and none where the copy that was to be replaced has both, too."""
+    expected = Content(stat_content(item.version.size, item.version.mtime_ns), item.version.size)
+    if found is None or found.kind != "file" or found.content != expected or expected == item.replaces:
+        return None
+    return Arrived(item.file, found.content, STAT, adopted=False)
+
+
+def _though_gone(listing: Listing, item: Item, proved: Arrived | None) -> Outcome:
     """The local file went away since: the copy counts where it carries the mtime of the version, too."""
     found = listing.look([item.path]).entries.get(item.path)
-    expected = stat_content(item.version.size, item.version.mtime_ns)
-    if found is None or found.content != expected or line is None:
-        return Gone(item.file)
-    if line.checksum is None:
-        return Arrived(item.file, expected, STAT, adopted=False)
-    return Arrived(item.file, line.checksum, line.algorithm, adopted=False)
+    if proved is None:
+        return _listed(item, found) or Gone(item.file)
+    same = found is not None and found.content.checksum == stat_content(item.version.size, item.version.mtime_ns)
+    return proved if same else Gone(item.file)
 
 
 def _skipped_alone(item: Item, path: str | None, code: str) -> Outcome:
@@ -134,28 +150,28 @@ def _pages(
         more = {"marker": marker}
 
 
-def moved_files(ask: Ask[Any], task: str, wanted: Mapping[str, Item]) -> dict[str, Moved]:
+def moved_files(ask: Ask[Any], task: str, wanted: Container[str]) -> dict[str, Moved]:
     """Destination path → what the service says of it, of those that are wanted. Raises Transient, Refused."""
     found: dict[str, Moved] = {}
     for line in _pages(ask, "successful_transfers", lambda tc, more: tc.task_successful_transfers(task, **more)):
         path = line.get("destination_path")
-        item = wanted.get(path or "")
-        if item is None:
+        if not path or path not in wanted:
             continue
-        checksum, algorithm = _checksum(line.get("checksum")), str(line.get("checksum_algorithm") or "md5").lower()
-        size = line.get("size")
-        size = item.version.size if size is None else int(size)  # old services tell only paths: no checksum then either
-        if checksum is None and size == 0 and line.get("size") is not None:
+        algorithm = str(line.get("checksum_algorithm") or "md5").lower()
+        checksum, size = _checksum(line.get("checksum"), algorithm), line.get("size")
+        if checksum is None and size == 0:
             checksum, algorithm = hashlib.md5(usedforsecurity=False).digest(), "md5"  # there is only one empty file
-        found[str(path)] = Moved(size, checksum, algorithm)
+        found[str(path)] = Moved(None if size is None else int(size), checksum, algorithm)
     return found
 
 
-def _checksum(text: object) -> bytes | None:
+def _checksum(text: object, algorithm: str) -> bytes | None:
+    """None where there is none: nothing, blanks, no notation that we know, or a part of what the algorithm makes."""
     try:
-        return bytes.fromhex(text) if isinstance(text, str) and text else None
+        found = bytes.fromhex(text) if isinstance(text, str) else b""
     except ValueError:
-        return None  # no notation that we know: as if there were none
+        return None
+    return found if found and len(found) == _LENGTHS.get(algorithm, len(found)) else None
 
 
 def skipped_files(ask: Ask[Any], task: str) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Open files."""
 
 import os
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -17,18 +18,18 @@ BLOCK = 512
 class PosixHandle:
     """A descriptor. See `agent.files.tree.Handle`."""
 
-    __slots__ = ("_opened", "_status", "fd", "remote")
+    __slots__ = ("_opened", "_remote", "_status", "fd")
 
-    def __init__(self, fd: int, remote: bool, status: os.stat_result | None = None) -> None:
+    def __init__(self, fd: int, remote: Callable[[int, int], bool], status: os.stat_result | None = None) -> None:
         """Take the descriptor over.
 
         Args:
             fd: the descriptor.
-            remote: other machines may write to the file.
+            remote: (descriptor, device) → whether other machines may write to the file. Asked with the writer, not before.
             status: what it is now; None: it is new, and is looked at when somebody asks.
         """
         self.fd = fd
-        self.remote = remote
+        self._remote = remote
         self._status = status
         self._opened: Observation | None = None
 
@@ -74,11 +75,11 @@ class PosixHandle:
 
     def writer(self) -> Writer:
         """See `Handle`."""
-        return writer_probe.writer(self.fd, remote=self.remote)
+        return writer_probe.writer(self.fd, remote=self._remote(self.fd, self.status.st_dev))
 
     def lease(self) -> Writer:
         """Take a read lease, which is held where the answer is NONE, and only there."""
-        return writer_probe.lease(self.fd, remote=self.remote)
+        return writer_probe.lease(self.fd, remote=self._remote(self.fd, self.status.st_dev))
 
     def lease_is_whole(self) -> bool:
         """Whether the lease is held, and no program waits to open the file for writing."""

@@ -3,34 +3,50 @@
 import os
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 
 from agent.files.volumes import Volume
-from rules.model import VolumeId
 
 _LINKS_AT_MOST = 40
 """As in the kernel: more of them are a loop."""
-_OCTAL = re.compile(r"\\([0-7]{3})")
+_OCTAL = re.compile(rb"\\([0-7]{3})")
+_MOUNT_ID = re.compile(rb"^mnt_id:\s*(\d+)$", re.MULTILINE)
 
 
-def _plain(field: str) -> str:
-    return _OCTAL.sub(lambda match: chr(int(match[1], 8)), field)
+def _plain(field: bytes) -> str:
+    return os.fsdecode(_OCTAL.sub(lambda match: bytes([int(match[1], 8)]), field))
 
 
-def _lines(table: str) -> list[str]:
-    """Lines end at a newline alone: the kernel does not escape other characters that str.splitlines ends lines at."""
-    with open(table, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-        return file.read().removesuffix("\n").split("\n")
+def _lines(table: str) -> list[bytes]:
+    """Lines end at a newline alone. They are bytes: paths are named by bytes, whatever the locale."""
+    with open(table, "rb") as file:
+        return file.read().removesuffix(b"\n").split(b"\n")
 
 
-def _mounted() -> Iterator[Volume]:
+def _table() -> Iterator[tuple[int, Volume]]:
+    """(number of the mount, its file system); nothing where there is no such table (not Linux)."""
     try:
         lines = _lines("/proc/self/mountinfo")
     except OSError:
         return
     for line in lines:
-        left, _, right = line.partition(" - ")
-        yield Volume(right.split(" ")[0], _plain(left.split(" ")[4]))
+        left, _, right = line.partition(b" - ")
+        fields = left.split(b" ")
+        yield int(fields[0]), Volume(os.fsdecode(right.split(b" ")[0]), _plain(fields[4]))
+
+
+def _mounted() -> Iterator[Volume]:
+    return (volume for _, volume in _table())
+
+
+def of_open(fd: int) -> Volume | None:
+    """The file system of an open file or directory, whatever is mounted over its path by now; None: that cannot be told."""
+    try:
+        with open(f"/proc/self/fdinfo/{fd}", "rb") as file:
+            found = _MOUNT_ID.search(file.read())
+    except OSError:
+        return None
+    number = None if found is None else int(found[1])
+    return next((volume for mount, volume in _table() if mount == number), None)
 
 
 def real(path: str) -> str:
@@ -74,17 +90,6 @@ def file_system(path: str) -> Volume:
     return best
 
 
-@lru_cache(256)
-def remote(path: str, device: VolumeId) -> bool:
-    """Whether other machines may write at the path unseen by this kernel.
-
-    Args:
-        path: a directory.
-        device: its file system. As long as that is the same, so is the file system: the mount table is read once.
-    """
-    return file_system(path).remote
-
-
 def unmounted(path: str, fstab: str = "/etc/fstab") -> str | None:
     """The mount point that should hold the path according to fstab, where nothing is mounted there now."""
     try:
@@ -95,7 +100,7 @@ def unmounted(path: str, fstab: str = "/etc/fstab") -> str | None:
     mounted = {one.mounted_at for one in _mounted()}  # os.path.ismount does not see all bind mounts
     for line in lines:
         fields = line.split()
-        if line.lstrip().startswith("#") or len(fields) < 2 or not fields[1].startswith("/") or fields[1] == "/":
+        if line.lstrip().startswith(b"#") or len(fields) < 2 or not fields[1].startswith(b"/") or fields[1] == b"/":
             continue
         point = real(_plain(fields[1]))
         below = found == point or found.startswith(point + "/")

@@ -47,7 +47,8 @@ class PosixTree:
             raise trouble(error) from error
         self.opened = observation(status)
         self._identity = status.st_dev, status.st_ino
-        self._remote: bool | None = None
+        self._remote: dict[int, bool] = {}
+        """Device → the answer of `_is_remote`. Mounts come and go: it lasts no longer than this tree."""
         self._open: OrderedDict[str, int] = OrderedDict()
         self._grown: set[str] = set()
         """Directories in which directories were made, whose names are not durable yet."""
@@ -65,12 +66,16 @@ class PosixTree:
         self._open.clear()
         give_back(self.fd)
 
-    @property
-    def remote(self) -> bool:
-        """Whether other machines may write below the root unseen by this kernel."""
-        if self._remote is None:
-            self._remote = mounts.remote(self.root, self.opened.volume)
-        return self._remote
+    def _is_remote(self, fd: int, device: int) -> bool:
+        """Whether an open file may have writers of whom this kernel knows nothing: it is asked of the file's own file system.
+
+        So is what cannot be told.
+        """
+        found = self._remote.get(device)
+        if found is None:
+            volume = mounts.of_open(fd)
+            found = self._remote[device] = volume is None or not volume.knows_writers
+        return found
 
     # Directories
 
@@ -199,7 +204,7 @@ class PosixTree:
                     raise NotAFile(seen)
             elif not stat.S_ISREG((status := os.stat(name, dir_fd=directory, follow_symlinks=False)).st_mode):
                 raise NotAFile(observation(status))
-            handle = self._handle(os.open(name, _READ, dir_fd=directory), path)
+            handle = self._handle(os.open(name, _READ, dir_fd=directory))
         except REFUSALS as error:
             self._not_a_file(path)
             raise trouble(error) from error
@@ -208,17 +213,14 @@ class PosixTree:
             raise NotAFile(handle.opened)
         return handle
 
-    def _handle(self, fd: int, path: str) -> PosixHandle:
+    def _handle(self, fd: int) -> PosixHandle:
         """Raises OSError."""
         try:
             status = os.fstat(fd)
         except OSError:
             give_back(fd)
             raise
-        handle = PosixHandle(fd, self.remote, status)
-        if status.st_dev != self._identity[0]:  # it lies on another file system, which is mounted below
-            handle.remote = mounts.remote(f"{self.root}/{path.rpartition('/')[0]}", handle.opened.volume)
-        return handle
+        return PosixHandle(fd, self._is_remote, status)
 
     def _not_a_file(self, path: str) -> None:
         """A file could not be opened. Raises NotAFile where something else has taken its name: a link, a socket."""
@@ -240,7 +242,7 @@ class PosixTree:
                 except FileNotFoundError:
                     pass  # it went away meanwhile
                 fd = os.open(name, _NEW, mode, dir_fd=directory)
-            return PosixHandle(fd, self.remote)
+            return PosixHandle(fd, self._is_remote)
         except REFUSALS as error:
             raise trouble(error) from error
 
@@ -352,7 +354,9 @@ class PosixTree:
     def sync_volumes(self, paths: Iterable[str]) -> None:
         """See `Tree`."""
         try:
-            durable.sync_file_systems((self._directory(path) for path in {*paths, *self._grown}), durable.sync_directory)
+            durable.sync_file_systems(
+                (self._directory(path) for path in {*paths, *self._grown}), durable.sync_directory
+            )
             self._grown.clear()
         except REFUSALS as error:
             raise trouble(error) from error

@@ -9,7 +9,7 @@ import pytest
 from agent.files import ABSENT, CannotTell, Handle, Trouble, What
 from agent.files.reader import BLOCK, Examined, NotTheVersion, Sources, Trees, Unreadable, checksum_of, examine, whole
 from agent.host.steps import Steps
-from rules.model import Kind, Observation, Version, Writer
+from rules.model import Content, Kind, Observation, Version, Writer
 from tests.contract.files.computers import Computer
 
 SIZES = [0, 1, 1000, BLOCK - 1, BLOCK, 3 * BLOCK + 17]
@@ -153,23 +153,94 @@ def test_short_reads_are_put_together(computer: Computer, most: int) -> None:
         short = Meddling(handle, most=most)
         assert whole(short, 5, 1000) == content[5:1005]
         assert whole(short, 19_990, 1000) == content[19_990:]
-        assert checksum_of(short, "sha256", 20_000) == _digest(content)
+        assert checksum_of(short, "sha256", 20_000) == (_digest(content), 20_000)
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "blake3", "md5"])
 @pytest.mark.parametrize("size", SIZES)
-def test_a_checksum_is_of_all_bytes(computer: Computer, size: int, algorithm: str) -> None:
-    """Whatever size was expected, more and fewer bytes are hashed all the same; each block is told."""
+def test_a_checksum_is_of_all_bytes(computer: "Computer", size: int, algorithm: str) -> None:
+    """It comes with the number of its bytes: all of the file's, one beyond the expected size at most. Each block is told."""
     from blake3 import blake3
 
     content = content_of(size)
-    right = blake3(content).digest() if algorithm == "blake3" else hashlib.new(algorithm, content).digest()
     computer.write(f"{computer.root}/file", content)
     with computer.files.tree(computer.root) as tree, tree.open("file") as handle:
-        for expected in {size, max(size - 1, 0), size + 1, 0, 2 * size + 5}:
+        for expected in {size, max(size - 1, 0), max(size - 2, 0), size + 1, 0, 2 * size + 5}:
             told: list[int] = []
-            assert checksum_of(handle, algorithm, expected, told.append) == right
-            assert sum(told) == size
+            part = content[: expected + 1]
+            right = blake3(part).digest() if algorithm == "blake3" else hashlib.new(algorithm, part).digest()
+            found = checksum_of(handle, algorithm, expected, told.append)
+            assert (found, sum(told)) == (Content(right, len(part)), len(part))
+
+
+class Breaking(Meddling):
+    """A handle that gives what comes before a damaged place, and the error only at the next call."""
+
+    def __init__(self, handle: Any, damaged_at: int, most: int = 2**62) -> None:
+        super().__init__(handle)
+        self._damaged_at, self._few = damaged_at, most
+
+    def read_into(self, block: memoryview, offset: int) -> int:
+        length = min(len(block), self._few, self._damaged_at - offset)
+        if length <= 0 < len(block):
+            raise Trouble(What.DAMAGED, "Input/output error")
+        return int(self._handle.read_into(block[:length], offset))
+
+
+@pytest.mark.parametrize("most", [2**62, 100_000])
+@pytest.mark.parametrize("damaged_at", [0, 1, 999, 3 * BLOCK - 1, 3 * BLOCK])
+def test_a_short_read_is_never_the_end(computer: "Computer", damaged_at: int, most: int) -> None:
+    """A damaged place is a trouble, wherever it lies, and never other content, nor a part taken for the whole."""
+    size = 3 * BLOCK + 1
+    computer.write(f"{computer.root}/file", b"x" * size)
+    version = version_of(computer, "file")
+    with computer.files.tree(computer.root) as tree, tree.open("file") as handle:
+        with pytest.raises(Trouble) as raised:
+            checksum_of(Breaking(handle, damaged_at, most), "sha256", size)
+        assert raised.value.what is What.DAMAGED
+    with (
+        Sources(computer.files, "sha256", Steps()) as sources,
+        sources.opened(computer.root, "file", version) as reading,
+        sources.at(computer.outside).create("copy") as target,
+    ):
+        reading.handle = Breaking(reading.handle, damaged_at, most)
+        with pytest.raises(Unreadable):
+            reading.copy_to(target, computer.outside)
+
+
+def test_fewer_bytes_than_the_size_are_a_trouble(computer: "Computer") -> None:
+    """Storage that says one size and gives fewer bytes says nothing of the content; a file that was cut off is another."""
+    computer.write(f"{computer.root}/file", b"x" * 100)
+    with computer.files.tree(computer.root) as tree, tree.open("file") as handle:
+        with pytest.raises(Trouble) as raised:
+            checksum_of(Meddling(handle, most=0), "sha256", 100)
+        assert raised.value.what is What.DAMAGED
+        assert checksum_of(handle, "sha256", 200) == Content(_digest(b"x" * 100), 100)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_no_more_than_the_version_is_written(computer: "Computer", size: int) -> None:
+    """A file that grows while it is copied, by however much, is not the version; one byte beyond it is read at most."""
+    computer.write(f"{computer.root}/file", content_of(size))
+    version = version_of(computer, "file")
+    with (
+        Sources(computer.files, "sha256", Steps()) as sources,
+        sources.opened(computer.root, "file", version) as reading,
+        sources.at(computer.outside).create("copy") as target,
+    ):
+        _append(computer, f"{computer.root}/file", b"y" * 3 * BLOCK)
+        farthest: list[int] = []
+
+        class Watching(Meddling):
+            def read_into(self, block: memoryview, offset: int) -> int:
+                farthest.append(offset + len(block))
+                return super().read_into(block, offset)
+
+        reading.handle = Watching(reading.handle)
+        with pytest.raises(NotTheVersion):
+            reading.copy_to(target, computer.outside)
+        assert max(farthest) == size + 1
+        assert content_of(size).startswith(computer.read(f"{computer.outside}/copy"))
 
 
 # Copying
@@ -183,13 +254,13 @@ def test_a_version_is_copied_whole(computer: Computer, size: int, most: int) -> 
     computer.write(f"{computer.root}/file", content)
     version = version_of(computer, "file")
     with Sources(computer.files, "sha256", Steps()) as sources:
-        assert sources.checksum(computer.root, "file", version) == _digest(content)
+        assert sources.content(computer.root, "file", version) == Content(_digest(content), size)
         with (
             sources.opened(computer.root, "file", version) as reading,
             sources.at(computer.outside).create("copy") as target,
         ):
             reading.handle = Meddling(reading.handle, most=most)
-            assert reading.copy_to(target, computer.outside) == _digest(content)
+            assert reading.copy_to(target, computer.outside) == Content(_digest(content), size)
     assert _digest(computer.read(f"{computer.outside}/copy")) == _digest(content)
 
 
@@ -207,7 +278,7 @@ def test_holes_stay_holes(computer: Computer, tail: bytes) -> None:
             sources.opened(computer.root, "file", version_of(computer, "file")) as reading,
             sources.at(computer.outside).create("copy") as target,
         ):
-            assert reading.copy_to(target, computer.outside) == _digest(content)
+            assert reading.copy_to(target, computer.outside) == Content(_digest(content), len(content))
         with sources.at(computer.outside).open("copy") as copy:
             assert copy.allocated() <= 3 * BLOCK
     assert _digest(computer.read(f"{computer.outside}/copy")) == _digest(content)
@@ -263,10 +334,10 @@ def test_what_has_a_writer_counts_for_nothing(computer: Computer) -> None:
     pen = computer.pen(f"{computer.root}/file")
     with Sources(computer.files, "sha256", Steps()) as sources:
         with pytest.raises(NotTheVersion) as raised:
-            sources.checksum(computer.root, "file", version)
+            sources.content(computer.root, "file", version)
         assert (raised.value.reason, raised.value.seen and raised.value.seen.version) == (Writer.OPEN.value, version)
         pen.close()
-        assert sources.checksum(computer.root, "file", version) == hashlib.sha256(b"x" * 100).digest()
+        assert sources.content(computer.root, "file", version) == Content(hashlib.sha256(b"x" * 100).digest(), 100)
 
 
 @pytest.mark.parametrize("kind", ["nothing", "another file", "a link", "a FIFO", "a directory", "another size"])
@@ -289,7 +360,7 @@ def test_what_is_not_the_version_is_not_read(computer: Computer, kind: str) -> N
             computer.write(path, b"x")
     with Sources(computer.files, "sha256", Steps()) as sources:
         with pytest.raises(NotTheVersion) as raised:
-            sources.checksum(computer.root, "file", version)
+            sources.content(computer.root, "file", version)
         look = computer.files.look(path)
         assert raised.value.seen == (None if look is ABSENT else look)
 
@@ -305,10 +376,10 @@ def test_a_source_below_a_lost_root_is_not_gone(computer: Computer) -> None:
         computer.rename(f"{computer.root}/real", f"{computer.root}/former")
         computer.remove(f"{computer.root}/former/file")
         with pytest.raises(Unreadable) as raised:
-            sources.checksum(f"{computer.root}/real", "file", seen.version)
+            sources.content(f"{computer.root}/real", "file", seen.version)
         assert raised.value.trouble.what is What.STALE
     with Sources(computer.files, "sha256", Steps()) as sources, pytest.raises(Unreadable) as raised:
-        sources.checksum(f"{computer.root}/real", "file", seen.version)
+        sources.content(f"{computer.root}/real", "file", seen.version)
     assert raised.value.trouble.what is What.STALE
 
 

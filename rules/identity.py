@@ -1,0 +1,33 @@
+"""Is what stands at a name the file that is known there, changed in place, or another one?"""
+
+from typing import NamedTuple
+
+from rules.model import Observation, Version
+
+
+class Adoption(NamedTuple):
+    """A new reading of a known name, and whose it is. Nothing takes a reading for a known file's without it."""
+
+    seen: Observation
+    same_file: bool
+    reason: str
+
+
+def adoption(known: Version, seen: Observation, born_ns: int | None, *, left: bool) -> Adoption:
+    """Whether a reading is of the file that is known.
+
+    File ids are used again at once; a file that was made after the known one last changed is another one.
+
+    Args:
+        known: what was read before.
+        seen: what stands there now.
+        born_ns: when that was made, by its file system's clock; None: it cannot tell.
+        left: the name went away at some time since.
+    """
+    if left:
+        return Adoption(seen, False, "the name was away meanwhile")
+    if known.file_id != seen.version.file_id:
+        return Adoption(seen, False, "another file has its name")
+    if born_ns is not None and born_ns > known.ctime_ns:
+        return Adoption(seen, False, "another file has its name, and its number again")
+    return Adoption(seen, True, "it changed in place")

@@ -1,0 +1,40 @@
+"""Is it the same file?"""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rules.identity import Adoption, adoption
+from rules.model import FileId, Kind, Observation, Version, VolumeId
+
+KNOWN = Version(10, 100, 200, FileId(7))
+
+
+def seen(file_id: int) -> Observation:
+    """A later reading."""
+    return Observation(Version(20, 300, 400, FileId(file_id)), VolumeId(1), Kind.FILE)
+
+
+@pytest.mark.parametrize(
+    ("file_id", "born_ns", "left", "same", "reason"),
+    [
+        (7, 200, False, True, "it changed in place"),
+        (7, 0, False, True, "it changed in place"),
+        (7, None, False, True, "it changed in place"),
+        (7, 201, False, False, "another file has its name, and its number again"),
+        (8, 0, False, False, "another file has its name"),
+        (8, None, False, False, "another file has its name"),
+        (7, 0, True, False, "the name was away meanwhile"),
+    ],
+)
+def test_whose_a_reading_is(file_id: int, born_ns: int | None, left: bool, same: bool, reason: str) -> None:
+    """The same number, made before the last change, at a name that never went away."""
+    assert adoption(KNOWN, seen(file_id), born_ns, left=left) == Adoption(seen(file_id), same, reason)
+
+
+@given(st.integers(6, 8), st.none() | st.integers(0, 400), st.booleans())
+def test_knowing_less_never_makes_another_file_the_same(file_id: int, born_ns: int | None, left: bool) -> None:
+    """A file that is the same is so whatever less is known of its name, and never has another number."""
+    if adoption(KNOWN, seen(file_id), born_ns, left=left).same_file:
+        assert file_id == KNOWN.file_id
+        assert adoption(KNOWN, seen(file_id), None, left=False).same_file
