@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-from agent.files.volumes import Volume
+from agent.files.volumes import Location, Volume
 from rules.model import VolumeId
 
 _LINKS_AT_MOST = 40
@@ -30,7 +30,8 @@ def _mounted() -> Iterator[Volume]:
         return
     for line in lines:
         left, _, right = line.partition(" - ")
-        yield Volume(right.split(" ")[0], _plain(left.split(" ")[4]))
+        fields, (kind, source, *_) = left.split(" "), right.split(" ")
+        yield Volume(kind, _plain(fields[4]), fields[2], _plain(fields[3]), _plain(source))
 
 
 def real(path: str) -> str:
@@ -72,6 +73,12 @@ def file_system(path: str) -> Volume:
         if inside and len(one.mounted_at) >= len(best.mounted_at):
             best = one
     return best
+
+
+def location(path: str) -> Location:
+    """Where a path is within its file system. Where there is no mount table, all is one file system."""
+    found, volume = real(path), file_system(path)
+    return Location(volume.device, volume.shows.rstrip("/") + found[len(volume.mounted_at.rstrip("/")) :] or "/")
 
 
 @lru_cache(256)
