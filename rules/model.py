@@ -224,6 +224,16 @@ class Candidate(NamedTuple):
     """Last part of its path."""
     size: int
     since: float
+MOST_COUNTED = 2**44
+"""Bytes of a file that enter a sum at the most: 16 TiB, so that half a million sparse files of any size make one that 64 bits
+hold."""
+
+
+def counted(size: int) -> int:
+    """What a file of this size adds to a sum."""
+    return min(size, MOST_COUNTED)
+
+
     """When the agent first read exactly this version."""
 
 

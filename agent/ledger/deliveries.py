@@ -11,7 +11,7 @@ from agent.ledger.holdings import Holdings
 from agent.ledger.states import DeliveryState
 from agent.ledger.store import Store, Transition, among
 from agent.ledger.versions import File, read
-from rules.model import STAT, Evidence, proof_in_words
+from rules.model import STAT, Evidence, counted, proof_in_words
 from rules.naming import Owner, name_key, stat_content
 
 
@@ -252,7 +252,7 @@ class Deliveries:
         if items:
             self._destinations.proved(destination, now)
         if done:
-            self._history.verified(len(done), sum(file.version.size for file in done), now)
+            self._history.verified(len(done), sum(counted(file.version.size) for file in done), now)
         self._store.tell(Transition(file.rule, "verified", file.path, size=file.version.size) for file in done)
 
     def _versions(self, files: Sequence[int]) -> dict[int, tuple[int, ...]]:
