@@ -25,6 +25,13 @@ VolumeId = NewType("VolumeId", int)
 """What tells a file system from others, as long as it stays mounted: network file systems get a new one at each mount."""
 
 
+class CopyId(NamedTuple):
+    """Which file it is, by whatever name or mount. Holds as long as its file system stays mounted."""
+
+    volume: VolumeId
+    file_id: FileId
+
+
 class Kind(StrEnum):
     """What stands at a name."""
 
@@ -217,13 +224,6 @@ class Rule:
         return named(self.then, self.share_with)
 
 
-class Candidate(NamedTuple):
-    """A version that a rule claims and whose writer may not be done."""
-
-    name: str
-    """Last part of its path."""
-    size: int
-    since: float
 MOST_COUNTED = 2**44
 """Bytes of a file that enter a sum at the most: 16 TiB, so that half a million sparse files of any size make one that 64 bits
 hold."""
@@ -234,6 +234,13 @@ def counted(size: int) -> int:
     return min(size, MOST_COUNTED)
 
 
+class Candidate(NamedTuple):
+    """A version that a rule claims and whose writer may not be done."""
+
+    name: str
+    """Last part of its path."""
+    size: int
+    since: float
     """When the agent first read exactly this version."""
 
 
@@ -265,6 +272,8 @@ class Evidence:
     checksum: bytes
     algorithm: str
     proved_at: float
+    mount: str | None = None
+    """The last directory on the way to the copy where another file system began; None: there was none."""
 
     @property
     def strong(self) -> bool:

@@ -145,9 +145,17 @@ class Parts:
         stack.callback(self.notifier.close)
         self.couriers = {
             name: Courier(
-                connect(), transport, places[name], config.rules, host, metrics, wake("intake"), wake("outbox")
+                connect(),
+                transport,
+                places[name],
+                config.rules,
+                host,
+                metrics,
+                wake("intake"),
+                wake("outbox"),
+                former={places[other]: other for other in list(transports)[:number]},
             )
-            for name, transport in transports.items()
+            for number, (name, transport) in enumerate(transports.items())
         }
         self.scrubbers = {
             scrubber_of(name): Scrubber(

@@ -4,6 +4,7 @@ import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from agent.delivery.attempts import MAYBE_SENT, Attempt, Attempts
 from agent.delivery.errands import owe
@@ -32,7 +33,7 @@ class Courier:
     def __init__(
         self, ledger: Ledger, transport: Transport, place: int, rules: Sequence[Rule], host: str,
         metrics: Requests, returned: Callable[[], None], owing: Callable[[], None],
-        chance: Callable[[], float] = random.random,
+        chance: Callable[[], float] = random.random, former: Mapping[int, str] = MappingProxyType({}),
     ) -> None:  # fmt: skip
         """
         Args:
@@ -47,6 +48,7 @@ class Courier:
             chance: a number from 0 to 1, so that many agents do not come back at the same moment.
         """
         self._ledger = ledger
+            former: the destinations before this one in the configuration, none of which may be the same: number → name.
         self._transport = transport
         self._place = place
         self._rules: Mapping[str, Rule] = {rule.name: rule for rule in rules}
@@ -54,7 +56,7 @@ class Courier:
         self._metrics = metrics
         self._returned = returned
         self._owing = owing
-        self._presence = Presence(ledger, transport, place, metrics, chance)
+        self._presence = Presence(ledger, transport, place, metrics, chance, former)
         self._outcomes = Outcomes(ledger, transport, place)
         self._attempts = Attempts(ledger, transport, place, rules, host)
         self._under_way: dict[str, UnderWay] = {}

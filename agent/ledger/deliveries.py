@@ -38,6 +38,12 @@ class Proof(NamedTuple):
     algorithm: str
     how: str
     """`accepted`: travelled now. `adopted`: the same content was there already."""
+    mount: str | None = None
+    """The last directory on the way to it where another file system begins; None: there is none."""
+
+
+def _raw(path: str | None) -> bytes | None:
+    return None if path is None else os.fsencode(path)
 
 
 class Deliveries:
@@ -168,10 +174,22 @@ class Deliveries:
     def evidence(self, file: int) -> list[tuple[Evidence, str, str]]:
         """(evidence, destination's address, path there) of a version."""
         sql = (
-            "SELECT n.name, c.checksum, c.algorithm, c.proved_at, n.address, c.path FROM copies c"
+            "SELECT n.name, c.checksum, c.algorithm, c.proved_at, c.mount, n.address, c.path FROM copies c"
             " JOIN destinations n ON n.id = c.destination WHERE c.file = ? AND c.proved_at IS NOT NULL"
         )
-        return [(Evidence(*row[:4]), row[4], os.fsdecode(row[5])) for row in self._store.execute(sql, (file,))]
+        return [
+            (
+                Evidence(row[0], row[1], row[2], row[3], None if row[4] is None else os.fsdecode(row[4])),
+                row[5],
+                os.fsdecode(row[6]),
+            )
+            for row in self._store.execute(sql, (file,))
+        ]
+
+    def mounts(self, destination: int) -> list[str]:
+        """Directories at a destination where another file system began when copies were proved there."""
+        rows = self._store.execute("SELECT path FROM mounts WHERE destination = ?", (destination,))
+        return [os.fsdecode(path) for (path,) in rows]
 
     # Transitions
 
@@ -234,8 +252,12 @@ class Deliveries:
                 [item.file.id for item in items if (item.algorithm == STAT) is weak], destination, weak=weak
             )
         self._store.executemany(
-            "UPDATE copies SET checksum = ?, algorithm = ?, proved_at = ? WHERE file = ? AND destination = ?",
-            ((item.checksum, item.algorithm, now, item.file.id, destination) for item in items),
+            "UPDATE copies SET checksum = ?, algorithm = ?, proved_at = ?, mount = ? WHERE file = ? AND destination = ?",
+            ((item.checksum, item.algorithm, now, _raw(item.mount), item.file.id, destination) for item in items),
+        )
+        mounts = {item.mount for item in items if item.mount is not None}
+        self._store.executemany(
+            "INSERT OR IGNORE INTO mounts VALUES (?, ?)", ((destination, os.fsencode(path)) for path in mounts)
         )
         self._store.tell(
             Transition(

@@ -7,14 +7,15 @@ from agent.errors import Transient
 from agent.files import CannotTell, Files, Trouble
 from agent.files.reader import Examined, examine
 from agent.ledger import File, Ledger
-from rules.model import Evidence, Kind, Rule, Verdict, Version, Writer
+from rules.copies import Confirmed, distinct
+from rules.model import CopyId, Evidence, Kind, Observation, Rule, Verdict, Version, Writer
 from rules.retention import retention
 
 LATER = 60.0
 """Seconds until a batch that could not be reclaimed is thought of again."""
 
-Confirm = Callable[[str, Version, bytes, str, str], Verdict]
-"""(path, version, checksum, algorithm, identity) → is it still at the destination, asked now? Raises Transient."""
+Confirm = Callable[[str, Version, bytes, str, str, CopyId | None, str | None], Confirmed]
+"""As `agent.destinations.Transport.confirm`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +77,14 @@ class Decisions:
 
     def wrong(self, file: File, evidence: Sequence[tuple[Evidence, str]]) -> str | None:
         """Why the file may not go, asked again at every required destination; None: it may. Raises Transient."""
-        verdicts = (self._ask(file, item, path) for item, path in evidence)
-        return next((verdict.reason for verdict in verdicts if not verdict.ok), None)
+        copies: dict[str, CopyId | None] = {}
+        for item, path in evidence:
+            found = self._ask(file, item, path)
+            if not found.ok:
+                return found.reason
+            copies[item.destination] = found.copy
+        verdict = self._distinct(copies)
+        return None if verdict.ok else verdict.reason
 
     def _together(
         self, rule: Rule, dataset: int | None, files: Sequence[File], free: float | None, now: float
@@ -117,19 +124,38 @@ class Decisions:
             for item, path in evidence:
                 there = self._ask(file, item, path)
                 if not there.ok:
-                    return Decision(file, there, disproved_at=item.destination)
+                    return Decision(file, Verdict(False, there.reason), disproved_at=item.destination)
+                copies[item.destination] = there.copy
         except Transient as error:
             return Decision(file, Verdict(False, f"cannot be asked: {error}", now + LATER))
         local = self._untouched(rule, file)
         return Decision(file, verdict if local.ok else local)
 
-    def _ask(self, file: File, item: Evidence, path: str) -> Verdict:
+        copies: dict[str, CopyId | None] = {}
+    def _ask(self, file: File, item: Evidence, path: str) -> Confirmed:
         required = self._required[item.destination]
         identity = self._ledger.destinations.identity(item.destination, required.address)
         if identity is None:
-            return Verdict(False, f"destination {item.destination} was never set up")
-        return required.ask(path, file.version, item.checksum, item.algorithm, identity)
+            return Confirmed(False, f"destination {item.destination} was never set up")
+        local = self._local(file)
+        return required.ask(path, file.version, item.checksum, item.algorithm, identity, local, item.mount)
 
+    def _local(self, file: File) -> CopyId:
+        """Which file the local one is: its file system may have got another number since it was last seen."""
+        seen = self._files.look(file.path)
+        volume = seen.volume if isinstance(seen, Observation) else file.volume
+        return CopyId(volume, file.version.file_id)
+
+    def _distinct(self, copies: Mapping[str, CopyId | None]) -> Verdict:
+        """Whether each of the destinations has a copy of its own."""
+        identities = {
+            name: self._ledger.destinations.identity(name, self._required[name].address) or "" for name in copies
+        }
+        return distinct(copies, identities)
+
+        apart = self._distinct(copies)
+        if not apart.ok:
+            return Decision(file, Verdict(False, apart.reason, now + LATER))
     def _untouched(self, rule: Rule, file: File) -> Verdict:
         """Whether the local file is the version that was proved, and has no writer."""
         try:

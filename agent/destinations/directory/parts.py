@@ -29,8 +29,18 @@ class Part(NamedTuple):
     task: Task
     items: list[Item]
 
+    alone: bool = False
+    """The failure is of some files only, and says nothing of the destination."""
     @property
     def bytes(self) -> int:
+    def failed(self, failure: str | None, alone: Sequence[str]) -> None:
+        """A part was not done: `failure` of the destination, or for reasons of single files."""
+        if failure is not None:
+            self.failure, self.alone = failure if self.failure is None or self.alone else self.failure, False
+        elif alone and self.failure is None:
+            more = f" (and {len(alone) - 1} more)" if len(alone) > 1 else ""
+            self.failure, self.alone = alone[0] + more, True
+
         """Of all of them."""
         return sum(item.version.size for item in self.items)
 

@@ -19,14 +19,15 @@ from agent.destinations.directory.parts import GROUP_BYTES, Part, Task, Waiting,
 from agent.destinations.directory.place import there
 from agent.destinations.directory.prove import reread
 from agent.destinations.directory.worker import JOBS, main
-from agent.destinations.directory.writer import Place, Written, write
-from agent.errors import Transient
+from agent.destinations.directory.writer import Written, write
+from agent.errors import Exhausted, Transient
 from agent.files import LOCAL
 from agent.files.reader import ChecksumName
 from agent.host.pace import limited
 from agent.host.steps import Steps, Still
 from agent.host.worker_process import ENDS_WITHIN, STANDS_AFTER, WorkerProcess, WorkerProcesses, release
-from rules.model import Verdict, Version
+from rules.copies import Confirmed
+from rules.model import CopyId, Version
 from rules.rate import Limit
 
 BULK_FILES = 64
@@ -70,6 +71,8 @@ class DirectoryTransport:
         limits: Sequence[Limit] = (),
         may_hang: Callable[[str], bool] = lambda path: LOCAL.volume(path).may_hang,
     ) -> None:
+        mounted: bool | None = None,
+        watched: Sequence[str] = (),
         """
         Args:
             name: of the destination.
@@ -82,9 +85,11 @@ class DirectoryTransport:
             limits: how fast files may go.
             may_hang: whether what a path leads to may hang; helper processes then do what is to be done there.
         """
+            mounted: True: only while a file system is mounted on the way there.
+            watched: the watched directories, none of which may be the directory, or lie in it.
         self.name = name
         self.address = path
-        self._place = Place(name, path, None, verify, checksum, agent[:12])
+        self._place = Place(name, path, None, verify, checksum, agent[:12], mounted, tuple(watched))
         self._wake = wake
         self._hold = hold
         self._held: int | None = None
@@ -194,26 +199,31 @@ class DirectoryTransport:
 
     def _run(self, place: Place, parts: Sequence[Part], helper: WorkerProcess) -> None:
         """Have files of one or more tasks written, and report to each. Runs in a pool."""
-        items = [item for task, group in parts if task.failure is None for item in group]
+        items = [item for task, group in parts if task.failure is None or task.alone for item in group]
         if self._pace.stopping:
-            written = Written([], "the agent stops")
+            written = Written([], "the agent stops", {})
         else:
             try:
                 written = self._write(place, items, [task for task, _ in parts], helper)
             except Transient as error:
-                written = Written([], str(error))
+            except Exhausted as error:
+                written = Written([], None, {item.file: str(error) for item in items})
+                written = Written([], str(error), {})
             except Exception as error:
                 # The boundary of the pool: a task must end, whatever happened.
                 log.exception("%s: delivering failed unexpectedly", self.name)
-                written = Written([], f"{type(error).__name__}: {error}")
+                written = Written([], f"{type(error).__name__}: {error}", {})
         outcomes = {outcome.file: outcome for outcome in written.outcomes}
         for task, group in parts:
             done = [outcomes[item.file] for item in group if item.file in outcomes]
             with task.lock:
                 task.left -= 1
-                task.failure = task.failure or (written.failure if len(done) < len(group) else None)
+                if len(done) < len(group):
+                    task.failed(
+                        written.failure, [written.failed[one.file] for one in group if one.file in written.failed]
+                    )
                 ended = task.left == 0
-                self._report(Report(task.name, done, ended, task.failure if ended else None))
+                self._report(Report(task.name, done, ended, task.failure if ended else None, alone=task.alone))
 
     def _write(self, place: Place, items: Sequence[Item], tasks: Sequence[Task], helper: WorkerProcess) -> Written:
         """Have files written: by a helper where that may hang, or where there are many. Raises Transient."""
@@ -249,10 +259,14 @@ class DirectoryTransport:
         """Remove temporary files of intents that nobody carries out."""
         self._ask(self._hand, "discard", self._place, list(files))
 
-    def confirm(self, path: str, version: Version, checksum: bytes, algorithm: str, expected: str) -> Verdict:
+    def confirm(
+        self, path: str, version: Version, checksum: bytes, algorithm: str, expected: str,
+        local: CopyId | None = None, mount: str | None = None,
+    ) -> Confirmed:  # fmt: skip
         """Read the copy again and compare (with verify = "size": compare the size)."""
         self._pace.ask(0)  # not while it is paused
-        found: Verdict = self._ask(self._eye, "confirm", self._at(expected), path, version.size, checksum, algorithm)
+        words = self._at(expected), path, version.size, checksum, algorithm, local, mount
+        found: Confirmed = self._ask(self._eye, "confirm", *words)
         return found
 
     def reread(
