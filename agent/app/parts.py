@@ -29,7 +29,7 @@ from agent.reclaim import Reclaimer, Record, Required
 from agent.scrub import Scrubber
 from rules.actions import Flow, Share
 from rules.config.notify import PORTS, NotifyTable
-from rules.config.settings import CollectionTable, Configuration
+from rules.config.settings import CollectionTable, Configuration, DirectoryTable
 from rules.model import Rule
 from rules.notice import Policy
 
@@ -68,6 +68,18 @@ def roots(rules: Sequence[Rule]) -> list[str]:
 
 
 def scrubber_of(destination: str) -> str:
+def inside(config: Configuration) -> list[str]:
+    """Destination directories that lie in watched ones, by the paths that lead to them there."""
+    found: list[str] = []
+    for root in roots(config.rules):
+        within = LOCAL.location(root)
+        for table in config.settings.destinations.values():
+            at = LOCAL.location(table.path) if isinstance(table, DirectoryTable) else None
+            if at is not None and within.holds(at) and at != within:
+                found.append(root.rstrip("/") + at.path[len(within.path.rstrip("/")) :])
+    return found
+
+
     """The name of the thread that reads a destination's copies again. No destination has such a name."""
     return f"scrub {destination}"
 
@@ -121,7 +133,7 @@ class Parts:
             stack.callback(watch.close)
         self.intake = Intake(
             self.ledger, LOCAL, config.rules, watches, places, host,
-            settings.sweep_every, settings.canary_every, time.time, wake_couriers,
+            settings.sweep_every, settings.canary_every, time.time, wake_couriers, inside(config),
         )  # fmt: skip
         agent = self.ledger.meta("agent") or ""
         made = Transports(config, agent, metrics)
