@@ -23,6 +23,7 @@ from agent.files import LOCAL
 from agent.intake import Intake
 from agent.intake.watch import Watch
 from agent.ledger import Ledger, Transition
+from agent.observe.doubts import doubt
 from agent.observe.logs import tell
 from agent.observe.metrics import Metrics
 from agent.reclaim import Reclaimer, Record, Required
@@ -67,7 +68,6 @@ def roots(rules: Sequence[Rule]) -> list[str]:
     return found
 
 
-def scrubber_of(destination: str) -> str:
 def inside(config: Configuration) -> list[str]:
     """Destination directories that lie in watched ones, by the paths that lead to them there."""
     found: list[str] = []
@@ -80,6 +80,7 @@ def inside(config: Configuration) -> list[str]:
     return found
 
 
+def scrubber_of(destination: str) -> str:
     """The name of the thread that reads a destination's copies again. No destination has such a name."""
     return f"scrub {destination}"
 
@@ -177,7 +178,10 @@ class Parts:
             for name, table in tables.items()
             if table.scrub is not None
         }  # fmt: skip
-        required = {name: Required(transport.address, transport.confirm) for name, transport in transports.items()}
+        required = {
+            name: Required(transport.address, transport.confirm, partial(doubt, config, name))
+            for name, transport in transports.items()
+        }
         record = Record(config.state_dir / "deletions.jsonl")
         self.reclaimer = Reclaimer(connect(), LOCAL, config.rules, required, record)
 

@@ -24,6 +24,8 @@ class Required:
 
     address: str
     ask: Confirm
+    doubt: Callable[[], str | None] = lambda: None
+    """Why its proof does not count, as things are now; None: it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,14 @@ class Decisions:
     def unproved(self, rule: Rule, evidence: Sequence[tuple[Evidence, str]]) -> str | None:
         """Where evidence is missing by now: it may have been withdrawn; None: nowhere."""
         missing = set(_destinations(rule)) - {item.destination for item, _ in evidence}
-        return f"not proved at {', '.join(sorted(missing))}" if missing else None
+        if missing:
+            return f"not proved at {', '.join(sorted(missing))}"
+        return next(iter(self._doubts(rule).values()), None)
+
+    def _doubts(self, rule: Rule) -> dict[str, str]:
+        """Destinations of the rule whose proof does not count now, with the reason."""
+        found = {name: self._required[name].doubt() for name in _destinations(rule)}
+        return {name: reason for name, reason in found.items() if reason is not None}
 
     def wrong(self, file: File, evidence: Sequence[tuple[Evidence, str]]) -> str | None:
         """Why the file may not go, asked again at every required destination; None: it may. Raises Transient."""
@@ -111,15 +120,17 @@ class Decisions:
     def _due(self, rule: Rule, file: File, free: float | None, now: float) -> Verdict:
         """The policy and the local file, without asking the destinations."""
         evidence = [item for item, _ in self.evidence(rule, file)]
-        verdict = retention(rule.reclaim, _destinations(rule), evidence, free, now)
+        verdict = retention(rule.reclaim, _destinations(rule), evidence, free, now, self._doubts(rule))
         return self._untouched(rule, file) if verdict.ok else verdict
 
     def _decide(self, rule: Rule, file: File, free: float | None, now: float) -> Decision:
         """The policy, then the destinations asked again, then the local file."""
         evidence = self.evidence(rule, file)
-        verdict = retention(rule.reclaim, _destinations(rule), [item for item, _ in evidence], free, now)
+        proofs = [item for item, _ in evidence]
+        verdict = retention(rule.reclaim, _destinations(rule), proofs, free, now, self._doubts(rule))
         if not verdict.ok:
             return Decision(file, verdict)
+        copies: dict[str, CopyId | None] = {}
         try:
             for item, path in evidence:
                 there = self._ask(file, item, path)
@@ -128,10 +139,12 @@ class Decisions:
                 copies[item.destination] = there.copy
         except Transient as error:
             return Decision(file, Verdict(False, f"cannot be asked: {error}", now + LATER))
+        apart = self._distinct(copies)
+        if not apart.ok:
+            return Decision(file, Verdict(False, apart.reason, now + LATER))
         local = self._untouched(rule, file)
         return Decision(file, verdict if local.ok else local)
 
-        copies: dict[str, CopyId | None] = {}
     def _ask(self, file: File, item: Evidence, path: str) -> Confirmed:
         required = self._required[item.destination]
         identity = self._ledger.destinations.identity(item.destination, required.address)
@@ -153,9 +166,6 @@ class Decisions:
         }
         return distinct(copies, identities)
 
-        apart = self._distinct(copies)
-        if not apart.ok:
-            return Decision(file, Verdict(False, apart.reason, now + LATER))
     def _untouched(self, rule: Rule, file: File) -> Verdict:
         """Whether the local file is the version that was proved, and has no writer."""
         try:
