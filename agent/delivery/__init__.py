@@ -23,6 +23,8 @@ _HANDED = 1.0
 """Seconds until it is written down at the latest that something was handed over to threads of ours."""
 _LIGHT = 32 * 2**20
 """Bytes of a batch that is soon done."""
+_GIANT = 2**35
+"""Bytes of a batch that takes hours: these have a quarter of the room at the most."""
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +48,9 @@ class Courier:
             returned: called when files became candidates again.
             owing: called when a verified batch left something to be done.
             chance: a number from 0 to 1, so that many agents do not come back at the same moment.
+            former: the destinations before this one in the configuration, none of which may be the same: number → name.
         """
         self._ledger = ledger
-            former: the destinations before this one in the configuration, none of which may be the same: number → name.
         self._transport = transport
         self._place = place
         self._rules: Mapping[str, Rule] = {rule.name: rule for rule in rules}
@@ -154,11 +156,18 @@ class Courier:
         if self._presence.doubtful:
             return due(self._place, now, 1) if not self._under_way else []
         room = self._transport.outstanding - len(self._under_way)
-        found = due(self._place, now, max(room - kept, 0))
+        giants = room if self._transport.elsewhere else max(kept, 1) - self._giants
+        found = due(self._place, now, max(min(giants, room - kept), 0), least=_GIANT + 1)
+        found += due(self._place, now, max(room - kept - len(found), 0), _GIANT)
         if len(found) < room - kept:
             return found  # there is no more
         light = [one for one in due(self._place, now, max(room, 0), _LIGHT) if one not in found]
         return found + light[: room - len(found)]
+
+    @property
+    def _giants(self) -> int:
+        """Batches under way that take hours."""
+        return sum(one.bytes > _GIANT for one in self._under_way.values())
 
     def _send(self, due: Sequence[Delivery], now: float) -> None:
         """Prepare what will be sent, and send it."""

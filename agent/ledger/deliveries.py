@@ -57,14 +57,14 @@ class Deliveries:
 
     # What is to be done
 
-    def due(self, destination: int, now: float, limit: int, most: int = 2**63 - 1) -> list[Delivery]:
-        """Deliveries to try by now, of batches with `most` bytes at the most, oldest first."""
+    def due(self, destination: int, now: float, limit: int, most: int = 2**63 - 1, *, least: int = 0) -> list[Delivery]:
+        """Deliveries to try by now, of batches with `least` to `most` bytes, oldest first."""
         sql = (
             "SELECT d.id, d.batch, r.name, d.state, d.attempt, d.request, d.task FROM deliveries d"
             " JOIN batches b ON b.id = d.batch JOIN rules r ON r.id = b.rule"
-            " WHERE d.destination = ? AND d.again <= ? AND b.bytes <= ? ORDER BY d.again, d.id LIMIT ?"
+            " WHERE d.destination = ? AND d.again <= ? AND b.bytes BETWEEN ? AND ? ORDER BY d.again, d.id LIMIT ?"
         )
-        rows = self._store.execute(sql, (destination, now, most, limit))
+        rows = self._store.execute(sql, (destination, now, least, most, limit))
         return [Delivery(row[0], row[1], row[2], DeliveryState(row[3]), row[4], row[5], row[6]) for row in rows]
 
     def next_due(self, destination: int) -> float | None:

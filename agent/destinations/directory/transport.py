@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from agent.destinations import Item, Prepared, Report, Reread, Taken, Wake
-from agent.destinations.directory.parts import GROUP_BYTES, Part, Task, Waiting, split
+from agent.destinations.directory.opening import Place
+from agent.destinations.directory.parts import GROUP_BYTES, LANES, Part, Task, Waiting, lane, split
 from agent.destinations.directory.place import there
 from agent.destinations.directory.prove import reread
 from agent.destinations.directory.worker import JOBS, main
@@ -34,8 +35,8 @@ BULK_FILES = 64
 """At least so many small files at once go to a helper process; fewer are not worth starting one."""
 _MODULE = main.__module__
 """Of the worker processes."""
-_LANES = 2
-"""Helper processes, and threads for large files: neither kind of file waits for the other."""
+_THREADS = 2
+"""Helper processes, and threads for each kind of large files: no kind of file waits for another."""
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +71,9 @@ class DirectoryTransport:
         hold: Hold | None = None,
         limits: Sequence[Limit] = (),
         may_hang: Callable[[str], bool] = lambda path: LOCAL.volume(path).may_hang,
-    ) -> None:
         mounted: bool | None = None,
         watched: Sequence[str] = (),
+    ) -> None:
         """
         Args:
             name: of the destination.
@@ -84,9 +85,9 @@ class DirectoryTransport:
             hold: takes the lock of the destination; None: there is none, for nobody else writes there.
             limits: how fast files may go.
             may_hang: whether what a path leads to may hang; helper processes then do what is to be done there.
-        """
             mounted: True: only while a file system is mounted on the way there.
             watched: the watched directories, none of which may be the directory, or lie in it.
+        """
         self.name = name
         self.address = path
         self._place = Place(name, path, None, verify, checksum, agent[:12], mounted, tuple(watched))
@@ -95,20 +96,20 @@ class DirectoryTransport:
         self._held: int | None = None
         self._may_hang = may_hang
         self._reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
-        self._waiting = Waiting(_LANES)
+        self._waiting = Waiting(_THREADS)
         self._lock = threading.Lock()
         self._groups: set[_Group] = set()
         """What is written now."""
         self._notes: dict[str, str] = {}
         """Task → what holds it up."""
-        self._helpers = WorkerProcesses(_MODULE, _LANES, name, self._keep)
+        self._helpers = WorkerProcesses(_MODULE, _THREADS, name, self._keep)
         self._pace = limited(limits)
         self._limits = limits
         self._hand = WorkerProcess(_MODULE, self._keep, limits)
         """Does what is not bulk."""
         self._eye = WorkerProcess(_MODULE, tuple, limits)
         """Only reads, for whoever reclaims: it needs no lock."""
-        self._large = ThreadPoolExecutor(_LANES, f"{name}-large")
+        self._large = [ThreadPoolExecutor(_THREADS, f"{name}-large-{number}") for number in range(LANES)]
 
     def set_up(self) -> str:
         """Read the identity file, or make one where the directory has none. Raises Transient."""
@@ -159,7 +160,7 @@ class DirectoryTransport:
             raise Transient("the agent stops")
         place = self._at(expected)
         for part in large:
-            self._large.submit(self._run, place, [part], self._hand)
+            self._large[lane(part.bytes)].submit(self._run, place, [part], self._hand)
         for _ in range(self._waiting.add(small)):
             self._helpers.threads.submit(self._write_waiting, place)
         return Taken(name)
@@ -205,9 +206,9 @@ class DirectoryTransport:
         else:
             try:
                 written = self._write(place, items, [task for task, _ in parts], helper)
-            except Transient as error:
             except Exhausted as error:
                 written = Written([], None, {item.file: str(error) for item in items})
+            except Transient as error:
                 written = Written([], str(error), {})
             except Exception as error:
                 # The boundary of the pool: a task must end, whatever happened.
@@ -300,7 +301,7 @@ class DirectoryTransport:
         deadline = time.monotonic() + ENDS_WITHIN
         for one in helpers:
             one.leave(deadline)
-        for pool in (self._helpers.threads, self._large):
+        for pool in (self._helpers.threads, *self._large):
             pool.shutdown(cancel_futures=True)
         for one in self._helpers.all:
             one.end()  # it may have been begun just now
