@@ -12,6 +12,10 @@ class Transient(Exception):
         self.after = after
 
 
+class Exhausted(Transient):
+    """The agent or the computer has no descriptors, processes or memory left. It says nothing of what was asked."""
+
+
 class Refused(Exception):
     """A person must act. `hint` says what to do; the message names the thing and the cause."""
 
@@ -19,6 +23,10 @@ class Refused(Exception):
         super().__init__(f"{reason}; {hint}")
         self.reason = reason
         self.hint = hint
+
+    def __reduce__(self) -> tuple[type["Refused"], tuple[str, str]]:
+        """Worker processes send it to the agent."""
+        return type(self), (self.reason, self.hint)
 
 
 def cause(error: OSError) -> str:

@@ -25,6 +25,13 @@ VolumeId = NewType("VolumeId", int)
 """What tells a file system from others, as long as it stays mounted: network file systems get a new one at each mount."""
 
 
+class CopyId(NamedTuple):
+    """Which file it is, by whatever name or mount. Holds as long as its file system stays mounted."""
+
+    volume: VolumeId
+    file_id: FileId
+
+
 class Kind(StrEnum):
     """What stands at a name."""
 
@@ -227,6 +234,16 @@ class Rule:
         return named(self.then, self.share_with)
 
 
+MOST_COUNTED = 2**44
+"""Bytes of a file that enter a sum at the most: 16 TiB, so that half a million sparse files of any size make one that 64 bits
+hold."""
+
+
+def counted(size: int) -> int:
+    """What a file of this size adds to a sum."""
+    return min(size, MOST_COUNTED)
+
+
 class Candidate(NamedTuple):
     """A version that a rule claims and whose writer may not be done."""
 
@@ -269,6 +286,8 @@ class Evidence:
     proved_at: float
     size: int
     """Bytes that were compared, or that the destination says it has."""
+    mount: str | None = None
+    """The last directory on the way to the copy where another file system began; None: there was none."""
 
     @property
     def strong(self) -> bool:

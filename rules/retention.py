@@ -1,6 +1,6 @@
 """May the local copy of this exact version be deleted now?"""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from rules.model import STAT, Evidence, Reclaim, Verdict
 from rules.units import in_words
@@ -13,6 +13,7 @@ def retention(
     evidence: Sequence[Evidence],
     free: float | None,
     now: float,
+    doubts: Mapping[str, str] | None = None,
 ) -> Verdict:
     """Whether the policy and the evidence allow it. What stands at the destinations now is asked again afterwards.
 
@@ -23,6 +24,7 @@ def retention(
         evidence: what is known for exactly this version.
         free: fraction of free space where the file lies, None when unknown.
         now: seconds since the epoch.
+        doubts: destinations whose proof does not count here, with the reason.
     """
     if reclaim is None:
         return Verdict(False, "the rule keeps files for ever")
@@ -35,6 +37,9 @@ def retention(
     other = sorted(item.destination for item in evidence if item.destination in required and item.size != size)
     if other:
         return Verdict(False, f"at {', '.join(other)}, not as many bytes were proved as it has")
+    doubted = sorted(set(required) & set(doubts or {}))
+    if doubted:
+        return Verdict(False, f"the proof at {doubted[0]} does not count: {(doubts or {})[doubted[0]]}")
     weak = sorted(item.destination for item in evidence if item.destination in required and not item.strong)
     if weak and reclaim.evidence != STAT:
         return Verdict(
@@ -63,3 +68,20 @@ def unmoved(reclaim: Reclaim, since: float, now: float) -> Verdict:
     if now < until:
         return Verdict(False, f"it changed, or the agent started, less than {in_words(reclaim.min_age)} ago", until)
     return Verdict(True, f"unmoved for {in_words(reclaim.min_age)} and longer")
+
+
+def mount_doubt(name: str, path: str, mounted: bool | None, network: bool) -> str | None:
+    """Why nothing may be deleted on the proof of a destination directory; None: its proof counts.
+
+    Args:
+        name: of the destination.
+        path: its directory.
+        mounted: what the configuration says: an ordinary folder (False), a mount (True), or nothing.
+        network: it is on a network file system now, so it is no bare mount point.
+    """
+    if mounted is not None or network:
+        return None
+    return (
+        f"{path} is not on a network file system, so it may be the bare mount point of a share; add `mounted = false` to"
+        f" [destinations.{name}] if it is an ordinary folder of this computer, `mounted = true` if a share belongs there"
+    )

@@ -6,8 +6,8 @@ Settings stop at `app`: the parts of the agent get values, not this.
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping
-from itertools import combinations
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations, permutations
 from pathlib import PurePath
 from typing import Annotated, Any
 
@@ -156,15 +156,17 @@ def check(data: dict[str, Any], source: str, folder: PurePath) -> Configuration:
     settings = settings.model_copy(update={"destinations": places, "agent": agent, "globus": globus, "notify": notify})
     local = {name: table for name, table in places.items() if isinstance(table, DirectoryTable)}
     for (one, first), (other, second) in combinations(local.items(), 2):
-        if LOCAL.resolve(first.path) == LOCAL.resolve(second.path):
+        if _holds(first.path, second.path) and _holds(second.path, first.path):
             message = f"destination {one!r} is the same directory; one copy would count as two"
             raise RuleError(source, f"[destinations.{other}]", "path", message)
     rules = build(settings.rules, set(places), source, placed)
+    _check_trees(rules, source)
     for rule in rules:
         for name, table in local.items():
-            if _overlap(rule.watch, table.path):
-                message = f"{table.path} and the watched directory {rule.watch} lie in one another; keep them apart"
+            if _holds(table.path, rule.watch):
+                message = f"{table.path} is the watched directory {rule.watch}, or contains it; keep them apart"
                 raise RuleError(source, f"[destinations.{name}]", "path", message)
+        _check_apart(rule, local, source)
         for target in rule.deliver:
             to = places[target.to]
             if isinstance(to, CollectionTable) and source_path(rule.watch, to.source_root, to.source_path) is None:
@@ -177,6 +179,29 @@ def check(data: dict[str, Any], source: str, folder: PurePath) -> Configuration:
             message = f"{agent.state_dir} is inside the watched directory {rule.watch}; keep it elsewhere"
             raise RuleError(source, "[agent]", "state_dir", message)
     return Configuration(settings, rules, source)
+
+
+def _check_apart(rule: Rule, local: Mapping[str, DirectoryTable], source: str) -> None:
+    """Raises RuleError where a rule delivers to two destinations of which one lies in the other."""
+    required = [(target.to, local[target.to].path) for target in rule.deliver if target.to in local]
+    for (name, path), (other, inside) in permutations(required, 2):
+        if _holds(path, inside):
+            message = (
+                f"it lies in {name!r} ({path}), and rule {rule.name!r} delivers to both: one copy could count as two"
+            )
+            raise RuleError(source, f"[destinations.{other}]", "path", message)
+
+
+def _check_trees(rules: Sequence[Rule], source: str) -> None:
+    """Raises RuleError where two rules reclaim differently in one tree that they know by two names."""
+    for one, other in combinations(rules, 2):
+        nested = _holds(one.watch, other.watch) or _holds(other.watch, one.watch)
+        if nested and one.reclaim != other.reclaim:
+            message = (
+                f"its directory {other.watch} overlaps that of rule {one.name!r} ({one.watch}), but they reclaim differently;"
+                " give both the same reclaim, or watch separate directories"
+            )
+            raise RuleError(source, f"[[rules]] {other.name!r}", "reclaim", message)
 
 
 def _check_sharing(rule: Rule, places: Mapping[str, DirectoryTable | CollectionTable], source: str) -> None:
@@ -235,6 +260,9 @@ def _variable(error: ValidationError) -> str | None:
     return next((f"environment variable {name}" for name in os.environ if name.upper() in names), None)
 
 
-def _overlap(one: str, other: str) -> bool:
+def _holds(one: str, other: str) -> bool:
+    """Whether the second directory is the first, or lies in it: by its real name, or by another mount."""
+    if LOCAL.location(one).holds(LOCAL.location(other)):
+        return True
     one, other = LOCAL.resolve(one), LOCAL.resolve(other)
-    return one == other or relative(one, other) is not None or relative(other, one) is not None
+    return one == other or relative(other, one) is not None

@@ -10,6 +10,7 @@ from agent.app.parts import Parts
 from agent.host import own_files
 from agent.host.worker import Clock
 from agent.ledger import Ledger
+from agent.observe.doubts import doubts
 from agent.observe.metrics import Metrics, Readings, everything, with_process
 from agent.observe.status import Health, status
 from agent.observe.textfile import Textfile
@@ -29,7 +30,7 @@ def serve(parts: Parts, well: Callable[[], Health], metrics: Metrics, clock: Clo
     readings = Readings(ledger, config.rules, parts.intake.roots, dict(destinations), clock, parts.expiries)
 
     def state() -> dict[str, Any]:
-        return status(ledger, config.rules, destinations, config.scrubs)
+        return status(ledger, config.rules, destinations, config.scrubs, doubts(config))
 
     source = str(absolute(PurePath(config.source))) if own_files.is_file(config.source) else ""
     views = Views(ledger, config.rules, destinations, parts.intake.roots, state, well, clock, source)

@@ -23,13 +23,14 @@ from agent.files import LOCAL
 from agent.intake import Intake
 from agent.intake.watch import Watch
 from agent.ledger import Ledger, Transition
+from agent.observe.doubts import doubt
 from agent.observe.logs import tell
 from agent.observe.metrics import Metrics
 from agent.reclaim import Reclaimer, Record, Required
 from agent.scrub import Scrubber
 from rules.actions import Flow, Share
 from rules.config.notify import PORTS, NotifyTable
-from rules.config.settings import CollectionTable, Configuration
+from rules.config.settings import CollectionTable, Configuration, DirectoryTable
 from rules.model import Rule
 from rules.notice import Policy
 
@@ -64,6 +65,18 @@ def roots(rules: Sequence[Rule]) -> list[str]:
     for path in sorted({rule.watch for rule in rules}, key=len):
         if not any((path + "/").startswith(other.rstrip("/") + "/") for other in found):
             found.append(path)
+    return found
+
+
+def inside(config: Configuration) -> list[str]:
+    """Destination directories that lie in watched ones, by the paths that lead to them there."""
+    found: list[str] = []
+    for root in roots(config.rules):
+        within = LOCAL.location(root)
+        for table in config.settings.destinations.values():
+            at = LOCAL.location(table.path) if isinstance(table, DirectoryTable) else None
+            if at is not None and within.holds(at) and at != within:
+                found.append(root.rstrip("/") + at.path[len(within.path.rstrip("/")) :])
     return found
 
 
@@ -121,7 +134,7 @@ class Parts:
             stack.callback(watch.close)
         self.intake = Intake(
             self.ledger, LOCAL, config.rules, watches, places, host,
-            settings.sweep_every, settings.canary_every, time.time, wake_couriers,
+            settings.sweep_every, settings.canary_every, time.time, wake_couriers, inside(config),
         )  # fmt: skip
         agent = self.ledger.meta("agent") or ""
         made = Transports(config, agent, metrics)
@@ -145,9 +158,17 @@ class Parts:
         stack.callback(self.notifier.close)
         self.couriers = {
             name: Courier(
-                connect(), transport, places[name], config.rules, host, metrics, wake("intake"), wake("outbox")
+                connect(),
+                transport,
+                places[name],
+                config.rules,
+                host,
+                metrics,
+                wake("intake"),
+                wake("outbox"),
+                former={places[other]: other for other in list(transports)[:number]},
             )
-            for name, transport in transports.items()
+            for number, (name, transport) in enumerate(transports.items())
         }
         self.scrubbers = {
             scrubber_of(name): Scrubber(
@@ -157,7 +178,10 @@ class Parts:
             for name, table in tables.items()
             if table.scrub is not None
         }  # fmt: skip
-        required = {name: Required(transport.address, transport.confirm) for name, transport in transports.items()}
+        required = {
+            name: Required(transport.address, transport.confirm, partial(doubt, config, name))
+            for name, transport in transports.items()
+        }
         record = Record(config.state_dir / "deletions.jsonl")
         self.reclaimer = Reclaimer(connect(), LOCAL, config.rules, required, record)
 

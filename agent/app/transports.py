@@ -39,8 +39,9 @@ class Transports:
         if isinstance(table, DirectoryTable):
             hold = of_destination(self._config.state_dir, name)
             return DirectoryTransport(
-                name, table.path, table.verify, table.checksum, self._agent, wake, hold, table.limits
-            )
+                name, table.path, table.verify, table.checksum, self._agent, wake, hold, table.limits,
+                mounted=table.mounted, watched=[rule.watch for rule in self._config.rules],
+            )  # fmt: skip
         # Imported here: who delivers to directories only does not pay for what this brings along.
         from agent.destinations.globus import GlobusTransport
 

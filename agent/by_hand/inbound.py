@@ -7,7 +7,8 @@ from itertools import islice
 from typing import NamedTuple
 
 from agent.destinations import Arrived, Gone, Item, Occupied, Unfit
-from agent.destinations.directory.writer import Place, require, write
+from agent.destinations.directory.opening import Place, require
+from agent.destinations.directory.writer import write
 from agent.errors import Refused, Transient
 from agent.files import LOCAL, CannotTell, Trouble
 from agent.host.pace import Pace
@@ -73,6 +74,7 @@ def fetch(share: str, identity: str | None, source: str, target: str, number: in
                     done.refused[path] = "it went away meanwhile"
                 case _:
                     done.refused[path] = "it changes; fetch it again when its writer is done"
+        done.refused.update((sizes[file][0], reason) for file, reason in written.failed.items())
         if written.failure is not None:
             raise Transient(written.failure)
     return done

@@ -9,6 +9,7 @@ import typer
 from agent.cli.options import ConfigOption, Format, FormatOption, PathOfUser, ledger, print_json, state
 from agent.errors import Refused
 from agent.ledger import State
+from agent.observe.doubts import doubts
 from agent.observe.explain import explain as explanation
 from agent.observe.explain import line
 from agent.observe.status import status
@@ -26,7 +27,7 @@ def show_status(config: ConfigOption = None, form: FormatOption = Format.TEXT) -
     places = [(name, table.address) for name, table in chosen.settings.destinations.items()] or [
         (name, address) for name, address, _, _ in with_ledger.reports.destinations()
     ]
-    found = status(with_ledger, chosen.rules, places, chosen.scrubs)
+    found = status(with_ledger, chosen.rules, places, chosen.scrubs, doubts(chosen))
     unfinished = _needs_person(found)
     if form is Format.JSON:
         print_json(found)
@@ -58,6 +59,8 @@ def _print_status(found: dict[str, Any]) -> None:
         typer.echo(
             f"destination {place['name']} ({printable(place['address'])}): {word}{f'; deliveries: {counts}' if counts else ''}"
         )
+        if "keeps" in place:
+            typer.echo(f"  nothing is deleted here on its proof: {printable(place['keeps'])}")
     for one in found["held_up"]:
         typer.echo(f"{one['deliveries']} deliveries to {one['destination']} wait: {printable(one['reason'])}")
     for one in found["scrub"]:

@@ -20,10 +20,11 @@ from agent.destinations.directory.transport import reachable
 from agent.errors import Refused, cause
 from agent.files import ABSENT, LOCAL, CannotTell
 from agent.host import own_files
+from agent.observe.doubts import doubts
 from agent.observe.logs import configure
 from agent.observe.web import Server
 from rules.config.describe import describe
-from rules.config.settings import CollectionTable, Configuration, ScrubTable
+from rules.config.settings import CollectionTable, Configuration, DirectoryTable, ScrubTable
 from rules.model import Kind
 from rules.rate import in_words
 from rules.units import bytes_in_words
@@ -54,6 +55,7 @@ _STARTER = """\
 [destinations.share]
 transport = "directory"
 path = {to}
+{mounted}
 verify = "checksum"                    # read back and compare; "size" is faster and weaker
 
 [[rules]]
@@ -191,6 +193,8 @@ def show(config: ConfigOption = None) -> None:
             f" checksums are {table.checksum};"
             f" {_reread(table.scrub)}{limits}"
         )
+        for sentence in notes(chosen, name, table):
+            typer.echo(f"  - note: {sentence}")
     for rule in chosen.rules:
         typer.echo(f"\nrule {rule.name}:")
         for sentence in describe(rule):
@@ -203,6 +207,19 @@ def show(config: ConfigOption = None) -> None:
     if chosen.settings.notify is not None:
         whom = [channel.shown for channel in channels(chosen.settings.notify).values()]
         typer.echo(f"\n{chosen.settings.notify.in_words(whom)}")
+
+
+def notes(chosen: Configuration, name: str, table: DirectoryTable) -> Iterator[str]:
+    """What is to be said of a destination directory as things are now."""
+    within = LOCAL.location(table.path)
+    for watch in dict.fromkeys(rule.watch for rule in chosen.rules):
+        if LOCAL.location(watch).holds(within):
+            yield f"it lies in the watched directory {watch}, and is left out there"
+    if table.mounted and LOCAL.volume(table.path).mounted_at == "/":
+        yield "nothing is mounted there or above, and it says `mounted = true`: it is down until its share is mounted"
+    why = doubts(chosen).get(name)
+    if why is not None:
+        yield f"nothing is deleted on its proof: {why}"
 
 
 def _note(path: str) -> str | None:
@@ -230,7 +247,8 @@ def init(
         how = _BY_PRESET.format(
             preset=dumps(known[0]), why=f"by what is there now{others}: see `dropline presets {known[0]}`"
         )
-    text = _STARTER.format(watch=dumps(str(absolute(watch))), to=dumps(str(absolute(to))), how=how)
+    mounted = _mounted(str(absolute(to)))
+    text = _STARTER.format(watch=dumps(str(absolute(watch))), to=dumps(str(absolute(to))), how=how, mounted=mounted)
     try:
         with own_files.create(file, 0o666) as target:
             target.write(text.encode())
@@ -241,6 +259,22 @@ def init(
     for name in known:
         typer.echo(f"{watch} looks like {name} ({presets.table(name).title}): `dropline try {name} {watch}` shows more")
     typer.echo(f"wrote {file}; look it over, then `dropline check --config {file}` and `dropline run --config {file}`")
+
+
+def _mounted(path: str) -> str:
+    """The line that says whether the destination is an ordinary folder: a person is asked, and nothing is assumed."""
+    volume, space = LOCAL.volume(path), LOCAL.space(LOCAL.volume(path).mounted_at)
+    if volume.may_hang:
+        return f"# mounted = true                     # it is on {volume.source} ({volume.kind}), mounted at {volume.mounted_at}"
+    line = "# mounted = false                    # an ordinary folder of this computer; true: only while a share is mounted there"
+    if not sys.stdin.isatty():
+        return line
+    size = f", {bytes_in_words(space.total)}" if space is not None and space.total else ""
+    disk = f"{volume.source or 'a disk'} ({volume.kind}{size}), mounted at {volume.mounted_at}"
+    typer.echo(f"{path} is on {disk} now. If it belongs on a share that is not mounted at this moment, answer no.")
+    if typer.confirm("Is it an ordinary folder of this computer, on that disk?", default=False):
+        return f"mounted = false                      # an ordinary folder, on {disk}"
+    return "mounted = true                       # only while a share is mounted there"
 
 
 def register(app: typer.Typer) -> None:

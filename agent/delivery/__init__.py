@@ -4,6 +4,7 @@ import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from agent.delivery.attempts import MAYBE_SENT, Attempt, Attempts
 from agent.delivery.errands import owe
@@ -22,6 +23,8 @@ _HANDED = 1.0
 """Seconds until it is written down at the latest that something was handed over to threads of ours."""
 _LIGHT = 32 * 2**20
 """Bytes of a batch that is soon done."""
+_GIANT = 2**35
+"""Bytes of a batch that takes hours: these have a quarter of the room at the most."""
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +35,7 @@ class Courier:
     def __init__(
         self, ledger: Ledger, transport: Transport, place: int, rules: Sequence[Rule], host: str,
         metrics: Requests, returned: Callable[[], None], owing: Callable[[], None],
-        chance: Callable[[], float] = random.random,
+        chance: Callable[[], float] = random.random, former: Mapping[int, str] = MappingProxyType({}),
     ) -> None:  # fmt: skip
         """
         Args:
@@ -45,6 +48,7 @@ class Courier:
             returned: called when files became candidates again.
             owing: called when a verified batch left something to be done.
             chance: a number from 0 to 1, so that many agents do not come back at the same moment.
+            former: the destinations before this one in the configuration, none of which may be the same: number → name.
         """
         self._ledger = ledger
         self._transport = transport
@@ -54,7 +58,7 @@ class Courier:
         self._metrics = metrics
         self._returned = returned
         self._owing = owing
-        self._presence = Presence(ledger, transport, place, metrics, chance)
+        self._presence = Presence(ledger, transport, place, metrics, chance, former)
         self._outcomes = Outcomes(ledger, transport, place)
         self._attempts = Attempts(ledger, transport, place, rules, host)
         self._under_way: dict[str, UnderWay] = {}
@@ -152,11 +156,18 @@ class Courier:
         if self._presence.doubtful:
             return due(self._place, now, 1) if not self._under_way else []
         room = self._transport.outstanding - len(self._under_way)
-        found = due(self._place, now, max(room - kept, 0))
+        giants = room if self._transport.elsewhere else max(kept, 1) - self._giants
+        found = due(self._place, now, max(min(giants, room - kept), 0), least=_GIANT + 1)
+        found += due(self._place, now, max(room - kept - len(found), 0), _GIANT)
         if len(found) < room - kept:
             return found  # there is no more
         light = [one for one in due(self._place, now, max(room, 0), _LIGHT) if one not in found]
         return found + light[: room - len(found)]
+
+    @property
+    def _giants(self) -> int:
+        """Batches under way that take hours."""
+        return sum(one.bytes > _GIANT for one in self._under_way.values())
 
     def _send(self, due: Sequence[Delivery], now: float) -> None:
         """Prepare what will be sent, and send it."""

@@ -1,7 +1,7 @@
 """What is to be sent for a delivery: made anew, or what may have been sent before."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.delivery.outcomes import RETRY
 from agent.delivery.travel import Traveller, UnderWay
@@ -72,6 +72,7 @@ class Attempts:
         if resumed and delivery.request is not None:
             # What has no intent was not sent.
             later = travellers.keys() - intents.keys()
+            travellers = self._with_mounts(travellers)
             return Attempt(UnderWay(delivery, travellers, later=later), delivery.request, (), unfit, resumed=True)
         return self.prepare(delivery, travellers, identity, unfit)
 
@@ -80,6 +81,7 @@ class Attempts:
         unfit: Sequence[tuple[File, str]] = (),
     ) -> Attempt:  # fmt: skip
         """A new request for these files. Raises Transient, Refused, and NotNow while others are on their way to all the names."""
+        travellers = self._with_mounts(travellers)
         items = [one.item for one in travellers.values()]
         busy: set[int] = set()
         if self._transport.elsewhere:
@@ -91,6 +93,18 @@ class Attempts:
         request, outcomes, later = self._transport.prepare(delivery.id, delivery.batch, free, identity)
         under_way = UnderWay(delivery, travellers, later=busy.union(later))
         return Attempt(under_way, request, outcomes, unfit)
+
+    def _with_mounts(self, travellers: dict[int, Traveller]) -> dict[int, Traveller]:
+        """The same, each with the file system below the destination that it must find mounted on its way."""
+        mounts = sorted(self._ledger.deliveries.mounts(self._place), key=len)
+        if not mounts:
+            return travellers
+        found: dict[int, Traveller] = {}
+        for number, one in travellers.items():
+            on_the_way = [path for path in mounts if one.item.path.startswith(path + "/")]
+            mount = on_the_way[-1] if on_the_way else None
+            found[number] = one if mount is None else replace(one, item=one.item._replace(mount=mount))
+        return found
 
     def _item(self, file: File) -> Item:
         rule = self._rules.get(file.rule)

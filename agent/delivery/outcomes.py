@@ -146,4 +146,4 @@ class Outcomes:
 
 def _proof(one: Traveller, outcome: Arrived) -> Proof:
     how = "adopted" if outcome.adopted else "accepted"
-    return Proof(one.file, one.item.path, outcome.content, outcome.algorithm, how)
+    return Proof(one.file, one.item.path, outcome.content, outcome.algorithm, how, outcome.mount)

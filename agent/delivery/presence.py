@@ -1,16 +1,19 @@
 """Is the destination there, and when to look again?"""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from agent.destinations import Transport
-from agent.errors import Refused, Transient
+from agent.errors import Exhausted, Refused, Transient
 from agent.ledger import Ledger
 from rules.retry import backoff
 
 _LOOK_WHEN_REFUSED = 5.0
 """Seconds between two looks whether a person has acted."""
+
+_AGENT_AGAIN = 5.0
+"""Seconds until it is looked at again where the agent had no descriptors left."""
 
 log = logging.getLogger(__name__)
 
@@ -27,14 +30,16 @@ class Presence:
     """Up, down, or refused: down until a person acts."""
 
     def __init__(
-        self, ledger: Ledger, transport: Transport, place: int, metrics: Requests, chance: Callable[[], float]
-    ) -> None:
+        self, ledger: Ledger, transport: Transport, place: int, metrics: Requests, chance: Callable[[], float],
+        former: Mapping[int, str],
+    ) -> None:  # fmt: skip
         """See `agent.delivery.Courier`."""
         self._ledger = ledger
         self._transport = transport
         self._place = place
         self._metrics = metrics
         self._chance = chance
+        self._former = former
         self._failures = 0
         self.identity: str | None = None
         """Of the destination; None before it was taken into use."""
@@ -62,6 +67,7 @@ class Presence:
                 with self._ledger.transaction():
                     self._ledger.destinations.set_up(self._place, self.identity)
             self._transport.check(self.identity)
+            self._require_own(self.identity)
         except (Transient, Refused) as error:
             self._metrics.requested(self._transport.name, "check", "failed")
             self.doubtful = False
@@ -73,6 +79,16 @@ class Presence:
             self.doubtful = True
         else:
             self.went_up(now)
+
+    def _require_own(self, identity: str) -> None:
+        """Raise Refused where a destination before this one in the configuration is the same directory."""
+        for number in self._ledger.destinations.same(identity):
+            if number in self._former:
+                raise Refused(
+                    f"{self._transport.address} is the same directory as destination {self._former[number]}:"
+                    " one copy would count as two",
+                    "give it a directory of its own, or remove one of the two",
+                )
 
     def went_up(self, now: float) -> None:
         """It is there, and takes what is sent."""
@@ -88,6 +104,10 @@ class Presence:
         """Nothing goes there for now: it is away, or a person must act."""
         if isinstance(error, Refused):
             self._refused(str(error), now)
+        elif isinstance(error, Exhausted):
+            # It says nothing of the destination: what was known of it is still so.
+            self.look_at = now + _AGENT_AGAIN
+            log.warning("destination %s cannot be asked now: %s", self._transport.name, error)
         else:
             self.failed(str(error), now, error.after)
 

@@ -30,6 +30,9 @@ class UnderWay:
     """Those of them that are not in the request."""
     note: str | None = None
     """What holds it up."""
+    bytes: int = 0
+    """Of all its files."""
 
     def __post_init__(self) -> None:
         self.left.update(self.travellers)
+        self.bytes = sum(one.file.version.size for one in self.travellers.values())

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from agent.errors import Transient
-from rules.model import Content, Observation, Verdict, Version
+from rules.copies import Confirmed
+from rules.model import Content, CopyId, Observation, Version
 from rules.scrub import Sight
 
 
@@ -25,6 +26,8 @@ class Item(NamedTuple):
     """Where it goes, relative to the destination."""
     replaces: Content | None = None
     """The content at `path` that may be replaced, as `Occupied` tells of it; None: nothing may."""
+    mount: str | None = None
+    """The last directory on the way to `path` where another file system began, when files were proved there before."""
     begun: bool = False
     """An earlier attempt at this file may have left any part of it at `path`: where the transport works `elsewhere`."""
 
@@ -42,6 +45,8 @@ class Arrived(NamedTuple):
     algorithm: str
     adopted: bool
     """The same content was there already; nothing was written."""
+    mount: str | None = None
+    """The last directory on the way to it where another file system begins; None: there is none, or it cannot be told."""
 
 
 class Changed(NamedTuple):
@@ -166,8 +171,14 @@ class Transport(Protocol):
     def discard(self, files: Sequence[tuple[int, str]]) -> None:
         """Remove what unfinished deliveries of these (file, path) may have left; never what arrived."""
 
-    def confirm(self, path: str, version: Version, checksum: bytes, algorithm: str, identity: str) -> Verdict:
-        """Is this content still there, asked now? Raises Transient where the destination cannot be asked."""
+    def confirm(
+        self, path: str, version: Version, checksum: bytes, algorithm: str, identity: str,
+        local: CopyId | None = None, mount: str | None = None,
+    ) -> Confirmed:  # fmt: skip
+        """Is this content still there, asked now? Raises Transient where the destination cannot be asked.
+
+        `local`: the file itself, which is no copy of itself. `mount`: as `Arrived` had it.
+        """
 
     def reread(
         self, path: str, version: Version, checksum: bytes, algorithm: str, identity: str, tell: Callable[[int], object]

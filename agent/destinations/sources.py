@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from agent.destinations import Changed, Gone, Item, Outcome, Unfit
 from agent.errors import Transient
-from agent.files import LOCAL, What
+from agent.files import LOCAL, Trouble, What
 from agent.files.reader import NotTheVersion, Sources, Unreadable
 from agent.host.steps import Steps
 from rules.model import Writer
@@ -13,12 +13,20 @@ _PASSING = frozenset({What.STALE, What.NO_ANSWER, What.EXHAUSTED})
 """Troubles of a whole file system, or of the agent, that say nothing of a file."""
 
 
+class SourceAway(Transient):
+    """A watched directory does not answer, or the agent cannot ask it. It says nothing of the destination."""
+
+    def __init__(self, reason: str, trouble: Trouble) -> None:
+        super().__init__(reason)
+        self.trouble = trouble
+
+
 def outcome_of(item: Item, error: NotTheVersion | Unreadable) -> Outcome:
-    """What becomes of a file that could not be read as it was sealed. Raises Transient where that says nothing of the file."""
+    """What becomes of a file that could not be read as it was sealed. Raises SourceAway where that says nothing of the file."""
     if isinstance(error, NotTheVersion):
         return Gone(item.file) if error.seen is None else Changed(item.file, error.seen, error.reason)
     if error.trouble.what in _PASSING:
-        raise Transient(f"{item.root}/{item.relpath} cannot be read: {error.trouble.reason}")
+        raise SourceAway(f"{item.root}/{item.relpath} cannot be read: {error.trouble.reason}", error.trouble)
     return Unfit(item.file, f"cannot be read: {error.trouble.reason}", error.hint)
 
 

@@ -5,7 +5,7 @@ from typing import Final
 from agent.files.posix import PosixFiles
 from agent.files.tree import Files, Handle, Held, Listed, Tree
 from agent.files.trouble import ABSENT, Absent, CannotTell, Look, NotAFile, OtherVersion, Trouble, What, Whose
-from agent.files.volumes import Space, Volume
+from agent.files.volumes import Location, Space, Volume
 
 LOCAL: Final[Files] = PosixFiles()
 """The files of this computer."""
@@ -19,6 +19,7 @@ __all__ = [
     "Handle",
     "Held",
     "Listed",
+    "Location",
     "Look",
     "NotAFile",
     "OtherVersion",

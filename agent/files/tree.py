@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol, Self
 
 from agent.files.events import Events, Put
 from agent.files.trouble import Look
-from agent.files.volumes import Space, Volume
+from agent.files.volumes import Location, Space, Volume
 from rules.model import Entry, Kind, Observation, Version, VolumeId, Writer
 
 
@@ -213,11 +213,17 @@ class Files(Protocol):
     def volume(self, path: str) -> Volume:
         """The file system that holds a path, or its nearest existing parent."""
 
+    def location(self, path: str) -> Location:
+        """The path within its file system, the same by whatever mount. It asks the mount table alone, which does not hang."""
+
     def resolve(self, path: str) -> str:
         """The path without symbolic links, as far as that can be told without asking a file system that may hang."""
 
     def unmounted(self, path: str) -> str | None:
         """The mount point that should hold the path by the computer's own table, where nothing is mounted there now."""
+
+    def open_at_most(self) -> int:
+        """How many files this process may have open at a time."""
 
     def space(self, path: str) -> Space | None:
         """How much may still be written there; None where that cannot be told."""

@@ -24,6 +24,12 @@ class Volume:
     kind: str
     """As the mount table calls it; "unknown" where there is none."""
     mounted_at: str
+    device: str = ""
+    """The kernel's number of it: the same at each place where it is mounted; "" where there is no mount table."""
+    shows: str = "/"
+    """Its directory that is mounted there: not its root where a bind mount shows a part of it."""
+    source: str = ""
+    """The disk, or the share of a server."""
 
     @property
     def remote(self) -> bool:
@@ -41,6 +47,17 @@ class Volume:
         return self.remote or self.kind == "autofs"
 
 
+class Location(NamedTuple):
+    """A path within its file system: the same by whatever mount it is reached."""
+
+    device: str
+    path: str
+
+    def holds(self, other: "Location") -> bool:
+        """Whether the other is the same directory, or lies below it."""
+        return self.device == other.device and (other.path + "/").startswith(self.path.rstrip("/") + "/")
+
+
 class Space(NamedTuple):
     """What ordinary users may still write."""
 
@@ -48,3 +65,5 @@ class Space(NamedTuple):
     """Bytes."""
     fraction: float | None
     """Of all that there is; None where that cannot be told."""
+    total: int = 0
+    """Bytes of all that there is; 0 where that cannot be told."""

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, BinaryIO
 
-from agent.errors import Transient
+from agent.errors import Refused, Transient
 from agent.host.pace import limited
 from agent.host.steps import Steps
 
@@ -57,7 +57,7 @@ def serve(jobs: Jobs, source: BinaryIO = sys.stdin.buffer, target: BinaryIO = sy
     def work(number: int, job: str, words: Sequence[Any]) -> None:
         try:
             found = jobs[job](*words, under_way[number])
-        except Transient as error:
+        except (Transient, Refused) as error:
             found = error
         except Exception as error:  # noqa: BLE001  (the boundary of the process: it is raised again in the agent)
             found = RuntimeError("".join(traceback.format_exception(error)))

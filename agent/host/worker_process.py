@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any
 
-from agent.errors import Transient, cause
+from agent.errors import Exhausted, Transient, cause
 from agent.host.steps import Still
 from agent.host.worker_main import MOVES, PAUSE, RESUME, command
 from rules.rate import Limit
@@ -175,7 +175,7 @@ class WorkerProcess:
                 pass_fds=tuple(self._keep()),
             )
         except OSError as error:
-            raise Transient(f"a worker process cannot be started: {cause(error)}") from error
+            raise Exhausted(f"a worker process cannot be started: {cause(error)}") from error
         self._process = process
         assert process.stdin is not None, "opened as a pipe"
         pickle.dump(self._limits, process.stdin, pickle.HIGHEST_PROTOCOL)

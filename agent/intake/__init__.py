@@ -19,6 +19,7 @@ class Intake:
     def __init__(
         self, ledger: Ledger, files: Files, rules: Sequence[Rule], watches: Sequence[Watch], destinations: Mapping[str, int],
         host: str, sweep_every: float, canary_every: float, wall: Callable[[], float], sealed: Callable[[], None],
+        own: Sequence[str] = (),
     ) -> None:  # fmt: skip
         """
         Args:
@@ -31,13 +32,14 @@ class Intake:
             sweep_every, canary_every: seconds; canary_every = 0 writes no canary.
             wall: the computer's clock, for comparison with the file systems' clocks.
             sealed: called when batches wait for delivery.
+            own: destinations below the watched directories, as they are reached there: they are left out.
         """
         self.roots = [
             Root(one, tuple(rule for rule in rules if (rule.watch + "/").startswith(one.root.rstrip("/") + "/")))
             for one in watches
         ]
         self._ledger = ledger
-        self._survey = Survey(ledger, files, self.roots)
+        self._survey = Survey(ledger, files, self.roots, own)
         self._groups = Groups(ledger, rules, destinations, host)
         self._wholes = Wholes(
             ledger, files, rules, self._groups, lambda rule: self._root(rule).swept_at is not None, self._look_again

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from agent.ledger import File, Ledger, Sealed
 from rules import batch
-from rules.model import OpenBatch, Rule
+from rules.model import OpenBatch, Rule, counted
 
 
 class Groups:
@@ -49,7 +49,7 @@ class Groups:
             number = self._ledger.batches.opened(rule.name, key, now)
             groups[rule.name, key] = number, OpenBatch(key, 0, 0, now, now)
         number, group = groups[rule.name, key]
-        group = OpenBatch(key, group.files + 1, group.bytes + file.version.size, group.first_at, now)
+        group = OpenBatch(key, group.files + 1, group.bytes + counted(file.version.size), group.first_at, now)
         groups[rule.name, key] = number, group
         self._touched[number] = group
         return number

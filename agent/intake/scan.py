@@ -5,6 +5,7 @@ from collections.abc import Container, Generator, Iterator
 from dataclasses import dataclass
 
 from agent.files import Files, Trouble, What
+from agent.intake.zones import NONE, Zones
 from rules.model import OWN_PREFIX, Entry, Kind, Observation, Version, VolumeId
 
 CHUNK = 5000
@@ -33,11 +34,12 @@ class Listing:
                 yield os.fsdecode(name), Observation(Version(size, mtime_ns, ctime_ns, file_id), volume, kind)
 
 
-def sweep(files: Files, top: str, begin: str = "") -> Generator[Listing]:
+def sweep(files: Files, top: str, begin: str = "", zones: Zones = NONE) -> Generator[Listing]:
     """Walk the tree, a directory (or a part of a huge one) at a time. Symbolic links are not followed, but at `top`.
 
     A directory that cannot be listed comes as a listing with its error; one that went away meanwhile does not come.
     `begin`: the directory to begin with, relative to `top`; nothing comes where a part of it is a link.
+    `zones`: what is left out, with all that is below.
     """
     waiting = [begin]
     while waiting:
@@ -47,6 +49,8 @@ def sweep(files: Files, top: str, begin: str = "") -> Generator[Listing]:
         whole = True
         try:
             with files.tree(top) as tree:
+                if part and (zones.hold(tree, part) if part == begin else zones.at(tree, part)):
+                    continue
                 for listed in tree.scan(part, CHUNK):
                     for name in listed.directories:
                         if not name.startswith(OWN_PREFIX):

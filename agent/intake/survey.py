@@ -11,6 +11,7 @@ from agent.files.reader import Trees, adopt
 from agent.intake.departures import Departures, volume_above
 from agent.intake.root import Root
 from agent.intake.scan import Listing, sweep
+from agent.intake.zones import IDENTITY, Zones
 from agent.ledger import HERE, Found, Known, Ledger, State
 from rules.complete import first_look
 from rules.datasets.membership import dataset_of
@@ -30,11 +31,13 @@ log = logging.getLogger(__name__)
 class Survey:
     """Compares the disk with the ledger."""
 
-    def __init__(self, ledger: Ledger, files: Files, roots: Sequence[Root]) -> None:
+    def __init__(self, ledger: Ledger, files: Files, roots: Sequence[Root], own: Sequence[str] = ()) -> None:
+        """`own`: destinations below the watched directories, as they are reached there; others are known by their identity."""
         self._ledger = ledger
         self._files = files
         self._departures = Departures(ledger)
         self._roots = roots
+        self._zones = Zones(ledger.destinations.identities, own)
         self._fresh: list[Found] = []
         self._touched: dict[int, float] = {}
         """Datasets that wait for what was found since, and when that was."""
@@ -78,6 +81,11 @@ class Survey:
         inside = relative(path, tree.root)
         if inside is None:
             return
+        above, _, name = inside.rpartition("/")
+        if name == IDENTITY:
+            self._zones.forget()
+        if self._zones.hold(tree, above):
+            return
         seen = tree.look(inside)
         if isinstance(seen, CannotTell):
             self._departures.doubt(path, seen.trouble)
@@ -106,7 +114,8 @@ class Survey:
                     self._enter(root, [listing], now, counted=False)
             if root.walk is None and root.why is not None:
                 log.info("sweep of %s: %s", root.watch.root, root.why)
-                root.walk, root.why, root.unclaimed = sweep(self._files, root.watch.root), None, 0
+                root.walk, root.why, root.unclaimed = self._sweep(root, root.watch.root), None, 0
+                self._zones.forget()
                 root.walk_began = time.monotonic()
             if root.walk is not None:
                 self._go_on(root, root.walk, now)
@@ -114,7 +123,7 @@ class Survey:
         return any(root.walk is not None or root.parts for root in self._roots)
 
     def _sweep(self, root: Root, directory: str) -> Iterator[Listing]:
-        return sweep(self._files, root.watch.root, relative(directory, root.watch.root) or "")
+        return sweep(self._files, root.watch.root, relative(directory, root.watch.root) or "", self._zones)
 
     def _go_on(self, root: Root, walk: Iterator[Listing], now: float) -> None:
         listings: list[Listing] = []

@@ -11,7 +11,7 @@ from agent.ledger.holdings import Holdings
 from agent.ledger.states import DeliveryState
 from agent.ledger.store import Store, Transition, among
 from agent.ledger.versions import File, read
-from rules.model import STAT, Content, Evidence, proof_in_words
+from rules.model import STAT, Content, Evidence, counted, proof_in_words
 from rules.naming import Owner, name_key, stat_content
 
 
@@ -39,6 +39,12 @@ class Proof(NamedTuple):
     algorithm: str
     how: str
     """`accepted`: travelled now. `adopted`: the same content was there already."""
+    mount: str | None = None
+    """The last directory on the way to it where another file system begins; None: there is none."""
+
+
+def _raw(path: str | None) -> bytes | None:
+    return None if path is None else os.fsencode(path)
 
 
 def _content(checksum: bytes, size: int, in_place: int, mtime_ns: int) -> Content:
@@ -57,14 +63,14 @@ class Deliveries:
 
     # What is to be done
 
-    def due(self, destination: int, now: float, limit: int, most: int = 2**63 - 1) -> list[Delivery]:
-        """Deliveries to try by now, of batches with `most` bytes at the most, oldest first."""
+    def due(self, destination: int, now: float, limit: int, most: int = 2**63 - 1, *, least: int = 0) -> list[Delivery]:
+        """Deliveries to try by now, of batches with `least` to `most` bytes, oldest first."""
         sql = (
             "SELECT d.id, d.batch, r.name, d.state, d.attempt, d.request, d.task FROM deliveries d"
             " JOIN batches b ON b.id = d.batch JOIN rules r ON r.id = b.rule"
-            " WHERE d.destination = ? AND d.again <= ? AND b.bytes <= ? ORDER BY d.again, d.id LIMIT ?"
+            " WHERE d.destination = ? AND d.again <= ? AND b.bytes BETWEEN ? AND ? ORDER BY d.again, d.id LIMIT ?"
         )
-        rows = self._store.execute(sql, (destination, now, most, limit))
+        rows = self._store.execute(sql, (destination, now, least, most, limit))
         return [Delivery(row[0], row[1], row[2], DeliveryState(row[3]), row[4], row[5], row[6]) for row in rows]
 
     def next_due(self, destination: int) -> float | None:
@@ -174,10 +180,19 @@ class Deliveries:
     def evidence(self, file: int) -> list[tuple[Evidence, str, str]]:
         """(evidence, destination's address, path there) of a version."""
         sql = (
-            "SELECT n.name, c.checksum, c.algorithm, c.proved_at, c.size, n.address, c.path FROM copies c"
+            "SELECT n.name, c.checksum, c.algorithm, c.proved_at, c.size, c.mount, n.address, c.path FROM copies c"
             " JOIN destinations n ON n.id = c.destination WHERE c.file = ? AND c.proved_at IS NOT NULL"
         )
-        return [(Evidence(*row[:5]), row[5], os.fsdecode(row[6])) for row in self._store.execute(sql, (file,))]
+        found = []
+        for name, checksum, algorithm, proved_at, size, mount, address, path in self._store.execute(sql, (file,)):
+            where = None if mount is None else os.fsdecode(mount)
+            found.append((Evidence(name, checksum, algorithm, proved_at, size, where), address, os.fsdecode(path)))
+        return found
+
+    def mounts(self, destination: int) -> list[str]:
+        """Directories at a destination where another file system began when copies were proved there."""
+        rows = self._store.execute("SELECT path FROM mounts WHERE destination = ?", (destination,))
+        return [os.fsdecode(path) for (path,) in rows]
 
     # Transitions
 
@@ -244,8 +259,13 @@ class Deliveries:
                 [item.file.id for item in items if (item.algorithm == STAT) is weak], destination, weak=weak
             )
         self._store.executemany(
-            "UPDATE copies SET checksum = ?, size = ?, algorithm = ?, proved_at = ? WHERE file = ? AND destination = ?",
-            ((*item.content, item.algorithm, now, item.file.id, destination) for item in items),
+            "UPDATE copies SET checksum = ?, size = ?, algorithm = ?, proved_at = ?, mount = ?"
+            " WHERE file = ? AND destination = ?",
+            ((*item.content, item.algorithm, now, _raw(item.mount), item.file.id, destination) for item in items),
+        )
+        mounts = {item.mount for item in items if item.mount is not None}
+        self._store.executemany(
+            "INSERT OR IGNORE INTO mounts VALUES (?, ?)", ((destination, os.fsencode(path)) for path in mounts)
         )
         self._store.tell(
             Transition(
@@ -262,7 +282,7 @@ class Deliveries:
         if items:
             self._destinations.proved(destination, now)
         if done:
-            self._history.verified(len(done), sum(file.version.size for file in done), now)
+            self._history.verified(len(done), sum(counted(file.version.size) for file in done), now)
         self._store.tell(Transition(file.rule, "verified", file.path, size=file.version.size) for file in done)
 
     def _versions(self, files: Sequence[int]) -> dict[int, tuple[int, ...]]:

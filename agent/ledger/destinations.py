@@ -41,6 +41,17 @@ class Destinations:
         row = self._store.execute(sql, (name, address)).fetchone()
         return row[0] if row else None
 
+    def same(self, identity: str) -> list[int]:
+        """Destinations whose identity file says this: they are one directory."""
+        return [
+            number for (number,) in self._store.execute("SELECT id FROM destinations WHERE identity = ?", (identity,))
+        ]
+
+    def identities(self) -> set[str]:
+        """What the identity files of all destinations say, of former configurations, too."""
+        sql = "SELECT identity FROM destinations WHERE identity IS NOT NULL"
+        return {identity for (identity,) in self._store.execute(sql)}
+
     def set_up(self, destination: int, identity: str) -> None:
         """The destination's identity is known from now on."""
         self._store.execute("UPDATE destinations SET identity = ? WHERE id = ?", (identity, destination))

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from agent.ledger.store import Store, among
 from agent.ledger.versions import File, read
+from rules.model import counted
 
 _NAMES = 20_000
 """Rows, newest first, that one search by a part of a name looks through."""
@@ -171,7 +172,7 @@ class Holdings:
         for rule, dataset, directory, size in files:
             count = counts.setdefault((rule, dataset, directory), [0, 0])
             count[0] += 1
-            count[1] += size
+            count[1] += counted(size)
         (latest,) = self._store.execute("SELECT last_insert_rowid()").fetchone()
         self._store.executemany(
             "INSERT INTO holdings VALUES (NULL, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0)"
@@ -194,7 +195,7 @@ class Holdings:
             "UPDATE holdings SET waiting = waiting - g.files, waiting_bytes = waiting_bytes - g.bytes,"
             " verified = verified + g.files, verified_bytes = verified_bytes + g.bytes"
             " FROM (SELECT rule, dataset IS NOT NULL AS whole, coalesce(dataset, dir) AS place, count(*) AS files,"
-            f"   sum(size) AS bytes FROM files WHERE id IN ({marks}) AND state = 3 GROUP BY 1, 2, 3) g"
+            f"   sum(counted) AS bytes FROM files WHERE id IN ({marks}) AND state = 3 GROUP BY 1, 2, 3) g"
             " WHERE holdings.rule = g.rule AND holdings.whole = g.whole AND holdings.place = g.place",
             values,
         )

@@ -53,7 +53,7 @@ class Notices:
     def verified_since(self, at: float) -> dict[str, tuple[int, int]]:
         """Rule → (files, bytes) that were verified at every destination since then."""
         sql = (
-            "SELECT r.name, count(*), sum(f.size) FROM batches b CROSS JOIN files f ON f.batch = b.id"
+            "SELECT r.name, count(*), sum(f.counted) FROM batches b CROSS JOIN files f ON f.batch = b.id"
             " JOIN rules r ON r.id = f.rule WHERE b.verified_at >= ? AND f.state IN (4, 5, 6) GROUP BY r.name"
         )
         return {rule: (files, size) for rule, files, size in self._store.execute(sql, (at,))}

@@ -31,6 +31,7 @@ CREATE TABLE files (             -- one row per version of a path that was ever 
   rule       INTEGER NOT NULL REFERENCES rules (id),
   state      INTEGER NOT NULL,
   size       INTEGER NOT NULL,
+  counted    INTEGER GENERATED ALWAYS AS (min(size, 17592186044416)) VIRTUAL,  -- what enters sums: rules.model.counted
   mtime_ns   INTEGER NOT NULL,
   ctime_ns   INTEGER NOT NULL,
   device     INTEGER NOT NULL,
@@ -150,10 +151,17 @@ CREATE TABLE copies (            -- a version at a destination: first the intent
   size        INTEGER,           -- bytes that were compared: evidence for a version of this size alone
   proved_at   REAL,              -- NULL: intent only
   reread_at   REAL,              -- when it was last read again; NULL: not since it was proved; infinite: never again
+  mount       BLOB,              -- the last directory on the way to it where another file system began; NULL: none did
   PRIMARY KEY (file, destination)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX copies_by_path ON copies (destination, path_key);
 CREATE INDEX copies_to_reread ON copies (destination, coalesce(reread_at, proved_at)) WHERE proved_at IS NOT NULL;
+
+CREATE TABLE mounts (            -- where file systems began below a destination, as copies were proved there
+  destination INTEGER NOT NULL REFERENCES destinations (id),
+  path        BLOB    NOT NULL,  -- relative to the destination
+  PRIMARY KEY (destination, path)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE findings (          -- copies that were read again and are not what was proved
   destination INTEGER NOT NULL REFERENCES destinations (id),
@@ -263,11 +271,11 @@ CREATE TRIGGER rules_tallied AFTER INSERT ON rules BEGIN
     (new.id, 6, 0, 0), (new.id, 7, 0, 0), (new.id, 8, 0, 0), (new.id, 9, 0, 0);
 END;
 CREATE TRIGGER files_counted AFTER INSERT ON files BEGIN
-  UPDATE tally SET files = files + 1, bytes = bytes + new.size WHERE rule = new.rule AND state = new.state;
+  UPDATE tally SET files = files + 1, bytes = bytes + new.counted WHERE rule = new.rule AND state = new.state;
 END;
 CREATE TRIGGER files_recounted AFTER UPDATE OF state, size, rule ON files BEGIN
-  UPDATE tally SET files = files - 1, bytes = bytes - old.size WHERE rule = old.rule AND state = old.state;
-  UPDATE tally SET files = files + 1, bytes = bytes + new.size WHERE rule = new.rule AND state = new.state;
+  UPDATE tally SET files = files - 1, bytes = bytes - old.counted WHERE rule = old.rule AND state = old.state;
+  UPDATE tally SET files = files + 1, bytes = bytes + new.counted WHERE rule = new.rule AND state = new.state;
 END;
 
 CREATE TABLE delivery_tally (
@@ -324,8 +332,8 @@ CREATE TABLE holding_copies (    -- proved copies of a holding's files at one de
 -- those that are found as candidates, those that become verified, and copies that are proved.
 CREATE TRIGGER holdings_counted AFTER INSERT ON files WHEN new.state <> 1 BEGIN
   INSERT INTO holdings VALUES (NULL, new.rule, new.dataset IS NOT NULL, coalesce(new.dataset, new.dir), new.id,
-      new.state <= 3, (new.state <= 3) * new.size, new.state = 4, (new.state = 4) * new.size,
-      new.state IN (5, 6), (new.state IN (5, 6)) * new.size, new.state = 8, (new.state = 8) * new.size, new.state = 9)
+      new.state <= 3, (new.state <= 3) * new.counted, new.state = 4, (new.state = 4) * new.counted,
+      new.state IN (5, 6), (new.state IN (5, 6)) * new.counted, new.state = 8, (new.state = 8) * new.counted, new.state = 9)
     ON CONFLICT (rule, whole, place) DO UPDATE SET latest = max(latest, excluded.latest),
       waiting = waiting + excluded.waiting, waiting_bytes = waiting_bytes + excluded.waiting_bytes,
       verified = verified + excluded.verified, verified_bytes = verified_bytes + excluded.verified_bytes,
@@ -338,13 +346,13 @@ CREATE TRIGGER holdings_recounted AFTER UPDATE OF state, size ON files
 WHEN (max(old.state, 3) <> max(new.state, 3) AND NOT (old.state = 3 AND new.state = 4)) OR old.size <> new.size BEGIN
   UPDATE holdings SET
       waiting = waiting + (new.state <= 3) - (old.state <= 3),
-      waiting_bytes = waiting_bytes + (new.state <= 3) * new.size - (old.state <= 3) * old.size,
+      waiting_bytes = waiting_bytes + (new.state <= 3) * new.counted - (old.state <= 3) * old.counted,
       verified = verified + (new.state = 4) - (old.state = 4),
-      verified_bytes = verified_bytes + (new.state = 4) * new.size - (old.state = 4) * old.size,
+      verified_bytes = verified_bytes + (new.state = 4) * new.counted - (old.state = 4) * old.counted,
       removed = removed + (new.state IN (5, 6)) - (old.state IN (5, 6)),
-      removed_bytes = removed_bytes + (new.state IN (5, 6)) * new.size - (old.state IN (5, 6)) * old.size,
+      removed_bytes = removed_bytes + (new.state IN (5, 6)) * new.counted - (old.state IN (5, 6)) * old.counted,
       refused = refused + (new.state = 8) - (old.state = 8),
-      refused_bytes = refused_bytes + (new.state = 8) * new.size - (old.state = 8) * old.size,
+      refused_bytes = refused_bytes + (new.state = 8) * new.counted - (old.state = 8) * old.counted,
       vanished = vanished + (new.state = 9) - (old.state = 9)
     WHERE rule = old.rule AND whole = (old.dataset IS NOT NULL) AND place = coalesce(old.dataset, old.dir);
   UPDATE dirs SET unproved = unproved + (new.state IN (1, 2, 3, 8)) - (old.state IN (1, 2, 3, 8))
@@ -353,15 +361,15 @@ END;
 CREATE TRIGGER holdings_moved AFTER UPDATE OF rule, dataset ON files
 WHEN old.rule <> new.rule OR old.dataset IS NOT new.dataset BEGIN
   UPDATE holdings SET  -- first the counts of the row as it is now leave the old place ...
-      waiting = waiting - (new.state <= 3), waiting_bytes = waiting_bytes - (new.state <= 3) * new.size,
-      verified = verified - (new.state = 4), verified_bytes = verified_bytes - (new.state = 4) * new.size,
-      removed = removed - (new.state IN (5, 6)), removed_bytes = removed_bytes - (new.state IN (5, 6)) * new.size,
-      refused = refused - (new.state = 8), refused_bytes = refused_bytes - (new.state = 8) * new.size,
+      waiting = waiting - (new.state <= 3), waiting_bytes = waiting_bytes - (new.state <= 3) * new.counted,
+      verified = verified - (new.state = 4), verified_bytes = verified_bytes - (new.state = 4) * new.counted,
+      removed = removed - (new.state IN (5, 6)), removed_bytes = removed_bytes - (new.state IN (5, 6)) * new.counted,
+      refused = refused - (new.state = 8), refused_bytes = refused_bytes - (new.state = 8) * new.counted,
       vanished = vanished - (new.state = 9)
     WHERE rule = old.rule AND whole = (old.dataset IS NOT NULL) AND place = coalesce(old.dataset, old.dir);
   INSERT INTO holdings VALUES (NULL, new.rule, new.dataset IS NOT NULL, coalesce(new.dataset, new.dir), new.id,
-      new.state <= 3, (new.state <= 3) * new.size, new.state = 4, (new.state = 4) * new.size,
-      new.state IN (5, 6), (new.state IN (5, 6)) * new.size, new.state = 8, (new.state = 8) * new.size, new.state = 9)
+      new.state <= 3, (new.state <= 3) * new.counted, new.state = 4, (new.state = 4) * new.counted,
+      new.state IN (5, 6), (new.state IN (5, 6)) * new.counted, new.state = 8, (new.state = 8) * new.counted, new.state = 9)
     ON CONFLICT (rule, whole, place) DO UPDATE SET latest = max(latest, excluded.latest),
       waiting = waiting + excluded.waiting, waiting_bytes = waiting_bytes + excluded.waiting_bytes,
       verified = verified + excluded.verified, verified_bytes = verified_bytes + excluded.verified_bytes,

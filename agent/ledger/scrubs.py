@@ -8,7 +8,7 @@ from agent.ledger.batches import Batches, Sealed
 from agent.ledger.states import State
 from agent.ledger.store import Store, Transition
 from agent.ledger.versions import File, read
-from rules.model import SENT, Content, OpenBatch
+from rules.model import SENT, Content, OpenBatch, counted
 from rules.naming import Owner, stat_content
 from rules.scrub import Sight
 
@@ -78,7 +78,7 @@ class Scrubs:
     def extent(self, destination: int, before: float) -> tuple[int, int]:
         """(copies, bytes) that were neither proved nor read again since `before`. It walks through them all."""
         sql = (
-            "SELECT count(*), coalesce(sum(f.size), 0) FROM copies c JOIN files f ON f.id = c.file"
+            "SELECT count(*), coalesce(sum(f.counted), 0) FROM copies c JOIN files f ON f.id = c.file"
             f" WHERE c.destination = ? AND c.proved_at IS NOT NULL AND {_KEY} < ? AND f.state <> 7"
         )
         copies, size = self._store.execute(sql, (destination, before)).fetchone()
@@ -301,6 +301,6 @@ class Scrubs:
                 "UPDATE files SET state = 2, batch = ?, since = ?, reason = ? WHERE id = ? AND state = 4",
                 ((batch, now, reason, file.id) for file in together),
             )
-            size = sum(file.version.size for file in together)
+            size = sum(counted(file.version.size) for file in together)
             self._batches.joined(batch, OpenBatch(key, len(together), size, now, now))
             self._batches.sealed([Sealed(batch, rule, reason, [destination])], now)

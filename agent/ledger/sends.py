@@ -8,7 +8,7 @@ from agent.ledger.batches import Batches, Sealed
 from agent.ledger.files import Files
 from agent.ledger.store import Store, Transition
 from agent.ledger.versions import File, read
-from rules.model import SENT, Observation, OpenBatch
+from rules.model import SENT, Observation, OpenBatch, counted
 
 _OF_COMMAND = "f.batch IN (SELECT batch FROM sends WHERE command = ?)"
 _REASON = "sent by hand"
@@ -56,7 +56,7 @@ class Sends:
 
     def verified(self, command: int) -> tuple[int, int]:
         """(files, bytes) of it that are proved."""
-        sql = f"SELECT count(*), coalesce(sum(f.size), 0) FROM files f WHERE {_OF_COMMAND} AND f.state = 4"
+        sql = f"SELECT count(*), coalesce(sum(f.counted), 0) FROM files f WHERE {_OF_COMMAND} AND f.state = 4"
         files, size = self._store.execute(sql, (command,)).fetchone()
         return files, size
 
@@ -87,7 +87,7 @@ class Sends:
             ),
         )
         self._store.tell(Transition(SENT, "complete", one.path, one.reason, one.seen.version.size) for one in files)
-        size = sum(one.seen.version.size for one in files)
+        size = sum(counted(one.seen.version.size) for one in files)
         self._batches.joined(batch, OpenBatch("", len(files), size, now, now))
         self._batches.sealed([Sealed(batch, SENT, _REASON, [destination])], now)
         return command

@@ -20,6 +20,7 @@ from agent.host import own_files
 from agent.host.lock import resident
 from agent.host.service import healthz
 from agent.ledger import Ledger, State
+from agent.observe.doubts import doubts
 from agent.observe.logs import last_lines
 from agent.observe.mask import Masker, names_a_file, written
 from agent.observe.status import status
@@ -115,7 +116,7 @@ def _ask(config: Configuration, question: Callable[[Ledger], Any]) -> Any:
 def _status(ledger: Ledger, config: Configuration) -> dict[str, Any]:
     known = [(name, table.address) for name, table in config.settings.destinations.items()]
     known = known or [(name, at) for name, at, _, _ in ledger.reports.destinations()]
-    return status(ledger, config.rules, known, config.scrubs)
+    return status(ledger, config.rules, known, config.scrubs, doubts(config))
 
 
 def _refused(ledger: Ledger) -> list[dict[str, Any]]:

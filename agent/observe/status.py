@@ -17,8 +17,9 @@ _FINDINGS = 100
 
 
 def status(
-    ledger: Ledger, rules: Sequence[Rule], destinations: Sequence[tuple[str, str]], scrubs: Mapping[str, Scrub]
-) -> dict[str, Any]:
+    ledger: Ledger, rules: Sequence[Rule], destinations: Sequence[tuple[str, str]], scrubs: Mapping[str, Scrub],
+    doubts: Mapping[str, str],
+) -> dict[str, Any]:  # fmt: skip
     """The whole state as plain values.
 
     Args:
@@ -26,6 +27,7 @@ def status(
         rules: in the order of the configuration.
         destinations: (name, address) as configured; others that the ledger knows are of former configurations.
         scrubs: how much is read again, of destinations where anything is.
+        doubts: destinations on whose proof nothing is deleted, though a rule reclaims, with the reason.
     """
     files: dict[str, int] = {}
     size: dict[str, int] = {}
@@ -46,7 +48,8 @@ def status(
         refused = (name, address) in refusing
         changed, proved = since.get((name, address), (None, None))
         place = {"name": name, "address": address, "up": up, "refused": refused, "reason": why}
-        places.append({**place, "since": changed, "proved_at": proved})
+        keeps = {"keeps": doubts[name]} if name in doubts else {}
+        places.append({**place, "since": changed, "proved_at": proved} | keeps)
     return {
         "files": files,
         "bytes": size,

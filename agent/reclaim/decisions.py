@@ -8,14 +8,15 @@ from agent.errors import Transient
 from agent.files import CannotTell, Files, Trouble
 from agent.files.reader import Examined, examine
 from agent.ledger import File, Ledger
-from rules.model import Evidence, Kind, Rule, Verdict, Version, Writer
+from rules.copies import Confirmed, distinct
+from rules.model import CopyId, Evidence, Kind, Observation, Rule, Verdict, Version, Writer
 from rules.retention import retention, unmoved
 
 LATER = 60.0
 """Seconds until a batch that could not be reclaimed is thought of again."""
 
-Confirm = Callable[[str, Version, bytes, str, str], Verdict]
-"""(path, version, checksum, algorithm, identity) → is it still at the destination, asked now? Raises Transient."""
+Confirm = Callable[[str, Version, bytes, str, str, CopyId | None, str | None], Confirmed]
+"""As `agent.destinations.Transport.confirm`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,8 @@ class Required:
 
     address: str
     ask: Confirm
+    doubt: Callable[[], str | None] = lambda: None
+    """Why its proof does not count, as things are now; None: it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +80,25 @@ class Decisions:
     def unproved(self, rule: Rule, evidence: Sequence[tuple[Evidence, str]]) -> str | None:
         """Where evidence is missing by now: it may have been withdrawn; None: nowhere."""
         missing = set(_destinations(rule)) - {item.destination for item, _ in evidence}
-        return f"not proved at {', '.join(sorted(missing))}" if missing else None
+        if missing:
+            return f"not proved at {', '.join(sorted(missing))}"
+        return next(iter(self._doubts(rule).values()), None)
+
+    def _doubts(self, rule: Rule) -> dict[str, str]:
+        """Destinations of the rule whose proof does not count now, with the reason."""
+        found = {name: self._required[name].doubt() for name in _destinations(rule)}
+        return {name: reason for name, reason in found.items() if reason is not None}
 
     def wrong(self, file: File, evidence: Sequence[tuple[Evidence, str]]) -> str | None:
         """Why the file may not go, asked again at every required destination; None: it may. Raises Transient."""
-        verdicts = (self._ask(file, item, path) for item, path in evidence)
-        return next((verdict.reason for verdict in verdicts if not verdict.ok), None)
+        copies: dict[str, CopyId | None] = {}
+        for item, path in evidence:
+            found = self._ask(file, item, path)
+            if not found.ok:
+                return found.reason
+            copies[item.destination] = found.copy
+        verdict = self._distinct(copies)
+        return None if verdict.ok else verdict.reason
 
     def _together(
         self, rule: Rule, dataset: int | None, files: Sequence[File], free: float | None, now: float
@@ -117,7 +133,9 @@ class Decisions:
     def _due(self, rule: Rule, file: File, free: float | None, now: float) -> Decision:
         """The policy, and how long the local file lies unmoved, without asking the destinations."""
         evidence = [item for item, _ in self.evidence(rule, file)]
-        verdict = retention(rule.reclaim, _destinations(rule), file.version.size, evidence, free, now)
+        verdict = retention(
+            rule.reclaim, _destinations(rule), file.version.size, evidence, free, now, self._doubts(rule)
+        )
         if not verdict.ok or rule.reclaim is None:
             return Decision(file, verdict)
         # What a former run saw, by a clock that may have been ahead, says nothing.
@@ -129,22 +147,41 @@ class Decisions:
         due = self._due(rule, file, free, now)
         if not due.verdict.ok:
             return due
+        copies: dict[str, CopyId | None] = {}
         try:
             for item, path in self.evidence(rule, file):
                 there = self._ask(file, item, path)
                 if not there.ok:
-                    return Decision(file, there, disproved_at=item.destination)
+                    return Decision(file, Verdict(False, there.reason), disproved_at=item.destination)
+                copies[item.destination] = there.copy
         except Transient as error:
             return Decision(file, Verdict(False, f"cannot be asked: {error}", now + LATER))
+        apart = self._distinct(copies)
+        if not apart.ok:
+            return Decision(file, Verdict(False, apart.reason, now + LATER))
         local = self._untouched(rule, file)
         return due if local.ok else Decision(file, local)
 
-    def _ask(self, file: File, item: Evidence, path: str) -> Verdict:
+    def _ask(self, file: File, item: Evidence, path: str) -> Confirmed:
         required = self._required[item.destination]
         identity = self._ledger.destinations.identity(item.destination, required.address)
         if identity is None:
-            return Verdict(False, f"destination {item.destination} was never set up")
-        return required.ask(path, file.version, item.checksum, item.algorithm, identity)
+            return Confirmed(False, f"destination {item.destination} was never set up")
+        local = self._local(file)
+        return required.ask(path, file.version, item.checksum, item.algorithm, identity, local, item.mount)
+
+    def _local(self, file: File) -> CopyId:
+        """Which file the local one is: its file system may have got another number since it was last seen."""
+        seen = self._files.look(file.path)
+        volume = seen.volume if isinstance(seen, Observation) else file.volume
+        return CopyId(volume, file.version.file_id)
+
+    def _distinct(self, copies: Mapping[str, CopyId | None]) -> Verdict:
+        """Whether each of the destinations has a copy of its own."""
+        identities = {
+            name: self._ledger.destinations.identity(name, self._required[name].address) or "" for name in copies
+        }
+        return distinct(copies, identities)
 
     def _untouched(self, rule: Rule, file: File) -> Verdict:
         """Whether the local file is the version that was proved, and has no writer."""

@@ -132,6 +132,7 @@ class DirectoryTable(Table):
 
     transport: Literal["directory"] = "directory"
     path: LocalPath
+    mounted: bool | None = None
     verify: Literal["checksum", "size"] = "checksum"
     checksum: Literal["sha256", "blake3", "md5"] = "sha256"
     scrub: Scrubbed = None

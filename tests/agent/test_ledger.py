@@ -41,7 +41,7 @@ from agent.ledger import (
 from agent.ledger.store import APPLICATION, LAYOUT, among
 from agent.ledger.versions import read
 from rules.identity import Adoption
-from rules.model import Content, Evidence, FileId, Kind, Observation, OpenBatch, Version, VolumeId
+from rules.model import Content, Evidence, FileId, Kind, Observation, OpenBatch, Version, VolumeId, counted
 from rules.naming import Owner, stat_content
 
 ODD = os.fsdecode(b"\xff\xfe \xe9\n")
@@ -112,7 +112,7 @@ def seal(ledger: Ledger, files: Sequence[File], *places: int, now: float = 2.0) 
     with ledger.transaction():
         batch = ledger.batches.opened(files[0].rule, "key", now)
         ledger.files.completed([(file, batch, "quiet") for file in files], now)
-        size = sum(file.version.size for file in files)
+        size = sum(counted(file.version.size) for file in files)
         ledger.batches.joined(batch, OpenBatch("key", len(files), size, now, now))
         ledger.batches.sealed([Sealed(batch, files[0].rule, "the group is full", places)], now)
     return batch
@@ -219,7 +219,7 @@ def test_other_tables_are_another_layout() -> None:
     """
     schema = resources("agent.ledger").joinpath("schema.sql").read_text("utf-8")
     statements = " ".join(re.sub(r"--.*", "", schema).split())
-    assert (LAYOUT, hashlib.sha256(statements.encode()).hexdigest()[:16]) == (10, "66f6665a2650bdeb")
+    assert (LAYOUT, hashlib.sha256(statements.encode()).hexdigest()[:16]) == (11, "c8a96c5a14effab5")
 
 
 def test_a_row_refers_to_rows_that_exist(ledger: Ledger) -> None:
@@ -1317,3 +1317,40 @@ def test_among_finds_what_is_among_the_values(asked: set[int], there: set[int]) 
         found = {row[0] for row in database.execute(sql, values)}
     database.close()
     assert (found, len(values).bit_count()) == (asked & there, 1)
+
+
+def test_no_size_overflows_a_sum(ledger: Ledger) -> None:
+    """Sparse files of any size, which everybody can make: they are counted, and the sums stay numbers that 64 bits hold."""
+    place = ledger.destinations.place("share", "/mnt/share").id
+    files = [find(ledger, f"/data/{number:04}", seen(2**63 - 1)) for number in range(300)]
+    batch = seal(ledger, files, place)
+    (delivery,) = ledger.deliveries.due(place, 1e9, 10)
+    assert delivery.batch == batch
+    for file in files:
+        with ledger.transaction():
+            ledger.deliveries.planned(place, [(file.id, file.path[1:])])
+            ledger.deliveries.proved(
+                place, "share", [Proof(fresh(ledger, file), file.path[1:], b"c", "sha256", "accepted")], 3.0
+            )
+    assert [(state, count, held) for _, state, count, held in ledger.reports.tally() if count] == [
+        ("verified", 300, 300 * 2**44)
+    ]
+    (held,) = ledger.holdings.current(10)
+    assert (held.verified, held.verified_bytes, held.waiting_bytes) == (300, 300 * 2**44, 0)
+    assert {fresh(ledger, file).version.size for file in files} == {2**63 - 1}
+
+
+def test_where_file_systems_begin_is_remembered(ledger: Ledger) -> None:
+    """Of each proof, and for the deliveries to come."""
+    place = ledger.destinations.place("share", "/mnt/share").id
+    files = [find(ledger, f"/data/{name}") for name in ("a", "b")]
+    seal(ledger, files, place)
+    with ledger.transaction():
+        ledger.deliveries.planned(place, [(files[0].id, "p1/a"), (files[1].id, "b")])
+        proofs = [
+            Proof(fresh(ledger, file), path, b"c", "sha256", "accepted", mount)
+            for file, path, mount in ((files[0], "p1/a", "p1"), (files[1], "b", None))
+        ]
+        ledger.deliveries.proved(place, "share", proofs, 3.0)
+    assert [one.mount for file in files for one, _, _ in ledger.deliveries.evidence(file.id)] == ["p1", None]
+    assert ledger.deliveries.mounts(place) == ["p1"]

@@ -16,7 +16,8 @@ from agent.ledger import Ledger
 from agent.reclaim import Reclaimer, Record, Required
 from agent.reclaim.decisions import LATER
 from rules.config.settings import Configuration
-from rules.model import Observation, Verdict
+from rules.copies import Confirmed
+from rules.model import Observation
 
 DAY = 86400.0
 
@@ -79,13 +80,13 @@ class Desk:
         }  # fmt: skip
         policy = {"reclaim": {"min_age": "0s"} | reclaim} if reclaim else {}
         agent = {"state_dir": str(self.state), "listen": "", "canary_every": "0s"}
-        places = {"share": {"path": str(self.share)}}
+        places = {"share": {"path": str(self.share), "mounted": False}}
         return check(
             {"agent": agent, "destinations": places, "rules": [rule | policy]}, "test", self.state.parent,
         )  # fmt: skip
 
     def reclaimer(self, files: Files, **reclaim: str) -> Reclaimer:
-        required = {"share": Required(str(self.share), lambda *_: Verdict(True, "it is there"))}
+        required = {"share": Required(str(self.share), lambda *_: Confirmed(True, "it is there"))}
         return Reclaimer(self.ledger, files, self._config(reclaim).rules, required, Record(self.record))
 
     @property
@@ -167,3 +168,84 @@ def test_a_root_that_is_away_keeps_what_stands_aside(desk: Desk) -> None:
     desk.data.with_name("elsewhere").rename(desk.data)
     again.step(desk.now + 2 * DAY + LATER)
     assert desk.state_of() == "reclaimed"
+
+
+class Pair:
+    """A file that was delivered to two destinations, which reclaim may delete at once."""
+
+    def __init__(self, root: Path, **places: dict[str, Any]) -> None:
+        self.data, self.root = root / "data", root
+        for name in ("data", "one", "two"):
+            (root / name).mkdir()
+        (self.data / "a").write_bytes(b"aaa")
+        rule = {
+            "name": "r", "watch": str(self.data), "complete": {"quiet": "0s"}, "batch": {"linger": "0s"},
+            "deliver": [{"to": "one"}, {"to": "two"}],
+        }  # fmt: skip
+        tables = {name: {"path": str(root / name)} | places.get(name, {"mounted": False}) for name in ("one", "two")}
+        agent = {"state_dir": str(root / "state"), "listen": "", "canary_every": "0s"}
+        self._data = {"agent": agent, "destinations": tables}
+        self._rule = rule
+
+    def run(self, **reclaim: str) -> None:
+        """The agent, once; with `reclaim`, if given."""
+        rule = self._rule | ({"reclaim": reclaim} if reclaim else {})
+        app.once(check(self._data | {"rules": [rule]}, "test", self.root))
+
+
+def test_two_copies_are_enough(tmp_path: Path) -> None:
+    """With a copy of its own at each, the local one goes: what the tests below refuse is what they change."""
+    pair = Pair(tmp_path)
+    pair.run()
+    pair.run(after="0s")
+    assert not (pair.data / "a").exists()
+
+
+def test_one_file_at_two_destinations_is_one_copy(tmp_path: Path) -> None:
+    """Where one copy became a link to the other, the local file stays."""
+    pair = Pair(tmp_path)
+    pair.run()
+    (tmp_path / "two/a").unlink()
+    os.link(tmp_path / "one/a", tmp_path / "two/a")
+    pair.run(after="0s")
+    assert (pair.data / "a").read_bytes() == b"aaa"
+
+
+def test_the_local_file_is_no_copy(tmp_path: Path) -> None:
+    """Where the copy became a link to the local file, that stays."""
+    pair = Pair(tmp_path)
+    pair.run()
+    (tmp_path / "two/a").unlink()
+    os.link(pair.data / "a", tmp_path / "two/a")
+    pair.run(after="0s")
+    assert (pair.data / "a").read_bytes() == b"aaa"
+
+
+def test_two_names_for_one_directory_are_one_destination(tmp_path: Path) -> None:
+    """A second directory with the identity file of the first, as another mount of it has, is refused; the file stays."""
+    pair = Pair(tmp_path)
+    identity = tmp_path / "one/.dropline-destination"
+    identity.write_text('{"dropline_destination": "same"}')
+    (tmp_path / "two/.dropline-destination").write_text(identity.read_text())
+    pair.run(after="0s")
+    pair.run(after="0s")
+    assert (pair.data / "a").read_bytes() == b"aaa"
+    assert not (tmp_path / "two/a").exists()
+    config = check(pair._data | {"rules": [pair._rule]}, "test", tmp_path)
+    ledger = Ledger(str(config.ledger))
+    (reason,) = (reason for name, _, _, reason in ledger.reports.destinations() if name == "two")
+    ledger.close()
+    assert reason == (
+        f"{tmp_path}/two is the same directory as destination one: one copy would count as two; "
+        "give it a directory of its own, or remove one of the two"
+    )
+
+
+def test_nothing_goes_on_the_proof_of_what_may_be_a_bare_mount_point(tmp_path: Path) -> None:
+    """A local directory of which the configuration says nothing: the file is delivered and stays."""
+    if LOCAL.volume(str(tmp_path)).may_hang:
+        pytest.skip("the temporary directory is on a network file system")
+    pair = Pair(tmp_path, two={})
+    pair.run(after="0s")
+    pair.run(after="0s")
+    assert [(tmp_path / name / "a").read_bytes() for name in ("data", "one", "two")] == [b"aaa"] * 3

@@ -401,13 +401,11 @@ def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
             client_secret(GlobusTable(client_secret_file=str(path)))
 
 
-@pytest.mark.parametrize(
-    ("share", "watch"), [("/data", "/data"), ("/data/out", "/data"), ("/data", "/data/in"), ("/", "/data"), ("x", "/")]
-)
+@pytest.mark.parametrize(("share", "watch"), [("/data", "/data"), ("/data", "/data/in"), ("/", "/data")])
 def test_a_destination_is_apart_from_what_is_watched(share: str, watch: str) -> None:
-    """A destination is not a watched directory, nor inside one, nor around one: copies would be copied again."""
+    """A destination is not a watched directory, nor around one: files would be copies of themselves."""
     here = os.path.normpath(FOLDER / share)
-    wanted = f"path: {here} and the watched directory {watch} lie in one another; keep them apart"
+    wanted = f"path: {here} is the watched directory {watch}, or contains it; keep them apart"
     assert mistake_in(parted(share=share, watch=watch)) == f"f.toml: [destinations.share]: {wanted}"
 
 
@@ -415,9 +413,8 @@ def test_a_link_does_not_hide_that_directories_overlap(tmp_path: Path) -> None:
     """Directories are compared as they are on the disk, whatever names lead to them."""
     (tmp_path / "data").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "data")
-    for text in (parted(share="link/out", watch="data"), parted(share="data", watch="link")):
-        with pytest.raises(RuleError, match="lie in one another"):
-            checked(text, tmp_path)
+    with pytest.raises(RuleError, match="is the watched directory"):
+        checked(parted(share="data", watch="link"), tmp_path)
     with pytest.raises(RuleError, match="is inside the watched directory"):
         checked(parted(state="link/state", watch="data"), tmp_path)
 
@@ -432,11 +429,44 @@ def test_two_destinations_are_two_places(tmp_path: Path) -> None:
         )
 
 
+def test_one_rule_needs_destinations_that_are_apart(tmp_path: Path) -> None:
+    """A destination in another is refused where one rule delivers to both, also by a link: one copy could count as two."""
+    (tmp_path / "share/sub").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("share/sub")
+    for path in ("share/sub", "link"):
+        places = f'destinations.share.path = "share"\ndestinations.mirror.path = "{path}"\n'
+        rule = '[[rules]]\nname = "%s"\nwatch = "data"\ndeliver = [%s]\n'
+        both = rule % ("r", '{ to = "share" }, { to = "mirror" }')
+        with pytest.raises(RuleError, match=r"it lies in 'share' .* one copy could count as two"):
+            checked(places + both, tmp_path)
+        each = rule % ("r", '{ to = "share" }') + rule % ("s", '{ to = "mirror" }')
+        assert len(checked(places + each, tmp_path).rules) == 2
+
+
+def test_one_tree_has_one_reclaim_by_whatever_name(tmp_path: Path) -> None:
+    """Two rules on one directory, of which one goes by a link, may not reclaim differently."""
+    (tmp_path / "data/sub").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("data")
+    text = (
+        'destinations.share.path = "share"\n[[rules]]\nname = "a"\nwatch = "data"\ndeliver = [{ to = "share" }]\n'
+        '[[rules]]\nname = "b"\nwatch = "%s"\ndeliver = [{ to = "share" }]\nreclaim = { after = "7d" }\n'
+    )
+    for watch in ("link", "link/sub"):
+        with pytest.raises(RuleError, match="overlaps that of rule 'a'"):
+            checked(text % watch, tmp_path)
+
+
 @pytest.mark.parametrize(
-    ("share", "watch"), [("/data2", "/data"), ("/data/out", "/data/in"), ("/data/a.old", "/data/a")]
+    ("share", "watch"),
+    [
+        ("/data2", "/data"),
+        ("/data/out", "/data/in"),
+        ("/data/a.old", "/data/a"),
+        ("/data/archive", "/data"),
+    ],
 )
-def test_directories_side_by_side(share: str, watch: str) -> None:
-    """Directories beside one another, though one's name begins like the other's, are apart."""
+def test_directories_that_may_be_configured(share: str, watch: str) -> None:
+    """Beside one another, though one's name begins like the other's; or the destination in the watched directory, left out."""
     assert checked(parted(share=share, watch=watch)).rules[0].watch == watch
 
 

@@ -52,7 +52,10 @@ class Rig:
         """A new process, so to speak; the one that runs goes on."""
         if self.parts is None:
             agent = {"state_dir": str(self.root / "state"), "listen": "", "canary_every": "0s"}
-            tables = {"agent": agent, "destinations": {name: {"path": str(path)} for name, path in self.shares.items()}}
+            tables = {
+                "agent": agent,
+                "destinations": {name: {"path": str(path), "mounted": False} for name, path in self.shares.items()},
+            }
             (self.root / "state").mkdir(exist_ok=True)
             self._stack = ExitStack()
             try:

@@ -115,7 +115,7 @@ class Station:
         self.clock.write_text("0")
         self.log = root / "agent.log"
         self.agent: dict[str, Any] = {"state_dir": "state", "listen": "", "sweep_every": "3s", "canary_every": "0s"}
-        self.destinations: dict[str, dict[str, Any]] = {name: {"path": name} for name in self.shares}
+        self.destinations: dict[str, dict[str, Any]] = {name: {"path": name, "mounted": False} for name in self.shares}
         self.rule: dict[str, Any] = {
             "name": "r", "watch": "inbox", "exclude": ["*.tmp"], "complete": {"quiet": "0s"},
             "batch": {"linger": "0s"}, "deliver": [{"to": name} for name in self.shares],

@@ -44,7 +44,7 @@ def station(tmp_path: Path, zygote: Zygote) -> Iterator[Station]:
 def far(tmp_path: Path, station: Station) -> Iterator[Share]:
     """The destination `share`, on a file system that does as it is told."""
     with mounted(tmp_path / "far") as share:
-        station.destinations["share"] = {"path": str(share.path)}
+        station.destinations["share"] = {"path": str(share.path), "mounted": False}
         yield share
 
 

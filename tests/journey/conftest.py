@@ -200,7 +200,12 @@ class Site:
     ) -> None:
         """Write the configuration, in one rename; without rules: `rule()`."""
         tables = {"agent": {"state_dir": "state", "listen": ""} | dict(agent or {})}
-        tables |= {"destinations": destinations or {"share": {"path": "share"}}, "rules": rules or [self.rule()]}
+        # The folders of these tests are ordinary ones: else nothing would be deleted on their proof.
+        places = {
+            name: table if "transport" in table else {"mounted": False} | dict(table)
+            for name, table in (destinations or {"share": {"path": "share"}}).items()
+        }
+        tables |= {"destinations": places, "rules": rules or [self.rule()]}
         fresh = self.root / "fresh.toml"
         fresh.write_text("".join(f"{key} = {toml(value)}\n" for key, value in tables.items()))
         fresh.chmod(0o600)  # it may be given a secret

@@ -63,7 +63,7 @@ CHANGED = {"run1/a.dat": b"changed in place" * 1000}
 def destination(work: Path) -> dict[str, Any]:
     """The directory, or a collection that shows it."""
     if len(sys.argv) <= 5:
-        return {"path": str(work / "share")}
+        return {"path": str(work / "share"), "mounted": False}
     source, collection, root = sys.argv[5:]
     there = "/" + str((work / "share").relative_to(root))
     return {

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rules.model import Evidence, Reclaim, Verdict
-from rules.retention import retention, unmoved
+from rules.retention import mount_doubt, retention, unmoved
 
 PROVED = 1_000_000.0
 SIZE = 1
@@ -187,3 +187,22 @@ def test_a_file_lies_unmoved_first(age: float, now: float, verdict: Verdict) -> 
 def test_a_minute_is_what_a_file_lies() -> None:
     """Without a word in the configuration."""
     assert Reclaim().min_age == 60.0
+
+
+def test_a_doubtful_proof_does_not_count() -> None:
+    """Of a destination that the rule needs; what the rule does not need does not matter."""
+    both, now = [proof("a"), proof("b")], PROVED + 604800
+    assert retention(WEEK, ["a", "b"], SIZE, both, None, now, {"b": "why"}) == Verdict(
+        False, "the proof at b does not count: why"
+    )
+    assert retention(SPACE, ["a", "b"], SIZE, both, 0.0, now, {"b": "why"}).ok is False
+    assert retention(WEEK, ["a"], SIZE, both, None, now, {"b": "why"}).ok
+
+
+@pytest.mark.parametrize("network", [False, True])
+@pytest.mark.parametrize("mounted", [None, False, True])
+def test_only_an_unnamed_local_directory_is_in_doubt(mounted: bool | None, network: bool) -> None:
+    """It may be the bare mount point of a share; the reason has the line to add."""
+    found = mount_doubt("share", "/mnt/share", mounted, network)
+    assert (found is not None) == (mounted is None and not network)
+    assert found is None or ("`mounted = false`" in found and "[destinations.share]" in found)

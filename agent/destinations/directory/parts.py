@@ -1,6 +1,7 @@
 """Tasks in parts: the files that are written together, small ones in groups and large ones singly."""
 
 import threading
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,14 @@ from agent.destinations import Item
 SMALL = 4 * 2**20
 """Bytes up to which files are staged together and made durable with one call."""
 GROUP_FILES, GROUP_BYTES = 128, 32 * 2**20
+_LANES = (2**30, 2**35, 2**40)
+LANES = len(_LANES) + 1
+"""Kinds of large files, by size, each with threads of its own: none waits behind one that takes hours more."""
+
+
+def lane(size: int) -> int:
+    """Which kind of large file it is."""
+    return bisect_left(_LANES, size)
 
 
 @dataclass(slots=True)
@@ -20,7 +29,17 @@ class Task:
     name: str
     left: int
     failure: str | None = None
+    alone: bool = False
+    """The failure is of some files only, and says nothing of the destination."""
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def failed(self, failure: str | None, alone: Sequence[str]) -> None:
+        """A part was not done: `failure` of the destination, or for reasons of single files."""
+        if failure is not None:
+            self.failure, self.alone = failure if self.failure is None or self.alone else self.failure, False
+        elif alone and self.failure is None:
+            more = f" (and {len(alone) - 1} more)" if len(alone) > 1 else ""
+            self.failure, self.alone = alone[0] + more, True
 
 
 class Part(NamedTuple):

@@ -7,31 +7,39 @@ import json
 import uuid
 from collections.abc import Sequence
 
-from agent.destinations.directory.writer import (
+from agent.destinations.directory.opening import (
     IDENTITY,
-    NO_SUCH_PATH,
     Place,
+    away,
+    file_of,
     identity,
-    remove_temporary,
-    require,
+    mount_on_the_way,
+    opened,
+    require_apart,
 )
-from agent.errors import Transient
+from agent.destinations.directory.writer import NO_SUCH_PATH, remove_temporary
+from agent.errors import Refused, Transient
 from agent.files import LOCAL, Absent, CannotTell, Tree, Trouble, What
 from agent.files.reader import checksum_of
 from agent.host.steps import Steps
-from rules.model import Content, Kind, Verdict
+from rules.copies import Confirmed
+from rules.model import Content, CopyId, Kind
 
 
 def set_up(place: Place, steps: Steps) -> tuple[str, bool]:
-    """Read the identity file, or make one where the directory has none. Returns whether it was made, too. Raises Transient."""
+    """Read the identity file, or make one where the directory has none. Returns whether it was made, too.
+
+    Raises Transient, and Refused where a watched directory is the same, or lies in it.
+    """
     steps.at(place.path)
     missing = LOCAL.unmounted(place.path)
     if missing is not None:
         raise Transient(f"{place.path} is below {missing}, where fstab wants a file system, but none is mounted")
     try:
-        with LOCAL.tree(place.path) as tree:
+        with opened(place, steps, _that_answer(place)) as tree:
             found = identity(tree)
             if not isinstance(found, Absent):
+                require_apart(place._replace(identity=found), tree, _that_answer(place), steps)
                 return found, False
             temporary = f"{IDENTITY}-{place.agent}.part"
             try:
@@ -44,7 +52,7 @@ def set_up(place: Place, steps: Steps) -> tuple[str, bool]:
             finally:
                 _remove(tree, temporary)
     except Trouble as trouble:
-        raise Transient(f"{place.path}: {trouble.reason}") from trouble
+        raise away(place, trouble) from trouble
 
 
 def _make_identity(tree: Tree, temporary: str) -> str:
@@ -67,13 +75,18 @@ def _remove(tree: Tree, temporary: str) -> None:
 
 
 def check(place: Place, steps: Steps) -> None:
-    """Raise Transient unless the directory is there and carries the place's identity."""
-    steps.at(place.path)
+    """Raise Transient unless the directory is there and carries the place's identity; Refused where it is a watched one."""
     try:
-        with LOCAL.tree(place.path) as tree:
-            require(tree, place.identity or "")
+        with opened(place, steps, _that_answer(place)):
+            pass
     except Trouble as trouble:
-        raise Transient(f"{place.path}: {trouble.reason}") from trouble
+        raise away(place, trouble) from trouble
+
+
+def _that_answer(place: Place) -> list[str]:
+    """The watched directories that may be asked here: one that hangs must not take a destination with it that does not."""
+    patient = LOCAL.volume(place.path).may_hang
+    return [root for root in place.watched if patient or not LOCAL.volume(root).may_hang]
 
 
 def discard(place: Place, files: Sequence[tuple[int, str]], steps: Steps) -> None:
@@ -84,45 +97,75 @@ def discard(place: Place, files: Sequence[tuple[int, str]], steps: Steps) -> Non
                 steps.at(place.path)
                 remove_temporary(tree, place.agent, file, path)
     except Trouble as trouble:
-        raise Transient(f"{place.path}: {trouble.reason}") from trouble
+        raise away(place, trouble) from trouble
 
 
-def confirm(place: Place, path: str, size: int, checksum: bytes, algorithm: str, steps: Steps) -> Verdict:
-    """Read the copy again and compare (with verify = "size": compare the size). Raises Transient."""
-    steps.at(place.path)
+def confirm(
+    place: Place, path: str, size: int, checksum: bytes, algorithm: str, local: CopyId | None, mount: str | None, steps: Steps
+) -> Confirmed:  # fmt: skip
+    """Read the copy again and compare (with verify = "size": compare the size). Raises Transient.
+
+    Args:
+        place: the destination.
+        path: of the copy.
+        size: that it has to have.
+        checksum: that it has to have.
+        algorithm: of the checksum.
+        local: the file that it is a copy of, which it may not be itself.
+        mount: where the last file system began on the way to it, when it was proved.
+        steps: of this work.
+    """
     try:
-        with LOCAL.tree(place.path) as tree:
-            require(tree, place.identity or "")
-            amiss = _compared(place, tree, path, size, checksum, algorithm, steps)
+        with opened(place, steps, place.watched) as tree:
+            amiss, copy = _compared(place, tree, path, size, checksum, algorithm, local, mount, steps)
+    except Refused as error:
+        raise Transient(str(error)) from error
     except Trouble as trouble:
-        raise Transient(f"{place.path}: {trouble.reason}") from trouble
+        raise away(place, trouble) from trouble
     if amiss is not None:
-        return Verdict(False, f"at {place.name}, {path!r} {amiss}")
-    return Verdict(True, f"at {place.name} as {path!r}")
+        return Confirmed(False, f"at {place.name}, {path!r} {amiss}", copy)
+    return Confirmed(True, f"at {place.name} as {path!r}", copy)
 
 
 def _compared(
-    place: Place, tree: Tree, path: str, size: int, checksum: bytes, algorithm: str, steps: Steps
-) -> str | None:
-    """What is amiss with a copy; None: nothing. Raises Trouble."""
-    seen = tree.look(path)
+    place: Place, tree: Tree, path: str, size: int, checksum: bytes, algorithm: str, local: CopyId | None,
+    mount: str | None, steps: Steps,
+) -> tuple[str | None, CopyId | None]:  # fmt: skip
+    """What is amiss with a copy (None: nothing), and which file it is. Raises Trouble, and Transient where it may be hidden."""
+    seen = tree.look(path)  # first: it mounts what is mounted when somebody comes by
+    _same_mounts(place, tree, path, mount)
     if isinstance(seen, Absent):
-        return "is gone"
+        return "is gone", None
     if isinstance(seen, CannotTell):
         if seen.trouble.what not in NO_SUCH_PATH:
             raise seen.trouble
-        return f"cannot be there: {seen.reason}"
+        return f"cannot be there: {seen.reason}", None
     if seen.kind is not Kind.FILE:
-        return "is not a file any more"
+        return "is not a file any more", None
     with tree.open(path, seen) as handle:
-        found = handle.opened.version.size
+        found, copy = handle.opened.version.size, file_of(handle.opened)
+        if copy == local:
+            return "is the local file itself, by another name or mount", copy
         if found != size:
-            return f"has {found} bytes instead of {size}"
+            return f"has {found} bytes instead of {size}", copy
         if place.verify != "size":
             LOCAL.drop_cache([handle])
             if checksum_of(handle, algorithm, size, steps.ask) != Content(checksum, size):
-                return "has other content than was delivered"
-    return None
+                return "has other content than was delivered", copy
+    return None, copy
+
+
+def _same_mounts(place: Place, tree: Tree, path: str, mount: str | None) -> None:
+    """Raise Transient unless the same is mounted on the way to a copy as when it was proved. Raises Trouble."""
+    now = mount_on_the_way(tree, path.rpartition("/")[0])
+    if now == mount:
+        return
+    lost = (
+        f"nothing is mounted at {place.path}/{mount}, where its file system was; mount it"
+        if mount is not None
+        else f"another file system is mounted at {place.path}/{now}, over the directory of the copy; unmount it"
+    )
+    raise Transient(f"at {place.name}, {path!r} cannot be seen: {lost}")
 
 
 def there(path: str, steps: Steps) -> bool:

@@ -4,8 +4,8 @@ import logging
 from collections.abc import Callable
 
 from agent.destinations import Reread
-from agent.destinations.directory.writer import NO_SUCH_PATH, Place, require
-from agent.errors import Transient
+from agent.destinations.directory.opening import Place, away, opened, require
+from agent.destinations.directory.writer import NO_SUCH_PATH
 from agent.files import LOCAL, Absent, CannotTell, Handle, NotAFile, Tree, Trouble, What
 from agent.files.reader import checksum_of
 from agent.host.steps import Steps
@@ -30,18 +30,16 @@ def reread(
         steps.ask(length)
         tell(length)
 
-    steps.at(place.path)
     where = f"at {place.name}, {path!r}"
     try:
-        with LOCAL.tree(place.path) as tree:
-            assert place.identity is not None, "only destinations are read again"
-            require(tree, place.identity)
+        assert place.identity is not None, "only destinations are read again"
+        with opened(place, steps) as tree:
             found = _look(tree, where, path, size, checksum, algorithm, passing)
             if not found.sight.well:
                 require(tree, place.identity)  # what went away meanwhile says nothing of the copy
             return found
     except Trouble as trouble:
-        raise Transient(f"{place.path}: {trouble.reason}") from trouble
+        raise away(place, trouble) from trouble
 
 
 def _look(

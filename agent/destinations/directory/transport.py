@@ -15,26 +15,28 @@ from contextlib import contextmanager
 from typing import Any
 
 from agent.destinations import Item, Prepared, Report, Reread, Taken, Wake
-from agent.destinations.directory.parts import GROUP_BYTES, Part, Task, Waiting, split
+from agent.destinations.directory.opening import Place
+from agent.destinations.directory.parts import GROUP_BYTES, LANES, Part, Task, Waiting, lane, split
 from agent.destinations.directory.place import there
 from agent.destinations.directory.prove import reread
 from agent.destinations.directory.worker import JOBS, main
-from agent.destinations.directory.writer import Place, Written, write
-from agent.errors import Transient
+from agent.destinations.directory.writer import Written, write
+from agent.errors import Exhausted, Transient
 from agent.files import LOCAL
 from agent.files.reader import ChecksumName
 from agent.host.pace import limited
 from agent.host.steps import Steps, Still
 from agent.host.worker_process import ENDS_WITHIN, STANDS_AFTER, WorkerProcess, WorkerProcesses, release
-from rules.model import Verdict, Version
+from rules.copies import Confirmed
+from rules.model import CopyId, Version
 from rules.rate import Limit
 
 BULK_FILES = 64
 """At least so many small files at once go to a helper process; fewer are not worth starting one."""
 _MODULE = main.__module__
 """Of the worker processes."""
-_LANES = 2
-"""Helper processes, and threads for large files: neither kind of file waits for the other."""
+_THREADS = 2
+"""Helper processes, and threads for each kind of large files: no kind of file waits for another."""
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +71,8 @@ class DirectoryTransport:
         hold: Hold | None = None,
         limits: Sequence[Limit] = (),
         may_hang: Callable[[str], bool] = lambda path: LOCAL.volume(path).may_hang,
+        mounted: bool | None = None,
+        watched: Sequence[str] = (),
     ) -> None:
         """
         Args:
@@ -81,29 +85,31 @@ class DirectoryTransport:
             hold: takes the lock of the destination; None: there is none, for nobody else writes there.
             limits: how fast files may go.
             may_hang: whether what a path leads to may hang; helper processes then do what is to be done there.
+            mounted: True: only while a file system is mounted on the way there.
+            watched: the watched directories, none of which may be the directory, or lie in it.
         """
         self.name = name
         self.address = path
-        self._place = Place(name, path, None, verify, checksum, agent[:12])
+        self._place = Place(name, path, None, verify, checksum, agent[:12], mounted, tuple(watched))
         self._wake = wake
         self._hold = hold
         self._held: int | None = None
         self._may_hang = may_hang
         self._reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
-        self._waiting = Waiting(_LANES)
+        self._waiting = Waiting(_THREADS)
         self._lock = threading.Lock()
         self._groups: set[_Group] = set()
         """What is written now."""
         self._notes: dict[str, str] = {}
         """Task → what holds it up."""
-        self._helpers = WorkerProcesses(_MODULE, _LANES, name, self._keep)
+        self._helpers = WorkerProcesses(_MODULE, _THREADS, name, self._keep)
         self._pace = limited(limits)
         self._limits = limits
         self._hand = WorkerProcess(_MODULE, self._keep, limits)
         """Does what is not bulk."""
         self._eye = WorkerProcess(_MODULE, tuple, limits)
         """Only reads, for whoever reclaims: it needs no lock."""
-        self._large = ThreadPoolExecutor(_LANES, f"{name}-large")
+        self._large = [ThreadPoolExecutor(_THREADS, f"{name}-large-{number}") for number in range(LANES)]
 
     def set_up(self) -> str:
         """Read the identity file, or make one where the directory has none. Raises Transient."""
@@ -154,7 +160,7 @@ class DirectoryTransport:
             raise Transient("the agent stops")
         place = self._at(expected)
         for part in large:
-            self._large.submit(self._run, place, [part], self._hand)
+            self._large[lane(part.bytes)].submit(self._run, place, [part], self._hand)
         for _ in range(self._waiting.add(small)):
             self._helpers.threads.submit(self._write_waiting, place)
         return Taken(name)
@@ -194,26 +200,31 @@ class DirectoryTransport:
 
     def _run(self, place: Place, parts: Sequence[Part], helper: WorkerProcess) -> None:
         """Have files of one or more tasks written, and report to each. Runs in a pool."""
-        items = [item for task, group in parts if task.failure is None for item in group]
+        items = [item for task, group in parts if task.failure is None or task.alone for item in group]
         if self._pace.stopping:
-            written = Written([], "the agent stops")
+            written = Written([], "the agent stops", {})
         else:
             try:
                 written = self._write(place, items, [task for task, _ in parts], helper)
+            except Exhausted as error:
+                written = Written([], None, {item.file: str(error) for item in items})
             except Transient as error:
-                written = Written([], str(error))
+                written = Written([], str(error), {})
             except Exception as error:
                 # The boundary of the pool: a task must end, whatever happened.
                 log.exception("%s: delivering failed unexpectedly", self.name)
-                written = Written([], f"{type(error).__name__}: {error}")
+                written = Written([], f"{type(error).__name__}: {error}", {})
         outcomes = {outcome.file: outcome for outcome in written.outcomes}
         for task, group in parts:
             done = [outcomes[item.file] for item in group if item.file in outcomes]
             with task.lock:
                 task.left -= 1
-                task.failure = task.failure or (written.failure if len(done) < len(group) else None)
+                if len(done) < len(group):
+                    task.failed(
+                        written.failure, [written.failed[one.file] for one in group if one.file in written.failed]
+                    )
                 ended = task.left == 0
-                self._report(Report(task.name, done, ended, task.failure if ended else None))
+                self._report(Report(task.name, done, ended, task.failure if ended else None, alone=task.alone))
 
     def _write(self, place: Place, items: Sequence[Item], tasks: Sequence[Task], helper: WorkerProcess) -> Written:
         """Have files written: by a helper where that may hang, or where there are many. Raises Transient."""
@@ -249,10 +260,14 @@ class DirectoryTransport:
         """Remove temporary files of intents that nobody carries out."""
         self._ask(self._hand, "discard", self._place, list(files))
 
-    def confirm(self, path: str, version: Version, checksum: bytes, algorithm: str, expected: str) -> Verdict:
+    def confirm(
+        self, path: str, version: Version, checksum: bytes, algorithm: str, expected: str,
+        local: CopyId | None = None, mount: str | None = None,
+    ) -> Confirmed:  # fmt: skip
         """Read the copy again and compare (with verify = "size": compare the size)."""
         self._pace.ask(0)  # not while it is paused
-        found: Verdict = self._ask(self._eye, "confirm", self._at(expected), path, version.size, checksum, algorithm)
+        words = self._at(expected), path, version.size, checksum, algorithm, local, mount
+        found: Confirmed = self._ask(self._eye, "confirm", *words)
         return found
 
     def reread(
@@ -286,7 +301,7 @@ class DirectoryTransport:
         deadline = time.monotonic() + ENDS_WITHIN
         for one in helpers:
             one.leave(deadline)
-        for pool in (self._helpers.threads, self._large):
+        for pool in (self._helpers.threads, *self._large):
             pool.shutdown(cancel_futures=True)
         for one in self._helpers.all:
             one.end()  # it may have been begun just now

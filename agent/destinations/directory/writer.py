@@ -4,25 +4,33 @@ This is all that happens to a file at the destination, in its order. It runs in 
 process (`agent.destinations.directory.worker`), so it imports little and holds no state beyond one group.
 """
 
-import json
+import logging
+import uuid
 from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
 from agent.destinations import Arrived, Item, Occupied, Outcome, Unfit
-from agent.destinations.sources import outcome_of
-from agent.errors import Transient
-from agent.files import LOCAL, Absent, CannotTell, Handle, NotAFile, Tree, Trouble, What
-from agent.files.reader import ChecksumName, NotTheVersion, Sources, Unreadable, checksum_of, whole
+from agent.destinations.directory.opening import (
+    IDENTITY,
+    Place,
+    file_of,
+    lies_in,
+    mount_on_the_way,
+    opened,
+    require,
+)
+from agent.destinations.sources import SourceAway, outcome_of
+from agent.errors import Refused, Transient
+from agent.files import LOCAL, Absent, CannotTell, Handle, NotAFile, Tree, Trouble, What, Whose
+from agent.files.reader import NotTheVersion, Sources, Unreadable, checksum_of, whole
 from agent.host.steps import Steps
-from rules.model import OWN_PREFIX, Content, Kind, Observation
+from rules.model import OWN_PREFIX, Content, CopyId, Kind, Observation
+from rules.units import bytes_in_words
 
-IDENTITY = OWN_PREFIX + "-destination"
-"""Name of the file that says which destination a directory is."""
 NO_SUCH_PATH = frozenset({What.LINK, What.NAME_TOO_LONG, What.NAME_CHARACTERS, What.NAME_REFUSED})
 """Troubles which say that nothing of ours can be at a path: a part of it is a link, or it is no name there."""
 _NOTHING_STAGED = NO_SUCH_PATH | {What.ABSENT, What.NOT_A_DIRECTORY}
-_IDENTITY_SIZE = 4096
 _UNFIT = {
     What.NAME_TOO_LONG: "the name is too long there",
     What.NAME_CHARACTERS: "the name has characters that the destination does not take",
@@ -32,66 +40,47 @@ _UNFIT = {
     What.LINK: "a part of the path is a symbolic link there",
     What.TOO_LARGE: "it is larger than files may be there",
     What.DENIED: "the agent's user may not read or write that there",
+    What.NOT_PERMITTED: "nobody may write that there: it is immutable, or the file system does not take it",
+    What.READ_ONLY: "the file system that is mounted there may only be read",
+    What.TOO_MANY_LINKS: "the directory has as many entries as it can hold",
+    What.OTHER_VOLUME: "another file system begins there",
 }
-"""Troubles that concern one name only; others concern the destination."""
+"""Troubles of one name that a person must mend; with others the file is tried again."""
+_OF_NAMES = NO_SUCH_PATH | {What.NOT_A_DIRECTORY, What.DIRECTORY, What.TOO_LARGE}
+"""Troubles that say nothing of the destination, whatever it is."""
+_LARGEST = 2**50
+"""Bytes. To read as many takes weeks."""
+_PROBE = b"Dropline asks whether files can be written here.\n"
+_SHARE_OF_OPEN = 8
+"""Of the files that a process may have open at a time, a group has this part: there are others, and the agent's own."""
+
+log = logging.getLogger(__name__)
 
 
-class Place(NamedTuple):
-    """A destination directory, and how files are proved there."""
-
-    name: str
-    path: str
-    identity: str | None
-    """What its identity file says; None: a directory of a person, which has none."""
-    verify: str
-    checksum: ChecksumName
-    agent: str
-    """Id of the agent; many may write to one destination."""
+class _Later(Exception):
+    """The file failed, and is tried again."""
 
 
 class Written(NamedTuple):
-    """What became of a group. `failure`: why the files without an outcome could not be done."""
+    """What became of a group."""
 
     outcomes: list[Outcome]
     failure: str | None
+    """Why the files without an outcome could not be done; None: each for a reason of its own."""
+    failed: dict[int, str]
+    """Files that could not be done now for reasons of their own, which are tried again."""
 
 
 class _Staged(NamedTuple):
     """A file under its temporary name, not yet visible."""
 
     item: Item
+    source: CopyId
+    """The file that it is a copy of."""
     temporary: str
     """Its path."""
     handle: Handle
     content: Content
-
-
-def identity(tree: Tree) -> str | Absent:
-    """What the identity file says. Raises Trouble where that cannot be told, and Transient where it is damaged."""
-    seen = tree.look(IDENTITY)
-    if isinstance(seen, Absent):
-        return seen
-    if isinstance(seen, CannotTell):
-        raise seen.trouble
-    try:
-        with tree.open(IDENTITY, seen) as handle:
-            return str(json.loads(whole(handle, 0, _IDENTITY_SIZE))["dropline_destination"])
-    except (NotAFile, ValueError, KeyError, TypeError):
-        raise Transient(f"{tree.root}/{IDENTITY} is not an identity file of Dropline; restore it") from None
-
-
-def require(tree: Tree, expected: str) -> None:
-    """Raise Transient unless the open directory is the destination with this identity. Raises Trouble."""
-    found = identity(tree)
-    if isinstance(found, Absent):
-        raise Transient(
-            f"{tree.root} has no {IDENTITY}: the share is not mounted, or the file was removed;"
-            f" mount the share, or restore the file with identity {expected}"
-        )
-    if found != expected:
-        raise Transient(
-            f"{tree.root} is another destination (identity {found}, expected {expected}); mount the right one"
-        )
 
 
 def temporary_name(agent: str, file: int) -> str:
@@ -117,65 +106,183 @@ def remove_temporary(tree: Tree, agent: str, file: int, path: str) -> None:
 def write(place: Place, group: Sequence[Item], steps: Steps) -> Written:
     """Deliver a group of files. Raises nothing that is expected: what failed is in the answer."""
     outcomes: list[Outcome] = []
-    steps.at(place.path)
+    failed: dict[int, str] = {}
+    failure: str | None = None
     try:
-        with LOCAL.tree(place.path) as tree:
-            if place.identity is not None:
-                require(tree, place.identity)
-            _Group(place, tree, steps).deliver(group, outcomes)
-    except Transient as error:
-        return Written(outcomes, str(error))
+        watched = set() if place.identity is None else {item.root for item in group}
+        with opened(place, steps, watched) as tree:
+            _Group(place, tree, steps, outcomes, failed).deliver(group)
+    except (Transient, Refused) as error:
+        failure = str(error)
     except Trouble as trouble:
-        return Written(outcomes, f"{place.path}: {trouble.reason}")
-    return Written(outcomes, None)
+        failure = f"{place.path}: {trouble.reason}"
+        if trouble.whose is Whose.AGENT:  # nobody's fault: all that is left is tried again, and nothing is down
+            settled = {outcome.file for outcome in outcomes}
+            failed.update((item.file, failure) for item in group if item.file not in settled)
+            failure = None
+    return Written(outcomes, failure, failed)
 
 
 class _Group:
     """The files that are staged, proved and shown together."""
 
-    def __init__(self, place: Place, tree: Tree, steps: Steps) -> None:
+    def __init__(self, place: Place, tree: Tree, steps: Steps, outcomes: list[Outcome], failed: dict[int, str]) -> None:
+        """`outcomes` and `failed` are filled as it goes on."""
         self._place = place
         self._tree = tree
         self._steps = steps
+        self._outcomes = outcomes
+        self._failed = failed
         self._step = partial(steps.at, place.path)
         """Before whatever asks the destination."""
         self._may_hang = LOCAL.volume(place.path).may_hang
         self._sources = Sources(LOCAL, place.checksum, steps)
+        self._inside: dict[tuple[str, str], bool] = {}
+        """(Watched directory, directory in it) → whether that lies in the destination."""
+        self._mounts: dict[str, str | None] = {}
+        """Directory → the last file system that begins on the way to it."""
+        self._silent: dict[str, str] = {}
+        """Watched directory → why it does not answer."""
 
-    def deliver(self, group: Sequence[Item], outcomes: list[Outcome]) -> None:
-        """Fill `outcomes`; files without one were not done. Raises Transient and Trouble."""
+    def deliver(self, group: Sequence[Item]) -> None:
+        """Files without an outcome, and that did not fail, were not done. Raises Transient, and Trouble of the destination."""
+        most = max(LOCAL.open_at_most() // _SHARE_OF_OPEN, 1)
+        left = list(group)
+        with self._sources:
+            while left:
+                some, left = left[:most], left[most:]
+                left = self._together(some) + left
+
+    def _together(self, items: Sequence[Item]) -> list[Item]:
+        """Deliver them together. Returns those for which there were no descriptors: they go once these are given back."""
         staged: list[_Staged] = []
         hidden: list[_Staged] = []
-        arrived: list[Outcome] = []
+        arrived: list[Arrived] = []
+        left: list[Item] = []
         try:
-            with self._sources:
-                for item in group:
+            for number, item in enumerate(items):
+                try:
                     done = self._one(item)
-                    if isinstance(done, _Staged):
-                        staged.append(done)
-                        hidden.append(done)
-                    else:
-                        (arrived if isinstance(done, Arrived) else outcomes).append(done)
+                except Trouble as trouble:
+                    if trouble.whose is not Whose.AGENT or not staged:
+                        raise
+                    left = list(items[number:])
+                    break
+                if isinstance(done, _Staged):
+                    staged.append(done)
+                    hidden.append(done)
+                elif isinstance(done, Arrived):
+                    arrived.append(done)
+                elif done is not None:
+                    self._outcomes.append(done)
+            self._step()
+            good = self._durable(staged)
+            if self._place.verify != "size":
+                LOCAL.drop_cache([one.handle for one in good])
+            good = [one for one in good if self._proved(one)]
+            for one in good:
                 self._step()
-                handles = [one.handle for one in staged]
-                self._make_durable(handles)
-                if self._place.verify != "size":
-                    LOCAL.drop_cache(handles)
-                for one in staged:
-                    self._step()
-                    self._prove(one)
-                while hidden:
-                    self._step()
-                    arrived.append(self._show(hidden[0]))
-                    hidden.pop(0)
-                self._step()
-                self._make_names_durable(group, arrived)
-                outcomes.extend(arrived)
+                shown = self._shown(one)
+                if isinstance(shown, Arrived):
+                    arrived.append(shown)
+                elif shown is not None:
+                    self._outcomes.append(shown)
+                hidden.remove(one)
+            self._step()
+            self._outcomes.extend(self._with_durable_names(items, arrived))
         finally:
             for one in staged:
                 _close(one.handle)
             for one in hidden:
-                self._remove(one.item)
+                self._tidy(one.item)
+        return left
+
+    # What fails
+
+    def _alone(self, item: Item, trouble: Trouble) -> Unfit | None:
+        """A file has a trouble at the destination: a person must act, or it is tried again (None). The others go on.
+
+        Raises Trouble and Transient where it is not the file's: the destination is asked a question about itself.
+        """
+        if trouble.whose is Whose.AGENT:
+            raise trouble
+        self._step()
+        self._ask(trouble)
+        if trouble.what in _UNFIT:
+            hint = "mend that, rename it, or change the rule's `path`, then `dropline retry`"
+            return Unfit(item.file, f"cannot be written as {item.path!r}: {_UNFIT[trouble.what]}", hint)
+        self._later(item, f"{self._place.path}: {item.path!r}: {trouble.reason}")
+        return None
+
+    def _later(self, item: Item, reason: str) -> None:
+        """The file is tried again by itself."""
+        self._failed[item.file] = reason
+        log.warning("%s/%s cannot be delivered to %s now: %s", item.root, item.relpath, self._place.name, reason)
+
+    def _ask(self, trouble: Trouble) -> None:
+        """Ask whether the destination takes files at all, by writing one. Raises Trouble and Transient where it does not."""
+        if self._place.identity is not None:
+            require(self._tree, self._place.identity)
+        if trouble.what in _OF_NAMES:
+            return
+        probe = f"{OWN_PREFIX}-{self._place.agent}-{uuid.uuid4().hex}.part"
+        try:
+            with self._tree.create(probe) as handle:
+                handle.write(_PROBE, 0)
+                handle.sync()
+                if whole(handle, 0, len(_PROBE)) != _PROBE:
+                    raise Transient(f"{self._place.path}: what was read back is not what was written")
+        except Trouble as answer:
+            # Where names may be made below the root only, this says nothing of those below.
+            if answer.what is trouble.what or answer.what not in (What.DENIED, What.NOT_PERMITTED):
+                raise
+        finally:
+            try:
+                self._tree.unlink(probe)
+            except Trouble:
+                pass  # it was not made; or the destination went away now, which is found soon
+
+    # Durability
+
+    def _durable(self, staged: Sequence[_Staged]) -> Sequence[_Staged]:
+        """Bring the contents to stable storage. Returns those that are there. Raises Trouble."""
+        try:
+            self._make_durable([one.handle for one in staged])
+        except Trouble:
+            return [one for one in staged if self._synced(one)]  # whose is it?
+        return staged
+
+    def _synced(self, one: _Staged) -> bool:
+        self._step()
+        try:
+            one.handle.sync()
+        except Trouble as trouble:
+            return self._refuse(self._alone(one.item, trouble))
+        return True
+
+    def _refuse(self, outcome: Unfit | None) -> bool:
+        """A file has its outcome, or failed. Returns that it is over."""
+        if outcome is not None:
+            self._outcomes.append(outcome)
+        return False
+
+    def _with_durable_names(self, items: Sequence[Item], arrived: Sequence[Arrived]) -> Sequence[Arrived]:
+        """Make the names durable. Returns the files whose names are. Raises Trouble."""
+        try:
+            self._make_names_durable(items, arrived)
+        except Trouble:
+            found: list[Arrived] = []
+            by_file = {item.file: item for item in items}
+            for one in arrived:
+                item = by_file[one.file]
+                try:
+                    self._make_names_durable([item], [one])
+                except Trouble as trouble:
+                    self._refuse(self._alone(item, trouble))
+                else:
+                    found.append(one)
+            return found
+        return arrived
 
     def _make_durable(self, handles: Sequence[Handle]) -> None:
         if not self._may_hang:
@@ -202,23 +309,93 @@ class _Group:
             self._step()
             self._tree.sync(parent)
 
-    def _one(self, item: Item) -> _Staged | Outcome:
+    # One file
+
+    def _one(self, item: Item) -> _Staged | Outcome | None:
+        """Stage a file, or say what became of it; None: it failed. Raises Trouble and Transient of the destination."""
         self._step()
+        if item.root in self._silent:
+            self._later(item, self._silent[item.root])
+            return None
         try:
-            return self._present(item) or self._stage(item)
+            self._require_mount(item)
+            return self._never(item) or self._present(item) or self._stage(item)
+        except _Later:
+            return None
         except (NotTheVersion, Unreadable) as error:
-            self._remove(item)
-            return outcome_of(item, error)
+            self._tidy(item)
+            return self._unreadable(item, error)
         except Trouble as trouble:
             if trouble.what is What.DENIED and not self._tree.writable():
                 raise  # not this path, but all of the destination
-            if trouble.what not in _UNFIT:
-                raise
-            hint = "mend that, rename it, or change the rule's `path`, then `dropline retry`"
-            return Unfit(item.file, f"cannot be written as {item.path!r}: {_UNFIT[trouble.what]}", hint)
+            return self._alone(item, trouble)
+
+    def _unreadable(self, item: Item, error: NotTheVersion | Unreadable) -> Outcome | None:
+        """The source could not be read as it was sealed. Raises Trouble of the agent."""
+        try:
+            return outcome_of(item, error)
+        except SourceAway as away:
+            if away.trouble.whose is Whose.AGENT:
+                raise away.trouble from error
+            self._silent[item.root] = str(away)
+            self._later(item, str(away))
+            return None
 
     def _remove(self, item: Item) -> None:
         remove_temporary(self._tree, self._place.agent, item.file, item.path)
+
+    def _tidy(self, item: Item) -> None:
+        """Remove what was staged; what cannot be removed now, the next attempt writes over."""
+        try:
+            self._remove(item)
+        except Trouble:
+            pass
+
+    def _source(self, item: Item) -> Tree | None:
+        """The watched directory; None where it cannot be opened: reading the file says why."""
+        self._steps.at(item.root)
+        try:
+            return self._sources.at(item.root)
+        except Trouble:
+            return None
+        finally:
+            self._step()
+
+    def _require_mount(self, item: Item) -> None:
+        """Raise _Later where a file system was mounted on the way when files were proved there, and is not now."""
+        if item.mount is None:
+            return
+        self._tree.look(f"{item.mount}/{IDENTITY}")  # mounts it, where that is done when somebody comes by
+        if mount_on_the_way(self._tree, item.mount) != item.mount:
+            reason = f"{self._place.path}/{item.mount} was another file system, and nothing is mounted there now"
+            self._later(item, f"{reason}; mount it")
+            raise _Later
+
+    def _never(self, item: Item) -> Unfit | None:
+        """Why this file is not to be delivered whatever is there: larger than can be read, or in the destination itself,
+        where its copies would be delivered again, deeper and deeper.
+        """
+        if item.version.size > _LARGEST:
+            reason = f"it says that it has {bytes_in_words(item.version.size)}, which no storage holds: a sparse file"
+            return Unfit(item.file, reason, "remove it, or exclude it")
+        if self._place.identity is None:
+            return None
+        directory = item.relpath.rpartition("/")[0]
+        key = item.root, directory
+        if key not in self._inside:
+            source = self._source(item)
+            self._inside[key] = source is not None and lies_in(self._tree, self._place, source, directory)
+        if not self._inside[key]:
+            return None
+        reason = f"it lies in the destination {self._place.name} itself"
+        return Unfit(item.file, reason, "exclude that directory, or give the destination another one")
+
+    def _mount(self, path: str) -> str | None:
+        """Where the last file system begins on the way to a path. Raises Trouble."""
+        directory = path.rpartition("/")[0]
+        if directory not in self._mounts:
+            self._mounts[directory] = mount_on_the_way(self._tree, directory)
+        return self._mounts[directory]
 
     def _look(self, item: Item) -> Observation | Absent:
         """What is at the path. Raises Trouble where that cannot be told: it may be anything."""
@@ -238,28 +415,38 @@ class _Group:
         if size != item.version.size and (item.replaces is None or size != item.replaces.size):
             self._remove(item)
             return Occupied(item.file, size, None)  # other content, and not read: it may be of any size
+        tree = self._source(item)
+        source = None if tree is None else tree.look(item.relpath)
+        if isinstance(source, Observation) and file_of(source) == file_of(seen):
+            return self._no_copy(item)
         try:
-            occupant = self._content(item, seen)
+            with self._tree.open(item.path, seen) as handle:
+                occupant = checksum_of(handle, self._place.checksum, seen.version.size, self._steps.read)
+                if seen.version.size == item.version.size:
+                    with self._sources.opened(item.root, item.relpath, item.version) as reading:
+                        if file_of(reading.handle.opened) == file_of(handle.opened):
+                            return self._no_copy(item)
+                        ours = reading.copy_to(None)
+                    if ours == occupant:
+                        self._remove(item)
+                        mount = self._mount(item.path)
+                        return Arrived(item.file, occupant, self._place.checksum, adopted=True, mount=mount)
         except NotAFile:
             return self._not_a_file(item)
-        if occupant.size == item.version.size:
-            ours = self._sources.content(item.root, item.relpath, item.version)
-            if ours == occupant:
-                self._remove(item)
-                return Arrived(item.file, occupant, self._place.checksum, adopted=True)
         if occupant == item.replaces:
             return None
         self._remove(item)  # what a killed attempt staged: the file gets another name, or none
         return Occupied(item.file, occupant.size, occupant.checksum if occupant.size == size else None)
 
+    def _no_copy(self, item: Item) -> Unfit:
+        """What is at the path is the source itself: proved by itself, it would be deleted as a copy of itself."""
+        reason = f"at {self._place.name}, {item.path!r} is the very file that is to be delivered, not a copy of it"
+        hint = "remove that name there (a link, or the destination is the watched directory by another mount)"
+        return Unfit(item.file, reason, f"{hint}, then `dropline retry`")
+
     def _not_a_file(self, item: Item) -> Unfit:
         reason = f"at {self._place.name}, {item.path!r} is not a file"
         return Unfit(item.file, reason, "move it away there, then `dropline retry`")
-
-    def _content(self, item: Item, seen: Observation) -> Content:
-        """What is at the destination. Raises Trouble."""
-        with self._tree.open(item.path, seen) as handle:
-            return checksum_of(handle, self._place.checksum, seen.version.size, self._steps.read)
 
     def _stage(self, item: Item) -> _Staged:
         """Copy to the temporary name, hashing on the way. Raises NotTheVersion, Unreadable and Trouble."""
@@ -278,39 +465,56 @@ class _Group:
                         raise
             except BaseException:
                 _close(handle)
-                self._remove(item)
+                self._tidy(item)
                 raise
-        return _Staged(item, temporary, handle, content)
+        return _Staged(item, file_of(reading.handle.opened), temporary, handle, content)
 
-    def _prove(self, one: _Staged) -> None:
-        """Read back what the storage has. Raises Transient where it is not what was written, and Trouble."""
-        size = one.item.version.size
-        if self._place.verify == "size":
-            good = one.handle.look().version.size == size
-        else:
-            good = checksum_of(one.handle, self._place.checksum, size, self._steps.read) == one.content
+    def _proved(self, one: _Staged) -> bool:
+        """Read back what the storage has. Raises Trouble and Transient of the destination."""
+        item, size = one.item, one.item.version.size
+        self._step()
+        try:
+            if self._place.verify == "size":
+                good = one.handle.look().version.size == size
+            else:
+                good = checksum_of(one.handle, self._place.checksum, size, self._steps.read) == one.content
+        except Trouble as trouble:
+            return self._refuse(self._alone(item, trouble))
         if not good:
-            raise Transient(f"{self._place.path}: what was read back of {one.item.path!r} is not what was written")
+            self._later(item, f"{self._place.path}: what was read back of {item.path!r} is not what was written")
+        return good
 
-    def _replaceable(self, item: Item) -> bool:
+    def _replaceable(self, one: _Staged) -> bool:
         """Whether something may be replaced, and is there still: staging a large file takes long. Raises Trouble."""
+        item = one.item
         if item.replaces is None:
             return False
         seen = self._look(item)
-        if isinstance(seen, Absent) or seen.kind is not Kind.FILE or seen.version.size != item.replaces.size:
+        if isinstance(seen, Absent) or seen.kind is not Kind.FILE or file_of(seen) == one.source:
+            return False
+        if seen.version.size != item.replaces.size:
             return False
         try:
-            return self._content(item, seen) == item.replaces
+            with self._tree.open(item.path, seen) as handle:
+                return checksum_of(handle, self._place.checksum, seen.version.size, self._steps.read) == item.replaces
         except Trouble as trouble:
             if trouble.what in (What.ABSENT, What.NOT_A_FILE):  # since the look
                 return False
             raise
 
-    def _show(self, one: _Staged) -> Outcome:
-        """Give the staged file its name."""
+    def _shown(self, one: _Staged) -> Outcome | None:
+        """Give the staged file its name; None: it failed. Raises Trouble and Transient of the destination."""
+        try:
+            return self._show(one)
+        except Trouble as trouble:
+            self._tidy(one.item)
+            return self._alone(one.item, trouble)
+
+    def _show(self, one: _Staged) -> Outcome | None:
+        """Raises Trouble."""
         item = one.item
         try:
-            if self._replaceable(item):
+            if self._replaceable(one):
                 self._tree.replace(one.temporary, item.path)
             else:
                 self._tree.rename_new(one.temporary, item.path)
@@ -321,10 +525,11 @@ class _Group:
             try:
                 found = self._present(item)
             except (NotTheVersion, Unreadable) as error:
-                found = outcome_of(item, error)
+                self._tidy(item)
+                return self._unreadable(item, error)
             self._remove(item)
             return found or Unfit(item.file, f"{item.path!r} comes and goes at {self._place.name}", "`dropline retry`")
-        return Arrived(item.file, one.content, self._place.checksum, adopted=False)
+        return Arrived(item.file, one.content, self._place.checksum, adopted=False, mount=self._mount(item.path))
 
 
 def _close(handle: Handle) -> None:

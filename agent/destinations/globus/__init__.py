@@ -30,10 +30,11 @@ from agent.errors import Refused, Transient
 from agent.files import LOCAL
 from agent.files.reader import NotTheVersion, Sources, Unreadable
 from agent.host.steps import Steps
+from rules.copies import Confirmed
 from rules.globus.collection import uncarriable
 from rules.globus.credentials import warning
 from rules.globus.task import Stage
-from rules.model import STAT, Content, Verdict, Version
+from rules.model import STAT, Content, CopyId, Version
 from rules.naming import name_key, stat_content
 
 T = TypeVar("T")
@@ -329,7 +330,10 @@ class GlobusTransport:
     def discard(self, files: Sequence[tuple[int, str]]) -> None:
         """Nothing to do: nothing is written under other names than the final ones, and those may have become others'."""
 
-    def confirm(self, path: str, version: Version, checksum: bytes, algorithm: str, identity: str) -> Verdict:
+    def confirm(
+        self, path: str, version: Version, checksum: bytes, algorithm: str, identity: str,
+        local: CopyId | None = None, mount: str | None = None,
+    ) -> Confirmed:  # fmt: skip
         """Is a file of that size and mtime still there? From the thread that reclaims. Raises Transient."""
         return self._copies.confirm(path, version, identity, self._clock())
 

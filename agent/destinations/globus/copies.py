@@ -8,7 +8,8 @@ from agent.destinations.globus.listing import Ask, Entry, Listing
 from agent.destinations.globus.mark import Mark
 from agent.destinations.globus.session import NotADirectory, NotThere
 from agent.errors import Refused, Transient
-from rules.model import Verdict, Version
+from rules.copies import Confirmed
+from rules.model import Version
 from rules.naming import stat_content
 from rules.scrub import Sight
 
@@ -30,10 +31,10 @@ class Copies:
         self._asked = self._listed = ""
         self._there: dict[str, Entry] = {}
 
-    def confirm(self, path: str, version: Version, identity: str, now: float) -> Verdict:
+    def confirm(self, path: str, version: Version, identity: str, now: float) -> Confirmed:
         """Is a file of that size and mtime still there? Raises Transient."""
         found = self.reread(path, version, identity, now)
-        return Verdict(found.sight.well, found.reason)
+        return Confirmed(found.sight.well, found.reason)
 
     def reread(self, path: str, version: Version, identity: str, now: float) -> Reread:
         """The same, told apart. The service computes no checksum but in a task that may write. Raises Transient."""

@@ -1,6 +1,7 @@
 """The interface of `agent.files` on POSIX systems."""
 
 import os
+import resource
 import sys
 from collections.abc import Callable, Sequence
 
@@ -12,7 +13,7 @@ from agent.files.posix.observing import observation
 from agent.files.posix.tree import PosixTree
 from agent.files.tree import Handle
 from agent.files.trouble import ABSENT, CannotTell, Look, What
-from agent.files.volumes import Space, Volume
+from agent.files.volumes import Location, Space, Volume
 
 
 class PosixFiles:
@@ -38,6 +39,10 @@ class PosixFiles:
         """See `Files`."""
         return mounts.file_system(path)
 
+    def location(self, path: str) -> Location:
+        """See `Files`."""
+        return mounts.location(path)
+
     def resolve(self, path: str) -> str:
         """See `Files`."""
         return mounts.real(path)
@@ -46,6 +51,11 @@ class PosixFiles:
         """See `Files`."""
         return mounts.unmounted(path)
 
+    def open_at_most(self) -> int:
+        """See `Files`."""
+        most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return most if most != resource.RLIM_INFINITY else 2**20
+
     def space(self, path: str) -> Space | None:
         """See `Files`."""
         try:
@@ -53,7 +63,7 @@ class PosixFiles:
         except REFUSALS:
             return None
         fraction = status.f_bavail / status.f_blocks if status.f_blocks else None
-        return Space(status.f_bavail * status.f_frsize, fraction)
+        return Space(status.f_bavail * status.f_frsize, fraction, status.f_blocks * status.f_frsize)
 
     def make_durable(self, handles: Sequence[Handle]) -> None:
         """See `Files`."""

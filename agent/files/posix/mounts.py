@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from agent.files.volumes import Volume
+from agent.files.volumes import Location, Volume
 
 _LINKS_AT_MOST = 40
 """As in the kernel: more of them are a loop."""
@@ -30,8 +30,11 @@ def _table() -> Iterator[tuple[int, Volume]]:
         return
     for line in lines:
         left, _, right = line.partition(b" - ")
-        fields = left.split(b" ")
-        yield int(fields[0]), Volume(os.fsdecode(right.split(b" ")[0]), _plain(fields[4]))
+        fields, (kind, source, *_) = left.split(b" "), right.split(b" ")
+        yield (
+            int(fields[0]),
+            Volume(os.fsdecode(kind), _plain(fields[4]), fields[2].decode(), _plain(fields[3]), _plain(source)),
+        )
 
 
 def _mounted() -> Iterator[Volume]:
@@ -88,6 +91,12 @@ def file_system(path: str) -> Volume:
         if inside and len(one.mounted_at) >= len(best.mounted_at):
             best = one
     return best
+
+
+def location(path: str) -> Location:
+    """Where a path is within its file system. Where there is no mount table, all is one file system."""
+    found, volume = real(path), file_system(path)
+    return Location(volume.device, volume.shows.rstrip("/") + found[len(volume.mounted_at.rstrip("/")) :] or "/")
 
 
 def unmounted(path: str, fstab: str = "/etc/fstab") -> str | None:

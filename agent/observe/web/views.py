@@ -102,7 +102,12 @@ class Views:
         """The first page; `text`: what is searched for, empty for nothing."""
         now, said = self._clock(), self._status()
         up = {place["name"]: place["up"] for place in said["destinations"]}
-        needs = [*self._troubles(said), *self._findings(said), *self._refusals(said["files"].get("refused", 0))]
+        needs = [
+            *self._troubles(said),
+            *self._doubts(said),
+            *self._findings(said),
+            *self._refusals(said["files"].get("refused", 0)),
+        ]
         oldest = min(self._ledger.reports.oldest_unverified().values(), default=None)
         swept = all(root.swept_at is not None or not root.watch.present for root in self._roots)
         return {
@@ -186,6 +191,11 @@ class Views:
                     f"Destination {place['name']} is down",
                     f"{place['reason']}; it is looked at again by itself, and nothing is lost meanwhile",
                 )
+
+    def _doubts(self, said: Mapping[str, Any]) -> Iterable[Need]:
+        for place in said["destinations"]:
+            if "keeps" in place:
+                yield Need(f"Nothing is deleted here on the proof of {place['name']}", place["keeps"])
 
     def _findings(self, said: Mapping[str, Any]) -> Iterable[Need]:
         alike: dict[tuple[str, str], list[Mapping[str, Any]]] = {}

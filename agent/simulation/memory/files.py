@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from agent.files.events import Events, Put
 from agent.files.tree import Handle
 from agent.files.trouble import ABSENT, CannotTell, Look, Trouble, What
-from agent.files.volumes import Space, Volume
+from agent.files.volumes import Location, Space, Volume
 from agent.simulation.memory.faults import Faults
 from agent.simulation.memory.nodes import refused
 from agent.simulation.memory.storage import Storage, Watcher
@@ -43,6 +43,10 @@ class MemoryFiles:
         """See `Files`."""
         return self.storage.volume(path)
 
+    def location(self, path: str) -> Location:
+        """See `Files`."""
+        return Location(self.storage.volume(path).mounted_at, self.storage.resolve(path))
+
     def resolve(self, path: str) -> str:
         """See `Files`."""
         return self.storage.resolve(path)
@@ -50,6 +54,10 @@ class MemoryFiles:
     def unmounted(self, path: str) -> str | None:
         """See `Files`."""
         return self.storage.unmounted(path)
+
+    def open_at_most(self) -> int:
+        """See `Files`."""
+        return 2**20
 
     def space(self, path: str) -> Space | None:
         """See `Files`."""

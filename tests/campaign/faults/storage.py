@@ -26,7 +26,7 @@ class _Moody(Fault):
         """Mounted for the round."""
         self._stack = ExitStack()
         self.share: Share = self._stack.enter_context(mounted(scene.station.root / "moody"))
-        scene.station.destinations["share"] = {"path": str(self.share.path)}
+        scene.station.destinations["share"] = {"path": str(self.share.path), "mounted": False}
         scene.station.shares["share"] = self.share.path
         scene.oracle.shares["share"] = self.share.backing
 

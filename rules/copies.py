@@ -1,0 +1,31 @@
+"""Copies at destinations, asked again: whether each is there, and is a copy of its own."""
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import NamedTuple
+
+from rules.model import CopyId, Verdict
+
+
+class Confirmed(NamedTuple):
+    """Whether a copy is there still, as it was proved."""
+
+    ok: bool
+    reason: str
+    copy: CopyId | None = None
+    """Which file it is: one file is one copy, by however many names; None: that cannot be told."""
+
+
+def distinct(copies: Mapping[str, CopyId | None], identities: Mapping[str, str]) -> Verdict:
+    """Whether no copy counts twice: two names for one directory, one destination in another, or hard links.
+
+    Args:
+        copies: which file the copy is, by the name of its destination; None: that cannot be told.
+        identities: what the identity file of each destination says.
+    """
+    for (one, copy), (other, another) in combinations(copies.items(), 2):
+        if identities[one] == identities[other]:
+            return Verdict(False, f"{one} and {other} are one directory, so there is one copy and not two")
+        if copy is not None and copy == another:
+            return Verdict(False, f"at {one} and {other} is one file under two names, so there is one copy and not two")
+    return Verdict(True, "each destination has a copy of its own")

@@ -1,0 +1,343 @@
+"""What counts as a copy at a destination directory, and whose an error is: real mounts, real links, few descriptors."""
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.destinations import Arrived, Item, Unfit
+from agent.destinations.directory.opening import Place, file_of
+from agent.destinations.directory.place import check, confirm, set_up
+from agent.destinations.directory.writer import Written, write
+from agent.errors import Refused, Transient
+from agent.files import LOCAL
+from agent.host.steps import Steps
+from rules.copies import Confirmed
+from rules.model import Observation
+
+AGENT = "a1b2c3d4e5f6"
+RIG = """
+import json, os, resource, subprocess, sys
+from tests.agent.test_copies import Rig, shown
+from pathlib import Path
+from agent.files import LOCAL
+LOCAL.prepare()
+rig = Rig(Path(sys.argv[1]), make=False)
+"""
+"""Begins code that runs where mounting is permitted."""
+
+
+class Rig:
+    """A watched directory `data` and a destination `share`."""
+
+    def __init__(self, root: Path, *, make: bool = True, **place: Any) -> None:
+        self.data, self.share = root / "data", root / "share"
+        if make:
+            self.data.mkdir()
+            self.share.mkdir()
+        self.place = Place("share", str(self.share), None, "checksum", "sha256", AGENT, **place)
+
+    def set_up(self) -> "Rig":
+        identity, _ = set_up(self.place, Steps())
+        self.place = self.place._replace(identity=identity)
+        return self
+
+    def put(self, name: str, content: bytes) -> Path:
+        path = self.data / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+    def item(self, name: str, file: int = 1, **more: Any) -> Item:
+        seen = LOCAL.look(str(self.data / name))
+        assert isinstance(seen, Observation)
+        return Item(file, str(self.data), name, seen.version, more.pop("path", name), **more)
+
+    def write(self, *items: Item) -> Written:
+        return write(self.place, items, Steps())
+
+    def confirm(self, name: str, content: bytes, local: Any = None, mount: str | None = None) -> Confirmed:
+        import hashlib
+
+        checksum = hashlib.sha256(content).digest()
+        return confirm(self.place, name, len(content), checksum, "sha256", local, mount, Steps())
+
+
+def shown(written: Written) -> str:
+    """What became of files, as JSON: number → arrived (with its mount), or the reason; and why others failed."""
+    outcomes = {
+        one.file: one.mount or "arrived" if isinstance(one, Arrived) else getattr(one, "reason", type(one).__name__)
+        for one in written.outcomes
+    }
+    return json.dumps([outcomes, written.failed, written.failure])
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    """A destination that was taken into use."""
+    return Rig(tmp_path).set_up()
+
+
+# The very same file
+
+
+@pytest.mark.parametrize("replaces", [None, b"the checksum of anything"])
+def test_a_file_is_no_copy_of_itself(rig: Rig, replaces: bytes | None) -> None:
+    """A hard link to the source at its name in the destination is refused, and neither adopted nor replaced."""
+    path = rig.put("scan.h5", b"measured")
+    os.link(path, rig.share / "scan.h5")
+    (found,) = rig.write(rig.item("scan.h5", replaces=replaces)).outcomes
+    assert isinstance(found, Unfit)
+    assert found.reason == "at share, 'scan.h5' is the very file that is to be delivered, not a copy of it"
+    assert (path.stat().st_ino, path.read_bytes()) == ((rig.share / "scan.h5").stat().st_ino, b"measured")
+
+
+def test_another_file_with_the_same_content_is_a_copy(rig: Rig) -> None:
+    """What has the same content and is another file is adopted, as after a lost ledger."""
+    rig.put("scan.h5", b"measured")
+    (rig.share / "scan.h5").write_bytes(b"measured")
+    (found,) = rig.write(rig.item("scan.h5")).outcomes
+    assert isinstance(found, Arrived)
+    assert found.adopted
+
+
+def test_the_local_file_is_never_confirmed_as_its_own_copy(rig: Rig) -> None:
+    """A copy that became a link to the local file since it was proved permits no deletion."""
+    path = rig.put("scan.h5", b"measured")
+    os.link(path, rig.share / "scan.h5")
+    local = file_of(LOCAL.look(str(path)))  # type: ignore[arg-type]
+    found = rig.confirm("scan.h5", b"measured", local)
+    assert found == Confirmed(False, "at share, 'scan.h5' is the local file itself, by another name or mount", local)
+
+
+def test_the_copy_that_was_confirmed_is_named(rig: Rig) -> None:
+    """Whoever asks two destinations can tell one file from two."""
+    (rig.share / "a").write_bytes(b"measured")
+    (rig.share / "sub").mkdir()
+    os.link(rig.share / "a", rig.share / "sub/a")
+    first, second = rig.confirm("a", b"measured"), rig.confirm("sub/a", b"measured")
+    assert first.ok
+    assert first.copy is not None
+    assert first.copy == second.copy
+
+
+# Destinations that are watched directories
+
+
+@pytest.mark.parametrize("watched", ["share", "share/inbox", "link"])
+def test_a_destination_that_is_a_watched_directory_or_contains_it_is_refused(tmp_path: Path, watched: str) -> None:
+    """It is not taken into use, whatever the name that the watched directory has in the configuration."""
+    rig = Rig(tmp_path)
+    (rig.share / "inbox").mkdir()
+    (tmp_path / "link").symlink_to("share/inbox")
+    place = rig.place._replace(watched=(str(tmp_path / watched),))
+    with pytest.raises(Refused, match="is the watched directory"):
+        set_up(place, Steps())
+    assert os.listdir(rig.share) == ["inbox"]
+    identity = rig.set_up().place.identity
+    with pytest.raises(Refused, match="is the watched directory"):
+        check(place._replace(identity=identity), Steps())
+
+
+BOUND = """
+(rig.data / "scan.h5").write_bytes(b"measured")
+from agent.destinations.directory.place import set_up, check
+from agent.host.steps import Steps
+from agent.errors import Refused
+said = []
+for act in (lambda: set_up(rig.place._replace(watched=(str(rig.data),)), Steps()),
+            lambda: check(rig.place._replace(watched=(str(rig.data),), identity=sys.argv[2]), Steps())):
+    try:
+        act()
+        said.append("taken")
+    except Refused as error:
+        said.append(error.reason)
+rig.place = rig.place._replace(identity=sys.argv[2])
+written = rig.write(rig.item("scan.h5"))
+print(json.dumps([said, [str(one) for one in written.outcomes], written.failure]))
+"""
+
+
+@pytest.mark.parametrize(
+    "mount",
+    [
+        'mount --bind "$1/data" "$1/share"',
+        'mkdir "$1/all"; mv "$1/data" "$1/all/data"; mkdir "$1/data"; mount --bind "$1/all/data" "$1/data";'
+        ' mount --bind "$1/all" "$1/share"',
+        pytest.param(
+            'bindfs "$1/data" "$1/share"',
+            marks=pytest.mark.skipif(shutil.which("bindfs") is None or os.geteuid() != 0, reason="needs bindfs"),
+        ),
+    ],
+    ids=["the same", "contains it", "another file system shows it"],
+)
+def test_no_mount_makes_a_watched_directory_a_destination(
+    with_mounts: Callable[..., str], tmp_path: Path, mount: str
+) -> None:
+    """By a bind mount of it, of what contains it, or by a file system that shows it under other numbers: it is refused."""
+    Rig(tmp_path)
+    text = json.dumps({"dropline_destination": "one"})
+    (tmp_path / "identity").write_text(text)
+    script = f'{mount}; cp "$1/identity" "$1/share/.dropline-destination"'
+    said, outcomes, failure = json.loads(with_mounts(script, RIG + BOUND, tmp_path, "one"))
+    reason = f"{tmp_path}/share is the watched directory {tmp_path}/data, or contains it: its files would be copies of themselves"
+    assert (said, outcomes, failure) == (
+        [reason, reason], [], f"{reason}; give [destinations.share] another path"
+    )  # fmt: skip
+
+
+def test_what_lies_in_the_destination_is_not_delivered_there(tmp_path: Path) -> None:
+    """A destination below the watched directory: its content is not delivered again, deeper and deeper."""
+    rig = Rig(tmp_path)
+    share = rig.data / "archive"
+    (share / "run").mkdir(parents=True)
+    rig.place = rig.place._replace(path=str(share))
+    rig.set_up()
+    (share / "run/scan.h5").write_bytes(b"measured")
+    rig.put("archives/scan.h5", b"measured")
+    inside, beside = rig.item("archive/run/scan.h5", 1), rig.item("archives/scan.h5", 2)
+    found = {one.file: one for one in rig.write(inside, beside).outcomes}
+    assert isinstance(found[1], Unfit)
+    assert found[1].reason == "it lies in the destination share itself"
+    assert isinstance(found[2], Arrived)
+
+
+# Mounts inside a destination, and on the way to it
+
+INSIDE = """
+rig.set_up()
+(rig.data / "p1").mkdir()
+for name in ("p1/a", "b"):
+    (rig.data / name).write_bytes(b"measured")
+print(shown(rig.write(rig.item("p1/a", 1), rig.item("b", 2))))
+def asked(mount):
+    try:
+        return rig.confirm("p1/a", b"measured", mount=mount).ok
+    except Exception as error:
+        return str(error)
+print(json.dumps([asked("p1"), asked(None)]))
+subprocess.run(["umount", str(rig.share / "p1")], check=True)
+(rig.data / "p1/c").write_bytes(b"measured")
+print(json.dumps([asked("p1"), asked(None)]))
+print(shown(rig.write(rig.item("p1/c", 3, mount="p1"), rig.item("b", 4))))
+print(json.dumps(os.listdir(rig.share / "p1")))
+"""
+
+
+def test_a_mount_inside_a_destination_is_part_of_the_proof(with_mounts: Callable[..., str], tmp_path: Path) -> None:
+    """What was proved on a file system below the destination counts only while that is mounted; nothing goes into the hole."""
+    Rig(tmp_path)
+    script = 'mkdir "$1/share/p1"; mount -t tmpfs tmpfs "$1/share/p1"'
+    lines = [json.loads(line) for line in with_mounts(script, RIG + INSIDE, tmp_path).splitlines()]
+    hidden = "at share, 'p1/a' cannot be seen: "
+    assert lines[0] == [{"1": "p1", "2": "arrived"}, {}, None]
+    assert lines[1] == [
+        True,
+        f"{hidden}another file system is mounted at {tmp_path}/share/p1, over the directory of the copy; unmount it",
+    ]
+    assert lines[2] == [
+        f"{hidden}nothing is mounted at {tmp_path}/share/p1, where its file system was; mount it",
+        False,
+    ]
+    assert lines[3] == [
+        {"4": "arrived"},
+        {"3": f"{tmp_path}/share/p1 was another file system, and nothing is mounted there now; mount it"},
+        None,
+    ]
+    assert lines[4] == []
+
+
+def test_a_mount_is_wanted_on_the_way(with_mounts: Callable[..., str], tmp_path: Path) -> None:
+    """With `mounted = true` a bare mount point is not taken into use, and is down once its share is gone."""
+    if LOCAL.volume(str(tmp_path)).mounted_at != "/":
+        pytest.skip("the temporary directory is on a mount of its own")
+    rig = Rig(tmp_path, mounted=True)
+    with pytest.raises(
+        Transient, match=r"nothing is mounted there or above, and the configuration says `mounted = true`"
+    ):
+        set_up(rig.place, Steps())
+    assert os.listdir(rig.share) == []
+    code = RIG + (
+        "from agent.destinations.directory.place import check\n"
+        "from agent.host.steps import Steps\n"
+        "rig.place = rig.place._replace(mounted=True)\nrig.set_up()\ncheck(rig.place, Steps())\nprint('taken')"
+    )
+    assert with_mounts('mount -t tmpfs tmpfs "$1/share"', code, tmp_path) == "taken\n"
+
+
+# Errors of one name, and of the agent
+
+ONE_NAME = """
+rig.set_up()
+for name in ("old/a", "small/b", "run/c"):
+    (rig.data / name).parent.mkdir()
+    (rig.data / name).write_bytes(b"x" * 100_000)
+print(shown(rig.write(rig.item("old/a", 1), rig.item("small/b", 2), rig.item("run/c", 3))))
+"""
+
+
+def test_an_error_of_one_name_is_of_that_file(with_mounts: Callable[..., str], tmp_path: Path) -> None:
+    """A directory that may only be read is for a person, one that is full is tried again; the others arrive."""
+    Rig(tmp_path)
+    script = (
+        'mkdir "$1/share/old" "$1/share/small"; mount -t tmpfs -o ro tmpfs "$1/share/old";'
+        ' mount -t tmpfs -o size=4k tmpfs "$1/share/small"'
+    )
+    outcomes, failed, failure = json.loads(with_mounts(script, RIG + ONE_NAME, tmp_path))
+    assert outcomes == {
+        "1": "cannot be written as 'old/a': the file system that is mounted there may only be read",
+        "3": "arrived",
+    }
+    assert failed == {"2": f"{tmp_path}/share: 'small/b': No space left on device"}
+    assert failure is None
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"), [("size=8k", "No space left on device"), ("ro", "Read-only file system")]
+)
+def test_a_destination_that_takes_no_file_is_down(
+    with_mounts: Callable[..., str], tmp_path: Path, options: str, reason: str
+) -> None:
+    """Where the destination itself fails the question, the error is not the file's."""
+    Rig(tmp_path)
+    (tmp_path / "data/a").write_bytes(b"x" * 100_000)
+    code = RIG + "rig.set_up()\n"
+    if options == "ro":
+        code += "subprocess.run(['mount', '-o', 'remount,ro', str(rig.share)], check=True)\n"
+        options = "size=1m"
+    else:
+        code += "(rig.share / 'full').write_bytes(b'x')\n"
+    code += "print(shown(rig.write(rig.item('a', 1))))"
+    found = json.loads(with_mounts(f'mount -t tmpfs -o {options} tmpfs "$1/share"', code, tmp_path))
+    assert found == [{}, {}, f"{tmp_path}/share: {reason}"]
+
+
+def test_few_descriptors_delay_and_refuse_nothing(tmp_path: Path) -> None:
+    """With 60 descriptors, 300 files of one group arrive; where there are none at all, each waits and nothing is down."""
+    rig = Rig(tmp_path).set_up()
+    for number in range(300):
+        rig.put(f"{number:03}", b"x%d" % number)
+    code = RIG + (
+        f"rig.place = rig.place._replace(identity={rig.place.identity!r})\n"
+        "items = [rig.item(f'{n:03}', n) for n in range(300)]\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))\n"
+        "held = []\n"
+        "few = rig.write(*items[:200])\n"
+        "tree = LOCAL.tree(str(rig.share))\n"
+        "try:\n"
+        "    while True: held.append(open('/dev/null'))\n"
+        "except OSError: pass\n"
+        "none = rig.write(*items[200:])\n"
+        "for one in held: one.close()\n"
+        "print(json.dumps([len(few.outcomes), few.failed, few.failure, none.outcomes, len(none.failed), none.failure]))\n"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code, str(tmp_path)], capture_output=True, check=True, text=True)
+    assert json.loads(done.stdout) == [200, {}, None, [], 100, None]
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 60

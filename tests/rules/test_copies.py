@@ -1,0 +1,31 @@
+"""Is each copy a copy of its own?"""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rules.copies import distinct
+from rules.model import CopyId, FileId, VolumeId
+
+names = st.sampled_from(["a", "b", "c", "d"])
+copies = st.builds(CopyId, st.integers(1, 3).map(VolumeId), st.integers(1, 3).map(FileId))
+
+
+@given(st.dictionaries(names, st.tuples(st.none() | copies, st.sampled_from(["1", "2", "3", "4"])), max_size=4))
+def test_a_copy_counts_once(found: dict[str, tuple[CopyId | None, str]]) -> None:
+    """It is enough exactly where no two destinations are one directory, and no two copies are one file."""
+    known = [copy for copy, _ in found.values() if copy is not None]
+    identities = [identity for _, identity in found.values()]
+    apart = len(set(known)) == len(known) and len(set(identities)) == len(identities)
+    verdict = distinct({k: v[0] for k, v in found.items()}, {k: v[1] for k, v in found.items()})
+    assert verdict.ok == apart
+
+
+def test_the_reason_names_both() -> None:
+    """Which two destinations share a copy, and how."""
+    one = CopyId(VolumeId(1), FileId(2))
+    assert distinct({"a": one, "b": one}, {"a": "1", "b": "2"}).reason == (
+        "at a and b is one file under two names, so there is one copy and not two"
+    )
+    assert distinct({"a": one, "b": None}, {"a": "1", "b": "1"}).reason == (
+        "a and b are one directory, so there is one copy and not two"
+    )
