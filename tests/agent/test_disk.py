@@ -5,12 +5,15 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from agent.files import LOCAL
 from agent.files.posix import durable as disk
 from rules.model import Kind
+
+LIBC = disk._libc
 
 
 class NoLibrary:
@@ -27,6 +30,31 @@ class RefusingLibrary:
         return -1
 
     syncfs = sync_file_range = renameat2
+
+
+class Asked:
+    """Notes what the system is asked, and has it done: calls of a C library, and those of `os` that bring data to storage."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, library: object) -> None:
+        self.calls: list[tuple[object, ...]] = []
+        if library is not None:
+            monkeypatch.setattr(disk, "_libc", self._noting(library, "syncfs", "sync_file_range"))
+        else:
+            monkeypatch.setattr(disk, "_libc", None)
+        for name in ("fsync", "posix_fadvise"):
+            monkeypatch.setattr(os, name, self._noted(name, getattr(os, name)))
+
+    def _noting(self, library: object, *names: str) -> object:
+        return SimpleNamespace(
+            **{name: self._noted(name, getattr(library, name)) for name in names if hasattr(library, name)}
+        )
+
+    def _noted(self, name: str, call: Callable[..., int]) -> Callable[..., int]:
+        def noted(*arguments: object) -> int:
+            self.calls.append((name, *(getattr(one, "value", one) for one in arguments)))
+            return call(*arguments)
+
+        return noted
 
 
 class BrokenStorage:
@@ -171,15 +199,24 @@ def test_of_many_at_once_one_wins(tmp_path: Path, at: int, way: str) -> None:
 def test_files_are_made_durable(
     tmp_path: Path, at: int, monkeypatch: pytest.MonkeyPatch, library: object, count: int
 ) -> None:
-    """Few or many files, with or without the calls of Linux: no error, and the content can be read back cold."""
-    monkeypatch.setattr(disk, "_libc", library)
+    """Few by fsync(2), many by one syncfs(2), or each by fsync(2) where there is none; then they are read back cold."""
+    asked = Asked(monkeypatch, library)
     fds = []
     for number in range(count):
         fds.append(os.open(tmp_path / str(number), os.O_RDWR | os.O_CREAT))
         os.write(fds[-1], b"content")
     disk.make_durable(fds)
+    whole = library is LIBC and hasattr(library, "syncfs")
+    tried = [("syncfs", fd) for fd in (fds[:1] if whole else fds)] if hasattr(library, "syncfs") and count > 2 else []
+    synced = [] if whole and count > 2 else [("fsync", fd) for fd in fds]
+    assert sorted(asked.calls) == sorted([*tried, *synced])
+    asked.calls.clear()
     disk.drop_cache(fds)
     disk.sync_directory(at)
+    advised = [
+        ("posix_fadvise", fd, 0, 0, advice) for advice in (os.POSIX_FADV_DONTNEED, os.POSIX_FADV_WILLNEED) for fd in fds
+    ]
+    assert asked.calls == [*advised, ("fsync", at)]
     assert [os.pread(fd, 100, 0) for fd in fds] == [b"content"] * count
     for fd in fds:
         os.close(fd)
@@ -187,12 +224,15 @@ def test_files_are_made_durable(
 
 @pytest.mark.parametrize("library", [disk._libc, NoLibrary(), RefusingLibrary(), None])
 def test_a_part_of_a_file_is_written_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: object) -> None:
-    """With or without the call of Linux: no error, and the content is what was written."""
-    monkeypatch.setattr(disk, "_libc", library)
+    """Exactly that part: first without waiting, then with; and its cached pages are forgotten, once storage has it."""
+    asked = Asked(monkeypatch, library)
     fd = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
     os.write(fd, b"content" * 10_000)
-    disk.begin_write_back(fd, 0, 40_000)
-    disk.end_write_back(fd, 0, 40_000)
+    disk.begin_write_back(fd, 4096, 40_000)
+    disk.end_write_back(fd, 4096, 40_000)
+    begun, ended = ("sync_file_range", fd, 4096, 40_000, 2), ("sync_file_range", fd, 4096, 40_000, 1 | 2 | 4)
+    forgotten = ("posix_fadvise", fd, 4096, 40_000, os.POSIX_FADV_DONTNEED)
+    assert asked.calls == ([begun, ended, forgotten] if hasattr(library, "sync_file_range") else [])
     assert os.pread(fd, 100_000, 0) == b"content" * 10_000
     os.close(fd)
 
