@@ -466,6 +466,15 @@ def test_what_is_put_back_unchanged_stays_verified(desk: Desk) -> None:
     assert (desk.file.state.word, desk.file.version.ctime_ns) == ("verified", desk.path.stat().st_ctime_ns)
 
 
+def test_what_changed_before_it_is_put_back_is_not_verified(desk: Desk) -> None:
+    """Whatever the reason why it comes back."""
+    trashed(desk)
+    newest = INTERFERENCE["appended"](desk)
+    desk.reclaimer().step(desk.now + 2 * DAY)
+    desk.holds(newest)
+    assert desk.file.state.word == "superseded"
+
+
 def test_a_program_that_comes_while_the_file_is_put_back_ends_its_proof(desk: Desk) -> None:
     """What it writes may have the very ctime of the rename: the next sweep looks at the file."""
     trashed(desk)
@@ -523,6 +532,15 @@ def test_a_file_that_was_never_moved_is_not_recorded(desk: Desk, how: str) -> No
     desk.reclaimer(after="0s").step(desk.now + 100)
     desk.holds(newest)
     assert desk.file.state.word == "superseded"
+
+
+def test_a_file_that_was_never_moved_is_as_verified_as_before(desk: Desk) -> None:
+    """A run was killed after it wrote the intent, and nothing happened since."""
+    desk.at["decided"] = _killed
+    with pytest.raises(KeyboardInterrupt):
+        desk.reclaimer(after="0s").step(desk.now)
+    desk.reclaimer(after="7d")
+    assert (desk.file.state.word, desk.file.reason) == ("verified", "it had not been moved yet")
 
 
 def _killed() -> None:
