@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from agent.errors import Transient
-from rules.copies import Confirmed
 from rules.model import Content, CopyId, Observation, Version
 from rules.scrub import Sight
+from rules.versions.copies import Confirmed
 
 
 class NotNow(Transient):

@@ -14,8 +14,8 @@ from blake3 import blake3
 from agent.files.tree import Files, Handle, Tree
 from agent.files.trouble import Absent, CannotTell, NotAFile, Trouble, What
 from agent.host.steps import Steps
-from rules.identity import Adoption, adoption
 from rules.model import Content, Kind, Observation, Version, Writer
+from rules.versions.identity import Adoption, adoption
 
 BLOCK = 2**20
 """Bytes read at a time."""

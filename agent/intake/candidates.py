@@ -10,9 +10,9 @@ from agent.intake.groups import Groups
 from agent.intake.wholes import Wholes
 from agent.ledger import File, Ledger
 from rules.complete import ASK_AGAIN, complete, first_look, granule
-from rules.identity import Adoption
 from rules.match import is_marker, marker_for
 from rules.model import Candidate, Kind, Rule
+from rules.versions.identity import Adoption
 
 LOOKS_A_PASS = 2_000
 _MOUNT_AGAIN = 5.0

@@ -15,9 +15,9 @@ from agent.intake.zones import IDENTITY, Zones
 from agent.ledger import HERE, Found, Known, Ledger, State
 from rules.complete import first_look
 from rules.datasets.membership import dataset_of
-from rules.identity import Adoption
 from rules.match import is_marker, match, relative
 from rules.model import OWN_PREFIX, Kind, Observation, Rule, VolumeId
+from rules.versions.identity import Adoption
 
 HINTS_A_PASS = 2_000
 ENTRIES_A_PASS = 500

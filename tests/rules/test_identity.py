@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rules.identity import Adoption, adoption
 from rules.model import FileId, Kind, Observation, Version, VolumeId
+from rules.versions.identity import Adoption, adoption
 
 KNOWN = Version(10, 100, 200, FileId(7))
 

@@ -22,8 +22,8 @@ from agent.errors import Refused, Transient
 from agent.files import LOCAL, Absent, CannotTell, Tree, Trouble, What
 from agent.files.reader import checksum_of
 from agent.host.steps import Steps
-from rules.copies import Confirmed
 from rules.model import Content, CopyId, Kind
+from rules.versions.copies import Confirmed
 
 
 def set_up(place: Place, steps: Steps) -> tuple[str, bool]:

@@ -27,9 +27,9 @@ from agent.files.reader import ChecksumName
 from agent.host.pace import limited
 from agent.host.steps import Steps, Still
 from agent.host.worker_process import ENDS_WITHIN, STANDS_AFTER, WorkerProcess, WorkerProcesses, release
-from rules.copies import Confirmed
 from rules.model import CopyId, Version
 from rules.rate import Limit
+from rules.versions.copies import Confirmed
 
 BULK_FILES = 64
 """At least so many small files at once go to a helper process; fewer are not worth starting one."""

@@ -30,12 +30,12 @@ from agent.errors import Refused, Transient
 from agent.files import LOCAL
 from agent.files.reader import NotTheVersion, Sources, Unreadable
 from agent.host.steps import Steps
-from rules.copies import Confirmed
 from rules.globus.collection import uncarriable
 from rules.globus.credentials import warning
 from rules.globus.task import Stage
 from rules.model import STAT, Content, CopyId, Version
 from rules.naming import name_key, stat_content
+from rules.versions.copies import Confirmed
 
 T = TypeVar("T")
 _DAY = 86400.0

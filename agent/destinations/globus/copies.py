@@ -8,10 +8,10 @@ from agent.destinations.globus.listing import Ask, Entry, Listing
 from agent.destinations.globus.mark import Mark
 from agent.destinations.globus.session import NotADirectory, NotThere
 from agent.errors import Refused, Transient
-from rules.copies import Confirmed
 from rules.model import Version
 from rules.naming import stat_content
 from rules.scrub import Sight
+from rules.versions.copies import Confirmed
 
 _COST = 10_000_000
 """Bytes that a look counts for where copies are read again: at 50GB a day, 5,000 requests at the most."""

@@ -34,7 +34,10 @@ def writer(fd: int, *, remote: bool) -> Writer:
     """
     found = lease(fd, remote=remote)
     if found is Writer.NONE:
-        give_lease_back(fd)
+        try:
+            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        except OSError as error:
+            return _answer(error)
     return found
 
 
@@ -52,9 +55,13 @@ def lease(fd: int, *, remote: bool) -> Writer:
             return Writer.NONE
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except OSError as error:
-        # EINVAL: no leases on this file system. EACCES: not the file's owner and no CAP_LEASE.
-        return Writer.OPEN if error.errno == errno.EAGAIN else Writer.CANNOT_TELL
+        return _answer(error)
     return Writer.CANNOT_TELL
+
+
+def _answer(error: OSError) -> Writer:
+    # EINVAL: no leases on this file system. EACCES: not the file's owner and no CAP_LEASE.
+    return Writer.OPEN if error.errno == errno.EAGAIN else Writer.CANNOT_TELL
 
 
 def lease_is_whole(fd: int) -> bool:

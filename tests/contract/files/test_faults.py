@@ -249,7 +249,7 @@ def _read_into(scene: Scene) -> bytes:
 
 def _source(scene: Scene) -> bytes:
     with Sources(LOCAL, "sha256", Steps()) as sources:
-        return sources.checksum(scene.here.root, "file", scene.seen.version)
+        return sources.content(scene.here.root, "file", scene.seen.version).checksum
 
 
 def _shown(act: Callable[[Scene], Any]) -> Operation:

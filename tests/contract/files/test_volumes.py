@@ -126,9 +126,9 @@ def test_where_other_machines_may_write_no_writer_proves_nothing(
 from agent.files.posix import mounts
 os.mkdir(f"{root}/below")
 mount(f"{root}/below")
-kinds = mounts._mounted
+table = mounts._table
 def as_nfs(one): return one.__class__("nfs4", one.mounted_at) if one.mounted_at.endswith("/below") else one
-mounts._mounted = lambda: map(as_nfs, kinds())
+mounts._table = lambda: ((number, as_nfs(one)) for number, one in table())
 for path in ("file", "below/file"): open(f"{root}/{path}", "w").close()
 with LOCAL.tree(root) as tree, tree.open("file") as here, tree.open("below/file") as below:
     print(here.writer().name, below.writer().name)

@@ -1,0 +1,1 @@
+"""What is one file, one version, and one copy."""
