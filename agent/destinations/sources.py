@@ -1,9 +1,9 @@
 """Local files that are not what was sealed, and what becomes of them. Asked while files travel, and by services after it."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
-from agent.destinations import Changed, Gone, Item, Outcome, Unfit
-from agent.errors import Transient
+from agent.destinations import Changed, Gone, Item, NotNow, Outcome, Unfit
 from agent.files import LOCAL, Trouble, What
 from agent.files.reader import NotTheVersion, Sources, Unreadable
 from agent.host.steps import Steps
@@ -13,7 +13,7 @@ _PASSING = frozenset({What.STALE, What.NO_ANSWER, What.EXHAUSTED})
 """Troubles of a whole file system, or of the agent, that say nothing of a file."""
 
 
-class SourceAway(Transient):
+class SourceAway(NotNow):
     """A watched directory does not answer, or the agent cannot ask it. It says nothing of the destination."""
 
     def __init__(self, reason: str, trouble: Trouble) -> None:
@@ -30,15 +30,27 @@ def outcome_of(item: Item, error: NotTheVersion | Unreadable) -> Outcome:
     return Unfit(item.file, f"cannot be read: {error.trouble.reason}", error.hint)
 
 
-def spoiled(items: Iterable[Item]) -> dict[int, Outcome]:
-    """What became of those items whose local file is not what was sealed, or has a writer: file → outcome. Raises Transient."""
-    found: dict[int, Outcome] = {}
+class Spoiled(NamedTuple):
+    """Items whose local file is not known to be what was sealed."""
+
+    outcomes: dict[int, Outcome]
+    """File → what became of it."""
+    away: dict[int, SourceAway]
+    """File → why nothing can be said of it now."""
+
+
+def spoiled(items: Iterable[Item]) -> Spoiled:
+    """Those items whose local file is not what was sealed, has a writer, or cannot be read now."""
+    found = Spoiled({}, {})
     with Sources(LOCAL, "sha256", Steps()) as sources:
         for item in items:
             try:
                 with sources.opened(item.root, item.relpath, item.version) as reading:
                     if reading.handle.writer() is Writer.OPEN:
-                        found[item.file] = Changed(item.file, reading.handle.opened, Writer.OPEN.value)
+                        found.outcomes[item.file] = Changed(item.file, reading.handle.opened, Writer.OPEN.value)
             except (NotTheVersion, Unreadable) as error:
-                found[item.file] = outcome_of(item, error)
+                try:
+                    found.outcomes[item.file] = outcome_of(item, error)
+                except SourceAway as away:
+                    found.away[item.file] = away
     return found

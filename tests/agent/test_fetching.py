@@ -130,3 +130,22 @@ def test_a_staging_folder_that_was_tidied_up_is_no_dead_end(rig: Rig) -> None:
     again = rig.fetch().see_through(wait=True, deadline=time.monotonic() + 60.0)
     assert again is not None
     assert (again.arrived, again.refused) == ({"a": 1}, {})
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_what_has_the_name_of_a_directory_stops_its_files_alone(rig: Rig, tmp_path: Path, kind: str) -> None:
+    """Nothing is fetched through a link or in the place of a file; the others come, and no folder of the agent's stays."""
+    (rig.share / "a").mkdir()
+    (rig.share / "a/b").write_bytes(b"x")
+    (rig.share / "c").write_bytes(b"xy")
+    rig.here.mkdir()
+    (tmp_path / "outside").mkdir()
+    if kind == "link":
+        (rig.here / "a").symlink_to(tmp_path / "outside")
+    else:
+        (rig.here / "a").write_bytes(b"a person's")
+    done = rig.fetch().see_through(wait=True, deadline=time.monotonic() + 60.0)
+    assert done is not None
+    assert (done.arrived, done.refused) == ({"c": 2}, {"a/b": f"a {kind} has the name of its directory 'a' here"})
+    assert sorted(path.name for path in rig.here.iterdir()) == ["a", "c"]
+    assert list((tmp_path / "outside").iterdir()) == []

@@ -443,6 +443,34 @@ def test_a_file_that_was_deleted_after_it_travelled_is_proved(rig: Rig) -> None:
     assert (rig.states(), rig.evidence("a")) == ({"a": "verified"}, ["md5"])
 
 
+def test_files_below_a_lost_root_wait_and_blame_nobody(rig: Rig) -> None:
+    """Nothing is known of them: they are neither gone nor refused, and the destination stays up."""
+    rig.batch(a=b"one")
+    away = rig.data.rename(rig.data.with_name("unplugged"))
+    rig.run(lambda: any("cannot be read" in reason for reason in rig.reasons()))
+    assert (rig.states(), rig.tasks, rig.destination()[0]) == ({"a": "batched"}, 0, True)
+    away.rename(rig.data)
+    rig.deliver()
+    assert (rig.states(), rig.evidence("a")) == ({"a": "verified"}, ["md5"])
+
+
+def test_a_root_that_is_lost_after_the_files_travelled_leaves_what_is_proved(rig: Rig) -> None:
+    """As with a file that went away: size and mtime of the copy say that it was the version. Others go again."""
+    rig.batch(a=b"one", b=b"two")
+    away = rig.data.with_name("unplugged")
+
+    def lose() -> None:
+        os.utime(rig.share / "b", (1, 1))
+        rig.data.rename(away)
+
+    rig.service.faults.before("GET */successful_transfers", lose)
+    rig.run(lambda: rig.states()["a"] == "verified")
+    assert (rig.states(), rig.evidence("a")) == ({"a": "verified", "b": "batched"}, ["md5"])
+    away.rename(rig.data)
+    rig.deliver()
+    assert (rig.states(), rig.evidence("b")) == ({"a": "verified", "b": "verified"}, ["md5"])
+
+
 def test_a_file_changed_in_place_replaces_its_own_copy(rig: Rig) -> None:
     """What the ledger knows as an earlier version of this file is overwritten."""
     rig.batch(a=b"one")

@@ -132,7 +132,9 @@ class GlobusTransport:
     def prepare(self, delivery: int, batch: int, items: Sequence[Item], identity: str) -> Prepared:
         """Look at both ends, and freeze a request for what may go. Raises Transient, Refused, NotNow."""
         self._mark.require(identity)
-        found = spoiled(items)
+        found, away = spoiled(items)
+        if away:
+            raise next(iter(away.values()))
         found |= {item.file: refusal for item in items if item.file not in found and (refusal := self._unfit(item))}
         outcomes = list(found.values())
         left = [item for item in items if item.file not in found]

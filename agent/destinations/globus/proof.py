@@ -60,12 +60,15 @@ def conclude(
     ended = Ended([], [])
     unproved: list[Item] = []
     for path, item in wanted.items():
-        line, outcome = moved.get(path), bad.get(item.file)
+        line, outcome = moved.get(path), bad.outcomes.get(item.file)
+        away = item.file in bad.away
         proved = _proved(item, line)
         travelled = line is not None and line.size in (None, item.version.size)
-        if travelled and isinstance(outcome, Gone):
-            outcome = _though_gone(listing, item, proved)
-        if outcome is not None:
+        if travelled and (away or isinstance(outcome, Gone)):
+            outcome = _though_unseen(listing, item, proved) or outcome
+        if away and outcome is None:
+            ended.left.append(item)
+        elif outcome is not None:
             ended.outcomes.append(outcome)
         elif proved is not None:
             ended.outcomes.append(proved)
@@ -112,13 +115,13 @@ def _listed(item: Item, found: Entry | None) -> Arrived | None:
     return Arrived(item.file, found.content, STAT, adopted=False)
 
 
-def _though_gone(listing: Listing, item: Item, proved: Arrived | None) -> Outcome:
-    """The local file went away since: the copy counts where it carries the mtime of the version, too."""
+def _though_unseen(listing: Listing, item: Item, proved: Arrived | None) -> Arrived | None:
+    """The local file went away since, or cannot be read: the copy counts where it carries the mtime of the version, too."""
     found = listing.look([item.path]).entries.get(item.path)
     if proved is None:
-        return _listed(item, found) or Gone(item.file)
+        return _listed(item, found)
     same = found is not None and found.content.checksum == stat_content(item.version.size, item.version.mtime_ns)
-    return proved if same else Gone(item.file)
+    return proved if same else None
 
 
 def _skipped_alone(item: Item, path: str | None, code: str) -> Outcome:

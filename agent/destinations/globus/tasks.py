@@ -109,14 +109,14 @@ def pause_reason(ask: Ask[Any], task: str) -> str:
 def culprits(ask: Ask[Any], course: Course, items: Iterable[Item], task: str) -> dict[int, Outcome]:
     """Files that keep a task from ending: changed or gone here, or named by its errors. Raises Transient, Refused."""
     items = list(items)
-    found = spoiled(items)
+    found, away = spoiled(items)
     by_path = {course.there(item.path): item for item in items} | {course.local(item) or "": item for item in items}
     only = {"filter": "is_error:1"}
     for event in ask("event_list", lambda tc: rows(tc.task_event_list(task, limit=50, query_params=only))):
         said = BLAMED.get(str(event.get("code")))
         for path in _FILE.findall(str(event.get("details"))) if said else []:
             item = by_path.get(path)
-            if item is not None and item.file not in found:
+            if item is not None and item.file not in found and item.file not in away:
                 hint = "mend that, rename it, or change the rule's `path`, then `dropline retry`"
                 found[item.file] = Unfit(item.file, f"Globus says of {path!r}: {said}", hint)
     return found
