@@ -225,7 +225,8 @@ def claim(path: str, occupant: Occupant, owners: Sequence[Owner]) -> Claimed:
     if not owners:
         return Claimed(Claim.REFUSE, f"{path!r} is there already, with other content, and this agent did not write it")
     if occupant.checksum is None:
-        here = [owner.content for owner in owners if not owner.gone and occupant.may_be(owner.content)]
+        gone = {owner.content for owner in owners if owner.gone}  # what is there may be all that is left of these
+        here = [owner.content for owner in owners if occupant.may_be(owner.content) and owner.content not in gone]
         if here:  # of the same size: where it is other content all the same, it comes back with its checksum
             return Claimed(Claim.REPLACE, _IN_PLACE, here[0])
     else:

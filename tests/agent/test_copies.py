@@ -147,6 +147,8 @@ def test_a_destination_that_is_a_watched_directory_or_contains_it_is_refused(tmp
 
 
 BOUND = """
+import atexit
+atexit.register(subprocess.run, ["umount", "--lazy", str(rig.share)], check=False)  # at which a daemon of FUSE ends
 (rig.data / "scan.h5").write_bytes(b"measured")
 from agent.destinations.directory.place import set_up, check
 from agent.host.steps import Steps

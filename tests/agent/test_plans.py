@@ -62,7 +62,7 @@ def test_no_page_looks_at_all_that_is_known(tmp_path: Path, monkeypatch: pytest.
         path.mkdir(parents=True)
     config = tmp_path / "dropline.toml"
     config.write_text(
-        f'[agent]\nstate_dir = "{tmp_path}/state"\n[destinations.share]\npath = "{share}"\n'
+        f'[agent]\nstate_dir = "{tmp_path}/state"\n[destinations.share]\npath = "{share}"\nmounted = false\n'
         f'[[rules]]\nname = "run"\nwatch = "{data}/one"\ncomplete = {{ quiet = "0s" }}\n'
         'dataset = { dir = "[^/]+" }\ndeliver = [{ to = "share" }]\n'
         f'[[rules]]\nname = "all"\nwatch = "{data}/two"\ncomplete = {{ quiet = "0s" }}\ndeliver = [{{ to = "share" }}]\n'
@@ -79,7 +79,7 @@ def test_no_page_looks_at_all_that_is_known(tmp_path: Path, monkeypatch: pytest.
     ledger = Ledger(str(read_.ledger))
     places = [("share", str(share))]
     views = Views(
-        ledger, read_.rules, places, [], lambda: status(ledger, read_.rules, places, {}), lambda: Health([]), lambda: 1e9, ""
+        ledger, read_.rules, places, [], lambda: status(ledger, read_.rules, places, {}, {}), lambda: Health([]), lambda: 1e9, ""
     )  # fmt: skip
     assert len(views.front("")["rows"]) == 3
     for row in views.front("")["rows"]:
@@ -115,7 +115,7 @@ def test_no_pass_looks_at_all_that_is_known(tmp_path: Path, monkeypatch: pytest.
         path.mkdir(parents=True)
     config = tmp_path / "dropline.toml"
     config.write_text(
-        f'[agent]\nstate_dir = "{tmp_path}/state"\nlisten = ""\n[destinations.share]\npath = "{share}"\n'
+        f'[agent]\nstate_dir = "{tmp_path}/state"\nlisten = ""\n[destinations.share]\npath = "{share}"\nmounted = false\n'
         f'[[rules]]\nname = "all"\nwatch = "{data}"\ncomplete = {{ quiet = "0s" }}\nbatch = {{ linger = "0s" }}\n'
         'deliver = [{ to = "share" }]\nreclaim = { after = "0s", min_age = "0s", trash = "1h" }\n'
     )

@@ -54,7 +54,7 @@ def look(tmp_path: Path) -> Iterator[Look]:
             places = [(name, table.address) for name, table in config.settings.destinations.items()]
 
             def said() -> dict[str, Any]:
-                return status(ledger, config.rules, places, {})
+                return status(ledger, config.rules, places, {}, {})
 
             return Views(
                 ledger, config.rules, places, [], said, lambda: Health(list(problems)), lambda: NOW, config.source

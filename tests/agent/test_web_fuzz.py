@@ -58,7 +58,7 @@ def sources(ledger: Ledger) -> Sources:
         return Health([])
 
     def state() -> dict[str, Any]:
-        return status(ledger, (), [], {})
+        return status(ledger, (), [], {}, {})
 
     views = Views(ledger, (), [], [], state, health, lambda: 0.0, "")
     return Sources(views, state, health, registry)

@@ -75,7 +75,7 @@ MISTAKES: dict[str, "tuple[Callable[[str], str], str]"] = {
     ),
     "checksum": (broken('"path" = "share"', '"path" = "share", "checksum" = "crc"'), "[destinations.share]: checksum: "),
     "transport": (broken('"path" = "share"', '"path" = "share", "transport" = "ftp"'), "[destinations.share]: transport: "),
-    "into itself": (broken('"path" = "share"', '"path" = "inbox/share"'), "[destinations.share]: path: "),
+    "into itself": (broken('"path" = "share"', '"path" = "inbox"'), "[destinations.share]: path: "),
     "state inside": (broken('"state_dir" = "state"', '"state_dir" = "inbox/state"'), "[agent]: state_dir: "),
     "listen": (broken('"listen" = ""', '"listen" = 9469'), "[agent]: listen: "),
     "table for a list": (broken("rules = [", "rules = 3 #"), "rules: "),
