@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from agent.files.volumes import Location, Volume
 
@@ -57,7 +57,11 @@ def real(path: str) -> str:
 
     From the mount point of one that is afar on, nothing is resolved.
     """
-    kinds = {one.mounted_at: one.may_hang for one in _mounted()}  # of several on one point, the last lies on top
+    return _real(path, list(_mounted()))
+
+
+def _real(path: str, mounted: Sequence[Volume]) -> str:
+    kinds = {one.mounted_at: one.may_hang for one in mounted}  # of several on one point, the last lies on top
     afar = {point for point, hangs in kinds.items() if hangs}
     if not afar:
         return os.path.realpath(path)
@@ -83,9 +87,13 @@ def file_system(path: str) -> Volume:
 
     Where there is no /proc/self/mountinfo (not Linux) the kind is "unknown", which counts as local.
     """
-    found = real(path)
+    mounted = list(_mounted())
+    return _holding(_real(path, mounted), mounted)
+
+
+def _holding(found: str, mounted: Sequence[Volume]) -> Volume:
     best = Volume("unknown", "/")
-    for one in _mounted():
+    for one in mounted:
         inside = found == one.mounted_at or found.startswith(one.mounted_at.rstrip("/") + "/")
         # The last of equally long mount points lies on top.
         if inside and len(one.mounted_at) >= len(best.mounted_at):
@@ -95,7 +103,9 @@ def file_system(path: str) -> Volume:
 
 def location(path: str) -> Location:
     """Where a path is within its file system. Where there is no mount table, all is one file system."""
-    found, volume = real(path), file_system(path)
+    mounted = list(_mounted())  # once for both questions: it is long, and may change between two readings
+    found = _real(path, mounted)
+    volume = _holding(found, mounted)
     return Location(volume.device, volume.shows.rstrip("/") + found[len(volume.mounted_at.rstrip("/")) :] or "/")
 
 
