@@ -22,7 +22,10 @@ SENT = "send"
 FileId = NewType("FileId", int)
 """What tells a file from others of its file system, and from none that was there before: an inode number is used again."""
 VolumeId = NewType("VolumeId", int)
-"""What tells a file system from others, as long as it stays mounted: network file systems get a new one at each mount."""
+"""What tells a file system from others: for ever where it has STABLE_VOLUME, else as long as it stays mounted."""
+STABLE_VOLUME = 2**62
+"""The bit of an identity that is written on the disk. Two different ones with it are two file systems; without it, one that was
+mounted again may have another. `rules.versions.volumes` compares them."""
 
 
 class CopyId(NamedTuple):
@@ -46,8 +49,8 @@ class Kind(StrEnum):
 class Version(NamedTuple):
     """What identifies the content of a path. Evidence for one version never permits touching another.
 
-    ctime is part of it because mtime can be set back and ctime cannot (inode(7)); the file system is not, because network
-    file systems get a new number at each mount.
+    ctime is part of it because mtime can be set back and ctime cannot (inode(7)); the file system is not, because some have
+    another identity after each mount.
     """
 
     size: int

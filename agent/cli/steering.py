@@ -35,6 +35,7 @@ from rules.datasets.membership import dataset_of
 from rules.match import match, relative
 from rules.model import OWN_PREFIX, SENT, Kind, Rule
 from rules.text import printable
+from rules.versions.volumes import unchanged
 
 _POLL = 0.1
 
@@ -265,7 +266,7 @@ def _safe(last: File) -> bool:
         return False
     if seen is ABSENT:
         return last.state in (State.VERIFIED, State.RECLAIMING, State.RECLAIMED)
-    return last.state is State.VERIFIED and seen.version == last.version
+    return last.state is State.VERIFIED and unchanged(last.version, last.volume, seen)
 
 
 def register(app: typer.Typer) -> None:

@@ -3,6 +3,7 @@
 from agent.files.tree import Files, Tree
 from agent.files.trouble import ABSENT, CannotTell, Look, Trouble, What
 from rules.model import Kind, Observation, VolumeId
+from rules.versions.volumes import SameVolume, same_volume
 
 
 def look_on(place: Tree | Files, path: str, volume: VolumeId) -> Look:
@@ -27,8 +28,6 @@ def look_on(place: Tree | Files, path: str, volume: VolumeId) -> Look:
         if isinstance(found, CannotTell):
             return found
         if isinstance(found, Observation) and found.kind is Kind.DIRECTORY:
-            return ABSENT if found.volume == volume else CannotTell(_NOT_MOUNTED)
-    return CannotTell(_NOT_MOUNTED)
-
-
-_NOT_MOUNTED = Trouble(What.STALE, "its file system is not mounted")
+            same = same_volume(volume, found.volume)
+            return ABSENT if same is SameVolume.YES else CannotTell(Trouble(What.STALE, same.value))
+    return CannotTell(Trouble(What.STALE, SameVolume.CANNOT_TELL.value))

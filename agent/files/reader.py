@@ -14,7 +14,7 @@ from blake3 import blake3
 from agent.files.tree import Files, Handle, Tree
 from agent.files.trouble import Absent, CannotTell, NotAFile, Trouble, What
 from agent.host.steps import Steps
-from rules.model import Content, Kind, Observation, Version, Writer
+from rules.model import Content, Kind, Observation, Version, VolumeId, Writer
 from rules.versions.identity import Adoption, adoption
 
 BLOCK = 2**20
@@ -79,18 +79,21 @@ def _again(tree: Tree, path: str, trouble: Trouble) -> Examined | Absent | Canno
     return CannotTell(trouble) if isinstance(seen, Observation) else seen
 
 
-def adopt(tree: Tree | None, path: str, known: Version, seen: Observation, *, left: bool = False) -> Adoption:
+def adopt(
+    tree: Tree | None, path: str, known: Version, volume: VolumeId, seen: Observation, *, left: bool = False
+) -> Adoption:
     """Whether a new reading of a name is of the file that is known there. The one place where this is asked.
 
     Args:
         tree: None where it cannot be asked any more.
         path: the name.
         known: what was read before.
+        volume: the file system that it was read on.
         seen: the new reading.
         left: the name went away at some time since.
     """
     ask = not left and known.file_id == seen.version.file_id and tree is not None
-    return adoption(known, seen, tree.born(path) if ask and tree is not None else None, left=left)
+    return adoption(known, volume, seen, tree.born(path) if ask and tree is not None else None, left=left)
 
 
 def whole(handle: Handle, offset: int, length: int) -> bytes:

@@ -13,6 +13,7 @@ from rules.complete import ASK_AGAIN, complete, first_look, granule
 from rules.match import is_marker, marker_for
 from rules.model import Candidate, Kind, Rule
 from rules.versions.identity import Adoption
+from rules.versions.volumes import SameVolume, same_volume, unchanged
 
 LOOKS_A_PASS = 2_000
 _MOUNT_AGAIN = 5.0
@@ -131,14 +132,15 @@ class Candidates:
         if isinstance(found, CannotTell):
             return _cannot_tell(found.trouble, now)
         if found is ABSENT:
-            if volume_above(tree, path) == file.volume:
+            same = same_volume(file.volume, volume_above(tree, path))
+            if same is SameVolume.YES:
                 return Vanish("it went away before it was delivered")
-            return Wait(now + _MOUNT_AGAIN, "its file system is not mounted")
+            return Wait(now + _MOUNT_AGAIN, f"it is not there, and {same.value}")
         seen, writer = found
         if seen.kind is not Kind.FILE:
             return Refuse(f"a {seen.kind} stands in its place; remove it, then {_RETRY}")
-        if seen.version != file.version:
-            return Changed(adopt(tree, path, file.version, seen))
+        if not unchanged(file.version, file.volume, seen):
+            return Changed(adopt(tree, path, file.version, file.volume, seen))
         directory, _, name = path.rpartition("/")
         marker = marker_for(rule, name)
         has_marker = marker is None or is_marker(rule, name)

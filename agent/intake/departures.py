@@ -6,6 +6,9 @@ from agent.files import ABSENT, CannotTell, Tree, Trouble, Whose
 from agent.ledger import Known, Ledger, State
 from rules.match import relative
 from rules.model import Kind, Observation, VolumeId
+from rules.versions.volumes import SameVolume, same_volume
+
+_COVERED = "a file with its name was found where another file system is mounted, or the same one again"
 
 log = logging.getLogger(__name__)
 
@@ -21,11 +24,14 @@ class Departures:
         self._doubts: dict[str, str] = {}
 
     def gone(self, path: str, known: Known, volume: VolumeId | None) -> None:
-        """The name is not there any more, unless its file system is not mounted.
+        """The name is not there any more, unless its file system is not mounted, or that cannot be told.
 
         `volume`: of the nearest directory above that is there, see `volume_above`.
         """
-        if volume != known.volume:
+        same = same_volume(known.volume, volume)
+        if same is SameVolume.CANNOT_TELL and volume is not None:
+            self._doubts[path] = same.value
+        if same is not SameVolume.YES:
             return
         if known.state is State.VERIFIED:
             reason = "removed by somebody else, after it was proved at its destinations"
@@ -33,9 +39,14 @@ class Departures:
         else:
             self._ledger.files.vanished([(known.id, known.rule, path, "it went away before it was delivered")])
 
-    def replaced(self, path: str, known: Known) -> Known:
+    def replaced(self, path: str, known: Known, seen: Observation) -> Known:
         """Another file came to the name: the copies at the destinations may be all there is of the former one."""
-        self.gone(path, known, known.volume)
+        if same_volume(known.volume, seen.volume) is SameVolume.YES:
+            self.gone(path, known, known.volume)
+        elif known.state is State.VERIFIED:
+            self._ledger.files.removed([(known.id, known.rule, path, _COVERED)])
+        else:
+            self._ledger.files.vanished([(known.id, known.rule, path, f"{_COVERED}, before it was delivered")])
         return known._replace(state=State.RECLAIMED)
 
     def huge(self, tree: Tree, directory: str) -> None:
@@ -77,10 +88,7 @@ class Departures:
 
 
 def volume_above(tree: Tree, path: str) -> VolumeId | None:
-    """The file system of the nearest directory above a path that is there; None where that cannot be told.
-
-    Another one than the file's means that the file's is not mounted.
-    """
+    """The file system of the nearest directory above a path that is there; None where that cannot be told."""
     while path:
         path = path.rpartition("/")[0]
         seen = tree.look(path)

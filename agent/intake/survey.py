@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from agent.files import CannotTell, Files, Tree, Trouble
 from agent.files.events import Hint
@@ -16,12 +16,15 @@ from agent.ledger import HERE, Found, Known, Ledger, State
 from rules.complete import first_look
 from rules.datasets.membership import dataset_of
 from rules.match import is_marker, match, relative
-from rules.model import OWN_PREFIX, Kind, Observation, Rule, VolumeId
+from rules.model import OWN_PREFIX, Kind, Observation, Rule
 from rules.versions.identity import Adoption
+from rules.versions.volumes import unchanged
 
 HINTS_A_PASS = 2_000
 ENTRIES_A_PASS = 500
 """Directory entries that one pass takes from a sweep: new data must not wait for the whole walk."""
+_NAMED = (*HERE, State.RECLAIMING)
+"""States of versions that may have their names still."""
 _FEW = 100
 """Names that the ledger is asked for one by one."""
 
@@ -177,24 +180,16 @@ class Survey:
         # By name, where that is less than the whole directory, and no more than a statement takes.
         few = not listing.whole or len(other) + len(gone) <= _FEW
         known = files.known(listing.directory, [*other, *gone] if few else None) if other or gone else {}
-        moved: list[tuple[VolumeId, int]] = []
+        known = self._mounted_again(root, known, other)
         for name, seen in other.items():
             item = known.get(name)
-            if (
-                item is not None
-                and item.version == seen.version
-                and (item.state in HERE or item.state is State.RECLAIMING)
-            ):
-                if item.volume != seen.volume:
-                    moved.append((seen.volume, item.id))
+            if item is not None and item.state in _NAMED and unchanged(item.version, item.volume, seen):
                 continue
             path = f"{listing.directory}/{name}"
             tree = None if item is None else self._tree(root, trees)
             rule = self._entry(root, tree, path, seen, item, now)
             if counted and rule is not None and (item is None or item.state is not State.CANDIDATE):
                 root.found_by_sweep[rule] = root.found_by_sweep.get(rule, 0) + 1
-        if moved:
-            files.moved_volume(moved)
         for name in gone:
             if known[name].state in HERE:
                 self._departures.gone(f"{listing.directory}/{name}", known[name], listing.volume)
@@ -202,6 +197,22 @@ class Survey:
             tree = self._tree(root, trees)
             if tree is not None:
                 self._departures.huge(tree, listing.directory)
+
+    def _mounted_again(self, root: Root, known: dict[str, Known], seen: Mapping[str, Observation]) -> dict[str, Known]:
+        """Follow file systems that have another identity since they were mounted again: one unchanged file proves it for all."""
+        pairs = {
+            (item.volume, seen[name].volume)
+            for name, item in known.items()
+            if name in seen and item.state in _NAMED and unchanged(item.version, item.volume, seen[name])
+        }
+        now = {before: after for before, after in pairs if before != after}
+        for before, after in now.items():
+            self._ledger.files.mounted_again(root.watch.root, before, after)
+        return (
+            {name: item._replace(volume=now.get(item.volume, item.volume)) for name, item in known.items()}
+            if now
+            else known
+        )
 
     def _entry(
         self, root: Root, tree: Tree | None, path: str, seen: Observation, known: Known | None, now: float, *,
@@ -215,10 +226,11 @@ class Survey:
         if name.startswith(OWN_PREFIX):
             return None
         taken: Adoption | None = None
-        if known is not None and known.state in HERE and known.version != seen.version:
-            taken = adopt(tree, relative(path, root.watch.root) or "", known.version, seen, left=left)
+        if known is not None and known.state in HERE and not unchanged(known.version, known.volume, seen):
+            inside = relative(path, root.watch.root) or ""
+            taken = adopt(tree, inside, known.version, known.volume, seen, left=left)
             if not taken.same_file and known.state is not State.CANDIDATE:
-                known = self._departures.replaced(path, known)
+                known = self._departures.replaced(path, known, seen)
         found = match(root.rules, path)
         for rule in root.rules:
             if is_marker(rule, name):
@@ -231,7 +243,7 @@ class Survey:
                 root.unclaimed += 1
                 root.example = f"{path}: {found.reason}"
             return None
-        if known is not None and known.version == seen.version and known.state in HERE:
+        if known is not None and taken is None and known.state in HERE:
             return None  # a hint of something that changed nothing
         again = first_look(found.rule.complete, seen.version.ctime_ns, now)
         if known is not None and taken is not None and known.state is State.CANDIDATE and seen.kind is Kind.FILE:

@@ -248,9 +248,14 @@ class Files:
             Transition(file.rule, "complete", file.path, reason, file.version.size) for file, _, reason in items
         )
 
-    def moved_volume(self, items: Sequence[tuple[VolumeId, int]]) -> None:
-        """The same versions were read on another volume: (volume, id). Their file system was mounted again."""
-        self._store.executemany("UPDATE files SET device = ? WHERE id = ?", items)
+    def mounted_again(self, root: str, before: VolumeId, after: VolumeId) -> None:
+        """A file system at or below a watched directory has another identity since it was mounted again."""
+        raw = os.fsencode(root)
+        self._store.execute(
+            "UPDATE files SET device = ?1 WHERE device = ?2 AND dir IN"
+            " (SELECT id FROM dirs WHERE path = ?3 OR (path >= ?4 AND path < ?5))",
+            (after, before, raw, raw.rstrip(b"/") + b"/", raw.rstrip(b"/") + b"0"),
+        )
 
     def refused(self, items: Sequence[tuple[int, str, str, str]]) -> None:
         """A person must act: (id, rule, path, reason with its hint)."""

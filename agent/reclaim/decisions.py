@@ -11,6 +11,7 @@ from agent.ledger import File, Ledger
 from rules.model import CopyId, Evidence, Kind, Observation, Rule, Verdict, Version, Writer
 from rules.retention import retention, unmoved
 from rules.versions.copies import Confirmed, distinct
+from rules.versions.volumes import unchanged
 
 LATER = 60.0
 """Seconds until a batch that could not be reclaimed is thought of again."""
@@ -192,7 +193,11 @@ class Decisions:
             found = CannotTell(trouble)
         if isinstance(found, CannotTell):
             return Verdict(False, f"the local file cannot be read: {found.reason}")
-        if not isinstance(found, Examined) or found.seen.kind is not Kind.FILE or found.seen.version != file.version:
+        if (
+            not isinstance(found, Examined)
+            or found.seen.kind is not Kind.FILE
+            or not unchanged(file.version, file.volume, found.seen)
+        ):
             return Verdict(False, "the local file is not the version that was proved")
         return (
             Verdict(False, Writer.OPEN.value) if found.writer is Writer.OPEN else Verdict(True, "unchanged, no writer")

@@ -16,6 +16,7 @@ from agent.files.absence import look_on
 from agent.ledger import Copy, File, Finding, Ledger, State
 from rules.model import Kind, Observation
 from rules.scrub import DAY, IS_BACK, MOST_OPEN, Scrub, Sight, consequence, due, paid, resolved
+from rules.versions.volumes import unchanged
 
 PASS_COPIES, PASS_BYTES = 500, 2**30
 """What is read between two writes into the ledger, at the most."""
@@ -195,7 +196,7 @@ class Scrubber:
         seen = look_on(self._files, file.path, file.volume)
         if isinstance(seen, CannotTell):
             return None
-        return isinstance(seen, Observation) and seen.kind is Kind.FILE and seen.version == file.version
+        return isinstance(seen, Observation) and seen.kind is Kind.FILE and unchanged(file.version, file.volume, seen)
 
     def _close(self, copy: Copy, why: str, now: float) -> None:
         if self._ledger.scrubs.closed(self._place, copy, why, now):

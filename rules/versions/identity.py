@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from rules.model import Observation, Version
+from rules.model import Observation, Version, VolumeId
+from rules.versions.volumes import SameVolume, same_volume
 
 
 class Adoption(NamedTuple):
@@ -13,19 +14,23 @@ class Adoption(NamedTuple):
     reason: str
 
 
-def adoption(known: Version, seen: Observation, born_ns: int | None, *, left: bool) -> Adoption:
+def adoption(known: Version, volume: VolumeId, seen: Observation, born_ns: int | None, *, left: bool) -> Adoption:
     """Whether a reading is of the file that is known.
 
     File ids are used again at once; a file that was made after the known one last changed is another one.
 
     Args:
         known: what was read before.
+        volume: the file system that it was read on.
         seen: what stands there now.
         born_ns: when that was made, by its file system's clock; None: it cannot tell.
         left: the name went away at some time since.
     """
     if left:
         return Adoption(seen, False, "the name was away meanwhile")
+    same = same_volume(volume, seen.volume)
+    if same is not SameVolume.YES:  # a file id tells a file from others of its file system only
+        return Adoption(seen, False, same.value)
     if known.file_id != seen.version.file_id:
         return Adoption(seen, False, "another file has its name")
     if born_ns is not None and born_ns > known.ctime_ns:

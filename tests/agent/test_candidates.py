@@ -107,7 +107,7 @@ def test_a_file_on_another_file_system_than_its_directory_is_not_gone(site: Site
         site.ledger.execute("UPDATE files SET device = device + 1")
     (site.data / "run/scan.dat").unlink()
     file = site.file(NOW + 2.0)
-    assert (file.state, file.reason) == (State.CANDIDATE, "its file system is not mounted")
+    assert (file.state, file.reason) == (State.CANDIDATE, "it is not there, and another file system is mounted there")
 
 
 def test_a_marker_that_cannot_be_looked_for_is_not_missing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

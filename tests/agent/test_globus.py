@@ -22,7 +22,7 @@ from agent.destinations.globus.login import Account
 from agent.destinations.globus.session import Session
 from agent.files.posix.observing import observation
 from agent.ledger import Found, Ledger, Sealed, State
-from rules.model import OpenBatch, Rule, Target
+from rules.model import OpenBatch, Rule, Target, VolumeId
 from tests.globus import Globus, faults
 
 HOUR = 3600.0
@@ -103,7 +103,7 @@ class Rig:
                 known = self.ledger.files.known(directory, [leaf]).get(leaf)
                 if known is not None and known.state in (State.CANDIDATE, State.BATCHED, State.VERIFIED):
                     self.ledger.files.superseded([(known.id, "r", str(path), "newer")])
-                seen = observation(os.lstat(path))
+                seen = observation(os.lstat(path), VolumeId(0))
                 generation = 1 if known is None else known.generation + 1
                 number = self.ledger.files.directory(directory)
                 self.ledger.files.found([Found(number, str(path), "r", seen, generation, self.now, self.now)])

@@ -209,7 +209,7 @@ def test_an_observation_says_what_stands_there(tmp_path: Path) -> None:
         for kind in (Kind.FILE, Kind.DIRECTORY, Kind.LINK, Kind.FIFO, Kind.SOCKET):
             status = os.lstat(tmp_path / kind)
             version = Version(status.st_size, status.st_mtime_ns, status.st_ctime_ns, FileId(status.st_ino))
-            seen = Observation(version, VolumeId(status.st_dev), kind)
+            seen = Observation(version, tree.opened.volume, kind)
             assert (tree.look(kind), LOCAL.look(str(tmp_path / kind))) == (seen, seen)
     device = LOCAL.look(os.devnull)
     assert isinstance(device, Observation)
@@ -223,14 +223,15 @@ def test_a_version_always_fits_into_the_ledger(tmp_path: Path) -> None:
     path.write_bytes(b"x")
     os.utime(path, ns=(0, 10 * 2**60))
     if os.lstat(path).st_mtime_ns > 2**63:  # else the file system itself has no such times
-        assert observation(os.lstat(path)).version.mtime_ns == 2**63 - 1
+        assert observation(os.lstat(path), VolumeId(0)).version.mtime_ns == 2**63 - 1
         with LOCAL.tree(str(tmp_path)) as tree:
             (listed,) = tree.scan("", 10)
         assert [mtime_ns for _, _, mtime_ns, *_ in listed.entries] == [2**63 - 1]
     fields = {"st_mtime_ns": -(2**70), "st_ctime_ns": 2**70}
     inodes = [2**64 - 1, 2**63, 2**63 - 1, 0]
     versions = [
-        observation(os.stat_result((0o100644, inode, 1, 1, 0, 0, 5, 0, 0, 0), fields)).version for inode in inodes
+        observation(os.stat_result((0o100644, inode, 1, 1, 0, 0, 5, 0, 0, 0), fields), VolumeId(0)).version
+        for inode in inodes
     ]
     assert versions == [Version(5, -(2**63), 2**63 - 1, FileId(inode)) for inode in (-1, -(2**63), 2**63 - 1, 0)]
 

@@ -13,7 +13,7 @@ from agent.destinations.globus.course import Course
 from agent.destinations.globus.listing import Entry, Listing, entry
 from agent.destinations.globus.proof import conclude
 from agent.files.posix.observing import observation
-from rules.model import STAT, Content
+from rules.model import STAT, Content, VolumeId
 from rules.naming import stat_content
 
 CONTENT = b"measured"
@@ -28,7 +28,7 @@ class Place:
     def __init__(self, root: Path) -> None:
         self.path = root / "scan.dat"
         self.path.write_bytes(CONTENT)
-        version = observation(os.lstat(self.path)).version
+        version = observation(os.lstat(self.path), VolumeId(0)).version
         self.item = Item(1, str(root), "scan.dat", version, "scan.dat")
         self.stat = Content(stat_content(SIZE, version.mtime_ns), SIZE)
         self.there: Entry | None = Entry("scan.dat", "file", SIZE, version.mtime_ns // 10**9)

@@ -20,7 +20,7 @@ from agent.files.posix.tree import PosixTree
 from agent.ledger import File, Ledger
 from agent.reclaim import Reclaimer, Record, Required
 from rules.config.settings import Configuration
-from rules.model import OWN_PREFIX, Version
+from rules.model import OWN_PREFIX, Observation, Version
 from rules.versions.copies import Confirmed
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="leases as on Linux")
@@ -95,7 +95,8 @@ class Desk:
         self.answer: Callable[[], Confirmed] = lambda: Confirmed(True, "it is there")
 
     def _noted(self, path: Path) -> None:
-        status = path.stat()
+        status, seen = path.stat(), LOCAL.look(str(path))
+        assert isinstance(seen, Observation)
         self.ledger.execute(
             "UPDATE files SET size = ?, mtime_ns = ?, ctime_ns = ?, inode = ?, device = ? WHERE name = ?",
             (
@@ -103,7 +104,7 @@ class Desk:
                 status.st_mtime_ns,
                 status.st_ctime_ns,
                 status.st_ino,
-                status.st_dev,
+                seen.volume,
                 os.fsencode(path.name),
             ),
         )

@@ -23,7 +23,7 @@ from agent.files.posix import observer
 from agent.files.posix.errors import trouble
 from agent.intake.scan import Listing, sweep
 from agent.intake.watch import CANARY, Listen, Watch
-from rules.model import Entry, FileId, Kind, VolumeId
+from rules.model import Entry, FileId, Kind, Observation, VolumeId
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Callback with id:RuntimeWarning"
@@ -608,12 +608,19 @@ def test_closing_leaves_no_thread_and_no_descriptor(root: Path, ears: Callable[[
 KINDS = {"FIFO": Kind.FIFO, "link": Kind.LINK}
 
 
+def _volume(path: str | Path) -> VolumeId:
+    """The file system of what is at a path."""
+    seen = LOCAL.look(str(path))
+    assert isinstance(seen, Observation)
+    return seen.volume
+
+
 def entries(directory: str, names: Sequence[str]) -> dict[Entry, Kind]:
     """What a sweep reads of these names."""
     found = {name: os.lstat(f"{directory}/{name}") for name in names}
     return {
         (
-            os.fsencode(name), one.st_size, one.st_mtime_ns, one.st_ctime_ns, FileId(one.st_ino), VolumeId(one.st_dev),
+            os.fsencode(name), one.st_size, one.st_mtime_ns, one.st_ctime_ns, FileId(one.st_ino), _volume(directory),
         ): KINDS.get(name, Kind.FILE)
         for name, one in found.items()
     }  # fmt: skip
@@ -636,7 +643,7 @@ def test_a_sweep_sees_every_file_once(root: Path) -> None:
     os.mkfifo(root / "a/FIFO")
     (root / "a/link").symlink_to("two")
     listings = {listing.directory: listing for listing in sweep(LOCAL, str(root))}
-    volume = VolumeId(root.stat().st_dev)
+    volume = _volume(root)
     assert listings == {
         directory: Listing(directory, volume, entries(directory, names), True, True)
         for directory, names in {

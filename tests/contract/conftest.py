@@ -30,7 +30,7 @@ from agent.destinations.globus.session import Session
 from agent.errors import Transient
 from agent.files import LOCAL
 from agent.files.posix.observing import observation
-from rules.model import STAT, Content
+from rules.model import STAT, Content, VolumeId
 from rules.naming import stat_content
 from tests.globus import Globus
 
@@ -71,7 +71,7 @@ class Site:
     ) -> Item:
         """The version that now stands at the source, to be delivered under the same path or another."""
         name = os.fsdecode(relpath)
-        version = observation(os.lstat(self.source / name)).version
+        version = observation(os.lstat(self.source / name), VolumeId(0)).version
         return Item(file, str(self.source), name, version, name if path is None else path, replaces)
 
     def checksum(self, content: bytes) -> bytes:

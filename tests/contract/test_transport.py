@@ -22,9 +22,10 @@ from agent.destinations import Arrived, Changed, Gone, Item, Occupied, Outcome, 
 from agent.destinations.directory.transport import BULK_FILES, DirectoryTransport
 from agent.destinations.directory.writer import temporary_name
 from agent.errors import Transient
+from agent.files import LOCAL
 from agent.files.posix import durable as disk
 from agent.files.posix.observing import observation
-from rules.model import Content, Writer
+from rules.model import Content, Observation, VolumeId, Writer
 from rules.rate import Limit
 from rules.scrub import Sight
 
@@ -42,10 +43,17 @@ def still(path: Path) -> tuple[int, ...]:
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_mode, status.st_nlink
 
 
+def _seen(path: Path) -> Observation:
+    """What a look shows."""
+    seen = LOCAL.look(str(path))
+    assert isinstance(seen, Observation)
+    return seen
+
+
 def until_noticed(path: Path, act: Callable[[Path], object]) -> None:
     """Act again until the clock of the file system has moved on, so that the change can be seen at all."""
-    before = observation(os.lstat(path)).version
-    while observation(os.lstat(path)).version == before:
+    before = observation(os.lstat(path), VolumeId(0)).version
+    while observation(os.lstat(path), VolumeId(0)).version == before:
         act(path)
 
 
@@ -228,7 +236,7 @@ def test_a_changed_source_is_not_delivered(site: Site, change: str) -> None:
         act(path)
     else:
         until_noticed(path, act)
-    now = observation(os.lstat(path))
+    now = _seen(path)
     expected = {
         1: Changed(1, now, reason),
         2: Arrived(2, site.known(b"good"), site.algorithm, adopted=False),
@@ -255,7 +263,7 @@ def test_a_file_with_a_writer_is_not_delivered(site: Site, writer: Callable[[Pat
     path = site.put("scan.dat", b"x" * SMALL)
     item = site.item("scan.dat")
     process = writer(path)
-    assert site.deliver(item) == ({1: Changed(1, observation(os.lstat(path)), Writer.OPEN.value)}, None)
+    assert site.deliver(item) == ({1: Changed(1, _seen(path), Writer.OPEN.value)}, None)
     assert site.tree() == {}
     process.communicate()
     result = site.deliver(item)
@@ -270,7 +278,7 @@ def test_equal_content_with_a_writer_is_not_adopted(
     (site.place / "scan.dat").write_bytes(b"same")
     item = site.item("scan.dat")
     writer(path)
-    assert site.deliver(item) == ({1: Changed(1, observation(os.lstat(path)), Writer.OPEN.value)}, None)
+    assert site.deliver(item) == ({1: Changed(1, _seen(path), Writer.OPEN.value)}, None)
 
 
 def test_a_source_that_a_file_server_holds_is_not_a_case_for_a_person(site: Site) -> None:
@@ -282,7 +290,7 @@ def test_a_source_that_a_file_server_holds_is_not_a_case_for_a_person(site: Site
     fd = os.open(path, os.O_RDONLY)
     try:
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-        assert site.deliver(item) == ({1: Changed(1, observation(os.lstat(path)), Writer.OPEN.value)}, None)
+        assert site.deliver(item) == ({1: Changed(1, _seen(path), Writer.OPEN.value)}, None)
     finally:
         os.close(fd)
     assert site.deliver(item).outcomes == {1: Arrived(1, site.known(b"x"), site.algorithm, adopted=False)}
@@ -889,7 +897,7 @@ def test_an_unreadable_source_is_unfit_alone(
     (source / "good").write_bytes(b"good")
     (source / "secret").chmod(0)
     items = [
-        Item(n, str(source), name, observation(os.lstat(source / name)).version, name)
+        Item(n, str(source), name, observation(os.lstat(source / name), VolumeId(0)).version, name)
         for n, name in enumerate(("secret", "good"))
     ]
     (((outcomes, failure), there),) = elsewhere.as_nobody(share, folder.identity, delivery(items))
@@ -915,7 +923,7 @@ def sources(commons: Path, *names: str) -> list[Item]:
     for name in names:
         (source / name).write_bytes(name.encode())
     return [
-        Item(number, str(source), name, observation(os.lstat(source / name)).version, name)
+        Item(number, str(source), name, observation(os.lstat(source / name), VolumeId(0)).version, name)
         for number, name in enumerate(names)
     ]
 
@@ -965,7 +973,7 @@ def test_a_full_destination_fails_and_goes_on_when_there_is_room(
     share, items = shared(commons, folder), sources(commons, "small", "big")
     big = commons / "data/big"
     big.write_bytes(b"x" * size)
-    items[1] = items[1]._replace(version=observation(os.lstat(big)).version)
+    items[1] = items[1]._replace(version=observation(os.lstat(big), VolumeId(0)).version)
     filler = ["sh", "-c", f"head -c 200000 /dev/zero > {share}/filler"]
     before = [*mounted(share, folder, f"size={size + 100_000}"), filler]
     first, second = elsewhere.with_mounts(

@@ -29,12 +29,12 @@ def seen(file_id: int) -> Observation:
 )
 def test_whose_a_reading_is(file_id: int, born_ns: int | None, left: bool, same: bool, reason: str) -> None:
     """The same number, made before the last change, at a name that never went away."""
-    assert adoption(KNOWN, seen(file_id), born_ns, left=left) == Adoption(seen(file_id), same, reason)
+    assert adoption(KNOWN, VolumeId(1), seen(file_id), born_ns, left=left) == Adoption(seen(file_id), same, reason)
 
 
 @given(st.integers(6, 8), st.none() | st.integers(0, 400), st.booleans())
 def test_knowing_less_never_makes_another_file_the_same(file_id: int, born_ns: int | None, left: bool) -> None:
     """A file that is the same is so whatever less is known of its name, and never has another number."""
-    if adoption(KNOWN, seen(file_id), born_ns, left=left).same_file:
+    if adoption(KNOWN, VolumeId(1), seen(file_id), born_ns, left=left).same_file:
         assert file_id == KNOWN.file_id
-        assert adoption(KNOWN, seen(file_id), None, left=False).same_file
+        assert adoption(KNOWN, VolumeId(1), seen(file_id), None, left=False).same_file

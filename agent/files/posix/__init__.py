@@ -11,6 +11,7 @@ from agent.files.posix.errors import REFUSALS, trouble
 from agent.files.posix.handle import PosixHandle
 from agent.files.posix.observing import observation
 from agent.files.posix.tree import PosixTree
+from agent.files.posix.volume_ids import TreeVolumes
 from agent.files.tree import Handle
 from agent.files.trouble import ABSENT, CannotTell, Look, What
 from agent.files.volumes import Location, Space, Volume
@@ -30,7 +31,8 @@ class PosixFiles:
     def look(self, path: str) -> Look:
         """See `Files`."""
         try:
-            return observation(os.lstat(path))
+            status = os.lstat(path)
+            return observation(status, TreeVolumes().named(status.st_dev, path))
         except REFUSALS as error:
             why = trouble(error)
             return ABSENT if why.what in (What.ABSENT, What.NOT_A_DIRECTORY) else CannotTell(why)

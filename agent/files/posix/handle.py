@@ -1,13 +1,13 @@
 """Open files."""
 
 import os
-from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from agent.files.posix import durable, writer_probe
 from agent.files.posix.errors import trouble
 from agent.files.posix.observing import observation
+from agent.files.posix.volume_ids import TreeVolumes
 from agent.files.tree import Handle
 from rules.model import Observation, Writer
 
@@ -18,18 +18,18 @@ BLOCK = 512
 class PosixHandle:
     """A descriptor. See `agent.files.tree.Handle`."""
 
-    __slots__ = ("_opened", "_remote", "_status", "fd")
+    __slots__ = ("_opened", "_status", "_volumes", "fd")
 
-    def __init__(self, fd: int, remote: Callable[[int, int], bool], status: os.stat_result | None = None) -> None:
+    def __init__(self, fd: int, volumes: TreeVolumes, status: os.stat_result | None = None) -> None:
         """Take the descriptor over.
 
         Args:
             fd: the descriptor.
-            remote: (descriptor, device) → whether other machines may write to the file. Asked with the writer, not before.
+            volumes: the file systems of its tree.
             status: what it is now; None: it is new, and is looked at when somebody asks.
         """
         self.fd = fd
-        self._remote = remote
+        self._volumes = volumes
         self._status = status
         self._opened: Observation | None = None
 
@@ -47,8 +47,11 @@ class PosixHandle:
     def opened(self) -> Observation:
         """See `Handle`."""
         if self._opened is None:
-            self._opened = observation(self.status)
+            self._opened = self._seen(self.status)
         return self._opened
+
+    def _seen(self, status: os.stat_result) -> Observation:
+        return observation(status, self._volumes.volume(status.st_dev, self.fd))
 
     def __enter__(self) -> Self:
         return self
@@ -69,17 +72,17 @@ class PosixHandle:
     def look(self) -> Observation:
         """See `Handle`."""
         try:
-            return observation(os.fstat(self.fd))
+            return self._seen(os.fstat(self.fd))
         except OSError as error:
             raise trouble(error) from error
 
     def writer(self) -> Writer:
         """See `Handle`."""
-        return writer_probe.writer(self.fd, remote=self._remote(self.fd, self.status.st_dev))
+        return writer_probe.writer(self.fd, remote=self._volumes.remote(self.status.st_dev, self.fd))
 
     def lease(self) -> Writer:
         """Take a read lease, which is held where the answer is NONE, and only there."""
-        return writer_probe.lease(self.fd, remote=self._remote(self.fd, self.status.st_dev))
+        return writer_probe.lease(self.fd, remote=self._volumes.remote(self.status.st_dev, self.fd))
 
     def lease_is_whole(self) -> bool:
         """Whether the lease is held, and no program waits to open the file for writing."""

@@ -26,14 +26,14 @@ KINDS: Final = {
 """By the type in st_mode; what is missing is a device."""
 
 
-def observation(status: os.stat_result) -> Observation:
-    """The agent's reading of a `stat`."""
+def observation(status: os.stat_result, volume: VolumeId) -> Observation:
+    """The agent's reading of a `stat` on this file system."""
     mtime, ctime, inode = status.st_mtime_ns, status.st_ctime_ns, status.st_ino
     if LEAST <= mtime <= MOST and LEAST <= ctime <= MOST and inode <= MOST:
         version = Version(status.st_size, mtime, ctime, FileId(inode))
     else:
         version = numbers(status.st_size, mtime, ctime, inode)
-    return Observation(version, VolumeId(status.st_dev), KINDS.get(status.st_mode & _TYPE, Kind.DEVICE))
+    return Observation(version, volume, KINDS.get(status.st_mode & _TYPE, Kind.DEVICE))
 
 
 def numbers(size: int, mtime: int, ctime: int, inode: int) -> Version:

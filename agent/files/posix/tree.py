@@ -13,13 +13,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from agent.files.held import HeldByName
-from agent.files.posix import durable, mounts
+from agent.files.posix import durable
 from agent.files.posix.errors import REFUSALS, says_nothing_there, trouble
 from agent.files.posix.handle import PosixHandle, give_back
 from agent.files.posix.observing import KINDS, LEAST, MOST, born, numbers, observation
+from agent.files.posix.volume_ids import TreeVolumes
 from agent.files.tree import Handle, Listed
 from agent.files.trouble import ABSENT, CannotTell, Look, NotAFile, Trouble, What
-from rules.model import Entry, Kind, Observation, Version, VolumeId
+from rules.model import Entry, Kind, Observation, Version
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -45,10 +46,9 @@ class PosixTree:
         except OSError as error:
             give_back(self.fd)
             raise trouble(error) from error
-        self.opened = observation(status)
+        self._volumes = TreeVolumes()
+        self.opened = observation(status, self._volumes.volume(status.st_dev, self.fd))
         self._identity = status.st_dev, status.st_ino
-        self._remote: dict[int, bool] = {}
-        """Device → the answer of `_is_remote`. Mounts come and go: it lasts no longer than this tree."""
         self._open: OrderedDict[str, int] = OrderedDict()
         self._grown: set[str] = set()
         """Directories in which directories were made, whose names are not durable yet."""
@@ -65,17 +65,6 @@ class PosixTree:
             give_back(fd)
         self._open.clear()
         give_back(self.fd)
-
-    def _is_remote(self, fd: int, device: int) -> bool:
-        """Whether an open file may have writers of whom this kernel knows nothing: it is asked of the file's own file system.
-
-        So is what cannot be told.
-        """
-        found = self._remote.get(device)
-        if found is None:
-            volume = mounts.of_open(fd)
-            found = self._remote[device] = volume is None or not volume.knows_writers
-        return found
 
     # Directories
 
@@ -120,11 +109,16 @@ class PosixTree:
         """See `Tree`."""
         try:
             if not path:
-                return observation(os.fstat(self.fd))
+                return self._seen(os.fstat(self.fd))
             directory, name = self._parent(path)
-            return observation(os.stat(name, dir_fd=directory, follow_symlinks=False))
+            return self._seen(os.stat(name, dir_fd=directory, follow_symlinks=False), name, directory)
         except REFUSALS as error:
             return self._unseen(error)
+
+    def _seen(self, status: os.stat_result, name: str = ".", directory: int | None = None) -> Observation:
+        """`name`: in `directory`; the root itself without."""
+        at = self.fd if directory is None else directory
+        return observation(status, self._volumes.named(status.st_dev, name, at))
 
     def _unseen(self, why: OSError | ValueError) -> Look:
         """Nothing was seen at a name: does that say that nothing is there? Only if the root still is what it was."""
@@ -158,7 +152,8 @@ class PosixTree:
         why: Trouble | None = None
         try:
             fd = self._directory(path)
-            volume = VolumeId(os.fstat(fd).st_dev)
+            device, others = os.fstat(fd).st_dev, self._volumes.named
+            volume = self._volumes.volume(device, fd)
             scan = os.scandir(fd)
         except REFUSALS as error:
             raise trouble(error) from error
@@ -182,7 +177,8 @@ class PosixTree:
                     kind = regular if mode & 0o170000 == stat.S_IFREG else kinds.get(stat.S_IFMT(mode), Kind.DEVICE)
                     # os.fsencode without its checks, and the types of the last two without calls: there are millions.
                     name = entry.name.encode(_ENCODING, "surrogateescape")
-                    read: Any = name, size, mtime, ctime, inode, status.st_dev
+                    on = volume if status.st_dev == device else others(status.st_dev, entry.name, fd)
+                    read: Any = name, size, mtime, ctime, inode, on
                     entries[read] = kind
                     if len(entries) >= most:
                         yield Listed(entries, directories, volume, last=False)
@@ -203,7 +199,7 @@ class PosixTree:
                 if seen.kind is not Kind.FILE:
                     raise NotAFile(seen)
             elif not stat.S_ISREG((status := os.stat(name, dir_fd=directory, follow_symlinks=False)).st_mode):
-                raise NotAFile(observation(status))
+                raise NotAFile(self._seen(status, name, directory))
             handle = self._handle(os.open(name, _READ, dir_fd=directory))
         except REFUSALS as error:
             self._not_a_file(path)
@@ -220,7 +216,7 @@ class PosixTree:
         except OSError:
             give_back(fd)
             raise
-        return PosixHandle(fd, self._is_remote, status)
+        return PosixHandle(fd, self._volumes, status)
 
     def _not_a_file(self, path: str) -> None:
         """A file could not be opened. Raises NotAFile where something else has taken its name: a link, a socket."""
@@ -242,7 +238,7 @@ class PosixTree:
                 except FileNotFoundError:
                     pass  # it went away meanwhile
                 fd = os.open(name, _NEW, mode, dir_fd=directory)
-            return PosixHandle(fd, self._is_remote)
+            return PosixHandle(fd, self._volumes)
         except REFUSALS as error:
             raise trouble(error) from error
 
@@ -261,7 +257,7 @@ class PosixTree:
                     return None
                 os.ftruncate(fd, 0)
                 os.write(fd, content)
-                return observation(os.fstat(fd))
+                return self._seen(os.fstat(fd), name, directory)
             finally:
                 give_back(fd)
         except REFUSALS as error:

@@ -8,6 +8,7 @@ from agent.files.absence import look_on
 from agent.ledger import UNPROVED, File, Holding, Ledger, State
 from rules.model import STAT, Rule, Verdict
 from rules.removal import Standing, removal
+from rules.versions.volumes import unchanged
 
 _OVER = {
     State.RECLAIMING: "removed here already",
@@ -87,6 +88,6 @@ def _as_it_is(file: File) -> Verdict | None:
         return Verdict(False, f"not now: it cannot be looked at: {seen.reason}")
     if seen is ABSENT:
         return Verdict(False, "not here any more")
-    if seen.version == file.version:
+    if unchanged(file.version, file.volume, seen):
         return None
     return Verdict(False, "not yet: it changed since it was proved; the agent looks at it again")

@@ -8,7 +8,7 @@ from itertools import count
 from agent.files.trouble import Trouble, What
 from agent.files.volumes import Space
 from agent.simulation.memory.content import Content
-from rules.model import Entry, FileId, Kind, Observation, Version, VolumeId
+from rules.model import STABLE_VOLUME, Entry, FileId, Kind, Observation, Version, VolumeId
 
 _LINKS_AT_MOST = 40
 _NAME_AT_MOST = 255
@@ -64,7 +64,7 @@ class Disk:
     root: Node
 
     def __init__(self, number: int, kind: str) -> None:
-        self.id = VolumeId(number)
+        self.id = VolumeId(number | STABLE_VOLUME)
         self.kind = kind
         """As a mount table calls it."""
         self.space = Space(10**12, 0.5)

@@ -8,7 +8,7 @@ import pytest
 
 from agent.files import ABSENT, Handle, OtherVersion, Tree, Trouble, What
 from agent.files.posix import writer_probe
-from agent.files.posix.tree import PosixTree
+from agent.files.posix.volume_ids import TreeVolumes
 from rules.model import FileId, Observation, Version
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ def test_what_is_put_back_without_its_ctime_keeps_no_proof(computer: "Computer")
 def test_where_there_is_no_lease_the_content_decides(here: "Here", monkeypatch: pytest.MonkeyPatch, why: str) -> None:
     """Other machines may write, or nobody can be asked: stamps alone remove nothing, and keep no proof."""
     if why == "remote":
-        monkeypatch.setattr(PosixTree, "_is_remote", lambda *_: True)
+        monkeypatch.setattr(TreeVolumes, "remote", lambda *_: True)
     else:
         monkeypatch.setattr(writer_probe, "_prepared", False)
     here.write(f"{here.root}/file", b"x")

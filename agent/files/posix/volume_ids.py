@@ -1,0 +1,155 @@
+"""What identifies a file system across its mounts: docs/decisions/0033-volumes.md has the ladder, and what was measured."""
+
+import fcntl
+import hashlib
+import os
+import select
+import struct
+import threading
+
+from agent.files.posix import mounts
+from agent.files.volumes import Volume
+from rules.model import STABLE_VOLUME, VolumeId
+
+_FSID_OF_THE_DISK = {"ext2", "ext3", "ext4", "btrfs"}
+"""Where f_fsid is made of what is written on the disk. On xfs and FAT it is the device number, on FUSE and NFS 0."""
+_UUID_OF_THE_MOUNT = {"tmpfs", "ramfs"}
+"""What FS_IOC_GETFSUUID returns for these is made up at each mount."""
+_GETFSUUID = 0x80111500
+"""FS_IOC_GETFSUUID, _IOR(0x15, 0, struct fsuuid2) in linux/fs.h: a length, and up to 16 bytes."""
+_BY_UUID = "/dev/disk/by-uuid"
+_BOOT = "/proc/sys/kernel/random/boot_id"
+_ANY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC if hasattr(os, "O_PATH") else 0
+
+
+class TreeVolumes:
+    """The file systems that a tree crosses, by device number, as they are mounted while it is open."""
+
+    def __init__(self) -> None:
+        self._known = _TABLE.known()
+        self._remote: dict[int, bool] = {}
+
+    def volume(self, device: int, fd: int) -> VolumeId:
+        """The identity of an open file's file system. `device`: its st_dev."""
+        found = self._known.get(device)
+        if found is None:
+            found = self._known[device] = _identity(device, fd)
+        return found
+
+    def named(self, device: int, name: str, directory: int | None = None) -> VolumeId:
+        """The same of what has a name, which is not opened for reading: it may be a FIFO, or belong to somebody else."""
+        found = self._known.get(device)
+        if found is not None:
+            return found
+        if _ANY:
+            try:
+                fd = os.open(name, _ANY, dir_fd=directory)
+            except OSError:
+                return VolumeId(device)  # gone meanwhile: the next look asks again
+            try:
+                if os.fstat(fd).st_dev == device:
+                    return self.volume(device, fd)
+            finally:
+                os.close(fd)
+        return VolumeId(device)
+
+    def remote(self, device: int, fd: int) -> bool:
+        """Whether an open file may have writers of whom this kernel knows nothing. So has what cannot be told."""
+        found = self._remote.get(device)
+        if found is None:
+            volume = mounts.of_open(fd)
+            found = self._remote[device] = volume is None or not volume.knows_writers
+        return found
+
+
+class _MountTable:
+    """Says when something was mounted or unmounted."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, VolumeId] = {}
+        self._lock = threading.Lock()
+        self._changes = select.poll()
+        try:
+            # The kernel raises POLLPRI and POLLERR on it when something is mounted or unmounted (proc_pid_mountinfo(5)).
+            self._changes.register(os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC), select.POLLPRI)
+        except OSError:
+            pass  # not Linux: device numbers are all there is
+
+    def known(self) -> dict[int, VolumeId]:
+        """Identities by device number, another dictionary after each change of the table."""
+        with self._lock:
+            if self._changes.poll(0):
+                self._known = {}
+            return self._known
+
+
+def _identity(device: int, fd: int) -> VolumeId:
+    """The first rung that answers."""
+    volume = mounts.of_open(fd)
+    if volume is None:
+        return VolumeId(device)
+    fsid = _fsid(fd)
+    if volume.kind in _FSID_OF_THE_DISK and fsid:
+        return _stable(f"{volume.kind} {fsid}")
+    uuid = _uuid(volume, fd)
+    if uuid is not None:
+        return _stable(f"{volume.kind} {uuid}")
+    return VolumeId(_number(f"{_boot()} {volume.device} {volume.kind} {volume.source} {fsid}"))
+
+
+def _stable(text: str) -> VolumeId:
+    return VolumeId(_number(text) | STABLE_VOLUME)
+
+
+def _number(text: str) -> int:
+    """Less than STABLE_VOLUME."""
+    digest = hashlib.blake2b(os.fsencode(text), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % STABLE_VOLUME
+
+
+def _fsid(fd: int) -> int:
+    try:
+        return os.fstatvfs(fd).f_fsid
+    except OSError:
+        return 0
+
+
+def _uuid(volume: Volume, fd: int) -> str | None:
+    """What the file system's maker wrote on the disk. Two ways to one answer: it must not change with the kernel."""
+    if volume.kind in _UUID_OF_THE_MOUNT:
+        return None
+    block = bytearray(17)
+    try:
+        fcntl.ioctl(fd, _GETFSUUID, block)
+    except OSError:  # a kernel before 6.9, another file system, or a descriptor that only names something
+        return _uuid_by_udev(volume)
+    (length,) = struct.unpack_from("B", block)
+    return block[1 : 1 + length].hex()
+
+
+def _uuid_by_udev(volume: Volume) -> str | None:
+    """What udev read from the disk; None where no disk of its own holds the file system."""
+    try:
+        names = os.listdir(_BY_UUID)
+    except OSError:
+        return None
+    for name in names:
+        try:
+            number = os.stat(f"{_BY_UUID}/{name}").st_rdev
+        except OSError:
+            continue  # a disk that was pulled out
+        if f"{os.major(number)}:{os.minor(number)}" == volume.device:
+            return name.replace("-", "").lower()
+    return None
+
+
+def _boot() -> str:
+    """Device numbers are given out anew at each start of the computer."""
+    try:
+        with open(_BOOT, encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+_TABLE = _MountTable()
