@@ -1,7 +1,6 @@
 """The composition root: makes the parts from the configuration, connects them, runs them."""
 
 import logging
-import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from agent.errors import Refused, Transient
 from agent.host import own_files, systemd
 from agent.host.lock import RESIDENT, locked
 from agent.host.priority import step_back
+from agent.host.signals import Signals
 from agent.host.worker import Clock, Worker
 from agent.ledger import in_plain_words
 from agent.observe.logs import kept
@@ -34,29 +34,6 @@ def polite(config: Configuration) -> None:
     """Step back behind the instrument's programs, as configured. From the main thread, before others are started."""
     for sentence in step_back(config.settings.agent.nice, config.settings.agent.io_priority):
         log.warning("[agent] %s", sentence)
-
-
-class Signals:
-    """SIGTERM and SIGINT stop, SIGHUP and an edited file reload."""
-
-    def __init__(self) -> None:
-        self.changed = threading.Event()
-        self.stop = False
-        self.reload = False
-
-    def install(self) -> None:
-        """From the main thread."""
-        signal.signal(signal.SIGTERM, self._on_stop)
-        signal.signal(signal.SIGINT, self._on_stop)
-        signal.signal(signal.SIGHUP, self._on_reload)
-
-    def _on_stop(self, number: int, frame: object) -> None:
-        self.stop = True
-        self.changed.set()
-
-    def _on_reload(self, number: int, frame: object) -> None:
-        self.reload = True
-        self.changed.set()
 
 
 def run(config: Configuration, started: Callable[[Parts, Server | None], AbstractContextManager[object]]) -> None:
@@ -180,9 +157,9 @@ def once(config: Configuration) -> bool:
     polite(config)
     config = config.with_agent(canary_every=0.0)  # a canary needs time to come back
     metrics, clock, bell = Metrics(), Clock(), threading.Event()
-    signals = Signals()
-    signals.install()
+    signals = Signals(unfinished=1)
     signals.changed = bell
+    signals.install()
     with locked(config.state_dir), kept(config.state_dir), ExitStack() as stack:
         parts = Parts(config, metrics, lambda name: bell.set, stack)
         parts.start(clock())

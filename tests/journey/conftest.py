@@ -275,7 +275,8 @@ class Site:
         """`dropline run`, ready."""
         errors = self.root / f"agent{len(self.agents)}.log"
         with errors.open("w") as stream:
-            process = self.spawn("run", *words, stdout=subprocess.PIPE, stderr=stream)
+            # Without the terminal of whoever runs the tests: SIGHUP has another meaning there.
+            process = self.spawn("run", *words, stdout=subprocess.PIPE, stderr=stream, start_new_session=True)
         agent = Agent(process, errors)
         self.agents.append(agent)
         agent.ready()
