@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,9 +40,7 @@ def _taken(state_dir: PurePath, name: str, wait: float) -> int:
     """The descriptor of the lock. Raises Held, Refused."""
     try:
         own_files.make_private_directory(state_dir)
-        if own_files.facts(state_dir).mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
-            hint = f"chmod 700 {state_dir}; what is in it decides what is deleted"
-            raise Refused(f"state directory {state_dir} may be written by anybody", hint)
+        require_own(state_dir / name)
         fd = os.open(state_dir / name, _FLAGS, 0o600)
     except OSError as error:
         raise Refused(f"state directory {state_dir}: {cause(error)}", "make it writable, or choose another") from error
@@ -59,6 +56,19 @@ def _taken(state_dir: PurePath, name: str, wait: float) -> int:
             time.sleep(_POLL)
         else:
             return fd
+
+
+def require_own(path: PurePath) -> None:
+    """What is in the state directory decides what is deleted. Raises Refused where somebody else may have put it there."""
+    try:
+        reason = own_files.in_the_hands_of_others(path)
+    except OSError as error:
+        raise Refused(
+            f"state directory {path.parent}: {cause(error)}", "make it readable, or choose another"
+        ) from error
+    if reason is not None:
+        hint = f"choose a directory that only you may write ([agent] state_dir), or chmod 700 {path.parent}"
+        raise Refused(f"state directory {path.parent}: {reason}, and what is in it decides what is deleted", hint)
 
 
 def of_destination(state_dir: PurePath, name: str) -> Callable[[], int]:

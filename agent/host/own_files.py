@@ -62,6 +62,27 @@ def _facts(status: os.stat_result) -> Facts:
     return Facts(status.st_size, status.st_mtime_ns, status.st_ino, status.st_mode, status.st_uid, status.st_gid)
 
 
+def in_the_hands_of_others(path: StrPath) -> str | None:
+    """Which part of a path another user made, or may replace, in a directory that everybody may write; None: no part.
+
+    Raises OSError. What is not there yet is nobody's.
+    """
+    for whole in dict.fromkeys((os.path.abspath(path), os.path.realpath(path))):
+        above, mode = "/", 0
+        for part in PurePath(whole).parts:
+            above = os.path.join(above, part)
+            try:
+                status = os.lstat(above)
+            except FileNotFoundError:
+                break
+            if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+                return f"everybody may replace {above}"
+            if mode & stat.S_IWOTH and status.st_uid not in (0, os.geteuid()):
+                return f"{above} was made by another user"
+            mode = status.st_mode if stat.S_ISDIR(status.st_mode) else 0  # the mode of a link says nothing
+    return None
+
+
 def exists(path: StrPath) -> bool:
     """Whether there is such a file or directory. Raises OSError where that cannot be told."""
     try:

@@ -5,10 +5,12 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from agent.errors import Refused, Transient
 from agent.host import own_files
+from agent.host.lock import require_own
 
 APPLICATION = 0x44726F70
 """The `application_id` of every ledger, "Drop": the file is a ledger, and not the database of another program."""
@@ -109,6 +111,7 @@ class Store:
         self._undone: list[Callable[[], None]] = []
         try:
             if path != MEMORY:
+                require_own(PurePath(path))
                 _private(path)
             self._db = sqlite3.connect(path, timeout=_TIMEOUT, isolation_level=None, check_same_thread=False)
             try:

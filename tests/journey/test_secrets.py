@@ -214,9 +214,26 @@ def test_the_state_is_its_owners_alone(site: Site) -> None:
     assert modes == dict.fromkeys(modes, 0o600) | {"state": 0o700, "state/log": 0o700}
     site.state.chmod(0o777)
     done = site.dropline("run", "--once")
-    assert (done.code, f"state directory {site.state} may be written by anybody" in done.err) == (2, True)
+    assert (done.code, f"everybody may replace {site.state}/agent.lock" in done.err) == (2, True)
     site.state.chmod(0o1777)
     assert site.once() == 0, "a directory as /tmp, where names are their makers' own"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a second user")
+@pytest.mark.parametrize("planted", ["", "state", "state/ledger.sqlite", "state/agent.lock"])
+@pytest.mark.parametrize("command", ["run", "status"])
+def test_a_state_directory_where_everybody_may_write_must_be_ones_own(site: Site, planted: str, command: str) -> None:
+    """A ledger that another user put there would forget what is where, or name files to delete; so with its directory."""
+    site.put("a.dat", b"a")
+    assert site.once() == 0
+    if planted:
+        os.chown(site.root / planted, 65534, 65534)
+        (site.state if "/" in planted else site.root).chmod(0o1777)
+    done = site.dropline(command, *(["--once"] if command == "run" else []))
+    wrong = f"{site.root / planted} was made by another user" in done.err
+    assert (done.code, wrong) == (
+        (2, True) if planted and not (command == "status" and "lock" in planted) else (0, False)
+    )
 
 
 @pytest.mark.parametrize("name", ["ledger.sqlite", "agent.lock", "deletions.jsonl"])

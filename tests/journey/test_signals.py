@@ -29,7 +29,7 @@ except OSError:
 os.close(terminal)
 print(os.waitstatus_to_exitcode(os.waitpid(agent, 0)[1]), flush=True)
 """
-"""A terminal, and a command in it. Prints the number of its process; goes away at a line of input, and prints how the process ended."""
+"""A terminal, and a command in it. Prints the number of its process, and goes away at a line of input; then how it ended."""
 HANGS = """
 import hashlib, sys, threading
 from agent.host import signals
