@@ -88,9 +88,9 @@ class Sender:
             with self._ledger.transaction():
                 self._ledger.outbox.tried([errand for _, errand in begin])
             for key, errand in begin:
-                self._under_way.add(key)
                 name = f"{errand.rule} {errand.action}"
                 threading.Thread(target=self._call, args=(key, errand), name=name, daemon=True).start()
+                self._under_way.add(key)  # afterwards: no thread starts where the computer has no room for another
         return min(later, default=None)
 
     def close(self) -> None:

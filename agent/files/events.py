@@ -5,11 +5,15 @@ from typing import NamedTuple, Protocol
 
 
 class Hint(NamedTuple):
-    """A path may have changed, or a directory appeared (`below`: sweep it) or a name went away (`gone`)."""
+    """A path may have changed, or a name went away (`gone`); `below`: it is a directory, with all that is below it.
+
+    `names`: so many names of this directory changed that it is to be listed.
+    """
 
     path: str
     below: bool = False
     gone: bool = False
+    names: bool = False
 
 
 Put = Callable[[Sequence[Hint]], None]

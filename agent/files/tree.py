@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
 from agent.files.events import Events, Put
-from agent.files.trouble import Look
+from agent.files.trouble import Look, Trouble
 from agent.files.volumes import Location, Space, Volume
 from rules.model import Entry, Kind, Observation, Version, VolumeId, Writer
 
@@ -25,6 +25,8 @@ class Listed(NamedTuple):
     """The file system of the directory itself, asked of what was listed."""
     last: bool
     """Nothing of the directory follows."""
+    unseen: Trouble | None = None
+    """With the last: how many entries of the directory could not be looked at, and why one of them could not."""
 
 
 class Handle(Protocol):

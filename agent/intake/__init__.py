@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from agent.files import Files
+from agent.files.events import Hint
 from agent.intake.candidates import Candidates
 from agent.intake.groups import Groups
 from agent.intake.root import Root
@@ -42,8 +43,9 @@ class Intake:
         self._survey = Survey(ledger, files, self.roots, own)
         self._groups = Groups(ledger, rules, destinations, host)
         self._wholes = Wholes(
-            ledger, files, rules, self._groups, lambda rule: self._root(rule).swept_at is not None, self._look_again
-        )
+            ledger, files, rules, self._groups, lambda rule: self._root(rule).swept_at is not None, self._look_again,
+            lambda rule, directory, below: self._root(rule).wants(_part(rule, directory, below)),
+        )  # fmt: skip
         self._candidates = Candidates(ledger, files, rules, self._groups, self._wholes)
         self._sweep_every = sweep_every
         self._canary_every = canary_every
@@ -64,15 +66,11 @@ class Intake:
         more = self._survey.take_sweeps(now) or more
         looks = self._candidates.read(now)
         judged = self._wholes.read(now)
-        try:
-            with self._ledger.transaction():
-                more = self._wholes.settle(judged, now) or more  # first: what settles now is not judged yet
-                more = self._candidates.settle(looks, now) or more
-                again = self._groups.seal(now)
-                self._ledger.history.noted(now)
-        except BaseException:
-            self._groups.forget()  # the ledger was rolled back: what memory says of open groups may be wrong
-            raise
+        with self._ledger.transaction():
+            more = self._wholes.settle(judged, now) or more  # first: what settles now is not judged yet
+            more = self._candidates.settle(looks, now) or more
+            again = self._groups.seal(now)
+            self._ledger.history.noted(now)
         if self._groups.sealed_some():
             self._sealed()
         if more:
@@ -82,6 +80,7 @@ class Intake:
             self._ledger.files.next_due(),
             self._wholes.next_due(),
             *(self._next_sweep(root) for root in self.roots),
+            *(root.again_at for root in self.roots),
         ]
         return min((at for at in due if at is not None), default=None)
 
@@ -92,17 +91,16 @@ class Intake:
         next_sweep = self._next_sweep(root)
         if why is None and next_sweep is not None and now >= next_sweep:
             why = "periodic"
+        if why is None and root.again_at is not None and now >= root.again_at:
+            why = "the last one broke off"
         root.why = (root.why or why) if root.watch.present else None
+        root.again_at = root.again_at if root.watch.present else None
 
     def _root(self, rule: Rule) -> Root:
         return next(root for root in self.roots if rule in root.rules)
 
     def _look_again(self, rule: Rule, directory: str, below: bool) -> None:
-        root, place = self._root(rule), f"{rule.watch.rstrip('/')}/{directory}".rstrip("/")
-        if not below:
-            root.places.add(place)
-        elif place not in root.parts:
-            root.parts.append(place)
+        self._root(rule).want(_part(rule, directory, below), needed=True)
 
     def _next_sweep(self, root: Root) -> float | None:
         return None if root.swept_at is None else root.swept_at + self._sweep_every
@@ -116,7 +114,16 @@ class Intake:
     @property
     def busy(self) -> bool:
         """Whether a sweep is under way or wanted."""
-        return any(root.walk is not None or root.why is not None or root.parts or root.places for root in self.roots)
+        return any(
+            root.watch.present
+            and (root.sweep or root.why or root.again_at is not None or root.partial or root.wanted)
+            for root in self.roots
+        )  # fmt: skip
+
+
+def _part(rule: Rule, directory: str, below: bool) -> Hint:
+    """A directory, relative to the rule's, as a part of a tree to be swept."""
+    return Hint(f"{rule.watch.rstrip('/')}/{directory}".rstrip("/"), below=below, names=not below)
 
 
 __all__ = ["Intake", "Root"]

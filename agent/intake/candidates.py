@@ -90,7 +90,7 @@ class Candidates:
 
     def settle(self, decisions: Sequence[tuple[File, Decision]], now: float) -> bool:
         """Write the decisions down, inside a transaction. Returns whether more may be due at once."""
-        files = self._ledger.files
+        files, joining = self._ledger.files, self._groups.joining(now)
         completed: list[tuple[File, int, str]] = []
         settled: list[tuple[File, Rule]] = []
         waits: list[tuple[float, str | None, int]] = []
@@ -98,7 +98,7 @@ class Candidates:
         for file, decision in decisions:
             match decision:
                 case Complete(rule, reason):
-                    completed.append((file, self._groups.join(file, rule, now), reason))
+                    completed.append((file, joining.alone(file, rule), reason))
                 case Settled(rule):
                     settled.append((file, rule))
                 case Wait(again, reason):
@@ -113,7 +113,7 @@ class Candidates:
                     files.vanished([(file.id, file.rule, file.path, reason)])
         files.completed(completed, now)
         files.waits(waits)
-        self._groups.joined(now)
+        joining.end()
         if settled:
             self._wholes.settled(settled, now)
         return more or bool(settled)

@@ -49,29 +49,31 @@ class Departures:
             self._ledger.files.vanished([(known.id, known.rule, path, f"{_COVERED}, before it was delivered")])
         return known._replace(state=State.RECLAIMED)
 
-    def huge(self, tree: Tree, directory: str) -> None:
-        """A directory of which no listing is whole: each name is looked for."""
-        after, volume, begin = "", None, relative(directory, tree.root)
-        while page := self._ledger.files.expected(directory, after, 1000):
-            for after, known in page:
-                inside = f"{begin}/{after}" if begin else after
-                seen = tree.look(inside)
-                if isinstance(seen, CannotTell):
-                    self.doubt(f"{directory}/{after}", seen.trouble)
-                    if seen.trouble.whose is not Whose.FILE:
-                        return  # the others would fare alike
-                elif seen is ABSENT:
-                    volume = volume or volume_above(tree, inside)
-                    self.gone(f"{directory}/{after}", known, volume)
+    def huge(self, tree: Tree, directory: str, after: str, limit: int) -> str | None:
+        """A directory of which no listing is whole: each name after `after` is looked for, so many at a time.
 
-    def directory(self, tree: Tree, directory: str) -> None:
-        """Whatever is known at or below a directory, in directories that are not there any more."""
-        for below in self._ledger.files.directories_below(directory):
-            seen = tree.look(relative(below, tree.root) or "")
+        Returns the last of them; None at the end.
+        """
+        volume, begin = None, relative(directory, tree.root)
+        page = self._ledger.files.expected(directory, after, limit)
+        for after, known in page:
+            inside = f"{begin}/{after}" if begin else after
+            seen = tree.look(inside)
             if isinstance(seen, CannotTell):
-                self.doubt(below, seen.trouble)
+                self.doubt(f"{directory}/{after}", seen.trouble)
+                if seen.trouble.whose is not Whose.FILE:
+                    return None  # the others would fare alike
             elif seen is ABSENT:
-                self.huge(tree, below)
+                volume = volume or volume_above(tree, inside)
+                self.gone(f"{directory}/{after}", known, volume)
+        return after if len(page) == limit else None
+
+    def directory(self, tree: Tree, directory: str) -> bool:
+        """Whether a directory is not there, so that each name in it is to be looked for."""
+        seen = tree.look(relative(directory, tree.root) or "")
+        if isinstance(seen, CannotTell):
+            self.doubt(directory, seen.trouble)
+        return seen is ABSENT
 
     def doubt(self, path: str, trouble: Trouble) -> None:
         """It cannot be told what is there."""

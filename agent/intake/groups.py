@@ -8,7 +8,7 @@ from rules.model import OpenBatch, Rule, counted
 
 
 class Groups:
-    """The batches that still take files. Memory follows the ledger, where they are too."""
+    """The batches that still take files. Memory follows the ledger, where they are too, also when a transaction is undone."""
 
     def __init__(self, ledger: Ledger, rules: Sequence[Rule], destinations: Mapping[str, int], host: str) -> None:
         self._ledger = ledger
@@ -16,78 +16,27 @@ class Groups:
         self._places = {rule.name: [destinations[target.to] for target in rule.deliver] for rule in rules}
         self._host = host
         self._open: dict[tuple[str, str], tuple[int, OpenBatch]] | None = None
-        self._touched: dict[int, OpenBatch] = {}
-        self._full: list[tuple[int, str, str]] = []
         self._sealed = False
+        ledger.on_rollback(self._forget)
 
-    def forget(self) -> None:
-        """Read the groups from the ledger again before their next use."""
-        self._open = None
-        self._touched.clear()
-        self._full.clear()
+    def _forget(self) -> None:
+        self._open, self._sealed = None, False
 
-    def _groups(self) -> dict[tuple[str, str], tuple[int, OpenBatch]]:
+    def open(self) -> dict[tuple[str, str], tuple[int, OpenBatch]]:
+        """(rule, key) → the number in the ledger, and what is in it."""
         if self._open is None:
             self._open = {(rule, group.key): (number, group) for number, rule, group in self._ledger.batches.open()}
         return self._open
 
-    def join(self, file: File, rule: Rule, now: float) -> int:
-        """The number of the batch that the file joins. Inside a transaction, which `joined` has to end."""
-        number = self._join(file, rule, now, None)
-        group = self._touched[number]
-        if batch.full(rule.batch, group):
-            self._full.append((number, rule.name, batch.seal(rule.batch, group, now).reason))
-            del self._groups()[rule.name, group.key]  # the next file begins another
-        return number
-
-    def _join(self, file: File, rule: Rule, now: float, name: str | None) -> int:
-        relpath = rule.relpath(file.path)
-        key = batch.key(rule, relpath, file.version.mtime_ns, self._host) if name is None else name
-        key = key.encode("utf-8", "backslashreplace").decode()  # the ledger's text is UTF-8, file names may be anything
-        groups = self._groups()
-        if (rule.name, key) not in groups:
-            number = self._ledger.batches.opened(rule.name, key, now)
-            groups[rule.name, key] = number, OpenBatch(key, 0, 0, now, now)
-        number, group = groups[rule.name, key]
-        group = OpenBatch(key, group.files + 1, group.bytes + counted(file.version.size), group.first_at, now)
-        groups[rule.name, key] = number, group
-        self._touched[number] = group
-        return number
-
-    def join_together(self, files: Sequence[File], rule: Rule, name: str, now: float) -> list[int]:
-        """The number of the batch of each file of a dataset: no batch is full before all its files have joined.
-
-        `name`: what the batch is called where the dataset has one for itself. Inside a transaction, as `join`.
-        """
-        alone = rule.batch.by == "dataset"
-        numbers = [self._join(file, rule, now, name if alone else None) for file in files]
-        joined = set(numbers)
-        for (owner, key), (number, group) in list(self._groups().items()):
-            if number not in joined:
-                continue
-            verdict = batch.seal(rule.batch, group, now)
-            if alone and rule.batch.schedule is None:
-                self._full.append((number, rule.name, "the dataset is complete"))
-            elif batch.full(rule.batch, group):
-                self._full.append((number, rule.name, verdict.reason))
-            else:
-                continue
-            del self._groups()[owner, key]
-        return numbers
-
-    def joined(self, now: float) -> None:
-        """Write down who joined, and seal what is full. Ends what `join` began, in the same transaction."""
-        for number, group in self._touched.items():
-            self._ledger.batches.joined(number, group)
-        self._seal(self._full, now)
-        self._touched.clear()
-        self._full.clear()
+    def joining(self, now: float) -> "Joining":
+        """Takes files into the groups. Inside a transaction, which it does not outlive."""
+        return Joining(self._ledger, self, self._host, now)
 
     def seal(self, now: float) -> float | None:
         """Seal the groups whose time has come, inside a transaction. Returns when the next one's comes."""
         waiting: list[float] = []
         due: list[tuple[tuple[str, str], int, str]] = []
-        for (rule, key), (number, group) in self._groups().items():
+        for (rule, key), (number, group) in self.open().items():
             if rule not in self._rules:
                 continue  # its rule is no longer configured: the files wait until one is again
             verdict = batch.seal(self._rules[rule].batch, group, now)
@@ -96,19 +45,19 @@ class Groups:
             elif verdict.again_at is not None:
                 waiting.append(verdict.again_at)
         for group_key, _, _ in due:
-            del self._groups()[group_key]
-        self._seal([(number, rule, reason) for (rule, _), number, reason in due], now)
+            del self.open()[group_key]
+        self.seal_these([(number, rule, reason) for (rule, _), number, reason in due], now)
         return min(waiting, default=None)
 
     def seal_all(self, now: float) -> None:
         """Seal every group, inside a transaction: nothing more will come in this run."""
-        groups = self._groups().items()
+        groups = self.open().items()
         ended = [(number, rule, "the end of the run") for (rule, _), (number, _) in groups if rule in self._rules]
-        self._seal(ended, now)
+        self.seal_these(ended, now)
         self._open = None
 
-    def _seal(self, groups: Sequence[tuple[int, str, str]], now: float) -> None:
-        """(number, rule, reason) of groups that become batches."""
+    def seal_these(self, groups: Sequence[tuple[int, str, str]], now: float) -> None:
+        """(number, rule, reason) of groups that become batches. Inside a transaction."""
         self._ledger.batches.sealed([Sealed(*group, self._places[group[1]]) for group in groups], now)
         self._sealed = self._sealed or bool(groups)
 
@@ -116,3 +65,63 @@ class Groups:
         """Whether a batch was sealed since the last question."""
         sealed, self._sealed = self._sealed, False
         return sealed
+
+
+class Joining:
+    """Files that join groups in one transaction; `end` comes before its end."""
+
+    def __init__(self, ledger: Ledger, groups: Groups, host: str, now: float) -> None:
+        self._ledger = ledger
+        self._groups = groups
+        self._host = host
+        self._now = now
+        self._joined: dict[int, OpenBatch] = {}
+        self._full: list[tuple[int, str, str]] = []
+
+    def alone(self, file: File, rule: Rule) -> int:
+        """The number of the batch that the file joins."""
+        key = self._join(file, rule, None)
+        number, group = self._groups.open()[key]
+        if batch.full(rule.batch, group):
+            self._close(key, batch.seal(rule.batch, group, self._now).reason)  # the next file begins another
+        return number
+
+    def together(self, files: Sequence[File], rule: Rule, name: str) -> list[int]:
+        """The number of the batch of each file of a dataset: no batch is full before all its files have joined.
+
+        `name`: what the batch is called where the dataset has one for itself.
+        """
+        alone = rule.batch.by == "dataset"
+        keys = [self._join(file, rule, name if alone else None) for file in files]
+        numbers = [self._groups.open()[key][0] for key in keys]
+        for key in dict.fromkeys(keys):
+            group = self._groups.open()[key][1]
+            if alone and rule.batch.schedule is None:
+                self._close(key, "the dataset is complete")
+            elif batch.full(rule.batch, group):
+                self._close(key, batch.seal(rule.batch, group, self._now).reason)
+        return numbers
+
+    def _join(self, file: File, rule: Rule, name: str | None) -> tuple[str, str]:
+        relpath = rule.relpath(file.path)
+        key = batch.key(rule, relpath, file.version.mtime_ns, self._host) if name is None else name
+        key = key.encode("utf-8", "backslashreplace").decode()  # the ledger's text is UTF-8, file names may be anything
+        groups = self._groups.open()
+        if (rule.name, key) not in groups:
+            number = self._ledger.batches.opened(rule.name, key, self._now)
+            groups[rule.name, key] = number, OpenBatch(key, 0, 0, self._now, self._now)
+        number, group = groups[rule.name, key]
+        group = OpenBatch(key, group.files + 1, group.bytes + counted(file.version.size), group.first_at, self._now)
+        groups[rule.name, key] = number, group
+        self._joined[number] = group
+        return rule.name, key
+
+    def _close(self, key: tuple[str, str], reason: str) -> None:
+        number, _ = self._groups.open().pop(key)
+        self._full.append((number, key[0], reason))
+
+    def end(self) -> None:
+        """Write down who joined, and seal what is full."""
+        for number, group in self._joined.items():
+            self._ledger.batches.joined(number, group)
+        self._groups.seal_these(self._full, self._now)

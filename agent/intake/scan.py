@@ -4,7 +4,7 @@ import os
 from collections.abc import Container, Generator, Iterator
 from dataclasses import dataclass
 
-from agent.files import Files, Trouble, What
+from agent.files import Files, Tree, Trouble, What, Whose
 from agent.intake.zones import NONE, Zones
 from rules.model import OWN_PREFIX, Entry, Kind, Observation, Version, VolumeId
 
@@ -25,6 +25,7 @@ class Listing:
     last: bool
     """The last listing of this directory."""
     error: str | None = None
+    """Why the directory, or a part of it, was not seen."""
 
     def seen(self, but: Container[Entry] = ()) -> Iterator[tuple[str, Observation]]:
         """Each name, and what stands there; without the entries `but`."""
@@ -34,36 +35,99 @@ class Listing:
                 yield os.fsdecode(name), Observation(Version(size, mtime_ns, ctime_ns, file_id), volume, kind)
 
 
-def sweep(files: Files, top: str, begin: str = "", zones: Zones = NONE) -> Generator[Listing]:
-    """Walk the tree, a directory (or a part of a huge one) at a time. Symbolic links are not followed, but at `top`.
+class Walk:
+    """A walk of a tree, a directory (or a part of a huge one) at a time. Symbolic links are not followed, but at the top.
 
-    A directory that cannot be listed comes as a listing with its error; one that went away meanwhile does not come.
-    `begin`: the directory to begin with, relative to `top`; nothing comes where a part of it is a link.
-    `zones`: what is left out, with all that is below.
+    A directory that cannot be listed comes as a listing with its error; one that went away meanwhile does not come. Where
+    the top cannot be opened, or the agent has no descriptors, the walk breaks off: what follows was not looked at.
     """
-    waiting = [begin]
-    while waiting:
-        part = waiting.pop()
-        directory = os.path.join(top, part) if part else top
-        below: list[str] = []
-        whole = True
-        try:
-            with files.tree(top) as tree:
-                if part and (zones.hold(tree, part) if part == begin else zones.at(tree, part)):
+
+    def __init__(self, files: Files, top: str, begin: str = "", zones: Zones = NONE, *, below: bool = True) -> None:
+        """
+        Args:
+            files: where the tree is.
+            top: the root of the tree.
+            begin: the directory to begin with, relative to `top`; nothing comes where a part of it is a link.
+            zones: what is left out, with all that is below.
+            below: the directories below `begin` are walked, too.
+        """
+        self.ended = False
+        """Whether it came to its end: all was looked at."""
+        self._files = files
+        self._top = top
+        self._begin = begin
+        self._zones = zones
+        self._below = below
+        self._tree: Tree | None = None
+        self._inside = False
+        """In the middle of a huge directory, which is open."""
+        self._listings = self._walk()
+
+    def next(self) -> Listing | None:
+        """The next listing; None at the end. Raises Trouble where the walk breaks off; it is of no use then."""
+        return next(self._listings, None)
+
+    def pause(self) -> None:
+        """Close what is open, except in the middle of a huge directory. Between two slices."""
+        if not self._inside:
+            self._close()
+
+    def close(self) -> None:
+        """Leave off."""
+        self._listings.close()
+        self._close()
+
+    def _close(self) -> None:
+        tree, self._tree = self._tree, None
+        if tree is not None:
+            tree.close()
+
+    def _walk(self) -> Generator[Listing]:
+        waiting = [self._begin]
+        while waiting:
+            part = waiting.pop()
+            directory = os.path.join(self._top, part) if part else self._top
+            if self._tree is None:
+                self._tree = self._files.tree(self._top)
+            tree = self._tree
+            below: list[str] = []
+            whole = True
+            try:
+                if part and (self._zones.hold if part == self._begin else self._zones.at)(tree, part):
                     continue
                 for listed in tree.scan(part, CHUNK):
                     for name in listed.directories:
                         if not name.startswith(OWN_PREFIX):
                             below.append(f"{part}/{name}" if part else name)
                     if not listed.last:
-                        whole = False
+                        whole, self._inside = False, True
                         yield Listing(directory, listed.volume, listed.entries, whole=False, last=False)
-        except Trouble as trouble:
-            if trouble.what is What.ABSENT:
+                        self._inside = False
+            except Trouble as trouble:
+                if trouble.whose is Whose.AGENT:
+                    raise
+                waiting.extend(reversed(below))
+                if trouble.what is What.ABSENT or (part and trouble.what in (What.NOT_A_DIRECTORY, What.LINK)):
+                    continue  # it went away, or something else stands in its place now
+                yield Listing(directory, None, {}, whole=False, last=True, error=trouble.reason)
                 continue
-            if part and trouble.what in (What.NOT_A_DIRECTORY, What.LINK):
-                continue  # something else stands in its place now
-            yield Listing(directory, None, {}, whole=False, last=True, error=trouble.reason)
-            continue
-        waiting.extend(reversed(below))
-        yield Listing(directory, listed.volume, listed.entries, whole=whole, last=True)
+            if self._below:
+                waiting.extend(reversed(below))
+            unseen = None if listed.unseen is None else listed.unseen.reason
+            whole = whole and unseen is None
+            yield Listing(directory, listed.volume, listed.entries, whole, last=True, error=unseen)
+        self.ended = True
+
+
+def sweep(files: Files, top: str, begin: str = "", zones: Zones = NONE) -> Generator[Listing]:
+    """All listings of a walk; where it breaks off, the last one says why. Nothing stays open between two of them."""
+    walk = Walk(files, top, begin, zones)
+    try:
+        while (listing := walk.next()) is not None:
+            walk.pause()
+            yield listing
+    except Trouble as trouble:
+        if trouble.what is not What.ABSENT:
+            yield Listing(top, None, {}, whole=False, last=True, error=trouble.reason)
+    finally:
+        walk.close()

@@ -8,11 +8,11 @@ written while its watch is made are lost.
 import logging
 import os
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 
 from agent.files import Files, Trouble, What, Whose
 from agent.files.events import Events, Hint, Put
+from agent.intake.hints import Hints
 from rules.model import OWN_PREFIX, FileId, VolumeId
 
 CANARY = OWN_PREFIX + "-canary"
@@ -53,39 +53,41 @@ class Watch:
         self._files = files
         self._wake = wake
         self._listen = listen or files.watch
-        self._hints: deque[Hint] = deque()
+        self._hints = Hints()
         self._events: Events | None = None
         self._identity: tuple[VolumeId, FileId] | None = None
-        self._losses: deque[str] = deque()
+        self._loss: str | None = None
+        """The first reason since the last `check` why events were lost."""
         self._canary_sent: float | None = None
         self._canary_back = threading.Event()
         self._unanswered = 0
         self._canary_path = os.path.join(root, CANARY)
 
     def _lose(self, what: str) -> None:
-        self._losses.append(what)
+        self._loss = self._loss or what
         self._wake()
 
     def _put(self, hints: Sequence[Hint]) -> None:
-        for hint in hints:
-            if hint.path == self._canary_path:
-                self._canary_back.set()
-            else:
-                self._hints.append(hint)
+        if any(hint.path == self._canary_path for hint in hints):
+            self._canary_back.set()
+            hints = [hint for hint in hints if hint.path != self._canary_path]
+        self.give_back(hints)
         if self._hints:
             self._wake()
 
     @property
     def losing(self) -> bool:
         """Whether events were lost since the last `check`."""
-        return bool(self._losses)
+        return self._loss is not None
 
     def drain(self, limit: int) -> list[Hint]:
-        """Hints that came since, oldest first, without repetitions that follow each other."""
-        hints: dict[Hint, None] = {}
-        while self._hints and len(hints) < limit:
-            hints[self._hints.popleft()] = None
-        return list(hints)
+        """At most so many of the hints that came since. Who cannot look at them gives them back."""
+        return self._hints.take(limit)
+
+    def give_back(self, hints: Sequence[Hint]) -> None:
+        """Keep hints that were not looked at."""
+        if not self._hints.put(hints):
+            self._lose("more changed than the agent remembers")
 
     def check(self, now: float) -> str | None:
         """Look after the watch. Returns why the tree must be swept, or None."""
@@ -109,8 +111,8 @@ class Watch:
             self.lost += replaced
             self._start()
             return "another directory stands in its place" if replaced else "start"
-        if self._losses:
-            why = self._losses[0]
+        if self._loss is not None:
+            why = self._loss
             self.lost += 1
             self._start()  # directories that appeared meanwhile are not watched
             return why
@@ -157,7 +159,7 @@ class Watch:
 
     def _start(self) -> None:
         self._stop()
-        self._losses.clear()  # what was said until here is one loss, and the sweep to come finds it
+        self._loss = None  # what was said until here is one loss, and the sweep to come finds it
         volume = self._files.volume(self.root)
         if volume.remote:
             self.up, self.reason = False, f"{volume.kind} gives no events of what other machines write: sweeps only"

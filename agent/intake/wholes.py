@@ -21,6 +21,8 @@ _LONGEST = 300.0
 
 LookAgain = Callable[[Rule, str, bool], None]
 """(rule, directory relative to `watch`, with all below it): list it again, soon."""
+Looking = Callable[[Rule, str, bool], bool]
+"""The same: whether that has not ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class Judged:
     rule: Rule
     dataset: Dataset | None
     answer: Verdict | Mismatch
+    listing: bool = False
+    """Its directories are being listed once more."""
     checksums: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Name in the dataset → (algorithm, hexadecimal), of those that a list gave and that are right."""
 
@@ -46,6 +50,7 @@ class Wholes:
         groups: Groups,
         swept: Callable[[Rule], bool],
         look_again: LookAgain,
+        looking: Looking,
     ) -> None:
         """
         Args:
@@ -55,6 +60,7 @@ class Wholes:
             groups: where complete files go.
             swept: whether all that was there when the agent started has been seen.
             look_again: asks for a listing, before a dataset is complete.
+            looking: whether a listing that was asked for has not ended.
         """
         self._ledger = ledger
         self._files = files
@@ -64,6 +70,7 @@ class Wholes:
         self._groups = groups
         self._swept = swept
         self._look_again = look_again
+        self._looking = looking
         self._sums = Sums()
 
     def start(self, now: float) -> None:
@@ -101,6 +108,11 @@ class Wholes:
         dataset = dataset_of(rule, rule.relpath(first.path))
         if dataset is None or dataset.key != known.key:
             return Judged(known, rule, None, Verdict(False, "the rule makes other datasets now", now + _LONGEST))
+        if known.checked_at is not None and any(
+            self._looking(rule, *one) for one in self._places(known, rule, dataset)
+        ):
+            waits = Verdict(False, "its directories are listed once more before it is complete", now)
+            return Judged(known, rule, None, waits, listing=True)
         try:
             with self._files.tree(rule.watch) as tree:
                 return self._decide(known, rule, dataset, tree, now)
@@ -127,7 +139,7 @@ class Wholes:
             right = {key.partition(":")[2]: (key.partition(":")[0], value) for key, value in facts.sums.items()}
         elif known.released:
             answer = Verdict(True, released(rule.complete, facts, now))
-        return Judged(known, rule, dataset, answer, right)
+        return Judged(known, rule, dataset, answer, checksums=right)
 
     def settled(self, items: Sequence[tuple[File, Rule]], now: float) -> None:
         """Files have no writer and have not changed for their quiet period. Inside a transaction."""
@@ -168,7 +180,7 @@ class Wholes:
             again = now + later if answer.again_at is None else min(answer.again_at, now + later)
             if one.dataset is None and answer.again_at is not None:
                 again = answer.again_at
-            checking = unsettled is not None and unsettled[2] is None
+            checking = one.listing or (unsettled is not None and unsettled[2] is None)
             datasets.waits(known.id, now if busy else again, answer.reason, checking=checking)
             return busy
         assert one.dataset is not None, "it was judged by its files"
@@ -183,22 +195,26 @@ class Wholes:
 
     def _check(self, one: Judged, dataset: Dataset, now: float) -> None:
         """Everything is as it should be. Look once more for files not seen yet, and for writers of those that are."""
-        if dataset.whole:
-            self._look_again(one.rule, dataset.base, True)
-        else:
-            fresh = self._ledger.datasets.fresh(one.known.id)
-            for place in sorted({one.rule.relpath(file.path).rpartition("/")[0] for file in fresh}):
-                self._look_again(one.rule, place, False)
+        for place in self._places(one.known, one.rule, dataset):
+            self._look_again(one.rule, *place)
         self._ledger.datasets.checked(one.known.id, now)
+
+    def _places(self, known: Known, rule: Rule, dataset: Dataset) -> list[tuple[str, bool]]:
+        """The directories of its files, relative to `watch`, and whether it has all that is below."""
+        if dataset.whole:
+            return [(dataset.base, True)]
+        fresh = self._ledger.datasets.fresh(known.id)
+        return [(place, False) for place in sorted({rule.relpath(file.path).rpartition("/")[0] for file in fresh})]
 
     def _complete(self, one: Judged, dataset: Dataset, reason: str, now: float) -> None:
         files = self._ledger.datasets.fresh(one.known.id)
         generation = one.known.generation + 1
         what = _text(f"dataset {dataset.key}") + (f", supplement {generation - 1}" if generation > 1 else "")
         why = f"{what} is complete" + (f": {reason}" if reason else "")
-        batches = self._groups.join_together(files, one.rule, what, now)
+        joining = self._groups.joining(now)
+        batches = joining.together(files, one.rule, what)
         self._ledger.files.completed([(file, batch, why) for file, batch in zip(files, batches, strict=True)], now)
-        self._groups.joined(now)
+        joining.end()
         named = {dataset.inside(one.rule.relpath(file.path)): file.id for file in files}
         self._ledger.datasets.proved_by_list(
             (named[name], algorithm, checksum) for name, (algorithm, checksum) in one.checksums.items() if name in named

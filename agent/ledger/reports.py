@@ -1,4 +1,4 @@
-"""What status, metrics and people read from the ledger. Only the note of unclaimed files is written."""
+"""What status, metrics and people read from the ledger. Only the notes of unclaimed files and unseen directories are written."""
 
 import os
 from dataclasses import dataclass
@@ -93,6 +93,16 @@ class Reports:
         """(watched directory, files, an example) of what no rule claims, as of the last sweep."""
         rows = self._store.execute("SELECT root, files, example FROM unclaimed WHERE files > 0")
         return [(os.fsdecode(root), files, example) for root, files, example in rows]
+
+    def left_unseen(self, root: str, directories: int, example: str) -> None:
+        """Directories below a watched one that cannot be listed, or not as a whole. Inside a transaction."""
+        shown = example.encode("utf-8", "backslashreplace").decode()
+        self._store.execute("INSERT OR REPLACE INTO unseen VALUES (?, ?, ?)", (os.fsencode(root), directories, shown))
+
+    def unseen(self) -> list[tuple[str, int, str]]:
+        """(watched directory, directories, an example with its reason) of what cannot be listed."""
+        rows = self._store.execute("SELECT root, directories, example FROM unseen WHERE directories > 0")
+        return [(os.fsdecode(root), directories, example) for root, directories, example in rows]
 
     def files(self, states: list[State], limit: int) -> list[File]:
         """Files in these states, newest first."""

@@ -98,6 +98,12 @@ CREATE TABLE unclaimed (         -- paths that no rule claims, per watched direc
   example TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE unseen (            -- directories that cannot be listed, or not as a whole, per watched directory
+  root        BLOB PRIMARY KEY,
+  directories INTEGER NOT NULL,
+  example     TEXT NOT NULL      -- one of them, with the reason
+) STRICT, WITHOUT ROWID;
+
 
 -- Destinations, and what is there
 

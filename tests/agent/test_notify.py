@@ -449,6 +449,26 @@ def test_a_channel_that_hangs_holds_up_nothing(agent: Callable[..., Agent]) -> N
     assert hung.keys == one.told["email"].keys
 
 
+def test_what_came_of_a_message_is_kept_through_an_error_that_nobody_expects(
+    agent: Callable[..., Agent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next pass writes it down: the message is not sent again, and the channel is free."""
+    one, errors = agent(), [RuntimeError("a mistake")]
+
+    def commit() -> None:
+        if one.told["email"].messages and errors:
+            raise errors.pop()
+        one.ledger.execute("COMMIT")
+
+    monkeypatch.setattr(one.ledger, "_commit", commit)
+    one.went(False, "gone", refused=True)
+    with pytest.raises(RuntimeError):
+        one.after(0)
+    one.went(True)
+    assert one.after(3600) == ["destination share waits for you", "destination share is up again"]
+    assert one.counts == [("email", "sent"), ("email", "sent")]
+
+
 def test_channels_that_are_taken_away_take_their_messages_along(agent: Callable[..., Agent]) -> None:
     """And destinations that are not configured any more are not told as recovered."""
     one = agent()

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 
+from agent.errors import Transient
 from agent.files import LOCAL, CannotTell, Look, Trouble, What
 from agent.files.events import Hint
 from agent.files.posix.tree import PosixTree
@@ -18,7 +20,7 @@ from agent.intake.groups import Groups
 from agent.intake.root import Root
 from agent.intake.survey import Survey
 from agent.intake.watch import Watch
-from agent.ledger import Ledger, Proof, State
+from agent.ledger import File, Ledger, Proof, State
 from rules.config.load import RuleTable, build
 from rules.model import Content
 
@@ -132,6 +134,24 @@ def test_a_root_that_is_not_there_says_nothing_of_its_files(tmp_path: Path) -> N
         (tmp_path / "away/a").unlink()
         (tmp_path / "away").rename(data)
         assert swept(ledger, root, survey, 4.0) == {"candidate": 1, "vanished": 1}
+
+
+def test_what_is_asked_for_while_the_root_is_away_waits(tmp_path: Path) -> None:
+    """Without a pass after the other; when the root is back, the directory is swept with the whole."""
+    data = tmp_path / "data"
+    data.mkdir()
+    with surveyed(data) as (ledger, root, survey):
+        swept(ledger, root, survey, 1.0)
+        (data / "run").mkdir()
+        (data / "run/a").write_bytes(b"x")
+        data.rename(tmp_path / "away")
+        part = Hint(f"{data}/run", below=True)
+        root.want(part, needed=True)
+        assert (survey.take_sweeps(2.0), root.wants(part), root.again_at) == (False, True, 7.0)
+        assert (survey.take_sweeps(3.0), root.wants(part), root.again_at) == (False, True, 7.0)
+        (tmp_path / "away").rename(data)
+        assert swept(ledger, root, survey, 7.0) == {"candidate": 1}
+        assert (root.wants(part), root.again_at) == (False, None)
 
 
 @pytest.mark.parametrize("place", ["", "run/"])
@@ -253,3 +273,77 @@ def test_whose_a_reading_is_is_asked_wherever_it_is_taken_up(tmp_path: Path, way
         assert newest.version.size == path.stat().st_size
         (owner,) = ledger.deliveries.owners(place, "scan.h5", newest)
         assert owner.gone == (how != "in place")
+
+
+class Broken(Exception):
+    """What nobody expects."""
+
+
+@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("error", [Broken, sqlite3.OperationalError])
+def test_a_pass_that_fails_gives_back_what_it_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[Exception]
+) -> None:
+    """Whichever transaction fails: hints, directories and sweeps are taken up again, and each file is where it is."""
+    monkeypatch.setattr("agent.intake.survey.ENTRIES_A_PASS", 2)
+    data = tmp_path / "data"
+    for name in ("a", "b", "c"):
+        (data / name).mkdir(parents=True)
+    with surveyed(data) as (ledger, root, survey):
+        swept(ledger, root, survey, 1.0)
+        for name in ("a", "b", "c"):
+            (data / name / "1").write_bytes(b"x")
+            (data / name / "2").write_bytes(b"xy")
+        root.watch._put([Hint(f"{data}/a/1"), Hint(f"{data}/a/2"), Hint(f"{data}/b", below=True)])
+        root.why, commits, failed = "test", 0, 0
+
+        def commit() -> None:
+            nonlocal commits
+            commits += 1
+            if commits == number + 1:
+                raise error
+            ledger.execute("COMMIT")
+
+        monkeypatch.setattr(ledger, "_commit", commit)
+        before = root.swept_at
+        for _ in range(30):
+            try:
+                survey.take_hints(2.0)
+                survey.take_sweeps(2.0)
+            except (Broken, Transient):
+                failed += 1
+                assert root.swept_at == before
+                if root.again_at is not None:
+                    root.why, root.again_at = "the last one broke off", None
+        assert (failed, root.swept_at) == (1, 2.0)
+        assert (root.wanted, root.partial, root.sweep, root.watch.drain(10)) == ({}, None, None, [])
+        found = {(file.path, file.version.size) for file in ledger.files.due(1e9, 100)}
+        assert found == {(f"{data}/{name}/{size}", size) for name in ("a", "b", "c") for size in (1, 2)}
+
+
+def test_groups_forget_what_a_transaction_that_was_undone_had_joined(tmp_path: Path) -> None:
+    """Memory follows the ledger: the next file finds the group as it is there."""
+    data = tmp_path / "data"
+    data.mkdir()
+    with surveyed(data) as (ledger, root, survey):
+        for name in ("1", "2"):
+            (data / name).write_bytes(b"x")
+        swept(ledger, root, survey, 1.0)
+        one, two = ledger.files.due(1e9, 2)
+        place = ledger.destinations.place("s", "/s").id
+        groups = Groups(ledger, root.rules, {"s": place}, "host")
+
+        def join(file: File, *, fail: bool) -> None:
+            with ledger.transaction():
+                joining = groups.joining(2.0)
+                ledger.files.completed([(file, joining.alone(file, root.rules[0]), "done")], 2.0)
+                joining.end()
+                if fail:
+                    raise Broken
+
+        join(one, fail=False)
+        for _ in range(2):
+            with pytest.raises(Broken):
+                join(two, fail=True)
+        join(two, fail=False)
+        assert [(group.files, group.bytes) for _, _, group in ledger.batches.open()] == [(2, 2)]

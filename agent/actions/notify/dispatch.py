@@ -66,11 +66,11 @@ class Dispatch:
             notices = self._ledger.notices.waiting(name)
             due = min((one.again for one in notices), default=None)
             if due is not None and due <= now:
-                self._under_way.add(name)
                 thread = threading.Thread(
                     target=self._attempt, args=(name, notices), name=f"notify {name}", daemon=True
                 )
-                thread.start()
+                thread.start()  # raises where the computer has no room for another
+                self._under_way.add(name)
             elif due is not None:
                 later.append(due)
         return later
@@ -115,7 +115,7 @@ class Dispatch:
             with self._ledger.transaction():
                 for one in ended:
                     self._write(one, now)
-        except Transient:
+        except BaseException:
             for one in ended:
                 self._ended.put(one)
             raise

@@ -19,7 +19,7 @@ from agent.files.posix.handle import PosixHandle, give_back
 from agent.files.posix.observing import KINDS, LEAST, MOST, born, numbers, observation
 from agent.files.posix.volume_ids import TreeVolumes
 from agent.files.tree import Handle, Listed
-from agent.files.trouble import ABSENT, CannotTell, Look, NotAFile, Trouble, What
+from agent.files.trouble import ABSENT, CannotTell, Look, NotAFile, Trouble, What, Whose
 from rules.model import Entry, Kind, Observation, Version
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -160,16 +160,23 @@ class PosixTree:
         entries: dict[Entry, Kind] = {}
         directories: list[str] = []
         regular, kinds = Kind.FILE, KINDS
+        bad: list[tuple[str, Trouble]] = []
         with scan:
             try:
                 for entry in scan:
-                    if entry.is_dir(follow_symlinks=False):
-                        directories.append(entry.name)
-                        continue
                     try:
+                        if entry.is_dir(follow_symlinks=False):
+                            directories.append(entry.name)
+                            continue
                         status = entry.stat(follow_symlinks=False)
                     except FileNotFoundError:
                         continue  # gone since the listing: not there
+                    except OSError as error:
+                        one = trouble(error)
+                        if one.whose is Whose.AGENT:
+                            raise
+                        bad.append((entry.name, one))
+                        continue
                     size, mtime, ctime, inode = status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
                     if not (LEAST <= mtime <= MOST and LEAST <= ctime <= MOST and inode <= MOST):
                         _, mtime, ctime, inode = numbers(size, mtime, ctime, inode)
@@ -185,7 +192,12 @@ class PosixTree:
                         entries, directories = {}, []
             except REFUSALS as error:
                 why = trouble(error)
-        yield Listed(entries, directories, volume, last=why is None)
+        unseen: Trouble | None = None
+        if bad:
+            first, one = bad[0]
+            reason = f"{len(bad)} of its entries cannot be looked at, such as {first}: {one.reason}"
+            unseen = Trouble(one.what, reason)
+        yield Listed(entries, directories, volume, why is None, unseen)
         if why is not None:
             raise why
 

@@ -258,7 +258,10 @@ def _shown(act: Callable[[Scene], Any]) -> Operation:
 
 
 def _scan(scene: Scene) -> list[Any]:
-    return sorted(entry for one in scene.tree.scan("c", 1) for entry in one.entries)
+    listed = list(scene.tree.scan("c", 1))
+    if listed[-1].unseen is not None:
+        raise listed[-1].unseen
+    return sorted(entry for one in listed for entry in one.entries)
 
 
 OPERATIONS: dict[str, Operation] = {
@@ -323,7 +326,7 @@ QUIET = {
     ("*", "sync_file_range"): NO_SUCH_CALL, ("handle.begin_write_back", "sync_file_range"): "*",
     ("*", "posix_fadvise"): "*", ("*", "close"): "*", ("handle.close", "close"): "", ("create", "close"): "",
     ("sync", "fsync"): "EINVAL", ("sync_volumes one by one", "fsync"): "EINVAL",
-    ("scan", "entry.stat"): "ENOENT", ("born", "*"): "*", ("space", "*"): "*",
+    ("scan", "entry.stat"): "ENOENT", ("scan", "entry.is_dir"): "ENOENT", ("born", "*"): "*", ("space", "*"): "*",
     # What is not there is made.
     ("mark", "stat"): "ENOENT", ("mark again", "stat"): "ENOENT", ("create", "open"): "ENOENT EEXIST",
     ("create instead", "open"): "ENOENT EEXIST", ("make_directory", "open"): "ENOENT",

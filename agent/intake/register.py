@@ -1,0 +1,151 @@
+"""Enters what was found on the disk into the ledger."""
+
+import os
+from collections.abc import Mapping
+
+from agent.files import Tree
+from agent.files.reader import adopt
+from agent.intake.departures import Departures
+from agent.intake.root import Root
+from agent.intake.scan import Listing
+from agent.ledger import HERE, Found, Known, Ledger, State
+from rules.complete import first_look
+from rules.datasets.membership import dataset_of
+from rules.match import Match, is_marker, match, relative
+from rules.model import OWN_PREFIX, Kind, Observation, Rule
+from rules.versions.identity import Adoption
+from rules.versions.volumes import unchanged
+
+_NAMED = (*HERE, State.RECLAIMING)
+"""States of versions that may have their names still."""
+_FEW = 100
+"""Names that the ledger is asked for one by one."""
+
+
+class Register:
+    """What one transaction found. Made inside the transaction, and of no use after it; `flush` comes before its end."""
+
+    def __init__(self, ledger: Ledger, departures: Departures, root: Root, tree: Tree, now: float) -> None:
+        """`tree`: the watched directory of `root`."""
+        self._ledger = ledger
+        self._departures = departures
+        self._root = root
+        self._tree = tree
+        self._now = now
+        self._fresh: list[Found] = []
+        self._touched: set[int] = set()
+        """Datasets that wait for what was found."""
+        self.found_by_sweep: dict[str, int] = {}
+        self.unclaimed = 0
+        self.example = ""
+
+    def listing(self, listing: Listing, *, counted: bool) -> None:
+        """What a sweep saw of a directory. `counted`: events should have announced what is new in it."""
+        files, entries = self._ledger.files, listing.entries
+        expected = files.entries(listing.directory, None if listing.whole else [entry[0] for entry in entries])
+        other = dict(listing.seen(but=expected))
+        gone: set[str] = set()
+        if listing.whole:
+            gone = {os.fsdecode(entry[0]) for entry in expected - entries.keys()} - other.keys()
+        # By name, where that is less than the whole directory, and no more than a statement takes.
+        few = not listing.whole or len(other) + len(gone) <= _FEW
+        known = files.known(listing.directory, [*other, *gone] if few else None) if other or gone else {}
+        known = self._mounted_again(known, other)
+        for name, seen in other.items():
+            item = known.get(name)
+            if item is not None and item.state in _NAMED and unchanged(item.version, item.volume, seen):
+                continue
+            path = f"{listing.directory}/{name}"
+            found = self.entry(path, seen, item)
+            if found is None:
+                continue
+            if found.rule is None:
+                self.unclaimed += not found.excluded
+                self.example = self.example if found.excluded else f"{path}: {found.reason}"
+            elif counted and (item is None or item.state is not State.CANDIDATE):
+                self.found_by_sweep[found.rule.name] = self.found_by_sweep.get(found.rule.name, 0) + 1
+        for name in gone:
+            if known[name].state in HERE:
+                self._departures.gone(f"{listing.directory}/{name}", known[name], listing.volume)
+
+    def _mounted_again(self, known: dict[str, Known], seen: Mapping[str, Observation]) -> dict[str, Known]:
+        """Follow file systems that have another identity since they were mounted again: one unchanged file proves it for all."""
+        pairs = {
+            (item.volume, seen[name].volume)
+            for name, item in known.items()
+            if name in seen and item.state in _NAMED and unchanged(item.version, item.volume, seen[name])
+        }
+        now = {before: after for before, after in pairs if before != after}
+        for before, after in now.items():
+            self._ledger.files.mounted_again(self._root.watch.root, before, after)
+        return (
+            {name: item._replace(volume=now.get(item.volume, item.volume)) for name, item in known.items()}
+            if now
+            else known
+        )
+
+    def entry(self, path: str, seen: Observation, known: Known | None, *, left: bool = False) -> Match | None:
+        """A path that is new, or not as the ledger has it. Returns which rule takes it, None for the agent's own files.
+
+        `left`: the name went away at some time since.
+        """
+        directory, _, name = path.rpartition("/")
+        if name.startswith(OWN_PREFIX):
+            return None
+        files, now = self._ledger.files, self._now
+        taken: Adoption | None = None
+        if known is not None and known.state in HERE and not unchanged(known.version, known.volume, seen):
+            inside = relative(path, self._root.watch.root) or ""
+            taken = adopt(self._tree, inside, known.version, known.volume, seen, left=left)
+            if not taken.same_file and known.state is not State.CANDIDATE:
+                known = self._departures.replaced(path, known, seen)
+        for rule in self._root.rules:
+            if is_marker(rule, name):
+                if rule.whole:
+                    self._ledger.datasets.woken(files.rule(rule.name), now)
+                else:
+                    files.woken(files.directory(directory), now)
+        found = match(self._root.rules, path)
+        if found.rule is None:
+            return found
+        if known is not None and taken is None and known.state in HERE:
+            return found  # a hint of something that changed nothing
+        again = first_look(found.rule.complete, seen.version.ctime_ns, now)
+        if known is not None and taken is not None and known.state is State.CANDIDATE and seen.kind is Kind.FILE:
+            files.changed(known.id, taken, now, again)
+        else:
+            self._found(path, found.rule, seen, known, again)
+        return found
+
+    def _found(self, path: str, rule: Rule, seen: Observation, known: Known | None, again: float) -> None:
+        files = self._ledger.files
+        if known is not None and known.state in HERE:
+            files.superseded([(known.id, known.rule, path, "a newer version of the file is here")])
+        generation = 1 if known is None else known.generation + 1
+        directory, _, name = path.rpartition("/")
+        number = self._dataset(path, rule) if rule.whole else None
+        self._fresh.append(
+            Found(files.directory(directory), path, rule.name, seen, generation, self._now, again, number)
+        )
+        if seen.kind is not Kind.FILE:
+            self.flush()
+            number = files.known(directory, [name])[name].id
+            hint = "remove it, or exclude it"
+            if seen.kind is Kind.LINK:
+                hint = "the file it points to travels if it is watched itself; exclude the link"
+            files.refused([(number, rule.name, path, f"a {seen.kind}, not a file; {hint}")])
+
+    def _dataset(self, path: str, rule: Rule) -> int | None:
+        """The number of the file's dataset, which now waits for it."""
+        dataset = dataset_of(rule, rule.relpath(path))
+        if dataset is None:
+            return None
+        number = self._ledger.datasets.number(self._ledger.files.rule(rule.name), dataset.key, self._now)
+        self._touched.add(number)
+        return number
+
+    def flush(self) -> None:
+        """Enter what was found, in one statement."""
+        self._ledger.files.found(self._fresh)
+        self._ledger.datasets.touched(self._touched, self._now)
+        self._fresh, self._touched = [], set()
