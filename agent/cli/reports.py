@@ -75,6 +75,11 @@ def _print_status(found: dict[str, Any]) -> None:
         typer.echo(
             f"no rule claims {root['files']} files below {printable(root['watch'])}, such as {printable(root['example'])}"
         )
+    for root in found["unseen"]:
+        typer.echo(
+            f"{root['directories']} directories below {printable(root['watch'])} cannot be listed, such as"
+            f" {printable(root['example'])}"
+        )
     for one in found["datasets"]:
         typer.echo(
             f"waits since {_when(one['since'])}: {printable(one['name'])} (rule {one['rule']}): {printable(one['reason'])}"

@@ -13,8 +13,8 @@ from agent.intake.root import MOST_UNSEEN, Root, Sweep
 from agent.intake.scan import Walk
 from agent.intake.zones import IDENTITY, Zones
 from agent.ledger import HERE, Known, Ledger
-from rules.match import relative
-from rules.model import Kind, Observation
+from rules.match import match, relative
+from rules.model import Kind, Observation, Rule
 
 HINTS_A_PASS = 2_000
 ENTRIES_A_PASS = 500
@@ -153,7 +153,7 @@ class Survey:
         try:
             with self._register(root, now) as (tree, register):
                 while left > 0 and not ended:
-                    taken = self._take(sweep, tree, register)
+                    taken = self._take(root.rules, sweep, tree, register)
                     ended, left = taken == 0, left - taken
                 sweep.unclaimed += register.unclaimed
                 sweep.example = register.example or sweep.example
@@ -175,7 +175,7 @@ class Survey:
             root.partial = None
         return left
 
-    def _take(self, sweep: Sweep, tree: Tree, register: Register) -> int:
+    def _take(self, rules: Sequence[Rule], sweep: Sweep, tree: Tree, register: Register) -> int:
         """The next step of a sweep. Returns how many entries it was about; 0 at the end."""
         if sweep.by_name:
             directory, after = sweep.by_name.pop()
@@ -186,7 +186,8 @@ class Survey:
         listing = None if sweep.walk is None or sweep.walk.ended else sweep.walk.next()
         if listing is not None:
             register.listing(listing, counted=sweep.counted)
-            if listing.error is not None and len(sweep.unseen) < MOST_UNSEEN:
+            wanted = listing.error is not None and not match(rules, f"{listing.directory}/any").excluded
+            if listing.error is not None and wanted and len(sweep.unseen) < MOST_UNSEEN:
                 sweep.unseen[listing.directory] = listing.error
             if not listing.whole and listing.last and listing.volume is not None:
                 sweep.by_name.append((listing.directory, ""))

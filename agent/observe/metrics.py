@@ -271,6 +271,9 @@ class Readings(Collector):
         skew = GaugeMetricFamily("dropline_clock_skew_seconds", "The file system's clock minus ours.", labels=["rule"])
         took = GaugeMetricFamily("dropline_sweep_seconds", "How long the last sweep took.", labels=["rule"])
         last = GaugeMetricFamily("dropline_last_sweep_timestamp_seconds", "When the last sweep ended.", labels=["rule"])
+        unseen = GaugeMetricFamily(
+            "dropline_unseen_directories", "Directories that cannot be listed, or not as a whole.", labels=["rule"]
+        )
         free = GaugeMetricFamily("dropline_source_free_bytes", "Free space at the watched directory.", labels=["rule"])
         now = self._clock()
         for root in self._roots:
@@ -280,6 +283,8 @@ class Readings(Collector):
                 found.add_metric(name, root.found_by_sweep.get(rule.name, 0))
                 up.add_metric(name, float(root.watch.up))
                 took.add_metric(name, root.sweep_seconds)
+                below = rule.watch.rstrip("/") + "/"
+                unseen.add_metric(name, sum(f"{path}/".startswith(below) for path in root.unseen or ()))
                 for family, value in (
                     (canary, None if root.watch.canary_at is None else now - root.watch.canary_at),
                     (skew, root.watch.skew),
@@ -288,7 +293,7 @@ class Readings(Collector):
                 ):
                     if value is not None:
                         family.add_metric(name, value)
-        yield from (lost, found, up, canary, skew, took, last, free)
+        yield from (lost, found, up, canary, skew, took, last, unseen, free)
 
 
 def _free(path: str) -> float | None:

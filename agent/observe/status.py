@@ -1,5 +1,6 @@
 """What `dropline status`, the status page and /healthz say."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,6 +81,10 @@ def status(
         "unclaimed": [
             {"watch": root, "files": count, "example": example} for root, count, example in ledger.reports.unclaimed()
         ],
+        "unseen": [
+            {"watch": root, "directories": count, "example": example}
+            for root, count, example in ledger.reports.unseen()
+        ],
         "datasets": [
             {"name": one.key, "rule": one.rule, "since": one.seen_at, "reason": one.reason or "found a moment ago"}
             for one in ledger.datasets.waiting(_WAITING)
@@ -109,7 +114,7 @@ class Health:
 
     problems: list[str]
     away: list[str] = field(default_factory=list)
-    """Destinations that are down. No problem of the agent's: starting it again would not help."""
+    """Destinations that are down, and directories that cannot be listed. Starting the agent again would not help."""
 
     @property
     def good(self) -> bool:
@@ -140,6 +145,10 @@ def health(
         elif root.swept_at is not None and now - root.swept_at > 3 * sweep_every + STALLED_AFTER:
             problems.append(f"{root.watch.root}: the last sweep ended {now - root.swept_at:.0f} s ago")
     problems += [f"destination {name}: {reason}" for name, reason in refusals.items() if reason is not None]
-    return Health(
-        problems, [f"destination {name} is down: {reason}" for name, reason in away.items() if reason is not None]
-    )
+    down = [f"destination {name} is down: {reason}" for name, reason in away.items() if reason is not None]
+    for root in roots:
+        for path, reason in itertools.islice((root.unseen or {}).items(), 1):
+            down.append(
+                f"{root.watch.root}: {len(root.unseen or ())} directories cannot be listed, such as {path}: {reason}"
+            )
+    return Health(problems, down)

@@ -179,28 +179,43 @@ def test_the_plot_ends_now_and_shows_when_the_agent_did_not_run() -> None:
 
 
 @pytest.mark.parametrize(
-    ("needs", "waiting", "safe", "unclaimed", "age", "swept", "said"),
+    ("needs", "waiting", "safe", "unclaimed", "unseen", "age", "swept", "said"),
     [
-        (0, 0, 3, 0, None, True, Headline("safe", "Everything is safe", "3 files proved at every destination.")),
+        (0, 0, 3, 0, 0, None, True, Headline("safe", "Everything is safe", "3 files proved at every destination.")),
         (
-            0, 0, 3, 2, None, True,
+            0, 0, 3, 0, 1, None, True,
+            Headline(
+                "safe", "Everything that can be seen is safe",
+                "3 files proved at every destination; 1 directory cannot be listed.",
+            ),
+        ),
+        (
+            0, 0, 3, 1, 2, None, True,
+            Headline(
+                "safe", "Everything that a rule claims and can be seen is safe",
+                "3 files proved at every destination; 1 file not claimed; 2 directories cannot be listed.",
+            ),
+        ),
+        (
+            0, 0, 3, 2, 0, None, True,
             Headline(
                 "safe", "Everything that a rule claims is safe",
                 "3 files proved at every destination; 2 files not claimed.",
             ),
         ),
-        (0, 12, 0, 0, 200.0, True, Headline("waiting", "12 files on their way, oldest 3 min", "120 B to go.")),
-        (0, 1, 1, 0, 5.0, True, Headline("waiting", "1 file on its way", "10 B to go; 1 file proved at every destination.")),
-        (2, 1, 0, 0, 5.0, True, Headline("needs", "2 things need you", "1 file on its way.")),
-        (1, 0, 0, 0, None, False, Headline("needs", "1 thing needs you", "")),
-        (0, 0, 3, 0, None, False, Headline("looking", "Looking through the folders", "3 files proved at every destination.")),
-        (0, 0, 0, 0, None, True, Headline("empty", "No files yet", "What is written into a watched folder shows up here.")),
+        (0, 12, 0, 0, 0, 200.0, True, Headline("waiting", "12 files on their way, oldest 3 min", "120 B to go.")),
+        (0, 1, 1, 0, 0, 5.0, True, Headline("waiting", "1 file on its way", "10 B to go; 1 file proved at every destination.")),
+        (2, 1, 0, 0, 0, 5.0, True, Headline("needs", "2 things need you", "1 file on its way.")),
+        (1, 0, 0, 0, 0, None, False, Headline("needs", "1 thing needs you", "")),
+        (0, 0, 3, 0, 0, None, False, Headline("looking", "Looking through the folders", "3 files proved at every destination.")),
+        (0, 0, 0, 0, 0, None, True, Headline("empty", "No files yet", "What is written into a watched folder shows up here.")),
     ],
 )  # fmt: skip
 def test_the_first_line(
-    needs: int, waiting: int, safe: int, unclaimed: int, age: float | None, swept: bool, said: Headline
+    needs: int, waiting: int, safe: int, unclaimed: int, unseen: int, age: float | None, swept: bool, said: Headline
 ) -> None:
     """It never says that all is safe before every folder was looked through, or while anything waits or needs a person."""
     assert headline(
-        needs=needs, waiting=waiting, waiting_bytes=10 * waiting, safe=safe, unclaimed=unclaimed, age=age, swept=swept
+        needs=needs, waiting=waiting, waiting_bytes=10 * waiting, safe=safe, unclaimed=unclaimed, unseen=unseen,
+        age=age, swept=swept,
     ) == said  # fmt: skip

@@ -1,10 +1,13 @@
 """What sweeps and hints make of a directory that is known already, and what they leave where nothing can be told."""
 
+import itertools
 import logging
 import os
+import shutil
 import sqlite3
+import subprocess
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -15,25 +18,27 @@ from agent.errors import Transient
 from agent.files import LOCAL, CannotTell, Look, Trouble, What
 from agent.files.events import Hint
 from agent.files.posix.tree import PosixTree
+from agent.files.tree import Listed
 from agent.intake.candidates import Candidates
 from agent.intake.groups import Groups
 from agent.intake.root import Root
 from agent.intake.survey import Survey
 from agent.intake.watch import Watch
 from agent.ledger import File, Ledger, Proof, State
+from agent.observe.status import health
 from rules.config.load import RuleTable, build
 from rules.model import Content
 
 
 @contextmanager
-def surveyed(data: Path) -> Iterator[tuple[Ledger, Root, Survey]]:
+def surveyed(data: Path, **keys: Any) -> Iterator[tuple[Ledger, Root, Survey]]:
     """A directory that one rule watches, and what looks after it."""
     with ExitStack() as stack:
         ledger = Ledger(f"{data}.sqlite")
         stack.callback(ledger.close)
         watch = Watch(LOCAL, str(data), lambda: None)
         stack.callback(watch.close)
-        table = RuleTable.model_validate({"name": "r", "watch": str(data), "deliver": [{"to": "s"}]})
+        table = RuleTable.model_validate({"name": "r", "watch": str(data), "deliver": [{"to": "s"}]} | keys)
         root = Root(watch, build([table], ["s"], "f.toml", lambda path: path))
         yield ledger, root, Survey(ledger, LOCAL, [root])
 
@@ -347,3 +352,178 @@ def test_groups_forget_what_a_transaction_that_was_undone_had_joined(tmp_path: P
                 join(two, fail=True)
         join(two, fail=False)
         assert [(group.files, group.bytes) for _, _, group in ledger.batches.open()] == [(2, 2)]
+
+
+def deep(top: Path, name: str, levels: int, *, leaf: str) -> str:
+    """Make directories in one another, whose whole path no system call may take, and a file in the last one."""
+    fd = os.open(top, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir(name, dir_fd=fd)
+        below = os.open(name, os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    os.close(os.open(leaf, os.O_WRONLY | os.O_CREAT, 0o600, dir_fd=fd))
+    os.close(fd)
+    return "/".join([str(top), *[name] * levels, leaf])
+
+
+@pytest.mark.parametrize(("name", "levels"), [("d", 1100), ("n" * 200, 40)], ids=["levels", "characters"])
+def test_depth_stops_neither_sweeps_nor_events(
+    tmp_path: Path, name: str, levels: int, until: Callable[[Callable[[], bool], str], bool]
+) -> None:
+    """The file at the bottom is found, those beside are found, and events of the others come."""
+    data = tmp_path / "data"
+    data.mkdir()
+    bottom = deep(data, name, levels, leaf="scan.h5")
+    with surveyed(data) as (ledger, root, survey):
+        assert root.watch.check(0.0) == "start"
+        assert root.watch.up
+        assert swept(ledger, root, survey, 1.0) == {"candidate": 1}
+        assert [file.path for file in ledger.files.due(1e9, 10)] == [bottom]
+        (data / "beside").write_bytes(b"x")
+        (data / "new").mkdir()
+        deep(data / "new", name, levels, leaf="late.h5")
+        wanted = {Hint(f"{data}/beside"), Hint(f"{data}/new", below=True)}
+        heard: set[Hint] = set()
+        until(lambda: heard.update(root.watch.drain(10)) or wanted <= heard, "both hints")
+        assert not root.watch.losing
+        root.watch._put(list(wanted))
+        survey.take_hints(2.0)
+        while survey.take_sweeps(2.0):
+            pass
+        assert states(ledger) == {"candidate": 3}
+    subprocess.run(["rm", "-rf", data], check=True)  # shutil.rmtree has a call for each level
+
+
+@pytest.fixture
+def unlisted(monkeypatch: pytest.MonkeyPatch) -> dict[str, What]:
+    """Directories, by their paths below the root, that cannot be listed, and why; with "*" only their last entry cannot be seen."""
+    troubles: dict[str, What] = {}
+    scan = PosixTree.scan
+
+    def scanned(tree: PosixTree, path: str, most: int) -> Iterator[Listed]:
+        if path in troubles:
+            raise Trouble(troubles[path], "as the test wants it")
+        if f"{path}*" not in troubles:
+            yield from scan(tree, path, most)
+            return
+        (listed,) = scan(tree, path, most)
+        entries = dict(sorted(listed.entries.items())[:-1])
+        yield listed._replace(
+            entries=entries, unseen=Trouble(troubles[f"{path}*"], "1 of its entries cannot be looked at")
+        )
+
+    monkeypatch.setattr(PosixTree, "scan", scanned)
+    return troubles
+
+
+@pytest.mark.parametrize("how", ["a", "a*"])
+@pytest.mark.parametrize("what", [What.DENIED, What.DAMAGED, What.STALE])
+def test_what_cannot_be_listed_is_counted_and_all_else_goes_on(
+    tmp_path: Path, unlisted: dict[str, What], unclear: dict[str, What], how: str, what: What
+) -> None:
+    """Nothing in it is taken for gone; until it can be listed it is said, at once and by each sweep, unless it is excluded."""
+    data = tmp_path / "data"
+    for name in ("a", "b"):
+        (data / name).mkdir(parents=True)
+        for number in ("1", "2"):
+            (data / name / number).write_bytes(b"x")
+    with surveyed(data) as (ledger, root, survey):
+        assert swept(ledger, root, survey, 1.0) == {"candidate": 4}
+        assert (root.unseen, ledger.reports.unseen()) == ({}, [])
+        unlisted[how] = what
+        unclear["a/2"] = what
+        (data / "b/3").write_bytes(b"x")
+        reason = "as the test wants it" if how == "a" else "1 of its entries cannot be looked at"
+        root.want(Hint(f"{data}/a", below=True))
+        while survey.take_sweeps(2.0):
+            pass
+        said = [(str(data), 1, f"{data}/a: {reason}")]
+        assert (root.unseen, ledger.reports.unseen()) == ({f"{data}/a": reason}, said)
+        assert swept(ledger, root, survey, 3.0) == {"candidate": 5}
+        assert (root.unseen, ledger.reports.unseen(), root.swept_at) == ({f"{data}/a": reason}, said, 3.0)
+        lines = health([], [root], 60.0, {}, {}, 4.0)
+        assert lines.good == root.watch.present
+        assert lines.away == [f"{data}: 1 directories cannot be listed, such as {data}/a: {reason}"]
+        unlisted.clear()
+        unclear.clear()
+        root.want(Hint(f"{data}/a", names=True))
+        while survey.take_sweeps(4.0):
+            pass
+        assert (root.unseen, ledger.reports.unseen()) == ({}, [])
+
+
+def test_a_directory_that_is_excluded_need_not_be_seen(tmp_path: Path, unlisted: dict[str, What]) -> None:
+    """Such as the `lost+found` of a disk."""
+    data = tmp_path / "data"
+    (data / "lost+found").mkdir(parents=True)
+    unlisted["lost+found"] = What.DENIED
+    with surveyed(data, exclude=["lost+found/"]) as (ledger, root, survey):
+        swept(ledger, root, survey, 1.0)
+        assert (root.unseen, ledger.reports.unseen()) == ({}, [])
+
+
+def test_an_agent_without_descriptors_has_not_swept(tmp_path: Path, unlisted: dict[str, What]) -> None:
+    """It says nothing of any directory: the sweep breaks off, and begins again."""
+    data = tmp_path / "data"
+    (data / "a").mkdir(parents=True)
+    (data / "b").write_bytes(b"x")
+    with surveyed(data) as (ledger, root, survey):
+        unlisted["a"] = What.EXHAUSTED
+        swept(ledger, root, survey, 1.0)
+        assert (root.swept_at, root.unseen, root.again_at) == (None, None, 6.0)
+        unlisted.clear()
+        assert swept(ledger, root, survey, 6.0) == {"candidate": 1}
+        assert (root.swept_at, root.unseen, root.again_at) == (6.0, {}, None)
+
+
+def test_long_work_is_cut_into_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tree that comes, a huge directory, one that goes: a hint is taken up while any of it goes on, and no pass does much."""
+    monkeypatch.setattr("agent.intake.survey.ENTRIES_A_PASS", 10)
+    monkeypatch.setattr("agent.intake.scan.CHUNK", 20)
+    looks, look, numbers = Counter[str](), PosixTree.look, itertools.count()
+    data = tmp_path / "data"
+    data.mkdir()
+
+    def looked(tree: PosixTree, path: str) -> Look:
+        looks["all"] += 1
+        return look(tree, path)
+
+    monkeypatch.setattr(PosixTree, "look", looked)
+    with surveyed(data) as (ledger, root, survey):
+        swept(ledger, root, survey, 1.0)
+
+        def work(hint: Hint) -> int:
+            """Do what a hint asks for, with one new file each pass. Returns the passes."""
+            passes = 0
+            root.watch._put([hint])
+            survey.take_hints(2.0)
+            while root.wanted or root.partial:
+                passes += 1
+                before, _ = sum(states(ledger).values()), looks.clear()
+                new = data / f"new{next(numbers)}"
+                new.write_bytes(b"x")
+                root.watch._put([Hint(str(new))])
+                survey.take_hints(2.0)
+                assert sum(states(ledger).values()) == before + 1
+                survey.take_sweeps(2.0)
+                assert sum(states(ledger).values()) <= before + 1 + 10 + 20
+                assert looks["all"] <= 10 + 10 + 5
+            return passes
+
+        for number in range(30):
+            (data / "run" / str(number)).mkdir(parents=True)
+            for name in range(5):
+                (data / "run" / str(number) / str(name)).write_bytes(b"x")
+        assert work(Hint(f"{data}/run", below=True)) >= 15
+        (data / "huge").mkdir()
+        for number in range(100):
+            (data / "huge" / str(number)).write_bytes(b"x")
+        assert work(Hint(f"{data}/huge", below=True)) >= 10
+        for path in [*(data / "run").glob("*/*"), *(data / "huge").glob("*")]:
+            path.unlink()
+        shutil.rmtree(data / "run")
+        shutil.rmtree(data / "huge")
+        assert work(Hint(f"{data}/run", below=True, gone=True)) >= 10
+        assert work(Hint(f"{data}/huge", below=True, gone=True)) >= 5
+        assert states(ledger)["vanished"] == 30 * 5 + 100

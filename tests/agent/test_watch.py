@@ -186,6 +186,22 @@ def test_a_directory_moved_in_is_to_be_swept_and_watched(root: Path, ear: Ear, t
     ear.hears(Hint(f"{root}/run/sub/late.dat"))
 
 
+def test_a_large_tree_that_is_moved_in_is_watched_a_part_at_a_time(
+    root: Path, ear: Ear, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is named for a sweep when all of it is watched; what happens elsewhere meanwhile is told."""
+    monkeypatch.setattr("agent.files.posix.inotify._AT_ONCE", 1)
+    for number in range(50):
+        (tmp_path / f"run/{number % 5}/{number}").mkdir(parents=True)
+    (tmp_path / "run").rename(root / "run")
+    (root / "scan.dat").write_bytes(b"x")
+    ear.hears(Hint(f"{root}/scan.dat"), Hint(f"{root}/run", below=True))
+    for number in range(50):
+        (root / f"run/{number % 5}/{number}/late.dat").write_bytes(b"x")
+    ear.hears(*(Hint(f"{root}/run/{number % 5}/{number}/late.dat") for number in range(50)))
+    assert ear.watch.check(0.0) is None
+
+
 def test_a_directory_moved_within_is_told_at_both_ends(root: Path, ear: Ear) -> None:
     """A renamed directory is gone at its old path and to be swept at the new one."""
     (root / "run.tmp").mkdir()

@@ -210,6 +210,7 @@ FAMILIES = {
     "dropline_clock_skew_seconds": {"rule"},
     "dropline_last_verified_timestamp_seconds": {"rule"},
     "dropline_sweep_seconds": {"rule"},
+    "dropline_unseen_directories": {"rule"},
     "dropline_last_sweep_timestamp_seconds": {"rule"},
     "dropline_destination_up": {"destination"},
     "dropline_source_free_bytes": {"rule"},

@@ -22,7 +22,10 @@ _CLOSE_WRITE, _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x8, 0x40, 0x80, 0x100,
 _UNMOUNT, _OVERFLOW, _IGNORED, _IS_DIRECTORY = 0x2000, 0x4000, 0x8000, 0x40000000
 _ONLY_DIRECTORY, _NO_LINK = 0x01000000, 0x02000000
 _WANTED = _CLOSE_WRITE | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE | _ONLY_DIRECTORY
-_GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
+_NO_MORE = {errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+"""The kernel has no room for more watches. Any other error is one directory's: sweeps see what is in it, or say why not."""
+_AT_ONCE = 100
+"""Directories below one that appeared which are watched before events are read again."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -50,6 +53,8 @@ class Inotify:
         self._put = put
         self._lost = lost
         self._paths: dict[int, str] = {}
+        self._adding: dict[str, list[str]] = {}
+        """Directory that appeared → those at and below it whose directories are not watched yet."""
         self._end = os.eventfd(0)
         self._fd = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._fd < 0:
@@ -58,7 +63,9 @@ class Inotify:
             raise error
         try:
             self._root = self._add(root, _WANTED)
-            self._add_below(root)
+            waiting = [root]
+            while waiting:
+                self._add_in(waiting)
         except OSError:
             self._close_descriptors()
             raise
@@ -85,13 +92,13 @@ class Inotify:
         for poll, fds in ((events, (self._fd, self._end)), (end, (self._end,))):
             for fd in fds:
                 poll.register(fd, select.POLLIN)
-        while not end.poll(GATHER_MS):
-            events.poll()
+        while not end.poll(0 if self._adding else GATHER_MS):
+            hints = self._add_some()
+            events.poll(0 if self._adding or hints else None)
             try:
-                data = os.read(self._fd, _BUFFER)
+                hints += self._hints(os.read(self._fd, _BUFFER))
             except BlockingIOError:
-                continue  # it was the end that woke us
-            hints = self._hints(data)
+                pass  # it was the end that woke us, or there is more to be watched
             if hints:
                 self._put(hints)
 
@@ -132,11 +139,11 @@ class Inotify:
         if mask & (_CREATE | _MOVED_TO):
             try:
                 self._add(path, _WANTED | _NO_LINK)
-                self._add_below(path)
+                self._adding[path] = [path]
             except OSError as error:
-                if error.errno not in _GONE:
-                    self._lost(f"{path} cannot be watched: {error.strerror}")
-            return [Hint(path, below=True)]
+                self._not_watched(path, error)
+                return [Hint(path, below=True)]
+            return []  # the hint comes when all below is watched
         if mask & _MOVED_FROM:
             self._forget(path)
             return [Hint(path, below=True, gone=True)]
@@ -149,27 +156,41 @@ class Inotify:
         self._paths[watch] = path.rstrip("/")
         return watch
 
-    def _add_below(self, path: str) -> None:
-        """Watch the directories below one that is watched; those that went away or may not be read are left out."""
-        waiting = [path]
-        while waiting:
+    def _add_some(self) -> list[Hint]:
+        """Watch some of what is below a directory that appeared. Returns its hint when all of it is watched."""
+        for path, waiting in self._adding.items():
             try:
-                with os.scandir(waiting.pop()) as entries:
-                    below = [
-                        entry.path
-                        for entry in entries
-                        if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(OWN_PREFIX)
-                    ]
-            except OSError:
-                continue  # the sweep finds it so, too, and says what it could not list
-            for directory in below:
-                try:
-                    self._add(directory, _WANTED | _NO_LINK)
-                except OSError as error:
-                    if error.errno not in _GONE | {errno.EACCES}:
-                        raise
+                for _ in range(_AT_ONCE):
+                    if not waiting:
+                        break
+                    self._add_in(waiting)
                 else:
-                    waiting.append(directory)
+                    return []
+            except OSError as error:
+                self._not_watched(path, error)
+            del self._adding[path]
+            return [Hint(path, below=True)]
+        return []
+
+    def _add_in(self, waiting: list[str]) -> None:
+        """Watch the directories in the last one of a list, and put them on the list. Raises OSError where there is no room."""
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                below = [entry.path for entry in entries if _is_directory(entry)]
+        except OSError:
+            return  # the sweep finds it so, too, and says what it could not list
+        for directory in below:
+            try:
+                self._add(directory, _WANTED | _NO_LINK)
+            except OSError as error:
+                if error.errno in _NO_MORE:
+                    raise
+            else:
+                waiting.append(directory)
+
+    def _not_watched(self, path: str, error: OSError) -> None:
+        if error.errno in _NO_MORE:
+            self._lost(f"{path} cannot be watched: {error.strerror}")
 
     def _forget(self, path: str) -> None:
         """A directory moved away: what happens in it there is not ours. Where it moved to in the tree, it is added again."""
@@ -177,3 +198,11 @@ class Inotify:
             if known == path or known.startswith(path + "/"):
                 _libc.inotify_rm_watch(self._fd, watch)
                 del self._paths[watch]
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a directory to be watched. One that cannot be looked at is none: the sweep says so."""
+    try:
+        return entry.is_dir(follow_symlinks=False) and not entry.name.startswith(OWN_PREFIX)
+    except OSError:
+        return False

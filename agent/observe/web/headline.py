@@ -19,7 +19,15 @@ class Headline:
 
 
 def headline(
-    *, needs: int, waiting: int, waiting_bytes: int, safe: int, unclaimed: int, age: float | None, swept: bool
+    *,
+    needs: int,
+    waiting: int,
+    waiting_bytes: int,
+    safe: int,
+    unclaimed: int,
+    unseen: int,
+    age: float | None,
+    swept: bool,
 ) -> Headline:
     """The first line.
 
@@ -28,6 +36,7 @@ def headline(
         waiting, waiting_bytes: what is on its way.
         safe: files at every destination, removed ones among them.
         unclaimed: files that no rule claims.
+        unseen: directories that cannot be listed.
         age: seconds since the oldest of what waits was first seen.
         swept: every watched folder was looked through since the agent started.
     """
@@ -43,11 +52,15 @@ def headline(
         return Headline("waiting", way, _sentence(f"{bytes_in_words(waiting_bytes)} to go", proved))
     if not safe:
         return Headline("empty", "No files yet", "What is written into a watched folder shows up here.")
-    if unclaimed:
-        return Headline(
-            "safe", "Everything that a rule claims is safe", _sentence(proved, f"{files(unclaimed)} not claimed")
-        )
-    return Headline("safe", "Everything is safe", _sentence(proved))
+    only = [*(["a rule claims"] if unclaimed else []), *(["can be seen"] if unseen else [])]
+    which = f" that {' and '.join(only)}" if only else ""
+    return Headline(
+        "safe", f"Everything{which} is safe",
+        _sentence(
+            proved, f"{files(unclaimed)} not claimed" if unclaimed else "",
+            f"{unseen} {'directory' if unseen == 1 else 'directories'} cannot be listed" if unseen else "",
+        ),
+    )  # fmt: skip
 
 
 def _sentence(*parts: str) -> str:

@@ -178,6 +178,7 @@ class Views:
             waiting_bytes=sum(size.get(state, 0) for state in waiting),
             safe=sum(files.get(state, 0) for state in ("verified", "reclaiming", "reclaimed")),
             unclaimed=sum(root["files"] for root in said["unclaimed"]),
+            unseen=sum(root["directories"] for root in said["unseen"]),
             age=None if oldest is None else now - oldest,
             swept=swept,
         )
