@@ -1,22 +1,22 @@
 """Which rule claims a path, or why none."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 
 from pathspec import GitIgnoreSpec
 
 from rules.datasets.membership import dataset_of
+from rules.glob import FIELD, Glob, limited, spec_of
 from rules.model import OWN_PREFIX, Condition, Rule
-from rules.pattern import Limited
 
 _PLACEHOLDER = re.compile(r"\{(name|stem)\}")
+_ONE_FIELD = re.compile(r"(?P<begin>[^{}*?\[\\]*)\{(?P<field>name|stem)\}(?P<end>[^{}*?\[\\]*)")
+_BEYOND = "\udcff" * 300
+"""Comes after every name."""
 _AT_MOST = 1000
 """Characters of a pattern."""
-_STARS = re.compile(r"\*+")
-_QUICK = 2
-_FIELD = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +36,9 @@ def takes(patterns: tuple[str, ...], relpath: str) -> bool:
     return _spec(patterns).match_file(relpath.replace("\n", "\0"))
 
 
-@cache
+@lru_cache(maxsize=1024)  # those of datasets have their fields filled in
 def _spec(patterns: tuple[str, ...]) -> GitIgnoreSpec:
-    return _limited([pattern.replace("\n", "\0") for pattern in patterns])
-
-
-def _limited(patterns: Sequence[str]) -> GitIgnoreSpec:
-    """The patterns, with a limit of time where a hostile name could take long: with three stars or more.
-
-    The others are left as they are: they take microseconds for each name, and a limit takes twice as many.
-    """
-    spec = GitIgnoreSpec.from_lines(patterns, backend="simple")
-    for one in spec.patterns:
-        if one.regex is not None and len(_STARS.findall(str(one.pattern))) > _QUICK:
-            one.regex = Limited(one.regex)  # type: ignore[assignment]  # its `search` is all that is used
-    return spec
+    return limited([pattern.replace("\n", "\0") for pattern in patterns])
 
 
 def relative(path: str, root: str) -> str | None:
@@ -86,55 +74,59 @@ def match(rules: Sequence[Rule], path: str) -> Match:
 def is_marker(rule: Rule, name: str) -> bool:
     """Whether a file of this name may be a marker of the rule, for whatever data file."""
     if rule.complete.looks_for:
-        return any(_glob(one).match_file(name) for one in rule.complete.looks_for)
+        return any(spec_of(one).match_file(name) for one in rule.complete.looks_for)
     if rule.complete.marker is None:
         return False
-    return _glob(_PLACEHOLDER.sub("*", rule.complete.marker)).match_file(name)
+    return spec_of(_PLACEHOLDER.sub("*", rule.complete.marker)).match_file(name)
 
 
-def marker_for(rule: Rule, name: str) -> GitIgnoreSpec | None:
+def marker_for(rule: Rule, name: str) -> Glob | None:
     """The pattern which a sibling of the file must match to be its marker; None where the rule wants no marker."""
     pattern = rule.complete.marker
-    if pattern is None:
-        return None
-    literal = {"name": _literal(name), "stem": _literal(name.rpartition(".")[0] or name)}
-    return _glob(_PLACEHOLDER.sub(lambda found: literal[found[1]], pattern))
+    return None if pattern is None else Glob(pattern, {"name": name, "stem": name.rpartition(".")[0] or name})
+
+
+def marked_by(rule: Rule, name: str) -> tuple[str, str]:
+    """The names of the files whose marker a name may be, as a range of bytes: the first, and the first beyond.
+
+    It is narrow where the marker's pattern has one field and no wildcard, so that a marker wakes its own file alone.
+    """
+    found = _ONE_FIELD.fullmatch((rule.complete.marker or "").lstrip("/").rstrip())
+    if found is None:
+        return "", _BEYOND
+    value = name[len(found["begin"]) : len(name) - len(found["end"])]
+    # A stem is followed by a suffix, if by anything; "/" comes next after ".".
+    return value, value + ("\0" if found["field"] == "name" else "/")
 
 
 def looked_for(conditions: Sequence[Condition]) -> tuple[str, ...]:
     """Patterns of the names of all files on the disk that conditions look for."""
-    found: list[str] = []
+    return tuple(dict.fromkeys(FIELD.sub("*", one.rpartition("/")[2]) for one in _on_disk(conditions)))
+
+
+def looks_beyond(conditions: Sequence[Condition]) -> bool:
+    """Whether conditions look for files outside of the dataset's directory."""
+    return any(one.startswith("../") for one in _on_disk(conditions))
+
+
+def _on_disk(conditions: Sequence[Condition]) -> Iterator[str]:
     for one in conditions:
-        told = [one.pattern] if one.kind in ("marker", "gone", "manifest", "listed") else []
-        told += [one.file] if one.file is not None else []
-        found += [_FIELD.sub("*", pattern.rpartition("/")[2]) for pattern in told]
-        found += looked_for(one.parts)
-    return tuple(dict.fromkeys(found))
-
-
-def fill(pattern: str, fields: Mapping[str, str], *, literal: bool = True) -> str:
-    """The pattern with its fields filled in; `literal`: so that they match themselves, else as people read it."""
-    return _FIELD.sub(lambda found: _literal(fields[found[1]]) if literal else fields[found[1]], pattern)
-
-
-def names(pattern: str, fields: Mapping[str, str]) -> str | GitIgnoreSpec:
-    """One part of a pattern of files on the disk: the name, where it can only be one, else what names must match."""
-    if re.search(r"[*?\[\\]", pattern) is None:
-        return fill(pattern, fields, literal=False)
-    return _glob(fill(pattern, fields))
+        if one.kind in ("marker", "gone", "manifest", "listed"):
+            yield one.pattern
+        if one.file is not None:
+            yield one.file
+        yield from _on_disk(one.parts)
 
 
 def pattern_mistake(pattern: str, known: Collection[str], *, disk: bool) -> str | None:
     """What is wrong with a pattern of a condition; None where it can match. `disk`: it is looked for on the disk."""
-    unknown = sorted(set(_FIELD.findall(pattern)) - set(known))
+    unknown = sorted(set(FIELD.findall(pattern)) - set(known))
     if unknown:
         return f"has an unknown field {{{unknown[0]}}}; known are {', '.join(f'{{{one}}}' for one in sorted(known))}"
     parts = pattern.split("/")
     if disk and ("**" in parts or ".." in parts[1:] or "" in parts or parts[-1] in ("..", ".")):
         return "is to be relative to the dataset's directory, without **; only its first part may be .."
-    return next(
-        filter(None, (glob_mistake(_FIELD.sub("x", one)) for one in parts if one not in ("..", "**", ""))), None
-    )
+    return next(filter(None, (glob_mistake(FIELD.sub("x", one)) for one in parts if one not in ("..", "**", ""))), None)
 
 
 def glob_mistake(pattern: str) -> str | None:
@@ -156,16 +148,3 @@ def marker_mistake(marker: str) -> str | None:
     if "{" in pattern:
         return "has an unknown field; known are {name} and {stem}"
     return glob_mistake("/" + pattern)
-
-
-@lru_cache(maxsize=1024)
-def _glob(pattern: str) -> GitIgnoreSpec:
-    return _limited(("/" + pattern.lstrip("/"),))
-
-
-def _literal(name: str) -> str:
-    """The name with glob metacharacters escaped: tilt images carry "[30.0]" in their names.
-
-    Spaces become classes: at the end of a pattern they would not count, escaped or not.
-    """
-    return re.sub(r"(\s)", r"[\1]", re.sub(r"([*?\[\]\\!#])", r"\\\1", name))

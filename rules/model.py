@@ -158,6 +158,8 @@ class Conditions:
     """What must be true of the whole dataset, besides that each of its files has settled."""
     looks_for: tuple[str, ...] = ()
     """Patterns of names on the disk that `require` looks for: when one appears, datasets are looked at."""
+    looks_beyond: bool = False
+    """Some of them may lie outside of the dataset's directory."""
 
 
 @dataclass(frozen=True, slots=True)

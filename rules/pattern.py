@@ -6,14 +6,16 @@ threads; the package `regex` reads the same patterns and takes a limit.
 """
 
 import re
-from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import regex
 
 AT_MOST = 1.0
-"""Seconds of processor time for one text; what is sensible takes microseconds."""
+"""Seconds of processor time for one text, and twice that for all texts that take long; what is sensible takes microseconds."""
+_LEAST = 0.001
+_A_CHARACTER = 1e-6
+"""What a text may take in any case: some texts took long, and others are not to go without an answer for that."""
 
 
 def compiled(text: str) -> re.Pattern[str]:
@@ -28,19 +30,19 @@ def compiled(text: str) -> re.Pattern[str]:
 
 def search(pattern: str | re.Pattern[str], text: str) -> "re.Match[str] | None":
     """The first match; none where that cannot be told in time."""
-    found: re.Match[str] | None = _in_time(lambda: _engine(_text(pattern)).search(text, timeout=AT_MOST), None)
+    found: re.Match[str] | None = _engine(_text(pattern)).ask("search", text, None)
     return found
 
 
 def match(pattern: re.Pattern[str], text: str) -> "re.Match[str] | None":
     """The match at the beginning; none where that cannot be told in time."""
-    found: re.Match[str] | None = _in_time(lambda: _engine(_text(pattern)).match(text, timeout=AT_MOST), None)
+    found: re.Match[str] | None = _engine(_text(pattern)).ask("match", text, None)
     return found
 
 
 def each(pattern: str | re.Pattern[str], text: str) -> "list[re.Match[str]]":
     """All matches; none where they cannot be told in time."""
-    found: list[re.Match[str]] = _in_time(lambda: list(_engine(_text(pattern)).finditer(text, timeout=AT_MOST)), [])
+    found: list[re.Match[str]] = _engine(_text(pattern)).ask("finditer", text, [])
     return found
 
 
@@ -49,28 +51,36 @@ class Limited:
 
     def __init__(self, pattern: re.Pattern[str]) -> None:
         self.pattern = pattern.pattern
-        self._search = _engine(pattern.pattern).search
+        self._engine = _engine(pattern.pattern)
 
     def search(self, text: str) -> "re.Match[str] | None":
         """The first match; none where that cannot be told in time."""
-        try:
-            found: re.Match[str] | None = self._search(text, timeout=AT_MOST)
-        except (TimeoutError, MemoryError):
-            return None
+        found: re.Match[str] | None = self._engine.ask("search", text, None)
         return found
 
 
-def _in_time(look: Callable[[], Any], otherwise: Any) -> Any:
-    try:
-        return look()
-    except (TimeoutError, MemoryError):
-        return otherwise
+class _Engine:
+    """A pattern, and how long it may still take: half as long after each text that took too long."""
+
+    def __init__(self, text: str) -> None:
+        self._pattern = regex.compile(text)
+        self._limit = AT_MOST
+
+    def ask(self, how: str, text: str, otherwise: Any) -> Any:
+        """What a method of the pattern finds; `otherwise`, where that cannot be told in time."""
+        limit = min(AT_MOST, max(self._limit, len(text) * _A_CHARACTER, _LEAST))
+        try:
+            found = getattr(self._pattern, how)(text, timeout=limit)
+            return list(found) if how == "finditer" else found
+        except (TimeoutError, MemoryError):
+            self._limit /= 2
+            return otherwise
 
 
 def _text(pattern: str | re.Pattern[str]) -> str:
     return pattern if isinstance(pattern, str) else pattern.pattern
 
 
-@cache
-def _engine(text: str) -> Any:
-    return regex.compile(text)
+@lru_cache(maxsize=1024)
+def _engine(text: str) -> _Engine:
+    return _Engine(text)

@@ -1,6 +1,7 @@
 """Files are touched on two floors alone: the lint that sees to it finds each call that it forbids."""
 
 import json
+import re
 import subprocess
 import tomllib
 from pathlib import Path
@@ -59,6 +60,17 @@ def test_each_forbidden_name_is_found(path: str, lines: list[str]) -> None:
 def test_the_two_floors_may(path: str) -> None:
     """They do it for all the others."""
     assert found("\n".join([*HEAD.values(), *imports(), *calls()]) + "\n", path) == set()
+
+
+def test_every_cache_has_a_bound() -> None:
+    """What it remembers comes from names that others made: without a bound it fills the memory. Presets are the agent's own."""
+    unbounded = {
+        str(path.relative_to(ROOT))
+        for room in ("agent", "rules")
+        for path in (ROOT / room).rglob("*.py")
+        if re.search(r"@(functools\.)?cache\b|maxsize=None", path.read_text())
+    }
+    assert unbounded == {"agent/app/presets.py"}
 
 
 def test_what_is_left_touches_no_file() -> None:

@@ -10,6 +10,7 @@ from agent.intake.groups import Groups
 from agent.intake.wholes import Wholes
 from agent.ledger import File, Ledger
 from rules.complete import ASK_AGAIN, complete, first_look, granule
+from rules.glob import Glob, Names
 from rules.match import is_marker, marker_for
 from rules.model import Candidate, Kind, Rule
 from rules.versions.identity import Adoption
@@ -143,12 +144,9 @@ class Candidates:
             return Changed(adopt(tree, path, file.version, file.volume, seen))
         directory, _, name = path.rpartition("/")
         marker = marker_for(rule, name)
-        has_marker = marker is None or is_marker(rule, name)
-        if marker is not None and not has_marker:
-            beside = markers.names(tree, directory)
-            if isinstance(beside, Trouble):
-                return Wait(now + ASK_AGAIN, f"its marker cannot be looked for: {beside.reason}")
-            has_marker = any(map(marker.match_file, beside))
+        has_marker = marker is None or is_marker(rule, name) or markers.has(tree, directory, marker)
+        if isinstance(has_marker, Trouble):
+            return Wait(now + ASK_AGAIN, f"its marker cannot be looked for: {has_marker.reason}")
         candidate = Candidate(name, file.version.size, file.since, granule(file.version.ctime_ns))
         verdict = complete(rule.complete, candidate, has_marker, writer, now)
         if verdict.ok:
@@ -168,17 +166,21 @@ def _cannot_tell(trouble: Trouble, now: float) -> Decision:
 
 
 class _Markers:
-    """The names in directories, read once a pass."""
+    """The names beside candidates: each directory is listed once a pass, and only for patterns that take several names."""
 
     def __init__(self) -> None:
-        self._names: dict[tuple[str, str], list[str] | Trouble] = {}
+        self._names: dict[tuple[str, str], Names | Trouble] = {}
 
-    def names(self, tree: Tree, directory: str) -> list[str] | Trouble:
-        """The names in a directory, or why they cannot be read."""
+    def has(self, tree: Tree, directory: str, marker: Glob) -> bool | Trouble:
+        """Whether a directory has a name that the pattern matches, or why that cannot be told."""
+        if marker.name is not None:
+            seen = tree.look(f"{directory}/{marker.name}" if directory else marker.name)
+            return seen.trouble if isinstance(seen, CannotTell) else seen is not ABSENT
         key = tree.root, directory
         if key not in self._names:
             try:
-                self._names[key] = tree.names(directory)
+                self._names[key] = Names(tree.names(directory))
             except Trouble as trouble:
                 self._names[key] = trouble
-        return self._names[key]
+        names = self._names[key]
+        return names if isinstance(names, Trouble) else names.any_like(marker)

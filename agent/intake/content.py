@@ -7,6 +7,7 @@ from typing import Any
 
 from agent.files import ABSENT, CannotTell, Tree, Trouble, Whose
 from agent.files.reader import blocks, examine, incomplete, whole
+from rules.glob import Names
 from rules.model import Kind, Observation, Version, Writer
 
 BYTES_A_PASS = 256 * 2**20
@@ -14,21 +15,25 @@ BYTES_A_PASS = 256 * 2**20
 
 
 class Content:
-    """A watched directory, open for one pass. Never follows a link, never opens what is no regular file.
+    """A watched directory, open for one pass, in which each directory is listed once. Never follows a link, never opens what
+    is no regular file.
 
     What is gone, or not the agent's to read, is not there for the agent. Raises Trouble where that cannot be told.
     """
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
+        self._names: dict[str, Names] = {}
 
-    def names(self, directory: str) -> Sequence[str]:
+    def names(self, directory: str) -> Names:
         """Names in a directory; none where it cannot be read: then nothing is found, and the dataset waits."""
-        try:
-            return self._tree.names(directory)
-        except Trouble as trouble:
-            _of_the_file(directory, trouble)
-            return ()
+        if directory not in self._names:
+            try:
+                self._names[directory] = Names(self._tree.names(directory))
+            except Trouble as trouble:
+                _of_the_file(directory, trouble)
+                return Names(())
+        return self._names[directory]
 
     def size(self, path: str) -> int | None:
         """Bytes of a regular file that nobody is seen to write; None where there is none such."""
@@ -68,7 +73,8 @@ class Sums:
     """Checksums of files, made a part a pass. Forgotten with the process: then they are made again."""
 
     def __init__(self) -> None:
-        self._files: dict[tuple[str, str], _UnderWay] = {}
+        self._files: dict[str, dict[str, _UnderWay]] = {}
+        """Path → algorithm → how far it is."""
         self._left = BYTES_A_PASS
 
     def begin(self) -> None:
@@ -87,16 +93,16 @@ class Sums:
 
     def forget(self, root: str, paths: Sequence[str]) -> None:
         """Their dataset is decided."""
-        gone = {f"{root}/{path}" for path in paths}
-        self._files = {key: one for key, one in self._files.items() if key[1] not in gone}
+        for path in paths:
+            self._files.pop(f"{root}/{path}", None)
 
     def _make(self, tree: Tree, algorithm: str, path: str, version: Version | None) -> str:
         if version is None:
             return "?"
-        key = algorithm, f"{tree.root}/{path}"
-        known = self._files.get(key)
+        of_file = self._files.setdefault(f"{tree.root}/{path}", {})
+        known = of_file.get(algorithm)
         if known is None or known.version != version:
-            known = self._files[key] = _UnderWay(version, hashlib.new(algorithm, usedforsecurity=False))
+            known = of_file[algorithm] = _UnderWay(version, hashlib.new(algorithm, usedforsecurity=False))
         if known.result or self._left <= 0:
             return known.result
         try:
@@ -111,17 +117,17 @@ class Sums:
                         break
         except Trouble as trouble:
             _of_the_file(path, trouble)
-            del self._files[key]
+            del of_file[algorithm]
             return "?"
         seen = tree.look(path)
         if isinstance(seen, CannotTell):
             _of_the_file(path, seen.trouble)
         if not isinstance(seen, Observation) or seen.version != version:
-            del self._files[key]
+            del of_file[algorithm]
             return "?"
         if known.done == version.size:
             known.result = known.digest.hexdigest()
         elif ended:
-            del self._files[key]
+            del of_file[algorithm]
             _of_the_file(path, incomplete(version.size, known.done))
         return known.result

@@ -11,7 +11,7 @@ from agent.intake.scan import Listing
 from agent.ledger import HERE, Found, Known, Ledger, State
 from rules.complete import first_look
 from rules.datasets.membership import dataset_of
-from rules.match import Match, is_marker, match, relative
+from rules.match import Match, is_marker, marked_by, match, relative
 from rules.model import OWN_PREFIX, Kind, Observation, Rule
 from rules.versions.identity import Adoption
 from rules.versions.volumes import unchanged
@@ -35,6 +35,10 @@ class Register:
         self._fresh: list[Found] = []
         self._touched: set[int] = set()
         """Datasets that wait for what was found."""
+        self._woken: set[tuple[int, str | None]] = set()
+        """(rule, key; None: any) of datasets that a file may concern which their conditions look for."""
+        self._beside: set[tuple[int, str, str]] = set()
+        """(directory, from, to): names of candidates whose marker came."""
         self.found_by_sweep: dict[str, int] = {}
         self.unclaimed = 0
         self.example = ""
@@ -102,9 +106,9 @@ class Register:
         for rule in self._root.rules:
             if is_marker(rule, name):
                 if rule.whole:
-                    self._ledger.datasets.woken(files.rule(rule.name), now)
+                    self._woken.add((files.rule(rule.name), _concerned(rule, path)))
                 else:
-                    files.woken(files.directory(directory), now)
+                    self._beside.add((files.directory(directory), *marked_by(rule, name)))
         found = match(self._root.rules, path)
         if found.rule is None:
             return found
@@ -148,4 +152,15 @@ class Register:
         """Enter what was found, in one statement."""
         self._ledger.files.found(self._fresh)
         self._ledger.datasets.touched(self._touched, self._now)
-        self._fresh, self._touched = [], set()
+        self._ledger.datasets.woken(self._woken, self._now)
+        self._ledger.files.woken(self._beside, self._now)
+        self._fresh, self._touched, self._woken, self._beside = [], set(), set(), set()
+
+
+def _concerned(rule: Rule, path: str) -> str | None:
+    """The key of the dataset that a file concerns which conditions look for; None: it may be any of the rule's."""
+    if rule.complete.looks_beyond or rule.dataset is None or rule.dataset.dir is None:
+        return None
+    relpath = relative(path, rule.watch)
+    dataset = None if relpath is None else dataset_of(rule, relpath)
+    return None if dataset is None else dataset.key

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from agent.files import Files, Tree, Trouble
+from agent.files.reader import Trees
 from agent.intake.content import Content, Sums
 from agent.intake.groups import Groups
 from agent.ledger import File, Ledger
@@ -86,13 +87,16 @@ class Wholes:
         if not self.any:
             return []
         self._sums.begin()
-        return [self._judge(known, now) for known in self._ledger.datasets.due(now, DATASETS_A_PASS)]
+        with Trees(self._files) as trees:
+            contents: dict[str, Content] = {}
+            due = self._ledger.datasets.due(now, DATASETS_A_PASS)
+            return [self._judge(known, trees, contents, now) for known in due]
 
     def next_due(self) -> float | None:
         """When the next is to be looked at."""
         return self._ledger.datasets.next_due() if self.any else None
 
-    def _judge(self, known: Known, now: float) -> Judged:
+    def _judge(self, known: Known, trees: Trees, contents: dict[str, Content], now: float) -> Judged:
         rule = self._rules[known.rule]
         if not self._swept(rule):
             waits = Verdict(False, "what is there has not all been seen since the start", now + _ASK_AGAIN)
@@ -114,12 +118,13 @@ class Wholes:
             waits = Verdict(False, "its directories are listed once more before it is complete", now)
             return Judged(known, rule, None, waits, listing=True)
         try:
-            with self._files.tree(rule.watch) as tree:
-                return self._decide(known, rule, dataset, tree, now)
+            tree = trees.at(rule.watch)
+            content = contents.setdefault(rule.watch, Content(tree))
+            return self._decide(known, rule, dataset, tree, content, now)
         except Trouble as trouble:
             return Judged(known, rule, dataset, Verdict(False, f"{rule.watch} cannot be read: {trouble.reason}"))
 
-    def _decide(self, known: Known, rule: Rule, dataset: Dataset, tree: Tree, now: float) -> Judged:
+    def _decide(self, known: Known, rule: Rule, dataset: Dataset, tree: Tree, content: Content, now: float) -> Judged:
         datasets = self._ledger.datasets
 
         def sums(wanted: Sequence[tuple[str, str]]) -> list[str]:
@@ -131,7 +136,7 @@ class Wholes:
 
         facts = Facts(dataset.fields, generation=known.generation + 1)
         answer, facts = judge(
-            rule.complete, dataset, facts, Content(tree), sums, members,
+            rule.complete, dataset, facts, content, sums, members,
             lambda: datasets.changed_at(known.id) or now, now,
         )  # fmt: skip
         right: dict[str, tuple[str, str]] = {}

@@ -145,9 +145,12 @@ class Datasets:
             ((now, number) for number in numbers),
         )
 
-    def woken(self, rule: int, now: float) -> None:
-        """A file that conditions look for appeared or went: look at all that wait."""
-        self._store.execute("UPDATE datasets SET again = ? WHERE rule = ? AND again > ?", (now, rule, now))
+    def woken(self, items: Iterable[tuple[int, str | None]], now: float) -> None:
+        """A file that conditions look for appeared: look at the dataset now, (rule, key), or at all that wait, (rule, None)."""
+        for rule, key in items:
+            one = "" if key is None else " AND key = ?3"
+            values = (now, rule) if key is None else (now, rule, os.fsencode(key))
+            self._store.execute(f"UPDATE datasets SET again = ?1 WHERE rule = ?2 AND again > ?1{one}", values)
 
     def settled(self, items: Iterable[tuple[int, str, int]]) -> None:
         """Files have no writer and have not changed for their quiet period: (dataset, reason, id)."""

@@ -221,10 +221,11 @@ class Files:
         """Candidates go on waiting: (look again at, reason unless it is only time, id)."""
         self._store.executemany("UPDATE files SET again = ?, reason = ? WHERE id = ? AND state = 1", items)
 
-    def woken(self, directory: int, now: float) -> None:
-        """Something changed beside the candidates of a directory (a marker): look at them now."""
-        self._store.execute(
-            "UPDATE files SET again = ? WHERE dir = ? AND state = 1 AND again > ?", (now, directory, now)
+    def woken(self, items: Iterable[tuple[int, str, str]], now: float) -> None:
+        """A marker came: look now at the candidates of a directory whose names lie in a range, (directory, first, beyond)."""
+        self._store.executemany(
+            "UPDATE files SET again = ?1 WHERE dir = ?2 AND name >= ?3 AND name < ?4 AND state = 1 AND again > ?1",
+            ((now, directory, os.fsencode(first), os.fsencode(beyond)) for directory, first, beyond in items),
         )
 
     def restarted(self, now: float) -> None:

@@ -14,7 +14,7 @@ from rules.config.mistake import RuleError, nearest
 from rules.config.require import ConditionTable, DatasetTable, condition, together
 from rules.config.tables import Duration, Fraction, LocalPath, Size, Table
 from rules.datasets.membership import captured, known_fields
-from rules.match import glob_mistake, looked_for, marker_mistake, relative
+from rules.match import glob_mistake, looked_for, looks_beyond, marker_mistake, relative
 from rules.model import SENT, Conditions, Reclaim, Rule, Sealing, Target, Together
 from rules.pattern import compiled
 
@@ -211,4 +211,5 @@ def _conditions(table: RuleTable, dataset: Together | None, wrong: Callable[[str
     if written.marker is not None and (dataset is not None or written.require):
         raise wrong("complete.marker", "is for files by themselves; for datasets write require = [{ marker = ... }]")
     require = tuple(condition(one, known_fields(dataset), "complete.require", wrong) for one in written.require)
-    return Conditions(**(dict(written) | {"require": require, "looks_for": looked_for(require)}))
+    looks = {"looks_for": looked_for(require), "looks_beyond": looks_beyond(require)}
+    return Conditions(**(dict(written) | {"require": require} | looks))

@@ -9,7 +9,8 @@ from rules import formats
 from rules.datasets.conditions import decide
 from rules.datasets.membership import Dataset
 from rules.datasets.question import Ask, Facts, Found, Member, Mismatch, Question
-from rules.match import fill, names, takes
+from rules.glob import Glob, Names, fill
+from rules.match import takes
 from rules.model import Conditions, Verdict
 
 LONGEST_TEXT = 64 * 2**20
@@ -19,7 +20,7 @@ LONGEST_TEXT = 64 * 2**20
 class Disk(Protocol):
     """The watched directory as conditions see it: paths are relative to it, "/"-separated."""
 
-    def names(self, directory: str) -> Sequence[str]:
+    def names(self, directory: str) -> Names:
         """Names in a directory; none where it cannot be read."""
 
     def size(self, path: str) -> int | None:
@@ -113,9 +114,8 @@ def _walk(directory: str, parts: Sequence[str], dataset: Dataset, disk: Disk) ->
     if parts[0] == "..":
         yield from _walk(directory.rpartition("/")[0], parts[1:], dataset, disk)
         return
-    wanted = names(parts[0], dataset.fields)
-    here = [wanted] if isinstance(wanted, str) else sorted(filter(wanted.match_file, disk.names(directory)))
-    for name in here:
+    wanted = Glob(parts[0], dataset.fields)
+    for name in disk.names(directory).like(wanted) if wanted.name is None else [wanted.name]:
         path = f"{directory}/{name}" if directory else name
         if len(parts) == 1:
             yield path

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from rules.datasets import manifest as lists
 from rules.datasets.question import Ask, Facts, Found, Mismatch, Missing, Wrong, look, members, named
-from rules.match import fill
+from rules.glob import fill
 from rules.model import Condition, Verdict
 from rules.pattern import each, search
 

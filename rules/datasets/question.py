@@ -9,7 +9,8 @@ from enum import Enum
 from typing import NamedTuple
 
 from rules.formats import Finding
-from rules.match import fill, takes
+from rules.glob import fill
+from rules.match import takes
 from rules.model import Condition
 
 

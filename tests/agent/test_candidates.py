@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.files import LOCAL, Trouble, What
+from agent.files import LOCAL, CannotTell, Look, Trouble, What
 from agent.files.posix.tree import PosixTree
 from agent.intake import Intake
 from agent.intake.watch import Watch
@@ -20,7 +20,7 @@ NOW = 1e9
 class Site:
     """The real intake over a directory with one rule."""
 
-    def __init__(self, root: Path, stack: ExitStack) -> None:
+    def __init__(self, root: Path, stack: ExitStack, marker: str = "{name}.done") -> None:
         self.data = root / "data"
         (self.data / "run").mkdir(parents=True)
         self.ledger = Ledger(str(root / "ledger.sqlite"))
@@ -29,7 +29,7 @@ class Site:
         stack.callback(self.watch.close)
         table = {
             "name": "r", "watch": str(self.data / "run"), "deliver": [{"to": "share"}],
-            "complete": {"quiet": "1s", "marker": "{name}.done", "patience": "10s"},
+            "complete": {"quiet": "1s", "marker": marker, "patience": "10s"},
         }  # fmt: skip
         rules = build([RuleTable.model_validate(table)], ["share"], "f.toml", lambda path: path)
         place = self.ledger.destinations.place("share", "/share").id
@@ -110,14 +110,26 @@ def test_a_file_on_another_file_system_than_its_directory_is_not_gone(site: Site
     assert (file.state, file.reason) == (State.CANDIDATE, "it is not there, and another file system is mounted there")
 
 
-def test_a_marker_that_cannot_be_looked_for_is_not_missing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("marker", ["{name}.done", "{name}*.done"])
+def test_a_marker_that_cannot_be_looked_for_is_not_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marker: str
+) -> None:
     """Patience is for markers that are not there."""
+    look = PosixTree.look
 
     def refuse(*_: object) -> None:
         raise Trouble(What.DENIED, "as told")
 
-    monkeypatch.setattr(PosixTree, "names", refuse)
-    file = site.file(NOW + 20.0)
-    assert (file.state, file.reason) == (State.CANDIDATE, "its marker cannot be looked for: as told")
-    monkeypatch.undo()
-    assert site.file(NOW + 30.0).state is State.COMPLETE
+    def looked(tree: PosixTree, path: str) -> Look:
+        return CannotTell(Trouble(What.DENIED, "as told")) if path.endswith(".done") else look(tree, path)
+
+    with ExitStack() as stack:
+        site = Site(tmp_path, stack, marker)
+        (site.data / "run/scan.dat").write_bytes(b"x")
+        site.file(NOW)
+        monkeypatch.setattr(PosixTree, "names", refuse)
+        monkeypatch.setattr(PosixTree, "look", looked)
+        file = site.file(NOW + 20.0)
+        assert (file.state, file.reason) == (State.CANDIDATE, "its marker cannot be looked for: as told")
+        monkeypatch.undo()
+        assert site.file(NOW + 30.0).state is State.COMPLETE

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from agent.intake.watch import Watch
 from agent.intake.wholes import Wholes
 from agent.ledger import File, Ledger, State
 from rules.config.load import RuleTable, build
+from rules.glob import Glob
 from rules.model import Rule
 
 START = 1e9
@@ -353,3 +355,57 @@ def test_a_rule_that_has_other_datasets_after_an_edit_goes_by_those(site: Site) 
     assert site.states() == {"run_1/a": "batched"}
     assert [one.key for one in site.ledger.reports.batches(10)] == ["dataset run_1/a"]
     assert site.ledger.datasets.waiting() == []
+
+
+def test_datasets_that_share_a_folder_do_not_list_it_each(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass lists it once, and tries no pattern on each of its names for each of them."""
+    counted = Counter[str]()
+    names, match_file = PosixTree.names, Glob.match_file
+
+    def listed(tree: PosixTree, path: str) -> list[str]:
+        counted["names"] += 1
+        return names(tree, path)
+
+    def tried(glob: Glob, name: str) -> bool:
+        counted["tries"] += 1
+        return match_file(glob, name)
+
+    monkeypatch.setattr(PosixTree, "names", listed)
+    monkeypatch.setattr(Glob, "match_file", tried)
+    for number in range(100):
+        site.put(f"all/{number:03}_a")
+        site.put(f"all/{number:03}_b")
+    require = [{"marker": "{run}*.done"}, {"marker": "*/*{run}.ok"}]
+    site.start(
+        rule(
+            site.data, dataset={"group": "(?P<dir>.*/)(?P<run>[0-9]+)_"}, complete={"quiet": "10s", "require": require}
+        )
+    )
+    site.pass_time(60.0)
+    counted.clear()
+    with site.ledger.transaction():
+        site.ledger.datasets.touched([one.id for one in site.ledger.datasets.waiting()], site.now)
+    site.intake.step(site.now)
+    assert len(site.ledger.datasets.waiting()) == 100
+    assert counted["names"] <= 3
+    assert counted["tries"] <= 3 * 200
+    site.put("all/007_x.done")
+    site.put("all/sub/x_007.ok")
+    site.pass_time(60.0)
+    assert [one.key for one in site.ledger.datasets.waiting() if one.key.endswith("007")] == []
+    assert len(site.ledger.datasets.waiting()) == 99
+
+
+@pytest.mark.parametrize("where", ["done", "../{name}.done"])
+def test_a_marker_wakes_its_dataset_and_no_other(site: Site, where: str) -> None:
+    """Where all files that conditions look for lie in the dataset; else it may be any of them."""
+    for run in range(5):
+        site.put(f"run_{run}/a")
+    site.start(rule(site.data, complete={"quiet": "10s", "require": [{"marker": where}]}))
+    site.pass_time(60.0)
+    site.put(f"run_3/{where.format(name='run_3')}")
+    site.intake.roots[0].why = "test"
+    while site.intake.roots[0].why or site.intake.roots[0].sweep:
+        site.intake._survey.take_sweeps(site.now)
+    due = {one.key for one in site.ledger.datasets.due(site.now, 100)}
+    assert due == ({"run_3"} if where == "done" else {f"run_{run}" for run in range(5)})

@@ -605,7 +605,7 @@ def test_what_is_due(ledger: Ledger) -> None:
     assert names(ledger.files.due(8.0, 10)) == ["a", "b", "c"]
     assert (ledger.files.next_due(), ledger.files.next_settled()) == (5.0, 6.0)
     with ledger.transaction():
-        ledger.files.woken(1, 0.5)
+        ledger.files.woken([(1, "", "\udcff")], 0.5)
     assert {file.path for file in ledger.files.due(0.5, 10)} == {f"/data/{name}" for name in "abcd"}
     with ledger.transaction():
         ledger.files.restarted(20.0)

@@ -527,3 +527,22 @@ def test_long_work_is_cut_into_slices(tmp_path: Path, monkeypatch: pytest.Monkey
         assert work(Hint(f"{data}/run", below=True, gone=True)) >= 10
         assert work(Hint(f"{data}/huge", below=True, gone=True)) >= 5
         assert states(ledger)["vanished"] == 30 * 5 + 100
+
+
+@pytest.mark.parametrize(
+    ("marker", "woken"), [("{stem}.done", {"3.h5"}), ("*.done", {f"{number}.h5" for number in range(5)})]
+)
+def test_a_marker_wakes_the_files_that_it_may_be_for(tmp_path: Path, marker: str, woken: set[str]) -> None:
+    """And no other: thousands may wait in the folder."""
+    data = tmp_path / "data"
+    data.mkdir()
+    with surveyed(data, include=["*.h5"], complete={"marker": marker}) as (ledger, root, survey):
+        for number in range(5):
+            (data / f"{number}.h5").write_bytes(b"x")
+        swept(ledger, root, survey, 1.0)
+        with ledger.transaction():
+            ledger.files.waits([(100.0, "its marker", file.id) for file in ledger.files.due(1e9, 10)])
+        (data / "3.done").write_bytes(b"")
+        root.watch._put([Hint(f"{data}/3.done")])
+        survey.take_hints(2.0)
+        assert {os.path.basename(file.path) for file in ledger.files.due(2.0, 10)} == woken

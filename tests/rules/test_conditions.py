@@ -15,6 +15,7 @@ from rules.datasets.conditions import decide, released
 from rules.datasets.facts import judge
 from rules.datasets.membership import Dataset
 from rules.datasets.question import Facts, Member, Mismatch
+from rules.glob import Names
 from rules.model import Conditions, Rule, Verdict
 
 NOW = 1_000_000.0
@@ -37,9 +38,9 @@ class Files:
         self.files = files
         self.writing = writing
 
-    def names(self, directory: str) -> list[str]:
+    def names(self, directory: str) -> Names:
         prefix = f"{directory}/" if directory else ""
-        return sorted({path[len(prefix) :].split("/")[0] for path in self.files if path.startswith(prefix)})
+        return Names({path[len(prefix) :].split("/")[0] for path in self.files if path.startswith(prefix)})
 
     def size(self, path: str) -> int | None:
         return len(self.files[path]) if path in self.files and path not in self.writing else None

@@ -11,7 +11,7 @@ from rules.config.mistake import RuleError
 from rules.match import glob_mistake, takes
 from rules.model import Rule, Target
 from rules.naming import facts
-from rules.pattern import AT_MOST, compiled, each, match, search
+from rules.pattern import AT_MOST, _Engine, compiled, each, match, search
 
 ENDLESS = r"(?P<run>([a-z]+)+)!$"
 HOSTILE = "a" * 200
@@ -71,3 +71,29 @@ def test_what_is_no_pattern_is_said(text: str) -> None:
     with pytest.raises(ValueError, match="the regular expression does not compile: ") as caught:
         compiled(text)
     assert not isinstance(caught.value, RuleError)
+
+
+class Endless:
+    """A pattern of the engine that takes all the time it may, and remembers how long that was."""
+
+    def __init__(self) -> None:
+        self.limits: list[float] = []
+
+    def search(self, text: str, timeout: float) -> None:
+        """As the package `regex` has it."""
+        self.limits.append(timeout)
+        raise TimeoutError
+
+    match = finditer = search
+
+
+@pytest.mark.parametrize("how", ["search", "match", "finditer"])
+def test_all_names_together_have_a_bound(how: str) -> None:
+    """However many are hostile: some seconds for all of them, and a thousandth for each."""
+    engine, endless = _Engine("x"), Endless()
+    engine._pattern = endless
+    for _ in range(2000):
+        assert engine.ask(how, "a" * 200, None) is None
+    assert sum(endless.limits) <= 2 * AT_MOST + 2000 * 0.001
+    engine.ask(how, "a" * 10_000_000, None)
+    assert endless.limits[-1] == AT_MOST
