@@ -38,7 +38,7 @@ class Register:
         self._woken: set[tuple[int, str | None]] = set()
         """(rule, key; None: any) of datasets that a file may concern which their conditions look for."""
         self._beside: set[tuple[int, str, str]] = set()
-        """(directory, from, to): names of candidates whose marker came."""
+        """(directory, first, beyond): names of candidates that are to be looked at now."""
         self.found_by_sweep: dict[str, int] = {}
         self.unclaimed = 0
         self.example = ""
@@ -113,7 +113,9 @@ class Register:
         if found.rule is None:
             return found
         if known is not None and taken is None and known.state in HERE:
-            return found  # a hint of something that changed nothing
+            if known.state is State.CANDIDATE:  # nothing changed since the last look, but its writer may have closed it
+                self._beside.add((files.directory(directory), name, name + "\0"))
+            return found
         again = first_look(found.rule.complete, seen.version.ctime_ns, now)
         if known is not None and taken is not None and known.state is State.CANDIDATE and seen.kind is Kind.FILE:
             files.changed(known.id, taken, now, again)

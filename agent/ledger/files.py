@@ -222,7 +222,7 @@ class Files:
         self._store.executemany("UPDATE files SET again = ?, reason = ? WHERE id = ? AND state = 1", items)
 
     def woken(self, items: Iterable[tuple[int, str, str]], now: float) -> None:
-        """A marker came: look now at the candidates of a directory whose names lie in a range, (directory, first, beyond)."""
+        """Something came: look now at the candidates of a directory whose names lie in a range, (directory, first, beyond)."""
         self._store.executemany(
             "UPDATE files SET again = ?1 WHERE dir = ?2 AND name >= ?3 AND name < ?4 AND state = 1 AND again > ?1",
             ((now, directory, os.fsencode(first), os.fsencode(beyond)) for directory, first, beyond in items),

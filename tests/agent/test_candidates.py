@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from agent.files import LOCAL, CannotTell, Look, Trouble, What
+from agent.files.events import Hint
 from agent.files.posix.tree import PosixTree
 from agent.intake import Intake
 from agent.intake.watch import Watch
 from agent.ledger import File, Ledger, State
 from rules.config.load import RuleTable, build
+from rules.model import Writer
 
 NOW = 1e9
 
@@ -133,3 +135,25 @@ def test_a_marker_that_cannot_be_looked_for_is_not_missing(
         assert (file.state, file.reason) == (State.CANDIDATE, "its marker cannot be looked for: as told")
         monkeypatch.undo()
         assert site.file(NOW + 30.0).state is State.COMPLETE
+
+
+def test_a_file_is_a_candidate_from_its_creation_and_its_close_ends_the_wait(site: Site) -> None:
+    """It waits for its writer as any other; nothing is added to the quiet period by the looks between."""
+    path = site.data / "run/new.dat"
+
+    def state(now: float) -> tuple[State, str | None]:
+        """Passes with a hint; then the file."""
+        site.watch._put([Hint(str(path))])
+        for _ in range(10):
+            site.intake.step(now)
+        (file,) = (file for file in site.ledger.reports.files(list(State), 10) if file.path == str(path))
+        return file.state, file.reason
+
+    (site.data / "run/new.dat.done").write_bytes(b"")
+    with path.open("wb") as writer:
+        assert state(NOW)[0] is State.CANDIDATE
+        writer.write(b"x")
+        writer.flush()
+        assert state(NOW + 1.0)[0] is State.CANDIDATE
+        assert state(NOW + 5.0) == (State.CANDIDATE, Writer.OPEN.value)
+    assert state(NOW + 5.1)[0] in (State.COMPLETE, State.BATCHED)

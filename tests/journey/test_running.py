@@ -67,15 +67,33 @@ def test_what_comes_by_whatever_way_is_delivered(site: "Site") -> None:
 
 
 def test_what_raises_no_event_is_found_by_the_sweep(site: "Site") -> None:
-    """A hard link raises no event that tells of it: the next sweep finds the file, and a metric says so."""
+    """truncate(2) raises no event that tells of it: the next sweep finds the file, and a metric says so."""
     site.configure(agent={"listen": "127.0.0.1:0", "sweep_every": "1s"})
+    agent = site.start()
+    site.put("x.dat", b"first")
+    arrives(site, {"x.dat": b"first"})
+    os.truncate(site.inbox / "x.dat", 8)
+    arrives(site, {"x.dat": b"first\0\0\0"})
+    assert 'dropline_files_found_by_sweep_total{rule="r"} 1.0' in agent.get("/metrics").body.splitlines()
+    assert agent.stop() == 0
+
+
+def test_what_appears_without_being_written_does_not_wait_for_the_sweep(site: "Site") -> None:
+    """By a hard link, and by O_TMPFILE with linkat(2): whole at once, under its name, with a creation event alone."""
+    site.configure(agent={"sweep_every": "1h"})
     agent = site.start()
     site.put("x.dat", b"first")
     arrives(site, {"x.dat": b"first"})
     (site.root / "outside").write_bytes(b"linked")
     os.link(site.root / "outside", site.inbox / "linked.dat")
-    arrives(site, {"x.dat": b"first", "linked.dat": b"linked"})
-    assert 'dropline_files_found_by_sweep_total{rule="r"} 1.0' in agent.get("/metrics").body.splitlines()
+    expected = {"x.dat": b"first", "linked.dat": b"linked"}
+    if hasattr(os, "O_TMPFILE"):
+        fd = os.open(site.inbox, os.O_TMPFILE | os.O_WRONLY)
+        os.write(fd, b"no name yet")
+        os.link(f"/proc/self/fd/{fd}", site.inbox / "named.dat", src_dir_fd=fd)  # only so does Python follow it
+        os.close(fd)
+        expected["named.dat"] = b"no name yet"
+    arrives(site, expected)
     assert agent.stop() == 0
 
 

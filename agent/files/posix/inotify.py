@@ -117,11 +117,10 @@ class Inotify:
             if mask & _IS_DIRECTORY:
                 if not name.startswith(OWN_PREFIX):
                     hints.update(dict.fromkeys(self._directory(path, mask)))
-            elif mask & (_CLOSE_WRITE | _MOVED_TO):
-                hints[Hint(path)] = None
             elif mask & (_MOVED_FROM | _DELETE):
                 hints[Hint(path, gone=True)] = None
-            # Else a file was created: its close tells.
+            else:  # its writer closed it, it was renamed, or it was created, of which link(2) gives no other event
+                hints[Hint(path)] = None
         return list(hints)
 
     def _no_path(self, watch: int, mask: int) -> None:

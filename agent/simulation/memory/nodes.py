@@ -169,8 +169,7 @@ class Nodes:
             raise refused(What.EXISTS)
         node = self._node(directory.disk, kind)
         self.enter(directory, name, node)
-        if kind is Kind.DIRECTORY:
-            self._told(directory, name, True, False)
+        self._told(directory, name, kind is Kind.DIRECTORY, False)
         return node
 
     def enter(self, directory: Node, name: str, node: Node) -> None:

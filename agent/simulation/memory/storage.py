@@ -86,7 +86,9 @@ class Storage:
 
     def hard_link(self, path: str, other: str) -> None:
         """Give a file a second name."""
-        self.nodes.enter(*self.nodes.split(path), self.nodes.find(other))
+        directory, name = self.nodes.split(path)
+        self.nodes.enter(directory, name, self.nodes.find(other))
+        self._tell(directory, name, below=False, gone=False)
 
     def special(self, path: str, kind: Kind) -> None:
         """Make a FIFO, a socket or a device."""

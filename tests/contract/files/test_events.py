@@ -53,19 +53,29 @@ def listen(computer: Computer) -> Iterator[Listen]:
         assert not ear.events.alive
 
 
-def test_a_file_is_told_when_its_writer_closes_it(computer: Computer, listen: Listen) -> None:
-    """Not while it is written, not when it is made or read."""
+def test_a_file_is_told_when_it_is_made_and_when_its_writer_closes_it(computer: Computer, listen: Listen) -> None:
+    """Not while it is written, and not when it is read."""
     ear = listen(computer.root)
     pen = computer.pen(f"{computer.root}/a")
+    ear.hears(Hint(f"{computer.root}/a"))
+    ear.heard.clear()
     pen.write(b"x")
     computer.write(f"{computer.root}/b", b"x")
     ear.hears(Hint(f"{computer.root}/b"))
-    assert set(ear.heard) == {Hint(f"{computer.root}/b")}
     with computer.files.tree(computer.root) as tree, tree.open("b") as handle:
         handle.read(0, 1)
+    assert set(ear.heard) == {Hint(f"{computer.root}/b")}
     pen.close()
     ear.hears(Hint(f"{computer.root}/a"))
     assert set(ear.heard) == {Hint(f"{computer.root}/a"), Hint(f"{computer.root}/b")}
+
+
+def test_a_file_that_appears_under_another_name_is_told(computer: Computer, listen: Listen) -> None:
+    """By `ln`, `cp -l`, rsync --link-dest: nobody closes it, and nothing is renamed."""
+    computer.write(f"{computer.outside}/scan.h5", b"x")
+    ear = listen(computer.root)
+    computer.hard_link(f"{computer.root}/scan.h5", f"{computer.outside}/scan.h5")
+    ear.hears(Hint(f"{computer.root}/scan.h5"))
 
 
 def test_what_the_agent_writes_is_told_as_well(computer: Computer, listen: Listen) -> None:
