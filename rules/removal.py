@@ -13,8 +13,10 @@ class Standing(NamedTuple):
     waiting: int
     """On their way."""
     refused: int
+    reclaimed: int
+    """Deleted by the agent before; not counted in `here`."""
     removed: int
-    """Removed here before; not counted in `here`."""
+    """Deleted by somebody else after the proof; not counted in `here`."""
     below: bool
     """Something in folders below is not proved."""
 
@@ -29,7 +31,7 @@ def removal(standing: Standing, proved: Mapping[str, int], weak: Mapping[str, in
         claimed: a rule of the configuration delivers them; else nobody says which destinations are required.
     """
     if not standing.here:
-        return Verdict(False, "removed here already" if standing.removed else "nothing is here")
+        return Verdict(False, _gone(standing))
     if standing.refused:
         return Verdict(False, f"no: {_files(standing.refused)} not delivered, a person must act")
     if standing.waiting:
@@ -44,6 +46,15 @@ def removal(standing: Standing, proved: Mapping[str, int], weak: Mapping[str, in
     if standing.below:
         return Verdict(False, "these files, yes; something in the folders below is not safe yet")
     return Verdict(True, f"proved at {' and '.join(sorted(proved))}")
+
+
+def _gone(standing: Standing) -> str:
+    """Why nothing is here."""
+    if standing.reclaimed and standing.removed:
+        return f"gone already: {standing.reclaimed:,} reclaimed, {standing.removed:,} removed by somebody else"
+    if standing.removed:
+        return "removed already, by somebody else"
+    return "reclaimed already" if standing.reclaimed else "nothing is here"
 
 
 def _files(count: int) -> str:

@@ -64,7 +64,10 @@ class Metrics:
             ["destination", "result"], registry=self.registry,
         )  # fmt: skip
         self._reclaimed = Counter(
-            "dropline_reclaimed_bytes", "Bytes of removed local copies.", ["rule"], registry=self.registry
+            "dropline_reclaimed_bytes",
+            "Bytes of local copies that the agent deleted.",
+            ["rule"],
+            registry=self.registry,
         )
         self._scrubbed = Counter(
             "dropline_scrubbed_bytes", "Bytes of copies that were read again, by how they were found.",

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.ledger import Copies, Found, Holding, Interval, Ledger, Proof, Sealed
+from agent.ledger import Copies, Found, Holding, Intent, Interval, Ledger, Proof, Sealed
+from agent.observe.metrics import Metrics
 from agent.observe.web.headline import Headline, headline
 from agent.observe.web.plot import above, plot
 from rules.model import Content, FileId, Kind, Observation, OpenBatch, Version, VolumeId
@@ -66,8 +67,8 @@ def test_a_holding_counts_what_became_of_its_files(ledger: Ledger) -> None:
         ledger.files.removed([(a.id, "r", a.path, "somebody removed it")])
     (one,) = ledger.holdings.current(10)
     assert one == Holding(
-        one.id, "r", False, "/d", waiting=1, waiting_bytes=10, verified=1, verified_bytes=10, removed=1,
-        removed_bytes=10, refused=1, refused_bytes=10, vanished=0, place=one.place,
+        one.id, "r", False, "/d", waiting=1, waiting_bytes=10, verified=1, verified_bytes=10, reclaimed=0,
+        reclaimed_bytes=0, removed=1, removed_bytes=10, refused=1, refused_bytes=10, vanished=0, place=one.place,
     )  # fmt: skip
     assert (one.here, one.files, one.bytes) == (3, 4, 40)
     assert ledger.holdings.copies(one.id) == [Copies("share", "/mnt", here=1, weak=0, gone=1)]
@@ -77,6 +78,30 @@ def test_a_holding_counts_what_became_of_its_files(ledger: Ledger) -> None:
     waits = ledger.holdings.waits(one)
     assert waits is not None
     assert waits.path == "/d/e"
+
+
+def test_what_somebody_else_removed_is_never_counted_as_reclaimed(tmp_path: Path) -> None:
+    """It has a state, an event and a count of its own; the bytes that the agent deleted are those of its own deletions."""
+    metrics = Metrics()
+    ledger = Ledger(str(tmp_path / "ledger.sqlite"), metrics.announce)
+    find(ledger, "/d/a", "/d/b")
+    verify(ledger, "/d/a", "/d/b")
+    a, b = (ledger.files.history(f"/d/{name}")[-1] for name in "ab")
+    with ledger.transaction():
+        ledger.files.removed([(a.id, "r", a.path, "removed by somebody else")])
+    intent = Intent(b, "/d", "b", ".dropline-reclaim-2", DAY, "proved everywhere")
+    for end in (ledger.reclaims.intended, ledger.reclaims.reclaimed):
+        with ledger.transaction():
+            end([intent])
+    assert sorted(ledger.reports.tally()) == [("r", "reclaimed", 1, 10), ("r", "removed", 1, 10)]
+    (one,) = ledger.holdings.current(10)
+    assert (one.reclaimed, one.removed, one.gone, one.files, one.bytes) == (1, 1, 2, 2, 20)
+    assert ledger.holdings.copies(one.id) == [Copies("share", "/mnt", here=0, weak=0, gone=2)]
+    read = metrics.registry.get_sample_value
+    events = {event: read("dropline_files_total", {"rule": "r", "event": event}) for event in ("reclaimed", "removed")}
+    assert events == {"reclaimed": 1.0, "removed": 1.0}
+    assert read("dropline_reclaimed_bytes_total", {"rule": "r"}) == 10.0
+    ledger.close()
 
 
 def test_what_needs_a_person_comes_first_then_what_is_under_way(ledger: Ledger) -> None:

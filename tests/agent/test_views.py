@@ -94,9 +94,12 @@ def test_the_mark_is_only_for_the_very_version_that_is_here(tmp_path: Path, look
     path.unlink()
     assert mark(views, path) == Verdict(False, "not here any more")
     deliver(tmp_path)
-    assert mark(views, path) == Verdict(False, "removed here already")
+    assert mark(views, path) == Verdict(False, "removed already, by somebody else")
     (row,) = rows(views)
-    assert (row.state, row.mark) == ("safe, removed here", Verdict(False, "removed here already"))
+    gone = Verdict(False, "removed already, by somebody else")
+    assert (row.state, row.mark) == ("safe, removed by somebody else", gone)
+    said = CliRunner().invoke(cli, ["status", "--config", str(tmp_path / "dropline.toml")]).output.splitlines()
+    assert said[0].split() == ["removed", "1", "files", "5", "B", "by", "somebody", "else"]
 
 
 def test_the_mark_needs_every_destination_as_it_is_configured_now(tmp_path: Path, look: Look) -> None:

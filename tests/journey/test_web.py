@@ -73,7 +73,7 @@ def test_a_folder_and_a_file_have_pages_of_their_own(page: "tuple[Site, Agent]")
     assert folder.status == 200
     for piece in (
         "inbox No: 1 file is not delivered, a person must act",
-        "3 files, 2.01 kB: 2 here and safe, 0 on their way, 1 refused, 0 removed here",
+        "3 files, 2.01 kB: 2 here and safe, 0 on their way, 1 refused, 0 reclaimed",
         f"At share 2 of 3 proved, in {site.share}",
         "a.dat verified 1.5 kB Safe to remove proved at share",
     ):

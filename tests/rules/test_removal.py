@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from rules.model import Verdict
 from rules.removal import Standing, removal
 
-ALL = Standing(here=3, waiting=0, refused=0, removed=0, below=False)
+ALL = Standing(here=3, waiting=0, refused=0, reclaimed=0, removed=0, below=False)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,12 @@ ALL = Standing(here=3, waiting=0, refused=0, removed=0, below=False)
             ALL._replace(below=True), {"a": 3}, {}, True,
             Verdict(False, "these files, yes; something in the folders below is not safe yet"),
         ),
-        (ALL._replace(here=0, removed=3), {"a": 0}, {}, True, Verdict(False, "removed here already")),
+        (ALL._replace(here=0, reclaimed=3), {"a": 0}, {}, True, Verdict(False, "reclaimed already")),
+        (ALL._replace(here=0, removed=3), {"a": 0}, {}, True, Verdict(False, "removed already, by somebody else")),
+        (
+            ALL._replace(here=0, reclaimed=2, removed=3), {"a": 0}, {}, True,
+            Verdict(False, "gone already: 2 reclaimed, 3 removed by somebody else"),
+        ),
         (ALL._replace(here=0), {}, {}, True, Verdict(False, "nothing is here")),
     ],
 )  # fmt: skip
@@ -44,7 +49,7 @@ def test_the_verdict_and_its_reason(
 @st.composite
 def accepted(draw: st.DrawFn) -> tuple[Standing, dict[str, int]]:
     """Versions that are all here, with proof from every required destination, of which there is one at least."""
-    standing = Standing(draw(st.integers(1, 5)), 0, 0, draw(st.integers(0, 5)), below=False)
+    standing = Standing(draw(st.integers(1, 5)), 0, 0, draw(st.integers(0, 5)), draw(st.integers(0, 5)), below=False)
     proved = draw(st.dictionaries(st.sampled_from("abc"), st.integers(standing.here, 9), min_size=1))
     return standing, proved
 

@@ -26,7 +26,7 @@ def headline(
     Args:
         needs: things that a person must do.
         waiting, waiting_bytes: what is on its way.
-        safe: files at every destination, removed ones among them.
+        safe: files at every destination, those that are gone here among them.
         unclaimed: files that no rule claims.
         age: seconds since the oldest of what waits was first seen.
         swept: every watched folder was looked through since the agent started.

@@ -11,8 +11,9 @@ from rules.removal import Standing, removal
 from rules.versions.volumes import unchanged
 
 _OVER = {
-    State.RECLAIMING: "removed here already",
-    State.RECLAIMED: "removed here already",
+    State.RECLAIMING: "reclaimed already",
+    State.RECLAIMED: "reclaimed already",
+    State.REMOVED: "removed already, by somebody else",
     State.SUPERSEDED: "a newer version is here",
     State.VANISHED: "gone before it was delivered",
 }
@@ -55,7 +56,7 @@ class Marks:
                 proved[one.destination] = one.here - weak[one.destination]
             else:
                 others.append(At(one.destination, one.here + one.gone, holding.files, None, one.address))
-        standing = Standing(holding.here, holding.waiting, holding.refused, holding.removed, below)
+        standing = Standing(holding.here, holding.waiting, holding.refused, holding.reclaimed, holding.removed, below)
         copies = [At(name, held[name], holding.files, up.get(name), address) for name, address in required.items()]
         return removal(standing, proved, weak, claimed=holding.rule in self._rules), (*copies, *others)
 
@@ -68,7 +69,7 @@ class Marks:
         for item, address, _ in self._ledger.deliveries.evidence(file.id):
             if required.get(item.destination) == address:
                 (proved if item.strong or not strict else weak)[item.destination] = 1
-        standing = Standing(1, int(file.state in UNPROVED), int(file.state is State.REFUSED), 0, False)
+        standing = Standing(1, int(file.state in UNPROVED), int(file.state is State.REFUSED), 0, 0, False)
         verdict = removal(standing, proved, weak, claimed=file.rule in self._rules)
         return _as_it_is(file) or verdict if verdict.ok else verdict
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from agent.files import LOCAL
 from agent.intake import Root
-from agent.ledger import File, Holding, Ledger, State
+from agent.ledger import GONE, File, Holding, Ledger, State
 from agent.observe.explain import explain
 from agent.observe.status import Health
 from agent.observe.web.headline import Headline, headline
@@ -60,7 +60,7 @@ class Row:
     @property
     def safe(self) -> int:
         """Files at every destination."""
-        return self.holding.verified + self.holding.removed
+        return self.holding.verified + self.holding.gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ class Views:
             needs=needs,
             waiting=sum(files.get(state, 0) for state in waiting),
             waiting_bytes=sum(size.get(state, 0) for state in waiting),
-            safe=sum(files.get(state, 0) for state in ("verified", "reclaiming", "reclaimed")),
+            safe=sum(files.get(state, 0) for state in (State.VERIFIED.word, *(one.word for one in GONE))),
             unclaimed=sum(root["files"] for root in said["unclaimed"]),
             age=None if oldest is None else now - oldest,
             swept=swept,
@@ -302,7 +302,8 @@ def _state(holding: Holding) -> tuple[str, str]:
     if holding.waiting:
         return "on its way", "waiting"
     if holding.files:
-        return ("safe" if holding.verified else "safe, removed here"), "safe"
+        gone = "safe, reclaimed" if holding.reclaimed else "safe, removed by somebody else"
+        return ("safe" if holding.verified else gone), "safe"
     return "gone before it was delivered", "gone"
 
 
