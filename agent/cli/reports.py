@@ -8,11 +8,14 @@ import typer
 
 from agent.cli.options import ConfigOption, Format, FormatOption, PathOfUser, ledger, print_json, state
 from agent.errors import Refused
+from agent.host.lock import resident
+from agent.host.service import being_written
 from agent.ledger import State
 from agent.observe.doubts import doubts
 from agent.observe.explain import explain as explanation
 from agent.observe.explain import line
-from agent.observe.status import status
+from agent.observe.status import status, written_in_words
+from rules.config.settings import Configuration
 from rules.text import printable
 from rules.units import bytes_in_words
 
@@ -28,12 +31,23 @@ def show_status(config: ConfigOption = None, form: FormatOption = Format.TEXT) -
         (name, address) for name, address, _, _ in with_ledger.reports.destinations()
     ]
     found = status(with_ledger, chosen.rules, places, chosen.scrubs, doubts(chosen))
+    found["writing"] = _being_written(chosen)
     unfinished = _needs_person(found)
     if form is Format.JSON:
         print_json(found)
     else:
         _print_status(found)
     raise typer.Exit(1 if unfinished else 0)
+
+
+def _being_written(chosen: Configuration) -> list[dict[str, Any]]:
+    """Files that are being written: only the agent that runs can know."""
+    page = chosen.settings.agent
+    if not page.listen or not resident(chosen.state_dir):
+        return []
+    from agent.cli.service import token_of_page  # with the page's libraries, which no other report needs
+
+    return being_written(page.listen, token_of_page(page.token_file))
 
 
 def _needs_person(found: dict[str, Any]) -> bool:
@@ -72,6 +86,8 @@ def _print_status(found: dict[str, Any]) -> None:
         why = f": {one['failed']} failed, {printable(one['reason'])}" if one["failed"] else ""
         what = f"{printable(one['action'])} of rule {one['rule']}"
         typer.echo(f"{what} waits for {one['waiting']} batches, since {_when(one['since'])}{why}")
+    for root in found["writing"]:
+        typer.echo(printable(written_in_words(root)))
     for root in found["unclaimed"]:
         typer.echo(
             f"no rule claims {root['files']} files below {printable(root['watch'])}, such as {printable(root['example'])}"

@@ -112,7 +112,11 @@ def status(
     """Whether it is installed, whether it runs, since when, and whether all is well. Exit code 1 unless all is."""
     chosen = state(config)
     found = manager(person).condition(checked(name))
-    health = healthz(chosen.settings.agent.listen, _token(chosen.settings.agent.token_file)) if found.running else None
+    health = (
+        healthz(chosen.settings.agent.listen, token_of_page(chosen.settings.agent.token_file))
+        if found.running
+        else None
+    )
     if form is Format.JSON:
         since = {"installed": found.installed, "running": found.running, "since": found.since}
         print_json({"name": name} | since | {"detail": found.detail, "health": health})
@@ -126,10 +130,12 @@ def status(
         typer.echo(f"{f'runs since {when}' if when else 'runs' if found.running else 'does not run'}: {found.detail}")
         if health is not None:
             typer.echo(f"health: {printable(health)}")
-    raise typer.Exit(0 if found.installed and found.running and health in (None, "ok") else 1)
+    raise typer.Exit(
+        0 if found.installed and found.running and (health is None or health.split("; ")[0] == "ok") else 1
+    )
 
 
-def _token(file: str | None) -> str | None:
+def token_of_page(file: str | None) -> str | None:
     """The page's token, for who may read it."""
     try:
         return None if file is None else token(file)

@@ -5,11 +5,15 @@ from typing import NamedTuple, Protocol
 
 
 class Hint(NamedTuple):
-    """A path may have changed, or a directory appeared (`below`: sweep it) or a name went away (`gone`)."""
+    """A path may have changed, or a directory appeared (`below`: sweep it) or a name went away (`gone`).
+
+    `created`: a file is new and, unless it came by a link, still open; another hint comes when it is closed.
+    """
 
     path: str
     below: bool = False
     gone: bool = False
+    created: bool = False
 
 
 Put = Callable[[Sequence[Hint]], None]

@@ -21,6 +21,8 @@ class Root:
     """Why it is to be swept next."""
     walk_began: float = 0.0
     """By the monotonic clock: for the duration only."""
+    walk_mark: int = 0
+    """What `watch.writing` was at when the sweep began."""
     swept_at: float | None = None
     """When the last whole sweep ended."""
     sweep_seconds: float = 0.0

@@ -61,6 +61,7 @@ class Survey:
                         self._hint(root, tree, path, left, known.get(path), now)
                     for path in gone:
                         self._departures.directory(tree, path)
+                        root.watch.writing.left_below(path)
                     self._flush()
             except Trouble as trouble:
                 self._departures.doubt(root.watch.root, trouble)
@@ -94,6 +95,7 @@ class Survey:
             self._departures.doubt(path, seen.trouble)
             return
         if not isinstance(seen, Observation):
+            root.watch.writing.left(path)
             if known is not None and known.state in HERE:
                 self._departures.gone(path, known, volume_above(tree, inside))
             return
@@ -119,7 +121,7 @@ class Survey:
                 log.info("sweep of %s: %s", root.watch.root, root.why)
                 root.walk, root.why, root.unclaimed = self._sweep(root, root.watch.root), None, 0
                 self._zones.forget()
-                root.walk_began = time.monotonic()
+                root.walk_began, root.walk_mark = time.monotonic(), root.watch.writing.mark()
             if root.walk is not None:
                 self._go_on(root, root.walk, now)
         self._departures.report()
@@ -156,6 +158,7 @@ class Survey:
         if tree is not None:
             self._departures.directory(tree, root.watch.root)
         root.swept_at, root.sweep_seconds = now, time.monotonic() - root.walk_began
+        root.watch.writing.swept(root.walk_mark)
         self._ledger.reports.left_unclaimed(root.watch.root, root.unclaimed, root.example if root.unclaimed else "")
         if root.unclaimed:
             log.warning("%s: no rule claims %d files, such as %s", root.watch.root, root.unclaimed, root.example)
@@ -225,6 +228,7 @@ class Survey:
         directory, _, name = path.rpartition("/")
         if name.startswith(OWN_PREFIX):
             return None
+        root.watch.writing.left(path)
         taken: Adoption | None = None
         if known is not None and known.state in HERE and not unchanged(known.version, known.volume, seen):
             inside = relative(path, root.watch.root) or ""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 from agent.files import Files, Trouble, What, Whose
 from agent.files.events import Events, Hint, Put
+from agent.intake.writing import Writing
 from rules.model import OWN_PREFIX, FileId, VolumeId
 
 CANARY = OWN_PREFIX + "-canary"
@@ -50,6 +51,8 @@ class Watch:
         """When the canary was last seen to come through."""
         self.skew: float | None = None
         """Seconds that the file system's clock is ahead of ours."""
+        self.writing = Writing()
+        """Files that are being written, and not known yet."""
         self._files = files
         self._wake = wake
         self._listen = listen or files.watch
@@ -70,6 +73,8 @@ class Watch:
         for hint in hints:
             if hint.path == self._canary_path:
                 self._canary_back.set()
+            elif hint.created:
+                self.writing.created(hint.path)
             else:
                 self._hints.append(hint)
         if self._hints:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from agent.host.worker import Worker
@@ -18,7 +19,7 @@ _FINDINGS = 100
 
 def status(
     ledger: Ledger, rules: Sequence[Rule], destinations: Sequence[tuple[str, str]], scrubs: Mapping[str, Scrub],
-    doubts: Mapping[str, str],
+    doubts: Mapping[str, str], roots: Sequence[Root] = (),
 ) -> dict[str, Any]:  # fmt: skip
     """The whole state as plain values.
 
@@ -28,6 +29,7 @@ def status(
         destinations: (name, address) as configured; others that the ledger knows are of former configurations.
         scrubs: how much is read again, of destinations where anything is.
         doubts: destinations on whose proof nothing is deleted, though a rule reclaims, with the reason.
+        roots: the watched trees, where the agent itself asks: it alone knows what is being written.
     """
     files: dict[str, int] = {}
     size: dict[str, int] = {}
@@ -80,12 +82,30 @@ def status(
         "unclaimed": [
             {"watch": root, "files": count, "example": example} for root, count, example in ledger.reports.unclaimed()
         ],
+        "writing": writing(roots),
         "datasets": [
             {"name": one.key, "rule": one.rule, "since": one.seen_at, "reason": one.reason or "found a moment ago"}
             for one in ledger.datasets.waiting(_WAITING)
         ],
         "paused": ledger.pauses.all(),
     }
+
+
+def writing(roots: Sequence[Root]) -> list[dict[str, Any]]:
+    """Files that are being written and not known yet, per watched directory, as plain values."""
+    counts = [(root.watch.root, root.watch.writing.count()) for root in roots]
+    return [
+        {"watch": path, "files": count.files, "at_least": count.at_least, "examples": list(count.examples)}
+        for path, count in counts
+        if count.files or count.at_least
+    ]
+
+
+def written_in_words(one: Mapping[str, Any]) -> str:
+    """One of `writing`, as a sentence."""
+    verb = "file is" if one["files"] == 1 else "files are"
+    least = "at least " if one["at_least"] else ""
+    return f"{least}{one['files']:,} {verb} being written below {one['watch']}"
 
 
 def described(finding: Finding) -> dict[str, Any]:
@@ -109,7 +129,7 @@ class Health:
 
     problems: list[str]
     away: list[str] = field(default_factory=list)
-    """Destinations that are down. No problem of the agent's: starting it again would not help."""
+    """Destinations that are down, and what else is to know that is no problem of the agent's: starting it again would not help."""
 
     @property
     def good(self) -> bool:
@@ -123,9 +143,12 @@ STALLED_AFTER = 120.0
 
 def health(
     workers: Sequence[Worker], roots: Sequence[Root], sweep_every: float, refusals: Mapping[str, str | None],
-    away: Mapping[str, str | None], now: float,
+    away: Mapping[str, str | None], silent: Mapping[str, float], now: float,
 ) -> Health:  # fmt: skip
-    """What /healthz answers: dead or stalled threads, a ledger that cannot be written, late sweeps, destinations that refuse."""
+    """What /healthz answers: dead or stalled threads, a ledger that cannot be written, late sweeps, destinations that refuse.
+
+    `silent`: directories that do not answer, each with the time since when.
+    """
     problems = []
     for worker in workers:
         if not worker.alive:
@@ -140,6 +163,12 @@ def health(
         elif root.swept_at is not None and now - root.swept_at > 3 * sweep_every + STALLED_AFTER:
             problems.append(f"{root.watch.root}: the last sweep ended {now - root.swept_at:.0f} s ago")
     problems += [f"destination {name}: {reason}" for name, reason in refusals.items() if reason is not None]
-    return Health(
-        problems, [f"destination {name} is down: {reason}" for name, reason in away.items() if reason is not None]
-    )
+    notes = [f"destination {name} is down: {reason}" for name, reason in away.items() if reason is not None]
+    notes += [f"{path}: {no_answer(since)}" for path, since in silent.items()]
+    notes += map(written_in_words, writing(roots))
+    return Health(problems, notes)
+
+
+def no_answer(since: float) -> str:
+    """A file system does not answer."""
+    return f"no answer since {datetime.fromtimestamp(since).astimezone():%Y-%m-%d %H:%M:%S}"

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.mailbox import free_port
+
 if TYPE_CHECKING:
     from tests.journey.conftest import Agent, Answer, Site
 
@@ -330,3 +332,26 @@ def test_a_token_that_others_can_read_is_refused(site: "Site") -> None:
         file.chmod(mode)
         done = site.dropline("run")
         assert (done.code, done.out, reason in done.err, content in done.err) == (2, "", True, False), done
+
+
+def test_status_says_what_is_being_written(site: "Site") -> None:
+    """The page, /healthz and the command: from the creation of the file on, until it is known."""
+    site.configure(site.rule(), agent={"listen": f"127.0.0.1:{free_port()}"})
+    site.put("a.dat", b"x")
+    agent = site.start()
+    site.until(lambda: site.status()["files"] == {"verified": 1}, "the first file is safe")
+    with (site.inbox / "b.dat").open("wb") as writer:
+        site.until(lambda: site.status()["writing"], "the second is being written")
+        assert site.status()["writing"] == [
+            {"watch": str(site.inbox), "files": 1, "at_least": False, "examples": [f"{site.inbox}/b.dat"]}
+        ]
+        front = text(agent.get("/").body)
+        assert "1 file being written 1 file proved at every destination." in front
+        assert "Not yet: 1 file is being written" in front
+        assert agent.get("/healthz").body == f"ok\n1 file is being written below {site.inbox}\n"
+        assert f"1 file is being written below {site.inbox}\n" in site.dropline("status").out
+        writer.write(b"y")
+    site.until(lambda: site.status()["files"] == {"verified": 2}, "the second file is safe")
+    assert site.status()["writing"] == []
+    assert "Everything is safe" in agent.get("/").body
+    assert agent.stop() == 0

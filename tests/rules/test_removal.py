@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rules.model import Verdict
-from rules.removal import Standing, removal
+from rules.removal import InFolder, Standing, folder_removal, removal
 
 ALL = Standing(here=3, waiting=0, refused=0, reclaimed=0, removed=0, below=False)
 
@@ -84,3 +84,44 @@ def test_a_no_has_a_reason(standing: Standing, proved: dict[str, int], weak: dic
         or min(proved.values()) < standing.here
     )  # fmt: skip
     assert removal(standing, proved, weak, claimed=claimed).ok == (not missing)
+
+
+SEEN = InFolder(changed=(), new=(), others=(), writing=0, unseen="")
+YES = Verdict(True, "proved at a")
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (SEEN, YES),
+        (SEEN._replace(changed=["a", "b"]), "not yet: changed since it was proved: a, b"),
+        (SEEN._replace(new=["a"]), "not yet: the agent has not taken it up yet: a"),
+        (SEEN._replace(writing=2), "not yet: 2 files are being written"),
+        (SEEN._replace(unseen="it is damaged"), "cannot tell: it is damaged"),
+        (SEEN._replace(others=["a"]), "safe, but for 1 file that no rule delivers: a"),
+        (SEEN._replace(others=["a/"]), "safe, but for 1 folder that no rule delivers: a/"),
+        (SEEN._replace(others=["a/", "b/"]), "safe, but for 2 folders that no rule delivers: a/, b/"),
+        (
+            SEEN._replace(others=["a", "b", "c", "d/"]),
+            "safe, but for 4 files and folders that no rule delivers: a, b, c and 1 more",
+        ),
+    ],
+)
+def test_a_folder_is_safe_only_where_nothing_else_is_in_it(found: InFolder, said: Verdict | str) -> None:
+    """The reason names what else there is."""
+    assert folder_removal(YES, found) == (said if isinstance(said, Verdict) else Verdict(False, said))
+
+
+@given(
+    names := st.lists(st.sampled_from(["a", "b/", "c\n"]), max_size=4), names, names, st.integers(0, 2),
+    st.sampled_from(["", "cannot be listed"]), st.booleans(),
+)  # fmt: skip
+def test_what_is_found_in_a_folder_never_makes_it_safer(
+    changed: list[str], new: list[str], others: list[str], writing: int, unseen: str, ok: bool
+) -> None:
+    """Only where its files may go, and it holds nothing else, and all was seen, is the folder safe to remove."""
+    before = Verdict(ok, "as it is")
+    found = InFolder(changed, new, others, writing, unseen)
+    alone = found == SEEN._replace(changed=[], new=[], others=[])
+    assert folder_removal(before, found).ok == (ok and alone)
+    assert ok or folder_removal(before, found) == before

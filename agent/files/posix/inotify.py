@@ -114,7 +114,8 @@ class Inotify:
                 hints[Hint(path)] = None
             elif mask & (_MOVED_FROM | _DELETE):
                 hints[Hint(path, gone=True)] = None
-            # Else a file was created: its close tells.
+            elif mask & _CREATE:
+                hints[Hint(path, created=True)] = None
         return list(hints)
 
     def _no_path(self, watch: int, mask: int) -> None:

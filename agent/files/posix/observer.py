@@ -49,7 +49,9 @@ class _PassOn(FileSystemEventHandler):
             self._put([Hint(source, gone=True), Hint(target)])
         elif isinstance(event, FileDeletedEvent):
             self._put([Hint(source, gone=True)])
-        elif isinstance(event, (FileCreatedEvent, FileModifiedEvent, FileClosedEvent)):
+        elif isinstance(event, FileCreatedEvent):
+            self._put([Hint(source, created=True), Hint(source)])
+        elif isinstance(event, (FileModifiedEvent, FileClosedEvent)):
             self._put([Hint(source)])
 
 

@@ -5,8 +5,10 @@ configuration, `programs` runs the system's own commands.
 """
 
 import http.client
+import json
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Any
 
 from agent.errors import Refused, cause
 from agent.host import own_files
@@ -94,14 +96,30 @@ def healthz(listen: str, token: str | None = None) -> str | None:
 
     `token`: the page's, where it wants one; without it /healthz says only whether all is well.
     """
+    try:
+        found = _get(listen, "/healthz", token)
+    except (OSError, http.client.HTTPException) as error:
+        return f"no answer at {listen}: {cause(error) if isinstance(error, OSError) else error}"
+    return None if found is None else found.strip().replace("\n", "; ")
+
+
+def being_written(listen: str, token: str | None = None) -> list[dict[str, Any]]:
+    """What the agent whose page is at this address says of files that are being written; empty where it cannot be asked."""
+    try:
+        found = json.loads(_get(listen, "/status.json", token) or "{}")
+    except (OSError, http.client.HTTPException, ValueError):
+        return []
+    return list(found.get("writing", []))
+
+
+def _get(listen: str, path: str, token: str | None) -> str | None:
+    """The body of an answer of the page at this address; None where the address cannot be known."""
     host, _, port = listen.rpartition(":")
     if not port.isdigit() or int(port) == 0:
         return None
     connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=5)
     try:
-        connection.request("GET", "/healthz", headers={} if token is None else {"Authorization": f"Bearer {token}"})
-        return connection.getresponse().read().decode("utf-8", "replace").strip().replace("\n", "; ")
-    except (OSError, http.client.HTTPException) as error:
-        return f"no answer at {listen}: {cause(error) if isinstance(error, OSError) else error}"
+        connection.request("GET", path, headers={} if token is None else {"Authorization": f"Bearer {token}"})
+        return connection.getresponse().read().decode("utf-8", "replace")
     finally:
         connection.close()

@@ -88,12 +88,13 @@ class Nodes:
     """All that has a name."""
 
     def __init__(
-        self, clock: Callable[[], int], told: Callable[[Node, str, bool, bool], None], removed: Callable[[Node], None]
-    ) -> None:
+        self, clock: Callable[[], int], told: Callable[[Node, str, bool, bool, bool], None],
+        removed: Callable[[Node], None],
+    ) -> None:  # fmt: skip
         """
         Args:
             clock: of the file systems, in nanoseconds. Each change gets a time of its own, even while it stands still.
-            told: learns of a name in a directory: whether it is a directory's, and whether it is gone.
+            told: learns of a name in a directory: whether it is a directory's, whether it is gone, whether a file is new.
             removed: learns of a directory that was removed.
         """
         self._clock = clock
@@ -169,9 +170,14 @@ class Nodes:
             raise refused(What.EXISTS)
         node = self._node(directory.disk, kind)
         self.enter(directory, name, node)
-        if kind is Kind.DIRECTORY:
-            self._told(directory, name, True, False)
+        below = kind is Kind.DIRECTORY
+        self._told(directory, name, below, False, not below)
         return node
+
+    def link(self, directory: Node, name: str, node: Node) -> None:
+        """Give a file another name."""
+        self.enter(directory, name, node)
+        self._told(directory, name, False, False, True)
 
     def enter(self, directory: Node, name: str, node: Node) -> None:
         """Give it a name."""
@@ -192,7 +198,7 @@ class Nodes:
             raise refused(What.DIRECTORY)
         node = self._leave(directory, name)
         node.disk.drop(node)
-        self._told(directory, name, False, True)
+        self._told(directory, name, False, True, False)
 
     def unlink_directory(self, directory: Node, name: str) -> None:
         """Take an empty directory away."""
@@ -234,8 +240,8 @@ class Nodes:
         self._leave(source, name)
         self.enter(target, new, node)
         below = node.kind is Kind.DIRECTORY
-        self._told(source, name, below, True)
-        self._told(target, new, below, False)
+        self._told(source, name, below, True, False)
+        self._told(target, new, below, False, False)
 
     def closed(self, directory: Node, name: str, node: Node) -> None:
         """Somebody who had it open for writing has closed it."""
@@ -244,7 +250,7 @@ class Nodes:
         if directory.children.get(name) is not node and node.parent is not None:
             directory, name = node.parent, node.name  # it was renamed
         if directory.children.get(name) is node:
-            self._told(directory, name, False, False)
+            self._told(directory, name, False, False, False)
 
     def left(self, node: Node) -> None:
         """Somebody who had it open has closed it."""

@@ -86,7 +86,7 @@ class Storage:
 
     def hard_link(self, path: str, other: str) -> None:
         """Give a file a second name."""
-        self.nodes.enter(*self.nodes.split(path), self.nodes.find(other))
+        self.nodes.link(*self.nodes.split(path), self.nodes.find(other))
 
     def special(self, path: str, kind: Kind) -> None:
         """Make a FIFO, a socket or a device."""
@@ -144,13 +144,13 @@ class Storage:
 
     # Hints
 
-    def _tell(self, directory: Node, name: str, below: bool, gone: bool) -> None:
+    def _tell(self, directory: Node, name: str, below: bool, gone: bool, created: bool) -> None:
         if below and name.startswith(OWN_PREFIX):
             return
         for watcher in list(self.watchers):
             above = _between(watcher.node, directory)
             if above is not None:
-                watcher.put([Hint("/".join([watcher.root, *above, name]), below, gone)])
+                watcher.put([Hint("/".join([watcher.root, *above, name]), below, gone, created)])
 
     def _removed(self, directory: Node) -> None:
         for watcher in self.watchers:

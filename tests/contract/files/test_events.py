@@ -53,19 +53,30 @@ def listen(computer: Computer) -> Iterator[Listen]:
         assert not ear.events.alive
 
 
-def test_a_file_is_told_when_its_writer_closes_it(computer: Computer, listen: Listen) -> None:
-    """Not while it is written, not when it is made or read."""
+def test_a_file_is_told_when_it_is_made_and_when_its_writer_closes_it(computer: Computer, listen: Listen) -> None:
+    """Not while it is written, and not when it is read."""
     ear = listen(computer.root)
     pen = computer.pen(f"{computer.root}/a")
     pen.write(b"x")
     computer.write(f"{computer.root}/b", b"x")
     ear.hears(Hint(f"{computer.root}/b"))
-    assert set(ear.heard) == {Hint(f"{computer.root}/b")}
+    new = {Hint(f"{computer.root}/a", created=True), Hint(f"{computer.root}/b", created=True)}
+    assert set(ear.heard) == {*new, Hint(f"{computer.root}/b")}
     with computer.files.tree(computer.root) as tree, tree.open("b") as handle:
         handle.read(0, 1)
     pen.close()
     ear.hears(Hint(f"{computer.root}/a"))
-    assert set(ear.heard) == {Hint(f"{computer.root}/a"), Hint(f"{computer.root}/b")}
+    assert set(ear.heard) == {*new, Hint(f"{computer.root}/a"), Hint(f"{computer.root}/b")}
+
+
+def test_what_is_made_otherwise_is_told_as_new(computer: Computer, listen: Listen) -> None:
+    """A symbolic link and another name of a file: nobody closes them."""
+    computer.write(f"{computer.outside}/a", b"x")
+    ear = listen(computer.root)
+    computer.link(f"{computer.root}/link", "a")
+    computer.hard_link(f"{computer.root}/name", f"{computer.outside}/a")
+    ear.hears(Hint(f"{computer.root}/link", created=True), Hint(f"{computer.root}/name", created=True))
+    assert [hint for hint in ear.heard if not hint.created] == []
 
 
 def test_what_the_agent_writes_is_told_as_well(computer: Computer, listen: Listen) -> None:
@@ -145,7 +156,7 @@ def test_the_agents_own_directories_are_not_told(computer: Computer, listen: Lis
         computer.write(f"{computer.root}/{name}/file", b"x")
     computer.write(f"{computer.root}/last", b"x")
     ear.hears(Hint(f"{computer.root}/last"))
-    assert ear.heard == [Hint(f"{computer.root}/last")]
+    assert ear.heard == [Hint(f"{computer.root}/last", created=True), Hint(f"{computer.root}/last")]
 
 
 def test_what_links_lead_to_is_not_watched(computer: Computer, listen: Listen) -> None:
@@ -158,7 +169,7 @@ def test_what_links_lead_to_is_not_watched(computer: Computer, listen: Listen) -
     computer.write(f"{computer.outside}/sub/file", b"x")
     computer.write(f"{computer.root}/real/file", b"x")
     ear.hears(Hint(f"{computer.root}/watched/file"))
-    assert ear.heard == [Hint(f"{computer.root}/watched/file")]
+    assert ear.heard == [Hint(f"{computer.root}/watched/file", created=True), Hint(f"{computer.root}/watched/file")]
 
 
 def test_names_of_any_bytes_are_told(computer: Computer, listen: Listen) -> None:
