@@ -22,6 +22,7 @@ from agent.app.configuration import read
 from agent.app.pages import serve
 from agent.app.parts import Parts
 from agent.ledger import Found, Ledger, Proof, Sealed
+from agent.observe.looks import Looks
 from agent.observe.metrics import Metrics
 from agent.observe.status import Health
 from bench import table
@@ -155,7 +156,8 @@ def ask(config: Configuration) -> list[float]:
     with ExitStack() as stack:
         metrics = Metrics()
         parts = Parts(config, metrics, lambda name: lambda: None, stack)
-        server = serve(parts, lambda: Health([]), metrics, time.time, stack)  # type: ignore[arg-type]
+        looks = Looks(time.time, [rule.watch for rule in config.rules])
+        server = serve(parts, lambda: Health([]), metrics, time.time, looks, stack)  # type: ignore[arg-type]
         assert server is not None
         return [_median(urlsplit(server.url).netloc, page) for page in PAGES]
 

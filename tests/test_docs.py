@@ -19,6 +19,7 @@ from agent.app.configuration import check
 from agent.cli import app
 from agent.files.posix import durable
 from agent.ledger import Datasets, Deliveries, DeliveryState, Files, Ledger, Reclaims, Scrubs, State
+from agent.observe.looks import Looks
 from agent.observe.metrics import Metrics, Readings
 from rules.config import load
 from rules.config.notify import EmailTable, NotifyTable, WebhookTable
@@ -198,7 +199,7 @@ def metrics(tmp_path: Path) -> dict[str, str]:
     """Names of the metrics as they are exposed, with their types."""
     ledger, registry = Ledger(str(tmp_path / "ledger.sqlite")), Metrics().registry
     try:
-        registry.register(Readings(ledger, [], [], {}, lambda: 0.0))
+        registry.register(Readings(ledger, [], [], {}, lambda: 0.0, {}, Looks(lambda: 0.0, [])))
         text = generate_latest(registry).decode()
     finally:
         ledger.close()

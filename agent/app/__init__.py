@@ -18,6 +18,7 @@ from agent.host.signals import Signals
 from agent.host.worker import Clock, Worker
 from agent.ledger import in_plain_words
 from agent.observe.logs import kept
+from agent.observe.looks import Looks
 from agent.observe.metrics import Metrics
 from agent.observe.status import Health, health
 from agent.observe.web import Server
@@ -67,14 +68,16 @@ def _run_configuration(
         parts = Parts(config, metrics, lambda name: workers[name].wake, stack, lambda name: workers[name].beat)
         parts.start(clock())
 
+        looks = Looks(clock, [rule.watch for rule in config.rules])
+
         def well() -> Health:
             refusals = {name: courier.refusal for name, courier in parts.couriers.items()}
             every = config.settings.agent.sweep_every
             away = {name: courier.away for name, courier in parts.couriers.items()}
-            return health(list(workers.values()), parts.intake.roots, every, refusals, away, clock())
+            return health(list(workers.values()), parts.intake.roots, every, refusals, away, looks.silent(), clock())
 
-        server = serve(parts, well, metrics, clock, stack)
-        textfile = write(parts, metrics, clock, stack)
+        server = serve(parts, well, metrics, clock, looks, stack)
+        textfile = write(parts, metrics, clock, looks, stack)
         stack.callback(_stop, list(workers.values()), parts)
         steps: dict[str, Callable[[float], float | None]] = {
             "intake": parts.intake.step,
@@ -170,7 +173,7 @@ def once(config: Configuration) -> bool:
                 break
             bell.wait(wait)
         parts.notifier.conclude(clock())
-        textfile = write(parts, metrics, clock, stack)
+        textfile = write(parts, metrics, clock, Looks(clock, [rule.watch for rule in config.rules]), stack)
         if textfile is not None:
             textfile.step(clock())
         down = any(courier.down for courier in parts.couriers.values())

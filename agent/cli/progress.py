@@ -13,6 +13,15 @@ from agent.ledger import Ledger, State
 from rules.text import printable
 from rules.units import bytes_in_words
 
+_COLUMNS = {
+    "on the way": ("candidate", "complete", "batched"),
+    "verified": ("verified", "reclaiming"),
+    "reclaimed": ("reclaimed",),
+    "removed by somebody else": ("removed",),
+    "refused": ("refused",),
+}
+"""Title → states that are counted below it."""
+
 
 class Progress:
     """Shows the ledger's counts while the agent runs."""
@@ -41,14 +50,15 @@ class Progress:
 
     def _picture(self) -> RenderableType:
         table = Table(box=None, pad_edge=False)
-        for title in ("rule", "on the way", "verified", "reclaimed", "refused"):
+        for title in ("rule", *_COLUMNS):
             table.add_column(title, justify="left" if title == "rule" else "right")
         rows: dict[str, dict[str, tuple[int, int]]] = {}
         for rule, state, files, size in self._ledger.reports.tally():
             rows.setdefault(rule, {})[state] = files, size
         for rule, states in rows.items():
-            groups = (("candidate", "complete", "batched"), ("verified", "reclaiming"), ("reclaimed",), ("refused",))
-            table.add_row(rule, *(_count([states.get(state, (0, 0)) for state in group]) for group in groups))
+            table.add_row(
+                rule, *(_count([states.get(state, (0, 0)) for state in group]) for group in _COLUMNS.values())
+            )
         down = [
             Text(f"{name} is down: {printable(reason or '')}", "red")
             for name, _, up, reason in self._ledger.reports.destinations()

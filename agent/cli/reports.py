@@ -47,7 +47,8 @@ def _needs_person(found: dict[str, Any]) -> bool:
 def _print_status(found: dict[str, Any]) -> None:
     for name in [one.word for one in State]:
         if found["files"].get(name):
-            typer.echo(f"{name:>12} {found['files'][name]:>9} files  {bytes_in_words(found['bytes'][name]):>9}")
+            by = "  by somebody else" if name == State.REMOVED.word else ""
+            typer.echo(f"{name:>12} {found['files'][name]:>9} files  {bytes_in_words(found['bytes'][name]):>9}{by}")
     if not found["files"]:
         typer.echo("no files yet")
     for place in found["destinations"]:

@@ -27,7 +27,7 @@ from agent.files import ABSENT, LOCAL, CannotTell
 from agent.host.lock import locked
 from agent.host.worker import Clock
 from agent.intake.scan import sweep
-from agent.ledger import File, Ledger, State
+from agent.ledger import GONE, File, Ledger, State
 from agent.ledger.datasets import Known
 from agent.observe.logs import configure
 from agent.observe.metrics import Metrics
@@ -265,7 +265,7 @@ def _safe(last: File) -> bool:
     if isinstance(seen, CannotTell):
         return False
     if seen is ABSENT:
-        return last.state in (State.VERIFIED, State.RECLAIMING, State.RECLAIMED)
+        return last.state in (State.VERIFIED, *GONE)
     return last.state is State.VERIFIED and unchanged(last.version, last.volume, seen)
 
 

@@ -47,7 +47,7 @@ class Departures:
             self._ledger.files.removed([(known.id, known.rule, path, _COVERED)])
         else:
             self._ledger.files.vanished([(known.id, known.rule, path, f"{_COVERED}, before it was delivered")])
-        return known._replace(state=State.RECLAIMED)
+        return known._replace(state=State.REMOVED)
 
     def huge(self, tree: Tree, directory: str, after: str, limit: int) -> str | None:
         """A directory of which no listing is whole: each name after `after` is looked for, so many at a time.

@@ -4,11 +4,11 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from agent.ledger.states import HERE, State
+from agent.ledger.states import GONE, HERE, State
 from agent.ledger.store import Store
 from agent.ledger.versions import File, read
 
-_PRESENT = ", ".join(str(int(state)) for state in (*HERE, State.RECLAIMING, State.RECLAIMED))
+_PRESENT = ", ".join(str(int(state)) for state in (*HERE, *GONE))
 _ON_ITS_WAY = ", ".join(str(int(state)) for state in (State.CANDIDATE, State.COMPLETE, State.BATCHED, State.REFUSED))
 
 

@@ -128,7 +128,7 @@ class Deliveries:
             " JOIN copies c ON c.file = f.id AND c.destination = ? AND c.proved_at IS NOT NULL"
             " JOIN destinations n ON n.id = c.destination"
             " WHERE m.id = ? AND f.generation < m.generation AND NOT EXISTS (SELECT 1 FROM files g WHERE g.dir = f.dir"
-            "  AND g.name = f.name AND g.generation BETWEEN f.generation AND m.generation AND g.state IN (5, 6, 9))"
+            "  AND g.name = f.name AND g.generation BETWEEN f.generation AND m.generation AND g.state IN (5, 6, 9, 10))"
             " ORDER BY f.generation DESC LIMIT 1"
         )
         row = self._store.execute(sql, (destination, file.id)).fetchone()
@@ -149,7 +149,7 @@ class Deliveries:
         sql = (
             "SELECT f.dir = m.dir AND f.name = m.name, f.state, c.checksum, c.proved_at IS NOT NULL, c.path,"
             " EXISTS (SELECT 1 FROM files g WHERE g.dir = f.dir AND g.name = f.name"
-            "   AND g.generation BETWEEN f.generation AND m.generation AND g.state IN (5, 6, 9)), d.path, f.name,"
+            "   AND g.generation BETWEEN f.generation AND m.generation AND g.state IN (5, 6, 9, 10)), d.path, f.name,"
             " c.size, n.in_place, f.mtime_ns"
             " FROM copies c JOIN files f ON f.id = c.file JOIN dirs d ON d.id = f.dir"
             " JOIN destinations n ON n.id = c.destination, files m"

@@ -272,7 +272,7 @@ class Files:
 
     def removed(self, items: Sequence[tuple[int, str, str, str]]) -> None:
         """A verified file was removed by somebody else: (id, rule, path, reason). The copies may be the only ones now."""
-        self._ended(items, State.RECLAIMED)
+        self._ended(items, State.REMOVED)
 
     def _ended(self, items: Sequence[tuple[int, str, str, str]], state: State) -> None:
         self._store.executemany(

@@ -16,7 +16,7 @@ _SAMPLE = 200
 _PLAIN = "f.dir = ? AND f.dataset IS NULL"
 _SELECT = (
     "SELECT h.id, r.name, h.whole, coalesce(s.key, d.path), h.waiting, h.waiting_bytes, h.verified, h.verified_bytes,"
-    " h.removed, h.removed_bytes, h.refused, h.refused_bytes, h.vanished, h.place"
+    " h.reclaimed, h.reclaimed_bytes, h.removed, h.removed_bytes, h.refused, h.refused_bytes, h.vanished, h.place"
     " FROM holdings h CROSS JOIN rules r ON r.id = h.rule LEFT JOIN datasets s ON h.whole = 1 AND s.id = h.place"
     " LEFT JOIN dirs d ON h.whole = 0 AND d.id = h.place"
 )
@@ -36,8 +36,11 @@ class Holding(NamedTuple):
     waiting_bytes: int
     verified: int
     verified_bytes: int
+    reclaimed: int
+    """Removed here by the agent, or about to be."""
+    reclaimed_bytes: int
     removed: int
-    """Removed here, or about to be."""
+    """Removed by somebody else, after they were proved."""
     removed_bytes: int
     refused: int
     refused_bytes: int
@@ -51,14 +54,20 @@ class Holding(NamedTuple):
         return self.waiting + self.verified + self.refused
 
     @property
+    def gone(self) -> int:
+        """Versions that were proved and are not here any more."""
+        return self.reclaimed + self.removed
+
+    @property
     def files(self) -> int:
-        """Versions that are here or were removed here."""
-        return self.here + self.removed
+        """Versions that are here, or were proved and are gone."""
+        return self.here + self.gone
 
     @property
     def bytes(self) -> int:
         """Of `files`."""
-        return self.waiting_bytes + self.verified_bytes + self.refused_bytes + self.removed_bytes
+        here = self.waiting_bytes + self.verified_bytes + self.refused_bytes
+        return here + self.reclaimed_bytes + self.removed_bytes
 
 
 class Copies(NamedTuple):
@@ -71,7 +80,7 @@ class Copies(NamedTuple):
     weak: int
     """Those of them of which only size and mtime were compared."""
     gone: int
-    """Of versions that were removed here."""
+    """Of versions that were reclaimed, or removed by somebody else."""
 
 
 class Holdings:
@@ -175,7 +184,7 @@ class Holdings:
             count[1] += counted(size)
         (latest,) = self._store.execute("SELECT last_insert_rowid()").fetchone()
         self._store.executemany(
-            "INSERT INTO holdings VALUES (NULL, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0)"
+            "INSERT INTO holdings VALUES (NULL, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0)"
             " ON CONFLICT (rule, whole, place) DO UPDATE SET latest = max(latest, excluded.latest),"
             " waiting = waiting + excluded.waiting, waiting_bytes = waiting_bytes + excluded.waiting_bytes",
             (
@@ -213,8 +222,8 @@ class Holdings:
         """
         marks, values = among(files)
         self._store.execute(
-            "INSERT INTO holding_copies SELECT h.id, c.destination, sum(f.state NOT IN (5, 6)),"
-            f" sum(f.state NOT IN (5, 6)) * {int(weak)}, sum(f.state IN (5, 6)) FROM files f"
+            "INSERT INTO holding_copies SELECT h.id, c.destination, sum(f.state NOT IN (5, 6, 10)),"
+            f" sum(f.state NOT IN (5, 6, 10)) * {int(weak)}, sum(f.state IN (5, 6, 10)) FROM files f"
             " CROSS JOIN copies c ON c.file = f.id AND c.destination = ? AND c.proved_at IS NULL"
             " CROSS JOIN holdings h ON h.rule = f.rule AND h.whole = (f.dataset IS NOT NULL)"
             f" AND h.place = coalesce(f.dataset, f.dir) WHERE f.id IN ({marks}) AND f.state NOT IN (7, 9) GROUP BY h.id"

@@ -54,7 +54,7 @@ class Notices:
         """Rule → (files, bytes) that were verified at every destination since then."""
         sql = (
             "SELECT r.name, count(*), sum(f.counted) FROM batches b CROSS JOIN files f ON f.batch = b.id"
-            " JOIN rules r ON r.id = f.rule WHERE b.verified_at >= ? AND f.state IN (4, 5, 6) GROUP BY r.name"
+            " JOIN rules r ON r.id = f.rule WHERE b.verified_at >= ? AND f.state IN (4, 5, 6, 10) GROUP BY r.name"
         )
         return {rule: (files, size) for rule, files, size in self._store.execute(sql, (at,))}
 

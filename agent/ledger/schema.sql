@@ -274,7 +274,7 @@ CREATE TABLE tally (             -- a row for each state that a rule's files may
 ) STRICT, WITHOUT ROWID;
 CREATE TRIGGER rules_tallied AFTER INSERT ON rules BEGIN
   INSERT INTO tally VALUES (new.id, 1, 0, 0), (new.id, 2, 0, 0), (new.id, 3, 0, 0), (new.id, 4, 0, 0), (new.id, 5, 0, 0),
-    (new.id, 6, 0, 0), (new.id, 7, 0, 0), (new.id, 8, 0, 0), (new.id, 9, 0, 0);
+    (new.id, 6, 0, 0), (new.id, 7, 0, 0), (new.id, 8, 0, 0), (new.id, 9, 0, 0), (new.id, 10, 0, 0);
 END;
 CREATE TRIGGER files_counted AFTER INSERT ON files BEGIN
   UPDATE tally SET files = files + 1, bytes = bytes + new.counted WHERE rule = new.rule AND state = new.state;
@@ -313,7 +313,9 @@ CREATE TABLE holdings (          -- the files of one rule in one dataset, or (wi
   waiting_bytes  INTEGER NOT NULL,
   verified       INTEGER NOT NULL,
   verified_bytes INTEGER NOT NULL,
-  removed        INTEGER NOT NULL,   -- reclaiming, reclaimed
+  reclaimed      INTEGER NOT NULL,   -- reclaiming, reclaimed
+  reclaimed_bytes INTEGER NOT NULL,
+  removed        INTEGER NOT NULL,   -- by somebody else
   removed_bytes  INTEGER NOT NULL,
   refused        INTEGER NOT NULL,
   refused_bytes  INTEGER NOT NULL,
@@ -329,20 +331,22 @@ CREATE TABLE holding_copies (    -- proved copies of a holding's files at one de
   destination INTEGER NOT NULL REFERENCES destinations (id),
   here        INTEGER NOT NULL,  -- of versions that are here
   weak        INTEGER NOT NULL,  -- those of them of which only size and mtime were compared
-  gone        INTEGER NOT NULL,  -- of versions that were removed here
+  gone        INTEGER NOT NULL,  -- of versions that were reclaimed, or removed by somebody else
   PRIMARY KEY (holding, destination)
 ) STRICT, WITHOUT ROWID;
 
--- Like `tally`, kept by triggers. 1 to 3 wait, 4 is verified, 5 and 6 are removed, 7 counts nowhere, 8 is refused, 9 vanished.
+-- Like `tally`, kept by triggers. 1 to 3 wait, 4 is verified, 5 and 6 are reclaimed, 7 counts nowhere, 8 is refused, 9 vanished,
+-- 10 was removed by somebody else.
 -- What many files do at once, Holdings counts in one statement for all, where a trigger would look up the holding of each:
 -- those that are found as candidates, those that become verified, and copies that are proved.
 CREATE TRIGGER holdings_counted AFTER INSERT ON files WHEN new.state <> 1 BEGIN
   INSERT INTO holdings VALUES (NULL, new.rule, new.dataset IS NOT NULL, coalesce(new.dataset, new.dir), new.id,
       new.state <= 3, (new.state <= 3) * new.counted, new.state = 4, (new.state = 4) * new.counted,
-      new.state IN (5, 6), (new.state IN (5, 6)) * new.counted, new.state = 8, (new.state = 8) * new.counted, new.state = 9)
+      new.state IN (5, 6), (new.state IN (5, 6)) * new.counted, new.state = 10, (new.state = 10) * new.counted, new.state = 8, (new.state = 8) * new.counted, new.state = 9)
     ON CONFLICT (rule, whole, place) DO UPDATE SET latest = max(latest, excluded.latest),
       waiting = waiting + excluded.waiting, waiting_bytes = waiting_bytes + excluded.waiting_bytes,
       verified = verified + excluded.verified, verified_bytes = verified_bytes + excluded.verified_bytes,
+      reclaimed = reclaimed + excluded.reclaimed, reclaimed_bytes = reclaimed_bytes + excluded.reclaimed_bytes,
       removed = removed + excluded.removed, removed_bytes = removed_bytes + excluded.removed_bytes,
       refused = refused + excluded.refused, refused_bytes = refused_bytes + excluded.refused_bytes,
       vanished = vanished + excluded.vanished;
@@ -355,8 +359,10 @@ WHEN (max(old.state, 3) <> max(new.state, 3) AND NOT (old.state = 3 AND new.stat
       waiting_bytes = waiting_bytes + (new.state <= 3) * new.counted - (old.state <= 3) * old.counted,
       verified = verified + (new.state = 4) - (old.state = 4),
       verified_bytes = verified_bytes + (new.state = 4) * new.counted - (old.state = 4) * old.counted,
-      removed = removed + (new.state IN (5, 6)) - (old.state IN (5, 6)),
-      removed_bytes = removed_bytes + (new.state IN (5, 6)) * new.counted - (old.state IN (5, 6)) * old.counted,
+      reclaimed = reclaimed + (new.state IN (5, 6)) - (old.state IN (5, 6)),
+      reclaimed_bytes = reclaimed_bytes + (new.state IN (5, 6)) * new.counted - (old.state IN (5, 6)) * old.counted,
+      removed = removed + (new.state = 10) - (old.state = 10),
+      removed_bytes = removed_bytes + (new.state = 10) * new.counted - (old.state = 10) * old.counted,
       refused = refused + (new.state = 8) - (old.state = 8),
       refused_bytes = refused_bytes + (new.state = 8) * new.counted - (old.state = 8) * old.counted,
       vanished = vanished + (new.state = 9) - (old.state = 9)
@@ -369,27 +375,29 @@ WHEN old.rule <> new.rule OR old.dataset IS NOT new.dataset BEGIN
   UPDATE holdings SET  -- first the counts of the row as it is now leave the old place ...
       waiting = waiting - (new.state <= 3), waiting_bytes = waiting_bytes - (new.state <= 3) * new.counted,
       verified = verified - (new.state = 4), verified_bytes = verified_bytes - (new.state = 4) * new.counted,
-      removed = removed - (new.state IN (5, 6)), removed_bytes = removed_bytes - (new.state IN (5, 6)) * new.counted,
+      reclaimed = reclaimed - (new.state IN (5, 6)), reclaimed_bytes = reclaimed_bytes - (new.state IN (5, 6)) * new.counted,
+      removed = removed - (new.state = 10), removed_bytes = removed_bytes - (new.state = 10) * new.counted,
       refused = refused - (new.state = 8), refused_bytes = refused_bytes - (new.state = 8) * new.counted,
       vanished = vanished - (new.state = 9)
     WHERE rule = old.rule AND whole = (old.dataset IS NOT NULL) AND place = coalesce(old.dataset, old.dir);
   INSERT INTO holdings VALUES (NULL, new.rule, new.dataset IS NOT NULL, coalesce(new.dataset, new.dir), new.id,
       new.state <= 3, (new.state <= 3) * new.counted, new.state = 4, (new.state = 4) * new.counted,
-      new.state IN (5, 6), (new.state IN (5, 6)) * new.counted, new.state = 8, (new.state = 8) * new.counted, new.state = 9)
+      new.state IN (5, 6), (new.state IN (5, 6)) * new.counted, new.state = 10, (new.state = 10) * new.counted, new.state = 8, (new.state = 8) * new.counted, new.state = 9)
     ON CONFLICT (rule, whole, place) DO UPDATE SET latest = max(latest, excluded.latest),
       waiting = waiting + excluded.waiting, waiting_bytes = waiting_bytes + excluded.waiting_bytes,
       verified = verified + excluded.verified, verified_bytes = verified_bytes + excluded.verified_bytes,
+      reclaimed = reclaimed + excluded.reclaimed, reclaimed_bytes = reclaimed_bytes + excluded.reclaimed_bytes,
       removed = removed + excluded.removed, removed_bytes = removed_bytes + excluded.removed_bytes,
       refused = refused + excluded.refused, refused_bytes = refused_bytes + excluded.refused_bytes,
       vanished = vanished + excluded.vanished;  -- ... and come to the new one; so do its copies.
   INSERT INTO holding_copies SELECT h.id, c.destination,
-      -(new.state IN (1, 2, 3, 4, 8)), -(new.state IN (1, 2, 3, 4, 8) AND c.algorithm = 'stat'), -(new.state IN (5, 6))
+      -(new.state IN (1, 2, 3, 4, 8)), -(new.state IN (1, 2, 3, 4, 8) AND c.algorithm = 'stat'), -(new.state IN (5, 6, 10))
     FROM copies c JOIN holdings h ON h.rule = old.rule AND h.whole = (old.dataset IS NOT NULL)
       AND h.place = coalesce(old.dataset, old.dir)
     WHERE c.file = new.id AND c.proved_at IS NOT NULL
     ON CONFLICT DO UPDATE SET here = here + excluded.here, weak = weak + excluded.weak, gone = gone + excluded.gone;
   INSERT INTO holding_copies SELECT h.id, c.destination,
-      new.state IN (1, 2, 3, 4, 8), new.state IN (1, 2, 3, 4, 8) AND c.algorithm = 'stat', new.state IN (5, 6)
+      new.state IN (1, 2, 3, 4, 8), new.state IN (1, 2, 3, 4, 8) AND c.algorithm = 'stat', new.state IN (5, 6, 10)
     FROM copies c JOIN holdings h ON h.rule = new.rule AND h.whole = (new.dataset IS NOT NULL)
       AND h.place = coalesce(new.dataset, new.dir)
     WHERE c.file = new.id AND c.proved_at IS NOT NULL
@@ -400,19 +408,19 @@ WHEN old.proved_at IS NOT NULL AND new.proved_at IS NULL BEGIN
   UPDATE holding_copies SET
       here = here - (SELECT state IN (1, 2, 3, 4, 8) FROM files WHERE id = old.file),
       weak = weak - (SELECT state IN (1, 2, 3, 4, 8) AND old.algorithm = 'stat' FROM files WHERE id = old.file),
-      gone = gone - (SELECT state IN (5, 6) FROM files WHERE id = old.file)
+      gone = gone - (SELECT state IN (5, 6, 10) FROM files WHERE id = old.file)
     WHERE destination = old.destination AND holding = (SELECT h.id FROM files f JOIN holdings h ON h.rule = f.rule
         AND h.whole = (f.dataset IS NOT NULL) AND h.place = coalesce(f.dataset, f.dir) WHERE f.id = old.file);
 END;
 CREATE TRIGGER holding_copies_stayed AFTER UPDATE OF state ON files  -- here, removed, or counting no more
 -- compared without IN, for which SQLite builds a table at each row
 WHEN (old.state <= 4 OR old.state = 8) <> (new.state <= 4 OR new.state = 8)
-  OR (old.state BETWEEN 5 AND 6) <> (new.state BETWEEN 5 AND 6) BEGIN
+  OR (old.state BETWEEN 5 AND 6 OR old.state = 10) <> (new.state BETWEEN 5 AND 6 OR new.state = 10) BEGIN
   UPDATE holding_copies SET
       here = here + (new.state IN (1, 2, 3, 4, 8)) - (old.state IN (1, 2, 3, 4, 8)),
       weak = weak + ((new.state IN (1, 2, 3, 4, 8)) - (old.state IN (1, 2, 3, 4, 8)))
         * (SELECT algorithm = 'stat' FROM copies WHERE file = new.id AND destination = holding_copies.destination),
-      gone = gone + (new.state IN (5, 6)) - (old.state IN (5, 6))
+      gone = gone + (new.state IN (5, 6, 10)) - (old.state IN (5, 6, 10))
     WHERE holding = (SELECT id FROM holdings WHERE rule = old.rule AND whole = (old.dataset IS NOT NULL)
         AND place = coalesce(old.dataset, old.dir))
       AND destination IN (SELECT destination FROM copies WHERE file = new.id AND proved_at IS NOT NULL);

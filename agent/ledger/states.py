@@ -15,6 +15,7 @@ class State(IntEnum):
     SUPERSEDED = 7
     REFUSED = 8
     VANISHED = 9
+    REMOVED = 10
 
     @property
     def word(self) -> str:
@@ -26,6 +27,8 @@ STATES = {int(state): state for state in State}
 """The state of a number, faster than asking the enumeration."""
 HERE = (State.CANDIDATE, State.COMPLETE, State.BATCHED, State.VERIFIED, State.REFUSED)
 """States in which the version is expected to stand at its path."""
+GONE = (State.RECLAIMING, State.RECLAIMED, State.REMOVED)
+"""States in which the version was proved, and its local copy is removed or about to be: by the agent, or by somebody else."""
 UNPROVED = (State.CANDIDATE, State.COMPLETE, State.BATCHED)
 """States on the way to the proof."""
 

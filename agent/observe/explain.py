@@ -1,22 +1,24 @@
 """One file's whole way, with the reasons: what `dropline explain` and its page say."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from agent.files import LOCAL, CannotTell
-from agent.files.absence import look_on
+from agent.files import CannotTell, Look
 from agent.ledger import File, Ledger
+from agent.observe.looks import look
 from rules.match import match
-from rules.model import Observation, Rule
+from rules.model import Observation, Rule, VolumeId
 
 
-def explain(ledger: Ledger, rules: Sequence[Rule], path: str) -> dict[str, Any]:
+def explain(
+    ledger: Ledger, rules: Sequence[Rule], path: str, look: Callable[[str, VolumeId | None], Look] = look
+) -> dict[str, Any]:
     """Everything that is known of an absolute path, as plain values.
 
-    The disk is asked whether it is there; None: that cannot be told.
+    `look` is asked whether it is there; None: that cannot be told.
     """
     versions = ledger.files.history(path)
-    seen = look_on(LOCAL, path, versions[-1].volume) if versions else LOCAL.look(path)
+    seen = look(path, versions[-1].volume if versions else None)
     return {
         "path": path,
         "exists": None if isinstance(seen, CannotTell) else isinstance(seen, Observation),

@@ -18,9 +18,9 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from agent.files import LOCAL
 from agent.intake import Root
 from agent.ledger import Ledger, State, Transition
+from agent.observe.looks import Looks
 from rules.model import Rule
 from rules.scrub import Sight
 
@@ -64,7 +64,10 @@ class Metrics:
             ["destination", "result"], registry=self.registry,
         )  # fmt: skip
         self._reclaimed = Counter(
-            "dropline_reclaimed_bytes", "Bytes of removed local copies.", ["rule"], registry=self.registry
+            "dropline_reclaimed_bytes",
+            "Bytes of local copies that the agent deleted.",
+            ["rule"],
+            registry=self.registry,
         )
         self._scrubbed = Counter(
             "dropline_scrubbed_bytes", "Bytes of copies that were read again, by how they were found.",
@@ -141,7 +144,7 @@ class Readings(Collector):
 
     def __init__(
         self, ledger: Ledger, rules: Sequence[Rule], roots: Sequence[Root], destinations: Mapping[str, str],
-        clock: Callable[[], float], expiries: Mapping[str, Callable[[], float | None]] | None = None,
+        clock: Callable[[], float], expiries: Mapping[str, Callable[[], float | None]], looks: Looks,
     ) -> None:  # fmt: skip
         """`destinations`: name → address. `expiries`: destination → when its login dies unless it is used."""
         self._ledger = ledger
@@ -149,7 +152,8 @@ class Readings(Collector):
         self._roots = roots
         self._destinations = destinations
         self._clock = clock
-        self._expiries = expiries or {}
+        self._expiries = expiries
+        self._looks = looks
 
     def collect(self) -> Iterable[Metric]:
         """All families."""
@@ -278,7 +282,7 @@ class Readings(Collector):
         now = self._clock()
         for root in self._roots:
             for rule in root.rules:
-                name = [rule.name]
+                name, space = [rule.name], self._looks.space(rule.watch)
                 lost.add_metric(name, root.watch.lost)
                 found.add_metric(name, root.found_by_sweep.get(rule.name, 0))
                 up.add_metric(name, float(root.watch.up))
@@ -289,14 +293,8 @@ class Readings(Collector):
                     (canary, None if root.watch.canary_at is None else now - root.watch.canary_at),
                     (skew, root.watch.skew),
                     (last, root.swept_at),
-                    (free, _free(rule.watch)),
+                    (free, None if space is None else float(space.free)),
                 ):
                     if value is not None:
                         family.add_metric(name, value)
         yield from (lost, found, up, canary, skew, took, last, unseen, free)
-
-
-def _free(path: str) -> float | None:
-    """Bytes that may still be written at a watched directory; None where that cannot be told."""
-    space = LOCAL.space(path)
-    return None if space is None else float(space.free)

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from agent.host.worker import Worker
@@ -114,7 +115,7 @@ class Health:
 
     problems: list[str]
     away: list[str] = field(default_factory=list)
-    """Destinations that are down, and directories that cannot be listed. Starting the agent again would not help."""
+    """What is to know that is no problem of the agent's, such as a destination that is down: starting it again would not help."""
 
     @property
     def good(self) -> bool:
@@ -128,9 +129,12 @@ STALLED_AFTER = 120.0
 
 def health(
     workers: Sequence[Worker], roots: Sequence[Root], sweep_every: float, refusals: Mapping[str, str | None],
-    away: Mapping[str, str | None], now: float,
+    away: Mapping[str, str | None], silent: Mapping[str, float], now: float,
 ) -> Health:  # fmt: skip
-    """What /healthz answers: dead or stalled threads, a ledger that cannot be written, late sweeps, destinations that refuse."""
+    """What /healthz answers: dead or stalled threads, a ledger that cannot be written, late sweeps, destinations that refuse.
+
+    `silent`: directories that do not answer, each with the time since when.
+    """
     problems = []
     for worker in workers:
         if not worker.alive:
@@ -145,10 +149,15 @@ def health(
         elif root.swept_at is not None and now - root.swept_at > 3 * sweep_every + STALLED_AFTER:
             problems.append(f"{root.watch.root}: the last sweep ended {now - root.swept_at:.0f} s ago")
     problems += [f"destination {name}: {reason}" for name, reason in refusals.items() if reason is not None]
-    down = [f"destination {name} is down: {reason}" for name, reason in away.items() if reason is not None]
+    notes = [f"destination {name} is down: {reason}" for name, reason in away.items() if reason is not None]
+    notes += [f"{path}: {no_answer(since)}" for path, since in silent.items()]
     for root in roots:
         for path, reason in itertools.islice((root.unseen or {}).items(), 1):
-            down.append(
-                f"{root.watch.root}: {len(root.unseen or ())} directories cannot be listed, such as {path}: {reason}"
-            )
-    return Health(problems, down)
+            count = len(root.unseen or ())
+            notes.append(f"{root.watch.root}: {count} directories cannot be listed, such as {path}: {reason}")
+    return Health(problems, notes)
+
+
+def no_answer(since: float) -> str:
+    """A file system does not answer."""
+    return f"no answer since {datetime.fromtimestamp(since).astimezone():%Y-%m-%d %H:%M:%S}"

@@ -3,10 +3,12 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from agent.ledger import Copies, Found, Holding, Interval, Ledger, Proof, Sealed
+from agent.ledger import Copies, Found, Holding, Intent, Interval, Ledger, Proof, Sealed
+from agent.observe.metrics import Metrics
 from agent.observe.web.headline import Headline, headline
 from agent.observe.web.plot import above, plot
 from rules.model import Content, FileId, Kind, Observation, OpenBatch, Version, VolumeId
@@ -66,8 +68,8 @@ def test_a_holding_counts_what_became_of_its_files(ledger: Ledger) -> None:
         ledger.files.removed([(a.id, "r", a.path, "somebody removed it")])
     (one,) = ledger.holdings.current(10)
     assert one == Holding(
-        one.id, "r", False, "/d", waiting=1, waiting_bytes=10, verified=1, verified_bytes=10, removed=1,
-        removed_bytes=10, refused=1, refused_bytes=10, vanished=0, place=one.place,
+        one.id, "r", False, "/d", waiting=1, waiting_bytes=10, verified=1, verified_bytes=10, reclaimed=0,
+        reclaimed_bytes=0, removed=1, removed_bytes=10, refused=1, refused_bytes=10, vanished=0, place=one.place,
     )  # fmt: skip
     assert (one.here, one.files, one.bytes) == (3, 4, 40)
     assert ledger.holdings.copies(one.id) == [Copies("share", "/mnt", here=1, weak=0, gone=1)]
@@ -77,6 +79,30 @@ def test_a_holding_counts_what_became_of_its_files(ledger: Ledger) -> None:
     waits = ledger.holdings.waits(one)
     assert waits is not None
     assert waits.path == "/d/e"
+
+
+def test_what_somebody_else_removed_is_never_counted_as_reclaimed(tmp_path: Path) -> None:
+    """It has a state, an event and a count of its own; the bytes that the agent deleted are those of its own deletions."""
+    metrics = Metrics()
+    ledger = Ledger(str(tmp_path / "ledger.sqlite"), metrics.announce)
+    find(ledger, "/d/a", "/d/b")
+    verify(ledger, "/d/a", "/d/b")
+    a, b = (ledger.files.history(f"/d/{name}")[-1] for name in "ab")
+    with ledger.transaction():
+        ledger.files.removed([(a.id, "r", a.path, "removed by somebody else")])
+    intent = Intent(b, "/d", "b", ".dropline-reclaim-2", DAY, "proved everywhere")
+    for end in (ledger.reclaims.intended, ledger.reclaims.reclaimed):
+        with ledger.transaction():
+            end([intent])
+    assert sorted(ledger.reports.tally()) == [("r", "reclaimed", 1, 10), ("r", "removed", 1, 10)]
+    (one,) = ledger.holdings.current(10)
+    assert (one.reclaimed, one.removed, one.gone, one.files, one.bytes) == (1, 1, 2, 2, 20)
+    assert ledger.holdings.copies(one.id) == [Copies("share", "/mnt", here=0, weak=0, gone=2)]
+    read = metrics.registry.get_sample_value
+    events = {event: read("dropline_files_total", {"rule": "r", "event": event}) for event in ("reclaimed", "removed")}
+    assert events == {"reclaimed": 1.0, "removed": 1.0}
+    assert read("dropline_reclaimed_bytes_total", {"rule": "r"}) == 10.0
+    ledger.close()
 
 
 def test_what_needs_a_person_comes_first_then_what_is_under_way(ledger: Ledger) -> None:
@@ -178,44 +204,63 @@ def test_the_plot_ends_now_and_shows_when_the_agent_did_not_run() -> None:
     assert [above(value) for value in (0, 1, 1.5, 3, 10, 11, 999)] == [1, 1, 2, 5, 10, 20, 1000]
 
 
+PROVED = "3 files proved at every destination"
+LOOKED = "the folders were last looked through at 14:05"
+AT_REST: dict[str, Any] = {
+    "needs": 0, "waiting": 0, "waiting_bytes": 0, "safe": 3, "unclaimed": 0, "unseen": 0,
+    "age": None, "swept": True, "swept_at": "14:05", "events": True,
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    ("needs", "waiting", "safe", "unclaimed", "unseen", "age", "swept", "said"),
+    ("but", "said"),
     [
-        (0, 0, 3, 0, 0, None, True, Headline("safe", "Everything is safe", "3 files proved at every destination.")),
+        ({}, Headline("safe", "Everything is safe", f"{PROVED}; {LOOKED}.")),
         (
-            0, 0, 3, 0, 1, None, True,
-            Headline(
-                "safe", "Everything that can be seen is safe",
-                "3 files proved at every destination; 1 directory cannot be listed.",
-            ),
+            {"unclaimed": 2},
+            Headline("safe", "Everything that a rule claims is safe", f"{PROVED}; 2 files not claimed; {LOOKED}."),
         ),
         (
-            0, 0, 3, 1, 2, None, True,
+            {"unseen": 1},
+            Headline("safe", "Everything that can be seen is safe", f"{PROVED}; 1 directory cannot be listed; {LOOKED}."),
+        ),
+        (
+            {"unclaimed": 1, "unseen": 2},
             Headline(
                 "safe", "Everything that a rule claims and can be seen is safe",
-                "3 files proved at every destination; 1 file not claimed; 2 directories cannot be listed.",
+                f"{PROVED}; 1 file not claimed; 2 directories cannot be listed; {LOOKED}.",
             ),
         ),
         (
-            0, 0, 3, 2, 0, None, True,
+            {"events": False},
             Headline(
-                "safe", "Everything that a rule claims is safe",
-                "3 files proved at every destination; 2 files not claimed.",
+                "safe", "Everything that was there at 14:05 is safe", f"{PROVED}; what came since is not known yet."
             ),
         ),
-        (0, 12, 0, 0, 0, 200.0, True, Headline("waiting", "12 files on their way, oldest 3 min", "120 B to go.")),
-        (0, 1, 1, 0, 0, 5.0, True, Headline("waiting", "1 file on its way", "10 B to go; 1 file proved at every destination.")),
-        (2, 1, 0, 0, 0, 5.0, True, Headline("needs", "2 things need you", "1 file on its way.")),
-        (1, 0, 0, 0, 0, None, False, Headline("needs", "1 thing needs you", "")),
-        (0, 0, 3, 0, 0, None, False, Headline("looking", "Looking through the folders", "3 files proved at every destination.")),
-        (0, 0, 0, 0, 0, None, True, Headline("empty", "No files yet", "What is written into a watched folder shows up here.")),
+        (
+            {"events": False, "unseen": 1},
+            Headline(
+                "safe", "Everything that was there at 14:05 and can be seen is safe",
+                f"{PROVED}; 1 directory cannot be listed; what came since is not known yet.",
+            ),
+        ),
+        (
+            {"waiting": 12, "waiting_bytes": 120, "safe": 0, "age": 200.0},
+            Headline("waiting", "12 files on their way, oldest 3 min", "120 B to go."),
+        ),
+        (
+            {"waiting": 1, "waiting_bytes": 10, "age": 5.0},
+            Headline("waiting", "1 file on its way", f"10 B to go; {PROVED}."),
+        ),
+        (
+            {"needs": 2, "waiting": 1, "safe": 0, "age": 5.0},
+            Headline("needs", "2 things need you", "1 file on its way."),
+        ),
+        ({"needs": 1, "safe": 0, "swept": False}, Headline("needs", "1 thing needs you", "")),
+        ({"swept": False, "swept_at": ""}, Headline("looking", "Looking through the folders", f"{PROVED}.")),
+        ({"safe": 0}, Headline("empty", "No files yet", "What is written into a watched folder shows up here.")),
     ],
 )  # fmt: skip
-def test_the_first_line(
-    needs: int, waiting: int, safe: int, unclaimed: int, unseen: int, age: float | None, swept: bool, said: Headline
-) -> None:
+def test_the_first_line(but: dict[str, Any], said: Headline) -> None:
     """It never says that all is safe before every folder was looked through, or while anything waits or needs a person."""
-    assert headline(
-        needs=needs, waiting=waiting, waiting_bytes=10 * waiting, safe=safe, unclaimed=unclaimed, unseen=unseen,
-        age=age, swept=swept,
-    ) == said  # fmt: skip
+    assert headline(**(AT_REST | but)) == said

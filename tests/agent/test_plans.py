@@ -10,6 +10,7 @@ import pytest
 from agent import app
 from agent.app.configuration import read
 from agent.ledger import Ledger
+from agent.observe.looks import Looks
 from agent.observe.metrics import Readings
 from agent.observe.status import Health, status
 from agent.observe.web.views import Views
@@ -79,13 +80,14 @@ def test_no_page_looks_at_all_that_is_known(tmp_path: Path, monkeypatch: pytest.
     ledger = Ledger(str(read_.ledger))
     places = [("share", str(share))]
     views = Views(
-        ledger, read_.rules, places, [], lambda: status(ledger, read_.rules, places, {}, {}), lambda: Health([]), lambda: 1e9, ""
+        ledger, read_.rules, places, [], lambda: status(ledger, read_.rules, places, {}, {}), lambda: Health([]), lambda: 1e9, "",
+        Looks(lambda: 1e9, []),
     )  # fmt: skip
     assert len(views.front("")["rows"]) == 3
     for row in views.front("")["rows"]:
         assert views.holding(row.holding.id) is not None
     assert views.file(f"{data}/two/b") is not None
-    assert list(Readings(ledger, read_.rules, [], dict(places), lambda: 1e9).collect())
+    assert list(Readings(ledger, read_.rules, [], dict(places), lambda: 1e9, {}, Looks(lambda: 1e9, [])).collect())
     ledger.close()
     plain = sqlite3.connect(read_.ledger)
     plans = {

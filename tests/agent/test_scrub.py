@@ -198,7 +198,7 @@ def test_a_finding_is_told_once(desk: Desk) -> None:
     assert desk.findings() == [("changed", "a")]
     assert [one.event for one in desk.told] == ["changed"]
     assert desk.counted.count(("changed", 3)) == 3
-    assert (desk.states()["a"], desk.proved()) == ("reclaimed", ["a", "b", "c"])
+    assert (desk.states()["a"], desk.proved()) == ("removed", ["a", "b", "c"])
 
 
 def test_what_was_read_in_vain_is_not_judged(desk: Desk) -> None:

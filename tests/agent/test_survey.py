@@ -442,7 +442,7 @@ def test_what_cannot_be_listed_is_counted_and_all_else_goes_on(
         assert (root.unseen, ledger.reports.unseen()) == ({f"{data}/a": reason}, said)
         assert swept(ledger, root, survey, 3.0) == {"candidate": 5}
         assert (root.unseen, ledger.reports.unseen(), root.swept_at) == ({f"{data}/a": reason}, said, 3.0)
-        lines = health([], [root], 60.0, {}, {}, 4.0)
+        lines = health([], [root], 60.0, {}, {}, {}, 4.0)
         assert lines.good == root.watch.present
         assert lines.away == [f"{data}: 1 directories cannot be listed, such as {data}/a: {reason}"]
         unlisted.clear()

@@ -1,5 +1,7 @@
 """The mark "safe to remove", and what the pages say of what waits or needs a person: on real folders and a real ledger."""
 
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +14,9 @@ from agent import app
 from agent.app.configuration import read
 from agent.cli import app as cli
 from agent.ledger import Ledger
+from agent.observe import looks
+from agent.observe.folder import compare
+from agent.observe.looks import Looks
 from agent.observe.status import Health, status
 from agent.observe.web.views import Need, Row, Views
 from rules.model import Verdict
@@ -57,7 +62,15 @@ def look(tmp_path: Path) -> Iterator[Look]:
                 return status(ledger, config.rules, places, {}, {})
 
             return Views(
-                ledger, config.rules, places, [], said, lambda: Health(list(problems)), lambda: NOW, config.source
+                ledger,
+                config.rules,
+                places,
+                [],
+                said,
+                lambda: Health(list(problems)),
+                lambda: NOW,
+                config.source,
+                Looks(lambda: NOW, [rule.watch for rule in config.rules]),
             )
 
         yield make
@@ -94,9 +107,12 @@ def test_the_mark_is_only_for_the_very_version_that_is_here(tmp_path: Path, look
     path.unlink()
     assert mark(views, path) == Verdict(False, "not here any more")
     deliver(tmp_path)
-    assert mark(views, path) == Verdict(False, "removed here already")
+    assert mark(views, path) == Verdict(False, "removed already, by somebody else")
     (row,) = rows(views)
-    assert (row.state, row.mark) == ("safe, removed here", Verdict(False, "removed here already"))
+    gone = Verdict(False, "removed already, by somebody else")
+    assert (row.state, row.mark) == ("safe, removed by somebody else", gone)
+    said = CliRunner().invoke(cli, ["status", "--config", str(tmp_path / "dropline.toml")]).output.splitlines()
+    assert said[0].split() == ["removed", "1", "files", "5", "B", "by", "somebody", "else"]
 
 
 def test_the_mark_needs_every_destination_as_it_is_configured_now(tmp_path: Path, look: Look) -> None:
@@ -143,6 +159,75 @@ def test_a_folder_is_not_marked_while_something_below_it_is_not_safe(tmp_path: P
     assert states == {
         "run": (True, "safe"), "data": (True, "safe"), "run/sub": (False, "gone before it was delivered"),
     }  # fmt: skip
+
+
+def folder_mark(views: Views, name: str) -> Verdict:
+    """What the page of a folder says, which looks at it."""
+    (row,) = (one for one in rows(views) if one.name == name)
+    page = views.holding(row.holding.id)
+    assert page is not None
+    verdict: Verdict = page["row"].mark
+    return verdict
+
+
+def test_a_folder_is_safe_to_remove_but_for_what_no_rule_delivers(tmp_path: Path, look: Look) -> None:
+    """Excluded and unclaimed files, links, special files and empty folders in it or below it: whoever removes it removes those."""
+    write(tmp_path, "share", rule="include = ['**/*.dat']\nexclude = ['**/*.part']\n")
+    run = tmp_path / "data/run"
+    run.mkdir()
+    (run / "a.dat").write_bytes(b"x")
+    deliver(tmp_path)
+    (run / ".dropline-canary").touch()
+    assert folder_mark(look(), "run") == Verdict(True, "proved at share")
+    (run / "b.part").touch()
+    assert folder_mark(look(), "run") == Verdict(False, "safe, but for 1 file that no rule delivers: b.part")
+    (run / "notes.txt").touch()
+    (run / "sub").mkdir()
+    os.mkfifo(run / "sub/fifo")
+    (run / "sub/link").symlink_to("a.dat")
+    said = "safe, but for 4 files that no rule delivers: b.part, notes.txt, sub/fifo and 1 more"
+    assert folder_mark(look(), "run") == Verdict(False, said)
+    (run / "empty").mkdir()
+    (run / "empty/below").mkdir()
+    said = "safe, but for 5 files and folders that no rule delivers: b.part, empty/below/, notes.txt and 2 more"
+    assert folder_mark(look(), "run") == Verdict(False, said)
+    for name in ("b.part", "notes.txt", "sub/fifo", "sub/link"):
+        (run / name).unlink()
+    said = "safe, but for 2 folders that no rule delivers: empty/below/, sub/"
+    assert folder_mark(look(), "run") == Verdict(False, said)
+    shutil.rmtree(run / "empty")
+    (run / "sub/.dropline-destination").touch()
+    (run / "sub/copies").mkdir()
+    (run / "sub/copies/a.dat").touch()
+    assert folder_mark(look(), "run") == Verdict(False, "safe, but for 1 folder that no rule delivers: sub/")
+
+
+def test_a_folder_is_not_safe_while_something_in_it_is_new_or_changed(tmp_path: Path, look: Look) -> None:
+    """The page lists the folder itself: no event or sweep need have come by."""
+    write(tmp_path, "share")
+    deliver(tmp_path, run__a=b"x", run__sub__b=b"y")
+    assert folder_mark(look(), "run") == Verdict(True, "proved at share")
+    (tmp_path / "data/run/sub/c").write_bytes(b"z")
+    assert folder_mark(look(), "run") == Verdict(False, "not yet: the agent has not taken it up yet: sub/c")
+    (tmp_path / "data/run/sub/b").write_bytes(b"more")
+    assert folder_mark(look(), "run") == Verdict(False, "not yet: changed since it was proved: sub/b")
+
+
+def test_of_a_folder_that_cannot_be_looked_at_as_a_whole_nothing_is_said(
+    tmp_path: Path, look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too many entries for a page, or a folder that is not there any more."""
+    write(tmp_path, "share")
+    deliver(tmp_path, run__a=b"x", run__b=b"y")
+    monkeypatch.setattr(looks, "ENTRIES", 2)
+    assert folder_mark(look(), "run") == Verdict(False, "cannot tell: there are more entries than a page looks at")
+    monkeypatch.undo()
+    shutil.rmtree(tmp_path / "data/run")
+    assert folder_mark(look(), "run").reason == "not here any more (b)"
+    gone = looks.contents(str(tmp_path / "data"), str(tmp_path / "data/run"), 10)
+    ledger = Ledger(":memory:")
+    assert compare(ledger, [], str(tmp_path / "data/run"), gone).unseen == "the folder is not there"
+    ledger.close()
 
 
 def test_what_needs_a_person_is_told_by_its_reason_with_the_command(tmp_path: Path, look: Look) -> None:

@@ -113,10 +113,10 @@ def test_one_unchanged_file_proves_a_remount_for_all(tmp_path: Path, passing: bo
         found = swept(ledger, root, survey, 2.0)
         generations = [file.generation for file in ledger.files.history(f"{data}/grows")]
         if passing:
-            assert found == {"verified": 1, "reclaimed": 2, "superseded": 1, "candidate": 1}
+            assert found == {"verified": 1, "removed": 2, "superseded": 1, "candidate": 1}
             assert {file.volume for file in ledger.files.history(f"{data}/stays")} == {as_before(data / "stays").volume}
         else:  # all that was seen there is another disk's: nothing of the first one is gone, or changed
-            assert found == {"verified": 2, "reclaimed": 2, "candidate": 2}
+            assert found == {"verified": 2, "removed": 2, "candidate": 2}
         assert generations == [1, 2]
 
 
@@ -135,6 +135,6 @@ def test_without_an_unchanged_file_nothing_is_gone_and_nothing_is_the_same(tmp_p
         (data / "goes").unlink()
         with (data / "grows").open("ab") as file:
             file.write(b"+")
-        assert swept(ledger, root, survey, 2.0) == {"verified": 1, "reclaimed": 1, "candidate": 1}
+        assert swept(ledger, root, survey, 2.0) == {"verified": 1, "removed": 1, "candidate": 1}
         assert ledger.files.history(f"{data}/goes")[-1].state is State.VERIFIED
         assert states(ledger)["candidate"] == 1

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +19,8 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from agent.errors import Transient
 from agent.ledger import Found, Ledger
+from agent.observe import web
+from agent.observe.looks import Looks
 from agent.observe.status import Health, status
 from agent.observe.web import Server, Sources
 from agent.observe.web.views import Views
@@ -43,6 +47,11 @@ PATHS = (
 HOSTILE = "<script>alert(1)</script>\n\udcff"
 
 
+def health() -> Health:
+    """All is well."""
+    return Health([])
+
+
 def sources(ledger: Ledger) -> Sources:
     """What the pages show: names as nobody should choose them."""
     registry = CollectorRegistry()
@@ -54,14 +63,11 @@ def sources(ledger: Ledger) -> Sources:
         ledger.files.found([Found(ledger.files.directory("/data"), path, "r", seen, 1, 0.0, 0.0, None)])
         ledger.files.refused([(1, "r", path, repr(HOSTILE))])
 
-    def health() -> Health:
-        return Health([])
-
     def state() -> dict[str, Any]:
         return status(ledger, (), [], {}, {})
 
-    views = Views(ledger, (), [], [], state, health, lambda: 0.0, "")
-    return Sources(views, state, health, registry)
+    views = Views(ledger, (), [], [], state, health, lambda: 0.0, "", Looks(lambda: 0.0, []))
+    return Sources(views, state, registry, lambda: None)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +77,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]
     file, ledger = folder / "token", Ledger(str(folder / "ledger.sqlite"))
     file.write_text(TOKEN)
     file.chmod(0o600)
-    server = Server(sources(ledger), "127.0.0.1:0", str(file), ("page.lab",))
+    server = Server(lambda: sources(ledger), health, "127.0.0.1:0", str(file), ("page.lab",))
     server.start()
     parts = urlsplit(server.url)
     assert parts.hostname is not None
@@ -186,7 +192,7 @@ def test_a_ledger_that_cannot_be_read_now_is_said(tmp_path: Path, caplog: pytest
 
     ledger = Ledger(str(tmp_path / "ledger.sqlite"))
     broken = sources(ledger)
-    server = Server(Sources(broken.views, broken.status, failing, broken.registry), "127.0.0.1:0", None, ())
+    server = Server(lambda: broken, failing, "127.0.0.1:0", None, ())
     server.start()
     try:
         parts = urlsplit(server.url)
@@ -197,3 +203,38 @@ def test_a_ledger_that_cannot_be_read_now_is_said(tmp_path: Path, caplog: pytest
     assert answer.startswith(b"HTTP/1.0 503 ")
     assert answer.endswith(b"ledger /state/ledger.sqlite: disk I/O error\n")
     assert [record for record in caplog.records if record.exc_info] == []
+
+
+def test_slow_requests_hold_up_no_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While as many pages as there may be wait for the ledger, /healthz answers, and another page says to ask again."""
+    monkeypatch.setattr(web, "_BUSY", 0.0)
+    ledger = Ledger(str(tmp_path / "ledger.sqlite"))
+    go_on, waiting, made = threading.Event(), threading.Semaphore(0), sources(ledger)
+
+    def slow() -> Sources:
+        waiting.release()
+        go_on.wait(60)
+        return made
+
+    server = Server(slow, health, "127.0.0.1:0", None, ())
+    server.start()
+    parts = urlsplit(server.url)
+    address = str(parts.hostname), int(parts.port or 0)
+
+    def status(path: str) -> bytes:
+        answer = ask(address, f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+        return answer.split(b" ")[1] + b" " + answer.splitlines()[-1]
+
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            pages = [pool.submit(status, "/status.json") for _ in range(3)]
+            for _ in pages:
+                assert waiting.acquire(timeout=60)
+            assert status("/healthz") == b"200 ok"
+            assert status("/status.json") == b"503 other requests are being answered; ask again in a moment"
+            go_on.set()
+            assert [page.result()[:5] for page in pages] == [b"200 {"] * 3
+    finally:
+        go_on.set()
+        server.close()
+        ledger.close()

@@ -84,7 +84,7 @@ def test_what_is_verified_meanwhile_shows_up_without_a_reload(tab: Browser, agen
     tab.until("/run_0002/.test(document.querySelector('#holdings').textContent)", "the folder is shown")
     tab.until(
         "[...document.querySelectorAll('#holdings tr')]"
-        ".some(row => /run_0002[^]*Safe to remove/.test(row.textContent))",
+        ".some(row => /run_0002[^]*What is delivered is safe/.test(row.textContent))",
         "it is safe",
     )
     assert tab.run("[window.untouched, document.activeElement.id, q.value, window.scrollY]") == [

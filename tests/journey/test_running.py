@@ -378,7 +378,7 @@ def test_a_name_that_is_deleted_and_written_anew_gets_a_name_of_its_own(site: "S
     arrives(site, {"x.dat": b"first"})
     site.until(lambda: site.states() == {"x.dat": ["verified"]}, "it is verified")
     path.unlink()
-    site.until(lambda: site.states() == {"x.dat": ["reclaimed"]}, "the agent knows that it is gone")
+    site.until(lambda: site.states() == {"x.dat": ["removed"]}, "the agent knows that it is gone")
     site.put("x.dat", b"second")
     arrives(site, {"x.dat": b"first", "x~2.dat": b"second"})
     assert agent.stop() == 0

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.mailbox import free_port
+
 if TYPE_CHECKING:
     from tests.journey.conftest import Agent, Answer, Site
 
@@ -73,7 +75,7 @@ def test_a_folder_and_a_file_have_pages_of_their_own(page: "tuple[Site, Agent]")
     assert folder.status == 200
     for piece in (
         "inbox No: 1 file is not delivered, a person must act",
-        "3 files, 2.01 kB: 2 here and safe, 0 on their way, 1 refused, 0 removed here",
+        "3 files, 2.01 kB: 2 here and safe, 0 on their way, 1 refused, 0 reclaimed",
         f"At share 2 of 3 proved, in {site.share}",
         "a.dat verified 1.5 kB Safe to remove proved at share",
     ):
@@ -331,3 +333,20 @@ def test_a_token_that_others_can_read_is_refused(site: "Site") -> None:
         file.chmod(mode)
         done = site.dropline("run")
         assert (done.code, done.out, reason in done.err, content in done.err) == (2, "", True, False), done
+
+
+def test_a_file_is_known_from_its_creation_on(site: "Site") -> None:
+    """While a program has it open, neither page nor status say that all is safe, nor that its folder may go."""
+    site.configure(site.rule(), agent={"listen": f"127.0.0.1:{free_port()}"})
+    site.put("a.dat", b"x")
+    agent = site.start()
+    site.until(lambda: site.status()["files"] == {"verified": 1}, "the first file is safe")
+    with (site.inbox / "b.dat").open("wb") as writer:
+        site.until(lambda: site.status()["files"] == {"verified": 1, "candidate": 1}, "the second is known")
+        front = text(agent.get("/").body)
+        assert "1 file on its way" in front
+        assert "Not yet: 1 file is on the way" in front
+        writer.write(b"y")
+    site.until(lambda: site.status()["files"] == {"verified": 2}, "the second file is safe")
+    assert "Everything is safe" in agent.get("/").body
+    assert agent.stop() == 0

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rules.model import Verdict
-from rules.removal import Standing, removal
+from rules.removal import InFolder, Standing, folder_removal, removal
 
-ALL = Standing(here=3, waiting=0, refused=0, removed=0, below=False)
+ALL = Standing(here=3, waiting=0, refused=0, reclaimed=0, removed=0, below=False)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,12 @@ ALL = Standing(here=3, waiting=0, refused=0, removed=0, below=False)
             ALL._replace(below=True), {"a": 3}, {}, True,
             Verdict(False, "these files, yes; something in the folders below is not safe yet"),
         ),
-        (ALL._replace(here=0, removed=3), {"a": 0}, {}, True, Verdict(False, "removed here already")),
+        (ALL._replace(here=0, reclaimed=3), {"a": 0}, {}, True, Verdict(False, "reclaimed already")),
+        (ALL._replace(here=0, removed=3), {"a": 0}, {}, True, Verdict(False, "removed already, by somebody else")),
+        (
+            ALL._replace(here=0, reclaimed=2, removed=3), {"a": 0}, {}, True,
+            Verdict(False, "gone already: 2 reclaimed, 3 removed by somebody else"),
+        ),
         (ALL._replace(here=0), {}, {}, True, Verdict(False, "nothing is here")),
     ],
 )  # fmt: skip
@@ -44,7 +49,7 @@ def test_the_verdict_and_its_reason(
 @st.composite
 def accepted(draw: st.DrawFn) -> tuple[Standing, dict[str, int]]:
     """Versions that are all here, with proof from every required destination, of which there is one at least."""
-    standing = Standing(draw(st.integers(1, 5)), 0, 0, draw(st.integers(0, 5)), below=False)
+    standing = Standing(draw(st.integers(1, 5)), 0, 0, draw(st.integers(0, 5)), draw(st.integers(0, 5)), below=False)
     proved = draw(st.dictionaries(st.sampled_from("abc"), st.integers(standing.here, 9), min_size=1))
     return standing, proved
 
@@ -79,3 +84,43 @@ def test_a_no_has_a_reason(standing: Standing, proved: dict[str, int], weak: dic
         or min(proved.values()) < standing.here
     )  # fmt: skip
     assert removal(standing, proved, weak, claimed=claimed).ok == (not missing)
+
+
+SEEN = InFolder(changed=(), new=(), others=(), unseen="")
+YES = Verdict(True, "proved at a")
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (SEEN, YES),
+        (SEEN._replace(changed=["a", "b"]), "not yet: changed since it was proved: a, b"),
+        (SEEN._replace(new=["a"]), "not yet: the agent has not taken it up yet: a"),
+        (SEEN._replace(unseen="it is damaged"), "cannot tell: it is damaged"),
+        (SEEN._replace(others=["a"]), "safe, but for 1 file that no rule delivers: a"),
+        (SEEN._replace(others=["a/"]), "safe, but for 1 folder that no rule delivers: a/"),
+        (SEEN._replace(others=["a/", "b/"]), "safe, but for 2 folders that no rule delivers: a/, b/"),
+        (
+            SEEN._replace(others=["a", "b", "c", "d/"]),
+            "safe, but for 4 files and folders that no rule delivers: a, b, c and 1 more",
+        ),
+    ],
+)
+def test_a_folder_is_safe_only_where_nothing_else_is_in_it(found: InFolder, said: Verdict | str) -> None:
+    """The reason names what else there is."""
+    assert folder_removal(YES, found) == (said if isinstance(said, Verdict) else Verdict(False, said))
+
+
+@given(
+    names := st.lists(st.sampled_from(["a", "b/", "c\n"]), max_size=4), names, names,
+    st.sampled_from(["", "cannot be listed"]), st.booleans(),
+)  # fmt: skip
+def test_what_is_found_in_a_folder_never_makes_it_safer(
+    changed: list[str], new: list[str], others: list[str], unseen: str, ok: bool
+) -> None:
+    """Only where its files may go, and it holds nothing else, and all was seen, is the folder safe to remove."""
+    before = Verdict(ok, "as it is")
+    found = InFolder(changed, new, others, unseen)
+    alone = found == SEEN._replace(changed=[], new=[], others=[])
+    assert folder_removal(before, found).ok == (ok and alone)
+    assert ok or folder_removal(before, found) == before

@@ -5,7 +5,8 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import parse_qs
@@ -37,6 +38,11 @@ _HEADERS = [
 _HEAD_AT_MOST, _BODY_AT_MOST = 16 * 1024, 1024
 """Bytes of a request. Only GET is answered, so a body is an error, and must not fill the disk before it is one."""
 _FIELDS, _DIGITS = 10, 19
+_THREADS = 6
+_CONNECTIONS = 3
+"""Requests that read the ledger at a time; the other threads are for those that do not, such as /healthz."""
+_BUSY = 2.0
+"""Seconds that a request waits for its turn to read the ledger."""
 
 
 Answer = tuple[str, str, bytes]
@@ -51,20 +57,61 @@ class StartResponse(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where the pages get what they show. Called from the web thread only."""
+    """Where the pages get what they show: a connection to the ledger, and what reads it. For one request at a time."""
 
     views: Views
     status: Callable[[], dict[str, Any]]
-    health: Callable[[], Health]
     registry: CollectorRegistry
+    close: Callable[[], None]
+
+
+class Pool:
+    """Gives each request that reads the ledger sources of its own, made when they are first needed."""
+
+    def __init__(self, make: Callable[[], Sources]) -> None:
+        self._make = make
+        self._turns = threading.BoundedSemaphore(_CONNECTIONS)
+        self._lock = threading.Lock()
+        self._idle: list[Sources] = []
+        self._closed = False
+
+    @contextmanager
+    def one(self) -> Iterator[Sources]:
+        """Sources for one request. Raises Transient where others have all of them for too long."""
+        if not self._turns.acquire(timeout=_BUSY):
+            raise Transient("other requests are being answered; ask again in a moment")
+        try:
+            with self._lock:
+                sources = self._idle.pop() if self._idle else None
+            sources = sources or self._make()
+            try:
+                yield sources
+            finally:
+                with self._lock:
+                    self._idle.append(sources)
+                    if self._closed:
+                        self._close_idle()
+        finally:
+            self._turns.release()
+
+    def close(self) -> None:
+        """Close what is not in use, and the rest as it is given back."""
+        with self._lock:
+            self._closed = True
+            self._close_idle()
+
+    def _close_idle(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
 
 
 class Site:
-    """The WSGI application."""
+    """The WSGI application. Several threads call it at once."""
 
-    def __init__(self, sources: Sources, gate: Gate) -> None:
+    def __init__(self, pool: Pool, health: Callable[[], Health], gate: Gate) -> None:
         """`gate`: decides who may ask."""
-        self._sources = sources
+        self._pool = pool
+        self._health = health
         self._gate = gate
         self._templates = Environment(
             loader=PackageLoader("agent.observe.web"),
@@ -74,14 +121,14 @@ class Site:
         )
         self._templates.filters |= {"printable": printable, "bytes": bytes_in_words, **FILTERS}
         self._pages: dict[str, Callable[[dict[str, Any]], Answer]] = {
-            "/": self._front,
-            "/of": self._holding,
-            "/file": self._file,
+            "/": self._with_sources(self._front),
+            "/of": self._with_sources(self._holding),
+            "/file": self._with_sources(self._file),
             "/style.css": _static("style.css", "text/css; charset=utf-8"),
             "/live.js": _static("live.js", "text/javascript; charset=utf-8"),
             "/icon.svg": _static("icon.svg", "image/svg+xml"),
-            "/status.json": self._json,
-            "/metrics": self._metrics,
+            "/status.json": self._with_sources(self._json),
+            "/metrics": self._with_sources(self._metrics),
             "/healthz": self._healthz,
         }
 
@@ -116,16 +163,23 @@ class Site:
         start_response(status, [("Content-Type", kind), ("Content-Length", str(len(body))), *more, *_HEADERS])
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
 
-    def _front(self, environ: dict[str, Any]) -> Answer:
-        return self._page("front.html", self._sources.views.front(_asked(environ, "q").strip()[:TEXT_AT_MOST]))
+    def _with_sources(self, page: Callable[[Sources, dict[str, Any]], Answer]) -> Callable[[dict[str, Any]], Answer]:
+        def answer(environ: dict[str, Any]) -> Answer:
+            with self._pool.one() as sources:
+                return page(sources, environ)
 
-    def _holding(self, environ: dict[str, Any]) -> Answer:
+        return answer
+
+    def _front(self, sources: Sources, environ: dict[str, Any]) -> Answer:
+        return self._page("front.html", sources.views.front(_asked(environ, "q").strip()[:TEXT_AT_MOST]))
+
+    def _holding(self, sources: Sources, environ: dict[str, Any]) -> Answer:
         number = _asked(environ, "id")
         whole = number.isascii() and number.isdigit() and len(number) < _DIGITS
-        return self._page("holding.html", self._sources.views.holding(int(number)) if whole else None)
+        return self._page("holding.html", sources.views.holding(int(number)) if whole else None)
 
-    def _file(self, environ: dict[str, Any]) -> Answer:
-        return self._page("file.html", self._sources.views.file(_asked(environ, "path")))
+    def _file(self, sources: Sources, environ: dict[str, Any]) -> Answer:
+        return self._page("file.html", sources.views.file(_asked(environ, "path")))
 
     def _page(self, template: str, values: dict[str, Any] | None) -> Answer:
         if values is None:
@@ -133,22 +187,22 @@ class Site:
         text = self._templates.get_template(template).render(values)
         return "200 OK", "text/html; charset=utf-8", text.encode("utf-8", "backslashreplace")
 
-    def _json(self, environ: dict[str, Any]) -> Answer:
-        return "200 OK", "application/json", json.dumps(self._sources.status()).encode()
+    def _json(self, sources: Sources, environ: dict[str, Any]) -> Answer:
+        return "200 OK", "application/json", json.dumps(sources.status()).encode()
 
-    def _metrics(self, environ: dict[str, Any]) -> Answer:
+    def _metrics(self, sources: Sources, environ: dict[str, Any]) -> Answer:
         encode, kind = choose_encoder(environ.get("HTTP_ACCEPT", ""))
-        return "200 OK", kind, encode(self._sources.registry)
+        return "200 OK", kind, encode(sources.registry)
 
     def _healthz(self, environ: dict[str, Any]) -> Answer:
-        health = self._sources.health()
+        health = self._health()
         lines = ["ok"] if health.good else health.problems
         body = "".join(f"{printable(line)}\n" for line in (*lines, *health.away))
         return ("200 OK" if health.good else "503 Service Unavailable"), "text/plain; charset=utf-8", body.encode()
 
     def _alive(self) -> tuple[str, str, bytes]:
         """Health for whoever has no token (container engines and load balancers ask so): whether, not why not."""
-        if self._sources.health().good:
+        if self._health().good:
             return "200 OK", "text/plain", b"ok\n"
         return "503 Service Unavailable", "text/plain", b"not well; asked with the token, this says why\n"
 
@@ -168,10 +222,15 @@ def _static(name: str, kind: str) -> Callable[[dict[str, Any]], Answer]:
 
 
 class Server:
-    """The site, served by one thread (which owns the ledger connection behind `Sources`)."""
+    """The site, served by a few threads: a slow answer does not hold up the others."""
 
-    def __init__(self, sources: Sources, listen: str, token_file: str | None, hosts: Sequence[str]) -> None:
+    def __init__(
+        self, make: Callable[[], Sources], health: Callable[[], Health], listen: str, token_file: str | None,
+        hosts: Sequence[str],
+    ) -> None:  # fmt: skip
         """Bind `listen`, where settings have checked that beyond loopback there is a token.
+
+        `make`: connects to the ledger, from any thread. `health` needs no ledger.
 
         Raises Refused where the address is in use, and where the token cannot be had.
         """
@@ -192,8 +251,9 @@ class Server:
             raise Refused(f"the status page cannot listen on {listen}: {cause(error)}", hint) from error
         self.url = f"http://{host}:{bound.getsockname()[1]}/"
         self._socket = bound
+        self._pool = Pool(make)
         self._server = create_server(
-            Site(sources, gate), sockets=[bound], threads=1, ident=None,
+            Site(self._pool, health, gate), sockets=[bound], threads=_THREADS, ident=None,
             max_request_header_size=_HEAD_AT_MOST, max_request_body_size=_BODY_AT_MOST, channel_timeout=30,
         )  # fmt: skip
         self._thread = threading.Thread(target=self._server.run, name="web", daemon=True)
@@ -211,4 +271,6 @@ class Server:
         """Stop serving."""
         self._server.close()
         self._thread.join(2.0)
+        self._server.task_dispatcher.shutdown(timeout=1)
+        self._pool.close()
         self._socket.close()

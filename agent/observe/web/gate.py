@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import ipaddress
 import platform
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -61,7 +62,7 @@ def names(written: Iterable[str], *, beyond: bool) -> frozenset[str]:
 
 
 class Gate:
-    """Lets requests through, or says why not. Used by one thread."""
+    """Lets requests through, or says why not. Safe between threads."""
 
     def __init__(self, hosts: Iterable[str], token: str | None, clock: Callable[[], float], *, beyond: bool) -> None:
         """
@@ -76,6 +77,7 @@ class Gate:
         self._clock = clock
         self._wrong: OrderedDict[str, tuple[int, float]] = OrderedDict()
         """Address → wrong tokens, and when the last one came."""
+        self._lock = threading.Lock()
 
     def host(self, environ: dict[str, Any]) -> Denied | None:
         """Whether the pages answer to the host name of the request."""
@@ -88,6 +90,10 @@ class Gate:
         """Whether the request has the token, where one is wanted."""
         if self._token is None:
             return None
+        with self._lock:
+            return self._judged(environ, self._token)
+
+    def _judged(self, environ: dict[str, Any], token: bytes) -> Denied | None:
         peer, now = str(environ.get("REMOTE_ADDR", "")), self._clock()
         count, last = self._wrong.get(peer, (0, now))
         if now - last >= SHUT:
@@ -96,7 +102,7 @@ class Gate:
             again = (("Retry-After", str(int(SHUT - (now - last)) + 1)),)
             return Denied("429 Too Many Requests", "Too many wrong tokens from this address.\n", again)
         given = _given(str(environ.get("HTTP_AUTHORIZATION", "")))
-        if given is not None and hmac.compare_digest(_digest(given), self._token):
+        if given is not None and hmac.compare_digest(_digest(given), token):
             self._wrong.pop(peer, None)
             return None
         if given is not None:

@@ -19,26 +19,21 @@ class Headline:
 
 
 def headline(
-    *,
-    needs: int,
-    waiting: int,
-    waiting_bytes: int,
-    safe: int,
-    unclaimed: int,
-    unseen: int,
-    age: float | None,
-    swept: bool,
-) -> Headline:
+    *, needs: int, waiting: int, waiting_bytes: int, safe: int, unclaimed: int, unseen: int,
+    age: float | None, swept: bool, swept_at: str, events: bool,
+) -> Headline:  # fmt: skip
     """The first line.
 
     Args:
         needs: things that a person must do.
         waiting, waiting_bytes: what is on its way.
-        safe: files at every destination, removed ones among them.
+        safe: files at every destination, those that are gone here among them.
         unclaimed: files that no rule claims.
         unseen: directories that cannot be listed.
         age: seconds since the oldest of what waits was first seen.
         swept: every watched folder was looked through since the agent started.
+        swept_at: when they last were.
+        events: files that came since are known, too.
     """
     proved = f"{files(safe)} proved at every destination" if safe else ""
     oldest = "" if age is None or age < _MINUTE else f", oldest {in_words(age // _MINUTE * _MINUTE)}"
@@ -53,14 +48,19 @@ def headline(
     if not safe:
         return Headline("empty", "No files yet", "What is written into a watched folder shows up here.")
     only = [*(["a rule claims"] if unclaimed else []), *(["can be seen"] if unseen else [])]
-    which = f" that {' and '.join(only)}" if only else ""
-    return Headline(
-        "safe", f"Everything{which} is safe",
-        _sentence(
-            proved, f"{files(unclaimed)} not claimed" if unclaimed else "",
-            f"{unseen} {'directory' if unseen == 1 else 'directories'} cannot be listed" if unseen else "",
-        ),
-    )  # fmt: skip
+    what = f"Everything that {' and '.join(only)}" if only else "Everything"
+    but = _but(unclaimed, unseen)
+    if not events:
+        text = f"Everything that was there at {swept_at}{''.join(f' and {one}' for one in only)} is safe"
+        return Headline("safe", text, _sentence(proved, *but, "what came since is not known yet"))
+    looked = f"the folders were last looked through at {swept_at}" if swept_at else ""
+    return Headline("safe", f"{what} is safe", _sentence(proved, *but, looked))
+
+
+def _but(unclaimed: int, unseen: int) -> tuple[str, str]:
+    """What the agent does not answer for."""
+    listed = f"{unseen} {'directory' if unseen == 1 else 'directories'} cannot be listed" if unseen else ""
+    return f"{files(unclaimed)} not claimed" if unclaimed else "", listed
 
 
 def _sentence(*parts: str) -> str:

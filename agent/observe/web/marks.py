@@ -1,18 +1,18 @@
-"""May it be deleted? What the ledger, the configuration and, for single files, the disk say."""
+"""May it be deleted? What the ledger, the configuration and, for single files, a look at the disk say."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from agent.files import ABSENT, LOCAL, CannotTell
-from agent.files.absence import look_on
+from agent.files import ABSENT, CannotTell, Look
 from agent.ledger import UNPROVED, File, Holding, Ledger, State
 from rules.model import STAT, Rule, Verdict
 from rules.removal import Standing, removal
 from rules.versions.volumes import unchanged
 
 _OVER = {
-    State.RECLAIMING: "removed here already",
-    State.RECLAIMED: "removed here already",
+    State.RECLAIMING: "reclaimed already",
+    State.RECLAIMED: "reclaimed already",
+    State.REMOVED: "removed already, by somebody else",
     State.SUPERSEDED: "a newer version is here",
     State.VANISHED: "gone before it was delivered",
 }
@@ -55,12 +55,12 @@ class Marks:
                 proved[one.destination] = one.here - weak[one.destination]
             else:
                 others.append(At(one.destination, one.here + one.gone, holding.files, None, one.address))
-        standing = Standing(holding.here, holding.waiting, holding.refused, holding.removed, below)
+        standing = Standing(holding.here, holding.waiting, holding.refused, holding.reclaimed, holding.removed, below)
         copies = [At(name, held[name], holding.files, up.get(name), address) for name, address in required.items()]
         return removal(standing, proved, weak, claimed=holding.rule in self._rules), (*copies, *others)
 
-    def of_file(self, file: File) -> Verdict:
-        """The mark of this version. The disk is asked whether it still is this version."""
+    def of_file(self, file: File, seen: Look) -> Verdict:
+        """The mark of this version; `seen`: what stands at its path now."""
         if file.state in _OVER:
             return Verdict(False, _OVER[file.state])
         required, strict = self._required(file.rule)
@@ -68,9 +68,9 @@ class Marks:
         for item, address, _ in self._ledger.deliveries.evidence(file.id):
             if required.get(item.destination) == address:
                 (proved if item.strong or not strict else weak)[item.destination] = 1
-        standing = Standing(1, int(file.state in UNPROVED), int(file.state is State.REFUSED), 0, False)
+        standing = Standing(1, int(file.state in UNPROVED), int(file.state is State.REFUSED), 0, 0, False)
         verdict = removal(standing, proved, weak, claimed=file.rule in self._rules)
-        return _as_it_is(file) or verdict if verdict.ok else verdict
+        return _as_it_is(file, seen) or verdict if verdict.ok else verdict
 
     def _required(self, name: str) -> tuple[dict[str, str], bool]:
         """(destination -> address that a rule requires, whether it wants checksums)."""
@@ -81,9 +81,8 @@ class Marks:
         return {target.to: self._addresses[target.to] for target in rule.deliver}, strict
 
 
-def _as_it_is(file: File) -> Verdict | None:
+def _as_it_is(file: File, seen: Look) -> Verdict | None:
     """Why the file on the disk is not this version; None where it is."""
-    seen = look_on(LOCAL, file.path, file.volume)
     if isinstance(seen, CannotTell):
         return Verdict(False, f"not now: it cannot be looked at: {seen.reason}")
     if seen is ABSENT:

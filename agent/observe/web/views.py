@@ -6,15 +6,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agent.files import LOCAL
+from agent.files import CannotTell
 from agent.intake import Root
-from agent.ledger import File, Holding, Ledger, State
+from agent.ledger import GONE, File, Holding, Ledger, State
 from agent.observe.explain import explain
-from agent.observe.status import Health
+from agent.observe.folder import compare
+from agent.observe.looks import Looks
+from agent.observe.status import Health, no_answer
 from agent.observe.web.headline import Headline, headline
 from agent.observe.web.marks import At, Marks
 from agent.observe.web.plot import Plot, plot
+from agent.observe.web.words import clock
 from rules.model import SENT, Kind, Observation, Rule, Verdict
+from rules.removal import folder_removal
 
 _ROWS = 30
 _FOUND = 50
@@ -60,7 +64,7 @@ class Row:
     @property
     def safe(self) -> int:
         """Files at every destination."""
-        return self.holding.verified + self.holding.removed
+        return self.holding.verified + self.holding.gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ class Views:
     def __init__(
         self, ledger: Ledger, rules: Sequence[Rule], destinations: Sequence[tuple[str, str]], roots: Sequence[Root],
         status: Callable[[], dict[str, Any]], health: Callable[[], Health], clock: Callable[[], float], config: str,
+        looks: Looks,
     ) -> None:  # fmt: skip
         """
         Args:
@@ -88,6 +93,7 @@ class Views:
             status, health: what else is said of the agent.
             clock: seconds since the epoch.
             config: path of the configuration file, for commands; empty where there is none.
+            looks: looks at the disk.
         """
         self._ledger = ledger
         self._rules = {rule.name: rule for rule in rules}
@@ -96,6 +102,7 @@ class Views:
         self._status = status
         self._health = health
         self._clock = clock
+        self._looks = looks
         self._with = f" --config {shlex.quote(config)}" if config else ""
 
     def front(self, text: str) -> dict[str, Any]:
@@ -134,30 +141,36 @@ class Views:
         files = self._ledger.holdings.files(holding, _FILES)
         waits = holding.whole and self._ledger.datasets.get(holding.place).waits
         base = self._base(holding)
-        lines = [Line(file, self._within(file, base), self._marks.of_file(file)) for file in files]
+        lines = self._lines(files, lambda file: self._within(file, base))
         odd = next((one for one in lines if one.file.state is State.VERIFIED and not one.mark.ok), None)
         if row.mark.ok and odd is not None:
             row = replace(row, mark=Verdict(False, f"{odd.mark.reason} ({odd.name})"))
+        # A dataset need not be a directory: then its files are all that the mark speaks of.
+        is_folder = not holding.whole or self._may_be_directory(base)
+        if row.mark.ok and is_folder:
+            found = compare(self._ledger, list(self._rules.values()), base, self._looks.contents(base))
+            row = replace(row, mark=folder_removal(row.mark, found))
         return {
             "now": now,
             "row": row,
             "lines": lines,
-            "base": base if _is_directory(base) or not holding.whole else os.path.dirname(base),
+            "base": base if is_folder else os.path.dirname(base),
             "complete": self.command("complete", holding.name) if waits else "",
         }
 
     def file(self, path: str) -> dict[str, Any] | None:
         """The page of a file: all that is known of it; None where nothing is."""
-        told = explain(self._ledger, list(self._rules.values()), path)
         versions = self._ledger.files.history(path)
         if not versions:
-            return None
+            return None  # nothing else is looked at: anybody may ask for any path
+        told = explain(self._ledger, list(self._rules.values()), path, lambda *one: self._looks.at([one])[0])
         own = [file for file in versions if file.rule != SENT] or versions
+        (line,) = self._lines(own[-1:], lambda file: os.path.basename(path))
         return {
             "now": self._clock(),
             "told": told,
-            "name": os.path.basename(path),
-            "mark": self._marks.of_file(own[-1]),
+            "name": line.name,
+            "mark": line.mark,
             "file": own[-1],
             "holding": self._ledger.holdings.of(own[-1]),
             "command": self.command("explain", path),
@@ -176,16 +189,28 @@ class Views:
             needs=needs,
             waiting=sum(files.get(state, 0) for state in waiting),
             waiting_bytes=sum(size.get(state, 0) for state in waiting),
-            safe=sum(files.get(state, 0) for state in ("verified", "reclaiming", "reclaimed")),
+            safe=sum(files.get(state, 0) for state in (State.VERIFIED.word, *(one.word for one in GONE))),
             unclaimed=sum(root["files"] for root in said["unclaimed"]),
             unseen=sum(root["directories"] for root in said["unseen"]),
             age=None if oldest is None else now - oldest,
             swept=swept,
+            swept_at=self._seen_at(now),
+            events=all(root.watch.up for root in self._roots),
         )
+
+    def _seen_at(self, now: float) -> str:
+        """When the watched folders were last looked through, each of them."""
+        at = min((root.swept_at for root in self._roots if root.swept_at is not None), default=None)
+        return "" if at is None else clock(at, now)
 
     def _troubles(self, said: Mapping[str, Any]) -> Iterable[Need]:
         for problem in self._health().problems:
             yield Need("The agent is not well", problem)
+        self._looks.at([(root.watch.root, None) for root in self._roots])  # those that hang are known then
+        for path, since in self._looks.silent().items():
+            yield Need(
+                f"{path} does not answer", f"{no_answer(since)}; what is said of its files is what was last seen"
+            )
         for place in said["destinations"]:
             if place["up"] is False and not place["refused"]:  # a refused one is among the agent's problems
                 yield Need(
@@ -238,9 +263,19 @@ class Views:
             ]
         return {
             "rows": self._rows(holdings, up, now),
-            "lines": [Line(file, self._shown(file), self._marks.of_file(file)) for file in files],
+            "lines": self._lines(files, self._shown),
             "at_most": _FOUND,
         }
+
+    def _lines(self, files: Sequence[File], name: Callable[[File], str]) -> list[Line]:
+        """Each file with its mark; all are looked at now."""
+        seen = self._looks.at([(file.path, file.volume) for file in files])
+        return [Line(file, name(file), self._marks.of_file(file, at)) for file, at in zip(files, seen, strict=True)]
+
+    def _may_be_directory(self, path: str) -> bool:
+        """Whether a directory has the name, as far as that can be told now."""
+        (seen,) = self._looks.at([(path, None)])
+        return isinstance(seen, CannotTell) or (isinstance(seen, Observation) and seen.kind is Kind.DIRECTORY)
 
     def _rows(self, holdings: Iterable[Holding], up: Mapping[str, bool | None], now: float) -> list[Row]:
         return [self._row(holding, up, now) for holding in holdings if holding.files or holding.vanished]
@@ -303,11 +338,6 @@ def _state(holding: Holding) -> tuple[str, str]:
     if holding.waiting:
         return "on its way", "waiting"
     if holding.files:
-        return ("safe" if holding.verified else "safe, removed here"), "safe"
+        gone = "safe, reclaimed" if holding.reclaimed else "safe, removed by somebody else"
+        return ("safe" if holding.verified else gone), "safe"
     return "gone before it was delivered", "gone"
-
-
-def _is_directory(path: str) -> bool:
-    """Whether a directory is known to be there."""
-    seen = LOCAL.look(LOCAL.resolve(path))
-    return isinstance(seen, Observation) and seen.kind is Kind.DIRECTORY

@@ -1,0 +1,84 @@
+"""A folder as it is now, compared with what the ledger knows of it."""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+from agent.files import CannotTell
+from agent.intake.scan import Listing
+from agent.intake.zones import IDENTITY
+from agent.ledger import HERE, Known, Ledger, State
+from agent.observe.looks import Contents
+from rules.match import match
+from rules.model import OWN_PREFIX, Entry, Rule
+from rules.removal import InFolder
+from rules.versions.volumes import unchanged
+
+T = TypeVar("T")
+_AT_ONCE = 1000
+"""Names that the ledger is asked for in one statement."""
+
+
+def compare(ledger: Ledger, rules: Sequence[Rule], directory: str, contents: Contents | CannotTell) -> InFolder:
+    """What stands in a folder and below it beside files that stand there as they are known.
+
+    Files that are being written there are new or changed.
+    """
+    if isinstance(contents, CannotTell):
+        return InFolder((), (), (), f"the folder cannot be looked at: {contents.reason}")
+    changed: list[str] = []
+    new: list[str] = []
+    others: list[str] = []
+    unseen = "" if contents.whole else "there are more entries than a page looks at"
+    if not contents.listings and contents.whole:
+        unseen = "the folder is not there"
+    zones = _zones(contents.listings)
+    filled = {os.path.dirname(one.directory) for one in contents.listings} | set(zones)
+    for listing in contents.listings:
+        inside = os.path.relpath(listing.directory, directory)
+        shown = "" if inside == "." else f"{inside}/"
+        if listing.error is not None:
+            unseen = unseen or f"{listing.directory} cannot be listed: {listing.error}"
+        elif listing.directory in zones:
+            others.append(f"{shown or './'}")
+        elif not any((listing.directory + "/").startswith(f"{zone}/") for zone in zones):
+            if not listing.entries and listing.whole and listing.directory not in filled and shown:
+                others.append(shown)
+            for name, is_changed in _odd(ledger, listing):
+                rule = match(rules, f"{listing.directory}/{name}").rule
+                (changed if is_changed else others if rule is None else new).append(f"{shown}{name}")
+    return InFolder(sorted(changed), sorted(new), sorted(others), unseen)
+
+
+def _zones(listings: Sequence[Listing]) -> list[str]:
+    """Directories that are destinations of copies: whoever removes one removes copies."""
+    identity = os.fsencode(IDENTITY)
+    return [one.directory for one in listings if any(entry[0] == identity for entry in one.entries)]
+
+
+def _odd(ledger: Ledger, listing: Listing) -> list[tuple[str, bool]]:
+    """Names of a listing that are not as the ledger has them, each with whether a version is known to be here.
+
+    The ledger is asked by name: of the directory it may know a million more that are gone.
+    """
+    names = [entry[0] for entry in listing.entries]
+    expected: set[Entry] = set()
+    for some in _parts(names):
+        expected |= ledger.files.entries(listing.directory, some)
+    rest = dict(listing.seen(but=expected))
+    known: dict[str, Known] = {}
+    for part in _parts(list(rest)):
+        known |= ledger.files.known(listing.directory, part)
+    found = []
+    for name, seen in rest.items():
+        item = known.get(name)
+        is_here = item is not None and (item.state in HERE or item.state is State.RECLAIMING)
+        if name.startswith(OWN_PREFIX) or (item and is_here and unchanged(item.version, item.volume, seen)):
+            continue  # the agent's own, or known on a file system that was mounted again
+        found.append((name, is_here))
+    return found
+
+
+def _parts(names: Sequence[T]) -> Iterator[Sequence[T]]:
+    for begin in range(0, len(names), _AT_ONCE):
+        yield names[begin : begin + _AT_ONCE]

@@ -1,0 +1,98 @@
+"""Looks at files for people and metrics: at file systems that may never answer, while others wait for the page."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from agent.files import LOCAL, CannotTell, Look, Space, Trouble, What
+from agent.files.absence import look_on
+from agent.host.asking import Asker, Silence
+from agent.intake.scan import Listing, sweep
+from agent.intake.zones import Zones
+from agent.observe.status import no_answer
+from rules.match import relative
+from rules.model import VolumeId
+
+ENTRIES = 20_000
+"""Entries that a page looks at in a folder and below it."""
+_LOOKS, _LISTINGS = 0.5, 2.0
+"""Seconds to wait for an answer."""
+
+Named = tuple[str, VolumeId | None]
+"""A path, and the file system that its file was on; None: that is not known."""
+
+
+class Contents(NamedTuple):
+    """What stands in a folder and below it."""
+
+    listings: list[Listing]
+    whole: bool
+    """It is all that there is."""
+
+
+class Looks:
+    """Asks in other threads, one question at a time for each watched directory. Safe between threads."""
+
+    def __init__(self, clock: Callable[[], float], roots: Sequence[str]) -> None:
+        """`roots`: the watched directories."""
+        self._roots = sorted(set(roots), key=len, reverse=True)
+        self._looks = Asker(clock, _LOOKS)
+        self._listings = Asker(clock, _LISTINGS)
+
+    def at(self, files: Sequence[Named]) -> list[Look]:
+        """What stands at these paths now."""
+        places: dict[str, list[Named]] = {}
+        for one in files:
+            places.setdefault(self._place(one[0]), []).append(one)
+        found: dict[str, Look] = {}
+        for place, here in places.items():
+            found |= self._asked(place, here)
+        return [found[path] for path, _ in files]
+
+    def _asked(self, place: str, files: Sequence[Named]) -> dict[str, Look]:
+        answer = self._looks.ask(place, lambda: {path: look(path, volume) for path, volume in files})
+        if isinstance(answer, Silence):
+            return {path: CannotTell(_silence(answer)) for path, _ in files}
+        return answer
+
+    def contents(self, directory: str) -> Contents | CannotTell:
+        """What stands in a directory and below it now, destinations of copies among it."""
+        place = self._place(directory)
+        answer = self._listings.ask(place, lambda: contents(place, directory, ENTRIES))
+        return CannotTell(_silence(answer)) if isinstance(answer, Silence) else answer
+
+    def space(self, directory: str) -> Space | None:
+        """How much may still be written there; None where that cannot be told now."""
+        answer = self._looks.ask(directory, lambda: LOCAL.space(directory))
+        return None if isinstance(answer, Silence) else answer
+
+    def silent(self) -> dict[str, float]:
+        """Directories that do not answer, each with the time since when."""
+        return self._looks.silent()
+
+    def _place(self, path: str) -> str:
+        """The watched directory that holds a path, or else the mount point that does."""
+        for root in self._roots:
+            if path == root or path.startswith(root.rstrip("/") + "/"):
+                return root
+        return LOCAL.volume(path).mounted_at
+
+
+def look(path: str, volume: VolumeId | None) -> Look:
+    """What stands at a path now, asked at once."""
+    return LOCAL.look(path) if volume is None else look_on(LOCAL, path, volume)
+
+
+def contents(top: str, directory: str, at_most: int) -> Contents:
+    """What stands in a directory at or below another one, and below it, as a sweep sees it."""
+    listings: list[Listing] = []
+    count = 0
+    for listing in sweep(LOCAL, top, relative(directory, top) or "", Zones(tuple)):
+        count += len(listing.entries) + 1
+        if count > at_most:
+            return Contents(listings, whole=False)
+        listings.append(listing)
+    return Contents(listings, whole=True)
+
+
+def _silence(answer: Silence) -> Trouble:
+    return Trouble(What.NO_ANSWER, no_answer(answer.since))
