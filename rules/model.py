@@ -184,6 +184,8 @@ class Target:
 
     to: str
     path: str = "{relpath}"
+    backfill: bool | None = None
+    """Whether files that were delivered before the destination came go there, too; None: nobody said."""
 
 
 @dataclass(frozen=True, slots=True)

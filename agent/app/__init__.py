@@ -80,7 +80,7 @@ def _run_configuration(
         textfile = write(parts, metrics, clock, looks, stack)
         stack.callback(_stop, list(workers.values()), parts)
         steps: dict[str, Callable[[float], float | None]] = {
-            "intake": parts.intake.step,
+            "intake": parts.take_in,
             "reclaim": parts.reclaimer.step,
             "outbox": parts.sender.step,
             "notify": parts.notifier.step,
@@ -184,7 +184,7 @@ def _pass(parts: Parts, clock: Clock) -> float | None:
     """One pass of every part. Returns seconds until the next makes sense; None: nothing moves by itself any more."""
     now = clock()
     again = [
-        parts.intake.step(now),
+        parts.take_in(now),
         *(courier.step(now) for courier in parts.couriers.values()),
         parts.sender.step(now),
         parts.reclaimer.step(now),

@@ -1,6 +1,7 @@
 """The parts of an agent, made from the configuration and connected."""
 
 import gc
+import logging
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -16,8 +17,10 @@ from agent.actions.notify.chat import Chat
 from agent.actions.notify.dispatch import Channel
 from agent.actions.notify.email import Email
 from agent.actions.webhook import post
+from agent.app.replan import Replan
 from agent.app.transports import Transports
 from agent.delivery import Courier
+from agent.delivery.errands import owe
 from agent.destinations import Wake
 from agent.files import LOCAL
 from agent.intake import Intake
@@ -33,6 +36,8 @@ from rules.config.notify import PORTS, NotifyTable
 from rules.config.settings import CollectionTable, Configuration, DirectoryTable
 from rules.model import Rule
 from rules.notice import Policy
+
+log = logging.getLogger(__name__)
 
 
 def host_name() -> str:
@@ -125,6 +130,9 @@ class Parts:
         self.ledger = connect()
         metrics.expect(config.rules)
         host = host_name()
+        with self.ledger.transaction():
+            for former, now in self.ledger.destinations.renamed({name: one.address for name, one in tables.items()}):
+                log.warning("destination %s is called %s now: what was proved there counts on", former, now)
         places = {
             name: self.ledger.destinations.place(name, table.address, in_place=isinstance(table, CollectionTable)).id
             for name, table in tables.items()
@@ -136,6 +144,10 @@ class Parts:
             self.ledger, LOCAL, config.rules, watches, places, host,
             settings.sweep_every, settings.canary_every, time.time, wake_couriers, inside(config),
         )  # fmt: skip
+        by_name = {rule.name: rule for rule in config.rules}
+        self.replan = Replan(
+            self.ledger, config.rules, places, lambda batch, at: owe(self.ledger, by_name, batch, host, at)
+        )
         agent = self.ledger.meta("agent") or ""
         made = Transports(config, agent, metrics)
         self._transports = transports = {name: made.make(name, wake(name)) for name in tables}
@@ -189,12 +201,19 @@ class Parts:
         """Take up what a former run left."""
         # What is here by now stays: the collector would look through all of it every few thousand files.
         gc.freeze()
+        self.replan.start(now)
         self.intake.start(now)
         for courier in self.couriers.values():
             courier.start(now)
         self.sender.start(now)
         self.notifier.start(now)
         self.reclaimer.start(now)
+
+    def take_in(self, now: float) -> float | None:
+        """One whole pass of intake, and of what follows a changed configuration. Returns when the next is due."""
+        more = self.replan.step(now)
+        again = self.intake.step(now)
+        return now if more else again
 
     def leave(self) -> None:
         """Close the transports, all at once: each may have to wait for what it has under way."""

@@ -41,7 +41,7 @@ def _needs_person(found: dict[str, Any]) -> bool:
     failed = any(states.get("failed") for states in found["deliveries"].values())
     down = any(place["up"] is False for place in found["destinations"])
     undone = any(one["failed"] for one in found["outbox"])
-    return bool(found["files"].get("refused") or failed or down or undone or found["findings"])
+    return bool(found["files"].get("refused") or failed or down or undone or found["findings"] or found["behind"])
 
 
 def _print_status(found: dict[str, Any]) -> None:
@@ -62,6 +62,10 @@ def _print_status(found: dict[str, Any]) -> None:
         )
         if "keeps" in place:
             typer.echo(f"  nothing is deleted here on its proof: {printable(place['keeps'])}")
+    if found["replanning"]:
+        typer.echo("the configuration changed: what was delivered is compared with it")
+    for one in found["behind"]:
+        typer.echo(f"rule {one['rule']}: not at {one['destination']}: {one['hint']}")
     for one in found["held_up"]:
         typer.echo(f"{one['deliveries']} deliveries to {one['destination']} wait: {printable(one['reason'])}")
     for one in found["scrub"]:

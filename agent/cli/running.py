@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from enum import StrEnum
 from pathlib import PurePath
 from typing import Annotated
@@ -15,11 +15,13 @@ from agent import app as agent
 from agent.app import presets
 from agent.app.configuration import FILE_NAME, absolute, check, here, warnings
 from agent.app.parts import Parts, channels
+from agent.app.replan import preview
 from agent.cli.options import STATE_HERE, ConfigOption, PathOfUser, configuration
 from agent.destinations.directory.transport import reachable
-from agent.errors import Refused, cause
+from agent.errors import Refused, Transient, cause
 from agent.files import ABSENT, LOCAL, CannotTell
 from agent.host import own_files
+from agent.ledger import Ledger, in_plain_words
 from agent.observe.doubts import doubts
 from agent.observe.logs import configure
 from agent.observe.web import Server
@@ -202,11 +204,24 @@ def show(config: ConfigOption = None) -> None:
         note = _note(rule.watch)
         if note is not None:
             typer.echo(f"  - note: {rule.watch} {note}; the agent waits for it")
+    for sentence in _changes(chosen):
+        typer.echo(f"\nchanges: {sentence}")
     if not chosen.rules:
         typer.echo("\nno rules: nothing is watched")
     if chosen.settings.notify is not None:
         whom = [channel.shown for channel in channels(chosen.settings.notify).values()]
         typer.echo(f"\n{chosen.settings.notify.in_words(whom)}")
+
+
+def _changes(chosen: Configuration) -> list[str]:
+    """What becomes of files that the agent knows already."""
+    if not own_files.is_file(chosen.ledger):
+        return []
+    try:
+        with in_plain_words(), closing(Ledger(str(chosen.ledger))) as known:
+            return list(preview(known, chosen))
+    except (Refused, Transient) as error:
+        return [f"unknown: {error}"]
 
 
 def notes(chosen: Configuration, name: str, table: DirectoryTable) -> Iterator[str]:

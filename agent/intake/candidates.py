@@ -13,6 +13,7 @@ from rules.complete import ASK_AGAIN, complete, first_look, granule
 from rules.glob import Glob, Names
 from rules.match import is_marker, marker_for
 from rules.model import Candidate, Kind, Rule
+from rules.replan import unwatched
 from rules.versions.identity import Adoption
 from rules.versions.volumes import SameVolume, same_volume, unchanged
 
@@ -123,7 +124,9 @@ class Candidates:
         """Read one candidate again, and decide about it."""
         rule = self._rules.get(file.rule)
         if rule is None or not file.path.startswith(rule.watch.rstrip("/") + "/"):
-            return Vanish("no rule claims it any more")
+            if self._files.look(file.path) is ABSENT:
+                return Vanish("it went away before it was delivered")
+            return Refuse(unwatched(file.rule))
         try:
             tree = trees.at(rule.watch)
         except Trouble as trouble:

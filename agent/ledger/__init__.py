@@ -11,6 +11,7 @@ from agent.ledger.holdings import Copies, Holding, Holdings
 from agent.ledger.notices import Notice, Notices
 from agent.ledger.outbox import Errand, Outbox
 from agent.ledger.pauses import Pausable, Pauses
+from agent.ledger.plans import Behind, Group, Plans
 from agent.ledger.reclaims import Intent, Reclaims
 from agent.ledger.reports import BatchLine, Reports
 from agent.ledger.scrubs import Copy, Finding, Scrubs, Standing
@@ -33,6 +34,7 @@ class Ledger(Store):
         self.history = History(self)
         self.destinations = Destinations(self)
         self.deliveries = Deliveries(self, self.destinations, self.history, self.holdings)
+        self.plans = Plans(self, self.files, self.batches, self.deliveries)
         self.outbox = Outbox(self)
         self.notices = Notices(self)
         self.reclaims = Reclaims(self)
@@ -52,6 +54,7 @@ __all__ = [
     "Announce",
     "BatchLine",
     "Batches",
+    "Behind",
     "Copies",
     "Copy",
     "Datasets",
@@ -65,6 +68,7 @@ __all__ = [
     "Files",
     "Finding",
     "Found",
+    "Group",
     "History",
     "Holding",
     "Holdings",
@@ -78,6 +82,7 @@ __all__ = [
     "Pausable",
     "Pauses",
     "Place",
+    "Plans",
     "Proof",
     "Reclaims",
     "Reports",

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from agent.ledger.files import Files
 from agent.ledger.store import Store, Transition
-from rules.model import OpenBatch
+from agent.ledger.versions import File
+from rules.model import OpenBatch, counted
 
 
 class Sealed(NamedTuple):
@@ -74,3 +75,17 @@ class Batches:
         self._store.executemany(
             "UPDATE files SET state = 3 WHERE batch = ? AND state = 2", ((batch.id,) for batch in batches)
         )
+
+    def sealed_again(self, destinations: Sequence[int], files: Sequence[File], reason: str, now: float) -> int:
+        """These verified files of one batch are a sealed batch once more, to these destinations alone. Returns it."""
+        assert files[0].batch is not None, "they were in a batch"
+        rule, key = files[0].rule, self.key(files[0].batch)
+        batch = self.opened(rule, key, now)
+        self._store.executemany(
+            "UPDATE files SET state = 2, batch = ?, since = ?, reason = ? WHERE id = ? AND state = 4",
+            ((batch, now, reason, file.id) for file in files),
+        )
+        size = sum(counted(file.version.size) for file in files)
+        self.joined(batch, OpenBatch(key, len(files), size, now, now))
+        self.sealed([Sealed(batch, rule, reason, destinations)], now)
+        return batch

@@ -274,13 +274,17 @@ class Deliveries:
             )
             for item in items
         )  # fmt: skip
-        everywhere = self._everywhere([item.file.id for item in items])
-        done = [item.file for item in items if item.file.id in everywhere]
+        self.verified([item.file for item in items], now)
+        if items:
+            self._destinations.proved(destination, now)
+
+    def verified(self, files: Sequence[File], now: float) -> None:
+        """Those of the files that are at every destination of their batch are verified."""
+        everywhere = self._everywhere([file.id for file in files])
+        done = [file for file in files if file.id in everywhere]
         if done:
             self._holdings.verified([file.id for file in done])
         self._store.executemany("UPDATE files SET state = 4, reason = NULL WHERE id = ?", ((file.id,) for file in done))
-        if items:
-            self._destinations.proved(destination, now)
         if done:
             self._history.verified(len(done), sum(counted(file.version.size) for file in done), now)
         self._store.tell(Transition(file.rule, "verified", file.path, size=file.version.size) for file in done)
@@ -295,7 +299,7 @@ class Deliveries:
         marks, values = among(files)
         sql = (
             f"SELECT f.id FROM files f WHERE f.id IN ({marks}) AND f.state = 3"
-            " AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.batch = f.batch AND NOT EXISTS"
+            " AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.batch = f.batch AND d.state < 7 AND NOT EXISTS"
             " (SELECT 1 FROM copies c WHERE c.file = f.id AND c.destination = d.destination AND c.proved_at IS NOT NULL))"
         )
         return {row[0] for row in self._store.execute(sql, values)}
@@ -325,11 +329,14 @@ class Deliveries:
             f" THEN {int(DeliveryState.REFUSED)} ELSE {int(DeliveryState.VERIFIED)} END WHERE id = ?2",
             ((now, delivery.id) for delivery in deliveries),
         )
+        return self.ended(dict.fromkeys(delivery.batch for delivery in deliveries), now)
+
+    def ended(self, batches: Iterable[int], now: float) -> list[int]:
+        """Those of the batches of which every delivery has ended are verified: they are returned."""
         sql = (
             "UPDATE batches SET verified_at = ?2, reclaim_at = ?2 WHERE id = ?1 AND verified_at IS NULL"
-            " AND NOT EXISTS (SELECT 1 FROM deliveries WHERE batch = ?1 AND state NOT IN (4, 6))"
+            " AND NOT EXISTS (SELECT 1 FROM deliveries WHERE batch = ?1 AND state NOT IN (4, 6, 7, 8))"
         )
-        batches = dict.fromkeys(delivery.batch for delivery in deliveries)
         return [batch for batch in batches if self._store.execute(sql, (batch, now)).rowcount]
 
     def retried(self, now: float) -> int:

@@ -1,5 +1,6 @@
 """Destinations: where they are, what they are, and whether they answer."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agent.ledger.store import Store
@@ -20,6 +21,24 @@ class Destinations:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+
+    def renamed(self, configured: Mapping[str, str]) -> list[tuple[str, str]]:
+        """Destinations that are known by another name keep their number: (former name, name). Inside a transaction.
+
+        `configured`: name -> address. A name is a label; where copies are, the address says.
+        """
+        known = {(name, address): number for number, name, address in self._store.execute(
+            "SELECT id, name, address FROM destinations ORDER BY id"
+        )}  # fmt: skip
+        found = []
+        for name, address in configured.items():
+            former = next(
+                (one for one in known if one[1] == address and configured.get(one[0]) != address), None
+            )  # fmt: skip
+            if (name, address) not in known and former is not None:
+                self._store.execute("UPDATE destinations SET name = ? WHERE id = ?", (name, known.pop(former)))
+                found.append((former[0], name))
+        return found
 
     def place(self, name: str, address: str, *, in_place: bool = False) -> Place:
         """The destination of this name at this address; a new one is entered.

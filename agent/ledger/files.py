@@ -292,8 +292,8 @@ class Files:
                 self._renewed(file, Observation(file.version, file.volume, Kind.FILE), reason, now, now)
                 continue
             self._store.execute(
-                "UPDATE files SET state = 1, batch = NULL, since = ?, again = ?, reason = ? WHERE id = ?",
-                (now, now, reason, file.id),
+                "UPDATE files SET state = 1, batch = NULL, since = ?, again = ?, reason = ?, rule = ?, dataset = ? WHERE id = ?",
+                (now, now, reason, self.rule(file.rule), file.dataset, file.id),
             )
             self._store.tell([Transition(file.rule, "candidate", file.path, reason, file.version.size)])
 

@@ -140,6 +140,14 @@ CREATE INDEX deliveries_due ON deliveries (destination, again) WHERE again IS NO
 CREATE INDEX deliveries_unfinished ON deliveries (destination, state) WHERE state < 4;
 CREATE INDEX deliveries_held_up ON deliveries (destination) WHERE state < 4 AND reason IS NOT NULL;
 
+CREATE TABLE behind (            -- delivered files that are not at a destination which came later, as of the last replanning
+  rule        INTEGER NOT NULL REFERENCES rules (id),
+  destination INTEGER NOT NULL REFERENCES destinations (id),
+  undecided   INTEGER NOT NULL,  -- here; nobody said whether they go there
+  gone        INTEGER NOT NULL,  -- they would go there, and have no local copy any more
+  PRIMARY KEY (rule, destination)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE tasks (             -- what was handed over to others: evidence came of the last task that began before it
   delivery INTEGER NOT NULL REFERENCES deliveries (id),
   name     TEXT    NOT NULL,     -- by which they know it

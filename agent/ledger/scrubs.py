@@ -4,11 +4,11 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from agent.ledger.batches import Batches, Sealed
+from agent.ledger.batches import Batches
 from agent.ledger.states import State
 from agent.ledger.store import Store, Transition
 from agent.ledger.versions import File, read
-from rules.model import SENT, Content, OpenBatch, counted
+from rules.model import SENT, Content
 from rules.naming import Owner, stat_content
 from rules.scrub import Sight
 
@@ -290,17 +290,9 @@ class Scrubs:
         for file in files:
             former.setdefault(file.batch, []).append(file)
         for number, together in former.items():
-            (key,) = self._store.execute("SELECT key FROM batches WHERE id = ?", (number,)).fetchone()
-            rule, reason = together[0].rule, f"delivered again: its copy of batch {number} was not what was proved"
-            batch = self._batches.opened(rule, key, now)
-            if rule == SENT:
+            reason = f"delivered again: its copy of batch {number} was not what was proved"
+            batch = self._batches.sealed_again([destination], together, reason, now)
+            if together[0].rule == SENT:
                 self._store.execute(
                     "INSERT INTO sends SELECT ?, ?, root FROM sends WHERE batch = ?", (batch, batch, number)
                 )
-            self._store.executemany(
-                "UPDATE files SET state = 2, batch = ?, since = ?, reason = ? WHERE id = ? AND state = 4",
-                ((batch, now, reason, file.id) for file in together),
-            )
-            size = sum(counted(file.version.size) for file in together)
-            self._batches.joined(batch, OpenBatch(key, len(together), size, now, now))
-            self._batches.sealed([Sealed(batch, rule, reason, [destination])], now)

@@ -43,6 +43,10 @@ class DeliveryState(IntEnum):
     VERIFIED = 4
     FAILED = 5
     REFUSED = 6
+    SKIPPED = 7
+    """It need not go there: its destination left the rule, or came later and is not to have what was delivered before."""
+    UNDECIDED = 8
+    """Its destination came later, and nobody said whether what was delivered before goes there."""
 
     @property
     def word(self) -> str:

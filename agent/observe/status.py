@@ -8,8 +8,9 @@ from typing import Any
 
 from agent.host.worker import Worker
 from agent.intake import Root
-from agent.ledger import Finding, Ledger
+from agent.ledger import Behind, Finding, Ledger
 from rules.model import Rule
+from rules.replan import line_for
 from rules.scrub import Scrub
 
 _WAITING = 100
@@ -91,7 +92,22 @@ def status(
             for one in ledger.datasets.waiting(_WAITING)
         ],
         "paused": ledger.pauses.all(),
+        "replanning": ledger.plans.under_change(),
+        "behind": [one._asdict() | {"hint": behind_in_words(one)} for one in ledger.plans.behind()],
     }
+
+
+def behind_in_words(one: Behind) -> str:
+    """What is not at a destination that came later, and what to do."""
+    found = []
+    if one.undecided:
+        found.append(f"{one.undecided:,} that were delivered before it came stay here: {line_for(one.destination)}")
+    if one.gone:
+        found.append(
+            f"{one.gone:,} have no local copy any more: `dropline fetch` brings them from where they are,"
+            f" then `dropline send --to {one.destination}`"
+        )
+    return "; ".join(found)
 
 
 def described(finding: Finding) -> dict[str, Any]:

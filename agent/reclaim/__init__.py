@@ -39,7 +39,7 @@ class Reclaimer:
         self._ledger = ledger
         self._files = files
         self._rules = {rule.name: rule for rule in rules}
-        self._decisions = Decisions(ledger, files, required)
+        self._decisions = Decisions(ledger, files, rules, required)
         self._record = record
         self._lie_until: float | None = None
         self._removal = Removal(ledger, files, self._rules, self._decisions, record)

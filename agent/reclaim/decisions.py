@@ -8,11 +8,13 @@ from agent.errors import Transient
 from agent.files import CannotTell, Files, Trouble
 from agent.files.reader import Examined, examine
 from agent.ledger import File, Ledger
+from rules.match import match
 from rules.model import CopyId, Evidence, Kind, Observation, Rule, Verdict, Version, Writer
 from rules.retention import retention, unmoved
 from rules.versions.copies import Confirmed, distinct
 from rules.versions.volumes import unchanged
 
+_NOWHERE = "no destination that it was delivered to is one of the rule that claims it now"
 LATER = 60.0
 """Seconds until a batch that could not be reclaimed is thought of again."""
 
@@ -45,15 +47,17 @@ class Decision:
 class Decisions:
     """Decides about verified files, and changes nothing."""
 
-    def __init__(self, ledger: Ledger, files: Files, required: Mapping[str, Required]) -> None:
+    def __init__(self, ledger: Ledger, files: Files, rules: Sequence[Rule], required: Mapping[str, Required]) -> None:
         """
         Args:
             ledger: this thread's connection.
             files: where the local copies are.
+            rules: in the order of the configuration.
             required: every configured destination by its name.
         """
         self._ledger = ledger
         self._files = files
+        self._rules = rules
         self._required = required
         self.begun = -math.inf
         """When this run of the agent began."""
@@ -72,22 +76,36 @@ class Decisions:
 
     def evidence(self, rule: Rule, file: File) -> list[tuple[Evidence, str]]:
         """Evidence from the required destinations as they are configured now, with the path there."""
+        required = self._destinations(rule, file)
         return [
             (item, path)
             for item, address, path in self._ledger.deliveries.evidence(file.id)
-            if item.destination in _destinations(rule) and self._required[item.destination].address == address
+            if item.destination in required and self._required[item.destination].address == address
         ]
 
-    def unproved(self, rule: Rule, evidence: Sequence[tuple[Evidence, str]]) -> str | None:
+    def unproved(self, rule: Rule, file: File, evidence: Sequence[tuple[Evidence, str]]) -> str | None:
         """Where evidence is missing by now: it may have been withdrawn; None: nowhere."""
-        missing = set(_destinations(rule)) - {item.destination for item, _ in evidence}
+        required = self._destinations(rule, file)
+        if not required:
+            return _NOWHERE
+        missing = set(required) - {item.destination for item, _ in evidence}
         if missing:
             return f"not proved at {', '.join(sorted(missing))}"
-        return next(iter(self._doubts(rule).values()), None)
+        return next(iter(self._doubts(required).values()), None)
 
-    def _doubts(self, rule: Rule) -> dict[str, str]:
-        """Destinations of the rule whose proof does not count now, with the reason."""
-        found = {name: self._required[name].doubt() for name in _destinations(rule)}
+    def _destinations(self, rule: Rule, file: File) -> list[str]:
+        """Those of the rule's destinations that must have the file; none where another rule claims it by now, or none."""
+        if match(self._rules, file.path).rule != rule:
+            return []
+        free = {target.to for target in rule.deliver if target.backfill is False}
+        if free:
+            skipped = self._ledger.plans.skipped(file.batch)
+            free = {name for name in free if (name, self._required[name].address) in skipped}
+        return [target.to for target in rule.deliver if target.to not in free]
+
+    def _doubts(self, required: Sequence[str]) -> dict[str, str]:
+        """Destinations whose proof does not count now, with the reason."""
+        found = {name: self._required[name].doubt() for name in required}
         return {name: reason for name, reason in found.items() if reason is not None}
 
     def wrong(self, file: File, evidence: Sequence[tuple[Evidence, str]]) -> str | None:
@@ -134,9 +152,10 @@ class Decisions:
     def _due(self, rule: Rule, file: File, free: float | None, now: float) -> Decision:
         """The policy, and how long the local file lies unmoved, without asking the destinations."""
         evidence = [item for item, _ in self.evidence(rule, file)]
-        verdict = retention(
-            rule.reclaim, _destinations(rule), file.version.size, evidence, free, now, self._doubts(rule)
-        )
+        required = self._destinations(rule, file)
+        if rule.reclaim is not None and not required:
+            return Decision(file, Verdict(False, _NOWHERE))
+        verdict = retention(rule.reclaim, required, file.version.size, evidence, free, now, self._doubts(required))
         if not verdict.ok or rule.reclaim is None:
             return Decision(file, verdict)
         # What a former run saw, by a clock that may have been ahead, says nothing.
@@ -202,7 +221,3 @@ class Decisions:
         return (
             Verdict(False, Writer.OPEN.value) if found.writer is Writer.OPEN else Verdict(True, "unchanged, no writer")
         )
-
-
-def _destinations(rule: Rule) -> list[str]:
-    return [target.to for target in rule.deliver]

@@ -137,7 +137,7 @@ class Removal:
         rule = self._rules.get(intent.file.rule)
         if rule is None or rule.reclaim is None:
             return "its rule does not reclaim any more"
-        return self._decisions.unproved(rule, evidence) or self._decisions.wrong(intent.file, evidence)
+        return self._decisions.unproved(rule, intent.file, evidence) or self._decisions.wrong(intent.file, evidence)
 
     def _unlinked(
         self, tree: Tree, held: Held, intent: Intent, evidence: Proofs, now: float, *, compared: bool

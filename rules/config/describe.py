@@ -8,6 +8,12 @@ from rules.complete import quiet_seconds
 from rules.model import Condition, Conditions, Reclaim, Rule, Sealing, Writer
 from rules.units import bytes_in_words, in_words
 
+_BACKFILL = {
+    None: "",
+    True: ", and brings what was delivered before it came there, too",
+    False: ", and leaves what was delivered before it came where it is",
+}
+
 
 def describe(rule: Rule) -> list[str]:
     """One sentence a line."""
@@ -18,7 +24,10 @@ def describe(rule: Rule) -> list[str]:
         _complete(rule.complete, "a file as settled" if rule.whole else "a file as complete"),
         *_whole(rule.complete),
         _batch(rule.batch),
-        *(f"delivers each batch to {target.to} as {target.path}" for target in rule.deliver),
+        *(
+            f"delivers each batch to {target.to} as {target.path}{_BACKFILL[target.backfill]}"
+            for target in rule.deliver
+        ),
         *(f"then, for each verified batch, {_action(action)}" for action in (*rule.then, *rule.share_with)),
         _reclaim(rule.reclaim),
     ]

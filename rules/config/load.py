@@ -49,6 +49,7 @@ class DeliverTable(Table):
 
     to: str
     path: str = "{relpath}"
+    backfill: bool | None = None
 
 
 class ReclaimTable(Table):
@@ -198,7 +199,7 @@ def _rule(table: RuleTable, destinations: Collection[str], file: str, absolute: 
         capture=capture,
         complete=complete,
         batch=Sealing(**(dict(table.batch) | {"by": by})),
-        deliver=tuple(Target(target.to, target.path) for target in table.deliver),
+        deliver=tuple(Target(target.to, target.path, target.backfill) for target in table.deliver),
         reclaim=Reclaim(**dict(reclaim)) if reclaim else None,
         dataset=dataset,
         then=then,

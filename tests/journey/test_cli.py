@@ -254,6 +254,8 @@ def test_status_tells_counts_destinations_and_rules(delivered: "Site") -> None:
             "unseen": [],
             "datasets": [],
             "paused": [],
+            "replanning": False,
+            "behind": [],
         },
     )
     done = delivered.dropline("status")

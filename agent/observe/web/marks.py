@@ -55,6 +55,8 @@ class Marks:
                 proved[one.destination] = one.here - weak[one.destination]
             else:
                 others.append(At(one.destination, one.here + one.gone, holding.files, None, one.address))
+        for to, count in self._skipped(holding).items():
+            proved[to] += count
         standing = Standing(holding.here, holding.waiting, holding.refused, holding.reclaimed, holding.removed, below)
         copies = [At(name, held[name], holding.files, up.get(name), address) for name, address in required.items()]
         return removal(standing, proved, weak, claimed=holding.rule in self._rules), (*copies, *others)
@@ -68,9 +70,25 @@ class Marks:
         for item, address, _ in self._ledger.deliveries.evidence(file.id):
             if required.get(item.destination) == address:
                 (proved if item.strong or not strict else weak)[item.destination] = 1
+        skipped = self._ledger.plans.skipped(file.batch)
+        for to in self._may_lack(file.rule):
+            proved[to] = max(proved[to], int((to, required[to]) in skipped))
         standing = Standing(1, int(file.state in UNPROVED), int(file.state is State.REFUSED), 0, 0, False)
         verdict = removal(standing, proved, weak, claimed=file.rule in self._rules)
         return _as_it_is(file, seen) or verdict if verdict.ok else verdict
+
+    def _may_lack(self, name: str) -> list[str]:
+        """Destinations of a rule that need not have what was delivered before they came."""
+        rule = self._rules.get(name)
+        return [] if rule is None else [target.to for target in rule.deliver if target.backfill is False]
+
+    def _skipped(self, holding: Holding) -> dict[str, int]:
+        """Destination -> how many of the files here need not be there."""
+        free = self._may_lack(holding.rule)
+        if not free:
+            return {}
+        counts = self._ledger.plans.skipped_in((holding.rule, holding.whole, holding.place))
+        return {to: counts.get((to, self._addresses[to]), 0) for to in free}
 
     def _required(self, name: str) -> tuple[dict[str, str], bool]:
         """(destination -> address that a rule requires, whether it wants checksums)."""

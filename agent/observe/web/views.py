@@ -112,6 +112,7 @@ class Views:
         needs = [
             *self._troubles(said),
             *self._doubts(said),
+            *self._behind(said),
             *self._findings(said),
             *self._refusals(said["files"].get("refused", 0)),
         ]
@@ -189,11 +190,15 @@ class Views:
             needs=needs,
             waiting=sum(files.get(state, 0) for state in waiting),
             waiting_bytes=sum(size.get(state, 0) for state in waiting),
-            safe=sum(files.get(state, 0) for state in (State.VERIFIED.word, *(one.word for one in GONE))),
+            safe=max(
+                sum(files.get(state, 0) for state in (State.VERIFIED.word, *(one.word for one in GONE)))
+                - _behind(said),
+                0,
+            ),
             unclaimed=sum(root["files"] for root in said["unclaimed"]),
             unseen=sum(root["directories"] for root in said["unseen"]),
             age=None if oldest is None else now - oldest,
-            swept=swept,
+            swept=swept and not said["replanning"],
             swept_at=self._seen_at(now),
             events=all(root.watch.up for root in self._roots),
         )
@@ -222,6 +227,10 @@ class Views:
         for place in said["destinations"]:
             if "keeps" in place:
                 yield Need(f"Nothing is deleted here on the proof of {place['name']}", place["keeps"])
+
+    def _behind(self, said: Mapping[str, Any]) -> Iterable[Need]:
+        for one in said["behind"]:
+            yield Need(f"Files of rule {one['rule']} are not at {one['destination']}", one["hint"])
 
     def _findings(self, said: Mapping[str, Any]) -> Iterable[Need]:
         alike: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
@@ -329,6 +338,14 @@ class Views:
                 tries = f", attempt {one['attempt']}" if one["attempt"] > 1 else ""
                 said.append(f"to {one['destination']}: {one['state']}{tries}{f': {away}' if away else ''}")
         return "; ".join(said)
+
+
+def _behind(said: Mapping[str, Any]) -> int:
+    """Delivered files that are not at some destination which came later."""
+    most: dict[str, int] = {}
+    for one in said["behind"]:
+        most[one["rule"]] = max(most.get(one["rule"], 0), one["undecided"] + one["gone"])
+    return sum(most.values())
 
 
 def _state(holding: Holding) -> tuple[str, str]:

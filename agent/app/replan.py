@@ -1,0 +1,266 @@
+"""Makes what is planned for known files follow the configuration, at each start and reload."""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from agent.ledger import DeliveryState, File, Group, Ledger, State
+from rules.config.settings import Configuration
+from rules.model import SENT, Rule
+from rules.replan import At, Plan, Planned, Stage, What, heir, line_for, replan, unwanted
+
+_FILES_A_PASS = 2_000
+_STAGES = {
+    State.CANDIDATE: Stage.WAITING,
+    State.COMPLETE: Stage.WAITING,
+    State.BATCHED: Stage.TRAVELLING,
+    State.VERIFIED: Stage.DELIVERED,
+    State.RECLAIMING: Stage.DELIVERED,
+    State.RECLAIMED: Stage.GONE,
+    State.REMOVED: Stage.GONE,
+    State.REFUSED: Stage.REFUSED,
+}
+_UNFINISHED = (*(one for one in DeliveryState if one < DeliveryState.VERIFIED), DeliveryState.FAILED)
+_LATER = {At.SKIPPED: DeliveryState.SKIPPED, At.UNDECIDED: DeliveryState.UNDECIDED}
+
+log = logging.getLogger(__name__)
+
+
+class Replan:
+    """Carries out what `rules.replan` decides: first for what is on its way, then, bit by bit, for what was delivered."""
+
+    def __init__(
+        self, ledger: Ledger, rules: Sequence[Rule], places: Mapping[str, int], owe: Callable[[int, float], object]
+    ) -> None:
+        """
+        Args:
+            ledger: intake's connection.
+            rules: in the order of the configuration.
+            places: name of each configured destination -> its number.
+            owe: called for each batch that is verified because a destination left, in the transaction.
+        """
+        self._ledger = ledger
+        self._rules = rules
+        self._places = places
+        self._names = {number: name for name, number in places.items()}
+        self._owe = owe
+        self._plan = hashlib.sha256(
+            repr([(one.name, one.watch, one.include, one.exclude, one.dataset, one.deliver) for one in rules]).encode(
+                "utf-8", "surrogateescape"
+            )
+            + repr(sorted(places.items())).encode()
+        ).hexdigest()
+        self._after: int | None = None
+        """The last batch that was looked at of those that were delivered; None: all were."""
+        self._behind: dict[tuple[str, int], list[int]] = {}
+        """(rule, destination) -> files that are not there: [undecided, gone from here]."""
+        self._changes: dict[str, int] = {}
+
+    def start(self, now: float) -> None:
+        """Before the other parts: what is on its way follows the configuration."""
+        plans = self._ledger.plans
+        changed = plans.made_for() != self._plan
+        if changed or plans.behind() or plans.under_change():
+            with self._ledger.transaction():
+                plans.replanning()
+            self._after = 0
+        if changed:
+            self._undelivered(now)
+        self._under_way(now)
+        self._say()
+
+    def step(self, now: float) -> bool:
+        """A part of what was delivered, and what waits for a destination that is gone. Returns whether there is more."""
+        if self._ledger.plans.waits_elsewhere(self._places.values()):
+            self._under_way(now)
+        if self._after is None:
+            return False
+        with self._ledger.transaction():
+            found = self._ledger.plans.sealed(self._after, _FILES_A_PASS, ended=True)
+            for batch in found:
+                self._batch(batch, now)
+            self._after = found[-1].id if found else None
+            if self._after is None:
+                self._ledger.plans.followed(self._plan, self._behind)
+        if self._after is None:
+            self._say()
+        return self._after is not None
+
+    def _undelivered(self, now: float) -> None:
+        """Candidates, complete and refused files."""
+        after = 0
+        while True:
+            with self._ledger.transaction():
+                files = self._ledger.plans.undelivered(after, _FILES_A_PASS)
+                self._apply([(file, self._decide(file, file.rule)) for file in files], now)
+            if not files:
+                break
+            after = files[-1].id
+        with self._ledger.transaction():
+            self._ledger.plans.closed({rule.name for rule in self._rules}, now)
+
+    def _under_way(self, now: float) -> None:
+        """Sealed batches with a delivery that has not ended."""
+        after: int | None = 0
+        while after is not None:
+            with self._ledger.transaction():
+                found = self._ledger.plans.sealed(after, _FILES_A_PASS, ended=False)
+                for batch in found:
+                    self._batch(batch, now)
+            after = found[-1].id if found else None
+
+    def _decide(self, file: File, rule: str, *at: Sequence[str]) -> Plan:
+        return replan(self._rules, Planned(file.path, rule, _STAGES[file.state], *at))
+
+    def _apply(self, items: Sequence[tuple[File, Plan]], now: float) -> None:
+        """What becomes of files themselves. Inside a transaction."""
+        files = self._ledger.files
+        again = [(file, plan) for file, plan in items if plan.what is What.AGAIN]
+        files.put_back(((file._replace(rule=plan.rule, dataset=None), plan.reason) for file, plan in again), now)
+        ended = {
+            what: [(file.id, file.rule, file.path, plan.reason) for file, plan in items if plan.what is what]
+            for what in (What.LEFT, What.REFUSED)
+        }
+        files.vanished(ended[What.LEFT])
+        files.refused(ended[What.REFUSED])
+        self._ledger.plans.reassigned(
+            (file.id, plan.rule) for file, plan in items if plan.what is What.STAYS and plan.rule != file.rule
+        )
+        for file, plan in items:
+            if plan.what is not What.STAYS:
+                self._count(
+                    f"rule {file.rule}: {plan.what.value}" + f", of rule {plan.rule}" * (plan.what is What.AGAIN)
+                )
+
+    def _batch(self, batch: Group, now: float) -> None:
+        """Inside a transaction."""
+        plans = self._ledger.plans
+        if batch.rule == SENT:
+            reason = "its destination is not configured any more; configure it again, then `dropline retry`, or send it elsewhere"
+            plans.stranded(batch.id, self._names, reason, now)
+            return
+        files = plans.members(batch.id)
+        rule = heir(self._rules, batch.rule, [file.path for file in files])
+        if rule != batch.rule:
+            plans.inherited(batch, rule)
+            self._count(f"rule {batch.rule}: its batch belongs to rule {rule} now")
+        states, proved = plans.deliveries(batch.id), plans.proved(batch.id)
+        planned = [self._name(place) for place, state in states.items() if state < DeliveryState.SKIPPED]
+        later = [self._name(place) for place, state in states.items() if state >= DeliveryState.SKIPPED]
+        items = [
+            (file, self._decide(file, rule, planned, [self._name(place) for place in proved.get(file.id, ())], later))
+            for file in files
+        ]
+        self._apply(items, now)
+        on_their_way = [item for item in items if item[0].state is State.BATCHED]
+        self._on_their_way(Group(batch.id, rule), states, on_their_way, now)
+        self._delivered(batch.id, rule, items, now)
+
+    def _name(self, place: int) -> str:
+        """No destination has the name of one that is not configured any more."""
+        return self._names.get(place, f"#{place}")
+
+    def _on_their_way(
+        self, batch: Group, states: Mapping[int, DeliveryState], items: Sequence[tuple[File, Plan]], now: float
+    ) -> None:
+        plans = self._ledger.plans
+        at = {(to, what) for _, plan in items if plan.what is What.STAYS for to, what in plan.at.items()}
+        begins = sorted(to for to, what in at if what is At.BEGINS)
+        if begins:
+            plans.begun(batch.id, (self._places[to] for to in begins), now)
+            self._count(f"batches of rule {batch.rule} that go to {', '.join(begins)}, too")
+        for to, what in at:
+            if what in _LATER:
+                plans.left_as_is(batch.id, {self._places[to]: (_LATER[what], self._why(to, what))}, now)
+        waiting = {self._name(one): one for one, state in states.items() if state in _UNFINISHED}
+        drops = [waiting[to] for to in unwanted(self._rules, batch.rule, waiting)]
+        if drops:
+            for verified in plans.dropped(batch.id, drops, At.DROPPED.value, now):
+                self._owe(verified, now)
+            self._count(f"batches of rule {batch.rule} that wait no more for a destination which the rule has not")
+
+    def _delivered(self, batch: int, rule: str, items: Sequence[tuple[File, Plan]], now: float) -> None:
+        """What was delivered before a destination came, and what another rule claims now."""
+        here: dict[tuple[str, tuple[tuple[str, str], ...]], list[File]] = {}
+        for file, plan in items:
+            for to, at in plan.at.items() if plan.what is What.STAYS else ():
+                gone = at is At.FETCHED and not self._ledger.plans.has_copy(file, self._places[to])
+                if gone or at is At.UNDECIDED:
+                    self._note(plan.rule, to, int(gone))
+            if file.state in (State.VERIFIED, State.RECLAIMING):
+                here.setdefault((plan.rule, tuple(sorted((to, at.value) for to, at in plan.at.items()))), []).append(
+                    file
+                )
+        travelling = any(file.state is State.BATCHED for file, _ in items)
+        for (owner, later_at), files in here.items():
+            place, each = batch, [(to, At(what)) for to, what in later_at]
+            later = {self._places[to]: (_LATER[what], self._why(to, what)) for to, what in each if what in _LATER}
+            if owner != rule or (later and travelling) or (len(here) > 1 and later):
+                place = self._ledger.plans.split(batch, owner, files, now)
+            if not travelling or place != batch:
+                self._ledger.plans.left_as_is(place, later, now)
+            begins = [self._places[to] for to, what in each if what is At.BEGINS]
+            verified = [file for file in files if file.state is State.VERIFIED]
+            if begins and verified:
+                self._again(begins, verified, owner, later, now)
+
+    def _again(
+        self, places: Sequence[int], files: Sequence[File], rule: str,
+        later: Mapping[int, tuple[DeliveryState, str]], now: float,
+    ) -> None:  # fmt: skip
+        batch = self._ledger.batches.sealed_again(
+            places, [file._replace(rule=rule) for file in files], "backfill: its destination came later", now
+        )
+        self._ledger.plans.left_as_is(batch, later, now)
+        self._count(f"files of rule {rule} that go to {', '.join(self._name(one) for one in places)}, too", len(files))
+
+    def _note(self, rule: str, to: str, which: int) -> None:
+        self._behind.setdefault((rule, self._places[to]), [0, 0])[which] += 1
+
+    @staticmethod
+    def _why(to: str, what: At) -> str:
+        return f"{what.value}; {line_for(to)}" if what is At.UNDECIDED else what.value
+
+    def _count(self, what: str, by: int = 1) -> None:
+        self._changes[what] = self._changes.get(what, 0) + by
+
+    def _say(self) -> None:
+        """Log what changed: a line each, however many files it is about."""
+        for what, count in self._changes.items():
+            log.warning("the configuration changed: %s (%d)", what, count)
+        self._changes.clear()
+        if self._after is None:
+            for one in self._ledger.plans.behind():
+                if one.undecided:
+                    log.warning(
+                        "rule %s: %d files are not at %s; %s",
+                        one.rule,
+                        one.undecided,
+                        one.destination,
+                        line_for(one.destination),
+                    )
+
+
+def preview(ledger: Ledger, config: Configuration) -> Iterator[str]:
+    """What this configuration changes for files that the ledger knows, before it is taken."""
+    addresses = {name: table.address for name, table in config.settings.destinations.items()}
+    for rule in config.rules:
+        for target in rule.deliver:
+            count = ledger.plans.later(rule.name, addresses[target.to])
+            if count:
+                does = {
+                    None: f"they stay here; {line_for(target.to)}",
+                    True: "those that are still here go there, too",
+                    False: "they need not go there, and may be reclaimed",
+                }
+                yield f"rule {rule.name}: {count:,} files were delivered before {target.to} came: {does[target.backfill]}"
+    for name, address, count in ledger.plans.waiting():
+        if address not in addresses.values():
+            yield f"{count:,} deliveries wait for {name} ({address}), which is not configured any more: they are dropped"
+    undelivered: dict[str, int] = {}
+    for rule_name, state, count, _ in ledger.reports.tally():
+        if state in ("candidate", "complete", "batched") and rule_name != SENT:
+            undelivered[rule_name] = undelivered.get(rule_name, 0) + count
+    for rule_name, count in undelivered.items():
+        if all(rule.name != rule_name for rule in config.rules):
+            yield f"{count:,} files of rule {rule_name}, which is gone, are not delivered: the rules that claim them take them"
