@@ -1,6 +1,7 @@
 """May the local copy of this exact version be deleted now?"""
 
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 from rules.model import STAT, Evidence, Reclaim, Verdict
 from rules.units import in_words
@@ -13,7 +14,7 @@ def retention(
     evidence: Sequence[Evidence],
     free: float | None,
     now: float,
-    doubts: Mapping[str, str] | None = None,
+    doubts: Mapping[str, str] = MappingProxyType({}),
 ) -> Verdict:
     """Whether the policy and the evidence allow it. What stands at the destinations now is asked again afterwards.
 
@@ -37,9 +38,9 @@ def retention(
     other = sorted(item.destination for item in evidence if item.destination in required and item.size != size)
     if other:
         return Verdict(False, f"at {', '.join(other)}, not as many bytes were proved as it has")
-    doubted = sorted(set(required) & set(doubts or {}))
+    doubted = sorted(set(required) & set(doubts))
     if doubted:
-        return Verdict(False, f"the proof at {doubted[0]} does not count: {(doubts or {})[doubted[0]]}")
+        return Verdict(False, f"the proof at {doubted[0]} does not count: {doubts[doubted[0]]}")
     weak = sorted(item.destination for item in evidence if item.destination in required and not item.strong)
     if weak and reclaim.evidence != STAT:
         return Verdict(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from rules.complete import COARSE, TICK, complete, first_look, granule, quiet_seconds
+from rules.complete import ASK_AGAIN, COARSE, TICK, complete, first_look, granule, quiet_seconds
 from rules.model import Candidate, Conditions, Verdict, Writer
 
 SINCE = 1_000_000.0
@@ -189,3 +189,13 @@ def test_the_first_look_misses_nothing(
     first = first_look(conditions, 0 if candidate.granule == COARSE else 1, candidate.since)
     assert not complete(conditions, candidate, has_marker, writer, math.nextafter(first, -math.inf)).ok
     assert complete(replace(conditions, min_size=0), candidate, True, Writer.NONE, first).ok
+
+
+def test_how_long_two_writes_may_look_alike() -> None:
+    """Two ticks of the slowest kernel; where a stamp is of whole seconds, the two of FAT and what a pass takes."""
+    assert [granule(ctime_ns) for ctime_ns in (1, 10**9, 10**9 + 1, 2 * 10**9)] == [0.02, 2.5, 0.02, 2.5]
+
+
+def test_what_waits_for_a_writer_or_a_marker_is_asked_about_soon() -> None:
+    """Every two seconds; events come sooner."""
+    assert ASK_AGAIN == 2.0

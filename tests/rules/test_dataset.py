@@ -1,6 +1,7 @@
 """Which files belong together."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -28,6 +29,16 @@ SLIDES = Rule(
     [
         (RUNS, "a/run_1/x/y", Dataset("a/run_1", "a/run_1", {"name": "run_1", "stem": "run_1", "run": "run_1"}, True)),
         (RUNS, "run_1/run_2/y", Dataset("run_1", "run_1", {"name": "run_1", "stem": "run_1", "run": "run_1"}, True)),
+        (
+            Rule("r", "/data", dataset=Together(dir=re.compile("[^/]+"))),
+            "tilt.30.raw/x",
+            Dataset("tilt.30.raw", "tilt.30.raw", {"name": "tilt.30.raw", "stem": "tilt.30"}, True),
+        ),
+        (
+            Rule("r", "/data", dataset=Together(dir=re.compile("[^/]+"))),
+            ".run/x",
+            Dataset(".run", ".run", {"name": ".run", "stem": ".run"}, True),
+        ),
         (RUNS, "run_1", None),
         (RUNS, "other/y", None),
         (SLIDES, "j/s.vsi", Dataset("j/s", "j", {"name": "s", "dir": "j/", "user": "j", "image": "s"}, False)),
@@ -54,6 +65,15 @@ def test_companions_go_to_the_same_place_and_keep_their_layout() -> None:
     assert place(template, SLIDES, "j/_s_/st/f.ets", 0, "pc") == "j/s/_s_/st/f.ets"
     assert place(template, SLIDES, "j/s.vsi", 0, "pc") == "j/s/s.vsi"
     assert place("{run}/{inside}", RUNS, "a/run_1/x/y", 0, "pc") == "run_1/x/y"
+
+
+def test_captured_groups_and_those_of_the_dataset_are_fields_together() -> None:
+    """Templates have both; where both have a name, the file's own capture counts."""
+    both = replace(RUNS, capture=re.compile(r"(?P<scan>[0-9]+)\.h5$"))
+    assert place("{run}/{scan}/{inside}", both, "a/run_1/x/7.h5", 0, "pc") == "run_1/7/x/7.h5"
+    assert place("{run}/{scan}/{inside}", both, "a/run_1/x/log", 0, "pc") == "run_1/x/log"
+    own = replace(RUNS, capture=re.compile(r"(?P<run>[0-9]+)\.h5$"))
+    assert place("{run}", own, "a/run_1/x/7.h5", 0, "pc") == "7"
 
 
 def test_the_batch_of_a_dataset() -> None:

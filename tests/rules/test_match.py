@@ -3,8 +3,10 @@
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from pathspec import GitIgnoreSpec
 
-from rules.match import Match, glob_mistake, is_marker, marker_for, marker_mistake, match, relative
+from rules.match import Match, fill, glob_mistake, is_marker, marker_for, marker_mistake, match, relative, takes
+from rules.match import names as names_of
 from rules.model import OWN_PREFIX, Conditions, Rule
 
 laws = settings(max_examples=100, deadline=None)
@@ -295,3 +297,17 @@ def test_a_pattern_without_mistake_works(pattern: str) -> None:
     if marker_mistake(pattern) is None:
         is_marker(rule(marker=pattern), "x")
         assert marker_for(rule(marker=pattern), "x[a]") is not None
+
+
+@pytest.mark.parametrize("name", ["tilt[30.0]", "a*b", "what?", "x!y", "#1", "back\\slash", "two  spaces "])
+def test_the_fields_of_a_pattern_match_themselves(name: str) -> None:
+    """A dataset's name is no pattern: `tilt[30.0]` is that, and not one of the characters between the brackets."""
+    literal = fill("{name}_*.tif", {"name": name})
+    assert takes((literal,), f"{name}_1.tif")
+    assert not takes((literal,), "tilt3_1.tif")
+    assert not takes((literal,), "axxb_1.tif")
+    on_disk = names_of("{name}_*.tif", {"name": name})
+    assert isinstance(on_disk, GitIgnoreSpec)
+    assert on_disk.match_file(f"{name}_1.tif")
+    assert names_of("{name}.done", {"name": name}) == f"{name}.done"
+    assert fill("{name}.done", {"name": name}, literal=False) == f"{name}.done"

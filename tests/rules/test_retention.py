@@ -64,6 +64,8 @@ def weak(destination: str) -> Evidence:
             Reclaim(after=0.0), ["a"], [replace(proof("a"), size=SIZE + 1)], None, 0.0,
             Verdict(False, "at a, not as many bytes were proved as it has"),
         ),
+        (WEEK, ["a"], [proof("a")], 0.0, 604800.0, Verdict(True, "proved at a 7 d ago")),
+        (Reclaim(after=0.0), ["a"], [proof("a"), replace(proof("z"), size=2)], None, 0.0, Verdict(True, "proved at a 0 ms ago")),
         (Reclaim(after=0.0), ["a"], [proof("a"), weak("z")], None, 0.0, Verdict(True, "proved at a 0 ms ago")),
         (Reclaim(after=0.0, evidence="stat"), ["a"], [weak("a")], None, 0.0, Verdict(True, "proved at a 0 ms ago")),
     ],

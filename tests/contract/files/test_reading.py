@@ -141,6 +141,21 @@ def test_what_happens_between_the_look_and_the_opening_is_told(computer: Compute
             computer.write(path, b"x")
 
 
+@pytest.mark.parametrize("what", [What.DAMAGED, What.DENIED, What.EXHAUSTED, What.STALE])
+def test_what_cannot_be_opened_cannot_be_told(computer: Computer, what: What) -> None:
+    """Neither absent nor without a writer: with the trouble of the opening."""
+    trouble = Trouble(what, "as in a test")
+
+    def fail() -> None:
+        raise trouble
+
+    computer.write(f"{computer.root}/file", b"x")
+    with computer.files.tree(computer.root) as tree:
+        found = examine(Swapping(tree, fail), "file")
+    assert isinstance(found, CannotTell)
+    assert found.trouble is trouble
+
+
 # Parts and checksums
 
 
@@ -281,6 +296,9 @@ def test_holes_stay_holes(computer: Computer, tail: bytes) -> None:
             assert reading.copy_to(target, computer.outside) == Content(_digest(content), len(content))
         with sources.at(computer.outside).open("copy") as copy:
             assert copy.allocated() <= 3 * BLOCK
+        assert sources.content(computer.root, "file", version_of(computer, "file")) == Content(
+            _digest(content), len(content)
+        )
     assert _digest(computer.read(f"{computer.outside}/copy")) == _digest(content)
 
 
