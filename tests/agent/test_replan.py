@@ -109,6 +109,7 @@ class Site:
                     "superseded",
                     "refused",
                     "vanished",
+                    "removed",
                 ],
                 1,
             )
