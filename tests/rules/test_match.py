@@ -5,7 +5,8 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from pathspec import GitIgnoreSpec
 
-from rules.match import Match, fill, glob_mistake, is_marker, marker_for, marker_mistake, match, relative, takes
+from rules.glob import fill
+from rules.match import Match, glob_mistake, is_marker, marker_for, marker_mistake, match, relative, takes
 from rules.match import names as names_of
 from rules.model import OWN_PREFIX, Conditions, Rule
 
