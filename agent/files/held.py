@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from agent.files.tree import Handle, Tree
-from agent.files.trouble import OtherVersion, Trouble, What
+from agent.files.trouble import ABSENT, CannotTell, OtherVersion, Trouble, What
 from rules.model import Observation, Version, Writer
 
 
@@ -69,7 +69,12 @@ class HeldByName:
         seen = self._handle.look()
         if seen.version != self._proved:
             raise OtherVersion(seen)
-        self._tree.rename_new(path, self._aside)
+        taken = self._tree.look(self._aside)
+        if taken is not ABSENT:
+            raise taken.trouble if isinstance(taken, CannotTell) else Trouble(What.EXISTS, "the name aside is taken")
+        # Only the agent gives such names away. An exclusive rename is a link and an unlink on some file systems: to FUSE,
+        # what was open is gone then, and what has the new name is another file.
+        self._tree.replace(path, self._aside)
         self.stands_aside(self._handle.look().version.ctime_ns)
 
     def stands_aside(self, ctime_ns: int | None) -> None:

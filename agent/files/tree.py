@@ -175,7 +175,7 @@ class Tree(Protocol):
         """Remove a name that is no directory's."""
 
     def move_aside(self, path: str, aside: str, proved: Version) -> Held:
-        """Rename a file aside, as `rename_new` does, if it is the version that was proved, and has no writer.
+        """Rename a file to a name that only the agent gives away, if it is what was proved, and has no writer.
 
         Raises Trouble where it was not renamed: OTHER_VERSION, BUSY where it has a writer. What is returned may be not
         whole: a program came meanwhile.

@@ -49,10 +49,14 @@ class Watched(PosixTree):
         return held
 
     def rename_new(self, source: str, target: str) -> None:
-        away = OWN_PREFIX in target
-        self._act("compared" if away else "to be put back")
+        self._act("to be put back")
         super().rename_new(source, target)
-        self._act("renamed" if away else "put back")
+        self._act("put back")
+
+    def replace(self, source: str, target: str) -> None:
+        self._act("compared")
+        super().replace(source, target)
+        self._act("renamed")
 
 
 class Computer:

@@ -1,6 +1,6 @@
 """A file system that does as it is told: it hangs, is slow, fails, is full, folds names. Real calls of a real kernel.
 
-    python -m tests.campaign.moody BACKING MOUNTPOINT MOOD
+    python -m tests.campaign.moody BACKING MOUNTPOINT MOOD [direct]
 
 passes BACKING through at MOUNTPOINT (FUSE, as root or with fusermount3) until it is unmounted. MOOD is a file with a JSON
 object, read before each operation; absent: all is well.
@@ -9,6 +9,8 @@ object, read before each operation; absent: all is well.
   even SIGKILL ends them, as with sshfs, or a hard mount whose server is gone.
 - `slow`: seconds that each operation takes longer.
 - `fail`: operation → error, for example {"write": "ENOSPC"}.
+- `short`: reads bring a third of what is asked for at the most, though more is there. With `direct` only: else the kernel
+  takes a short read for the end of the file.
 - `fold`: names that differ only in case or Unicode form are the same name, and are kept as they were first written.
 """
 
@@ -74,8 +76,8 @@ def moody(function: C) -> C:
     return wrapped  # type: ignore[return-value]
 
 
-def serve(backing: str, mountpoint: str, mood: str) -> None:
-    """Mount, and serve until it is unmounted."""
+def serve(backing: str, mountpoint: str, mood: str, direct: str = "") -> None:
+    """Mount, and serve until it is unmounted. `direct`: past the kernel's page cache."""
     import mfusepy
 
     mfusepy_any: Any = mfusepy  # it is untyped
@@ -131,7 +133,7 @@ def serve(backing: str, mountpoint: str, mood: str) -> None:
 
         @moody
         def read(self, path: str, size: int, offset: int, fh: int) -> bytes:
-            return os.pread(fh, size, offset)
+            return os.pread(fh, -(-size // 3) if self.moods.now().get("short") else size, offset)
 
         @moody
         def write(self, path: str, data: bytes, offset: int, fh: int) -> int:
@@ -207,6 +209,7 @@ def serve(backing: str, mountpoint: str, mood: str) -> None:
         negative_timeout=0,
         hard_remove=True,
         fsname="moody",
+        direct_io=bool(direct),
     )
 
 
@@ -226,8 +229,8 @@ class Share:
 
 
 @contextmanager
-def mounted(root: Path) -> Iterator[Share]:
-    """A mounted share; skips where there is no FUSE. At the end, what still waits for it gets an error."""
+def mounted(root: Path, *, direct: bool = False) -> Iterator[Share]:
+    """A mounted share, past the page cache if `direct`; skips where there is no FUSE. What waits at its end fails."""
     import pytest
 
     fusermount = program("fusermount3")
@@ -237,6 +240,7 @@ def mounted(root: Path) -> Iterator[Share]:
     share.backing.mkdir()
     share.path.mkdir()
     command = [sys.executable, "-m", _MODULE, str(share.backing), str(share.path), str(root / "mood")]
+    command += ["direct"] if direct else []
     server = subprocess.Popen(command, cwd=Path(__file__).parents[2])
     try:
         deadline = time.monotonic() + 30
@@ -253,7 +257,7 @@ def mounted(root: Path) -> Iterator[Share]:
 
 
 def main(words: list[str]) -> None:
-    """BACKING MOUNTPOINT MOOD"""
+    """BACKING MOUNTPOINT MOOD [direct]"""
     serve(*words)
 
 

@@ -3,11 +3,9 @@
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
-from pathspec import GitIgnoreSpec
 
 from rules.glob import fill
 from rules.match import Match, glob_mistake, is_marker, marker_for, marker_mistake, match, relative, takes
-from rules.match import names as names_of
 from rules.model import OWN_PREFIX, Conditions, Rule
 
 laws = settings(max_examples=100, deadline=None)
@@ -307,8 +305,4 @@ def test_the_fields_of_a_pattern_match_themselves(name: str) -> None:
     assert takes((literal,), f"{name}_1.tif")
     assert not takes((literal,), "tilt3_1.tif")
     assert not takes((literal,), "axxb_1.tif")
-    on_disk = names_of("{name}_*.tif", {"name": name})
-    assert isinstance(on_disk, GitIgnoreSpec)
-    assert on_disk.match_file(f"{name}_1.tif")
-    assert names_of("{name}.done", {"name": name}) == f"{name}.done"
     assert fill("{name}.done", {"name": name}, literal=False) == f"{name}.done"

@@ -4,10 +4,12 @@ import os
 import shutil
 import signal
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.campaign.faults import Fault, Scene
 from tests.campaign.instrument import digest
+from tests.campaign.moody import mounted
 
 
 class Overflow(Fault):
@@ -119,6 +121,103 @@ class Unmounted(Fault):
             subprocess.run(["umount", "--lazy", str(path)], check=False)
 
 
+class _Disk(Fault):
+    """The watched folder is a disk of its own."""
+
+    needs = ("unshare", "mount", "umount", "mkfs.ext4")
+    format: tuple[str, ...] = ()
+    """Options of mkfs.ext4."""
+
+    def prepare(self, scene: Scene) -> None:
+        """Two disks: the instrument's, and one whose device number the instrument's gets in its place."""
+        root = scene.station.root
+        self._disk, self._other, self._elsewhere = root / "disk", root / "other-disk", root / "elsewhere"
+        self._elsewhere.mkdir()
+        for disk in (self._disk, self._other):
+            with disk.open("wb") as file:
+                file.truncate(64 << 20)
+            subprocess.run(["mkfs.ext4", "-q", *self.format, str(disk)], check=True)
+        self._mount(self._disk, scene.station.inbox)
+        shutil.rmtree(scene.station.inbox / "lost+found")
+
+    def _mount(self, disk: Path, point: Path) -> None:
+        subprocess.run(["mount", "-o", "loop", str(disk), str(point)], check=True)
+
+    def end(self, scene: Scene) -> None:
+        """Unmounted."""
+        for path in (scene.station.inbox, self._elsewhere):
+            subprocess.run(["umount", "--lazy", str(path)], check=False, stderr=subprocess.DEVNULL)
+
+
+class Remounted(_Disk):
+    """The watched disk is pulled out and comes back by another device number; what was there is partly gone by then."""
+
+    name = "remounted"
+    says = "watched disk comes back by another device number"
+
+    def strike(self, scene: Scene) -> None:
+        """The other disk takes the device number that becomes free. Files are written and removed while nobody watches."""
+        inbox = scene.station.inbox
+        scene.instrument.finish_all()
+        subprocess.run(["umount", "--lazy", str(inbox)], check=True)
+        subprocess.run(["umount", "--lazy", str(self._elsewhere)], check=False, stderr=subprocess.DEVNULL)
+        self._mount(self._other, self._elsewhere)
+        scene.pause(0.5)
+        if scene.chance.random() < 0.5:
+            scene.station.kill()
+        self._mount(self._disk, inbox)
+        scene.instrument.work(round(6 * scene.effort))
+        scene.station.start()
+
+
+class CoarseClock(_Disk):
+    """The watched disk keeps times in whole seconds: what is written anew within one looks as if nothing had happened."""
+
+    name = "coarse"
+    says = "watched disk with times in whole seconds"
+    format = ("-I", "128")
+
+    def strike(self, scene: Scene) -> None:
+        """The same size, date and second, again and again."""
+        for _ in range(round(6 * scene.effort) + 1):
+            path = scene.instrument.write()
+            scene.pause(scene.chance.uniform(0.0, 0.6))
+            scene.instrument.rewrite(path, in_disguise=True)
+
+
+class ShortReads(Fault):
+    """The watched folder is a file system whose reads bring fewer bytes than there are, and then an error."""
+
+    name = "short-reads"
+    says = "watched folder with short reads and read errors"
+    needs = ("unshare", "mount", "umount", "fusermount3")
+
+    def prepare(self, scene: Scene) -> None:
+        """Mounted for the round, past the kernel's page cache."""
+        self._stack = ExitStack()
+        self._share = self._stack.enter_context(mounted(scene.station.root / "moody-inbox", direct=True))
+        subprocess.run(["mount", "--bind", str(self._share.path), str(scene.station.inbox)], check=True)
+
+    def strike(self, scene: Scene) -> None:
+        """Short ones all the time, errors for a while. A file that cannot be read is refused, and a person tries it again."""
+        self._share.mood(short=True)
+        scene.instrument.work(round(6 * scene.effort))
+        self._share.mood(short=True, fail={"read": scene.chance.choice(("EIO", "ESTALE", "ETIMEDOUT"))})
+        scene.instrument.write()
+        scene.pause(scene.chance.uniform(0.1, 0.6))
+        self._share.mood(short=True)
+
+    def mend(self, scene: Scene) -> None:
+        """All is well, and a person has acted."""
+        self._share.mood()
+        scene.retry_until_settled()
+
+    def end(self, scene: Scene) -> None:
+        """Unmounted."""
+        subprocess.run(["umount", "--lazy", str(scene.station.inbox)], check=False)
+        self._stack.close()
+
+
 def _merge(away: Path, place: Path, scene: Scene) -> None:
     """Bring everything back, but where something was written under the same name meanwhile."""
     for path in sorted(away.rglob("*")):
@@ -133,4 +232,4 @@ def _merge(away: Path, place: Path, scene: Scene) -> None:
     shutil.rmtree(away)
 
 
-FAULTS = (Overflow, Replaced, Renamed, FolderMoved, Unmounted)
+FAULTS = (Overflow, Replaced, Renamed, FolderMoved, Unmounted, Remounted, CoarseClock, ShortReads)
