@@ -8,8 +8,8 @@ from functools import lru_cache
 from pathspec import GitIgnoreSpec
 
 from rules.datasets.membership import dataset_of
-from rules.glob import FIELD, Glob, limited, spec_of
 from rules.model import OWN_PREFIX, Condition, Rule
+from rules.patterns.glob import FIELD, Glob, limited, spec_of
 
 _PLACEHOLDER = re.compile(r"\{(name|stem)\}")
 _ONE_FIELD = re.compile(r"(?P<begin>[^{}*?\[\\]*)\{(?P<field>name|stem)\}(?P<end>[^{}*?\[\\]*)")

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from rules.datasets.membership import dataset_of
 from rules.model import OWN_PREFIX, Content, Rule
-from rules.pattern import search
+from rules.patterns.expression import search
 
 FIELDS = ("rule", "relpath", "dir", "name", "stem", "suffix", "host", "inside")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")

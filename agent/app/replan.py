@@ -5,9 +5,9 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from agent.ledger import DeliveryState, File, Group, Ledger, State
+from rules.config.replan import At, Plan, Planned, Stage, What, heir, line_for, replan, unwanted
 from rules.config.settings import Configuration
 from rules.model import SENT, Rule
-from rules.replan import At, Plan, Planned, Stage, What, heir, line_for, replan, unwanted
 
 _FILES_A_PASS = 2_000
 _STAGES = {
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class Replan:
-    """Carries out what `rules.replan` decides: first for what is on its way, then, bit by bit, for what was delivered."""
+    """Carries out what `rules.config.replan` decides: first for what is on its way, then, bit by bit, for what was delivered."""
 
     def __init__(
         self, ledger: Ledger, rules: Sequence[Rule], places: Mapping[str, int], owe: Callable[[int, float], object]

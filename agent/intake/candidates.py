@@ -10,10 +10,10 @@ from agent.intake.groups import Groups
 from agent.intake.wholes import Wholes
 from agent.ledger import File, Ledger
 from rules.complete import ASK_AGAIN, complete, first_look, granule
-from rules.glob import Glob, Names
+from rules.config.replan import unwatched
 from rules.match import is_marker, marker_for
 from rules.model import Candidate, Kind, Rule
-from rules.replan import unwatched
+from rules.patterns.glob import Glob, Names
 from rules.versions.identity import Adoption
 from rules.versions.volumes import SameVolume, same_volume, unchanged
 

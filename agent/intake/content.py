@@ -7,8 +7,8 @@ from typing import Any
 
 from agent.files import ABSENT, CannotTell, Tree, Trouble, Whose
 from agent.files.reader import blocks, examine, incomplete, whole
-from rules.glob import Names
 from rules.model import Kind, Observation, Version, Writer
+from rules.patterns.glob import Names
 
 BYTES_A_PASS = 256 * 2**20
 """Of files whose checksums are made: new data must not wait for the whole of a large dataset."""

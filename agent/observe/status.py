@@ -9,8 +9,8 @@ from typing import Any
 from agent.host.worker import Worker
 from agent.intake import Root
 from agent.ledger import Behind, Finding, Ledger
+from rules.config.replan import line_for
 from rules.model import Rule
-from rules.replan import line_for
 from rules.scrub import Scrub
 
 _WAITING = 100

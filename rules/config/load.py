@@ -16,7 +16,7 @@ from rules.config.tables import Duration, Fraction, LocalPath, Size, Table
 from rules.datasets.membership import captured, known_fields
 from rules.match import glob_mistake, looked_for, looks_beyond, marker_mistake, relative
 from rules.model import SENT, Conditions, Reclaim, Rule, Sealing, Target, Together
-from rules.pattern import compiled
+from rules.patterns.expression import compiled
 
 _SHOWN = 200
 """Characters of a pattern that are shown."""

@@ -11,7 +11,7 @@ from rules.datasets.conditions import KINDS
 from rules.formats import FORMATS
 from rules.match import pattern_mistake
 from rules.model import Condition, Together
-from rules.pattern import compiled
+from rules.patterns.expression import compiled
 
 _MAY_HAVE = {
     "marker": {"contains", "min_size", "max_size"},

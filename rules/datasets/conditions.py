@@ -24,7 +24,7 @@ from rules.datasets.question import (
 )
 from rules.formats import State, format_of
 from rules.model import Condition, Conditions, Verdict
-from rules.pattern import search
+from rules.patterns.expression import search
 from rules.units import in_words
 
 

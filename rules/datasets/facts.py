@@ -9,9 +9,9 @@ from rules import formats
 from rules.datasets.conditions import decide
 from rules.datasets.membership import Dataset
 from rules.datasets.question import Ask, Facts, Found, Member, Mismatch, Question
-from rules.glob import Glob, Names, fill
 from rules.match import takes
 from rules.model import Conditions, Verdict
+from rules.patterns.glob import Glob, Names, fill
 
 LONGEST_TEXT = 64 * 2**20
 """Bytes of the largest file that is read as a marker or a list."""

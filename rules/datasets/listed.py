@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from rules.datasets import manifest as lists
 from rules.datasets.question import Ask, Facts, Found, Mismatch, Missing, Wrong, look, members, named
-from rules.glob import fill
 from rules.model import Condition, Verdict
-from rules.pattern import each, search
+from rules.patterns.expression import each, search
+from rules.patterns.glob import fill
 
 
 def count(condition: Condition, facts: Facts, now: float) -> Verdict:

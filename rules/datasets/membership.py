@@ -8,7 +8,7 @@ import re
 from typing import NamedTuple
 
 from rules.model import Rule, Together
-from rules.pattern import match
+from rules.patterns.expression import match
 
 
 class Dataset(NamedTuple):

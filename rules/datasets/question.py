@@ -9,9 +9,9 @@ from enum import Enum
 from typing import NamedTuple
 
 from rules.formats import Finding
-from rules.glob import fill
 from rules.match import takes
 from rules.model import Condition
+from rules.patterns.glob import fill
 
 
 class Member(NamedTuple):

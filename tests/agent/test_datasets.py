@@ -16,8 +16,8 @@ from agent.intake.watch import Watch
 from agent.intake.wholes import Wholes
 from agent.ledger import File, Ledger, State
 from rules.config.load import RuleTable, build
-from rules.glob import Glob
 from rules.model import Rule
+from rules.patterns.glob import Glob
 
 START = 1e9
 RUN = {"dir": "run_[0-9]+/"}

@@ -15,8 +15,8 @@ from rules.datasets.conditions import decide, released
 from rules.datasets.facts import judge
 from rules.datasets.membership import Dataset
 from rules.datasets.question import Facts, Member, Mismatch
-from rules.glob import Names
 from rules.model import Conditions, Rule, Verdict
+from rules.patterns.glob import Names
 
 NOW = 1_000_000.0
 FIELDS = {"name": "run_1", "stem": "run_1"}

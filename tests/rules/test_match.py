@@ -4,9 +4,9 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from rules.glob import fill
 from rules.match import Match, glob_mistake, is_marker, marker_for, marker_mistake, match, relative, takes
 from rules.model import OWN_PREFIX, Conditions, Rule
+from rules.patterns.glob import fill
 
 laws = settings(max_examples=100, deadline=None)
 names = st.one_of(

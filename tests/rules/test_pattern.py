@@ -11,7 +11,7 @@ from rules.config.mistake import RuleError
 from rules.match import glob_mistake, takes
 from rules.model import Rule, Target
 from rules.naming import facts
-from rules.pattern import AT_MOST, _Engine, compiled, each, match, search
+from rules.patterns.expression import AT_MOST, _Engine, compiled, each, match, search
 
 ENDLESS = r"(?P<run>([a-z]+)+)!$"
 HOSTILE = "a" * 200

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from pathspec import GitIgnoreSpec
 
-from rules.pattern import Limited
+from rules.patterns.expression import Limited
 
 FIELD = re.compile(r"\{(\w+)\}")
 _STARS = re.compile(r"\*+")

@@ -1,0 +1,1 @@
+"""Patterns of the configuration, on names and texts that others wrote."""
