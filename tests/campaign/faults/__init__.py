@@ -33,9 +33,20 @@ class Fault:
         """When the round is over, whatever came of it: leave nothing behind outside its folder."""
 
 
-from tests.campaign.faults import clock, copies, everywhere, globus, ledger, process, storage, tree, writers  # noqa: E402  (they derive from it)
+from tests.campaign.faults import (  # noqa: E402  (they derive from it)
+    clock,
+    configuration,
+    copies,
+    everywhere,
+    globus,
+    ledger,
+    process,
+    storage,
+    tree,
+    writers,
+)
 
-MODULES = (process, everywhere, tree, writers, copies, ledger, clock, globus, storage)
+MODULES = (process, everywhere, tree, writers, copies, ledger, clock, configuration, globus, storage)
 """Of each module one fault at the most is in a combination."""
 FAULTS: dict[str, type[Fault]] = {"none": Fault} | {one.name: one for module in MODULES for one in module.FAULTS}
 """By name."""
