@@ -117,8 +117,12 @@ class Removal:
 
     def _finished(self, tree: Tree, intent: Intent, evidence: Proofs, now: float) -> bool:
         """Whether the file that should stand aside is gone now. Raises Transient and Trouble."""
-        if _look(tree, intent.aside) is ABSENT:
+        aside = _look(tree, intent.aside)
+        if aside is ABSENT:
             return self._not_aside(tree, intent, now)
+        if _is_one_file(aside, _look(tree, intent.original)):
+            self._release(tree, intent, now)
+            return False
         wrong = self._wrong(intent, evidence)  # slow: before the file is held
         if self._paused:
             return False
@@ -176,6 +180,12 @@ class Removal:
             if isinstance(absent, CannotTell):
                 raise absent.trouble
         return True
+
+    def _release(self, tree: Tree, intent: Intent, now: float) -> None:
+        """A former run was killed while it put the file back by a second name: that one stays. Raises Trouble."""
+        tree.unlink(intent.aside)
+        with self._ledger.transaction():
+            self._ledger.reclaims.kept(intent, State.SUPERSEDED, "it was being put back", None, now + LATER)
 
     def _put_back(self, tree: Tree, held: Held, intent: Intent, now: float, reason: str, *, changed: bool) -> None:
         """Rename it to its place, or beside what has its name by now. Raises Trouble."""
@@ -267,6 +277,13 @@ def _content(intent: Intent, evidence: Proofs, *, compared: bool) -> Callable[[H
         return checksum_of(handle, strong.algorithm, size) == Content(strong.checksum, size)
 
     return same
+
+
+def _is_one_file(one: Observation | Absent, other: Observation | Absent) -> bool:
+    """Whether two names are of the same file."""
+    if not isinstance(one, Observation) or not isinstance(other, Observation):
+        return False
+    return (one.volume, one.version.file_id) == (other.volume, other.version.file_id)
 
 
 def _look(tree: Tree, path: str) -> Observation | Absent:

@@ -571,6 +571,16 @@ def test_what_a_killed_run_left_aside_is_read(desk: Desk, step: str, changed: bo
         assert (desk.here, desk.recorded, desk.file.state.word) == ({}, NAMES[:1], "reclaimed")
 
 
+def test_a_file_that_has_both_names_is_not_deleted(desk: Desk) -> None:
+    """Killed while it was put back by a second name: it keeps the first one, and nothing is recorded as deleted."""
+    desk.at["moved"] = _killed
+    with pytest.raises(KeyboardInterrupt):
+        desk.reclaimer(after="0s").step(desk.now)
+    os.link(desk.data / f"run/.dropline-reclaim-{desk.file.id}", desk.data / NAMES[0])
+    desk.reclaimer(after="0s").step(desk.now + 100)
+    assert (desk.here, desk.recorded, desk.file.state.word) == ({NAMES[0]: PROVED}, [], "superseded")
+
+
 # Pauses
 
 
