@@ -117,5 +117,8 @@ class HeldByName:
         """See `Held`."""
         sure = self._guarded and self.whole()
         self._tree.rename_new(self._aside, path)
-        ctime_ns = self._handle.look().version.ctime_ns
+        try:
+            ctime_ns = self._handle.look().version.ctime_ns
+        except Trouble:
+            return None  # it has its name: where that was made by a link and an unlink, the handle may be of no use now
         return ctime_ns if sure and self._handle.lease_is_whole() else None

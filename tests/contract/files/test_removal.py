@@ -2,14 +2,16 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.files import ABSENT, Handle, OtherVersion, Tree, Trouble, What
+from agent.files import ABSENT, LOCAL, Handle, OtherVersion, Tree, Trouble, What
 from agent.files.posix import writer_probe
 from agent.files.posix.volume_ids import TreeVolumes
 from rules.model import FileId, Observation, Version
+from tests.campaign.moody import mounted
 
 if TYPE_CHECKING:
     from tests.contract.files.computers import Computer, Here
@@ -247,3 +249,13 @@ def test_where_there_is_no_lease_the_content_decides(here: "Here", monkeypatch: 
         with tree.move_aside("file", "aside", version(tree, "file")) as held:
             assert held.unlink(lambda handle: handle.read(0, 2) == b"x")
         assert tree.look("aside") is ABSENT
+
+
+def test_a_file_is_put_back_where_that_makes_it_another_file(tmp_path: Path) -> None:
+    """FUSE knows no exclusive rename: by a link and an unlink what was open is lost. It is back all the same, without proof."""
+    with mounted(tmp_path / "moody") as share:
+        (share.path / "file").write_bytes(b"x")
+        with LOCAL.tree(str(share.path)) as tree:
+            with tree.move_aside("file", "aside", version(tree, "file")) as held:
+                assert (held.whole(), held.put_back("file")) == (True, None)
+            assert tree.names("") == ["file"]
