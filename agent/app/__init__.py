@@ -43,23 +43,27 @@ def run(config: Configuration, started: Callable[[Parts, Server | None], Abstrac
     signals.install()
     with locked(config.state_dir), locked(config.state_dir, name=RESIDENT), kept(config.state_dir):
         former: Configuration | None = None
+        stamp = config.stamp
         while not signals.stop:
             try:
-                following = _run_configuration(config, signals, metrics, clock, started)
+                following = _run_configuration(config, stamp, signals, metrics, clock, started)
             except (Refused, Transient) as error:
                 if former is None:
                     raise
                 log.error("the configuration is not taken, the old rules go on: %s", error)  # noqa: TRY400
                 config, former = former, None
             else:
-                config, former = following, config
+                config, former, stamp = following, config, following.stamp
 
 
 def _run_configuration(
-    config: Configuration, signals: Signals, metrics: Metrics, clock: Clock,
+    config: Configuration, stamp: tuple[int, int, int] | None, signals: Signals, metrics: Metrics, clock: Clock,
     started: Callable[[Parts, Server | None], AbstractContextManager[object]],
 ) -> Configuration:  # fmt: skip
-    """Run one configuration until it is to be replaced or the agent is to stop. Returns what to run next."""
+    """Run one configuration until it is to be replaced or the agent is to stop. Returns what to run next.
+
+    `stamp`: of the file when it was read last, by this configuration or by one that could not be run.
+    """
     polite(config)
     scrubbed = map(scrubber_of, config.scrubs)
     names = ["intake", "reclaim", "outbox", "notify", *(["textfile"] if config.settings.agent.textfile else [])]
@@ -91,14 +95,13 @@ def _run_configuration(
         for name, step in steps.items():
             workers[name].start(in_plain_words()(step))
         stack.enter_context(started(parts, server))
-        modified = _modified(config)
         systemd.tell(READY="1")
         while not signals.stop:
             _report(well(), [*workers.values(), *([server] if server else [])])
             signals.changed.wait(2.0)
             signals.changed.clear()
-            if signals.reload or _modified(config) != modified:
-                signals.reload, modified = False, _modified(config)
+            if signals.reload or _stamp(config) != stamp:
+                signals.reload, stamp = False, _stamp(config)
                 following = _reread(config)
                 if following is not None:
                     systemd.reloading()
@@ -129,16 +132,15 @@ def _stop(workers: Sequence[Worker], parts: Parts) -> None:
             log.warning("thread %s did not end in time; what it was doing is done again by the next run", worker.name)
 
 
-def _modified(config: Configuration) -> tuple[int, int, int] | None:
+def _stamp(config: Configuration) -> tuple[int, int, int] | None:
     try:
-        facts = own_files.facts(config.source)
+        return own_files.facts(config.source).stamp
     except OSError:
         return None  # no file (run --watch --to), or between two writes of an editor
-    return facts.mtime_ns, facts.size, facts.file_id  # not the time alone: two writes may have the same
 
 
 def _reread(config: Configuration) -> Configuration | None:
-    if _modified(config) is None:
+    if _stamp(config) is None:
         return None
     try:
         following = read(PurePath(config.source))

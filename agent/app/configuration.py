@@ -108,11 +108,13 @@ def read(path: PurePath) -> Configuration:
     if isinstance(globus, dict) and globus.get("client_secret") and facts.open_to_others:
         message = f"the file can be read by others: chmod 600 {path}, or keep the secret apart (client_secret_file)"
         raise RuleError(str(path), "[globus]", "client_secret", message)
-    return check(data, str(path), absolute(path).parent)
+    return check(data, str(path), absolute(path).parent, facts.stamp)
 
 
-def check(data: dict[str, Any], source: str, folder: PurePath) -> Configuration:
-    """Make a configuration of parsed TOML. Relative paths count from `folder`. Raises RuleError."""
+def check(
+    data: dict[str, Any], source: str, folder: PurePath, stamp: tuple[int, int, int] | None = None
+) -> Configuration:
+    """Make a configuration of parsed TOML. Relative paths count from `folder`; `stamp`: of the file. Raises RuleError."""
     unknown = next((key for key in data if key not in Settings.model_fields), None)
     if unknown is not None:  # the class would take some for arguments of its own
         raise RuleError(source, "", unknown, f"unknown key{nearest(unknown, Settings.model_fields)}")
@@ -178,7 +180,7 @@ def check(data: dict[str, Any], source: str, folder: PurePath) -> Configuration:
         if inside is not None and not inside.startswith(OWN_PREFIX):
             message = f"{agent.state_dir} is inside the watched directory {rule.watch}; keep it elsewhere"
             raise RuleError(source, "[agent]", "state_dir", message)
-    return Configuration(settings, rules, source)
+    return Configuration(settings, rules, source, stamp)
 
 
 def _check_apart(rule: Rule, local: Mapping[str, DirectoryTable], source: str) -> None:

@@ -45,6 +45,11 @@ class Facts(NamedTuple):
         return bool(self.mode & stat.S_IWOTH)
 
     @property
+    def stamp(self) -> tuple[int, int, int]:
+        """Another one where the file was written or replaced. Not the time alone: two writes may have the same."""
+        return self.mtime_ns, self.size, self.file_id
+
+    @property
     def modified_at(self) -> float:
         """Seconds since the epoch."""
         return self.mtime_ns / 1e9

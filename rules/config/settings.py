@@ -219,16 +219,20 @@ class Settings(Table):
 class Configuration:
     """Settings and rules that fit together."""
 
-    def __init__(self, settings: Settings, rules: tuple[Rule, ...], source: str) -> None:
+    def __init__(
+        self, settings: Settings, rules: tuple[Rule, ...], source: str, stamp: tuple[int, int, int] | None = None
+    ) -> None:
         self.settings = settings
         self.rules = rules
         self.source = source
         """The file it was read from, for messages."""
+        self.stamp = stamp
+        """What tells that file, as it was read, from the same edited since; None: there is none."""
 
     def with_agent(self, **changes: object) -> "Configuration":
         """The same with other values in `[agent]`."""
         agent = self.settings.agent.model_copy(update=changes)
-        return Configuration(self.settings.model_copy(update={"agent": agent}), self.rules, self.source)
+        return Configuration(self.settings.model_copy(update={"agent": agent}), self.rules, self.source, self.stamp)
 
     @property
     def state_dir(self) -> PurePath:

@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -199,6 +200,35 @@ def test_a_bad_edit_keeps_the_old_rules_and_a_good_one_takes_effect(site: "Site"
     assert site.states() == {"a.dat": ["verified"], "c.dat": ["verified"]}
     assert agent.process.poll() is None
     assert agent.stop() == 0
+
+
+STARTS = """
+import os, signal, sys
+from contextlib import contextmanager
+from pathlib import Path
+from agent import app
+from agent.app.configuration import read
+file = Path(sys.argv[1])
+@contextmanager
+def started(parts, server):
+    names = [rule.name for rule in parts.config.rules]
+    print(*names, flush=True)
+    if names == ["r"]:
+        file.write_text(file.read_text().replace('"name" = "r"', '"name" = "edited"'))
+    else:
+        os.kill(os.getpid(), signal.SIGTERM)
+    yield
+app.run(read(file), started)
+"""
+
+
+def test_an_edit_while_it_starts_is_taken_up(site: "Site") -> None:
+    """Between the reading of the configuration and the first look for edits."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", STARTS, site.config],
+        cwd=site.root, env=site.environment, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "r\nedited\n"), done.stderr
 
 
 def test_an_edit_that_cannot_be_run_keeps_the_old_rules(site: "Site") -> None:
