@@ -73,6 +73,11 @@ class Observation(NamedTuple):
     volume: VolumeId
     kind: Kind
 
+    @property
+    def file(self) -> CopyId:
+        """Which file it is, whatever its name."""
+        return CopyId(self.volume, self.version.file_id)
+
 
 class Content(NamedTuple):
     """What tells the content of a file from other content. A checksum alone does not say of how many bytes it is."""

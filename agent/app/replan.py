@@ -4,7 +4,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from agent.ledger import DeliveryState, File, Group, Ledger, State
+from agent.ledger import UNFINISHED, DeliveryState, File, Group, Ledger, State
 from rules.config.replan import At, Plan, Planned, Stage, What, heir, line_for, replan, unwanted
 from rules.config.settings import Configuration
 from rules.model import SENT, Rule
@@ -20,7 +20,6 @@ _STAGES = {
     State.REMOVED: Stage.GONE,
     State.REFUSED: Stage.REFUSED,
 }
-_UNFINISHED = (*(one for one in DeliveryState if one < DeliveryState.VERIFIED), DeliveryState.FAILED)
 _LATER = {At.SKIPPED: DeliveryState.SKIPPED, At.UNDECIDED: DeliveryState.UNDECIDED}
 
 log = logging.getLogger(__name__)
@@ -172,7 +171,7 @@ class Replan:
         for to, what in at:
             if what in _LATER:
                 plans.left_as_is(batch.id, {self._places[to]: (_LATER[what], self._why(to, what))}, now)
-        waiting = {self._name(one): one for one, state in states.items() if state in _UNFINISHED}
+        waiting = {self._name(one): one for one, state in states.items() if state in UNFINISHED}
         drops = [waiting[to] for to in unwanted(self._rules, batch.rule, waiting)]
         if drops:
             for verified in plans.dropped(batch.id, drops, At.DROPPED.value, now):

@@ -8,7 +8,7 @@ from agent.files.reader import adopt
 from agent.intake.departures import Departures
 from agent.intake.root import Root
 from agent.intake.scan import Listing
-from agent.ledger import HERE, Found, Known, Ledger, State
+from agent.ledger import HERE, NAMED, Found, Known, Ledger, State
 from rules.complete import first_look
 from rules.datasets.membership import dataset_of
 from rules.match import Match, is_marker, marked_by, match, relative
@@ -16,8 +16,6 @@ from rules.model import OWN_PREFIX, Kind, Observation, Rule
 from rules.versions.identity import Adoption
 from rules.versions.volumes import unchanged
 
-_NAMED = (*HERE, State.RECLAIMING)
-"""States of versions that may have their names still."""
 _FEW = 100
 """Names that the ledger is asked for one by one."""
 
@@ -57,7 +55,7 @@ class Register:
         known = self._mounted_again(known, other)
         for name, seen in other.items():
             item = known.get(name)
-            if item is not None and item.state in _NAMED and unchanged(item.version, item.volume, seen):
+            if item is not None and item.state in NAMED and unchanged(item.version, item.volume, seen):
                 continue
             path = f"{listing.directory}/{name}"
             found = self.entry(path, seen, item)
@@ -77,7 +75,7 @@ class Register:
         pairs = {
             (item.volume, seen[name].volume)
             for name, item in known.items()
-            if name in seen and item.state in _NAMED and unchanged(item.version, item.volume, seen[name])
+            if name in seen and item.state in NAMED and unchanged(item.version, item.volume, seen[name])
         }
         now = {before: after for before, after in pairs if before != after}
         for before, after in now.items():

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from agent.files import Files, Trouble, What, Whose
 from agent.files.events import Events, Hint, Put
 from agent.intake.hints import Hints
-from rules.model import OWN_PREFIX, FileId, VolumeId
+from rules.model import OWN_PREFIX, CopyId
 
 CANARY = OWN_PREFIX + "-canary"
 _CANARY_TEXT = b"Dropline writes this file to see that events come through.\n"
@@ -55,7 +55,7 @@ class Watch:
         self._listen = listen or files.watch
         self._hints = Hints()
         self._events: Events | None = None
-        self._identity: tuple[VolumeId, FileId] | None = None
+        self._identity: CopyId | None = None
         self._loss: str | None = None
         """The first reason since the last `check` why events were lost."""
         self._canary_sent: float | None = None
@@ -93,7 +93,7 @@ class Watch:
         """Look after the watch. Returns why the tree must be swept, or None."""
         try:
             with self._files.tree(self.root) as tree:
-                identity = (tree.opened.volume, tree.opened.version.file_id)
+                identity = tree.opened.file
         except Trouble as trouble:
             if self.present and trouble.whose is Whose.AGENT:
                 return None  # it says nothing of the directory

@@ -16,7 +16,7 @@ from agent.ledger.reclaims import Intent, Reclaims
 from agent.ledger.reports import BatchLine, Reports
 from agent.ledger.scrubs import Copy, Finding, Scrubs, Standing
 from agent.ledger.sends import Sends, Sent
-from agent.ledger.states import GONE, HERE, UNPROVED, DeliveryState, State
+from agent.ledger.states import GONE, HERE, NAMED, UNFINISHED, UNPROVED, DeliveryState, State
 from agent.ledger.store import MEMORY, Announce, Store, Transition, in_plain_words, silent
 from agent.ledger.versions import File, Known
 
@@ -50,6 +50,8 @@ __all__ = [
     "HERE",
     "INTERVAL",
     "MEMORY",
+    "NAMED",
+    "UNFINISHED",
     "UNPROVED",
     "Announce",
     "BatchLine",

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from agent.ledger.states import HERE, STATES, State
 from agent.ledger.store import Store, Transition, among
-from agent.ledger.versions import File, Known, read
+from agent.ledger.versions import File, Known, at_or_below, read
 from rules.model import SENT, Entry, Kind, Observation, Version, VolumeId
 from rules.versions.identity import Adoption
 
@@ -120,8 +120,7 @@ class Files:
             "SELECT path FROM dirs d WHERE (path = ?1 OR (path >= ?2 AND path < ?3))"
             f" AND EXISTS (SELECT 1 FROM files WHERE dir = d.id AND state IN ({_HERE}) AND rule IS NOT {_OF_SENDS})"
         )
-        raw = os.fsencode(directory)
-        return [os.fsdecode(path) for (path,) in self._store.execute(sql, (raw, raw + b"/", raw + b"0"))]
+        return [os.fsdecode(path) for (path,) in self._store.execute(sql, at_or_below(directory))]
 
     def history(self, path: str) -> list[File]:
         """All versions of a path, oldest first."""
@@ -251,11 +250,10 @@ class Files:
 
     def mounted_again(self, root: str, before: VolumeId, after: VolumeId) -> None:
         """A file system at or below a watched directory has another identity since it was mounted again."""
-        raw = os.fsencode(root)
         self._store.execute(
-            "UPDATE files SET device = ?1 WHERE device = ?2 AND dir IN"
-            " (SELECT id FROM dirs WHERE path = ?3 OR (path >= ?4 AND path < ?5))",
-            (after, before, raw, raw.rstrip(b"/") + b"/", raw.rstrip(b"/") + b"0"),
+            "UPDATE files SET device = ?4 WHERE device = ?5 AND dir IN"
+            " (SELECT id FROM dirs WHERE path = ?1 OR (path >= ?2 AND path < ?3))",
+            (*at_or_below(root), after, before),
         )
 
     def refused(self, items: Sequence[tuple[int, str, str, str]]) -> None:

@@ -6,12 +6,12 @@ from typing import NamedTuple
 from agent.ledger.batches import Batches
 from agent.ledger.deliveries import Deliveries
 from agent.ledger.files import Files
-from agent.ledger.states import DeliveryState, State
+from agent.ledger.states import UNFINISHED, DeliveryState, State
 from agent.ledger.store import Store, among
 from agent.ledger.versions import File, read
 from rules.model import SENT, OpenBatch, counted
 
-_UNFINISHED = "(state < 4 OR state = 5)"
+_UNFINISHED = f"state IN ({', '.join(str(int(one)) for one in UNFINISHED)})"
 _PLAN = "plan"
 _REPLANNING = "replanning"
 
@@ -238,7 +238,7 @@ class Plans:
         """What a person sent waits for a destination that is not configured any more: the person must act."""
         unfinished = {
             place for place, state in self.deliveries(batch).items()
-            if place not in destinations and (state < DeliveryState.VERIFIED or state is DeliveryState.FAILED)
+            if place not in destinations and state in UNFINISHED
         }  # fmt: skip
         if not unfinished:
             return

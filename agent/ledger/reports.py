@@ -84,10 +84,14 @@ class Reports:
         )
         return dict(self._store.execute(sql))
 
+    def _left(self, table: str, root: str, count: int, example: str) -> None:
+        """What the last sweep of a watched directory left out."""
+        shown = example.encode("utf-8", "backslashreplace").decode()
+        self._store.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", (os.fsencode(root), count, shown))
+
     def left_unclaimed(self, root: str, files: int, example: str) -> None:
         """What the sweep of a watched directory found that no rule claims. Inside a transaction."""
-        shown = example.encode("utf-8", "backslashreplace").decode()
-        self._store.execute("INSERT OR REPLACE INTO unclaimed VALUES (?, ?, ?)", (os.fsencode(root), files, shown))
+        self._left("unclaimed", root, files, example)
 
     def unclaimed(self) -> list[tuple[str, int, str]]:
         """(watched directory, files, an example) of what no rule claims, as of the last sweep."""
@@ -96,8 +100,7 @@ class Reports:
 
     def left_unseen(self, root: str, directories: int, example: str) -> None:
         """Directories below a watched one that cannot be listed, or not as a whole. Inside a transaction."""
-        shown = example.encode("utf-8", "backslashreplace").decode()
-        self._store.execute("INSERT OR REPLACE INTO unseen VALUES (?, ?, ?)", (os.fsencode(root), directories, shown))
+        self._left("unseen", root, directories, example)
 
     def unseen(self) -> list[tuple[str, int, str]]:
         """(watched directory, directories, an example with its reason) of what cannot be listed."""

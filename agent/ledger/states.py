@@ -27,6 +27,8 @@ STATES = {int(state): state for state in State}
 """The state of a number, faster than asking the enumeration."""
 HERE = (State.CANDIDATE, State.COMPLETE, State.BATCHED, State.VERIFIED, State.REFUSED)
 """States in which the version is expected to stand at its path."""
+NAMED = (*HERE, State.RECLAIMING)
+"""States in which the version may stand at its path: what is being reclaimed may not have been moved aside yet."""
 GONE = (State.RECLAIMING, State.RECLAIMED, State.REMOVED)
 """States in which the version was proved, and its local copy is removed or about to be: by the agent, or by somebody else."""
 UNPROVED = (State.CANDIDATE, State.COMPLETE, State.BATCHED)
@@ -52,3 +54,9 @@ class DeliveryState(IntEnum):
     def word(self) -> str:
         """The name that people, logs and metrics use."""
         return self.name.lower()
+
+
+UNFINISHED = (
+    DeliveryState.PENDING, DeliveryState.SUBMITTING, DeliveryState.ACTIVE, DeliveryState.VERIFYING, DeliveryState.FAILED,
+)  # fmt: skip
+"""States in which a batch still waits for its destination."""

@@ -65,6 +65,13 @@ def _file(row: tuple[Any, ...]) -> File:
     return File(ident, path, generation, rule, STATES[state], version, device, seen_at, since, batch, why, whole)
 
 
+def at_or_below(directory: str) -> tuple[bytes, bytes, bytes]:
+    """For paths as the ledger has them: the directory's, the first that may lie below it, and the first beyond those."""
+    raw = os.fsencode(directory)
+    top = raw.rstrip(b"/")
+    return raw, top + b"/", top + b"0"
+
+
 def read(store: Store, where: str, values: Sequence[object] = ()) -> list[File]:
     """Files, whole, by an SQL condition on `f` (files), `d` (dirs) and `r` (rules) written in this package."""
     return [_file(row) for row in store.execute(f"{_JOINED} WHERE {where}", values)]

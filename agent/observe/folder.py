@@ -7,7 +7,7 @@ from typing import TypeVar
 from agent.files import CannotTell
 from agent.intake.scan import Listing
 from agent.intake.zones import IDENTITY
-from agent.ledger import HERE, Known, Ledger, State
+from agent.ledger import NAMED, Known, Ledger
 from agent.observe.looks import Contents
 from rules.match import match
 from rules.model import OWN_PREFIX, Entry, Rule
@@ -72,7 +72,7 @@ def _odd(ledger: Ledger, listing: Listing) -> list[tuple[str, bool]]:
     found = []
     for name, seen in rest.items():
         item = known.get(name)
-        is_here = item is not None and (item.state in HERE or item.state is State.RECLAIMING)
+        is_here = item is not None and item.state in NAMED
         if name.startswith(OWN_PREFIX) or (item and is_here and unchanged(item.version, item.volume, seen)):
             continue  # the agent's own, or known on a file system that was mounted again
         found.append((name, is_here))

@@ -76,7 +76,9 @@ class Decisions:
 
     def evidence(self, rule: Rule, file: File) -> list[tuple[Evidence, str]]:
         """Evidence from the required destinations as they are configured now, with the path there."""
-        required = self._destinations(rule, file)
+        return self._evidence(file, self._destinations(rule, file))
+
+    def _evidence(self, file: File, required: Sequence[str]) -> list[tuple[Evidence, str]]:
         return [
             (item, path)
             for item, address, path in self._ledger.deliveries.evidence(file.id)
@@ -143,16 +145,29 @@ class Decisions:
 
     def _ready(self, rule: Rule, file: File, free: float | None, now: float) -> Decision:
         """The policy and the local file, without asking the destinations."""
-        due = self._due(rule, file, free, now)
+        due, _ = self._due(rule, file, free, now)
         if not due.verdict.ok:
             return due
         local = self._untouched(rule, file)
         return due if local.ok else Decision(file, local)
 
-    def _due(self, rule: Rule, file: File, free: float | None, now: float) -> Decision:
-        """The policy, and how long the local file lies unmoved, without asking the destinations."""
-        evidence = [item for item, _ in self.evidence(rule, file)]
+    def _due(
+        self, rule: Rule, file: File, free: float | None, now: float
+    ) -> tuple[Decision, Sequence[tuple[Evidence, str]]]:
+        """The policy, and how long the local file lies unmoved, without asking the destinations; and the evidence for it."""
         required = self._destinations(rule, file)
+        evidence = self._evidence(file, required)
+        return self._by_policy(rule, file, required, [item for item, _ in evidence], free, now), evidence
+
+    def _by_policy(
+        self,
+        rule: Rule,
+        file: File,
+        required: Sequence[str],
+        evidence: Sequence[Evidence],
+        free: float | None,
+        now: float,
+    ) -> Decision:
         if rule.reclaim is not None and not required:
             return Decision(file, Verdict(False, _NOWHERE))
         verdict = retention(rule.reclaim, required, file.version.size, evidence, free, now, self._doubts(required))
@@ -164,12 +179,12 @@ class Decisions:
 
     def _decide(self, rule: Rule, file: File, free: float | None, now: float) -> Decision:
         """The policy, then the destinations asked again, then the local file."""
-        due = self._due(rule, file, free, now)
+        due, evidence = self._due(rule, file, free, now)
         if not due.verdict.ok:
             return due
         copies: dict[str, CopyId | None] = {}
         try:
-            for item, path in self.evidence(rule, file):
+            for item, path in evidence:
                 there = self._ask(file, item, path)
                 if not there.ok:
                     return Decision(file, Verdict(False, there.reason), disproved_at=item.destination)

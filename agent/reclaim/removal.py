@@ -120,7 +120,8 @@ class Removal:
         aside = _look(tree, intent.aside)
         if aside is ABSENT:
             return self._not_aside(tree, intent, now)
-        if _is_one_file(aside, _look(tree, intent.original)):
+        original = _look(tree, intent.original)
+        if isinstance(aside, Observation) and isinstance(original, Observation) and aside.file == original.file:
             self._release(tree, intent, now)
             return False
         wrong = self._wrong(intent, evidence)  # slow: before the file is held
@@ -277,13 +278,6 @@ def _content(intent: Intent, evidence: Proofs, *, compared: bool) -> Callable[[H
         return checksum_of(handle, strong.algorithm, size) == Content(strong.checksum, size)
 
     return same
-
-
-def _is_one_file(one: Observation | Absent, other: Observation | Absent) -> bool:
-    """Whether two names are of the same file."""
-    if not isinstance(one, Observation) or not isinstance(other, Observation):
-        return False
-    return (one.volume, one.version.file_id) == (other.volume, other.version.file_id)
 
 
 def _look(tree: Tree, path: str) -> Observation | Absent:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from agent.destinations import Arrived, Item, Unfit
-from agent.destinations.directory.opening import Place, file_of
+from agent.destinations.directory.opening import Place
 from agent.destinations.directory.place import check, confirm, set_up
 from agent.destinations.directory.writer import Written, write
 from agent.errors import Refused, Transient
@@ -112,7 +112,9 @@ def test_the_local_file_is_never_confirmed_as_its_own_copy(rig: Rig) -> None:
     """A copy that became a link to the local file since it was proved permits no deletion."""
     path = rig.put("scan.h5", b"measured")
     os.link(path, rig.share / "scan.h5")
-    local = file_of(LOCAL.look(str(path)))  # type: ignore[arg-type]
+    seen = LOCAL.look(str(path))
+    assert isinstance(seen, Observation)
+    local = seen.file
     found = rig.confirm("scan.h5", b"measured", local)
     assert found == Confirmed(False, "at share, 'scan.h5' is the local file itself, by another name or mount", local)
 

@@ -80,7 +80,7 @@ class Scene:
         (self.inbox / "first.dat").write_bytes(b"sets everything up")
         first = self.run("-y", "-e", "trace=openat")
         assert first.code == 0, first.log
-        found = re.search(r"(\.dropline-[^/\"]*-)(\d+)\.part", first.log)
+        found = re.search(r"(\.dropline-[^/\"]*-)(\d+)\.part", first.calls)
         assert found is not None, "no file was staged"
         self.parts = [f"{found[1]}{int(found[2]) + number}.part" for number in (1, 2)]
         for name, content in CONTENT.items():
@@ -108,9 +108,8 @@ class Scene:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, 9)
             process.communicate()
-            return Ran(None, "it did not end", 0)
-        told = log.read_text(errors="replace") if strace else ""
-        return Ran(process.returncode, said + ("" if "inject" in "".join(strace) else told), told.count("(INJECTED)"))
+            return Ran(None, "it did not end", "")
+        return Ran(process.returncode, said, log.read_text(errors="replace") if strace else "")
 
     def retry(self) -> None:
         """A person acts: what is refused or failed is tried again."""
@@ -123,8 +122,10 @@ class Ran(NamedTuple):
     """How a run ended."""
 
     code: int | None
+    """None: it did not end in time."""
     log: str
-    failed_calls: int
+    calls: str
+    """What strace printed."""
 
 
 def wrong(scene: Scene) -> Iterator[str]:
@@ -169,7 +170,7 @@ def judge(case: Case, root: Path, dropline: Sequence[str]) -> tuple[int, list[st
     left = sorted(path.name for path in scene.inbox.rglob("*") if path.is_file())
     if left and not missing:
         found.append(f"still here: {left}")
-    return ran.failed_calls, list(dict.fromkeys(found))
+    return ran.calls.count("(INJECTED)"), list(dict.fromkeys(found))
 
 
 def cases(only: str = "") -> list[Case]:

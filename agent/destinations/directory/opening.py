@@ -13,7 +13,7 @@ from agent.errors import Exhausted, Refused, Transient
 from agent.files import LOCAL, Absent, CannotTell, NotAFile, Tree, Trouble, Whose
 from agent.files.reader import ChecksumName, whole
 from agent.host.steps import Steps
-from rules.model import OWN_PREFIX, CopyId, Kind, Observation
+from rules.model import OWN_PREFIX, Kind, Observation
 
 IDENTITY = OWN_PREFIX + "-destination"
 """Name of the file that says which destination a directory is."""
@@ -115,12 +115,12 @@ def holds(tree: Tree, place: Place, root: str, steps: Steps) -> bool:
     """Whether a directory is the open destination, or lies below it, by whatever mount."""
     if LOCAL.location(place.path).holds(LOCAL.location(root)):
         return True
-    own = file_of(tree.opened)
+    own = tree.opened.file
     steps.at(root)
     above = LOCAL.resolve(root)
     while above:
         seen = LOCAL.look(above)
-        here = isinstance(seen, Observation) and seen.kind is Kind.DIRECTORY and file_of(seen) == own
+        here = isinstance(seen, Observation) and seen.kind is Kind.DIRECTORY and seen.file == own
         if here or _shows(above, place.identity):
             return True
         above = above.rpartition("/")[0]
@@ -136,11 +136,6 @@ def _shows(directory: str, expected: str | None) -> bool:
             return identity(tree) == expected
     except (Trouble, Transient):
         return False
-
-
-def file_of(seen: Observation) -> CopyId:
-    """Which file it is, whatever its name."""
-    return CopyId(seen.volume, seen.version.file_id)
 
 
 def mount_on_the_way(tree: Tree, directory: str) -> str | None:
@@ -163,13 +158,13 @@ def mount_on_the_way(tree: Tree, directory: str) -> str | None:
 
 def lies_in(tree: Tree, place: Place, sources: Tree, directory: str) -> bool:
     """Whether a directory below a watched one is the open destination, or lies in it."""
-    own, path = file_of(tree.opened), ""
+    own, path = tree.opened.file, ""
     for name in filter(None, directory.split("/")):
         path = f"{path}/{name}" if path else name
         seen = sources.look(path)
         if not isinstance(seen, Observation):
             return False
-        if file_of(seen) == own:
+        if seen.file == own:
             return True
         try:
             if identity(sources, path) == place.identity:

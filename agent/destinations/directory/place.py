@@ -11,7 +11,6 @@ from agent.destinations.directory.opening import (
     IDENTITY,
     Place,
     away,
-    file_of,
     identity,
     mount_on_the_way,
     opened,
@@ -143,7 +142,7 @@ def _compared(
     if seen.kind is not Kind.FILE:
         return "is not a file any more", None
     with tree.open(path, seen) as handle:
-        found, copy = handle.opened.version.size, file_of(handle.opened)
+        found, copy = handle.opened.version.size, handle.opened.file
         if copy == local:
             return "is the local file itself, by another name or mount", copy
         if found != size:

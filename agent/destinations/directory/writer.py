@@ -14,7 +14,6 @@ from agent.destinations import Arrived, Item, Occupied, Outcome, Unfit
 from agent.destinations.directory.opening import (
     IDENTITY,
     Place,
-    file_of,
     lies_in,
     mount_on_the_way,
     opened,
@@ -417,14 +416,14 @@ class _Group:
             return Occupied(item.file, size, None)  # other content, and not read: it may be of any size
         tree = self._source(item)
         source = None if tree is None else tree.look(item.relpath)
-        if isinstance(source, Observation) and file_of(source) == file_of(seen):
+        if isinstance(source, Observation) and source.file == seen.file:
             return self._no_copy(item)
         try:
             with self._tree.open(item.path, seen) as handle:
                 occupant = checksum_of(handle, self._place.checksum, seen.version.size, self._steps.read)
                 if seen.version.size == item.version.size:
                     with self._sources.opened(item.root, item.relpath, item.version) as reading:
-                        if file_of(reading.handle.opened) == file_of(handle.opened):
+                        if reading.handle.opened.file == handle.opened.file:
                             return self._no_copy(item)
                         ours = reading.copy_to(None)
                     if ours == occupant:
@@ -467,7 +466,7 @@ class _Group:
                 _close(handle)
                 self._tidy(item)
                 raise
-        return _Staged(item, file_of(reading.handle.opened), temporary, handle, content)
+        return _Staged(item, reading.handle.opened.file, temporary, handle, content)
 
     def _proved(self, one: _Staged) -> bool:
         """Read back what the storage has. Raises Trouble and Transient of the destination."""
@@ -490,7 +489,7 @@ class _Group:
         if item.replaces is None:
             return False
         seen = self._look(item)
-        if isinstance(seen, Absent) or seen.kind is not Kind.FILE or file_of(seen) == one.source:
+        if isinstance(seen, Absent) or seen.kind is not Kind.FILE or seen.file == one.source:
             return False
         if seen.version.size != item.replaces.size:
             return False

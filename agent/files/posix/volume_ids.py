@@ -6,6 +6,7 @@ import os
 import select
 import struct
 import threading
+from typing import NamedTuple
 
 from agent.files.posix import mounts
 from agent.files.volumes import Volume
@@ -22,25 +23,41 @@ _BOOT = "/proc/sys/kernel/random/boot_id"
 _ANY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC if hasattr(os, "O_PATH") else 0
 
 
+class _Mounted(NamedTuple):
+    """A file system, as the mount table has it."""
+
+    id: VolumeId
+    remote: bool
+    """Files may have writers of whom this kernel knows nothing. So has what cannot be told."""
+
+
 class TreeVolumes:
     """The file systems that a tree crosses, by device number, as they are mounted while it is open."""
 
     def __init__(self) -> None:
         self._known = _TABLE.known()
-        self._remote: dict[int, bool] = {}
+
+    def _of(self, device: int, fd: int) -> _Mounted:
+        found = self._known.get(device)
+        if found is None:
+            volume = mounts.of_open(fd)
+            remote = volume is None or not volume.knows_writers
+            found = self._known[device] = _Mounted(_identity(device, fd, volume), remote)
+        return found
 
     def volume(self, device: int, fd: int) -> VolumeId:
         """The identity of an open file's file system. `device`: its st_dev."""
-        found = self._known.get(device)
-        if found is None:
-            found = self._known[device] = _identity(device, fd)
-        return found
+        return self._of(device, fd).id
+
+    def remote(self, device: int, fd: int) -> bool:
+        """Whether an open file may have writers of whom this kernel knows nothing."""
+        return self._of(device, fd).remote
 
     def named(self, device: int, name: str, directory: int | None = None) -> VolumeId:
         """The same of what has a name, which is not opened for reading: it may be a FIFO, or belong to somebody else."""
         found = self._known.get(device)
         if found is not None:
-            return found
+            return found.id
         if _ANY:
             try:
                 fd = os.open(name, _ANY, dir_fd=directory)
@@ -53,20 +70,12 @@ class TreeVolumes:
                 os.close(fd)
         return VolumeId(device)
 
-    def remote(self, device: int, fd: int) -> bool:
-        """Whether an open file may have writers of whom this kernel knows nothing. So has what cannot be told."""
-        found = self._remote.get(device)
-        if found is None:
-            volume = mounts.of_open(fd)
-            found = self._remote[device] = volume is None or not volume.knows_writers
-        return found
-
 
 class _MountTable:
     """Says when something was mounted or unmounted."""
 
     def __init__(self) -> None:
-        self._known: dict[int, VolumeId] = {}
+        self._known: dict[int, _Mounted] = {}
         self._lock = threading.Lock()
         self._changes = select.poll()
         try:
@@ -75,17 +84,16 @@ class _MountTable:
         except OSError:
             pass  # not Linux: device numbers are all there is
 
-    def known(self) -> dict[int, VolumeId]:
-        """Identities by device number, another dictionary after each change of the table."""
+    def known(self) -> dict[int, _Mounted]:
+        """File systems by device number, another dictionary after each change of the table."""
         with self._lock:
             if self._changes.poll(0):
                 self._known = {}
             return self._known
 
 
-def _identity(device: int, fd: int) -> VolumeId:
-    """The first rung that answers."""
-    volume = mounts.of_open(fd)
+def _identity(device: int, fd: int, volume: Volume | None) -> VolumeId:
+    """The first rung that answers. `volume`: what the mount table has of it."""
     if volume is None:
         return VolumeId(device)
     fsid = _fsid(fd)

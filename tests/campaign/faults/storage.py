@@ -1,20 +1,12 @@
 """What happens to the file systems of the destinations and of the state directory."""
 
 import os
-import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 
 from tests.campaign.faults import Fault, Scene
 from tests.campaign.moody import Share, mounted
-
-
-def _mount(*words: object) -> None:
-    subprocess.run(["mount", *map(str, words)], check=True)
-
-
-def _unmount(path: Path) -> None:
-    subprocess.run(["umount", "--lazy", str(path)], check=True)
+from tests.campaign.mounts import mount, unmount
 
 
 class _Moody(Fault):
@@ -108,20 +100,20 @@ class Unmounted(Fault):
         for path in (self._real, self._other):
             path.mkdir()
         (self._other / ".dropline-destination").write_text('{"dropline_destination": "another"}')
-        _mount("--bind", self._real, self._point)
+        mount("--bind", self._real, self._point)
         scene.oracle.shares["share"] = self._real
 
     def strike(self, scene: Scene) -> None:
         """Away, wrong, and back. Before its first use, whatever is mounted would be taken for the share."""
         scene.wait((self._real / ".dropline-destination").exists)
-        _unmount(self._point)
+        unmount(self._point)
         scene.instrument.work(round(6 * scene.effort))
         self._empty(scene, self._point)
-        _mount("--bind", self._other, self._point)
+        mount("--bind", self._other, self._point)
         scene.instrument.work(round(6 * scene.effort))
         self._empty(scene, self._other)
-        _unmount(self._point)
-        _mount("--bind", self._real, self._point)
+        unmount(self._point)
+        mount("--bind", self._real, self._point)
         scene.instrument.work(round(4 * scene.effort))
 
     def _empty(self, scene: Scene, path: Path) -> None:
@@ -130,7 +122,7 @@ class Unmounted(Fault):
 
     def end(self, scene: Scene) -> None:
         """Unmounted."""
-        _unmount(self._point)
+        unmount(self._point)
 
 
 class StateFull(Fault):
@@ -143,7 +135,7 @@ class StateFull(Fault):
     def prepare(self, scene: Scene) -> None:
         """A small disk of its own."""
         scene.station.state.mkdir(exist_ok=True)
-        _mount("-t", "tmpfs", "-o", "size=4m,mode=700", "state", scene.station.state)
+        mount("-t", "tmpfs", "-o", "size=4m,mode=700", "state", scene.station.state)
         self._ballast = scene.station.state / "ballast"
 
     def strike(self, scene: Scene) -> None:
@@ -170,7 +162,7 @@ class StateFull(Fault):
 
     def end(self, scene: Scene) -> None:
         """Unmounted."""
-        _unmount(scene.station.state)
+        unmount(scene.station.state)
 
 
 FAULTS = (Hang, Slow, Failing, Unmounted, StateFull)

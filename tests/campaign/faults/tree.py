@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.campaign.faults import Fault, Scene
 from tests.campaign.instrument import digest
 from tests.campaign.moody import mounted
+from tests.campaign.mounts import mount, unmount
 
 
 class Overflow(Fault):
@@ -100,17 +101,17 @@ class Unmounted(Fault):
         """A file system in a file-like place: a bind mount of a folder of its own, which stays when it is unmounted."""
         self._store = scene.station.root / "instrument-disk"
         self._store.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "campaign", str(self._store)], check=True)
+        mount("-t", "tmpfs", "campaign", self._store)
         self._mount(scene)
 
     def _mount(self, scene: Scene) -> None:
-        subprocess.run(["mount", "--bind", str(self._store), str(scene.station.inbox)], check=True)
+        mount("--bind", self._store, scene.station.inbox)
 
     def strike(self, scene: Scene) -> None:
         """Away, with what was written last not yet looked at; the bare folder below is empty."""
         scene.instrument.work(4)
         scene.instrument.finish_all()
-        subprocess.run(["umount", "--lazy", str(scene.station.inbox)], check=True)
+        unmount(scene.station.inbox)
         scene.pause(1.0)
         self._mount(scene)
         scene.instrument.work(4)
@@ -118,7 +119,7 @@ class Unmounted(Fault):
     def end(self, scene: Scene) -> None:
         """Both mounts go."""
         for path in (scene.station.inbox, self._store):
-            subprocess.run(["umount", "--lazy", str(path)], check=False)
+            unmount(path, mounted=False)
 
 
 class _Disk(Fault):
@@ -131,22 +132,19 @@ class _Disk(Fault):
     def prepare(self, scene: Scene) -> None:
         """Two disks: the instrument's, and one whose device number the instrument's gets in its place."""
         root = scene.station.root
-        self._disk, self._other, self._elsewhere = root / "disk", root / "other-disk", root / "elsewhere"
-        self._elsewhere.mkdir()
+        self._disk, self._other, self._second_point = root / "disk", root / "other-disk", root / "second-point"
+        self._second_point.mkdir()
         for disk in (self._disk, self._other):
             with disk.open("wb") as file:
                 file.truncate(64 << 20)
-            subprocess.run(["mkfs.ext4", "-q", *self.format, str(disk)], check=True)
-        self._mount(self._disk, scene.station.inbox)
+            subprocess.run(["mkfs.ext4", "-q", *self.format, str(disk)], check=True, capture_output=True)
+        mount("-o", "loop", self._disk, scene.station.inbox)
         shutil.rmtree(scene.station.inbox / "lost+found")
-
-    def _mount(self, disk: Path, point: Path) -> None:
-        subprocess.run(["mount", "-o", "loop", str(disk), str(point)], check=True)
 
     def end(self, scene: Scene) -> None:
         """Unmounted."""
-        for path in (scene.station.inbox, self._elsewhere):
-            subprocess.run(["umount", "--lazy", str(path)], check=False, stderr=subprocess.DEVNULL)
+        for path in (scene.station.inbox, self._second_point):
+            unmount(path, mounted=False)
 
 
 class Remounted(_Disk):
@@ -159,13 +157,13 @@ class Remounted(_Disk):
         """The other disk takes the device number that becomes free. Files are written and removed while nobody watches."""
         inbox = scene.station.inbox
         scene.instrument.finish_all()
-        subprocess.run(["umount", "--lazy", str(inbox)], check=True)
-        subprocess.run(["umount", "--lazy", str(self._elsewhere)], check=False, stderr=subprocess.DEVNULL)
-        self._mount(self._other, self._elsewhere)
+        unmount(inbox)
+        unmount(self._second_point, mounted=False)
+        mount("-o", "loop", self._other, self._second_point)
         scene.pause(0.5)
         if scene.chance.random() < 0.5:
             scene.station.kill()
-        self._mount(self._disk, inbox)
+        mount("-o", "loop", self._disk, inbox)
         scene.instrument.work(round(6 * scene.effort))
         scene.station.start()
 
@@ -196,7 +194,7 @@ class ShortReads(Fault):
         """Mounted for the round, past the kernel's page cache."""
         self._stack = ExitStack()
         self._share = self._stack.enter_context(mounted(scene.station.root / "moody-inbox", direct=True))
-        subprocess.run(["mount", "--bind", str(self._share.path), str(scene.station.inbox)], check=True)
+        mount("--bind", self._share.path, scene.station.inbox)
 
     def strike(self, scene: Scene) -> None:
         """Short ones all the time, errors for a while. A file that cannot be read is refused, and a person tries it again."""
@@ -214,7 +212,7 @@ class ShortReads(Fault):
 
     def end(self, scene: Scene) -> None:
         """Unmounted."""
-        subprocess.run(["umount", "--lazy", str(scene.station.inbox)], check=False)
+        unmount(scene.station.inbox, mounted=False)
         self._stack.close()
 
 
