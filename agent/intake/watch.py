@@ -42,7 +42,8 @@ class Watch:
         self.root = root
         self.up = False
         """Whether events come: False on file systems without them, and while the directory is absent."""
-        self.present = False
+        self.present: bool | None = None
+        """Whether the directory is there; None: nobody has looked yet."""
         self.reason = "not yet looked at"
         self.lost = 0
         """How often events were lost, or may have been."""
@@ -101,7 +102,7 @@ class Watch:
             reason = f"the directory {'is not there' if missing else 'cannot be opened'}: {trouble.reason}"
             if self.reason != reason:
                 log.warning("%s: %s; waiting for it", self.root, reason)
-            self.lost += self.present
+            self.lost += bool(self.present)
             self.present, self._identity, self.reason = False, None, reason
             self._stop()
             return None

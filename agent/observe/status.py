@@ -160,7 +160,7 @@ def health(
         elif now - worker.passed_at > STALLED_AFTER:
             problems.append(f"thread {worker.name} has not ended a pass for {now - worker.passed_at:.0f} s")
     for root in roots:
-        if not root.watch.present:
+        if root.watch.present is False:
             problems.append(f"{root.watch.root}: {root.watch.reason}")
         elif root.swept_at is not None and now - root.swept_at > 3 * sweep_every + STALLED_AFTER:
             problems.append(f"{root.watch.root}: the last sweep ended {now - root.swept_at:.0f} s ago")

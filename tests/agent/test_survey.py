@@ -429,6 +429,7 @@ def test_what_cannot_be_listed_is_counted_and_all_else_goes_on(
         for number in ("1", "2"):
             (data / name / number).write_bytes(b"x")
     with surveyed(data) as (ledger, root, survey):
+        root.watch.check(0.0)
         assert swept(ledger, root, survey, 1.0) == {"candidate": 4}
         assert (root.unseen, ledger.reports.unseen()) == ({}, [])
         unlisted[how] = what
