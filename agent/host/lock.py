@@ -50,12 +50,36 @@ def _taken(state_dir: PurePath, name: str, wait: float) -> int:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if time.monotonic() > deadline:
+                holder = _holder(fd)
                 os.close(fd)
-                hint = "stop it, or give this one a state directory of its own ([agent] state_dir)"
-                raise Held(f"another agent uses {state_dir}", hint) from error
+                raise _held(state_dir, holder) from error
             time.sleep(_POLL)
         else:
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, b"%d" % os.getpid(), 0)
             return fd
+
+
+def _holder(fd: int) -> int | None:
+    """Process id that the holder wrote into the lock's file; None where it has not yet."""
+    content = os.pread(fd, 20, 0)
+    return int(content) if content.isdigit() else None
+
+
+def _held(state_dir: PurePath, holder: int | None) -> "Held":
+    """The error for a person, who cannot stop a process that has ended but for a thread in the kernel."""
+    import psutil  # the other commands do without it
+
+    try:
+        ended = holder is not None and psutil.Process(holder).status() == psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        ended = False
+    if not ended:
+        hint = "stop it, or give this one a state directory of its own ([agent] state_dir)"
+        return Held(f"another agent uses {state_dir}", hint)
+    waits = "it was stopped, and still waits in the kernel for a file system that does not answer"
+    hint = "end the program that serves that file system (sshfs, rclone) or unmount it with umount -f, then start again"
+    return Held(f"a former agent (process {holder}) keeps {state_dir}: {waits}", hint)
 
 
 def require_own(path: PurePath) -> None:

@@ -2,6 +2,8 @@
 
 import http.client
 import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,11 +12,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from psutil import STATUS_ZOMBIE, Process
 
 from agent import app
 from agent.app.configuration import read
 from agent.app.pages import serve
 from agent.app.parts import Parts
+from agent.host.lock import Held, locked
 from agent.host.worker import Clock
 from agent.observe.looks import Looks
 from agent.observe.metrics import Metrics
@@ -112,3 +116,51 @@ def test_a_folder_that_hangs_takes_no_page_with_it(site: Site, until: Until) -> 
     until(lambda: not site.looks.silent(), "the share answers again")
     assert until(lambda: "Safe to remove" in site.get(folder)[1], "the folder's page")
     assert free in site.get("/metrics")[1]
+
+
+STOPPED_IN_THE_KERNEL = """
+import os, sys, threading
+from pathlib import Path
+from agent.host.lock import locked
+state, hangs = sys.argv[1:]
+with locked(Path(state)):
+    threading.Thread(target=os.stat, args=(hangs,), daemon=True).start()
+    print("waits", flush=True)
+    sys.stdin.readline()
+    os._exit(1)
+"""
+
+
+def test_an_agent_that_was_stopped_and_waits_in_the_kernel_is_named_with_what_ends_it(
+    tmp_path: Path, until: Until
+) -> None:
+    """It keeps its lock until its file system answers; a person is told which process that is, and may then start."""
+    with mounted(tmp_path / "moody") as share:
+        (share.backing / "file").write_bytes(b"x")
+        share.mood(hang=["*"])
+        stopped = subprocess.Popen(
+            [sys.executable, "-c", STOPPED_IN_THE_KERNEL, str(tmp_path / "state"), str(share.path / "file")],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert stopped.stdin is not None
+        assert stopped.stdout is not None
+        assert stopped.stdout.readline() == "waits\n"
+        task = Path(f"/proc/{stopped.pid}/task")
+        assert until(
+            lambda: any((each / "wchan").read_text().startswith("request_wait") for each in task.iterdir()), "it hangs"
+        )
+        stopped.stdin.write("\n")
+        stopped.stdin.flush()
+        assert until(lambda: Process(stopped.pid).status() == STATUS_ZOMBIE, "it is stopped")
+        with pytest.raises(Held) as refused, locked(tmp_path / "state", 0.0):
+            pass
+        assert str(refused.value) == (
+            f"a former agent (process {stopped.pid}) keeps {tmp_path}/state: it was stopped, and still waits in the kernel "
+            "for a file system that does not answer; end the program that serves that file system (sshfs, rclone) or unmount "
+            "it with umount -f, then start again"
+        )
+        share.mood()
+        stopped.communicate(timeout=30)
+        assert stopped.returncode == 1
+        with locked(tmp_path / "state"):
+            pass
