@@ -20,7 +20,7 @@ LimitOption = Annotated[int, typer.Option("--limit", min=1, help="How many at th
 
 
 def show_status(config: ConfigOption = None, form: FormatOption = Format.TEXT) -> None:
-    """What is where, and what needs a person. Exit code 1 while something is failed, refused or down."""
+    """What is where, and what needs a person. Exit code 1 while something is failed, refused, down, or out of sight."""
     chosen = state(config)
     with_ledger = ledger(chosen)
     # Without a configuration file (run --watch --to) the ledger itself knows the destinations.
@@ -41,7 +41,8 @@ def _needs_person(found: dict[str, Any]) -> bool:
     failed = any(states.get("failed") for states in found["deliveries"].values())
     down = any(place["up"] is False for place in found["destinations"])
     undone = any(one["failed"] for one in found["outbox"])
-    return bool(found["files"].get("refused") or failed or down or undone or found["findings"] or found["behind"])
+    unplaced = found["findings"] or found["behind"] or found["unseen"]
+    return bool(found["files"].get("refused") or failed or down or undone or unplaced)
 
 
 def _print_status(found: dict[str, Any]) -> None:

@@ -187,5 +187,7 @@ class Reports:
             " OR EXISTS (SELECT 1 FROM deliveries WHERE again IS NOT NULL AND state = 5)"
             " OR EXISTS (SELECT 1 FROM outbox WHERE again IS NOT NULL)"
             " OR EXISTS (SELECT 1 FROM findings WHERE closed_at IS NULL)"
+            " OR EXISTS (SELECT 1 FROM unseen WHERE directories > 0)"
+            " OR EXISTS (SELECT 1 FROM behind)"
         )
         return bool(self._store.execute(sql).fetchone()[0])

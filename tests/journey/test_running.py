@@ -497,3 +497,28 @@ def test_large_files_do_not_delay_small_ones_behind_them(site: "Site") -> None:
     site.until((site.share / "small.dat").exists, "the small file", SOON)
     assert list(site.share.rglob("*.raw")) == []
     assert agent.stop() == 0
+
+
+def test_a_directory_that_cannot_be_listed_is_left_and_the_exit_code_says_so(site: "Site") -> None:
+    """Nobody knows what is in it: `run --once` and `status` do not end as if all were well."""
+    site.put("seen.dat", b"x")
+    site.put("closed/hidden.dat", b"y")
+    (site.inbox / "closed").chmod(0)
+    try:
+        assert (site.once(unprivileged=True), site.delivered) == (1, {"seen.dat": b"x"})
+        assert site.dropline("status").code == 1
+    finally:
+        (site.inbox / "closed").chmod(0o700)
+    assert (site.once(unprivileged=True), site.dropline("status").code) == (0, 0)
+
+
+def test_files_that_nobody_decided_about_are_left_and_the_exit_code_says_so(site: "Site") -> None:
+    """A destination that came later lacks what was delivered before, until the configuration says what is wanted."""
+    site.put("early.dat", b"x")
+    assert site.once() == 0
+    (site.root / "later").mkdir()
+    places = {"share": {"path": "share"}, "later": {"path": "later"}}
+    site.configure(site.rule(deliver=[{"to": "share"}, {"to": "later"}]), destinations=places)
+    assert (site.once(), site.dropline("status").code) == (1, 1)
+    site.configure(site.rule(deliver=[{"to": "share"}, {"to": "later", "backfill": False}]), destinations=places)
+    assert (site.once(), site.dropline("status").code) == (0, 0)
