@@ -5,6 +5,7 @@ import errno
 import itertools
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -440,6 +441,38 @@ watched.close()
         f"{root}/run cannot be watched: {refused}",
         f"1 False no events: {refused}; sweeps only",
     ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs inotify")
+@pytest.mark.parametrize("above", [False, True], ids=["itself", "the one above it"])
+def test_a_directory_swapped_for_a_link_before_its_event_is_read_is_not_watched(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, above: bool
+) -> None:
+    """Nor anything that the link leads to; what else appeared is."""
+    from agent.files.posix import inotify
+
+    monkeypatch.setattr(inotify.threading.Thread, "start", lambda thread: None)
+    (tmp_path / "outside/below/deep").mkdir(parents=True)
+    (root / "a").mkdir()
+    events = inotify.Inotify(str(root), lambda hints: None, lambda why: None)
+    (root / "a/below").mkdir()
+    (root / "z/deep").mkdir(parents=True)
+    swapped = root / ("a" if above else "a/below")
+    (root / "a/below").rmdir()
+    if above:
+        (root / "a").rmdir()
+    swapped.symlink_to(tmp_path / ("outside" if above else "outside/below"))
+    try:
+        events._hints(os.read(events._fd, 2**16))
+        while events._adding:
+            events._add_some()
+        told = Path(f"/proc/self/fdinfo/{events._fd}").read_text()
+    finally:
+        events._close_descriptors()
+    watched = {int(inode, 16) for inode in re.findall(r"^inotify .* ino:([0-9a-f]+)", told, re.M)}
+    outside = {path.stat().st_ino for path in (tmp_path / "outside").glob("**/")}
+    assert watched & outside == set()
+    assert watched >= {path.stat().st_ino for path in (root, root / "z", root / "z/deep")}
 
 
 # The canary

@@ -1,7 +1,8 @@
 """Events on Linux: inotify(7), read by one thread.
 
 The reader waits a moment after each look, so that what an instrument does in that moment shares one read and wakes the
-agent once. A directory that appears is watched before it is told, so the sweep that follows misses nothing.
+agent once. A directory that appears is watched before it is told, so the sweep that follows misses nothing. It is watched by
+its descriptor: inotify_add_watch(2) and scandir go by path, and a directory above it may be a link by now, to anywhere.
 """
 
 import ctypes
@@ -13,6 +14,8 @@ import threading
 from collections.abc import Callable
 
 from agent.files.events import Hint, Put
+from agent.files.posix.tree import PosixTree
+from agent.files.trouble import Trouble
 from rules.model import OWN_PREFIX
 
 GATHER_MS = 20
@@ -20,7 +23,7 @@ _BUFFER = 2**18
 _EVENT = struct.Struct("iIII")  # watch, mask, cookie, length of the name that follows
 _CLOSE_WRITE, _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x8, 0x40, 0x80, 0x100, 0x200
 _UNMOUNT, _OVERFLOW, _IGNORED, _IS_DIRECTORY = 0x2000, 0x4000, 0x8000, 0x40000000
-_ONLY_DIRECTORY, _NO_LINK = 0x01000000, 0x02000000
+_ONLY_DIRECTORY = 0x01000000
 _WANTED = _CLOSE_WRITE | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE | _ONLY_DIRECTORY
 _NO_MORE = {errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 """The kernel has no room for more watches. Any other error is one directory's: sweeps see what is in it, or say why not."""
@@ -35,6 +38,7 @@ def _failed(path: str) -> OSError:
     words = {
         errno.ENOSPC: "no more inotify watches; raise fs.inotify.max_user_watches",
         errno.EMFILE: "no more inotify instances; raise fs.inotify.max_user_instances, or the limit of open files",
+        errno.ENOENT: "there is no /proc, by which directories are watched",
     }
     return OSError(code, words.get(code, os.strerror(code)), path)
 
@@ -43,13 +47,14 @@ class Inotify:
     """Hints about `root` (which may be a link) and the directories below it."""
 
     def __init__(self, root: str, put: Put, lost: Callable[[str], None]) -> None:
-        """Watch all directories that are there. Raises OSError where the kernel refuses.
+        """Watch all directories that are there. Raises Trouble, and OSError where the kernel refuses.
 
         Args:
             root: the directory.
             put: takes the hints.
             lost: told, in words, that events were lost.
         """
+        self._top = root.rstrip("/")
         self._put = put
         self._lost = lost
         self._paths: dict[int, str] = {}
@@ -62,11 +67,12 @@ class Inotify:
             os.close(self._end)
             raise error
         try:
-            self._root = self._add(root, _WANTED)
-            waiting = [root]
-            while waiting:
-                self._add_in(waiting)
-        except OSError:
+            with PosixTree(root) as tree:
+                self._root = self._add(tree, self._top)
+                waiting = [self._top]
+                while waiting:
+                    self._add_in(tree, waiting)
+        except (OSError, Trouble):
             self._close_descriptors()
             raise
         self._thread = threading.Thread(target=self._run, name="events", daemon=True)
@@ -137,9 +143,10 @@ class Inotify:
     def _directory(self, path: str, mask: int) -> list[Hint]:
         if mask & (_CREATE | _MOVED_TO):
             try:
-                self._add(path, _WANTED | _NO_LINK)
+                with PosixTree(self._top or "/") as tree:
+                    self._add(tree, path)
                 self._adding[path] = [path]
-            except OSError as error:
+            except (OSError, Trouble) as error:
                 self._not_watched(path, error)
                 return [Hint(path, below=True)]
             return []  # the hint comes when all below is watched
@@ -148,47 +155,56 @@ class Inotify:
             return [Hint(path, below=True, gone=True)]
         return []  # removed: it was empty, and each file was told before
 
-    def _add(self, path: str, mask: int) -> int:
-        watch: int = _libc.inotify_add_watch(self._fd, os.fsencode(path), mask)
+    def _add(self, tree: PosixTree, path: str) -> int:
+        """Watch a directory. Raises OSError, also where a part of the path is no directory, such as a link."""
+        fd = tree.directory(self._below(path))
+        watch: int = _libc.inotify_add_watch(self._fd, b"/proc/self/fd/%d" % fd, _WANTED)
         if watch < 0:
             raise _failed(path)
-        self._paths[watch] = path.rstrip("/")
+        self._paths[watch] = path
         return watch
+
+    def _below(self, path: str) -> str:
+        return path[len(self._top) + 1 :]
 
     def _add_some(self) -> list[Hint]:
         """Watch some of what is below a directory that appeared. Returns its hint when all of it is watched."""
         for path, waiting in self._adding.items():
             try:
-                for _ in range(_AT_ONCE):
-                    if not waiting:
-                        break
-                    self._add_in(waiting)
-                else:
-                    return []
-            except OSError as error:
+                with PosixTree(self._top or "/") as tree:
+                    for _ in range(_AT_ONCE):
+                        if not waiting:
+                            break
+                        self._add_in(tree, waiting)
+                    else:
+                        return []
+            except (OSError, Trouble) as error:
                 self._not_watched(path, error)
             del self._adding[path]
             return [Hint(path, below=True)]
         return []
 
-    def _add_in(self, waiting: list[str]) -> None:
+    def _add_in(self, tree: PosixTree, waiting: list[str]) -> None:
         """Watch the directories in the last one of a list, and put them on the list. Raises OSError where there is no room."""
+        above = waiting.pop()
         try:
-            with os.scandir(waiting.pop()) as entries:
-                below = [entry.path for entry in entries if _is_directory(entry)]
+            with os.scandir(tree.directory(self._below(above))) as entries:
+                below = [f"{above}/{entry.name}" for entry in entries if _is_directory(entry)]
         except OSError:
             return  # the sweep finds it so, too, and says what it could not list
         for directory in below:
             try:
-                self._add(directory, _WANTED | _NO_LINK)
+                self._add(tree, directory)
             except OSError as error:
                 if error.errno in _NO_MORE:
                     raise
             else:
                 waiting.append(directory)
 
-    def _not_watched(self, path: str, error: OSError) -> None:
-        if error.errno in _NO_MORE:
+    def _not_watched(self, path: str, error: OSError | Trouble) -> None:
+        if isinstance(error, Trouble):  # the root cannot be opened, which says nothing of this directory
+            self._lost(f"{path} cannot be watched: {error.reason}")
+        elif error.errno in _NO_MORE:
             self._lost(f"{path} cannot be watched: {error.strerror}")
 
     def _forget(self, path: str) -> None:

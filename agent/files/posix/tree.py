@@ -68,7 +68,7 @@ class PosixTree:
 
     # Directories
 
-    def _directory(self, path: str, *, make: bool = False) -> int:
+    def directory(self, path: str, *, make: bool = False) -> int:
         """A descriptor of a directory, valid until the next call; `make` creates what is missing. Raises OSError.
 
         ELOOP or ENOTDIR where a part is a link.
@@ -101,7 +101,7 @@ class PosixTree:
     def _parent(self, path: str, *, make: bool = False) -> tuple[int, str]:
         """The descriptor of the directory that holds a path, and the path's last part. Raises OSError."""
         parent, _, name = path.rpartition("/")
-        return self._directory(parent, make=make), _downwards(name)
+        return self.directory(parent, make=make), _downwards(name)
 
     # Looking
 
@@ -143,15 +143,25 @@ class PosixTree:
     def names(self, path: str) -> list[str]:
         """See `Tree`."""
         try:
-            return os.listdir(self._directory(path))
+            return os.listdir(self.directory(path))
         except REFUSALS as error:
             raise trouble(error) from error
 
     def scan(self, path: str, most: int) -> Iterator[Listed]:
         """See `Tree`. The directories' names come with the entries before which they were read."""
+        try:
+            fd = os.dup(self.directory(path))  # whoever takes an entry may open directories that take its place
+        except REFUSALS as error:
+            raise trouble(error) from error
+        try:
+            yield from self._scanned(fd, most)
+        finally:
+            give_back(fd)
+
+    def _scanned(self, fd: int, most: int) -> Iterator[Listed]:
+        """As `scan`, of an open directory."""
         why: Trouble | None = None
         try:
-            fd = self._directory(path)
             device, others = os.fstat(fd).st_dev, self._volumes.named
             volume = self._volumes.volume(device, fd)
             scan = os.scandir(fd)
@@ -280,7 +290,7 @@ class PosixTree:
     def make_directory(self, path: str) -> None:
         """See `Tree`."""
         try:
-            self._directory(path, make=True)
+            self.directory(path, make=True)
         except REFUSALS as error:
             raise trouble(error) from error
 
@@ -297,12 +307,12 @@ class PosixTree:
             (above, _, name), (other, _, new) = source.rpartition("/"), target.rpartition("/")
             name, new = _downwards(name), _downwards(new)
             if above == other:
-                directory = self._directory(above)
+                directory = self.directory(above)
                 rename(name, new, directory, directory)
                 return
-            held = os.dup(self._directory(above))  # the other directory's parts may take its place
+            held = os.dup(self.directory(above))  # the other directory's parts may take its place
             try:
-                rename(name, new, held, self._directory(other, make=True))
+                rename(name, new, held, self.directory(other, make=True))
             finally:
                 give_back(held)
         except REFUSALS as error:
@@ -349,12 +359,12 @@ class PosixTree:
     def sync(self, path: str) -> None:
         """See `Tree`."""
         try:
-            durable.sync_directory(self._directory(path))
+            durable.sync_directory(self.directory(path))
             self._grown.discard(path)
             while path and self._grown:  # a name in a directory that has no name itself is not durable
                 path = path.rpartition("/")[0]
                 if path in self._grown:
-                    durable.sync_directory(self._directory(path))
+                    durable.sync_directory(self.directory(path))
                     self._grown.discard(path)
         except REFUSALS as error:
             raise trouble(error) from error
@@ -362,9 +372,7 @@ class PosixTree:
     def sync_volumes(self, paths: Iterable[str]) -> None:
         """See `Tree`."""
         try:
-            durable.sync_file_systems(
-                (self._directory(path) for path in {*paths, *self._grown}), durable.sync_directory
-            )
+            durable.sync_file_systems((self.directory(path) for path in {*paths, *self._grown}), durable.sync_directory)
             self._grown.clear()
         except REFUSALS as error:
             raise trouble(error) from error

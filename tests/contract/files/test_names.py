@@ -357,6 +357,23 @@ def test_a_scan_that_is_left_leaves_nothing_open(computer: Computer) -> None:
         assert computer.is_open() == before
 
 
+def test_a_scan_goes_on_whatever_else_the_tree_is_asked(computer: Computer) -> None:
+    """However many directories are opened between two parts of it."""
+    for name in ("long", *map(str, range(100))):
+        computer.directory(f"{computer.root}/{name}")
+    for number in range(4):
+        computer.write(f"{computer.root}/long/{number}", b"xy")
+    for number in range(100):
+        computer.write(f"{computer.root}/{number}/{number % 4}", b"x")
+    sizes = []
+    with computer.files.tree(computer.root) as tree:
+        for part in tree.scan("long", 1):
+            sizes += [size for _, size, *_ in part.entries]
+            for number in range(100):
+                tree.names(str(number))
+    assert sizes == [2] * 4
+
+
 def test_what_comes_and_goes_during_a_scan_does_not_end_it(computer: Computer) -> None:
     """What stays is listed."""
     for number in range(30):

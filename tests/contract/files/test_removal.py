@@ -89,8 +89,16 @@ def test_a_taken_name_is_not_taken_again(computer: "Computer") -> None:
     assert [computer.read(f"{computer.root}/{name}") for name in ("file", "aside")] == [b"newer", b"file"]
 
 
+def _write_and_date_back(computer: "Computer", path: str) -> None:
+    with computer.files.tree(computer.root) as tree:
+        before = version(tree, "aside")
+    computer.write(path, b"y")
+    computer.set_mtime(path, before.mtime_ns)
+
+
 CHANGES: dict[str, Callable[["Computer", str], None]] = {
     "written": lambda computer, path: computer.write(path, b"y"),
+    "written, and dated back": _write_and_date_back,
     "dated": lambda computer, path: computer.set_mtime(path, 10**18),
     "gone": lambda computer, path: computer.remove(path),
 }
