@@ -48,6 +48,15 @@ def test_what_is_as_it_was_is_removed(computer: "Computer") -> None:
         assert tree.look("sub/aside") is ABSENT
 
 
+def test_depth_is_no_hindrance(computer: "Computer") -> None:
+    """A file more directories deep than are kept open is moved aside as deep, and is whole there."""
+    deep = "/".join(["d"] * 70)
+    with computer.files.tree(computer.root) as tree:
+        tree.create(f"{deep}/file").close()
+        with tree.move_aside(f"{deep}/file", f"aside/{deep}/file", version(tree, f"{deep}/file")) as held:
+            assert (held.whole(), held.unlink(never)) == (True, True)
+
+
 @pytest.mark.parametrize("what", OTHERS)
 def test_another_version_is_not_moved(computer: "Computer", what: str) -> None:
     """Size, mtime, ctime and identity each make it another one."""
