@@ -21,6 +21,8 @@ class Intent:
     reason: str
     ctime_ns: int | None = None
     """Of the file since it stands aside; None: not known."""
+    coming_back: bool = False
+    """Whether it was about to be put back: where nothing stands aside any more, it was."""
 
 
 class Reclaims:
@@ -67,11 +69,12 @@ class Reclaims:
         return [intent for intent in self.unfinished() if intent.file.rule == rule]
 
     def _intents(self, where: str, values: tuple[object, ...]) -> list[Intent]:
-        sql = f"SELECT file, root, original, aside, purge_at, reason, ctime_ns FROM reclaims {where}"
+        sql = f"SELECT file, root, original, aside, purge_at, reason, ctime_ns, coming_back FROM reclaims {where}"
         found = []
-        for ident, root, original, aside, *rest in self._store.execute(sql, values).fetchall():
+        for ident, root, original, aside, *rest, coming_back in self._store.execute(sql, values).fetchall():
             (file,) = read(self._store, "f.id = ?", (ident,))
-            found.append(Intent(file, os.fsdecode(root), os.fsdecode(original), os.fsdecode(aside), *rest))
+            paths = map(os.fsdecode, (root, original, aside))
+            found.append(Intent(file, *paths, *rest, coming_back=bool(coming_back)))
         return found
 
     def next_purge(self) -> float | None:
@@ -111,6 +114,10 @@ class Reclaims:
         self._store.executemany(
             "UPDATE reclaims SET ctime_ns = ? WHERE file = ?", ((ctime, one.file.id) for one, ctime in items)
         )
+
+    def coming_back(self, item: Intent) -> None:
+        """This file is about to be put back, under its own name or beside it."""
+        self._store.execute("UPDATE reclaims SET coming_back = 1 WHERE file = ?", (item.file.id,))
 
     def postponed(self, item: Intent, again: float) -> None:
         """What stands aside could not be asked about, or not be looked at: not before that time again."""

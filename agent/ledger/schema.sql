@@ -200,6 +200,7 @@ CREATE TABLE reclaims (          -- the intent to remove a local copy, until it 
   aside     BLOB    NOT NULL,    -- where it stands meanwhile, relative to root
   purge_at  REAL    NOT NULL,    -- not before this time
   ctime_ns  INTEGER,             -- since it stands aside; NULL: not known, as where the agent was killed meanwhile
+  coming_back INTEGER NOT NULL DEFAULT 0, -- 1: it is being put back
   reason    TEXT    NOT NULL
 ) STRICT;
 

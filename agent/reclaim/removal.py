@@ -176,6 +176,10 @@ class Removal:
             with self._ledger.transaction():
                 self._ledger.reclaims.kept(intent, State.SUPERSEDED, "it is back at its place", None, now + LATER)
             return False
+        if intent.coming_back:
+            with self._ledger.transaction():
+                self._ledger.reclaims.kept(intent, State.SUPERSEDED, "it was put back", None, now + LATER)
+            return False
         for path in (intent.aside, intent.original):
             absent = look_on(tree, path, intent.file.volume)
             if isinstance(absent, CannotTell):
@@ -191,6 +195,8 @@ class Removal:
     def _put_back(self, tree: Tree, held: Held, intent: Intent, now: float, reason: str, *, changed: bool) -> None:
         """Rename it to its place, or beside what has its name by now. Raises Trouble."""
         place, number = intent.original, intent.file.generation
+        with self._ledger.transaction():
+            self._ledger.reclaims.coming_back(intent)
         while True:
             try:
                 ctime_ns = held.put_back(place)  # None: the next sweep sees a new version

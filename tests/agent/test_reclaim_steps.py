@@ -467,6 +467,24 @@ def test_what_is_put_back_beside_a_newer_file_is_seen(desk: Desk, taken: list[st
     assert (desk.file.state.word, desk.recorded) == ("superseded", [])
 
 
+@pytest.mark.parametrize("taken", [[], [NAMES[0]], [NAMES[0], "run/scan~1.h5"]])
+def test_an_agent_that_is_killed_while_it_puts_a_file_back_records_no_deletion(desk: Desk, taken: list[str]) -> None:
+    """Whatever name the file got: the next run knows that it was coming back."""
+    trashed(desk)
+    for name in taken:
+        (desk.data / name).write_bytes(b"newer")
+
+    def killed() -> None:
+        raise KeyboardInterrupt
+
+    desk.at["put back"] = killed
+    with pytest.raises(KeyboardInterrupt):
+        desk.reclaimer().step(desk.now + 2 * DAY)
+    desk.reclaimer(after="0s", trash="1d").step(desk.now + 3 * DAY)
+    desk.holds(PROVED)
+    assert (desk.file.state.word, desk.recorded) == ("superseded", [])
+
+
 def test_what_is_put_back_unchanged_stays_verified(desk: Desk) -> None:
     """The rename moved its ctime, which the ledger learns: no sweep takes it for a new version."""
     trashed(desk)
