@@ -73,8 +73,8 @@ class Reclaims:
         found = []
         for ident, root, original, aside, *rest, coming_back in self._store.execute(sql, values).fetchall():
             (file,) = read(self._store, "f.id = ?", (ident,))
-            paths = map(os.fsdecode, (root, original, aside))
-            found.append(Intent(file, *paths, *rest, coming_back=bool(coming_back)))
+            where_it_is = os.fsdecode(root), os.fsdecode(original), os.fsdecode(aside)
+            found.append(Intent(file, *where_it_is, *rest, bool(coming_back)))
         return found
 
     def next_purge(self) -> float | None:
