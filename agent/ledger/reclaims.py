@@ -21,7 +21,7 @@ class Intent:
     reason: str
     ctime_ns: int | None = None
     """Of the file since it stands aside; None: not known."""
-    coming_back: bool = False
+    coming_back: int = False
     """Whether it was about to be put back: where nothing stands aside any more, it was."""
 
 
@@ -71,10 +71,9 @@ class Reclaims:
     def _intents(self, where: str, values: tuple[object, ...]) -> list[Intent]:
         sql = f"SELECT file, root, original, aside, purge_at, reason, ctime_ns, coming_back FROM reclaims {where}"
         found = []
-        for ident, root, original, aside, *rest, coming_back in self._store.execute(sql, values).fetchall():
+        for ident, root, original, aside, *rest in self._store.execute(sql, values).fetchall():
             (file,) = read(self._store, "f.id = ?", (ident,))
-            where_it_is = os.fsdecode(root), os.fsdecode(original), os.fsdecode(aside)
-            found.append(Intent(file, *where_it_is, *rest, bool(coming_back)))
+            found.append(Intent(file, os.fsdecode(root), os.fsdecode(original), os.fsdecode(aside), *rest))
         return found
 
     def next_purge(self) -> float | None:
