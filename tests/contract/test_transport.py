@@ -491,6 +491,21 @@ def test_nothing_is_written_into_a_hole(folder: Site, how: str) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 4096, "9" * 4096, '"' + "x" * 5000, "[]", "{}", '{"dropline_destination": null}', '{"dropline_destination": ["x"]}',
+        '{"dropline_destination": "\\ud800"}', '{"dropline_destination": "a\\nb"}', '{"dropline_destination": 1}', "\0", "\x7f",
+    ],
+    ids=range(12),
+)  # fmt: skip
+def test_an_identity_file_may_say_anything(folder: Site, text: str) -> None:
+    """Nesting that no parser follows, numbers without end, half a character: the destination is down, with the reason."""
+    (folder.place / IDENTITY).write_text(text)
+    with pytest.raises(Transient, match=rf"{IDENTITY} is not an identity file of Dropline; restore it$"):
+        folder.transport.check(folder.identity)
+
+
 def test_a_destination_that_comes_back_is_delivered_to(site: Site) -> None:
     """What failed while the destination was away arrives once it is back."""
     site.put("scan.dat", b"x")

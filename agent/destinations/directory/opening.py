@@ -79,9 +79,12 @@ def identity(tree: Tree, directory: str = "") -> str | Absent:
         raise seen.trouble
     try:
         with tree.open(path, seen) as handle:
-            return str(json.loads(whole(handle, 0, _IDENTITY_SIZE))["dropline_destination"])
-    except (NotAFile, ValueError, KeyError, TypeError):
-        raise Transient(f"{tree.root}/{path} is not an identity file of Dropline; restore it") from None
+            found = json.loads(whole(handle, 0, _IDENTITY_SIZE))["dropline_destination"]
+    except (NotAFile, ValueError, KeyError, TypeError, RecursionError):
+        found = None
+    if not isinstance(found, str) or not found.isprintable():
+        raise Transient(f"{tree.root}/{path} is not an identity file of Dropline; restore it")
+    return found
 
 
 def require(tree: Tree, expected: str) -> None:
