@@ -1,4 +1,22 @@
-"""The two kinds of failure the agent knows. Library errors are translated into them once, where they come in."""
+"""The kinds of failure the agent knows. Library errors are translated into them once, where they come in."""
+
+import errno
+from enum import Enum, auto
+
+NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""What the operating system says where the agent or the computer has no descriptors or no memory left."""
+
+
+class Whose(Enum):
+    """What an error says something about."""
+
+    FILE = auto()
+    """This file or this name alone."""
+    VOLUME = auto()
+    """The file system that it is on: others there may fare alike."""
+    AGENT = auto()
+    """The agent itself: it says nothing of any file."""
+    UNKNOWN = auto()
 
 
 class Transient(Exception):
@@ -13,7 +31,18 @@ class Transient(Exception):
 
 
 class Exhausted(Transient):
-    """The agent or the computer has no descriptors, processes or memory left. It says nothing of what was asked."""
+    """The agent or the computer has no descriptors, processes, memory or disk space left for the agent's own work.
+
+    It says nothing of what was asked.
+    """
+
+    whose = Whose.AGENT
+
+
+class LedgerError(Exception):
+    """The ledger cannot be read or written now. It says nothing of what was to be read or written."""
+
+    whose = Whose.AGENT
 
 
 class Refused(Exception):
@@ -27,6 +56,13 @@ class Refused(Exception):
     def __reduce__(self) -> tuple[type["Refused"], tuple[str, str]]:
         """Worker processes send it to the agent."""
         return type(self), (self.reason, self.hint)
+
+
+def is_agents(error: BaseException) -> bool:
+    """Whether it is the agent's, the ledger's or the computer's own trouble: it says nothing of what was being handled."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in NO_ROOM):
+        return True
+    return getattr(error, "whose", None) is Whose.AGENT
 
 
 def cause(error: OSError) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
-from agent.errors import Refused, Transient
+from agent.errors import LedgerError, Refused, Transient
 from agent.ledger import Errand, Ledger
 from rules.actions import Action
 from rules.model import Rule
@@ -103,7 +103,7 @@ class Sender:
                 break
         try:
             self._settle(time.time())
-        except Transient as error:
+        except LedgerError as error:
             log.warning("what came of the last errands is not written down, they are done again: %s", error)
 
     def _when(self, key: Key, errand: Errand) -> float:

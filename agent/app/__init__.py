@@ -10,13 +10,12 @@ from pathlib import PurePath
 from agent.app.configuration import read
 from agent.app.pages import serve, write
 from agent.app.parts import Parts, scrubber_of
-from agent.errors import Refused, Transient
+from agent.errors import LedgerError, Refused, Transient
 from agent.host import own_files, systemd
 from agent.host.lock import RESIDENT, locked
 from agent.host.priority import step_back
 from agent.host.signals import Signals
 from agent.host.worker import Clock, Worker
-from agent.ledger import in_plain_words
 from agent.observe.logs import kept
 from agent.observe.looks import Looks
 from agent.observe.metrics import Metrics
@@ -38,7 +37,10 @@ def polite(config: Configuration) -> None:
 
 
 def run(config: Configuration, started: Callable[[Parts, Server | None], AbstractContextManager[object]]) -> None:
-    """Run until a signal stops it. `started` gets the parts and may show them while they run. Raises Refused, Transient."""
+    """Run until a signal stops it. `started` gets the parts and may show them while they run.
+
+    Raises LedgerError, Refused, Transient.
+    """
     signals, metrics, clock = Signals(), Metrics(), Clock()
     signals.install()
     with locked(config.state_dir), locked(config.state_dir, name=RESIDENT), kept(config.state_dir):
@@ -47,7 +49,7 @@ def run(config: Configuration, started: Callable[[Parts, Server | None], Abstrac
         while not signals.stop:
             try:
                 following = _run_configuration(config, stamp, signals, metrics, clock, started)
-            except (Refused, Transient) as error:
+            except (LedgerError, Refused, Transient) as error:
                 if former is None:
                     raise
                 log.error("the configuration is not taken, the old rules go on: %s", error)  # noqa: TRY400
@@ -93,7 +95,7 @@ def _run_configuration(
             **{name: scrubber.step for name, scrubber in parts.scrubbers.items()},
         }
         for name, step in steps.items():
-            workers[name].start(in_plain_words()(step))
+            workers[name].start(step)
         stack.enter_context(started(parts, server))
         systemd.tell(READY="1")
         while not signals.stop:
@@ -157,7 +159,7 @@ def _reread(config: Configuration) -> Configuration | None:
 def once(config: Configuration) -> bool:
     """Process what is there until nothing more can be done without waiting for a person, a writer or a lost destination.
 
-    Returns whether all went well: nothing failed, refused or left on the way. Raises Refused, Transient.
+    Returns whether all went well: nothing failed, refused or left on the way. Raises LedgerError, Refused, Transient.
     """
     polite(config)
     config = config.with_agent(canary_every=0.0)  # a canary needs time to come back

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from agent.app.transports import globus_course, globus_session
 from agent.by_hand import inbound
 from agent.by_hand.inbound import Fetched
-from agent.errors import Refused, Transient
+from agent.errors import LedgerError, Refused, Transient
 from agent.files import LOCAL, Trouble, What
 from agent.host.lock import Held, alone
 from agent.host.pace import limited
@@ -89,11 +89,11 @@ class Fetch:
                             limited(self._table.limits),
                         )
                     return self._by_globus(self._table, late)
-            except (Transient, Held) as error:
+            except (LedgerError, Transient, Held) as error:
                 if late():
                     raise Transient(str(error)) from None
                 failures += 1
-                seconds = backoff(failures) if isinstance(error, Transient) else 1.0
+                seconds = 1.0 if isinstance(error, Held) else backoff(failures)
                 log.warning("%s; tried again in %.0f s", error, seconds)
                 time.sleep(max(seconds, error.after if isinstance(error, Transient) else 0.0))
 

@@ -20,8 +20,7 @@ from agent.cli import (  # fmt: skip
     support,
     verifying,
 )
-from agent.errors import Refused, Transient
-from agent.ledger import in_plain_words
+from agent.errors import LedgerError, Refused, Transient
 from rules.config.mistake import RuleError
 
 app = typer.Typer(
@@ -64,15 +63,14 @@ def main() -> None:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names have letters that not every terminal can show
     try:
-        with in_plain_words():
-            app()
+        app()
     except RuleError as error:
         print(f"dropline: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except Refused as error:
         print(f"dropline: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    except Transient as error:
+    except (LedgerError, Transient) as error:
         print(f"dropline: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     except BrokenPipeError:

@@ -18,10 +18,10 @@ from agent.app.parts import Parts, channels
 from agent.app.replan import preview
 from agent.cli.options import STATE_HERE, ConfigOption, PathOfUser, configuration
 from agent.destinations.directory.transport import reachable
-from agent.errors import Refused, Transient, cause
+from agent.errors import LedgerError, Refused, cause
 from agent.files import ABSENT, LOCAL, CannotTell
 from agent.host import own_files
-from agent.ledger import Ledger, in_plain_words
+from agent.ledger import Ledger
 from agent.observe.doubts import doubts
 from agent.observe.logs import configure
 from agent.observe.web import Server
@@ -218,9 +218,9 @@ def _changes(chosen: Configuration) -> list[str]:
     if not own_files.is_file(chosen.ledger):
         return []
     try:
-        with in_plain_words(), closing(Ledger(str(chosen.ledger))) as known:
+        with closing(Ledger(str(chosen.ledger))) as known:
             return list(preview(known, chosen))
-    except (Refused, Transient) as error:
+    except (LedgerError, Refused) as error:
         return [f"unknown: {error}"]
 
 

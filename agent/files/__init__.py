@@ -2,9 +2,10 @@
 
 from typing import Final
 
+from agent.errors import Whose
 from agent.files.posix import PosixFiles
 from agent.files.tree import Files, Handle, Held, Listed, Tree
-from agent.files.trouble import ABSENT, Absent, CannotTell, Look, NotAFile, OtherVersion, Trouble, What, Whose
+from agent.files.trouble import ABSENT, Absent, CannotTell, Look, NotAFile, OtherVersion, Trouble, What
 from agent.files.volumes import Location, Space, Volume
 
 LOCAL: Final[Files] = PosixFiles()

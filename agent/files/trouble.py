@@ -2,19 +2,8 @@
 
 from enum import Enum, auto
 
+from agent.errors import Whose
 from rules.model import Observation
-
-
-class Whose(Enum):
-    """What an error says something about."""
-
-    FILE = auto()
-    """This file or this name alone."""
-    VOLUME = auto()
-    """The file system that it is on: others there may fare alike."""
-    AGENT = auto()
-    """The agent itself: it says nothing of any file."""
-    UNKNOWN = auto()
 
 
 class What(Enum):

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from agent.errors import Refused, Transient
+from agent.errors import LedgerError, Refused, Transient
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class Worker:
             try:
                 again = step(self._clock())
                 self.failure, failures = None, 0
-            except (Transient, Refused) as error:
+            except (LedgerError, Transient, Refused) as error:
                 failures += 1
                 again = self._failed(str(error), failures)
             except Exception as error:

@@ -169,7 +169,7 @@ class Wholes:
 
     def _settle(self, one: Judged, now: float) -> bool:
         datasets, known = self._ledger.datasets, one.known
-        answer = one.answer._replace(reason=_text(one.answer.reason))
+        answer = one.answer
         if isinstance(answer, Mismatch):
             assert one.dataset is not None, "it was judged by its files"
             self._refuse(one, one.dataset, answer)
@@ -214,7 +214,7 @@ class Wholes:
     def _complete(self, one: Judged, dataset: Dataset, reason: str, now: float) -> None:
         files = self._ledger.datasets.fresh(one.known.id)
         generation = one.known.generation + 1
-        what = _text(f"dataset {dataset.key}") + (f", supplement {generation - 1}" if generation > 1 else "")
+        what = f"dataset {dataset.key}" + (f", supplement {generation - 1}" if generation > 1 else "")
         why = f"{what} is complete" + (f": {reason}" if reason else "")
         joining = self._groups.joining(now)
         batches = joining.together(files, one.rule, what)
@@ -236,11 +236,6 @@ class Wholes:
         for file in self._ledger.datasets.fresh(one.known.id):
             why = mismatch.files.get(dataset.inside(one.rule.relpath(file.path)))
             if why is not None:
-                items.append((file.id, file.rule, file.path, _text(f"{why}; {hint}")))
+                items.append((file.id, file.rule, file.path, f"{why}; {hint}"))
         self._ledger.files.refused(items)
-        self._ledger.datasets.left(one.known.id, _text(mismatch.reason))
-
-
-def _text(reason: str) -> str:
-    """The ledger's text is UTF-8, file names may be anything."""
-    return reason.encode("utf-8", "backslashreplace").decode()
+        self._ledger.datasets.left(one.known.id, mismatch.reason)

@@ -17,7 +17,7 @@ from agent.ledger.reports import BatchLine, Reports
 from agent.ledger.scrubs import Copy, Finding, Scrubs, Standing
 from agent.ledger.sends import Sends, Sent
 from agent.ledger.states import GONE, HERE, NAMED, UNFINISHED, UNPROVED, DeliveryState, State
-from agent.ledger.store import MEMORY, Announce, Store, Transition, in_plain_words, silent
+from agent.ledger.store import MEMORY, Announce, Store, Transition, silent
 from agent.ledger.versions import File, Known
 
 
@@ -25,7 +25,7 @@ class Ledger(Store):
     """One connection, with the methods of each noun."""
 
     def __init__(self, path: str, announce: Announce = silent) -> None:
-        """Open or create the ledger at `path`. Raises Refused and Transient, see `Store`."""
+        """Open or create the ledger at `path`. Raises Refused and LedgerError, see `Store`."""
         super().__init__(path, announce)
         self.holdings = Holdings(self)
         self.files = Files(self, self.holdings.found)
@@ -96,6 +96,5 @@ __all__ = [
     "State",
     "Store",
     "Transition",
-    "in_plain_words",
     "silent",
 ]

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from agent.errors import Refused, Transient
+from agent.errors import LedgerError, Refused
 from agent.host import own_files
 from agent.host.lock import require_own
 
@@ -57,20 +57,52 @@ def unreadable(ledger: str, error: sqlite3.DatabaseError) -> Refused:
     return Refused(f"{ledger} cannot be read: {error}", hint)
 
 
-@contextmanager
-def in_plain_words() -> Iterator[None]:
-    """What SQLite says while a ledger is read or written, in our words: raises Transient where it may pass, else Refused.
+def _translated(ledger: str, error: sqlite3.Error) -> Exception:
+    """What SQLite says of the ledger itself, as LedgerError. What it says of a value or a constraint stays what it is."""
+    if isinstance(error, sqlite3.OperationalError):
+        return LedgerError(f"ledger {ledger}: {error}")
+    if type(error) is sqlite3.DatabaseError:
+        return LedgerError(str(unreadable(f"ledger {ledger}", error)))
+    return error
 
-    Around whole passes and commands: an answer is read row by row, long after its question was put.
-    """
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise Transient(f"the ledger: {error}") from error
-    except sqlite3.DatabaseError as error:
-        if type(error) is not sqlite3.DatabaseError:
-            raise  # a mistake of ours
-        raise unreadable("the ledger", error) from error
+
+class _Cursor(sqlite3.Cursor):
+    """An answer is read row by row, long after its question was put: each step may find that the ledger cannot be read."""
+
+    def __init__(self, connection: sqlite3.Connection, ledger: str) -> None:
+        super().__init__(connection)
+        self._ledger = ledger
+
+    def execute(self, sql: str, values: Any = ()) -> "_Cursor":
+        try:
+            return super().execute(sql, values)
+        except sqlite3.Error as error:
+            raise _translated(self._ledger, error) from error
+
+    def executemany(self, sql: str, rows: Iterable[Any]) -> "_Cursor":
+        try:
+            return super().executemany(sql, rows)
+        except sqlite3.Error as error:
+            raise _translated(self._ledger, error) from error
+
+    def __next__(self) -> Any:
+        try:
+            return super().__next__()
+        except sqlite3.Error as error:
+            raise _translated(self._ledger, error) from error
+
+    def fetchone(self) -> Any:
+        """The next row; None at the end."""
+        return next(self, None)
+
+    def fetchall(self) -> list[Any]:
+        """The rows that are left."""
+        return list(self)
+
+
+def _stored(value: Any) -> Any:
+    """The ledger's text is UTF-8, and file names, which reasons quote, may be anything: what is no UTF-8 is spelt out."""
+    return value.encode("utf-8", "backslashreplace").decode() if type(value) is str and not value.isascii() else value
 
 
 def _private(path: str) -> None:
@@ -103,7 +135,8 @@ class Store:
     def __init__(self, path: str, announce: Announce = silent) -> None:
         """Open or create the ledger.
 
-        Raises Refused where the file is not a ledger, is damaged, or has another layout: it is not changed then.
+        Raises LedgerError where that cannot be done now, and Refused where the file is not a ledger, is damaged, or has
+        another layout: it is not changed then.
         """
         self.path = path
         self._announce = announce
@@ -125,7 +158,7 @@ class Store:
                 self._db.close()
                 raise
         except sqlite3.OperationalError as error:
-            raise Transient(f"ledger {path}: {error}") from error
+            raise _translated(path, error) from error
         except sqlite3.DatabaseError as error:
             raise unreadable(f"ledger {path}", error) from error
 
@@ -180,48 +213,60 @@ class Store:
                 raise
 
     def on_rollback(self, forget: Callable[[], None]) -> None:
-        """Call `forget` whenever a transaction is undone: for those who remember numbers of rows that it entered."""
+        """Call `forget` whenever a transaction or a part of it is undone: for those who remember rows that it entered."""
         self._undone.append(forget)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing; what was announced inside is told after the commit. Raises Transient where SQLite cannot."""
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._commit()
-            except BaseException:
-                self._pending.clear()
-                for forget in self._undone:
-                    forget()
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-        except sqlite3.OperationalError as error:
-            raise Transient(f"ledger {self.path}: {error}") from error
+        """All or nothing; what was announced inside is told after the commit. Raises LedgerError where SQLite cannot."""
+        self.execute("BEGIN IMMEDIATE")
+        with self._undone_by("ROLLBACK"):
+            yield
+            self._commit()
         told, self._pending = self._pending, []
         if told:
             self._announce(told)
 
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """A part of a transaction: where it is left by an exception, what was written and announced in it is undone."""
+        self.execute("SAVEPOINT part")
+        with self._undone_by("ROLLBACK TO part", "RELEASE part"):
+            yield
+            self.execute("RELEASE part")
+
+    @contextmanager
+    def _undone_by(self, *statements: str) -> Iterator[None]:
+        announced = len(self._pending)
+        try:
+            yield
+        except BaseException:
+            del self._pending[announced:]
+            for forget in self._undone:
+                forget()
+            if self._db.in_transaction:  # else SQLite undid it all, as for a full disk
+                for statement in statements:
+                    self.execute(statement)
+            raise
+
     def _commit(self) -> None:
-        self._db.execute("COMMIT")
+        self.execute("COMMIT")
 
     def tell(self, transitions: Iterable[Transition]) -> None:
         """Announce these after the commit of the transaction under way."""
         self._pending.extend(transitions)
 
-    def execute(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> sqlite3.Cursor:
-        """Run one statement."""
-        return self._db.execute(sql, values)
+    def execute(self, sql: str, values: Iterable[Any] = ()) -> sqlite3.Cursor:
+        """Run one statement. Raises LedgerError, as the answer does while it is read."""
+        return _Cursor(self._db, self.path).execute(sql, tuple(map(_stored, values)))
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Run one statement for many rows."""
-        self._db.executemany(sql, rows)
+        """Run one statement for many rows. Raises LedgerError."""
+        _Cursor(self._db, self.path).executemany(sql, (tuple(map(_stored, row)) for row in rows))
 
     def meta(self, key: str) -> str | None:
         """A one-off fact."""
-        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        row = self.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return row[0] if row else None
 
     def set_meta(self, key: str, value: str | None) -> None:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from pydantic import SecretStr
 
-from agent.errors import Refused, Transient, cause
+from agent.errors import LedgerError, Refused, cause
 from agent.files import LOCAL
 from agent.host import own_files
 from agent.host.lock import resident
@@ -109,7 +109,7 @@ def _ask(config: Configuration, question: Callable[[Ledger], Any]) -> Any:
             return question(ledger)
         finally:
             ledger.close()
-    except (Refused, Transient, OSError) as error:
+    except (LedgerError, Refused, OSError) as error:
         return {"mistake": str(error)}
 
 

@@ -23,7 +23,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from agent.errors import Refused, Transient
+from agent.errors import LedgerError, Refused
 from agent.ledger import (
     HERE,
     Delivery,
@@ -388,7 +388,7 @@ def test_half_a_ledger_is_refused(path: str, ledger: Ledger) -> None:
 
 def test_a_ledger_that_cannot_be_opened_now_may_be_later(tmp_path: Path) -> None:
     """A missing directory is no damage: tried again."""
-    with pytest.raises(Transient, match="unable to open"):
+    with pytest.raises(LedgerError, match="unable to open"):
         Ledger(str(tmp_path / "missing/ledger.sqlite"))
 
 
@@ -443,6 +443,72 @@ def test_what_did_not_happen_is_never_told(ledger: Ledger, told: list[Transition
     assert told == []
 
 
+def test_a_part_of_a_transaction_is_undone_alone(ledger: Ledger, told: list[Transition]) -> None:
+    """What was written and announced in it is gone, and numbers that were given in it; the rest of the transaction stays."""
+
+    def enter(name: str) -> None:
+        number = ledger.files.directory(f"/data/{name}")
+        ledger.files.found([Found(number, f"/data/{name}/x", name, seen(), 1, 1.0, 1.0)])
+
+    with ledger.transaction():
+        enter("one")
+        for inner in ("fails", "fails alone"):
+            try:
+                with ledger.savepoint():
+                    enter(f"two {inner}")
+                    with ledger.savepoint():
+                        enter(f"three {inner}")
+                    raise Undo  # noqa: TRY301  (this is what the test is about)
+            except Undo:
+                pass  # as it should be
+        with ledger.savepoint():
+            enter("four")
+    assert [one.path for one in told] == ["/data/one/x", "/data/four/x"]
+    assert [path for (path,) in ledger.execute("SELECT path FROM dirs ORDER BY id")] == [b"/data/one", b"/data/four"]
+    assert [name for (name,) in ledger.execute("SELECT name FROM rules WHERE name LIKE 't%'")] == []
+
+
+def test_text_that_is_no_utf8_is_spelt_out(ledger: Ledger) -> None:
+    """Reasons quote the names of files, which may be any bytes: in one statement, and in one for many rows."""
+    for name in ("scan.dat", "b\xe4d.dat", "b\udcffd.dat"):
+        file = find(ledger, f"/data/{name}")
+        with ledger.transaction():
+            ledger.files.refused([(file.id, file.rule, file.path, f"no {name} \ud800")])
+    assert {file.reason for file in ledger.reports.files([State.REFUSED], 10)} == {
+        r"no scan.dat \ud800", "no b\xe4d.dat" + r" \ud800", r"no b\udcffd.dat \ud800"
+    }  # fmt: skip
+    ledger.set_meta("key", "\udcff")
+    assert ledger.meta("key") == r"\udcff"
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_what_is_wrong_with_a_value_is_no_error_of_the_ledger(ledger: Ledger, many: bool) -> None:
+    """A number that is too large, a row that must not be: the caller's, who goes on with others."""
+    run = (lambda sql, values: ledger.executemany(sql, [values])) if many else ledger.execute
+    for values, error in (((2**63, b"x"), OverflowError), ((1, "text"), sqlite3.IntegrityError)):
+        with pytest.raises(error), ledger.transaction():
+            run("INSERT INTO dirs (id, path) VALUES (?, ?)", values)
+    with pytest.raises(LedgerError, match=f"ledger {re.escape(ledger.path)}: no such table"):
+        ledger.execute("SELECT * FROM missing")
+
+
+def test_a_ledger_that_is_damaged_under_way_says_so_while_an_answer_is_read(path: str) -> None:
+    """Row by row, long after the question: it is the ledger's trouble, with what a person can do."""
+    ledger = Ledger(path)
+    with ledger.transaction():
+        for number in range(3000):
+            ledger.files.directory(f"/data/{number:0500}")
+    ledger.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    ledger.close()
+    ledger = Ledger(path)
+    with open(path, "r+b") as file:
+        file.seek(2**19)
+        file.write(b"\xff" * 2**19)
+    with pytest.raises(LedgerError, match=r"malformed.*move it away"):
+        ledger.execute("SELECT path FROM dirs NOT INDEXED ORDER BY id").fetchall()
+    ledger.close()
+
+
 def test_numbers_of_an_undone_transaction_are_forgotten(ledger: Ledger) -> None:
     """Directories and rules that were entered in a transaction that was undone are entered anew, not confused with others."""
     undone(ledger, lambda: (ledger.files.directory("/data/one"), ledger.files.rule("one")))
@@ -463,7 +529,7 @@ def test_a_full_disk_undoes_and_may_pass(ledger: Ledger, told: list[Transition])
             ledger.files.found([Found(directory, f"/data/{n:01000}", "tomo", seen(), 1, 1.0, 1.0) for n in range(100)])
 
     before = dump(ledger)
-    with pytest.raises(Transient, match="full"):
+    with pytest.raises(LedgerError, match="full"):
         fill()
     assert (told, dump(ledger)) == ([], before)
     ledger.execute("PRAGMA max_page_count = 100000")
@@ -478,7 +544,7 @@ def test_a_locked_ledger_may_pass(path: str, ledger: Ledger) -> None:
         other.execute("PRAGMA busy_timeout = 0")
         with ledger.transaction():
             ledger.files.directory("/data")
-            with pytest.raises(Transient, match="locked"), other.transaction():
+            with pytest.raises(LedgerError, match="locked"), other.transaction():
                 pytest.fail("two write at once")
             assert other.reports.tally() == []
         with other.transaction():

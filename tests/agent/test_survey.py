@@ -4,7 +4,6 @@ import itertools
 import logging
 import os
 import shutil
-import sqlite3
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from typing import Any, cast
 
 import pytest
 
-from agent.errors import Transient
+from agent.errors import LedgerError
 from agent.files import LOCAL, CannotTell, Look, Trouble, What
 from agent.files.events import Hint
 from agent.files.posix.tree import PosixTree
@@ -285,7 +284,7 @@ class Broken(Exception):
 
 
 @pytest.mark.parametrize("number", range(6))
-@pytest.mark.parametrize("error", [Broken, sqlite3.OperationalError])
+@pytest.mark.parametrize("error", [Broken, LedgerError])
 def test_a_pass_that_fails_gives_back_what_it_took(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[Exception]
 ) -> None:
@@ -315,7 +314,7 @@ def test_a_pass_that_fails_gives_back_what_it_took(
             try:
                 survey.take_hints(2.0)
                 survey.take_sweeps(2.0)
-            except (Broken, Transient):
+            except (Broken, LedgerError):
                 failed += 1
                 assert root.swept_at == before
                 if root.again_at is not None:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from agent.actions.notify.dispatch import Channel, Dispatch
-from agent.errors import Transient
+from agent.errors import LedgerError
 from agent.ledger import UNPROVED, Ledger, State
 from rules import notice
 from rules.notice import GATHER, Policy, Remark, message
@@ -86,7 +86,7 @@ class Notifier:
         self._dispatch.wait(_END_WITHIN)
         try:
             self._dispatch.settle(time.time())
-        except Transient as error:
+        except LedgerError as error:
             log.warning("what came of the last messages is not written down, they are sent again: %s", error)
 
     # What to say

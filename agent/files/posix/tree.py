@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
+from agent.errors import Whose
 from agent.files.held import HeldByName
 from agent.files.posix import durable
 from agent.files.posix.errors import REFUSALS, says_nothing_there, trouble
@@ -19,7 +20,7 @@ from agent.files.posix.handle import PosixHandle, give_back
 from agent.files.posix.observing import KINDS, LEAST, MOST, born, numbers, observation
 from agent.files.posix.volume_ids import TreeVolumes
 from agent.files.tree import Handle, Listed
-from agent.files.trouble import ABSENT, CannotTell, Look, NotAFile, Trouble, What, Whose
+from agent.files.trouble import ABSENT, CannotTell, Look, NotAFile, Trouble, What
 from rules.model import Entry, Kind, Observation, Version
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from waitress.server import create_server
 
-from agent.errors import Refused, Transient, cause
+from agent.errors import LedgerError, Refused, Transient, cause
 from agent.host import own_files
 from agent.observe.status import Health
 from agent.observe.web.gate import Gate, token
@@ -154,7 +154,7 @@ class Site:
         else:
             try:
                 status, kind, body = page(environ)
-            except Transient as error:
+            except (LedgerError, Transient) as error:
                 status, kind, body = (
                     "503 Service Unavailable",
                     "text/plain; charset=utf-8",
