@@ -1,7 +1,11 @@
-"""Messages to people: each names the thing, the cause and the next step."""
+"""Messages to people: each names the thing, the cause and the next step.
+
+Names of files, and causes with such names in them, stand on lines of their own, indented: somebody else chose their letters.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from html import escape
 from typing import NamedTuple
 
 from rules.units import bytes_in_words, in_words
@@ -10,6 +14,9 @@ LISTED = 20
 """Refused files that one message lists at the most."""
 _LONGEST = 12_000
 """Characters of a body: chat systems cut, or refuse, longer ones (Mattermost takes 16,383)."""
+_LONGEST_LINE = 1000
+_OTHERS = "    "
+"""Begins a line with text that others chose."""
 
 
 class Message(NamedTuple):
@@ -57,7 +64,7 @@ def refused(files: int, listed: Sequence[RefusedFile]) -> Part:
     """Files were refused; `listed` are some of them."""
     lines = [f"{_files(files)} {'was' if files == 1 else 'were'} refused: each waits until you act."]
     for one in listed:
-        lines += ["", f"{one.path} (rule {one.rule})", f"    {one.reason}"]
+        lines += ["", f"{_OTHERS}{one.path} (rule {one.rule})", f"{_OTHERS}{one.reason}"]
     if files > len(listed):
         lines += ["", f"... and {files - len(listed)} more"]
     lines += ["", "All of them: `dropline files --state refused`. When the cause is gone: `dropline retry`."]
@@ -74,7 +81,8 @@ def down(name: str, address: str, since: float, reason: str, waiting: int, *, ac
     lines = [
         f"Destination {name} ({address}) takes no files since {when(since)}.",
         "",
-        f"Cause: {reason}",
+        "Cause:",
+        f"{_OTHERS}{reason}",
         f"Next: remove the cause. {then}",
         f"Meanwhile nothing is written there, and no local file that needs it is deleted; {_deliveries(waiting)} waiting.",
     ]
@@ -104,7 +112,7 @@ def digest(summary: Summary, now: float) -> Part:
         if held[0] and rule in summary.oldest:
             line += f", the oldest for {in_words(max(now - summary.oldest[rule], 0.0))}"
         lines.append(line)
-    trouble = [f"destination {name} is down: {reason}" for name, reason in summary.down]
+    trouble = [f"destination {name} is down:\n{_OTHERS}{reason}" for name, reason in summary.down]
     if summary.refused:
         trouble.append(f"{_files(summary.refused)} refused: `dropline files --state refused` says what to do")
     if summary.undone:
@@ -146,9 +154,21 @@ def together(messages: Sequence[Message]) -> Message:
 
 
 def in_chat(message: Message) -> str:
-    """Both in one text, cut where chat systems would."""
-    text = f"{message.subject}\n\n{message.body}"
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}\n..."
+    """Both in one text, cut where chat systems would.
+
+    What others chose is code there, so that a name makes no link and calls nobody. Slack reads `<...>` in code, too, and
+    wants &, < and > escaped: https://docs.slack.dev/messaging/formatting-message-text
+    """
+    shown: list[str] = []
+    left = _LONGEST
+    for line in f"{message.subject}\n\n{message.body}".split("\n"):
+        others = line.startswith(_OTHERS)
+        plain = escape(line.strip()[:_LONGEST_LINE].replace("`", "'") if others else line, quote=False)
+        shown.append(f"`{plain}`" if others else plain)
+        left -= len(shown[-1]) + 1
+        if left < 0:
+            return "\n".join([*shown[:-1], "..."])
+    return "\n".join(shown)
 
 
 def when(at: float) -> str:

@@ -337,7 +337,8 @@ def test_a_destination_is_told_as_down_once_and_as_up_once(agent: Callable[..., 
     assert one.after(10) == ["destination share is down"]
     body = one.told["email"].messages[0].body
     assert (
-        "Destination share (/mnt/share) takes no files since 2027-01-15 08:00:30 UTC.\n\nCause: not mounted\n" in body
+        "Destination share (/mnt/share) takes no files since 2027-01-15 08:00:30 UTC.\n\nCause:\n    not mounted\n"
+        in body
     )
     one.again()
     assert one.after(90000) == ["destination share is down"]
@@ -373,7 +374,7 @@ def test_many_refused_files_are_one_message(agent: Callable[..., Agent]) -> None
     one.refuse(*(f"f{number:03}" for number in range(150, 300)))
     assert one.after(30) == ["300 files refused"]
     lines = one.told["email"].messages[0].body.splitlines()
-    assert [lines[2:4], lines[-7]] == [["/data/f000 (rule r)", "    why; hint"], "... and 280 more"]
+    assert [lines[2:4], lines[-7]] == [["    /data/f000 (rule r)", "    why; hint"], "... and 280 more"]
     one.refuse("late1", "f000", "late2")
     one.again()
     assert one.after(30) == ["300 files refused"]

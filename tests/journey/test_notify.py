@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,7 +67,8 @@ def test_once_tells_of_refused_files_and_ends(site: Site, box: Mailbox, receiver
     assert f"{site.inbox}/link (rule r)\n    a link, not a file; " in body
     assert "`dropline retry`" in body
     (chat,) = receiver.received
-    assert chat.event == {"text": f"{subject}\n\n{body.removesuffix(chr(10))}"}
+    as_code = re.sub(r"(?m)^ {4}(.*)$", lambda line: f"`{line[1].replace('`', chr(39))}`", body.removesuffix("\n"))
+    assert chat.event == {"text": f"{subject}\n\n{as_code}"}
     assert site.once() == 1
     assert len(box.received) == len(receiver.received) == 1
 
@@ -83,7 +85,7 @@ def test_a_share_that_goes_and_comes_back_is_told_across_restarts(site: Site, bo
     assert headlines(box) == ["destination share is down"]
     ((_, body),) = box.told
     assert f"Destination share ({site.share}) takes no files since " in body
-    assert f"Cause: {site.share}: No such file or directory" in body
+    assert f"Cause:\n    {site.share}: No such file or directory" in body
     away.rename(site.share)
     telling(site, free_port(), after="0s")
     assert site.once() == 0

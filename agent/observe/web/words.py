@@ -1,5 +1,6 @@
 """Values as people read them, for the templates."""
 
+import re
 from datetime import datetime
 from os import fsencode
 from urllib.parse import quote
@@ -9,6 +10,14 @@ from markupsafe import Markup, escape
 from rules.text import printable
 
 _SHORT = 12
+CODE = (
+    *(f"dropline {one}" for one in ("batches", "collections", "complete", "fetch", "files", "files --state refused")),
+    *(f"dropline {one}" for one in ("login", "logout", "retry", "send", "status")),
+    *("backfill = true", "body", "hours", "login", "mounted = false", "mounted = true", "path", "tls", "to", "user"),
+    "globus task event-list",
+)
+"""What our own sentences have between backticks."""
+_CODE = re.compile(f"`({'|'.join(CODE)})`")
 
 
 def clock(at: float, now: float) -> str:
@@ -46,12 +55,10 @@ def short(proof: str) -> str:
 
 
 def prose(text: str) -> Markup:
-    """Text of our own with its `commands` as code; all of it escaped."""
-    parts = [escape(part) for part in printable(text).split("`")]
-    if len(parts) % 2 == 0:  # an odd mark is part of a name
-        return escape(printable(text))
+    """Text of our own with its `commands` as code; all of it escaped. Between backticks in a name, nothing is code."""
+    parts = _CODE.split(printable(text))
     return Markup("").join(
-        Markup("<code>{}</code>").format(part) if number % 2 else part for number, part in enumerate(parts)
+        Markup("<code>{}</code>").format(part) if number % 2 else escape(part) for number, part in enumerate(parts)
     )
 
 
