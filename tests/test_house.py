@@ -1,5 +1,6 @@
-"""Files are touched on two floors alone, and caches have bounds: the lint that sees to it finds each call that it forbids."""
+"""Files are touched on two floors alone, connections are made in one place, and caches have bounds."""
 
+import ast
 import json
 import re
 import subprocess
@@ -87,3 +88,56 @@ def test_each_call_that_touches_a_file_is_forbidden() -> None:
     ):  # fmt: skip
         assert name in BANNED
     assert {"TID251", "PTH123"} <= set(RUFF["select"])
+
+
+def called(path: Path) -> set[str]:
+    """The whole names, such as `socket.create_connection`, of what a module calls, or makes classes of, that it imports."""
+    tree = ast.parse(path.read_text())
+    whole: dict[str, str] = {}
+    used: list[ast.expr] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for one in node.names:
+                head = one.name.partition(".")[0]
+                whole[one.asname or head] = one.name if one.asname else head
+        elif isinstance(node, ast.ImportFrom):
+            whole |= {one.asname or one.name: f"{node.module}.{one.name}" for one in node.names}
+        elif isinstance(node, ast.Call):
+            used.append(node.func)
+        elif isinstance(node, ast.ClassDef):
+            used += node.bases
+    heads = [ast.unparse(one).partition(".") for one in used]
+    return {f"{whole[head]}{dot}{rest}" for head, dot, rest in heads if head in whole}
+
+
+def users(*names: str) -> set[str]:
+    """The modules of the program that call one of these, or what is in them."""
+    return {
+        str(path.relative_to(ROOT))
+        for room in ("agent", "rules")
+        for path in (ROOT / room).rglob("*.py")
+        if any(f"{one}.".startswith(f"{name}.") for one in called(path) for name in names)
+    }
+
+
+def test_connections_are_made_in_one_place() -> None:
+    """So that each call has an end, in time and in bytes. The page listens, and systemd is sent datagrams."""
+    assert users(
+        "smtplib.SMTP", "smtplib.SMTP_SSL", "smtplib.LMTP", "ftplib", "imaplib", "poplib", "xmlrpc", "asyncio",
+        "http.client.HTTPConnection", "http.client.HTTPSConnection", "socket.create_connection", "socket.getaddrinfo",
+        "urllib.request.urlopen", "urllib.request.build_opener", "urllib.request.urlretrieve",
+    ) == {"agent/host/network.py"}  # fmt: skip
+    assert users("socket.socket") == {"agent/host/network.py", "agent/host/systemd.py", "agent/observe/web/__init__.py"}
+    assert users("requests", "urllib3") == {"agent/destinations/globus/answers.py"}
+
+
+def test_each_client_of_globus_has_a_patience() -> None:
+    """Without `transport` a client of its library has no bounds."""
+    made = [
+        (path.name, node.lineno, {one.arg: ast.unparse(one.value) for one in node.keywords}.get("transport"))
+        for path in (ROOT / "agent/destinations/globus").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Client")
+    ]
+    assert len(made) >= 7
+    assert [one for one in made if one[2] != "patience()"] == []

@@ -6,9 +6,10 @@ from email.message import Message
 from importlib.metadata import version
 from typing import IO
 from urllib.error import HTTPError, URLError
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.request import HTTPRedirectHandler, Request
 
 from agent.errors import Refused, Transient, cause
+from agent.host import network
 from agent.host import secrets as secret
 from agent.ledger import Errand
 from rules.actions import Webhook
@@ -39,7 +40,8 @@ def deliver(url: str, body: bytes, headers: Mapping[str, str], timeout: float, s
     own = {"User-Agent": f"dropline/{version('dropline')}"}
     request = Request(url, body, own | dict(headers), method="POST")  # noqa: S310  (rules.actions admits http and https)
     try:
-        build_opener(_Stay).open(request, timeout=timeout).close()
+        with network.call(timeout):
+            network.opener(_Stay).open(request).close()
     except HTTPError as error:
         error.close()
         raise Transient(f"{shown} answered {error.code} {error.reason}".strip(), _after(error.headers)) from None

@@ -26,7 +26,7 @@ class Webhook:
     """Holds the value of `header`."""
     header: str = "Authorization"
     timeout: float = 30.0
-    """Seconds without a byte."""
+    """Seconds for the whole of a call."""
 
     @property
     def shown(self) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from agent.destinations.globus import answers
+from agent.destinations.globus import answers, listing, proof
 from agent.destinations.globus.session import Session
 from agent.errors import Refused, Transient
 from tests.agent.test_globus import Rig
@@ -106,5 +106,32 @@ def test_an_answer_that_is_too_large_or_too_slow_is_given_up(rig: Rig, monkeypat
         asked(rig.session)
     assert asked(rig.session)["value"]
     monkeypatch.setattr(answers, "LONGEST", -1.0)
-    with pytest.raises(Transient, match="Globus cannot be reached: the answer takes more than"):
+    with pytest.raises(Transient, match="Globus cannot be reached: timed out"):
         asked(rig.session)
+
+
+def test_a_list_without_an_end_is_not_read_for_ever(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One whose pages always name a next one, and a directory whose pages are always full: given up, with the reason."""
+    monkeypatch.setattr(proof, "_PAGES", 3)
+    monkeypatch.setattr(listing, "_PAGES", 3)
+    monkeypatch.setattr(listing, "PAGE", 1)
+    more = {"DATA_TYPE": "x", "DATA": [{"name": "a", "type": "file", "size": 1}], "next_marker": "m"}
+    rig.service.faults.answer("GET */successful_transfers", faults.content(more), None)
+    rig.service.faults.answer("GET */ls", faults.content(more), None)
+
+    def ask(_: str, call: Any) -> Any:
+        return rig.session.ask(call)
+
+    with pytest.raises(Transient, match="gives a list without an end"):
+        proof.moved_files(ask, "task", ())
+    with pytest.raises(Transient, match="lists /there/x without an end"):
+        list(listing.Listing(ask, "collection", "/there/").names("x"))
+
+
+def test_a_wait_is_an_hour_at_the_most(rig: Rig) -> None:
+    """Whatever the service asks for."""
+    rig.service.faults.answer("GET */submission_id", faults.rate_limited(10**400), 1)
+    for _ in range(2):  # the second time nothing is asked
+        with pytest.raises(Transient) as error:
+            rig.session.ask(lambda client: client.get_submission_id().data)
+        assert error.value.after == pytest.approx(3600.0, abs=60.0)

@@ -17,7 +17,7 @@ class Chat:
     url: str | None = None
     url_file: str | None = None
     timeout: float = 20.0
-    """Seconds without a byte."""
+    """Seconds for all of it."""
 
     @property
     def shown(self) -> str:

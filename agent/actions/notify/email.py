@@ -9,6 +9,7 @@ from email.message import EmailMessage
 from email.utils import formatdate
 
 from agent.errors import Refused, Transient, cause
+from agent.host import network
 from agent.host import secrets as secret
 from rules.notice.message import Message
 
@@ -28,7 +29,7 @@ class Email:
     user: str | None = None
     password_file: str | None = None
     timeout: float = 20.0
-    """Seconds without an answer."""
+    """Seconds for all of it."""
 
     @property
     def shown(self) -> str:
@@ -48,13 +49,14 @@ class Email:
         mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
         mail.set_content(message.body)
         try:
-            server = self._connected()
-            try:
-                self._introduce(server)
-                refused = server.send_message(mail)
-                _leave(server)
-            finally:
-                server.close()
+            with network.call(self.timeout):
+                server = network.mail_server(self.host, self.port, tls=self.tls == "tls")
+                try:
+                    self._introduce(server)
+                    refused = server.send_message(mail)
+                    _leave(server)
+                finally:
+                    server.close()
         except smtplib.SMTPRecipientsRefused as error:
             raise Refused(
                 f"{self._server} takes mail for none of {', '.join(self.to)}: {_said(next(iter(error.recipients.values())))}",
@@ -72,16 +74,11 @@ class Email:
         for name, answer in refused.items():  # the others have it: sending it again would tell them twice
             log.warning("%s took a message, but not for %s: %s", self._server, name, _said(answer))
 
-    def _connected(self) -> smtplib.SMTP:
-        if self.tls == "tls":
-            return smtplib.SMTP_SSL(self.host, self.port, timeout=self.timeout, context=ssl.create_default_context())
-        return smtplib.SMTP(self.host, self.port, timeout=self.timeout)
-
     def _introduce(self, server: smtplib.SMTP) -> None:
         """Secure the connection and log in, as far as that is wanted."""
         if self.tls == "starttls":
             try:
-                server.starttls(context=ssl.create_default_context())
+                server.starttls(context=network.secured(ssl.create_default_context()))
             except smtplib.SMTPNotSupportedError:
                 raise Refused(
                     f"{self._server} offers no STARTTLS", 'set `tls` in [notify.email] to "tls" or "none"'

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 from globus_sdk import TransferClient
 
 from agent.destinations.globus.session import Forbidden, NotADirectory, NotThere, Rejected, document, rows
+from agent.errors import Transient
 from rules.globus.collection import common_prefix, joined
 from rules.model import Content
 from rules.naming import stat_content
@@ -17,6 +18,8 @@ FEW = 3
 """So many names of a directory are asked for one by one."""
 PAGE = 100_000
 """Entries a request, the most that the service gives."""
+_PAGES = 1_000
+"""Requests for one directory: more are without an end."""
 
 Ask = Callable[[str, Callable[[TransferClient], T]], T]
 """(operation, request) → answer. Raises Transient and Refused."""
@@ -87,12 +90,13 @@ class Listing:
             page = tc.operation_ls(self._collection, whole, limit=PAGE, offset=offset, show_hidden=True, **chosen)
             return [entry(one) for one in rows(page, "name", "type")]
 
-        while True:
+        for _ in range(_PAGES):
             entries = self._ask("ls", ls)
             yield from entries
             offset += len(entries)
             if len(entries) < PAGE:
                 return
+        raise Transient(f"Globus lists {whole} without an end")
 
     def look(self, paths: Iterable[str]) -> Found:
         """What stands at these paths. Raises Transient, Refused."""

@@ -11,11 +11,14 @@ from agent.destinations.globus.course import Course
 from agent.destinations.globus.listing import Ask, Entry, Listing
 from agent.destinations.globus.session import NotThere, Rejected, document, rows
 from agent.destinations.sources import spoiled
+from agent.errors import Transient
 from rules.globus.task import in_words
 from rules.model import STAT, Content
 from rules.naming import stat_content
 
 _RETRY = "then `dropline retry`"
+_PAGES = 10_000
+"""Pages of a list, of 1,000 lines each: more than a task of the agent has files. A list that goes on is not believed."""
 _LENGTHS = {"md5": 16, "sha1": 20, "sha256": 32, "sha512": 64}
 """Bytes that algorithms make."""
 
@@ -135,14 +138,14 @@ def _skipped_alone(item: Item, path: str | None, code: str) -> Outcome:
 def _pages(
     ask: Ask[Any], operation: str, call: Callable[[TransferClient, dict[str, Any]], GlobusHTTPResponse]
 ) -> Iterator[Mapping[str, Any]]:
-    """All entries of a list that is paged by markers. A list that the service no longer has is empty."""
+    """All entries of a list that is paged by markers. A list that the service no longer has is empty. Raises Transient, Refused."""
     more: dict[str, Any] = {}
 
     def page(tc: TransferClient) -> tuple[list[dict[str, Any]], Any]:
         answer = call(tc, more)
         return rows(answer), document(answer).get("next_marker")
 
-    while True:
+    for _ in range(_PAGES):
         try:
             entries, marker = ask(operation, page)
         except (NotThere, Rejected):
@@ -151,6 +154,7 @@ def _pages(
         if marker is None:
             return
         more = {"marker": marker}
+    raise Transient(f"Globus gives a list without an end ({operation})")
 
 
 def moved_files(ask: Ask[Any], task: str, wanted: Container[str]) -> dict[str, Moved]:

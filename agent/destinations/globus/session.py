@@ -32,6 +32,8 @@ ASK_AGAIN = 600.0
 """Seconds after which a login that Globus refused is tried once more, though nobody logged in."""
 _WHEN_BUSY = 60.0
 """Seconds to wait where the service says "too many" and not for how long."""
+_LONGEST_WAIT = 3600.0
+"""Seconds to wait at the most, whatever the service says; then it is asked once more."""
 
 _ABOUT_A_NAME = (
     "File name too long",
@@ -244,7 +246,7 @@ class Session:
         return Transient(said, after=after)
 
     def _closed(self, error: GlobusAPIError) -> float:
-        """Seconds that the service asked to wait; nobody asks it anything meanwhile."""
+        """Seconds that the service asked to wait, an hour at the most; nobody asks it anything meanwhile."""
         value = error.headers.get("Retry-After", "") if error.headers is not None else ""
         after = _WHEN_BUSY if error.http_status == 429 else 0.0
         if value.strip().isdecimal():
@@ -254,6 +256,7 @@ class Session:
                 after = max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
             except ValueError:
                 pass  # neither seconds nor a date: as if it had not been said
+        after = min(after, _LONGEST_WAIT)
         if after:
             self._closed_until = max(self._closed_until, self._clock() + after)
         return after

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from agent.errors import Refused, cause
-from agent.host import own_files
+from agent.host import network, own_files
 
 MARK = "Made by `dropline service install`"
 """In every file that we install; others are left alone."""
 _AT_MOST = 2**20
 """Bytes of a unit."""
+_ANSWERS_WITHIN = 5.0
+"""Seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +99,11 @@ def healthz(listen: str, token: str | None = None) -> str | None:
     host, _, port = listen.rpartition(":")
     if not port.isdigit() or int(port) == 0:
         return None
-    connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=5)
+    connection = network.Connection(host.strip("[]"), int(port))
     try:
-        connection.request("GET", "/healthz", headers={} if token is None else {"Authorization": f"Bearer {token}"})
-        return connection.getresponse().read().decode("utf-8", "replace").strip().replace("\n", "; ")
+        with network.call(_ANSWERS_WITHIN):
+            connection.request("GET", "/healthz", headers={} if token is None else {"Authorization": f"Bearer {token}"})
+            return connection.getresponse().read().decode("utf-8", "replace").strip().replace("\n", "; ")
     except (OSError, http.client.HTTPException) as error:
         return f"no answer at {listen}: {cause(error) if isinstance(error, OSError) else error}"
     finally:
