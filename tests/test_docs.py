@@ -220,9 +220,9 @@ def test_every_metric_that_is_mentioned_exists(tmp_path: Path) -> None:
 
 def test_every_state_is_explained() -> None:
     """States of files in DESIGN, of deliveries in OPERATIONS."""
-    assert {state.word for state in State} <= set(re.findall(r"`(\w+)`", TEXT["docs/DESIGN.md"]))
+    assert {state.value for state in State} <= set(re.findall(r"`(\w+)`", TEXT["docs/DESIGN.md"]))
     deliveries = rows("docs/OPERATIONS.md")["dropline_deliveries"][3]
-    assert re.findall(r"`(\w+)`", deliveries) == [state.word for state in DeliveryState]
+    assert re.findall(r"`(\w+)`", deliveries) == [state.value for state in DeliveryState]
 
 
 def test_the_tables_of_the_ledger_are_those_of_the_schema() -> None:
@@ -330,8 +330,8 @@ def test_the_words_of_the_design_are_explained() -> None:
     explained = {word.lower() for word in re.findall(r"^\*\*(\w+)\*\*", TEXT["docs/WORDS.md"], re.M)}
     assert explained == {*words, "transient", "refused"}
     files, deliveries = TEXT["docs/WORDS.md"].split("## States of a ")[1:3]
-    assert set(re.findall(r"^\| `(\w+)`", files, re.M)) == {state.word for state in State}
-    assert re.findall(r"^\| `(\w+)`", deliveries, re.M) == [state.word for state in DeliveryState]
+    assert set(re.findall(r"^\| `(\w+)`", files, re.M)) == {state.value for state in State}
+    assert re.findall(r"^\| `(\w+)`", deliveries, re.M) == [state.value for state in DeliveryState]
 
 
 def test_every_dependency_has_its_line_of_why() -> None:

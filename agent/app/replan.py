@@ -4,7 +4,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from agent.ledger import UNFINISHED, DeliveryState, File, Group, Ledger, State
+from agent.ledger import CAME_LATER, UNFINISHED, DeliveryState, File, Group, Ledger, State
 from rules.config.replan import At, Plan, Planned, Stage, What, heir, line_for, replan, unwanted
 from rules.config.settings import Configuration
 from rules.model import SENT, Rule
@@ -144,8 +144,8 @@ class Replan:
             plans.inherited(batch, rule)
             self._count(f"rule {batch.rule}: its batch belongs to rule {rule} now")
         states, proved = plans.deliveries(batch.id), plans.proved(batch.id)
-        planned = [self._name(place) for place, state in states.items() if state < DeliveryState.SKIPPED]
-        later = [self._name(place) for place, state in states.items() if state >= DeliveryState.SKIPPED]
+        planned = [self._name(place) for place, state in states.items() if state not in CAME_LATER]
+        later = [self._name(place) for place, state in states.items() if state in CAME_LATER]
         items = [
             (file, self._decide(file, rule, planned, [self._name(place) for place in proved.get(file.id, ())], later))
             for file in files

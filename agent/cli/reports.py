@@ -46,9 +46,9 @@ def _needs_person(found: dict[str, Any]) -> bool:
 
 
 def _print_status(found: dict[str, Any]) -> None:
-    for name in [one.word for one in State]:
+    for name in [one.value for one in State]:
         if found["files"].get(name):
-            by = "  by somebody else" if name == State.REMOVED.word else ""
+            by = "  by somebody else" if name == State.REMOVED.value else ""
             typer.echo(f"{name:>12} {found['files'][name]:>9} files  {bytes_in_words(found['bytes'][name]):>9}{by}")
     if not found["files"]:
         typer.echo("no files yet")
@@ -163,7 +163,7 @@ def files(
     form: FormatOption = Format.TEXT,
 ) -> None:
     """The files that the agent knows, newest first."""
-    words = {one.word: one for one in State}
+    words = {one.value: one for one in State}
     for word in only or ():
         if word not in words:
             raise Refused(f"there is no state {word!r}", f"known are {', '.join(words)}")
@@ -173,7 +173,7 @@ def files(
         return
     for file in found:
         reason = f"  {printable(file.reason)}" if file.reason else ""
-        typer.echo(f"{file.state.word:<11} {bytes_in_words(file.version.size):>8}  {printable(file.path)}{reason}")
+        typer.echo(f"{file.state.value:<11} {bytes_in_words(file.version.size):>8}  {printable(file.path)}{reason}")
 
 
 def batches(config: ConfigOption = None, limit: LimitOption = 100, form: FormatOption = Format.TEXT) -> None:

@@ -78,7 +78,7 @@ def _told(opened: Ledger, to: str, number: int, *, over: bool) -> bool:
     if over:
         left = opened.sends.unverified(number, _SHOWN)
         for file in left:
-            typer.echo(f"{file.state.word}: {printable(file.path)}: {printable(file.reason or '')}", err=True)
+            typer.echo(f"{file.state.value}: {printable(file.path)}: {printable(file.reason or '')}", err=True)
         typer.echo(f"{files} files ({bytes_in_words(size)}) are proved at {to}")
         return not left
     reasons = opened.sends.reasons(number) + [

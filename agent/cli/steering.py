@@ -91,7 +91,7 @@ def reclaim(
 
 
 def _reclaimed(opened: Ledger) -> int:
-    return sum(files for _, state, files, _ in opened.reports.tally() if state == State.RECLAIMED.word)
+    return sum(files for _, state, files, _ in opened.reports.tally() if state == State.RECLAIMED.value)
 
 
 def _print_plan(parts: Parts, form: Format) -> None:

@@ -16,7 +16,7 @@ from agent.ledger.reclaims import Intent, Reclaims
 from agent.ledger.reports import BatchLine, Reports
 from agent.ledger.scrubs import Copy, Finding, Scrubs, Standing
 from agent.ledger.sends import Sends, Sent
-from agent.ledger.states import GONE, HERE, NAMED, UNFINISHED, UNPROVED, DeliveryState, State
+from agent.ledger.states import CAME_LATER, GONE, HERE, NAMED, UNFINISHED, UNPROVED, DeliveryState, State
 from agent.ledger.store import MEMORY, Announce, Store, Transition, silent
 from agent.ledger.versions import File, Known
 
@@ -46,6 +46,7 @@ class Ledger(Store):
 
 
 __all__ = [
+    "CAME_LATER",
     "GONE",
     "HERE",
     "INTERVAL",

@@ -61,11 +61,12 @@ class Batches:
             ((now, batch.reason, batch.id) for batch in batches),
         )
         self._store.executemany(
-            "INSERT INTO deliveries (batch, destination, state, again, changed_at) VALUES (?, ?, 0, ?, ?)",
+            "INSERT INTO deliveries (batch, destination, state, again, changed_at) VALUES (?, ?, 'pending', ?, ?)",
             ((batch.id, destination, now, now) for batch in batches for destination in batch.destinations),
         )
         members = (
-            "SELECT d.path, f.name, f.size FROM files f JOIN dirs d ON d.id = f.dir WHERE f.batch = ? AND f.state = 2"
+            "SELECT d.path, f.name, f.size FROM files f JOIN dirs d ON d.id = f.dir"
+            " WHERE f.batch = ? AND f.state = 'complete'"
         )
         self._store.tell(
             Transition(batch.rule, "batched", f"{os.fsdecode(directory)}/{os.fsdecode(name)}", batch.reason, size)
@@ -73,7 +74,8 @@ class Batches:
             for directory, name, size in self._store.execute(members, (batch.id,))
         )
         self._store.executemany(
-            "UPDATE files SET state = 3 WHERE batch = ? AND state = 2", ((batch.id,) for batch in batches)
+            "UPDATE files SET state = 'batched' WHERE batch = ? AND state = 'complete'",
+            ((batch.id,) for batch in batches),
         )
 
     def sealed_again(self, destinations: Sequence[int], files: Sequence[File], reason: str, now: float) -> int:
@@ -82,7 +84,7 @@ class Batches:
         rule, key = files[0].rule, self.key(files[0].batch)
         batch = self.opened(rule, key, now)
         self._store.executemany(
-            "UPDATE files SET state = 2, batch = ?, since = ?, reason = ? WHERE id = ? AND state = 4",
+            "UPDATE files SET state = 'complete', batch = ?, since = ?, reason = ? WHERE id = ? AND state = 'verified'",
             ((batch, now, reason, file.id) for file in files),
         )
         size = sum(counted(file.version.size) for file in files)

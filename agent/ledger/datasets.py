@@ -4,12 +4,9 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from agent.ledger.states import GONE, HERE, State
+from agent.ledger.states import UNPROVED, State, listed
 from agent.ledger.store import Store
 from agent.ledger.versions import File, read
-
-_PRESENT = ", ".join(str(int(state)) for state in (*HERE, *GONE))
-_ON_ITS_WAY = ", ".join(str(int(state)) for state in (State.CANDIDATE, State.COMPLETE, State.BATCHED, State.REFUSED))
 
 
 class Known(NamedTuple):
@@ -98,19 +95,19 @@ class Datasets:
         """(when it is looked at, path, why it waits) of the first of its files that has not settled."""
         sql = (
             "SELECT f.again, d.path, f.name, f.reason FROM files f JOIN dirs d ON d.id = f.dir"
-            " WHERE f.dataset = ? AND f.state = 1 AND f.again IS NOT NULL ORDER BY f.again LIMIT 1"
+            " WHERE f.dataset = ? AND f.state = 'candidate' AND f.again IS NOT NULL ORDER BY f.again LIMIT 1"
         )
         row = self._store.execute(sql, (number,)).fetchone()
         return None if row is None else (row[0], f"{os.fsdecode(row[1])}/{os.fsdecode(row[2])}", row[3])
 
     def fresh(self, number: int, limit: int = -1) -> list[File]:
         """Its files that have settled and wait for it."""
-        where = "f.dataset = ? AND f.state = 1 AND f.again IS NULL ORDER BY f.id LIMIT ?"
+        where = "f.dataset = ? AND f.state = 'candidate' AND f.again IS NULL ORDER BY f.id LIMIT ?"
         return read(self._store, where, (number, limit))
 
     def changed_at(self, number: int) -> float | None:
         """When the last of the files that wait for it was first read as it is now; None where none waits."""
-        sql = "SELECT max(since) FROM files WHERE dataset = ? AND state = 1"
+        sql = "SELECT max(since) FROM files WHERE dataset = ? AND state = 'candidate'"
         found: float | None = self._store.execute(sql, (number,)).fetchone()[0]
         return found
 
@@ -118,7 +115,7 @@ class Datasets:
         """(path, size, whether it waits) of all its files, each in its present generation, delivered ones among them."""
         sql = (
             "SELECT d.path, f.name, f.size, f.state FROM files f JOIN dirs d ON d.id = f.dir"
-            f" WHERE f.dataset = ? AND f.state IN ({_PRESENT}) AND f.generation ="
+            " WHERE f.dataset = ? AND (f.here OR f.gone) AND f.generation ="
             " (SELECT max(generation) FROM files g WHERE g.dir = f.dir AND g.name = f.name)"
         )
         return [
@@ -128,7 +125,7 @@ class Datasets:
 
     def on_its_way(self, number: int) -> int:
         """How many of its files are neither proved nor gone: while there are any, nothing of it is reclaimed."""
-        sql = f"SELECT count(*) FROM files WHERE dataset = ? AND state IN ({_ON_ITS_WAY})"
+        sql = f"SELECT count(*) FROM files WHERE dataset = ? AND state IN ({listed((*UNPROVED, State.REFUSED))})"
         return int(self._store.execute(sql, (number,)).fetchone()[0])
 
     def checksum(self, file: int) -> tuple[str, str] | None:
@@ -155,13 +152,14 @@ class Datasets:
     def settled(self, items: Iterable[tuple[int, str, int]]) -> None:
         """Files have no writer and have not changed for their quiet period: (dataset, reason, id)."""
         self._store.executemany(
-            "UPDATE files SET again = NULL, dataset = ?, reason = ? WHERE id = ? AND state = 1", items
+            "UPDATE files SET again = NULL, dataset = ?, reason = ? WHERE id = ? AND state = 'candidate'", items
         )
 
     def restarted(self, now: float) -> None:
         """The agent starts: what settled in a former run is to settle again, and is looked for once more."""
         self._store.execute(
-            "UPDATE files SET since = ?, again = ?, reason = NULL WHERE dataset IS NOT NULL AND state = 1", (now, now)
+            "UPDATE files SET since = ?, again = ?, reason = NULL WHERE dataset IS NOT NULL AND state = 'candidate'",
+            (now, now),
         )
         self._store.execute("UPDATE datasets SET checked_at = NULL, again = ? WHERE again IS NOT NULL", (now,))
 
@@ -175,7 +173,9 @@ class Datasets:
     def checked(self, number: int, now: float) -> None:
         """It looks complete: each of its files is to be looked at once more before it is."""
         self._store.execute("UPDATE datasets SET checked_at = ?, again = ? WHERE id = ?", (now, now, number))
-        self._store.execute("UPDATE files SET again = ?, reason = NULL WHERE dataset = ? AND state = 1", (now, number))
+        self._store.execute(
+            "UPDATE files SET again = ?, reason = NULL WHERE dataset = ? AND state = 'candidate'", (now, number)
+        )
 
     def completed(self, number: int, reason: str) -> None:
         """It was complete, once more."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from agent.ledger.destinations import Destinations
 from agent.ledger.history import History
 from agent.ledger.holdings import Holdings
-from agent.ledger.states import DeliveryState
+from agent.ledger.states import CAME_LATER, UNFINISHED, DeliveryState, listed
 from agent.ledger.store import Store, Transition, among
 from agent.ledger.versions import File, read
 from rules.model import STAT, Content, Evidence, counted, proof_in_words
@@ -85,7 +85,7 @@ class Deliveries:
         So are those that wait for a time to come because the clock was ahead then.
         """
         # As the partial indexes have them.
-        which = ("state < 4 AND (state > 0 OR again > ?1)", "again IS NOT NULL AND state = 5")
+        which = ("under_way AND (state <> 'pending' OR again > ?1)", "again IS NOT NULL AND state = 'failed'")
         with self._store.transaction():
             return sum(
                 self._store.execute(
@@ -97,7 +97,7 @@ class Deliveries:
     def travellers(self, delivery: Delivery, destination: int) -> list[File]:
         """The files of the delivery's batch that still have to get there."""
         where = (
-            "f.batch = ? AND f.state = 3 AND NOT EXISTS (SELECT 1 FROM copies c"
+            "f.batch = ? AND f.state = 'batched' AND NOT EXISTS (SELECT 1 FROM copies c"
             " WHERE c.file = f.id AND c.destination = ? AND c.proved_at IS NOT NULL) ORDER BY f.id"
         )
         return read(self._store, where, (delivery.batch, destination))
@@ -106,7 +106,7 @@ class Deliveries:
         """Where files of the delivery's batch, not proved yet, were last meant to go: file → path."""
         sql = (
             "SELECT c.file, c.path FROM copies c JOIN files f ON f.id = c.file"
-            " WHERE f.batch = ? AND f.state = 3 AND c.destination = ? AND c.proved_at IS NULL"
+            " WHERE f.batch = ? AND f.state = 'batched' AND c.destination = ? AND c.proved_at IS NULL"
         )
         rows = self._store.execute(sql, (delivery.batch, destination))
         return {file: os.fsdecode(path) for file, path in rows}
@@ -115,7 +115,7 @@ class Deliveries:
         """(file, path) of intents that nobody will carry out: their files left the batch before they were proved."""
         sql = (
             "SELECT c.file, c.path FROM copies c JOIN files f ON f.id = c.file"
-            " WHERE f.batch = ? AND f.state <> 3 AND c.destination = ? AND c.proved_at IS NULL"
+            " WHERE f.batch = ? AND f.state <> 'batched' AND c.destination = ? AND c.proved_at IS NULL"
         )
         rows = self._store.execute(sql, (delivery.batch, destination))
         return [(file, os.fsdecode(path)) for file, path in rows]
@@ -128,7 +128,7 @@ class Deliveries:
             " JOIN copies c ON c.file = f.id AND c.destination = ? AND c.proved_at IS NOT NULL"
             " JOIN destinations n ON n.id = c.destination"
             " WHERE m.id = ? AND f.generation < m.generation AND NOT EXISTS (SELECT 1 FROM files g WHERE g.dir = f.dir"
-            "  AND g.name = f.name AND g.generation BETWEEN f.generation AND m.generation AND g.state IN (5, 6, 9, 10))"
+            "  AND g.name = f.name AND g.generation BETWEEN f.generation AND m.generation AND (g.gone OR g.state = 'vanished'))"
             " ORDER BY f.generation DESC LIMIT 1"
         )
         row = self._store.execute(sql, (destination, file.id)).fetchone()
@@ -149,7 +149,7 @@ class Deliveries:
         sql = (
             "SELECT f.dir = m.dir AND f.name = m.name, f.state, c.checksum, c.proved_at IS NOT NULL, c.path,"
             " EXISTS (SELECT 1 FROM files g WHERE g.dir = f.dir AND g.name = f.name"
-            "   AND g.generation BETWEEN f.generation AND m.generation AND g.state IN (5, 6, 9, 10)), d.path, f.name,"
+            "   AND g.generation BETWEEN f.generation AND m.generation AND (g.gone OR g.state = 'vanished')), d.path, f.name,"
             " c.size, n.in_place, f.mtime_ns"
             " FROM copies c JOIN files f ON f.id = c.file JOIN dirs d ON d.id = f.dir"
             " JOIN destinations n ON n.id = c.destination, files m"
@@ -172,7 +172,8 @@ class Deliveries:
         """Whether another file is on its way to this name, by a delivery that has not ended."""
         sql = (
             "SELECT EXISTS (SELECT 1 FROM copies c JOIN files f ON f.id = c.file"
-            " JOIN deliveries d ON d.batch = f.batch AND d.destination = c.destination AND d.state IN (1, 2, 3)"
+            " JOIN deliveries d ON d.batch = f.batch AND d.destination = c.destination"
+            "  AND d.state IN ('submitting', 'active', 'verifying')"
             " WHERE c.destination = ? AND c.path_key = ? AND c.file <> ? AND c.proved_at IS NULL)"
         )
         return bool(self._store.execute(sql, (destination, name_key(path), file)).fetchone()[0])
@@ -207,7 +208,7 @@ class Deliveries:
     def submitting(self, delivery: Delivery, request: bytes, now: float) -> None:
         """The request is frozen and about to be sent."""
         self._store.execute(
-            "UPDATE deliveries SET state = 1, again = NULL, reason = NULL, changed_at = ?, attempt = attempt + 1,"
+            "UPDATE deliveries SET state = 'submitting', again = NULL, reason = NULL, changed_at = ?, attempt = attempt + 1,"
             " request = ? WHERE id = ?",
             (now, request, delivery.id),
         )
@@ -215,7 +216,7 @@ class Deliveries:
     def submitted(self, items: Iterable[tuple[Delivery, str]], now: float) -> None:
         """The destination took these requests: (delivery, task)."""
         self._store.executemany(
-            "UPDATE deliveries SET state = 2, changed_at = ?, task = ? WHERE id = ?",
+            "UPDATE deliveries SET state = 'active', changed_at = ?, task = ? WHERE id = ?",
             ((now, task, delivery.id) for delivery, task in items),
         )
 
@@ -228,7 +229,7 @@ class Deliveries:
     def unanswered(self, delivery: Delivery, reason: str, now: float, again: float) -> None:
         """It may have been taken, though no answer came: the very same request will be sent again."""
         self._store.execute(
-            "UPDATE deliveries SET state = 1, again = ?, reason = ?, changed_at = ? WHERE id = ?",
+            "UPDATE deliveries SET state = 'submitting', again = ?, reason = ?, changed_at = ? WHERE id = ?",
             (again, reason, now, delivery.id),
         )
 
@@ -239,7 +240,7 @@ class Deliveries:
     def failed(self, delivery: Delivery, reason: str, now: float, again: float) -> None:
         """It will be tried again."""
         self._store.execute(
-            "UPDATE deliveries SET state = 5, again = ?, reason = ?, changed_at = ? WHERE id = ?",
+            "UPDATE deliveries SET state = 'failed', again = ?, reason = ?, changed_at = ? WHERE id = ?",
             (again, reason, now, delivery.id),
         )
 
@@ -284,7 +285,9 @@ class Deliveries:
         done = [file for file in files if file.id in everywhere]
         if done:
             self._holdings.verified([file.id for file in done])
-        self._store.executemany("UPDATE files SET state = 4, reason = NULL WHERE id = ?", ((file.id,) for file in done))
+        self._store.executemany(
+            "UPDATE files SET state = 'verified', reason = NULL WHERE id = ?", ((file.id,) for file in done)
+        )
         if done:
             self._history.verified(len(done), sum(counted(file.version.size) for file in done), now)
         self._store.tell(Transition(file.rule, "verified", file.path, size=file.version.size) for file in done)
@@ -298,8 +301,9 @@ class Deliveries:
         """Those whose version is still the batched one, with evidence from every delivery of its batch."""
         marks, values = among(files)
         sql = (
-            f"SELECT f.id FROM files f WHERE f.id IN ({marks}) AND f.state = 3"
-            " AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.batch = f.batch AND d.state < 7 AND NOT EXISTS"
+            f"SELECT f.id FROM files f WHERE f.id IN ({marks}) AND f.state = 'batched'"
+            f" AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.batch = f.batch AND d.state NOT IN ({listed(CAME_LATER)})"
+            " AND NOT EXISTS"
             " (SELECT 1 FROM copies c WHERE c.file = f.id AND c.destination = d.destination AND c.proved_at IS NOT NULL))"
         )
         return {row[0] for row in self._store.execute(sql, values)}
@@ -323,10 +327,10 @@ class Deliveries:
         # CROSS JOIN keeps the order: from one batch to its files to their copies, never through all copies.
         self._store.executemany(
             "UPDATE deliveries SET again = NULL, reason = NULL, request = NULL, changed_at = ?1, state = CASE WHEN"
-            " EXISTS (SELECT 1 FROM files f WHERE f.batch = deliveries.batch AND f.state = 8)"
+            " EXISTS (SELECT 1 FROM files f WHERE f.batch = deliveries.batch AND f.state = 'refused')"
             " AND NOT EXISTS (SELECT 1 FROM files f CROSS JOIN copies c ON c.file = f.id"
             "  AND c.destination = deliveries.destination AND c.proved_at IS NOT NULL WHERE f.batch = deliveries.batch)"
-            f" THEN {int(DeliveryState.REFUSED)} ELSE {int(DeliveryState.VERIFIED)} END WHERE id = ?2",
+            " THEN 'refused' ELSE 'verified' END WHERE id = ?2",
             ((now, delivery.id) for delivery in deliveries),
         )
         return self.ended(dict.fromkeys(delivery.batch for delivery in deliveries), now)
@@ -335,11 +339,11 @@ class Deliveries:
         """Those of the batches of which every delivery has ended are verified: they are returned."""
         sql = (
             "UPDATE batches SET verified_at = ?2, reclaim_at = ?2 WHERE id = ?1 AND verified_at IS NULL"
-            " AND NOT EXISTS (SELECT 1 FROM deliveries WHERE batch = ?1 AND state NOT IN (4, 6, 7, 8))"
+            f" AND NOT EXISTS (SELECT 1 FROM deliveries WHERE batch = ?1 AND state IN ({listed(UNFINISHED)}))"
         )
         return [batch for batch in batches if self._store.execute(sql, (batch, now)).rowcount]
 
     def retried(self, now: float) -> int:
         """A person asks: failed deliveries are tried at once. Returns how many."""
-        sql = "UPDATE deliveries SET again = ? WHERE state = 5 OR (state = 1 AND again IS NOT NULL)"
+        sql = "UPDATE deliveries SET again = ? WHERE state = 'failed' OR (state = 'submitting' AND again IS NOT NULL)"
         return self._store.execute(sql, (now,)).rowcount

@@ -4,13 +4,11 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from agent.ledger.states import HERE, STATES, State
+from agent.ledger.states import STATES, State
 from agent.ledger.store import Store, Transition, among
 from agent.ledger.versions import File, Known, at_or_below, read
 from rules.model import SENT, Entry, Kind, Observation, Version, VolumeId
 from rules.versions.identity import Adoption
-
-_HERE = ", ".join(str(int(state)) for state in HERE)
 
 
 class Found(NamedTuple):
@@ -105,20 +103,20 @@ class Files:
             values += wanted
         sql = (
             "SELECT name, size, mtime_ns, ctime_ns, inode, device FROM files WHERE dir = (SELECT id FROM dirs WHERE path = ?)"
-            f"{some} AND state IN ({_HERE}) AND rule IS NOT {_OF_SENDS}"
+            f"{some} AND here AND rule IS NOT {_OF_SENDS}"
         )
         return set(self._store.execute(sql, values))
 
     def expected(self, directory: str, after: str, limit: int) -> list[tuple[str, Known]]:
         """Names that should be in the directory, in order after `after`: a page at a time, for huge directories."""
-        sql = f"{_KNOWN_IN} AND f.name > ? AND f.state IN ({_HERE}) ORDER BY f.name, f.generation LIMIT ?"
+        sql = f"{_KNOWN_IN} AND f.name > ? AND f.here ORDER BY f.name, f.generation LIMIT ?"
         return list(map(_known, self._store.execute(sql, (os.fsencode(directory), os.fsencode(after), limit))))
 
     def directories_below(self, directory: str) -> list[str]:
         """Known directories at or below a path that hold files which should be there."""
         sql = (
             "SELECT path FROM dirs d WHERE (path = ?1 OR (path >= ?2 AND path < ?3))"
-            f" AND EXISTS (SELECT 1 FROM files WHERE dir = d.id AND state IN ({_HERE}) AND rule IS NOT {_OF_SENDS})"
+            f" AND EXISTS (SELECT 1 FROM files WHERE dir = d.id AND here AND rule IS NOT {_OF_SENDS})"
         )
         return [os.fsdecode(path) for (path,) in self._store.execute(sql, at_or_below(directory))]
 
@@ -135,7 +133,7 @@ class Files:
     def batched(self, files: Sequence[int]) -> set[int]:
         """Those of the files that are still on their way in a batch."""
         marks, values = among(files)
-        sql = f"SELECT id FROM files WHERE id IN ({marks}) AND state = 3"
+        sql = f"SELECT id FROM files WHERE id IN ({marks}) AND state = 'batched'"
         return {row[0] for row in self._store.execute(sql, values)}
 
     def next_due(self) -> float | None:
@@ -156,7 +154,7 @@ class Files:
         self._store.executemany(
             "INSERT INTO files (dir, name, generation, rule, state, size, mtime_ns, ctime_ns, device, inode, seen_at, since, again,"
             " dataset) VALUES (?1, ?2, max(?3, 1 + coalesce((SELECT max(generation) FROM files WHERE dir = ?1 AND name = ?2), 0)),"
-            " ?4, 1, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+            " ?4, 'candidate', ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             (
                 (
                     item.dir,
@@ -201,7 +199,7 @@ class Files:
         version = seen.version
         self._store.execute(
             "UPDATE files SET size = ?, mtime_ns = ?, ctime_ns = ?, inode = ?, device = ?, since = ?, again = ?,"
-            " reason = NULL WHERE id = ? AND state = 1",
+            " reason = NULL WHERE id = ? AND state = 'candidate'",
             (version.size, version.mtime_ns, version.ctime_ns, version.file_id, seen.volume, now, again, file),
         )
 
@@ -218,12 +216,12 @@ class Files:
 
     def waits(self, items: Iterable[tuple[float, str | None, int]]) -> None:
         """Candidates go on waiting: (look again at, reason unless it is only time, id)."""
-        self._store.executemany("UPDATE files SET again = ?, reason = ? WHERE id = ? AND state = 1", items)
+        self._store.executemany("UPDATE files SET again = ?, reason = ? WHERE id = ? AND state = 'candidate'", items)
 
     def woken(self, items: Iterable[tuple[int, str, str]], now: float) -> None:
         """Something came: look now at the candidates of a directory whose names lie in a range, (directory, first, beyond)."""
         self._store.executemany(
-            "UPDATE files SET again = ?1 WHERE dir = ?2 AND name >= ?3 AND name < ?4 AND state = 1 AND again > ?1",
+            "UPDATE files SET again = ?1 WHERE dir = ?2 AND name >= ?3 AND name < ?4 AND state = 'candidate' AND again > ?1",
             ((now, directory, os.fsencode(first), os.fsencode(beyond)) for directory, first, beyond in items),
         )
 
@@ -241,7 +239,8 @@ class Files:
     def completed(self, items: Sequence[tuple[File, int, str]], now: float) -> None:
         """Each file became complete and joined a batch: (file, batch, reason)."""
         self._store.executemany(
-            "UPDATE files SET state = 2, batch = ?, again = NULL, since = ?, reason = ? WHERE id = ? AND state = 1",
+            "UPDATE files SET state = 'complete', batch = ?, again = NULL, since = ?, reason = ?"
+            " WHERE id = ? AND state = 'candidate'",
             ((batch, now, reason, file.id) for file, batch, reason in items),
         )
         self._store.tell(
@@ -275,9 +274,9 @@ class Files:
     def _ended(self, items: Sequence[tuple[int, str, str, str]], state: State) -> None:
         self._store.executemany(
             "UPDATE files SET state = ?, again = NULL, reason = ? WHERE id = ?",
-            ((int(state), reason, ident) for ident, _, _, reason in items),
+            ((state.value, reason, ident) for ident, _, _, reason in items),
         )
-        self._store.tell(Transition(rule, state.word, path, reason) for _, rule, path, reason in items)
+        self._store.tell(Transition(rule, state.value, path, reason) for _, rule, path, reason in items)
 
     def put_back(self, files: Iterable[tuple[File, str]], now: float) -> None:
         """(file, reason): on its way it turned out to be gone, changed or to have a writer. It is a candidate once more.
@@ -290,27 +289,31 @@ class Files:
                 self._renewed(file, Observation(file.version, file.volume, Kind.FILE), reason, now, now)
                 continue
             self._store.execute(
-                "UPDATE files SET state = 1, batch = NULL, since = ?, again = ?, reason = ?, rule = ?, dataset = ? WHERE id = ?",
+                "UPDATE files SET state = 'candidate', batch = NULL, since = ?, again = ?, reason = ?, rule = ?, dataset = ?"
+                " WHERE id = ?",
                 (now, now, reason, self.rule(file.rule), file.dataset, file.id),
             )
             self._store.tell([Transition(file.rule, "candidate", file.path, reason, file.version.size)])
 
     def retried(self, now: float) -> int:
         """A person acted: refused files are looked at again. Returns how many."""
-        files = read(self._store, "f.state = 8")
+        files = read(self._store, "f.state = 'refused'")
         # What was sent by hand is no candidate of a rule: it goes again as it is, by its own delivery if that has ended.
-        ended = f"state = 8 AND rule = {_OF_SENDS} AND batch IN (SELECT batch FROM deliveries WHERE state IN (4, 6))"
+        ended = (
+            f"state = 'refused' AND rule = {_OF_SENDS}"
+            " AND batch IN (SELECT batch FROM deliveries WHERE state IN ('verified', 'refused'))"
+        )
         self._store.execute(
-            "UPDATE deliveries SET state = 0, again = ?, changed_at = ?"
+            "UPDATE deliveries SET state = 'pending', again = ?, changed_at = ?"
             f" WHERE batch IN (SELECT batch FROM files WHERE {ended})",
             (now, now),
         )
         self._store.execute(
-            f"UPDATE files SET state = 3, reason = NULL WHERE state = 8 AND rule = {_OF_SENDS}"
-            " AND batch IN (SELECT batch FROM deliveries WHERE state = 0)"
+            f"UPDATE files SET state = 'batched', reason = NULL WHERE state = 'refused' AND rule = {_OF_SENDS}"
+            " AND batch IN (SELECT batch FROM deliveries WHERE state = 'pending')"
         )
         self._store.execute(
-            "UPDATE files SET state = 1, batch = NULL, since = ?, again = ?, reason = NULL WHERE state = 8"
+            "UPDATE files SET state = 'candidate', batch = NULL, since = ?, again = ?, reason = NULL WHERE state = 'refused'"
             f" AND rule IS NOT {_OF_SENDS}",
             (now, now),
         )

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from agent.ledger.states import UNPROVED, listed
 from agent.ledger.store import Store
 
 INTERVAL = 600.0
@@ -38,7 +39,8 @@ class History:
         """So much is on its way now. Writes only where an interval began, or it is more than before in this one."""
         self._store.execute(
             f"INSERT INTO history SELECT {_BEGIN}, 0, 0, coalesce(sum(files), 0), coalesce(sum(bytes), 0) FROM tally"
-            " WHERE state <= 3 ON CONFLICT DO UPDATE SET backlog_files = max(backlog_files, excluded.backlog_files),"
+            f" WHERE state IN ({listed(UNPROVED)})"
+            " ON CONFLICT DO UPDATE SET backlog_files = max(backlog_files, excluded.backlog_files),"
             " backlog_bytes = max(backlog_bytes, excluded.backlog_bytes)"
             " WHERE excluded.backlog_files > backlog_files OR excluded.backlog_bytes > backlog_bytes",
             (now,),

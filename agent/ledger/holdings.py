@@ -152,8 +152,8 @@ class Holdings:
         which = "dataset = ?" if holding.whole else "dir = ? AND dataset IS NULL"
         order = "id" if holding.whole else "name DESC, generation"
         where = (
-            f"f.id IN (SELECT id FROM (SELECT id, state, rule FROM files WHERE {which} ORDER BY {order} DESC LIMIT {_SAMPLE})"
-            " WHERE state IN (1, 2, 3) AND rule = (SELECT id FROM rules WHERE name = ?)) ORDER BY f.reason IS NULL LIMIT 1"
+            f"f.id IN (SELECT id FROM (SELECT id, waiting, rule FROM files WHERE {which} ORDER BY {order} DESC LIMIT {_SAMPLE})"
+            " WHERE waiting AND rule = (SELECT id FROM rules WHERE name = ?)) ORDER BY f.reason IS NULL LIMIT 1"
         )
         return next(iter(read(self._store, where, (holding.place, holding.rule))), None)
 
@@ -204,13 +204,13 @@ class Holdings:
             "UPDATE holdings SET waiting = waiting - g.files, waiting_bytes = waiting_bytes - g.bytes,"
             " verified = verified + g.files, verified_bytes = verified_bytes + g.bytes"
             " FROM (SELECT rule, dataset IS NOT NULL AS whole, coalesce(dataset, dir) AS place, count(*) AS files,"
-            f"   sum(counted) AS bytes FROM files WHERE id IN ({marks}) AND state = 3 GROUP BY 1, 2, 3) g"
+            f"   sum(counted) AS bytes FROM files WHERE id IN ({marks}) AND state = 'batched' GROUP BY 1, 2, 3) g"
             " WHERE holdings.rule = g.rule AND holdings.whole = g.whole AND holdings.place = g.place",
             values,
         )
         self._store.execute(
             "UPDATE dirs SET unproved = unproved - g.files"
-            f" FROM (SELECT dir, count(*) AS files FROM files WHERE id IN ({marks}) AND state = 3 GROUP BY dir) g"
+            f" FROM (SELECT dir, count(*) AS files FROM files WHERE id IN ({marks}) AND state = 'batched' GROUP BY dir) g"
             " WHERE dirs.id = g.dir",
             values,
         )
@@ -222,11 +222,11 @@ class Holdings:
         """
         marks, values = among(files)
         self._store.execute(
-            "INSERT INTO holding_copies SELECT h.id, c.destination, sum(f.state NOT IN (5, 6, 10)),"
-            f" sum(f.state NOT IN (5, 6, 10)) * {int(weak)}, sum(f.state IN (5, 6, 10)) FROM files f"
+            "INSERT INTO holding_copies SELECT h.id, c.destination, sum(f.here),"
+            f" sum(f.here) * {int(weak)}, sum(f.gone) FROM files f"
             " CROSS JOIN copies c ON c.file = f.id AND c.destination = ? AND c.proved_at IS NULL"
             " CROSS JOIN holdings h ON h.rule = f.rule AND h.whole = (f.dataset IS NOT NULL)"
-            f" AND h.place = coalesce(f.dataset, f.dir) WHERE f.id IN ({marks}) AND f.state NOT IN (7, 9) GROUP BY h.id"
+            f" AND h.place = coalesce(f.dataset, f.dir) WHERE f.id IN ({marks}) AND (f.here OR f.gone) GROUP BY h.id"
             " ON CONFLICT DO UPDATE SET here = here + excluded.here, weak = weak + excluded.weak, gone = gone + excluded.gone",
             (destination, *values),
         )

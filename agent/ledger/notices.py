@@ -9,7 +9,7 @@ from rules.notice import Remark
 from rules.notice.message import Message
 
 _NEWS = (
-    "f.state = 8 AND NOT EXISTS (SELECT 1 FROM told t"
+    "f.state = 'refused' AND NOT EXISTS (SELECT 1 FROM told t"
     " WHERE t.dir = f.dir AND t.name = f.name AND t.reason = coalesce(f.reason, ''))"
 )
 """Refused, and nobody was told of this file for this reason."""
@@ -54,7 +54,7 @@ class Notices:
         """Rule → (files, bytes) that were verified at every destination since then."""
         sql = (
             "SELECT r.name, count(*), sum(f.counted) FROM batches b CROSS JOIN files f ON f.batch = b.id"
-            " JOIN rules r ON r.id = f.rule WHERE b.verified_at >= ? AND f.state IN (4, 5, 6, 10) GROUP BY r.name"
+            " JOIN rules r ON r.id = f.rule WHERE b.verified_at >= ? AND (f.state = 'verified' OR f.gone) GROUP BY r.name"
         )
         return {rule: (files, size) for rule, files, size in self._store.execute(sql, (at,))}
 
@@ -94,7 +94,7 @@ class Notices:
         """Files that have not been refused for long are news when they are again."""
         self._store.execute(
             "DELETE FROM told WHERE told_at < ? AND NOT EXISTS (SELECT 1 FROM files f"
-            " WHERE f.dir = told.dir AND f.name = told.name AND f.state = 8)",
+            " WHERE f.dir = told.dir AND f.name = told.name AND f.state = 'refused')",
             (now - _FORGET_AFTER,),
         )
 

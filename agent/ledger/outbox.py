@@ -46,7 +46,7 @@ class Outbox:
             "SELECT c.file, n.name, c.path, c.algorithm, c.checksum FROM files f CROSS JOIN copies c ON c.file = f.id"
             " JOIN destinations n ON n.id = c.destination"
             " JOIN deliveries d ON d.batch = f.batch AND d.destination = c.destination"
-            " WHERE f.batch = ? AND f.state = 4 AND c.proved_at IS NOT NULL ORDER BY d.id"
+            " WHERE f.batch = ? AND f.state = 'verified' AND c.proved_at IS NOT NULL ORDER BY d.id"
         )
         copies: dict[int, list[Copy]] = {}
         for file, name, path, algorithm, checksum in self._store.execute(sql, (number,)):
@@ -65,7 +65,7 @@ class Outbox:
             addresses=dict(self._store.execute(sql, (number,))),
             items=[
                 Item(file.path, file.version.size, copies.get(file.id, []))
-                for file in read(self._store, "f.batch = ? AND f.state = 4 ORDER BY f.id", (number,))
+                for file in read(self._store, "f.batch = ? AND f.state = 'verified' ORDER BY f.id", (number,))
             ],
         )
 

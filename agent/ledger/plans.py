@@ -6,12 +6,12 @@ from typing import NamedTuple
 from agent.ledger.batches import Batches
 from agent.ledger.deliveries import Deliveries
 from agent.ledger.files import Files
-from agent.ledger.states import UNFINISHED, DeliveryState, State
+from agent.ledger.states import CAME_LATER, UNFINISHED, DeliveryState, State, listed
 from agent.ledger.store import Store, among
 from agent.ledger.versions import File, read
 from rules.model import SENT, OpenBatch, counted
 
-_UNFINISHED = f"state IN ({', '.join(str(int(one)) for one in UNFINISHED)})"
+_UNFINISHED = f"state IN ({listed(UNFINISHED)})"
 _PLAN = "plan"
 _REPLANNING = "replanning"
 
@@ -88,7 +88,8 @@ class Plans:
     def undelivered(self, after: int, limit: int) -> list[File]:
         """Candidates, complete and refused files of rules, in order after `after`."""
         where = (
-            f"f.id > ? AND f.state IN (1, 2, 8) AND f.rule IS NOT (SELECT id FROM rules WHERE name = '{SENT}')"
+            "f.id > ? AND f.state IN ('candidate', 'complete', 'refused')"
+            f" AND f.rule IS NOT (SELECT id FROM rules WHERE name = '{SENT}')"
             " ORDER BY f.id LIMIT ?"
         )
         return read(self._store, where, (after, limit))
@@ -110,7 +111,11 @@ class Plans:
 
     def members(self, batch: int) -> list[File]:
         """Its files that are batched, verified or removed here."""
-        return read(self._store, "f.batch = ? AND f.state IN (3, 4, 5, 6, 10) ORDER BY f.id", (batch,))
+        return read(
+            self._store,
+            "f.batch = ? AND f.state IN ('batched', 'verified', 'reclaiming', 'reclaimed', 'removed') ORDER BY f.id",
+            (batch,),
+        )
 
     def deliveries(self, batch: int) -> dict[int, DeliveryState]:
         """Destination -> state."""
@@ -141,7 +146,7 @@ class Plans:
         """(name, address) of destinations that need not have the batch."""
         sql = (
             "SELECT n.name, n.address FROM deliveries d JOIN destinations n ON n.id = d.destination"
-            " WHERE d.batch = ? AND d.state = 7"
+            " WHERE d.batch = ? AND d.state = 'skipped'"
         )
         return set(self._store.execute(sql, (batch,)))
 
@@ -150,9 +155,9 @@ class Plans:
         rule, whole, place = holding
         which = "f.dataset = ?" if whole else "f.dir = ? AND f.dataset IS NULL"
         sql = (
-            f"SELECT n.name, n.address, count(*) FROM files f CROSS JOIN deliveries d ON d.batch = f.batch AND d.state = 7"
+            f"SELECT n.name, n.address, count(*) FROM files f CROSS JOIN deliveries d ON d.batch = f.batch AND d.state = 'skipped'"
             " CROSS JOIN destinations n ON n.id = d.destination"
-            f" WHERE {which} AND f.state = 4 AND +f.rule = (SELECT id FROM rules WHERE name = ?) GROUP BY d.destination"
+            f" WHERE {which} AND f.state = 'verified' AND +f.rule = (SELECT id FROM rules WHERE name = ?) GROUP BY d.destination"
         )
         return {(name, address): count for name, address, count in self._store.execute(sql, (place, rule))}
 
@@ -198,8 +203,8 @@ class Plans:
     def begun(self, batch: int, destinations: Iterable[int], now: float) -> None:
         """The batch goes to these destinations, too."""
         self._store.executemany(
-            "INSERT INTO deliveries (batch, destination, state, again, changed_at) VALUES (?1, ?2, 0, ?3, ?3)"
-            " ON CONFLICT DO UPDATE SET state = 0, attempt = 0, request = NULL, task = NULL, again = ?3, reason = NULL,"
+            "INSERT INTO deliveries (batch, destination, state, again, changed_at) VALUES (?1, ?2, 'pending', ?3, ?3)"
+            " ON CONFLICT DO UPDATE SET state = 'pending', attempt = 0, request = NULL, task = NULL, again = ?3, reason = NULL,"
             " changed_at = ?3",
             ((batch, destination, now) for destination in destinations),
         )
@@ -207,7 +212,7 @@ class Plans:
     def dropped(self, batch: int, destinations: Iterable[int], reason: str, now: float) -> list[int]:
         """The batch need not go to these destinations any more. Returns the batch where it is verified by that."""
         self._store.executemany(
-            "UPDATE deliveries SET state = 7, request = NULL, again = NULL, reason = ?, changed_at = ?"
+            "UPDATE deliveries SET state = 'skipped', request = NULL, again = NULL, reason = ?, changed_at = ?"
             f" WHERE batch = ? AND destination = ? AND {_UNFINISHED}",
             ((reason, now, batch, destination) for destination in destinations),
         )
@@ -218,8 +223,8 @@ class Plans:
         """Of destinations that came later: destination -> (skipped or undecided, reason)."""
         self._store.executemany(
             "INSERT INTO deliveries (batch, destination, state, reason, changed_at) VALUES (?, ?, ?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET state = excluded.state, reason = excluded.reason WHERE state IN (7, 8)",
-            ((batch, place, int(state), reason, now) for place, (state, reason) in states.items()),
+            f" ON CONFLICT DO UPDATE SET state = excluded.state, reason = excluded.reason WHERE state IN ({listed(CAME_LATER)})",
+            ((batch, place, state.value, reason, now) for place, (state, reason) in states.items()),
         )
 
     def split(self, batch: int, rule: str, files: Sequence[File], now: float) -> int:
@@ -245,7 +250,7 @@ class Plans:
         waiting = [file for file in self.members(batch) if file.state is State.BATCHED]
         self._files.refused([(file.id, file.rule, file.path, reason) for file in waiting])
         self._store.executemany(
-            "UPDATE deliveries SET state = 6, request = NULL, again = NULL, reason = ?, changed_at = ?"
+            "UPDATE deliveries SET state = 'refused', request = NULL, again = NULL, reason = ?, changed_at = ?"
             " WHERE batch = ? AND destination = ?",
             ((reason, now, batch, place) for place in unfinished),
         )

@@ -54,7 +54,7 @@ class Reclaims:
 
     def verified(self, batch: int) -> list[File]:
         """The verified files of a batch that are still here."""
-        return read(self._store, "f.batch = ? AND f.state = 4 ORDER BY f.id", (batch,))
+        return read(self._store, "f.batch = ? AND f.state = 'verified' ORDER BY f.id", (batch,))
 
     def intents(self, now: float, limit: int) -> list[Intent]:
         """Removals begun and not ended, whose time has come."""
@@ -94,7 +94,8 @@ class Reclaims:
     def intended(self, items: Sequence[Intent]) -> None:
         """These files are about to be moved aside."""
         self._store.executemany(
-            "UPDATE files SET state = 5, reason = ? WHERE id = ?", ((item.reason, item.file.id) for item in items)
+            "UPDATE files SET state = 'reclaiming', reason = ? WHERE id = ?",
+            ((item.reason, item.file.id) for item in items),
         )
         self._store.executemany(
             "INSERT OR REPLACE INTO reclaims (file, root, original, aside, purge_at, reason) VALUES (?, ?, ?, ?, ?, ?)",
@@ -124,7 +125,9 @@ class Reclaims:
 
     def reclaimed(self, items: Sequence[Intent]) -> None:
         """The local copies are gone."""
-        self._store.executemany("UPDATE files SET state = 6 WHERE id = ?", ((item.file.id,) for item in items))
+        self._store.executemany(
+            "UPDATE files SET state = 'reclaimed' WHERE id = ?", ((item.file.id,) for item in items)
+        )
         self._store.executemany("DELETE FROM reclaims WHERE file = ?", ((item.file.id,) for item in items))
         self._store.tell(
             Transition(item.file.rule, "reclaimed", item.file.path, item.reason, item.file.version.size)
@@ -138,10 +141,10 @@ class Reclaims:
         """
         self._store.execute(
             "UPDATE files SET state = ?, reason = ?, ctime_ns = coalesce(?, ctime_ns) WHERE id = ?",
-            (int(state), reason, ctime_ns, item.file.id),
+            (state.value, reason, ctime_ns, item.file.id),
         )
         self._store.execute("DELETE FROM reclaims WHERE file = ?", (item.file.id,))
         self._store.execute(
             "UPDATE batches SET reclaim_at = min(coalesce(reclaim_at, ?1), ?1) WHERE id = ?2", (again, item.file.batch)
         )
-        self._store.tell([Transition(item.file.rule, state.word, item.file.path, reason, item.file.version.size)])
+        self._store.tell([Transition(item.file.rule, state.value, item.file.path, reason, item.file.version.size)])

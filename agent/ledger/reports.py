@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from agent.ledger.states import DeliveryState, State
+from agent.ledger.states import State, listed
 from agent.ledger.store import Store
 from agent.ledger.versions import File, read
 from rules.model import proof_in_words
@@ -33,7 +33,7 @@ class Reports:
     def tally(self) -> list[tuple[str, str, int, int]]:
         """(rule, state, files, bytes)."""
         sql = "SELECT r.name, t.state, t.files, t.bytes FROM tally t JOIN rules r ON r.id = t.rule WHERE t.files > 0"
-        return [(rule, State(state).word, files, size) for rule, state, files, size in self._store.execute(sql)]
+        return list(self._store.execute(sql))
 
     def deliveries(self) -> list[tuple[str, str, int]]:
         """(destination, state, how many)."""
@@ -41,7 +41,7 @@ class Reports:
             "SELECT n.name, t.state, sum(t.deliveries) FROM delivery_tally t JOIN destinations n ON n.id = t.destination"
             " WHERE t.deliveries > 0 GROUP BY n.name, t.state"
         )
-        return [(name, DeliveryState(state).word, count) for name, state, count in self._store.execute(sql)]
+        return list(self._store.execute(sql))
 
     def destinations(self) -> list[tuple[str, str, bool | None, str | None]]:
         """(name, address, up, reason)."""
@@ -52,7 +52,7 @@ class Reports:
         """(destination, reason, deliveries) of what is under way and does not move on."""
         sql = (
             "SELECT n.name, d.reason, count(*) FROM deliveries d JOIN destinations n ON n.id = d.destination"
-            " WHERE d.state < 4 AND d.reason IS NOT NULL GROUP BY n.name, d.reason ORDER BY min(d.id) LIMIT 20"
+            " WHERE d.under_way AND d.reason IS NOT NULL GROUP BY n.name, d.reason ORDER BY min(d.id) LIMIT 20"
         )
         return list(self._store.execute(sql))
 
@@ -109,9 +109,8 @@ class Reports:
 
     def files(self, states: list[State], limit: int) -> list[File]:
         """Files in these states, newest first."""
-        # Numbers in the text, and one as an equation: only so does SQLite use the index on refused files.
-        numbers = ", ".join(str(int(state)) for state in states)
-        which = f"= {numbers}" if len(states) == 1 else f"IN ({numbers})"
+        # Names in the text, and one as an equation: only so does SQLite use the index on refused files.
+        which = f"= {listed(states)}" if len(states) == 1 else f"IN ({listed(states)})"
         return read(self._store, f"f.state {which} ORDER BY f.id DESC LIMIT ?", [limit])
 
     def batches(self, limit: int) -> list[BatchLine]:
@@ -132,14 +131,8 @@ class Reports:
             " WHERE d.batch = ? ORDER BY n.name"
         )
         return [
-            {
-                "destination": name,
-                "state": DeliveryState(state).word,
-                "attempt": attempt,
-                "task": task,
-                "reason": reason,
-            }
-            for name, state, attempt, task, reason in self._store.execute(sql, (batch,))
+            dict(zip(("destination", "state", "attempt", "task", "reason"), row, strict=True))
+            for row in self._store.execute(sql, (batch,))
         ]
 
     def copies_of(self, file: int) -> list[dict[str, Any]]:
@@ -182,9 +175,9 @@ class Reports:
     def unfinished(self) -> bool:
         """Whether anything is failed, refused or left to be done: what the exit code tells."""
         sql = (
-            "SELECT EXISTS (SELECT 1 FROM tally WHERE state = 8 AND files > 0)"
-            " OR EXISTS (SELECT 1 FROM deliveries WHERE state < 4)"
-            " OR EXISTS (SELECT 1 FROM deliveries WHERE again IS NOT NULL AND state = 5)"
+            "SELECT EXISTS (SELECT 1 FROM tally WHERE state = 'refused' AND files > 0)"
+            " OR EXISTS (SELECT 1 FROM deliveries WHERE under_way)"
+            " OR EXISTS (SELECT 1 FROM deliveries WHERE again IS NOT NULL AND state = 'failed')"
             " OR EXISTS (SELECT 1 FROM outbox WHERE again IS NOT NULL)"
             " OR EXISTS (SELECT 1 FROM findings WHERE closed_at IS NULL)"
             " OR EXISTS (SELECT 1 FROM unseen WHERE directories > 0)"

@@ -1,5 +1,5 @@
 -- The ledger: what the agent knows, one row per fact. Times are seconds since the epoch. Paths are bytes, because file
--- names are bytes. States are small integers (agent/ledger/states.py).
+-- names are bytes. States go by their names (agent/ledger/states.py).
 --
 -- A change here is another layout: raise LAYOUT in agent/ledger/store.py. A ledger of another layout is refused.
 
@@ -29,7 +29,10 @@ CREATE TABLE files (             -- one row per version of a path that was ever 
   name       BLOB    NOT NULL,
   generation INTEGER NOT NULL,   -- 1, 2, ...: the highest is the present one
   rule       INTEGER NOT NULL REFERENCES rules (id),
-  state      INTEGER NOT NULL,
+  state      TEXT    NOT NULL,
+  waiting    INTEGER GENERATED ALWAYS AS (state = 'candidate' OR state = 'complete' OR state = 'batched') VIRTUAL,
+  here       INTEGER GENERATED ALWAYS AS (waiting OR state = 'verified' OR state = 'refused') VIRTUAL,
+  gone       INTEGER GENERATED ALWAYS AS (state = 'reclaiming' OR state = 'reclaimed' OR state = 'removed') VIRTUAL,
   size       INTEGER NOT NULL,
   counted    INTEGER GENERATED ALWAYS AS (min(size, 17592186044416)) VIRTUAL,  -- what enters sums: rules.model.counted
   mtime_ns   INTEGER NOT NULL,
@@ -41,16 +44,17 @@ CREATE TABLE files (             -- one row per version of a path that was ever 
   again      REAL,               -- candidate: when to look next; NULL: it has settled, and waits for its dataset
   batch      INTEGER REFERENCES batches (id),
   reason     TEXT,               -- why it waits, or why it is where it is
-  dataset    INTEGER REFERENCES datasets (id)  -- files of rules without datasets have none
+  dataset    INTEGER REFERENCES datasets (id),  -- files of rules without datasets have none
+  CHECK (here OR gone OR state = 'superseded' OR state = 'vanished')
 ) STRICT;
 CREATE UNIQUE INDEX files_by_path ON files (dir, name, generation);
 CREATE INDEX files_by_batch ON files (batch) WHERE batch IS NOT NULL;
 CREATE INDEX files_due ON files (again) WHERE again IS NOT NULL;
 CREATE INDEX files_waiting ON files (rule, seen_at) WHERE again IS NOT NULL;
-CREATE INDEX files_refused ON files (state) WHERE state = 8;  -- with the rowid: newest first without sorting
-CREATE INDEX files_reclaiming ON files (batch) WHERE state = 5;
+CREATE INDEX files_refused ON files (state) WHERE state = 'refused';  -- with the rowid: newest first without sorting
+CREATE INDEX files_reclaiming ON files (batch) WHERE state = 'reclaiming';
 CREATE INDEX files_of_dataset ON files (dataset, state) WHERE dataset IS NOT NULL;
-CREATE INDEX files_unsettled ON files (dataset, again) WHERE dataset IS NOT NULL AND state = 1;
+CREATE INDEX files_unsettled ON files (dataset, again) WHERE dataset IS NOT NULL AND state = 'candidate';
 
 CREATE TABLE datasets (          -- files that become complete, travel and are reclaimed together
   id         INTEGER PRIMARY KEY,
@@ -127,18 +131,20 @@ CREATE TABLE deliveries (        -- one batch to one destination
   id          INTEGER PRIMARY KEY,
   batch       INTEGER NOT NULL REFERENCES batches (id),
   destination INTEGER NOT NULL REFERENCES destinations (id),
-  state       INTEGER NOT NULL,
+  state       TEXT    NOT NULL,
+  under_way   INTEGER GENERATED ALWAYS AS (state IN ('pending', 'submitting', 'active', 'verifying')) VIRTUAL,
   attempt     INTEGER NOT NULL DEFAULT 0,
   request     BLOB,              -- frozen before it is sent, so that the very same can be sent again
   task        TEXT,
   again       REAL,              -- when to try (again); NULL while nothing is to be tried
   reason      TEXT,
   changed_at  REAL NOT NULL,
-  UNIQUE (batch, destination)
+  UNIQUE (batch, destination),
+  CHECK (under_way OR state IN ('verified', 'failed', 'refused', 'skipped', 'undecided'))
 ) STRICT;
 CREATE INDEX deliveries_due ON deliveries (destination, again) WHERE again IS NOT NULL;
-CREATE INDEX deliveries_unfinished ON deliveries (destination, state) WHERE state < 4;
-CREATE INDEX deliveries_held_up ON deliveries (destination) WHERE state < 4 AND reason IS NOT NULL;
+CREATE INDEX deliveries_unfinished ON deliveries (destination, state) WHERE under_way;
+CREATE INDEX deliveries_held_up ON deliveries (destination) WHERE under_way AND reason IS NOT NULL;
 
 CREATE TABLE behind (            -- delivered files that are not at a destination which came later, as of the last replanning
   rule        INTEGER NOT NULL REFERENCES rules (id),
@@ -263,7 +269,7 @@ CREATE TABLE remarks (           -- what is remembered of what was said, so that
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE told (              -- a refused file that people were told of
-  dir     INTEGER NOT NULL,
+  dir     INTEGER NOT NULL REFERENCES dirs (id),
   name    BLOB    NOT NULL,
   reason  TEXT    NOT NULL,
   told_at REAL    NOT NULL,
@@ -275,15 +281,15 @@ CREATE TABLE told (              -- a refused file that people were told of
 -- changes its state four times on its way, and each time these run: so they are cheap.
 
 CREATE TABLE tally (             -- a row for each state that a rule's files may have: counting needs no INSERT ... ON CONFLICT
-  rule  INTEGER NOT NULL,
-  state INTEGER NOT NULL,
+  rule  INTEGER NOT NULL REFERENCES rules (id),
+  state TEXT    NOT NULL,
   files INTEGER NOT NULL,
   bytes INTEGER NOT NULL,
   PRIMARY KEY (rule, state)
 ) STRICT, WITHOUT ROWID;
 CREATE TRIGGER rules_tallied AFTER INSERT ON rules BEGIN
-  INSERT INTO tally VALUES (new.id, 1, 0, 0), (new.id, 2, 0, 0), (new.id, 3, 0, 0), (new.id, 4, 0, 0), (new.id, 5, 0, 0),
-    (new.id, 6, 0, 0), (new.id, 7, 0, 0), (new.id, 8, 0, 0), (new.id, 9, 0, 0), (new.id, 10, 0, 0);
+  INSERT INTO tally SELECT new.id, column1, 0, 0 FROM (VALUES ('candidate'), ('complete'), ('batched'), ('verified'),
+    ('reclaiming'), ('reclaimed'), ('superseded'), ('refused'), ('vanished'), ('removed'));
 END;
 CREATE TRIGGER files_counted AFTER INSERT ON files BEGIN
   UPDATE tally SET files = files + 1, bytes = bytes + new.counted WHERE rule = new.rule AND state = new.state;
@@ -294,8 +300,8 @@ CREATE TRIGGER files_recounted AFTER UPDATE OF state, size, rule ON files BEGIN
 END;
 
 CREATE TABLE delivery_tally (
-  destination INTEGER NOT NULL,
-  state       INTEGER NOT NULL,
+  destination INTEGER NOT NULL REFERENCES destinations (id),
+  state       TEXT    NOT NULL,
   deliveries  INTEGER NOT NULL,
   PRIMARY KEY (destination, state)
 ) STRICT, WITHOUT ROWID;
@@ -344,14 +350,13 @@ CREATE TABLE holding_copies (    -- proved copies of a holding's files at one de
   PRIMARY KEY (holding, destination)
 ) STRICT, WITHOUT ROWID;
 
--- Like `tally`, kept by triggers. 1 to 3 wait, 4 is verified, 5 and 6 are reclaimed, 7 counts nowhere, 8 is refused, 9 vanished,
--- 10 was removed by somebody else.
+-- Like `tally`, kept by triggers. Superseded versions count nowhere.
 -- What many files do at once, Holdings counts in one statement for all, where a trigger would look up the holding of each:
 -- those that are found as candidates, those that become verified, and copies that are proved.
-CREATE TRIGGER holdings_counted AFTER INSERT ON files WHEN new.state <> 1 BEGIN
+CREATE TRIGGER holdings_counted AFTER INSERT ON files WHEN new.state <> 'candidate' BEGIN
   INSERT INTO holdings VALUES (NULL, new.rule, new.dataset IS NOT NULL, coalesce(new.dataset, new.dir), new.id,
-      new.state <= 3, (new.state <= 3) * new.counted, new.state = 4, (new.state = 4) * new.counted,
-      new.state IN (5, 6), (new.state IN (5, 6)) * new.counted, new.state = 10, (new.state = 10) * new.counted, new.state = 8, (new.state = 8) * new.counted, new.state = 9)
+      new.waiting, new.waiting * new.counted, new.state = 'verified', (new.state = 'verified') * new.counted,
+      new.state IN ('reclaiming', 'reclaimed'), (new.state IN ('reclaiming', 'reclaimed')) * new.counted, new.state = 'removed', (new.state = 'removed') * new.counted, new.state = 'refused', (new.state = 'refused') * new.counted, new.state = 'vanished')
     ON CONFLICT (rule, whole, place) DO UPDATE SET latest = max(latest, excluded.latest),
       waiting = waiting + excluded.waiting, waiting_bytes = waiting_bytes + excluded.waiting_bytes,
       verified = verified + excluded.verified, verified_bytes = verified_bytes + excluded.verified_bytes,
@@ -359,39 +364,40 @@ CREATE TRIGGER holdings_counted AFTER INSERT ON files WHEN new.state <> 1 BEGIN
       removed = removed + excluded.removed, removed_bytes = removed_bytes + excluded.removed_bytes,
       refused = refused + excluded.refused, refused_bytes = refused_bytes + excluded.refused_bytes,
       vanished = vanished + excluded.vanished;
-  UPDATE dirs SET unproved = unproved + 1 WHERE id = new.dir AND new.state IN (1, 2, 3, 8);
+  UPDATE dirs SET unproved = unproved + 1 WHERE id = new.dir AND (new.waiting OR new.state = 'refused');
 END;
 CREATE TRIGGER holdings_recounted AFTER UPDATE OF state, size ON files
-WHEN (max(old.state, 3) <> max(new.state, 3) AND NOT (old.state = 3 AND new.state = 4)) OR old.size <> new.size BEGIN
+WHEN (old.state <> new.state AND NOT (old.waiting AND new.waiting) AND NOT (old.state = 'batched' AND new.state = 'verified'))
+  OR old.size <> new.size BEGIN
   UPDATE holdings SET
-      waiting = waiting + (new.state <= 3) - (old.state <= 3),
-      waiting_bytes = waiting_bytes + (new.state <= 3) * new.counted - (old.state <= 3) * old.counted,
-      verified = verified + (new.state = 4) - (old.state = 4),
-      verified_bytes = verified_bytes + (new.state = 4) * new.counted - (old.state = 4) * old.counted,
-      reclaimed = reclaimed + (new.state IN (5, 6)) - (old.state IN (5, 6)),
-      reclaimed_bytes = reclaimed_bytes + (new.state IN (5, 6)) * new.counted - (old.state IN (5, 6)) * old.counted,
-      removed = removed + (new.state = 10) - (old.state = 10),
-      removed_bytes = removed_bytes + (new.state = 10) * new.counted - (old.state = 10) * old.counted,
-      refused = refused + (new.state = 8) - (old.state = 8),
-      refused_bytes = refused_bytes + (new.state = 8) * new.counted - (old.state = 8) * old.counted,
-      vanished = vanished + (new.state = 9) - (old.state = 9)
+      waiting = waiting + new.waiting - old.waiting,
+      waiting_bytes = waiting_bytes + new.waiting * new.counted - old.waiting * old.counted,
+      verified = verified + (new.state = 'verified') - (old.state = 'verified'),
+      verified_bytes = verified_bytes + (new.state = 'verified') * new.counted - (old.state = 'verified') * old.counted,
+      reclaimed = reclaimed + (new.state IN ('reclaiming', 'reclaimed')) - (old.state IN ('reclaiming', 'reclaimed')),
+      reclaimed_bytes = reclaimed_bytes + (new.state IN ('reclaiming', 'reclaimed')) * new.counted - (old.state IN ('reclaiming', 'reclaimed')) * old.counted,
+      removed = removed + (new.state = 'removed') - (old.state = 'removed'),
+      removed_bytes = removed_bytes + (new.state = 'removed') * new.counted - (old.state = 'removed') * old.counted,
+      refused = refused + (new.state = 'refused') - (old.state = 'refused'),
+      refused_bytes = refused_bytes + (new.state = 'refused') * new.counted - (old.state = 'refused') * old.counted,
+      vanished = vanished + (new.state = 'vanished') - (old.state = 'vanished')
     WHERE rule = old.rule AND whole = (old.dataset IS NOT NULL) AND place = coalesce(old.dataset, old.dir);
-  UPDATE dirs SET unproved = unproved + (new.state IN (1, 2, 3, 8)) - (old.state IN (1, 2, 3, 8))
-    WHERE id = old.dir AND (new.state IN (1, 2, 3, 8)) <> (old.state IN (1, 2, 3, 8));
+  UPDATE dirs SET unproved = unproved + (new.waiting OR new.state = 'refused') - (old.waiting OR old.state = 'refused')
+    WHERE id = old.dir AND (new.waiting OR new.state = 'refused') <> (old.waiting OR old.state = 'refused');
 END;
 CREATE TRIGGER holdings_moved AFTER UPDATE OF rule, dataset ON files
 WHEN old.rule <> new.rule OR old.dataset IS NOT new.dataset BEGIN
   UPDATE holdings SET  -- first the counts of the row as it is now leave the old place ...
-      waiting = waiting - (new.state <= 3), waiting_bytes = waiting_bytes - (new.state <= 3) * new.counted,
-      verified = verified - (new.state = 4), verified_bytes = verified_bytes - (new.state = 4) * new.counted,
-      reclaimed = reclaimed - (new.state IN (5, 6)), reclaimed_bytes = reclaimed_bytes - (new.state IN (5, 6)) * new.counted,
-      removed = removed - (new.state = 10), removed_bytes = removed_bytes - (new.state = 10) * new.counted,
-      refused = refused - (new.state = 8), refused_bytes = refused_bytes - (new.state = 8) * new.counted,
-      vanished = vanished - (new.state = 9)
+      waiting = waiting - new.waiting, waiting_bytes = waiting_bytes - new.waiting * new.counted,
+      verified = verified - (new.state = 'verified'), verified_bytes = verified_bytes - (new.state = 'verified') * new.counted,
+      reclaimed = reclaimed - (new.state IN ('reclaiming', 'reclaimed')), reclaimed_bytes = reclaimed_bytes - (new.state IN ('reclaiming', 'reclaimed')) * new.counted,
+      removed = removed - (new.state = 'removed'), removed_bytes = removed_bytes - (new.state = 'removed') * new.counted,
+      refused = refused - (new.state = 'refused'), refused_bytes = refused_bytes - (new.state = 'refused') * new.counted,
+      vanished = vanished - (new.state = 'vanished')
     WHERE rule = old.rule AND whole = (old.dataset IS NOT NULL) AND place = coalesce(old.dataset, old.dir);
   INSERT INTO holdings VALUES (NULL, new.rule, new.dataset IS NOT NULL, coalesce(new.dataset, new.dir), new.id,
-      new.state <= 3, (new.state <= 3) * new.counted, new.state = 4, (new.state = 4) * new.counted,
-      new.state IN (5, 6), (new.state IN (5, 6)) * new.counted, new.state = 10, (new.state = 10) * new.counted, new.state = 8, (new.state = 8) * new.counted, new.state = 9)
+      new.waiting, new.waiting * new.counted, new.state = 'verified', (new.state = 'verified') * new.counted,
+      new.state IN ('reclaiming', 'reclaimed'), (new.state IN ('reclaiming', 'reclaimed')) * new.counted, new.state = 'removed', (new.state = 'removed') * new.counted, new.state = 'refused', (new.state = 'refused') * new.counted, new.state = 'vanished')
     ON CONFLICT (rule, whole, place) DO UPDATE SET latest = max(latest, excluded.latest),
       waiting = waiting + excluded.waiting, waiting_bytes = waiting_bytes + excluded.waiting_bytes,
       verified = verified + excluded.verified, verified_bytes = verified_bytes + excluded.verified_bytes,
@@ -400,13 +406,13 @@ WHEN old.rule <> new.rule OR old.dataset IS NOT new.dataset BEGIN
       refused = refused + excluded.refused, refused_bytes = refused_bytes + excluded.refused_bytes,
       vanished = vanished + excluded.vanished;  -- ... and come to the new one; so do its copies.
   INSERT INTO holding_copies SELECT h.id, c.destination,
-      -(new.state IN (1, 2, 3, 4, 8)), -(new.state IN (1, 2, 3, 4, 8) AND c.algorithm = 'stat'), -(new.state IN (5, 6, 10))
+      -new.here, -(new.here AND c.algorithm = 'stat'), -new.gone
     FROM copies c JOIN holdings h ON h.rule = old.rule AND h.whole = (old.dataset IS NOT NULL)
       AND h.place = coalesce(old.dataset, old.dir)
     WHERE c.file = new.id AND c.proved_at IS NOT NULL
     ON CONFLICT DO UPDATE SET here = here + excluded.here, weak = weak + excluded.weak, gone = gone + excluded.gone;
   INSERT INTO holding_copies SELECT h.id, c.destination,
-      new.state IN (1, 2, 3, 4, 8), new.state IN (1, 2, 3, 4, 8) AND c.algorithm = 'stat', new.state IN (5, 6, 10)
+      new.here, new.here AND c.algorithm = 'stat', new.gone
     FROM copies c JOIN holdings h ON h.rule = new.rule AND h.whole = (new.dataset IS NOT NULL)
       AND h.place = coalesce(new.dataset, new.dir)
     WHERE c.file = new.id AND c.proved_at IS NOT NULL
@@ -415,21 +421,19 @@ END;
 CREATE TRIGGER holding_copies_disproved AFTER UPDATE OF proved_at ON copies
 WHEN old.proved_at IS NOT NULL AND new.proved_at IS NULL BEGIN
   UPDATE holding_copies SET
-      here = here - (SELECT state IN (1, 2, 3, 4, 8) FROM files WHERE id = old.file),
-      weak = weak - (SELECT state IN (1, 2, 3, 4, 8) AND old.algorithm = 'stat' FROM files WHERE id = old.file),
-      gone = gone - (SELECT state IN (5, 6, 10) FROM files WHERE id = old.file)
+      here = here - (SELECT here FROM files WHERE id = old.file),
+      weak = weak - (SELECT here AND old.algorithm = 'stat' FROM files WHERE id = old.file),
+      gone = gone - (SELECT gone FROM files WHERE id = old.file)
     WHERE destination = old.destination AND holding = (SELECT h.id FROM files f JOIN holdings h ON h.rule = f.rule
         AND h.whole = (f.dataset IS NOT NULL) AND h.place = coalesce(f.dataset, f.dir) WHERE f.id = old.file);
 END;
 CREATE TRIGGER holding_copies_stayed AFTER UPDATE OF state ON files  -- here, removed, or counting no more
--- compared without IN, for which SQLite builds a table at each row
-WHEN (old.state <= 4 OR old.state = 8) <> (new.state <= 4 OR new.state = 8)
-  OR (old.state BETWEEN 5 AND 6 OR old.state = 10) <> (new.state BETWEEN 5 AND 6 OR new.state = 10) BEGIN
+WHEN old.here <> new.here OR old.gone <> new.gone BEGIN
   UPDATE holding_copies SET
-      here = here + (new.state IN (1, 2, 3, 4, 8)) - (old.state IN (1, 2, 3, 4, 8)),
-      weak = weak + ((new.state IN (1, 2, 3, 4, 8)) - (old.state IN (1, 2, 3, 4, 8)))
+      here = here + new.here - old.here,
+      weak = weak + (new.here - old.here)
         * (SELECT algorithm = 'stat' FROM copies WHERE file = new.id AND destination = holding_copies.destination),
-      gone = gone + (new.state IN (5, 6, 10)) - (old.state IN (5, 6, 10))
+      gone = gone + new.gone - old.gone
     WHERE holding = (SELECT id FROM holdings WHERE rule = old.rule AND whole = (old.dataset IS NOT NULL)
         AND place = coalesce(old.dataset, old.dir))
       AND destination IN (SELECT destination FROM copies WHERE file = new.id AND proved_at IS NOT NULL);

@@ -79,7 +79,7 @@ class Scrubs:
         """(copies, bytes) that were neither proved nor read again since `before`. It walks through them all."""
         sql = (
             "SELECT count(*), coalesce(sum(f.counted), 0) FROM copies c JOIN files f ON f.id = c.file"
-            f" WHERE c.destination = ? AND c.proved_at IS NOT NULL AND {_KEY} < ? AND f.state <> 7"
+            f" WHERE c.destination = ? AND c.proved_at IS NOT NULL AND {_KEY} < ? AND f.state <> 'superseded'"
         )
         copies, size = self._store.execute(sql, (destination, before)).fetchone()
         return copies, size
@@ -196,7 +196,7 @@ class Scrubs:
     def owed(self, destination: int) -> list[File]:
         """Verified files whose evidence was withdrawn because of a finding, and which nobody delivers again yet."""
         sql = (
-            "SELECT g.file FROM findings g JOIN files f ON f.id = g.file WHERE g.destination = ? AND f.state = 4"
+            "SELECT g.file FROM findings g JOIN files f ON f.id = g.file WHERE g.destination = ? AND f.state = 'verified'"
             " AND NOT EXISTS (SELECT 1 FROM copies c WHERE c.file = g.file AND c.destination = g.destination)"
         )
         numbers = [row[0] for row in self._store.execute(sql, (destination,))]
@@ -279,8 +279,8 @@ class Scrubs:
     def reopened(self, destination: int, file: File, now: float) -> bool:
         """The delivery of a batch on its way begins again. Returns whether it had ended."""
         sql = (
-            "UPDATE deliveries SET state = 0, again = ?, changed_at = ? WHERE batch = ? AND destination = ?"
-            " AND state IN (4, 6)"
+            "UPDATE deliveries SET state = 'pending', again = ?, changed_at = ? WHERE batch = ? AND destination = ?"
+            " AND state IN ('verified', 'refused')"
         )
         return self._store.execute(sql, (now, now, file.batch, destination)).rowcount > 0
 

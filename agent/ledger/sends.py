@@ -42,7 +42,7 @@ class Sends:
         """Whether some of its deliveries have not ended."""
         sql = (
             "SELECT EXISTS (SELECT 1 FROM sends s JOIN deliveries d ON d.batch = s.batch"
-            " WHERE s.command = ? AND d.state NOT IN (4, 6))"
+            " WHERE s.command = ? AND d.state NOT IN ('verified', 'refused'))"
         )
         return bool(self._store.execute(sql, (command,)).fetchone()[0])
 
@@ -50,19 +50,19 @@ class Sends:
         """Why its deliveries wait or have failed, each reason once."""
         sql = (
             "SELECT DISTINCT d.reason FROM sends s JOIN deliveries d ON d.batch = s.batch"
-            " WHERE s.command = ? AND d.state NOT IN (4, 6) AND d.reason IS NOT NULL"
+            " WHERE s.command = ? AND d.state NOT IN ('verified', 'refused') AND d.reason IS NOT NULL"
         )
         return [reason for (reason,) in self._store.execute(sql, (command,))]
 
     def verified(self, command: int) -> tuple[int, int]:
         """(files, bytes) of it that are proved."""
-        sql = f"SELECT count(*), coalesce(sum(f.counted), 0) FROM files f WHERE {_OF_COMMAND} AND f.state = 4"
+        sql = f"SELECT count(*), coalesce(sum(f.counted), 0) FROM files f WHERE {_OF_COMMAND} AND f.state = 'verified'"
         files, size = self._store.execute(sql, (command,)).fetchone()
         return files, size
 
     def unverified(self, command: int, limit: int) -> list[File]:
         """Files of it that are not proved."""
-        return read(self._store, f"{_OF_COMMAND} AND f.state <> 4 ORDER BY f.id LIMIT ?", (command, limit))
+        return read(self._store, f"{_OF_COMMAND} AND f.state <> 'verified' ORDER BY f.id LIMIT ?", (command, limit))
 
     # Transitions
 
@@ -80,7 +80,7 @@ class Sends:
         self._store.executemany(
             "INSERT INTO files (dir, name, generation, rule, state, size, mtime_ns, ctime_ns, inode, device, seen_at,"
             " since, batch, reason) VALUES (?1, ?2, (SELECT 1 + coalesce(max(generation), 0) FROM files WHERE dir = ?1"
-            " AND name = ?2), ?3, 2, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            " AND name = ?2), ?3, 'complete', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             (
                 (*place, rule, *one.seen.version, one.seen.volume, one.seen_at, now, batch, one.reason)
                 for place, one in zip(places, files, strict=True)
@@ -98,7 +98,7 @@ class Sends:
         It wrote nothing; so what it meant to write says nothing of what stands there, unless others may have written.
         """
         which = (
-            "dir = ?1 AND name = ?2 AND rule = ?3 AND state = 8"
+            "dir = ?1 AND name = ?2 AND rule = ?3 AND state = 'refused'"
             " AND batch IN (SELECT batch FROM deliveries WHERE destination = ?4)"
         )
         self._store.executemany(
@@ -106,7 +106,7 @@ class Sends:
             " AND destination IN (SELECT id FROM destinations WHERE id = ?4 AND in_place = 0)",
             files,
         )
-        self._store.executemany(f"UPDATE files SET state = 7 WHERE {which}", files)
+        self._store.executemany(f"UPDATE files SET state = 'superseded' WHERE {which}", files)
 
     def _place(self, path: str) -> tuple[int, bytes]:
         directory, _, name = path.rpartition("/")

@@ -1,30 +1,26 @@
-"""The states of files and deliveries, as the ledger numbers them."""
+"""The states of files and deliveries: the names that the ledger, people, logs and metrics use."""
 
-from enum import IntEnum
+from collections.abc import Iterable
+from enum import StrEnum
 
 
-class State(IntEnum):
+class State(StrEnum):
     """Where a version of a file stands."""
 
-    CANDIDATE = 1
-    COMPLETE = 2
-    BATCHED = 3
-    VERIFIED = 4
-    RECLAIMING = 5
-    RECLAIMED = 6
-    SUPERSEDED = 7
-    REFUSED = 8
-    VANISHED = 9
-    REMOVED = 10
-
-    @property
-    def word(self) -> str:
-        """The name that people, logs and metrics use."""
-        return self.name.lower()
+    CANDIDATE = "candidate"
+    COMPLETE = "complete"
+    BATCHED = "batched"
+    VERIFIED = "verified"
+    RECLAIMING = "reclaiming"
+    RECLAIMED = "reclaimed"
+    SUPERSEDED = "superseded"
+    REFUSED = "refused"
+    VANISHED = "vanished"
+    REMOVED = "removed"
 
 
-STATES = {int(state): state for state in State}
-"""The state of a number, faster than asking the enumeration."""
+STATES = {state.value: state for state in State}
+"""The state of a name, faster than asking the enumeration."""
 HERE = (State.CANDIDATE, State.COMPLETE, State.BATCHED, State.VERIFIED, State.REFUSED)
 """States in which the version is expected to stand at its path."""
 NAMED = (*HERE, State.RECLAIMING)
@@ -35,28 +31,30 @@ UNPROVED = (State.CANDIDATE, State.COMPLETE, State.BATCHED)
 """States on the way to the proof."""
 
 
-class DeliveryState(IntEnum):
+class DeliveryState(StrEnum):
     """Where a batch stands on its way to one destination."""
 
-    PENDING = 0
-    SUBMITTING = 1
-    ACTIVE = 2
-    VERIFYING = 3
-    VERIFIED = 4
-    FAILED = 5
-    REFUSED = 6
-    SKIPPED = 7
+    PENDING = "pending"
+    SUBMITTING = "submitting"
+    ACTIVE = "active"
+    VERIFYING = "verifying"
+    VERIFIED = "verified"
+    FAILED = "failed"
+    REFUSED = "refused"
+    SKIPPED = "skipped"
     """It need not go there: its destination left the rule, or came later and is not to have what was delivered before."""
-    UNDECIDED = 8
+    UNDECIDED = "undecided"
     """Its destination came later, and nobody said whether what was delivered before goes there."""
-
-    @property
-    def word(self) -> str:
-        """The name that people, logs and metrics use."""
-        return self.name.lower()
 
 
 UNFINISHED = (
     DeliveryState.PENDING, DeliveryState.SUBMITTING, DeliveryState.ACTIVE, DeliveryState.VERIFYING, DeliveryState.FAILED,
 )  # fmt: skip
 """States in which a batch still waits for its destination."""
+CAME_LATER = (DeliveryState.SKIPPED, DeliveryState.UNDECIDED)
+"""States of a destination that the batch need not have."""
+
+
+def listed(states: Iterable[State | DeliveryState]) -> str:
+    """States as they stand in the parentheses of an `IN`."""
+    return ", ".join(f"'{state}'" for state in states)

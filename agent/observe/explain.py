@@ -32,7 +32,7 @@ def line(file: File) -> dict[str, Any]:
     return {
         "path": file.path,
         "rule": file.rule,
-        "state": file.state.word,
+        "state": file.state.value,
         "size": file.version.size,
         "reason": file.reason,
     }

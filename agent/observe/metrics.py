@@ -183,7 +183,7 @@ class Readings(Collector):
                 count, held = tally.get((rule.name, state), (0, 0))
                 files.add_metric([rule.name, state], count)
                 size.add_metric([rule.name, state], held)
-            refused.add_metric([rule.name], tally.get((rule.name, State.REFUSED.word), (0, 0))[0])
+            refused.add_metric([rule.name], tally.get((rule.name, State.REFUSED.value), (0, 0))[0])
         yield from (files, size, refused)
         oldest = GaugeMetricFamily(
             "dropline_oldest_unverified_seconds", "Age of the oldest file that is not verified yet; 0 where there is none.",

@@ -78,7 +78,7 @@ class Site:
 
     def states(self) -> dict[str, str]:
         """The state of each file."""
-        return {path: file.state.word for path, file in self.files().items()}
+        return {path: file.state.value for path, file in self.files().items()}
 
     def reason(self, key: str) -> str | None:
         """Why a dataset waits, or was complete."""

@@ -143,7 +143,7 @@ class Rig:
         every = self.ledger.reports.files(list(State), 10_000)
         found: dict[str, str] = {}
         for file in sorted(every, key=lambda one: one.id):
-            found[os.path.relpath(file.path, self.data)] = file.state.word
+            found[os.path.relpath(file.path, self.data)] = file.state.value
         return found
 
     def reason(self, name: str) -> str:
@@ -575,7 +575,7 @@ def test_another_task_with_the_same_paths_is_adopted_by_its_label(rig: Rig) -> N
     rig.service.faults.hold("*")
     rig.run(lambda: rig.tasks)
     with rig.ledger.transaction():  # as if the ledger had been copied from before
-        rig.ledger.execute("UPDATE deliveries SET state = 0, again = 0, request = NULL, task = NULL")
+        rig.ledger.execute("UPDATE deliveries SET state = 'pending', again = 0, request = NULL, task = NULL")
     rig.start()
     rig.service.limits.overlap = "item"
     rig.run(lambda: rig.counts.requests["submit", "failed"])

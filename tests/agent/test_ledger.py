@@ -25,7 +25,9 @@ from hypothesis.stateful import (
 
 from agent.errors import LedgerError, Refused
 from agent.ledger import (
+    GONE,
     HERE,
+    UNPROVED,
     Delivery,
     DeliveryState,
     File,
@@ -38,6 +40,7 @@ from agent.ledger import (
     State,
     Transition,
 )
+from agent.ledger.states import listed
 from agent.ledger.store import APPLICATION, LAYOUT, among
 from agent.ledger.versions import read
 from rules.model import Content, Evidence, FileId, Kind, Observation, OpenBatch, Version, VolumeId, counted
@@ -150,7 +153,7 @@ def reclaim(ledger: Ledger, file: File) -> None:
 
 
 _KEY = "f.rule, f.dataset IS NOT NULL, coalesce(f.dataset, f.dir)"
-_BYTES = "sum((f.state {0}) * f.size)"
+_BYTES = "sum((f.state IN ({0})) * f.size)"
 
 
 def holdings(ledger: Ledger) -> list[list[tuple[object, ...]]]:
@@ -172,23 +175,35 @@ def holdings(ledger: Ledger) -> list[list[tuple[object, ...]]]:
 
 def recounted(ledger: Ledger) -> list[list[tuple[object, ...]]]:
     """The same, counted anew."""
-    here, gone = "f.state IN (1, 2, 3, 4, 8)", "f.state IN (5, 6, 10)"
+    here, gone = f"f.state IN ({listed(HERE)})", f"f.state IN ({listed(GONE)})"
     counts = ", ".join(
-        f"sum(f.state {states}), {_BYTES.format(states)}"
-        for states in ("IN (1, 2, 3)", "= 4", "IN (5, 6)", "= 10", "= 8")
+        f"sum(f.state IN ({listed(states)})), {_BYTES.format(listed(states))}"
+        for states in (UNPROVED, [State.VERIFIED], GONE[:2], [State.REMOVED], [State.REFUSED])
     )
     return [
         ledger.execute(sql).fetchall()
         for sql in (
-            f"SELECT {_KEY}, {counts}, sum(f.state = 9) FROM files f WHERE f.state <> 7"  # noqa: S608  (constants)
+            f"SELECT {_KEY}, {counts}, sum(f.state = 'vanished') FROM files f WHERE f.state <> 'superseded'"  # noqa: S608  (constants)
             f" GROUP BY {_KEY} ORDER BY 1, 2, 3",
             f"SELECT {_KEY}, c.destination, sum({here}), sum({here} AND c.algorithm = 'stat'), sum({gone})"  # noqa: S608
-            " FROM files f JOIN copies c ON c.file = f.id AND c.proved_at IS NOT NULL WHERE f.state NOT IN (7, 9)"
+            " FROM files f JOIN copies c ON c.file = f.id AND c.proved_at IS NOT NULL"
+            " WHERE f.state NOT IN ('superseded', 'vanished')"
             f" GROUP BY {_KEY}, c.destination ORDER BY 1, 2, 3, 4",
-            "SELECT id, (SELECT count(*) FROM files f WHERE f.dir = dirs.id AND f.state IN (1, 2, 3, 8)) FROM dirs"
-            " ORDER BY id",
+            "SELECT id, (SELECT count(*) FROM files f WHERE f.dir = dirs.id"
+            " AND f.state IN ('candidate', 'complete', 'batched', 'refused')) FROM dirs ORDER BY id",
         )
     ]
+
+
+def test_statements_call_states_by_their_names() -> None:
+    """No statement compares a state with a number, or with a name that no state has: it would find nothing, silently."""
+    room = resources("agent.ledger")
+    text = "\n".join(one.read_text("utf-8") for one in room.iterdir() if one.name.endswith((".py", ".sql")))
+    compared = re.findall(r"\bstate (?:=|<>|(?:NOT )?IN|THEN) \(?('\w+'(?:, '\w+')*|\d+)", text)
+    named = [name for names in compared for name in names.split(", ")]
+    assert len(named) > 60
+    assert {name.strip("'") for name in named} <= {state.value for state in (*State, *DeliveryState)}
+    assert re.findall(r"\bstate *(?:[<>]=?|BETWEEN) *\(?[\w?]", text) == []
 
 
 def dump(ledger: Ledger) -> list[str]:
@@ -221,7 +236,7 @@ def test_other_tables_are_another_layout() -> None:
     """
     schema = resources("agent.ledger").joinpath("schema.sql").read_text("utf-8")
     statements = " ".join(re.sub(r"--.*", "", schema).split())
-    assert (LAYOUT, hashlib.sha256(statements.encode()).hexdigest()[:16]) == (12, "a9ea48a3eb408911")
+    assert (LAYOUT, hashlib.sha256(statements.encode()).hexdigest()[:16]) == (14, "7e10e9fa974f4ee0")
 
 
 def test_a_row_refers_to_rows_that_exist(ledger: Ledger) -> None:
@@ -1068,7 +1083,7 @@ def test_a_file_costs_little(path: str) -> None:
         files = ledger.files.due(float("inf"), count)
         for start in range(0, count, 500):
             seal(ledger, files[start : start + 500], place, now=1.7e9 + start / 7)
-        batched = {file.id: file for file in read(ledger, "f.state = 3")}
+        batched = {file.id: file for file in read(ledger, "f.state = 'batched'")}
         assert len(batched) == count
         numbers = sorted(batched)
         for start in range(0, count, 128):
@@ -1125,8 +1140,7 @@ class Agent(RuleBasedStateMachine):
 
     def some(self, which: int, *states: State) -> list[File]:
         """Some of the files in these states."""
-        marks = ", ".join(str(int(state)) for state in states)
-        files = read(self.ledger, f"f.state IN ({marks}) ORDER BY f.id")
+        files = read(self.ledger, f"f.state IN ({listed(states)}) ORDER BY f.id")
         return [file for number, file in enumerate(files) if which >> (number % 8) & 1]
 
     def lines(self, files: Sequence[File]) -> list[tuple[int, str, str, str]]:
@@ -1242,7 +1256,7 @@ class Agent(RuleBasedStateMachine):
     @rule(place=st.integers(0, 1), which=st.integers(0, 255))
     def report(self, place: int, which: int) -> None:
         deliveries, place = self.ledger.deliveries, self.places[place]
-        sql = "SELECT id, batch, attempt FROM deliveries WHERE destination = ? AND state = 2"
+        sql = "SELECT id, batch, attempt FROM deliveries WHERE destination = ? AND state = 'active'"
         active = [
             Delivery(ident, batch, "tomo", DeliveryState.ACTIVE, attempt, b"request")
             for ident, batch, attempt in self.ledger.execute(sql, (place,)).fetchall()
@@ -1329,13 +1343,13 @@ class Agent(RuleBasedStateMachine):
 
     @invariant()
     def one_generation_is_here(self) -> None:
-        sql = "SELECT dir, name FROM files WHERE state IN (1, 2, 3, 4, 8) GROUP BY dir, name HAVING count(*) > 1"
+        sql = "SELECT dir, name FROM files WHERE here GROUP BY dir, name HAVING count(*) > 1"
         assert self.ledger.execute(sql).fetchall() == []
 
     @invariant()
     def verified_means_proved_everywhere(self) -> None:
         sql = (
-            "SELECT f.id FROM files f JOIN deliveries d ON d.batch = f.batch WHERE f.state IN (4, 5)"
+            "SELECT f.id FROM files f JOIN deliveries d ON d.batch = f.batch WHERE f.state IN ('verified', 'reclaiming')"
             " AND NOT EXISTS (SELECT 1 FROM copies c WHERE c.file = f.id AND c.destination = d.destination"
             "  AND c.proved_at IS NOT NULL AND c.checksum IS NOT NULL AND c.algorithm IS NOT NULL)"
         )
@@ -1343,14 +1357,14 @@ class Agent(RuleBasedStateMachine):
 
     @invariant()
     def only_candidates_are_due(self) -> None:
-        sql = "SELECT id, state FROM files WHERE (again IS NOT NULL) <> (state = 1)"
+        sql = "SELECT id, state FROM files WHERE (again IS NOT NULL) <> (state = 'candidate')"
         assert self.ledger.execute(sql).fetchall() == []
 
     @invariant()
     def every_transition_is_a_row(self) -> None:
         for one in self.told:
             if one.event != "proved":
-                states = [file.state.word for file in self.ledger.files.history(one.path)]
+                states = [file.state.value for file in self.ledger.files.history(one.path)]
                 assert one.event in states or one.event == "candidate"
 
 

@@ -34,7 +34,8 @@ root = Root(Watch(LOCAL, data, lambda: None), build([table], ["s"], "f.toml", la
 survey = Survey(ledger, LOCAL, [root])
 
 def known():
-    return sorted(name.hex() for name, state in ledger.files._store.execute("SELECT name, state FROM files") if state == 1)
+    rows = ledger.files._store.execute("SELECT name FROM files WHERE state = 'candidate'")
+    return sorted(name.hex() for (name,) in rows)
 
 def sweep(now):
     root.why = "start"

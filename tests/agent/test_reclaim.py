@@ -95,7 +95,7 @@ class Desk:
 
     def state_of(self) -> str:
         (file,) = self.ledger.files.history(str(self.data / "a"))
-        return file.state.word
+        return file.state.value
 
 
 @pytest.fixture

@@ -168,8 +168,8 @@ class Desk:
         seen = {name: data for name, data in self.here.items() if OWN_PREFIX not in name}
         assert content in seen.values(), self.here
         assert self.recorded == []
-        assert self.file.state.word in ("verified", "superseded", "refused")
-        if self.file.state.word == "verified" and self.path.exists():
+        assert self.file.state.value in ("verified", "superseded", "refused")
+        if self.file.state.value == "verified" and self.path.exists():
             status = self.path.stat()
             disk = Version(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)  # type: ignore[arg-type]
             assert self.file.version != disk or seen["run/scan.h5"] == PROVED
@@ -290,7 +290,7 @@ def test_what_is_changed_at_any_step_stays(desk: Desk, step: str, how: str, tras
     newest: list[bytes] = []
     desk.at[step] = lambda: newest.append(INTERFERENCE[how](desk))
     desk.reclaimer(after="0s", **TRASH[trash]).step(desk.now)
-    if desk.file.state.word == "reclaiming":  # it waits in the trash, and is looked at again before it goes
+    if desk.file.state.value == "reclaiming":  # it waits in the trash, and is looked at again before it goes
         assert trash == "trash"
         desk.reclaimer(after="0s", **TRASH[trash]).step(desk.now + 2 * DAY)
     assert newest, desk.steps
@@ -303,7 +303,7 @@ def test_what_is_changed_at_any_step_stays(desk: Desk, step: str, how: str, tras
 def test_what_is_changed_in_the_trash_comes_back(desk: Desk, step: str, how: str) -> None:
     """A file that waits there, or whose time is over, is compared with what it was when it was moved there."""
     desk.reclaimer(after="0s", trash="1d").step(desk.now)
-    assert (desk.file.state.word, list(desk.here)) == ("reclaiming", [f".dropline-trash/{desk.file.id}/run/scan.h5"])
+    assert (desk.file.state.value, list(desk.here)) == ("reclaiming", [f".dropline-trash/{desk.file.id}/run/scan.h5"])
     newest: list[bytes] = []
     if step == "waiting":
         newest.append(INTERFERENCE[how](desk))
@@ -334,7 +334,7 @@ def test_a_program_that_opens_the_file_gets_it_with_its_name(desk: Desk, step: s
     desk.at[step] = comes
     desk.reclaimer(after="0s", **TRASH[trash]).step(desk.now)
     writers[0].join()
-    if desk.file.state.word == "reclaiming":
+    if desk.file.state.value == "reclaiming":
         desk.reclaimer(after="0s", trash="1d").step(desk.now + 2 * DAY)
     desk.holds(PROVED + b" and more")
     assert desk.path.read_bytes() == PROVED + b" and more"
@@ -354,9 +354,9 @@ def test_a_file_that_is_open_for_writing_is_not_even_moved(desk: Desk, step: str
     desk.reclaimer(after="0s").step(desk.now)
     os.close(fds[0])
     assert "compared" not in desk.steps
-    assert (desk.here, desk.file.state.word, desk.recorded) == ({NAMES[0]: PROVED}, "verified", [])
+    assert (desk.here, desk.file.state.value, desk.recorded) == ({NAMES[0]: PROVED}, "verified", [])
     desk.reclaimer(after="0s").step(desk.now + 100)
-    assert (desk.here, desk.file.state.word, desk.recorded) == ({}, "reclaimed", NAMES[:1])
+    assert (desk.here, desk.file.state.value, desk.recorded) == ({}, "reclaimed", NAMES[:1])
 
 
 FIELDS = ["size", "mtime_ns", "ctime_ns", "inode"]
@@ -391,7 +391,7 @@ def test_a_writer_is_seen_before_anything_is_moved(desk: Desk) -> None:
 def trashed(desk: Desk) -> None:
     """The file waits in the trash, and nobody does anything."""
     desk.reclaimer(after="0s", trash="1d").step(desk.now)
-    assert desk.file.state.word == "reclaiming"
+    assert desk.file.state.value == "reclaiming"
     desk.steps.clear()
 
 
@@ -423,11 +423,11 @@ def test_what_cannot_be_asked_about_is_not_deleted(desk: Desk, short: bool) -> N
     policy = {"after": "0s", "trash": "1d"} | ({"when_free_below": "50%"} if short else {})
     later = desk.now + (1 if short else 2 * DAY)
     again = desk.reclaimer(lambda path: 0.1, **policy).step(later)
-    assert (list(desk.here.values()), desk.recorded, desk.file.state.word) == ([PROVED], [], "reclaiming")
+    assert (list(desk.here.values()), desk.recorded, desk.file.state.value) == ([PROVED], [], "reclaiming")
     assert again == later + 60
     desk.answer = lambda: Confirmed(True, "it is there")
     desk.reclaimer(lambda path: 0.1, **policy).step(later + 60)
-    assert (desk.here, desk.recorded, desk.file.state.word) == ({}, NAMES[:1], "reclaimed")
+    assert (desk.here, desk.recorded, desk.file.state.value) == ({}, NAMES[:1], "reclaimed")
 
 
 def test_withdrawn_evidence_brings_the_file_back(desk: Desk) -> None:
@@ -464,7 +464,7 @@ def test_what_is_put_back_beside_a_newer_file_is_seen(desk: Desk, taken: list[st
         (desk.data / name).write_bytes(b"newer")
     desk.reclaimer().step(desk.now + 2 * DAY)
     assert desk.here == {**dict.fromkeys(taken, b"newer"), f"run/scan~{len(taken)}.h5": PROVED}
-    assert (desk.file.state.word, desk.recorded) == ("superseded", [])
+    assert (desk.file.state.value, desk.recorded) == ("superseded", [])
 
 
 @pytest.mark.parametrize("taken", [[], [NAMES[0]], [NAMES[0], "run/scan~1.h5"]])
@@ -482,14 +482,14 @@ def test_an_agent_that_is_killed_while_it_puts_a_file_back_records_no_deletion(d
         desk.reclaimer().step(desk.now + 2 * DAY)
     desk.reclaimer(after="0s", trash="1d").step(desk.now + 3 * DAY)
     desk.holds(PROVED)
-    assert (desk.file.state.word, desk.recorded) == ("superseded", [])
+    assert (desk.file.state.value, desk.recorded) == ("superseded", [])
 
 
 def test_what_is_put_back_unchanged_stays_verified(desk: Desk) -> None:
     """The rename moved its ctime, which the ledger learns: no sweep takes it for a new version."""
     trashed(desk)
     desk.reclaimer().step(desk.now + 2 * DAY)
-    assert (desk.file.state.word, desk.file.version.ctime_ns) == ("verified", desk.path.stat().st_ctime_ns)
+    assert (desk.file.state.value, desk.file.version.ctime_ns) == ("verified", desk.path.stat().st_ctime_ns)
 
 
 def test_what_changed_before_it_is_put_back_is_not_verified(desk: Desk) -> None:
@@ -498,7 +498,7 @@ def test_what_changed_before_it_is_put_back_is_not_verified(desk: Desk) -> None:
     newest = INTERFERENCE["appended"](desk)
     desk.reclaimer().step(desk.now + 2 * DAY)
     desk.holds(newest)
-    assert desk.file.state.word == "superseded"
+    assert desk.file.state.value == "superseded"
 
 
 def test_a_program_that_comes_while_the_file_is_put_back_ends_its_proof(desk: Desk) -> None:
@@ -542,9 +542,9 @@ def test_only_a_file_that_is_surely_gone_is_recorded(desk: Desk, answer: str) ->
             desk.ledger.execute("UPDATE files SET device = device + 1")
     again = desk.reclaimer(after="0s", trash="1d").step(desk.now + 2 * DAY)
     if answer == "absent":
-        assert (desk.recorded, desk.file.state.word) == (NAMES[:1], "reclaimed")
+        assert (desk.recorded, desk.file.state.value) == (NAMES[:1], "reclaimed")
     else:
-        assert (desk.recorded, desk.file.state.word, again) == ([], "reclaiming", desk.now + 2 * DAY + 60)
+        assert (desk.recorded, desk.file.state.value, again) == ([], "reclaiming", desk.now + 2 * DAY + 60)
 
 
 @pytest.mark.parametrize("how", ["appended", "touched"])
@@ -553,11 +553,11 @@ def test_a_file_that_was_never_moved_is_not_recorded(desk: Desk, how: str) -> No
     desk.at["decided"] = _killed
     with pytest.raises(KeyboardInterrupt):
         desk.reclaimer(after="0s").step(desk.now)
-    assert desk.file.state.word == "reclaiming"
+    assert desk.file.state.value == "reclaiming"
     newest = INTERFERENCE[how](desk)
     desk.reclaimer(after="0s").step(desk.now + 100)
     desk.holds(newest)
-    assert desk.file.state.word == "superseded"
+    assert desk.file.state.value == "superseded"
 
 
 def test_a_file_that_was_never_moved_is_as_verified_as_before(desk: Desk) -> None:
@@ -566,7 +566,7 @@ def test_a_file_that_was_never_moved_is_as_verified_as_before(desk: Desk) -> Non
     with pytest.raises(KeyboardInterrupt):
         desk.reclaimer(after="0s").step(desk.now)
     desk.reclaimer(after="7d")
-    assert (desk.file.state.word, desk.file.reason) == ("verified", "it had not been moved yet")
+    assert (desk.file.state.value, desk.file.reason) == ("verified", "it had not been moved yet")
 
 
 def _killed() -> None:
@@ -586,7 +586,7 @@ def test_what_a_killed_run_left_aside_is_read(desk: Desk, step: str, changed: bo
     if changed:
         desk.holds(newest)
     else:
-        assert (desk.here, desk.recorded, desk.file.state.word) == ({}, NAMES[:1], "reclaimed")
+        assert (desk.here, desk.recorded, desk.file.state.value) == ({}, NAMES[:1], "reclaimed")
 
 
 def test_a_file_that_has_both_names_is_not_deleted(desk: Desk) -> None:
@@ -596,7 +596,7 @@ def test_a_file_that_has_both_names_is_not_deleted(desk: Desk) -> None:
         desk.reclaimer(after="0s").step(desk.now)
     os.link(desk.data / f"run/.dropline-reclaim-{desk.file.id}", desk.data / NAMES[0])
     desk.reclaimer(after="0s").step(desk.now + 100)
-    assert (desk.here, desk.recorded, desk.file.state.word) == ({NAMES[0]: PROVED}, [], "superseded")
+    assert (desk.here, desk.recorded, desk.file.state.value) == ({NAMES[0]: PROVED}, [], "superseded")
 
 
 # Pauses
@@ -609,7 +609,7 @@ def test_a_pause_in_the_middle_of_a_pass_is_obeyed(two: Desk, step: str) -> None
     two.reclaimer(after="0s").step(two.now)
     left = NAMES if step == "asked" else NAMES[1:]
     assert (sorted(two.here), two.steps.count("decided")) == (left, 2 - len(left))
-    assert [file.state.word for file in two.files] == (
+    assert [file.state.value for file in two.files] == (
         ["verified"] * 2 if step == "asked" else ["reclaimed", "verified"]
     )
     two.ledger.pauses.resumed("reclaim")

@@ -97,26 +97,9 @@ class Site:
             "SELECT d.path, f.name, f.state, r.name FROM files f JOIN dirs d ON d.id = f.dir JOIN rules r ON r.id = f.rule"
             " ORDER BY f.generation"
         )
-        words = dict(
-            enumerate(
-                [
-                    "candidate",
-                    "complete",
-                    "batched",
-                    "verified",
-                    "reclaiming",
-                    "reclaimed",
-                    "superseded",
-                    "refused",
-                    "vanished",
-                    "removed",
-                ],
-                1,
-            )
-        )
         with self.ledger() as ledger:
             found = {
-                os.path.relpath(os.fsdecode(path) + "/" + os.fsdecode(name), self.data): (words[state], rule)
+                os.path.relpath(os.fsdecode(path) + "/" + os.fsdecode(name), self.data): (state, rule)
                 for path, name, state, rule in ledger.execute(sql)
             }
         return [(name, *rest) for name, rest in sorted(found.items())]
@@ -335,4 +318,4 @@ def test_what_was_sent_by_hand_does_not_wait_for_a_destination_that_is_gone(tmp_
     with site.ledger() as ledger:
         assert ledger.plans.waiting() == []
         (sent,) = [file for file in ledger.files.history(path) if file.rule == "send"]
-        assert (sent.state.word, "not configured any more" in (sent.reason or "")) == ("refused", True)
+        assert (sent.state.value, "not configured any more" in (sent.reason or "")) == ("refused", True)

@@ -73,7 +73,7 @@ class Desk:
         self.ledger.close()
 
     def states(self) -> dict[str, str]:
-        return {os.path.basename(one.path): one.state.word for one in self.ledger.reports.files(list(State), 100)}
+        return {os.path.basename(one.path): one.state.value for one in self.ledger.reports.files(list(State), 100)}
 
     def findings(self) -> list[tuple[str, str]]:
         return [(one.sight.value, one.copy.path) for one in self.ledger.scrubs.open(self.place)]
@@ -182,7 +182,7 @@ def test_evidence_and_the_new_batch_are_one_transaction(desk: Desk) -> None:
         " JOIN destinations n ON n.id = d.destination WHERE f.name = ?"
     )
     assert desk.ledger.execute(sql, (b"a",)).fetchall() == [
-        ("delivered again: its copy of batch 1 was not what was proved", "share", 0)
+        ("delivered again: its copy of batch 1 was not what was proved", "share", "pending")
     ]
     assert [(one.event, one.destination) for one in desk.told] == [("changed", "share"), ("batched", "")]
 
@@ -208,7 +208,7 @@ def test_what_was_read_in_vain_is_not_judged(desk: Desk) -> None:
 
     def supersede(length: int) -> None:
         with sqlite3.connect(desk.config.ledger) as other:
-            other.execute("UPDATE files SET state = 7 WHERE id = ?", (number,))
+            other.execute("UPDATE files SET state = 'superseded' WHERE id = ?", (number,))
         other.close()
 
     desk.meanwhile = supersede

@@ -234,7 +234,7 @@ def put_into(ledger: Ledger, path: Path, state: State) -> None:
     file = ledger.files.history(str(path))[-1]
     with ledger.transaction():
         again = 0.0 if state is State.CANDIDATE else None
-        ledger.files._store.execute("UPDATE files SET state = ?, again = ? WHERE id = ?", (int(state), again, file.id))
+        ledger.files._store.execute("UPDATE files SET state = ?, again = ? WHERE id = ?", (state, again, file.id))
 
 
 @pytest.mark.parametrize(

@@ -49,11 +49,13 @@ def test_a_kill_before_any_operation_loses_nothing_and_repeats_nothing(
         assert case["share"] == expected, at
         if scenario in ("reclaim", "trash"):
             assert case["in"] == {}, at
-            assert dict(case["states"]) == {6: 4}, at
+            assert dict(case["states"]) == {"reclaimed": 4}, at
             assert [name.rpartition("/in/")[2] for name in case["recorded"]] == sorted(expected), at
         else:
             assert case["in"] == expected, at
-            assert dict(case["states"]) == {"replace": {4: 4, 7: 1}, "fetch": {}}.get(scenario, {4: 4}), at
+            assert dict(case["states"]) == {"replace": {"superseded": 1, "verified": 4}, "fetch": {}}.get(
+                scenario, {"verified": 4}
+            ), at
 
 
 @pytest.mark.parametrize("first", range(1, STEP + 1))
@@ -69,7 +71,7 @@ def test_a_kill_while_copies_are_read_again_loses_nothing_and_overwrites_nothing
         assert case["between"]["share"]["run1/a.dat"] == spoiled, at
         assert case["again"] == 0, at
         assert case["share"] == expected | {"run1/a.dat": spoiled, "run1/a~1.dat": expected["run1/a.dat"]}, at
-        assert dict(case["states"]) == {4: 4}, at
+        assert dict(case["states"]) == {"verified": 4}, at
 
 
 @pytest.mark.parametrize(

@@ -169,10 +169,10 @@ class Notifier:
         backlog: dict[str, tuple[int, int]] = {}
         refused = 0
         for rule, state, files, size in self._ledger.reports.tally():
-            if state in [one.word for one in UNPROVED]:
+            if state in [one.value for one in UNPROVED]:
                 held = backlog.get(rule, (0, 0))
                 backlog[rule] = held[0] + files, held[1] + size
-            elif state == State.REFUSED.word:
+            elif state == State.REFUSED.value:
                 refused += files
         return Summary(
             since=since,

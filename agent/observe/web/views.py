@@ -191,7 +191,7 @@ class Views:
             waiting=sum(files.get(state, 0) for state in waiting),
             waiting_bytes=sum(size.get(state, 0) for state in waiting),
             safe=max(
-                sum(files.get(state, 0) for state in (State.VERIFIED.word, *(one.word for one in GONE)))
+                sum(files.get(state, 0) for state in (State.VERIFIED.value, *(one.value for one in GONE)))
                 - _behind(said),
                 0,
             ),
