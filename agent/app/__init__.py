@@ -20,7 +20,7 @@ from agent.observe.logs import kept
 from agent.observe.looks import Looks
 from agent.observe.metrics import Metrics
 from agent.observe.status import Health, health
-from agent.observe.web import Server
+from agent.observe.web.server import Server
 from rules.config.mistake import RuleError
 from rules.config.settings import Configuration
 

@@ -15,7 +15,8 @@ from agent.observe.looks import Looks
 from agent.observe.metrics import Metrics, Readings, everything, with_process
 from agent.observe.status import Health, status
 from agent.observe.textfile import Textfile
-from agent.observe.web import Server, Sources
+from agent.observe.web import Sources
+from agent.observe.web.server import Server
 from agent.observe.web.views import Views
 
 

@@ -22,7 +22,7 @@ from agent.host import own_files
 from agent.intake.scan import sweep
 from agent.ledger import Ledger, State
 from agent.observe.logs import configure
-from agent.observe.web import Server
+from agent.observe.web.server import Server
 from agent.simulation.disk import Disk
 from agent.simulation.instrument import Instrument
 from rules.config.preset import StepTable

@@ -24,7 +24,7 @@ from agent.host import own_files
 from agent.ledger import Ledger
 from agent.observe.doubts import doubts
 from agent.observe.logs import configure
-from agent.observe.web import Server
+from agent.observe.web.server import Server
 from rules.config.describe import describe
 from rules.config.settings import CollectionTable, Configuration, DirectoryTable, ScrubTable
 from rules.model import Kind

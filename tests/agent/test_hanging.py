@@ -23,7 +23,7 @@ from agent.host.worker import Clock
 from agent.observe.looks import Looks
 from agent.observe.metrics import Metrics
 from agent.observe.status import Health, health
-from agent.observe.web import Server
+from agent.observe.web.server import Server
 from tests.campaign.moody import Share, mounted
 
 Until = Callable[[Callable[[], bool], str], bool]

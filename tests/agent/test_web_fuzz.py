@@ -6,8 +6,10 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,7 +24,9 @@ from agent.ledger import Found, Ledger
 from agent.observe import web
 from agent.observe.looks import Looks
 from agent.observe.status import Health, status
-from agent.observe.web import Server, Sources
+from agent.observe.web import Sources
+from agent.observe.web import server as web_server
+from agent.observe.web.server import Server
 from agent.observe.web.views import Views
 from rules.model import Observation, Version
 
@@ -153,6 +157,16 @@ def test_whatever_is_asked_is_answered(
     good(served)
 
 
+@pytest.mark.parametrize("version", ["bogus", "1.x", "-", "9" * 5000, "1.0.0"])
+@pytest.mark.parametrize("kind", ["application/openmetrics-text", "text/plain"])
+def test_metrics_are_given_whatever_format_is_asked_for(served: tuple[str, int], kind: str, version: str) -> None:
+    """In the plain one where there is none such."""
+    head = f"GET /metrics HTTP/1.0\r\nHost: page.lab\r\nAuthorization: Bearer {TOKEN}"
+    answer = ask(served, f"{head}\r\nAccept: {kind};version={version}\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.0 200 OK\r\n")
+    assert b"dropline_up" in answer
+
+
 @pytest.mark.parametrize(
     "request_",
     [
@@ -238,3 +252,60 @@ def test_slow_requests_hold_up_no_others(tmp_path: Path, monkeypatch: pytest.Mon
         go_on.set()
         server.close()
         ledger.close()
+
+
+@contextmanager
+def serving(make: Callable[[], Sources]) -> Iterator[tuple[str, int]]:
+    """Where a server listens that wants no token."""
+    server = Server(make, health, "127.0.0.1:0", None, ())
+    server.start()
+    parts = urlsplit(server.url)
+    try:
+        yield str(parts.hostname), int(parts.port or 0)
+    finally:
+        server.close()
+
+
+def test_a_page_that_fails_is_a_line_of_the_log_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever asks for it again and again does not wash out the log."""
+    ledger = Ledger(str(tmp_path / "ledger.sqlite"))
+    broken = replace(sources(ledger), status=lambda: {}["nothing"])
+    with serving(lambda: broken) as where:
+        for _ in range(20):
+            assert ask(where, b"GET /status.json HTTP/1.0\r\nHost: localhost\r\n\r\n").startswith(b"HTTP/1.0 500 ")
+    ledger.close()
+    assert [record.getMessage() for record in caplog.records] == ["the page /status.json cannot be shown"]
+
+
+def test_answers_that_nobody_reads_take_no_thread(tmp_path: Path) -> None:
+    """Connections with many requests at once, each for a large page: one is answered, and the page is there for others."""
+    ledger = Ledger(str(tmp_path / "ledger.sqlite"))
+    large = replace(sources(ledger), status=lambda: {"x": "y" * 4_000_000})
+    one = b"GET /status.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with serving(lambda: large) as where, ExitStack() as stack:
+        attackers = [stack.enter_context(socket.create_connection(where)) for _ in range(12)]
+        for attacker in attackers:
+            attacker.sendall(one * 100)
+        for attacker in attackers:
+            assert attacker.recv(9) == b"HTTP/1.1 "
+        answer = ask(where, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert answer.endswith(b"\r\n\r\nok\n")
+        head, _, rest = ask(where, one * 3).partition(b"\r\n\r\n")
+        assert b"\r\nConnection: close\r\n" in head
+        assert rest.count(b"HTTP/1.1") == 0
+    ledger.close()
+
+
+def test_a_connection_does_not_last_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that sends a byte now and then has its place no longer than any other."""
+    monkeypatch.setattr(web_server, "_LONGEST", -1)
+    ledger = Ledger(str(tmp_path / "ledger.sqlite"))
+    made = sources(ledger)
+    with (
+        serving(lambda: made) as where,
+        socket.create_connection(where, timeout=20) as connection,
+        suppress(ConnectionError),
+    ):
+        connection.sendall(b"GET / HTTP")
+        assert connection.recv(1) == b""
+    ledger.close()

@@ -1,11 +1,10 @@
 """The status page, /metrics and /healthz: on loopback, or with a token."""
 
-import ipaddress
 import json
-import socket
+import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,12 +13,11 @@ from urllib.parse import parse_qs
 from jinja2 import Environment, PackageLoader, select_autoescape
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
-from waitress.server import create_server
 
-from agent.errors import LedgerError, Refused, Transient, cause
+from agent.errors import LedgerError, Transient
 from agent.host import own_files
 from agent.observe.status import Health
-from agent.observe.web.gate import Gate, token
+from agent.observe.web.gate import Gate
 from agent.observe.web.views import TEXT_AT_MOST, Views
 from agent.observe.web.words import FILTERS
 from rules.text import printable
@@ -35,14 +33,18 @@ _HEADERS = [
     ("Referrer-Policy", "no-referrer"),
     ("Cache-Control", "no-store"),
 ]
-_HEAD_AT_MOST, _BODY_AT_MOST = 16 * 1024, 1024
-"""Bytes of a request. Only GET is answered, so a body is an error, and must not fill the disk before it is one."""
 _FIELDS, _DIGITS = 10, 19
-_THREADS = 6
 _CONNECTIONS = 3
 """Requests that read the ledger at a time; the other threads are for those that do not, such as /healthz."""
 _BUSY = 2.0
 """Seconds that a request waits for its turn to read the ledger."""
+_NOTED_FOR = 3600.0
+"""Seconds for which further failures of a page are not logged."""
+_MISTAKE = (
+    b"This page cannot be shown: a mistake of Dropline. Its log says more; please report it (`dropline report`).\n"
+)
+
+log = logging.getLogger(__name__)
 
 
 Answer = tuple[str, str, bytes]
@@ -113,6 +115,8 @@ class Site:
         self._pool = pool
         self._health = health
         self._gate = gate
+        self._noted: dict[str, float] = {}
+        """Page → until when none of its failures is logged."""
         self._templates = Environment(
             loader=PackageLoader("agent.observe.web"),
             autoescape=select_autoescape(),
@@ -160,8 +164,20 @@ class Site:
                     "text/plain; charset=utf-8",
                     f"{printable(str(error))}\n".encode(),
                 )
+            except Exception as error:
+                if self._news(path):
+                    log.exception("the page %s cannot be shown", path, exc_info=error)
+                status, kind, body = "500 Internal Server Error", "text/plain", _MISTAKE
         start_response(status, [("Content-Type", kind), ("Content-Length", str(len(body))), *more, *_HEADERS])
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
+
+    def _news(self, path: str) -> bool:
+        """Whether no failure of a page was logged within the hour: whoever asks again and again must not wash out the log."""
+        now = time.monotonic()
+        if now < self._noted.get(path, now):
+            return False
+        self._noted[path] = now + _NOTED_FOR
+        return True
 
     def _with_sources(self, page: Callable[[Sources, dict[str, Any]], Answer]) -> Callable[[dict[str, Any]], Answer]:
         def answer(environ: dict[str, Any]) -> Answer:
@@ -191,7 +207,10 @@ class Site:
         return "200 OK", "application/json", json.dumps(sources.status()).encode()
 
     def _metrics(self, sources: Sources, environ: dict[str, Any]) -> Answer:
-        encode, kind = choose_encoder(environ.get("HTTP_ACCEPT", ""))
+        try:
+            encode, kind = choose_encoder(environ.get("HTTP_ACCEPT", ""))
+        except (TypeError, ValueError):  # it asks for a version that is no version
+            encode, kind = choose_encoder("")
         return "200 OK", kind, encode(sources.registry)
 
     def _healthz(self, environ: dict[str, Any]) -> Answer:
@@ -219,58 +238,3 @@ def _asked(environ: dict[str, Any], key: str) -> str:
 def _static(name: str, kind: str) -> Callable[[dict[str, Any]], Answer]:
     body = own_files.resource("agent.observe.web", "static", name)
     return lambda environ: ("200 OK", kind, body)
-
-
-class Server:
-    """The site, served by a few threads: a slow answer does not hold up the others."""
-
-    def __init__(
-        self, make: Callable[[], Sources], health: Callable[[], Health], listen: str, token_file: str | None,
-        hosts: Sequence[str],
-    ) -> None:  # fmt: skip
-        """Bind `listen`, where settings have checked that beyond loopback there is a token.
-
-        `make`: connects to the ledger, from any thread. `health` needs no ledger.
-
-        Raises Refused where the address is in use, and where the token cannot be had.
-        """
-        host, _, port = listen.rpartition(":")
-        address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host.strip("[]"))
-        gate = Gate(
-            hosts, None if token_file is None else token(token_file), time.monotonic, beyond=not address.is_loopback
-        )
-        bound = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET, socket.SOCK_STREAM)
-        try:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if address.version == 6:
-                bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(not address.is_unspecified))
-            bound.bind((str(address), int(port)))
-        except OSError as error:
-            bound.close()
-            hint = "another agent may run; choose another port in [agent] listen, 0 for any free one"
-            raise Refused(f"the status page cannot listen on {listen}: {cause(error)}", hint) from error
-        self.url = f"http://{host}:{bound.getsockname()[1]}/"
-        self._socket = bound
-        self._pool = Pool(make)
-        self._server = create_server(
-            Site(self._pool, health, gate), sockets=[bound], threads=_THREADS, ident=None,
-            max_request_header_size=_HEAD_AT_MOST, max_request_body_size=_BODY_AT_MOST, channel_timeout=30,
-        )  # fmt: skip
-        self._thread = threading.Thread(target=self._server.run, name="web", daemon=True)
-
-    def start(self) -> None:
-        """Serve, in a thread."""
-        self._thread.start()
-
-    @property
-    def alive(self) -> bool:
-        """Whether it serves."""
-        return self._thread.is_alive()
-
-    def close(self) -> None:
-        """Stop serving."""
-        self._server.close()
-        self._thread.join(2.0)
-        self._server.task_dispatcher.shutdown(timeout=1)
-        self._pool.close()
-        self._socket.close()
