@@ -6,29 +6,28 @@ Settings stop at `app`: the parts of the agent get values, not this.
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations, permutations
 from pathlib import PurePath
-from typing import Annotated, Any
+from typing import Any
 
-from platformdirs import site_config_dir, user_config_dir, user_state_dir
-from pydantic import BeforeValidator, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+from pydantic import ValidationError
 
 from agent.app import presets
 from agent.errors import cause
 from agent.files import LOCAL
 from agent.host import own_files
 from agent.host import secrets as secret
-from rules.config.load import RuleTable, build
-from rules.config.mistake import RuleError, first_mistake, location, nearest
-from rules.config.preset import with_preset
+from rules.config.load import build
+from rules.config.mistake import RuleError, first_mistake, location
 from rules.config.settings import CollectionTable, Configuration, DirectoryTable, GlobusTable, Settings, ip_of
 from rules.globus.collection import source_path
 from rules.match import relative
 from rules.model import OWN_PREFIX, Rule
 
 FILE_NAME = "dropline.toml"
+_PREFIX = "DROPLINE_"
+"""Of environment variables that override the file."""
 _AT_MOST = 4 * 2**20
 """Bytes of a configuration file."""
 _DEEP = re.compile(rb"""(?<![\w-])(?:["']?[\w-]++["']?[ \t]*+\.[ \t]*+){64}""")
@@ -39,40 +38,43 @@ _ANYBODY = (
 )
 
 
-def _filled_up(value: object) -> object:
-    """A `[[rules]]` table with what its preset says. Raises ValueError where there is no such preset."""
-    if isinstance(value, dict) and isinstance(value.get("preset"), str):
-        return with_preset(value, presets.data(value["preset"]))
-    return value
+def _overridden(data: Mapping[str, Any], by: Mapping[str, Any]) -> dict[str, Any]:
+    """The tables of the file, where what the environment has comes first."""
+    both = (key for key, value in by.items() if isinstance(value, dict) and isinstance(data.get(key), dict))
+    return {**data, **by, **{key: _overridden(data[key], by[key]) for key in both}}
 
 
-class Sources(Settings, BaseSettings):
-    """The configuration with its sources: the file, overridden by the environment; presets are filled in."""
+def _environment() -> dict[str, Any]:
+    """What environment variables say, as TOML would. Raises SettingsError."""
+    if not any(name.upper().startswith(_PREFIX) for name in os.environ):
+        return {}
+    # Imported here: it takes longer than the commands that most people give without such a variable.
+    from pydantic_settings import EnvSettingsSource, SettingsError
 
-    model_config = SettingsConfigDict(env_prefix="DROPLINE_", env_nested_delimiter="__", extra="forbid", frozen=True)
-
-    rules: tuple[Annotated[RuleTable, BeforeValidator(_filled_up)], ...] = ()
-
-    @classmethod
-    def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:  # fmt: skip
-        """The environment comes before the file."""
-        return env_settings, init_settings
+    try:
+        return EnvSettingsSource(Settings, env_prefix=_PREFIX, env_nested_delimiter="__")()  # type: ignore[arg-type]  # any model
+    except SettingsError as error:
+        raise RuleError("the environment", "", "", f"{error}: it is not JSON; override single keys instead") from None
 
 
 def find(given: PurePath | None) -> PurePath | None:
     """The configuration file: the one given, else ./dropline.toml, the user's, the computer's; None where none is."""
     if given is not None:
         return given
-    places = [here(), PurePath(site_config_dir("dropline")), PurePath("/etc/dropline")]
+    return next((place / FILE_NAME for place in _places() if own_files.is_file(place / FILE_NAME)), None)
+
+
+def _places() -> Iterator[PurePath]:
+    """The folders where a configuration file is looked for, in this order."""
+    yield here()
+    from platformdirs import site_config_dir, user_config_dir
+
     try:
-        places.insert(1, PurePath(user_config_dir("dropline")))
+        yield PurePath(user_config_dir("dropline"))
     except RuntimeError:
         pass  # a service user without a home has no configuration of its own
-    return next((place / FILE_NAME for place in places if own_files.is_file(place / FILE_NAME)), None)
+    yield PurePath(site_config_dir("dropline"))
+    yield PurePath("/etc/dropline")
 
 
 def here() -> PurePath:
@@ -115,13 +117,8 @@ def check(
     data: dict[str, Any], source: str, folder: PurePath, stamp: tuple[int, int, int] | None = None
 ) -> Configuration:
     """Make a configuration of parsed TOML. Relative paths count from `folder`; `stamp`: of the file. Raises RuleError."""
-    unknown = next((key for key in data if key not in Settings.model_fields), None)
-    if unknown is not None:  # the class would take some for arguments of its own
-        raise RuleError(source, "", unknown, f"unknown key{nearest(unknown, Settings.model_fields)}")
     try:
-        settings = Sources(**data)
-    except SettingsError as error:
-        raise RuleError("the environment", "", "", f"{error}: it is not JSON; override single keys instead") from None
+        settings = Settings.model_validate(_overridden(data, _environment()), context={"preset": presets.data})
     except ValidationError as error:
         variable = _variable(error)
         mistake = first_mistake(error, Settings, {} if variable else data)
@@ -138,6 +135,8 @@ def check(
     places = {name: _placed(table, placed) for name, table in settings.destinations.items()}
     agent = settings.agent
     if not agent.state_dir:
+        from platformdirs import user_state_dir
+
         try:
             agent = agent.model_copy(update={"state_dir": user_state_dir("dropline")})
         except RuntimeError as error:  # a service user may have no home
@@ -258,7 +257,7 @@ def warnings(path: own_files.StrPath) -> list[str]:
 def _variable(error: ValidationError) -> str | None:
     """The environment variable that the first error comes from, if it comes from one."""
     loc = [str(part).upper() for part in location(error.errors(include_url=False)[0])]
-    names = {"DROPLINE_" + "__".join(loc[:end]) for end in range(1, len(loc) + 1)}
+    names = {_PREFIX + "__".join(loc[:end]) for end in range(1, len(loc) + 1)}
     return next((f"environment variable {name}" for name in os.environ if name.upper() in names), None)
 
 

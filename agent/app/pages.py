@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.app.configuration import absolute
 from agent.app.parts import Parts
@@ -15,19 +15,23 @@ from agent.observe.looks import Looks
 from agent.observe.metrics import Metrics, Readings, everything, with_process
 from agent.observe.status import Health, status
 from agent.observe.textfile import Textfile
-from agent.observe.web import Sources
-from agent.observe.web.server import Server
-from agent.observe.web.views import Views
+
+if TYPE_CHECKING:
+    from agent.observe.web.server import Server
 
 
 def serve(
     parts: Parts, well: Callable[[], Health], metrics: Metrics, clock: Clock, looks: Looks, stack: ExitStack
-) -> Server | None:
+) -> "Server | None":
     """Bind the status page, where one is configured. Raises Refused."""
     config = parts.config
     page = config.settings.agent
     if not page.listen:
         return None
+    from agent.observe.web import Sources
+    from agent.observe.web.server import Server
+    from agent.observe.web.views import Views
+
     destinations = [(name, table.address) for name, table in config.settings.destinations.items()]
     source = str(absolute(PurePath(config.source))) if own_files.is_file(config.source) else ""
     roots = parts.intake.roots

@@ -13,9 +13,7 @@ from agent.actions import Call, Sender
 from agent.actions.command import Runner
 from agent.actions.globus import Services
 from agent.actions.notify import Notifier
-from agent.actions.notify.chat import Chat
 from agent.actions.notify.dispatch import Channel
-from agent.actions.notify.email import Email
 from agent.actions.webhook import post
 from agent.app.replan import Replan
 from agent.app.transports import Transports
@@ -54,12 +52,16 @@ def channels(table: NotifyTable | None) -> dict[str, Channel]:
     """The ways to people."""
     found: dict[str, Channel] = {}
     if table is not None and table.email is not None:
+        from agent.actions.notify.email import Email
+
         mail = table.email
         found["email"] = Email(
             mail.host, mail.port or PORTS[mail.tls], mail.tls, mail.from_, mail.to,
             mail.user, mail.password_file, mail.timeout,
         )  # fmt: skip
     if table is not None and table.webhook is not None:
+        from agent.actions.notify.chat import Chat
+
         found["webhook"] = Chat(table.webhook.url, table.webhook.url_file, table.webhook.timeout)
     return found
 

@@ -5,14 +5,13 @@ import tomllib
 from collections.abc import Iterator
 from functools import cache
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from agent.files import LOCAL
 from agent.host import own_files
-from agent.intake.scan import sweep
 from rules.config.mistake import nearest
-from rules.config.preset import PresetTable
-from rules.match import takes
+
+if TYPE_CHECKING:  # who reads a configuration needs the data alone
+    from rules.config.preset import PresetTable
 
 
 def names() -> list[str]:
@@ -34,8 +33,10 @@ def data(name: str) -> dict[str, Any]:
     return tomllib.loads(text(name))
 
 
-def table(name: str) -> PresetTable:
+def table(name: str) -> "PresetTable":
     """A preset, checked. Raises ValueError, see `text`."""
+    from rules.config.preset import PresetTable
+
     return PresetTable.model_validate(data(name))
 
 
@@ -45,6 +46,8 @@ _LOOKED_AT = 20_000
 
 def recognised(directory: own_files.StrPath) -> list[str]:
     """Presets for what a folder holds, the best first. A guess, by names alone."""
+    from rules.match import takes
+
     found: dict[str, int] = {}
     tables = {name: table(name) for name in names()}
     for relpath in islice(_relpaths(os.fspath(directory)), _LOOKED_AT):
@@ -57,6 +60,9 @@ def recognised(directory: own_files.StrPath) -> list[str]:
 
 
 def _relpaths(directory: str) -> Iterator[str]:
+    from agent.files import LOCAL
+    from agent.intake.scan import sweep
+
     for listing in sweep(LOCAL, directory):
         for name, _ in listing.seen():
             yield os.path.relpath(os.path.join(listing.directory, name), directory)

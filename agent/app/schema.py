@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent.app import presets
-from agent.app.configuration import Sources
 from agent.host import own_files
+from rules.config.settings import Settings
 
 _NUMERIC = ("exclusiveMinimum", "minimum", "maximum", "ge", "le", "gt")
 
@@ -19,7 +19,7 @@ _NUMERIC = ("exclusiveMinimum", "minimum", "maximum", "ge", "le", "gt")
 def schema() -> dict[str, Any]:
     """The schema, as JSON Schema 2020-12."""
     said: dict[str, str] = json.loads(own_files.resource("agent.app", "descriptions.json"))
-    made = Sources.model_json_schema(mode="validation")
+    made = Settings.model_json_schema(mode="validation")
     for name, table in made["$defs"].items():
         for key, field in table.get("properties", {}).items():
             if f"{name}.{key}" in said:  # a test sees to it that all are

@@ -5,7 +5,7 @@ import threading
 import time
 from contextlib import ExitStack
 
-from agent.app import polite
+from agent.app.run import polite
 from agent.app.transports import Transports
 from agent.delivery import Courier
 from agent.files import LOCAL

@@ -1,30 +1,52 @@
-"""The command line: `dropline COMMAND`. Each command is in the module of its noun."""
+"""The command line: `dropline COMMAND`. Each command is in the module of its noun, which is imported when it is called."""
 
 import sys
-from importlib.metadata import version
+from collections import UserDict
+from importlib import import_module
 from io import TextIOWrapper
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from agent.cli import (  # fmt: skip
-    demo,
-    globus,
-    instruments,
-    notifying,
-    reports,
-    running,
-    sending,
-    service,
-    steering,
-    support,
-    verifying,
-)
 from agent.errors import LedgerError, Refused, Transient
 from rules.config.mistake import RuleError
 
+_MODULES = {
+    "run": "running", "check": "running", "init": "running",
+    "status": "reports", "explain": "reports", "files": "reports", "batches": "reports",
+    "retry": "steering", "reclaim": "steering", "pause": "steering", "resume": "steering", "complete": "steering",
+    "wait": "steering",
+    "send": "sending", "fetch": "sending",
+    "verify": "verifying",
+    "notify": "notifying",
+    "login": "globus", "logout": "globus", "whoami": "globus", "collections": "globus", "ls": "globus",
+    "presets": "instruments", "try": "instruments", "simulate": "instruments",
+    "demo": "demo",
+    "service": "service",
+    "schema": "support", "report": "support",
+}  # fmt: skip
+"""Command -> the module that has it, in the order of `--help`."""
+
+
+class _Commands(UserDict[str, Any]):
+    """The command of each name, imported when it is asked for."""
+
+    def __getitem__(self, name: str) -> Any:
+        module = import_module(f"agent.cli.{self.data[name]}")
+        return typer.main.get_group(module.commands).commands[name]
+
+
+class _Group(TyperGroup):
+    """Imports no command but the one that is called."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes | {"commands": _Commands(_MODULES)})
+
+
 app = typer.Typer(
     name="dropline",
+    cls=_Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -32,6 +54,8 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version
+
         typer.echo(f"dropline {version('dropline')}")
         raise typer.Exit
 
@@ -45,29 +69,13 @@ def common(
     """Watches instrument folders, delivers finished files, proves that they arrived."""
 
 
-running.register(app)
-reports.register(app)
-steering.register(app)
-sending.register(app)
-verifying.register(app)
-notifying.register(app)
-globus.register(app)
-instruments.register(app)
-demo.register(app)
-service.register(app)
-support.register(app)
-
-
 def main() -> None:
     """Entry point. Exit codes: 0 fine, 1 something is failed or refused, 2 usage or configuration."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names have letters that not every terminal can show
     try:
         app()
-    except RuleError as error:
-        print(f"dropline: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except Refused as error:
+    except (RuleError, Refused) as error:
         print(f"dropline: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except (LedgerError, Transient) as error:

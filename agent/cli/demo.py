@@ -9,23 +9,26 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import PurePath
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent import app as agent
 from agent.app.configuration import check
-from agent.app.parts import Parts
 from agent.errors import Refused
 from agent.files import LOCAL
 from agent.host import own_files
 from agent.intake.scan import sweep
 from agent.ledger import Ledger, State
 from agent.observe.logs import configure
-from agent.observe.web.server import Server
 from agent.simulation.disk import Disk
 from agent.simulation.instrument import Instrument
 from rules.config.preset import StepTable
+
+if TYPE_CHECKING:
+    from agent.app.parts import Parts
+    from agent.observe.web.server import Server
+
+commands = typer.Typer()
 
 RUN = "20260418_LH00130_0003_B223YTFLT3"
 _SCRIPT: tuple[tuple[float, str, dict[str, object]], ...] = (
@@ -40,6 +43,7 @@ _SCRIPT: tuple[tuple[float, str, dict[str, object]], ...] = (
 _WITHIN = 60.0
 
 
+@commands.command()
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the folder, to look at.")] = False,
     fast: Annotated[bool, typer.Option("--fast", help="Without the pauses in which a person reads along.")] = False,
@@ -63,6 +67,8 @@ def _play(root: PurePath, pace: float) -> bool:
         "rules": [{"name": "demo", "watch": str(inbox), "preset": "illumina", "complete": {"quiet": "1s"},
                    "deliver": [{"to": "share"}]}],
     }  # fmt: skip
+    from agent.app.run import run
+
     config = check(data, "the demo", root)
     typer.echo(f"an instrument writes to {inbox}, preset illumina; the share is {share}")
     configure("text", logging.ERROR)
@@ -87,7 +93,7 @@ def _play(root: PurePath, pace: float) -> bool:
         os.kill(os.getpid(), signal.SIGTERM)
 
     @contextmanager
-    def started(parts: Parts, server: Server | None) -> Iterator[None]:
+    def started(parts: "Parts", server: "Server | None") -> Iterator[None]:
         with ExitStack() as stack:
             if live:
                 from agent.cli.progress import Progress
@@ -98,7 +104,7 @@ def _play(root: PurePath, pace: float) -> bool:
             yield
             thread.join(_WITHIN)
 
-    agent.run(config, started)
+    run(config, started)
     if done.is_set():
         delivered = [f"{one.directory}/{name}" for one in sweep(LOCAL, str(share)) for name, _ in one.seen()]
         files = len(delivered) - 1  # the identity file is the destination's own
@@ -106,8 +112,3 @@ def _play(root: PurePath, pace: float) -> bool:
         place = next(path for path in sorted(delivered) if path.endswith("/RunInfo.xml"))
         typer.echo(f"  the run is at {PurePath(place).parent.relative_to(root)}")
     return done.is_set()
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("demo")(demo)

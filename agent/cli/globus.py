@@ -18,6 +18,8 @@ from rules.globus.credentials import warning
 from rules.text import printable
 from rules.units import bytes_in_words
 
+commands = typer.Typer()
+
 
 def _collections(config: Configuration) -> list[str]:
     """The collections that the configured destinations use."""
@@ -30,6 +32,7 @@ def _collections(config: Configuration) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+@commands.command()
 def login(
     config: ConfigOption = None,
     local_server: Annotated[
@@ -55,6 +58,7 @@ def login(
     typer.echo(f"logged in as {printable(name)}")
 
 
+@commands.command()
 def logout(config: ConfigOption = None) -> None:
     """Revoke the tokens and forget them."""
     from agent.destinations.globus.person import log_out
@@ -67,6 +71,7 @@ def logout(config: ConfigOption = None) -> None:
     typer.echo("logged out; tokens were revoked")
 
 
+@commands.command()
 def whoami(config: ConfigOption = None, form: FormatOption = Format.TEXT) -> None:
     """Whom Globus takes the agent for, asked now. Exit code 2 where it takes it for nobody."""
     from agent.destinations.globus.person import who
@@ -90,6 +95,7 @@ def whoami(config: ConfigOption = None, form: FormatOption = Format.TEXT) -> Non
         )
 
 
+@commands.command()
 def collections(
     search: Annotated[str, typer.Argument(metavar="SEARCH", help="Words of its name, or of its owner.")],
     config: ConfigOption = None,
@@ -118,6 +124,7 @@ def _collection(document: Any) -> dict[str, str]:
     return {"id": document["id"], "name": name, "kind": kind, "owner": document.get("owner_string") or "somebody"}
 
 
+@commands.command()
 def ls(
     place: Annotated[
         str, typer.Argument(metavar="DESTINATION[:PATH]", help="A destination of the configuration, and a path.")
@@ -148,9 +155,3 @@ def ls(
         when = datetime.fromtimestamp(entry.mtime).astimezone().isoformat(sep=" ", timespec="seconds")
         size = bytes_in_words(entry.size) if entry.kind == "file" else entry.kind
         typer.echo(f"{size:>9}  {when}  {printable(entry.name)}{'/' if entry.kind == 'dir' else ''}")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    for command in (login, logout, whoami, collections, ls):
-        app.command()(command)

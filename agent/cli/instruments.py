@@ -24,9 +24,12 @@ from rules.model import Rule
 from rules.text import printable
 from rules.units import bytes_in_words, duration, in_words
 
+commands = typer.Typer()
+
 DirectoryArgument = Annotated[PathOfUser, typer.Argument(metavar="DIR", help="A folder as the instrument left it.")]
 
 
+@commands.command("presets")
 def show_presets(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Print this one, and what it will do.")] = None,
     form: FormatOption = Format.TEXT,
@@ -62,6 +65,7 @@ def _rule(name: str, watch: str) -> Rule:
         raise Refused(str(error), "or write include, dataset and complete yourself: docs/RULES.md") from None
 
 
+@commands.command("try")
 def try_out(
     name: Annotated[str, typer.Argument(metavar="PRESET", help="A preset: `dropline presets` lists them.")],
     directory: DirectoryArgument,
@@ -98,6 +102,7 @@ def _offer(directory: PathOfUser) -> str:
     return f"it looks like {', '.join(known)}" if known else "it looks like none that is known"
 
 
+@commands.command()
 def simulate(
     config: Annotated[PathOfUser, typer.Argument(metavar="CONFIG", help="A configuration file.")],
     directory: DirectoryArgument,
@@ -165,10 +170,3 @@ def _replay(rules: list[Rule], folder: str) -> tuple[list[tuple[Rule, Happening]
             (rule.name, name, f"waits: {reason}") for rule in rules for name, reason in sorted(play.waiting(rule))
         ]
     return decisions, waiting
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command("presets")(show_presets)
-    app.command("try")(try_out)
-    app.command("simulate")(simulate)

@@ -13,7 +13,10 @@ from agent.ledger import Ledger
 from rules.notice.message import trial
 from rules.text import printable
 
+commands = typer.Typer()
 
+
+@commands.command()
 def notify(
     config: ConfigOption = None,
     try_it: Annotated[
@@ -45,8 +48,3 @@ def notify(
             typer.echo(f"{name}: sent; look whether it arrived")
     if failed:
         raise typer.Exit(1)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(notify)

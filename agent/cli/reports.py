@@ -10,15 +10,16 @@ from agent.cli.options import ConfigOption, Format, FormatOption, PathOfUser, le
 from agent.errors import Refused
 from agent.ledger import State
 from agent.observe.doubts import doubts
-from agent.observe.explain import explain as explanation
-from agent.observe.explain import line
 from agent.observe.status import status
 from rules.text import printable
 from rules.units import bytes_in_words
 
+commands = typer.Typer()
+
 LimitOption = Annotated[int, typer.Option("--limit", min=1, help="How many at the most.")]
 
 
+@commands.command("status")
 def show_status(config: ConfigOption = None, form: FormatOption = Format.TEXT) -> None:
     """What is where, and what needs a person. Exit code 1 while something is failed, refused, down, or out of sight."""
     chosen = state(config)
@@ -107,8 +108,11 @@ def _print_scrub(one: dict[str, Any]) -> None:
         typer.echo(f"copies at {one['destination']} are read again ({rate}); all were since {_when(one['oldest_at'])}")
 
 
+@commands.command()
 def explain(path: PathOfUser, config: ConfigOption = None, form: FormatOption = Format.TEXT) -> None:
     """A file's whole way, with the reasons."""
+    from agent.observe.explain import explain as explanation
+
     chosen = state(config)
     opened = ledger(chosen)
     absolute = os.path.abspath(path)
@@ -154,6 +158,7 @@ def _when(at: float) -> str:
     return datetime.fromtimestamp(at).astimezone().isoformat(sep=" ", timespec="seconds")
 
 
+@commands.command()
 def files(
     config: ConfigOption = None,
     only: Annotated[
@@ -163,6 +168,8 @@ def files(
     form: FormatOption = Format.TEXT,
 ) -> None:
     """The files that the agent knows, newest first."""
+    from agent.observe.explain import line
+
     words = {one.value: one for one in State}
     for word in only or ():
         if word not in words:
@@ -176,6 +183,7 @@ def files(
         typer.echo(f"{file.state.value:<11} {bytes_in_words(file.version.size):>8}  {printable(file.path)}{reason}")
 
 
+@commands.command()
 def batches(config: ConfigOption = None, limit: LimitOption = 100, form: FormatOption = Format.TEXT) -> None:
     """Batches and their deliveries, newest first."""
     found = ledger(state(config)).reports.batches(limit)
@@ -188,11 +196,3 @@ def batches(config: ConfigOption = None, limit: LimitOption = 100, form: FormatO
         for delivery in one.deliveries:
             why = f": {printable(delivery['reason'])}" if delivery["reason"] else ""
             typer.echo(f"        to {delivery['destination']}: {delivery['state']}, attempt {delivery['attempt']}{why}")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command("status")(show_status)
-    app.command("explain")(explain)
-    app.command("files")(files)
-    app.command("batches")(batches)

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from enum import StrEnum
 from pathlib import PurePath
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent import app as agent
 from agent.app import presets
 from agent.app.configuration import FILE_NAME, absolute, check, here, warnings
 from agent.app.parts import Parts, channels
@@ -24,13 +23,17 @@ from agent.host import own_files
 from agent.ledger import Ledger
 from agent.observe.doubts import doubts
 from agent.observe.logs import configure
-from agent.observe.web.server import Server
 from rules.config.describe import describe
 from rules.config.settings import CollectionTable, Configuration, DirectoryTable, ScrubTable
 from rules.model import Kind
 from rules.rate import in_words
 from rules.units import bytes_in_words
 from rules.units import in_words as duration_in_words
+
+if TYPE_CHECKING:
+    from agent.observe.web.server import Server
+
+commands = typer.Typer()
 
 
 class LogStyle(StrEnum):
@@ -106,6 +109,7 @@ def adhoc(watch: PurePath, to: PurePath) -> Configuration:
     return check(data, "the command line", here())
 
 
+@commands.command()
 def run(
     config: ConfigOption = None,
     once: Annotated[bool, typer.Option("--once", help="Process what is there, and end.")] = False,
@@ -117,6 +121,9 @@ def run(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every transition on a terminal, too.")] = False,
 ) -> None:
     """Run the agent: in the foreground, until Ctrl-C or SIGTERM."""
+    from agent.app.run import once as run_once
+    from agent.app.run import run as run_agent
+
     if (watch is None) != (to is None) or (watch is not None and config is not None):
         raise typer.BadParameter("give --config FILE, or both --watch DIR and --to DIR")
     chosen = adhoc(watch, to) if watch is not None and to is not None else configuration(config)
@@ -127,9 +134,9 @@ def run(
     for warning in warnings(chosen.source):
         logging.getLogger("agent").warning(warning)
     if once:
-        raise typer.Exit(0 if agent.once(chosen) else 1)
+        raise typer.Exit(0 if run_once(chosen) else 1)
 
-    def started(parts: Parts, server: Server | None) -> AbstractContextManager[object]:
+    def started(parts: Parts, server: "Server | None") -> AbstractContextManager[object]:
         for rule in parts.config.rules:
             typer.echo(
                 f"watching {rule.watch} (rule {rule.name}), delivering to {', '.join(t.to for t in rule.deliver)}"
@@ -139,12 +146,12 @@ def run(
         return _progress(parts) if live else _nothing()
 
     try:
-        agent.run(chosen, started)
+        run_agent(chosen, started)
     except Refused as error:
         if watch is None or "cannot listen" not in error.reason:
             raise
         # Somebody who only tries it out should not have to configure a port first.
-        agent.run(chosen.with_agent(listen="127.0.0.1:0"), started)
+        run_agent(chosen.with_agent(listen="127.0.0.1:0"), started)
 
 
 @contextmanager
@@ -178,6 +185,7 @@ def _reread(scrub: ScrubTable | None) -> str:
     return f"they are read again, {bytes_in_words(scrub.per_day)} a day, each once in {duration_in_words(scrub.every)} at the most"
 
 
+@commands.command("check")
 def show(config: ConfigOption = None) -> None:
     """Check the configuration, and say in words what each rule will do."""
     chosen = configuration(config)
@@ -245,6 +253,7 @@ def _note(path: str) -> str | None:
     return None if seen is not ABSENT and seen.kind is Kind.DIRECTORY else "is not there now"
 
 
+@commands.command()
 def init(
     watch: Annotated[
         PathOfUser, typer.Option(metavar="DIR", help="The directory where the instrument writes.")
@@ -290,10 +299,3 @@ def _mounted(path: str) -> str:
     if typer.confirm("Is it an ordinary folder of this computer, on that disk?", default=False):
         return f"mounted = false                      # an ordinary folder, on {disk}"
     return "mounted = true                       # only while a share is mounted there"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command("run")(run)
-    app.command("check")(show)
-    app.command("init")(init)

@@ -24,6 +24,8 @@ from rules.match import relative
 from rules.text import printable
 from rules.units import bytes_in_words
 
+commands = typer.Typer()
+
 TimeoutOption = Annotated[
     str | None, typer.Option(metavar="DURATION", help='Wait no longer than this, for example "10m".')
 ]
@@ -31,6 +33,7 @@ _SHOWN = 100
 """So many files are told of one by one."""
 
 
+@commands.command()
 def send(
     paths: Annotated[list[PathOfUser], typer.Argument(metavar="PATH...", help="Files or directories, watched or not.")],
     to: Annotated[str, typer.Option("--to", metavar="DEST", help="A destination of the configuration.")],
@@ -127,6 +130,7 @@ def _ledger(config: Configuration) -> Ledger:
     return Ledger(str(config.ledger))
 
 
+@commands.command()
 def fetch(
     place: Annotated[
         str, typer.Argument(metavar="DEST:PATH", help="A destination, and a file or directory there; no PATH: all.")
@@ -166,9 +170,3 @@ def _refused(found: Sequence[tuple[str, str]]) -> None:
         typer.echo(f"refused: {printable(path)}: {printable(reason)}", err=True)
     if len(found) > _SHOWN:
         typer.echo(f"refused: {len(found) - _SHOWN} more", err=True)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command()(send)
-    app.command()(fetch)

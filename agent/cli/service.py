@@ -25,7 +25,9 @@ PLATFORM: str = sys.platform
 _NAMES = {"darwin": "macOS", "win32": "Windows"}
 """What people call platforms."""
 
+commands = typer.Typer()
 group = typer.Typer(no_args_is_help=True, help="Dropline as a service of systemd.")
+commands.add_typer(group, name="service")
 
 
 def manager(person: bool) -> systemd.Systemd:
@@ -135,8 +137,3 @@ def _token(file: str | None) -> str | None:
         return None if file is None else token(file)
     except Refused:
         return None  # /healthz then says less
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.add_typer(group, name="service")

@@ -37,6 +37,8 @@ from rules.model import OWN_PREFIX, SENT, Kind, Rule
 from rules.text import printable
 from rules.versions.volumes import unchanged
 
+commands = typer.Typer()
+
 _POLL = 0.1
 
 
@@ -52,6 +54,7 @@ DestinationArgument = Annotated[
 ]
 
 
+@commands.command()
 def retry(config: ConfigOption = None) -> None:
     """Try refused files, failed deliveries, and what waits to be done for verified batches again, now."""
     opened = ledger(state(config))
@@ -62,6 +65,7 @@ def retry(config: ConfigOption = None) -> None:
     typer.echo(f"{files} files and {deliveries} deliveries{more} will be tried again")
 
 
+@commands.command()
 def reclaim(
     config: ConfigOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print each file with its verdict.")] = False,
@@ -107,6 +111,7 @@ def _print_plan(parts: Parts, form: Format) -> None:
     typer.echo(f"{sum(one.verdict.ok for one in plan)} of {len(plan)} files would be removed; nothing was")
 
 
+@commands.command()
 def pause(what: Pausable, destination: DestinationArgument = None, config: ConfigOption = None) -> None:
     """Stop every deletion, or all copying, until `resume`. What is found meanwhile waits; an agent that runs obeys in seconds."""
     opened = _steered(what, destination, config)
@@ -115,6 +120,7 @@ def pause(what: Pausable, destination: DestinationArgument = None, config: Confi
     typer.echo(f"{words} is paused; `dropline resume {words}` lets it go on")
 
 
+@commands.command()
 def resume(what: Pausable, destination: DestinationArgument = None, config: ConfigOption = None) -> None:
     """Undo `pause`; without a destination, for all of them."""
     opened = _steered(what, destination, config)
@@ -141,6 +147,7 @@ def _steered(what: Pausable, destination: str | None, config: PathOfUser | None)
     return opened
 
 
+@commands.command()
 def complete(
     dataset: Annotated[
         str, typer.Argument(metavar="DATASET", help="Its name, as `dropline status` shows it, or a path in it.")
@@ -182,6 +189,7 @@ def _datasets(opened: Ledger, rules: Sequence[Rule], name: str) -> list[Known]:
     return [one for one in found if one is not None]
 
 
+@commands.command()
 def wait(
     paths: Annotated[list[PathOfUser], typer.Argument(metavar="PATH...", help="Files or directories.")],
     timeout: Annotated[
@@ -267,9 +275,3 @@ def _safe(last: File) -> bool:
     if seen is ABSENT:
         return last.state in (State.VERIFIED, *GONE)
     return last.state is State.VERIFIED and unchanged(last.version, last.volume, seen)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    for command in (retry, reclaim, pause, resume, complete, wait):
-        app.command()(command)

@@ -17,6 +17,8 @@ from rules.config.mistake import RuleError
 from rules.config.settings import Configuration
 from rules.units import bytes_in_words
 
+commands = typer.Typer()
+
 OutputOption = Annotated[
     PathOfUser | None, typer.Option("--output", "-o", metavar="FILE", help="Write it to this file.")
 ]
@@ -24,6 +26,7 @@ _AT_MOST = 2**20
 """Bytes of a configuration that is not good, in which the state directory is looked for."""
 
 
+@commands.command("schema")
 def show_schema(output: OutputOption = None) -> None:
     """The JSON Schema of the configuration: editors check and complete `dropline.toml` with it."""
     if output is None:
@@ -38,6 +41,7 @@ def show_schema(output: OutputOption = None) -> None:
     typer.echo(f'wrote {output}; begin dropline.toml with the line "#:schema {output}"')
 
 
+@commands.command()
 def report(config: ConfigOption = None, output: OutputOption = None) -> None:
     """A support bundle: configuration without secrets, status, last log lines, versions. Says what is in it."""
     found, mistake = _as_far_as_it_can_be_read(config)
@@ -67,9 +71,3 @@ def _as_far_as_it_can_be_read(config: PathOfUser | None) -> tuple[Configuration,
         return check({"agent": place}, str(source), absolute(source).parent), mistake
     except (OSError, ValueError):  # RuleError is one
         return check({}, str(source), absolute(source).parent), mistake
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command("schema")(show_schema)
-    app.command("report")(report)

@@ -27,6 +27,8 @@ from rules.scrub import MOST_OPEN, Scrub, Sight
 from rules.text import printable
 from rules.units import bytes_in_words
 
+commands = typer.Typer()
+
 SAMPLE_COPIES, SAMPLE_BYTES = 100, 10_000_000_000
 """A sample: so many copies, or as many as make so many bytes."""
 _BY_HAND = Scrub(per_day=SAMPLE_BYTES, every=1.0)
@@ -55,6 +57,7 @@ class _Tally:
     """Why not all that was to be read was."""
 
 
+@commands.command()
 def verify(
     destination: Annotated[str, typer.Argument(metavar="DESTINATION", help="A destination of the configuration.")],
     everything: Annotated[
@@ -188,8 +191,3 @@ def _print(name: str, tally: _Tally, left: int, still: Sequence[Finding], *, eve
         typer.echo(
             f"{left} copies were not read; `dropline verify {name} --all` reads all, and the next call the next ones"
         )
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("verify")(verify)

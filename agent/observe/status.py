@@ -4,14 +4,16 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from agent.host.worker import Worker
-from agent.intake import Root
 from agent.ledger import Behind, Finding, Ledger
 from rules.config.replan import line_for
 from rules.model import Rule
 from rules.scrub import Scrub
+
+if TYPE_CHECKING:  # of an agent that runs, which a command is not
+    from agent.host.worker import Worker
+    from agent.intake import Root
 
 _WAITING = 100
 """Datasets that wait which are named, longest waiting first."""
@@ -144,7 +146,7 @@ STALLED_AFTER = 120.0
 
 
 def health(
-    workers: Sequence[Worker], roots: Sequence[Root], sweep_every: float, refusals: Mapping[str, str | None],
+    workers: "Sequence[Worker]", roots: "Sequence[Root]", sweep_every: float, refusals: Mapping[str, str | None],
     away: Mapping[str, str | None], silent: Mapping[str, float], now: float,
 ) -> Health:  # fmt: skip
     """What /healthz answers: dead or stalled threads, a ledger that cannot be written, late sweeps, destinations that refuse.

@@ -1,12 +1,12 @@
 """The `[[rules]]` tables of the configuration, as rules."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import combinations
 from typing import Any, Literal
 
 from cronsim import CronSim, CronSimError
-from pydantic import Field
+from pydantic import Field, ValidationInfo, model_validator
 
 from rules import actions
 from rules import naming as destination
@@ -20,6 +20,8 @@ from rules.patterns.expression import compiled
 
 _SHOWN = 200
 """Characters of a pattern that are shown."""
+_OF_PRESETS = ("complete", "batch", "reclaim")
+"""Tables of a rule that a preset fills key by key; every other key of the rule replaces the preset's."""
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -85,12 +87,35 @@ class RuleTable(Table):
     include: tuple[str, ...] = ("**",)
     exclude: tuple[str, ...] = ()
     capture: str | None = None
-    complete: CompleteTable = CompleteTable()
-    batch: BatchTable = BatchTable()
+    complete: CompleteTable = Field(default_factory=CompleteTable)
+    batch: BatchTable = Field(default_factory=BatchTable)
     deliver: tuple[DeliverTable, ...] = Field(min_length=1)
     reclaim: ReclaimTable | None = None
     then: tuple[ThenTable, ...] = ()
     share_with: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_preset(cls, value: Any, info: ValidationInfo) -> Any:
+        """Filled up by its preset: the context's `preset` gives that by its name, or raises ValueError."""
+        if info.context is not None and isinstance(value, dict) and isinstance(value.get("preset"), str):
+            return _filled_up(value, info.context["preset"](value["preset"]))
+        return value
+
+
+def _filled_up(rule: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
+    """The `[[rules]]` table filled up from a preset's file, both as TOML gives them: what the rule says itself counts."""
+    filled = {key: preset[key] for key in RuleTable.model_fields if key in preset} | dict(rule)
+    for key in _OF_PRESETS:
+        mine, given = rule.get(key), preset.get(key)
+        if isinstance(mine, Mapping) and isinstance(given, Mapping):
+            filled[key] = {**given, **mine}
+    deliver = rule.get("deliver")
+    if isinstance(deliver, list):
+        filled["deliver"] = [
+            {"path": preset["path"], **one} if isinstance(one, Mapping) and "path" in preset else one for one in deliver
+        ]
+    return filled
 
 
 def build(

@@ -3,9 +3,10 @@
 import difflib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
-from pydantic import BaseModel, Tag, ValidationError
+if TYPE_CHECKING:  # commands that read no configuration do not wait for pydantic
+    from pydantic import BaseModel, ValidationError
 
 _SHOWN = 2000
 """Characters of a key, or of what is wrong with it, that are shown."""
@@ -39,7 +40,7 @@ class RuleError(ValueError):
         super().__init__("".join(char if char.isprintable() else repr(char)[1:-1] for char in line))
 
 
-def first_mistake(error: ValidationError, model: type[BaseModel], data: dict[str, Any]) -> Mistake:
+def first_mistake(error: "ValidationError", model: "type[BaseModel]", data: dict[str, Any]) -> Mistake:
     """The first error of pydantic as table, key and sentence; unknown keys come with the nearest known one."""
     detail = error.errors(include_url=False)[0]
     kind, loc = detail["type"], location(detail)
@@ -97,7 +98,7 @@ def _table(loc: list[int | str], data: dict[str, Any]) -> tuple[str, list[int | 
     return "", loc
 
 
-def _keys(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
+def _keys(model: "type[BaseModel]", loc: Sequence[int | str]) -> list[str]:
     """The keys known at this place: follow the annotations of the models down."""
     found: list[Any] = [model]
     for part in loc:
@@ -111,18 +112,18 @@ def _inside(annotation: Any, part: int | str) -> list[Any]:
     if _is_model(annotation):
         field = annotation.model_fields.get(part)
         return [field.annotation] if field is not None else []
-    if any(isinstance(mark, Tag) and mark.tag == part for mark in get_args(annotation)):
+    if any(getattr(mark, "tag", None) == part for mark in get_args(annotation)):
         return [get_args(annotation)[0]]
     if get_origin(annotation) in (dict, tuple):
         return [get_args(annotation)[1 if get_origin(annotation) is dict else 0]]
     return [found for inner in get_args(annotation) for found in _inside(inner, part)]
 
 
-def _models(annotation: Any) -> list[type[BaseModel]]:
+def _models(annotation: Any) -> "list[type[BaseModel]]":
     if _is_model(annotation):
         return [annotation]
     return [model for inner in get_args(annotation) for model in _models(inner)]
 
 
 def _is_model(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    return isinstance(annotation, type) and hasattr(annotation, "model_fields")

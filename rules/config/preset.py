@@ -10,8 +10,6 @@ from rules.config.require import DatasetTable
 from rules.config.tables import Duration, Size, Table
 from rules.model import Rule
 
-_TABLES = ("complete", "batch", "reclaim")
-"""Tables of a rule that a preset fills key by key; every other key of the rule replaces the preset's."""
 ACTS = ("write", "open", "append", "close", "rename", "remove", "many", "kill", "release", "expect")
 
 
@@ -94,29 +92,15 @@ class PresetTable(Table):
     capture: str | None = None
     dataset: DatasetTable | None = None
     complete: CompleteTable
-    batch: BatchTable = BatchTable()
+    batch: BatchTable = Field(default_factory=BatchTable)
     path: str
     """Where files go, for deliveries that do not say."""
     examples: tuple[ExampleTable, ...] = Field(min_length=1)
     timelines: tuple[TimelineTable, ...] = Field(min_length=1)
 
 
-def with_preset(rule: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
-    """The `[[rules]]` table filled up from a preset's file, both as TOML gives them: what the rule says itself counts."""
-    filled = {key: preset[key] for key in RuleTable.model_fields if key in preset} | dict(rule)
-    for key in _TABLES:
-        mine, given = rule.get(key), preset.get(key)
-        if isinstance(mine, Mapping) and isinstance(given, Mapping):
-            filled[key] = {**given, **mine}
-    deliver = rule.get("deliver")
-    if isinstance(deliver, list):
-        filled["deliver"] = [
-            {"path": preset["path"], **one} if isinstance(one, Mapping) and "path" in preset else one for one in deliver
-        ]
-    return filled
-
-
 def rule_of(name: str, data: Mapping[str, Any], watch: str) -> Rule:
     """The rule that a preset makes by itself, for trying it out: its destination is called `share`. Raises RuleError."""
-    table = with_preset({"name": name, "watch": watch, "preset": name, "deliver": [{"to": "share"}]}, data)
-    return build([RuleTable.model_validate(table)], ["share"], f"preset {name}", lambda path: path)[0]
+    table = {"name": name, "watch": watch, "preset": name, "deliver": [{"to": "share"}]}
+    rule = RuleTable.model_validate(table, context={"preset": lambda name: data})
+    return build([rule], ["share"], f"preset {name}", lambda path: path)[0]

@@ -46,4 +46,4 @@ LocalPath = Annotated[str, AfterValidator(_path)]
 class Table(BaseModel):
     """A TOML table: unknown keys are mistakes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)

@@ -2,14 +2,13 @@
 
 A pattern such as `(a+)+b` takes longer than the universe for a name of some dozen letters (catastrophic backtracking).
 Who writes the pattern is trusted, but who names a file is not. Python's own engine cannot be stopped, and stops all
-threads; the package `regex` reads the same patterns and takes a limit.
+threads; the package `regex` reads the same patterns and takes a limit. It is imported with the first pattern: most rules
+have none.
 """
 
 import re
 from functools import lru_cache
 from typing import Any
-
-import regex
 
 AT_MOST = 1.0
 """Seconds of processor time for one text, and twice that for all texts that take long; what is sensible takes microseconds."""
@@ -20,6 +19,8 @@ _A_CHARACTER = 1e-6
 
 def compiled(text: str) -> re.Pattern[str]:
     """A pattern. Raises ValueError with what is wrong."""
+    import regex
+
     try:
         found = re.compile(text)
         _engine(text)
@@ -63,6 +64,8 @@ class _Engine:
     """A pattern, and how long it may still take: half as long after each text that took too long."""
 
     def __init__(self, text: str) -> None:
+        import regex
+
         self._pattern = regex.compile(text)
         self._limit = AT_MOST
 

@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 import pytest
 from psutil import STATUS_ZOMBIE, Process
 
-from agent import app
 from agent.app.configuration import read
 from agent.app.pages import serve
 from agent.app.parts import Parts
+from agent.app.run import once
 from agent.host.lock import Held, locked
 from agent.host.worker import Clock
 from agent.observe.looks import Looks
@@ -64,7 +64,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         (share.path / "run").mkdir()
         (share.path / "run/a").write_bytes(b"x")
         config = read(config_file)
-        assert app.once(config)
+        assert once(config)
         metrics, clock = Metrics(), Clock()
         parts = Parts(config, metrics, lambda name: lambda: None, stack)
         looks = Looks(clock, [rule.watch for rule in config.rules])

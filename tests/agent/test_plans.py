@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from agent import app
 from agent.app.configuration import read
+from agent.app.run import once
 from agent.ledger import Ledger
 from agent.observe.looks import Looks
 from agent.observe.metrics import Readings
@@ -75,7 +75,7 @@ def test_no_page_looks_at_all_that_is_known(tmp_path: Path, monkeypatch: pytest.
         (data / name).write_bytes(b"x")
     (data / "two/link").symlink_to("b")
     read_ = read(config)
-    app.once(read_)
+    once(read_)
     statements = trace(monkeypatch)
     ledger = Ledger(str(read_.ledger))
     places = [("share", str(share))]
@@ -124,7 +124,7 @@ def test_no_pass_looks_at_all_that_is_known(tmp_path: Path, monkeypatch: pytest.
     for content in (b"x", b"xy"):
         (data / "one/scan.dat").write_bytes(content)
         (data / "two/scan.dat").write_bytes(content)
-        assert app.once(read(config))
+        assert once(read(config))
     assert sorted(path.name for path in share.rglob("*.dat")) == ["scan.dat", "scan.dat", "scan~2.dat", "scan~2.dat"]
     ledger = sqlite3.connect(tmp_path / "state/ledger.sqlite")
     plans = {

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from agent import app
 from agent.app.configuration import check
+from agent.app.run import once
 from agent.files import LOCAL, CannotTell, Files, Handle, Look, Tree, Trouble, What
 from agent.ledger import Ledger
 from agent.reclaim import Reclaimer, Record, Required
@@ -69,7 +69,7 @@ class Desk:
             path.mkdir()
         (self.data / "a").write_bytes(b"aaa")
         self.config = self._config({})
-        app.once(self.config)
+        once(self.config)
         self.ledger = Ledger(str(self.config.ledger))
         self.now = self.ledger.execute("SELECT max(proved_at) + 1 FROM copies").fetchone()[0]
 
@@ -190,7 +190,7 @@ class Pair:
     def run(self, **reclaim: str) -> None:
         """The agent, once; with `reclaim`, if given."""
         rule = self._rule | ({"reclaim": reclaim} if reclaim else {})
-        app.once(check(self._data | {"rules": [rule]}, "test", self.root))
+        once(check(self._data | {"rules": [rule]}, "test", self.root))
 
 
 def test_two_copies_are_enough(tmp_path: Path) -> None:

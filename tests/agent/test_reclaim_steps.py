@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from agent import app
 from agent.app.configuration import check
+from agent.app.run import once
 from agent.errors import Transient
 from agent.files import LOCAL
 from agent.files.posix import writer_probe
@@ -197,7 +197,7 @@ def _template(root: Path, names: Sequence[str]) -> Path:
         (root / "data" / name).parent.mkdir(parents=True, exist_ok=True)
         (root / "data" / name).write_bytes(PROVED)
     (root / "share").mkdir()
-    app.once(configuration(root))
+    once(configuration(root))
     return root
 
 

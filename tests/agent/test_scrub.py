@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from agent import app
 from agent.app.configuration import check
+from agent.app.run import once
 from agent.destinations.directory.transport import DirectoryTransport
 from agent.files import LOCAL
 from agent.ledger import Ledger, State, Transition
@@ -49,7 +49,7 @@ class Desk:
     def once(self, **files: bytes) -> None:
         for name, content in files.items():
             (self.data / name).write_bytes(content)
-        app.once(self.config)
+        once(self.config)
 
     def open(self) -> None:
         self.ledger = Ledger(str(self.config.ledger), self.told.extend)
@@ -191,7 +191,7 @@ def test_a_finding_is_told_once(desk: Desk) -> None:
     """Where the local copy is gone, it stays a finding that each look confirms, without another line of the log."""
     later = spoil(desk)
     (desk.data / "a").unlink()
-    app.once(desk.config)
+    once(desk.config)
     scrubber = desk.scrubber()
     for days in range(3):
         scrubber.step(later + days * (DAY + 1.0))
@@ -229,7 +229,7 @@ def test_a_file_that_is_on_its_way_elsewhere_travels_here_again(tmp_path: Path) 
     desk.scrubber().step(desk.aged())
     assert (desk.findings(), desk.proved(), desk.states()) == ([("changed", "a")], [], {"a": "batched"})
     desk.mirror.mkdir()
-    app.once(desk.config)
+    once(desk.config)
     assert (desk.proved(), desk.states()) == (["a~1"], {"a": "verified"})
     assert ((desk.share / "a").read_bytes(), (desk.share / "a~1").read_bytes()) == (b"AAA", b"aaa")
     desk.close()
@@ -241,7 +241,7 @@ def test_a_missing_copy_that_came_again_is_settled_by_itself(desk: Desk) -> None
     scrubber, now = desk.scrubber(), desk.aged()
     scrubber.step(now)
     assert desk.findings() == [("missing", "a")]
-    app.once(desk.config)
+    once(desk.config)
     assert (desk.share / "a").read_bytes() == b"aaa"
     scrubber.step(now + 60.0)
     assert desk.findings() == []

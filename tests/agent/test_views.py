@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from agent import app
 from agent.app.configuration import read
+from agent.app.run import once
 from agent.cli import app as cli
 from agent.ledger import Ledger
 from agent.observe import looks
@@ -44,7 +44,7 @@ def deliver(root: Path, **files: bytes) -> None:
         path = root / "data" / name.replace("__", "/")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    app.once(read(root / "dropline.toml"))
+    once(read(root / "dropline.toml"))
 
 
 @pytest.fixture

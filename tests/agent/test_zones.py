@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from agent import app
 from agent.app.configuration import check
+from agent.app.run import once
 from agent.files import LOCAL
 from agent.intake.scan import sweep
 from agent.intake.zones import Zones
@@ -79,7 +79,7 @@ def test_what_was_delivered_below_is_not_delivered_again(tmp_path: Path, again: 
     (tmp_path / "data/scan.h5").write_bytes(b"measured")
     config = configured(tmp_path)
     for _ in range(again):
-        assert app.once(config)
+        assert once(config)
     ledger = Ledger(str(config.ledger))
     counts = {state: count for _, state, count, _ in ledger.reports.tally() if count}
     ledger.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from agent import app
+from agent.app import run
 from agent.app.configuration import check
 from agent.app.parts import Parts
 from agent.delivery import Courier
@@ -101,7 +101,7 @@ class Rig:
         parts = self.start()
         for _ in range(_PASSES):
             self._bell.clear()
-            wait = app._pass(parts, lambda: self.now)  # type: ignore[arg-type]
+            wait = run._pass(parts, lambda: self.now)  # type: ignore[arg-type]
             if wait is None:
                 return
             if any(courier.waiting for courier in parts.couriers.values()):

@@ -13,7 +13,10 @@ import sys
 import time
 from typing import Any
 
-from agent.cli import main
+import typer
+
+import agent.app.run  # noqa: F401  (what its commands import when they run)
+from agent.cli import app, main
 from agent.destinations.globus import session
 from agent.host import worker_process
 from rules.globus import task
@@ -60,5 +63,7 @@ def serve() -> bool:
     return False
 
 
-if __name__ == "__main__" and serve():
-    main()
+if __name__ == "__main__":
+    list(typer.main.get_command(app).commands.values())  # type: ignore[attr-defined]  # imports each of them
+    if serve():
+        main()

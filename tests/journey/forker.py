@@ -10,7 +10,10 @@ import signal
 import sys
 from typing import Any
 
-from agent.cli import main
+import typer
+
+import agent.app.run  # noqa: F401  (what its commands import when they run)
+from agent.cli import app, main
 
 PATIENCE = 60
 """Seconds after which a command that does not end is killed."""
@@ -42,5 +45,7 @@ def serve() -> bool:
     return False
 
 
-if __name__ == "__main__" and serve():
-    main()
+if __name__ == "__main__":
+    list(typer.main.get_command(app).commands.values())  # type: ignore[attr-defined]  # imports each of them
+    if serve():
+        main()

@@ -29,14 +29,15 @@ from urllib.request import OpenerDirector
 import requests
 import typer
 
-from agent import app
 from agent.app.configuration import check
+from agent.app.run import once
 from agent.by_hand import outbound
 from agent.cli import sending, verifying
 from agent.destinations.globus import session
 from agent.files.posix import durable as disk
 from agent.ledger import Ledger
 from agent.ledger.store import Store
+from rules.config.settings import Configuration
 from rules.globus import task
 from rules.model import Conditions
 
@@ -71,7 +72,7 @@ def destination(work: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def configuration(work: Path, scenario: str) -> app.Configuration:
+def configuration(work: Path, scenario: str) -> Configuration:
     watch = work / ("elsewhere" if scenario in ("send", "fetch") else "in")
     rule: dict[str, Any] = {
         "name": "r", "watch": str(watch), "complete": {"quiet": "0s"}, "batch": {"linger": "0s"},
@@ -136,7 +137,7 @@ def kill_at(number: int) -> None:
     Store._commit = committed  # type: ignore[method-assign]
 
 
-def send(config: app.Configuration) -> bool:
+def send(config: Configuration) -> bool:
     """`dropline send --wait` of what is in `in`, without the quiet period."""
     outbound._AS_RULES = Conditions(quiet=0.0)
     sending.configuration = lambda _: config  # type: ignore[assignment]
@@ -148,7 +149,7 @@ def send(config: app.Configuration) -> bool:
     return False
 
 
-def fetch(config: app.Configuration) -> bool:
+def fetch(config: Configuration) -> bool:
     """`dropline fetch --wait` of all that is at the share, into `in`."""
     sending.configuration = lambda _: config  # type: ignore[assignment]
     try:
@@ -158,12 +159,12 @@ def fetch(config: app.Configuration) -> bool:
     return False
 
 
-def scrub(config: app.Configuration) -> bool:
+def scrub(config: Configuration) -> bool:
     """`dropline verify share --all`, then a pass of the agent. Whether all is proved; what is amiss waits for a person."""
     verifying._configuration = lambda _: config  # type: ignore[assignment]
     with suppress(typer.Exit):
         verifying.verify("share", everything=True)
-    app.once(config)
+    once(config)
     ledger = Ledger(str(config.ledger))
     files = ledger.reports.tally()
     ledger.close()
@@ -173,7 +174,7 @@ def scrub(config: app.Configuration) -> bool:
 ACTS = {"send": send, "fetch": fetch, "scrub": scrub}
 
 
-def run(config: app.Configuration, kill: int | None, act: Callable[[app.Configuration], bool] = app.once) -> int:
+def run(config: Configuration, kill: int | None, act: Callable[[Configuration], bool] = once) -> int:
     """The exit status of one `run --once` (or another act) in a child: 0, 1, or minus the signal."""
     child = os.fork()
     if child == 0:
@@ -222,9 +223,9 @@ def case(work: Path, scenario: str, number: int) -> dict[str, Any]:
         assert run(config, None) == 0
         put(work, SPOILED, "share")
         (work / "share/run2/d.dat").unlink()
-    first = run(config, number, ACTS.get(scenario, app.once))
+    first = run(config, number, ACTS.get(scenario, once))
     between = {"share": tree(work / "share"), "in": tree(work / "in")}
-    again = run(config, None, app.once if scenario == "send" else ACTS.get(scenario, app.once))
+    again = run(config, None, once if scenario == "send" else ACTS.get(scenario, once))
     if scenario == "trash":
         again = max(again, run(config, None))  # by now the millisecond in the trash has passed
     if scenario == "send" and tree(work / "share") != digests(CONTENT):

@@ -294,10 +294,3 @@ def test_login_asks_for_flows_and_names_and_an_old_login_still_delivers(campus: 
     assert campus.run("run", "--once").returncode == 0
     assert [run["flow_id"] for run in campus.service.flows.runs.values()] == [flow.id]
     assert [(rule.path, rule.principal) for rule in campus.share.rules.values()] == [("/run1/", eve.id)]
-
-
-def test_who_delivers_to_directories_does_not_import_globus(site: Site) -> None:
-    """The SDK costs time and memory: only who needs it pays."""
-    code = "import sys, agent.cli, agent.app; print('globus_sdk' in sys.modules)"
-    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout == "False\n"

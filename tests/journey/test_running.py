@@ -206,7 +206,7 @@ STARTS = """
 import os, signal, sys
 from contextlib import contextmanager
 from pathlib import Path
-from agent import app
+from agent.app.run import run
 from agent.app.configuration import read
 file = Path(sys.argv[1])
 @contextmanager
@@ -218,7 +218,7 @@ def started(parts, server):
     else:
         os.kill(os.getpid(), signal.SIGTERM)
     yield
-app.run(read(file), started)
+run(read(file), started)
 """
 
 

@@ -73,7 +73,7 @@ def test_an_agent_with_a_dead_thread_no_longer_says_that_it_is_alive(
     tmp_path: Path, notifications: Notifications, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The manager then starts it anew; the reason is in the status."""
-    from agent.app import _report
+    from agent.app.run import _report
     from agent.host.worker import Clock, Worker
     from agent.observe.status import health
 
