@@ -41,6 +41,7 @@ class Transports:
             return DirectoryTransport(
                 name, table.path, table.verify, table.checksum, self._agent, wake, hold, table.limits,
                 mounted=table.mounted, watched=[rule.watch for rule in self._config.rules],
+                dir_mode=table.dir_mode,
             )  # fmt: skip
         # Imported here: who delivers to directories only does not pay for what this brings along.
         from agent.destinations.globus import GlobusTransport

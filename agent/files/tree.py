@@ -150,7 +150,7 @@ class Tree(Protocol):
         """
 
     def create(self, path: str, like: Handle | None = None) -> Handle:
-        """A new file for reading and writing, instead of a file that has the name; missing directories are made.
+        """A new file for reading and writing, instead of a file that has the name.
 
         `like`: whose permissions it gets, as far as the owner may still write to it. What had the name is removed, and not
         written to: it may be a link to somebody else's file.
@@ -162,11 +162,21 @@ class Tree(Protocol):
         None where something else has the name, such as a link, a FIFO or a file with several names: it is left alone.
         """
 
-    def make_directory(self, path: str) -> None:
-        """Make a directory, and those above it, where they are absent."""
+    def make_directory(self, path: str, like: tuple["Tree", str] | None = None, mode: int | None = None) -> None:
+        """Make a directory, and those above it, where they are absent. One of the agent's own names is its owner's alone.
+
+        Args:
+            path: of the directory.
+            like: a tree, and the directory in it that this one stands for, as those above do with the same names. Nobody is
+                let into what is made who was kept out there, unless a default ACL says who is.
+            mode: permissions of what is made, whatever else says.
+        """
 
     def rename_new(self, source: str, target: str) -> None:
-        """Rename, but never onto something that exists: EXISTS. Missing directories of the target are made."""
+        """Rename, but never onto something that exists: EXISTS.
+
+        Missing directories of the target are made as those of the source are: see `make_directory`. So do other renames.
+        """
 
     def replace(self, source: str, target: str) -> None:
         """Rename, onto a file that has the name or onto none."""

@@ -127,6 +127,13 @@ def _reachable(value: tuple[LimitTable, ...]) -> tuple[LimitTable, ...]:
     return value
 
 
+def _permissions(value: object) -> object:
+    """As chmod(1) writes them: "0750". An owner who may not use a directory could write nothing into it."""
+    if not isinstance(value, str) or not re.fullmatch("0?7[0-7]{2}", value):
+        raise ValueError('write the permissions as in "0750"; the first of the three digits is 7')
+    return int(value, 8)
+
+
 class DirectoryTable(Table):
     """`[destinations.NAME]` with `transport = "directory"`"""
 
@@ -137,6 +144,7 @@ class DirectoryTable(Table):
     checksum: Literal["sha256", "blake3", "md5"] = "sha256"
     scrub: Scrubbed = None
     bandwidth: Annotated[tuple[LimitTable, ...], BeforeValidator(_one_limit), AfterValidator(_reachable)] = ()
+    dir_mode: Annotated[int, BeforeValidator(_permissions, json_schema_input_type=str)] | None = None
 
     @property
     def address(self) -> str:

@@ -312,6 +312,15 @@ def test_mistakes_about_a_bandwidth(bandwidth: str, message: str) -> None:
     assert mistake_in(text) == f"f.toml: [destinations.share]: {message}"
 
 
+@pytest.mark.parametrize("value", ['"rwx"', '"0650"', '"07550"', "750", "0o750", '"2770"', '""', '"0o750"'])
+def test_permissions_are_written_as_in_chmod(value: str) -> None:
+    """Three digits; the owner must be able to write there."""
+    text = f'[destinations.share]\npath = "/share"\ndir_mode = {value}'
+    assert 'write the permissions as in "0750"; the first of the three digits is 7' in mistake_in(text)
+    share = checked('[destinations.share]\npath = "/share"\ndir_mode = "0770"').settings.destinations["share"]
+    assert (share.dir_mode, type(share)) == (0o770, DirectoryTable)  # type: ignore[union-attr]
+
+
 def test_globus_cannot_be_slowed() -> None:
     """The key is refused there, with what can be done instead."""
     with pytest.raises(RuleError, match=r"Globus has no limit for a transfer: .* network use, or .* `batch.schedule`"):

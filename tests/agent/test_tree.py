@@ -82,11 +82,11 @@ def test_a_link_below_is_never_followed(tmp_path: Path, depth: int, target: str)
 
 
 def test_what_is_missing_is_made_where_asked(tmp_path: Path) -> None:
-    """A missing directory is an error where names are read, and made where a new file needs it."""
+    """A missing directory is an error where names are read, and made where that is asked for."""
     with PosixTree(str(tmp_path)) as tree:
         assert refused(tree.names, "a/b/c") is What.ABSENT
         assert os.listdir(tmp_path) == []
-        tree.create("a/b/c/scan.dat").close()
+        tree.make_directory("a/b/c")
         assert inode(tree, "a/b/c") == (tmp_path / "a/b/c").stat().st_ino
 
 
@@ -110,7 +110,7 @@ def test_many_make_the_same_directories_at_once(tmp_path: Path) -> None:
             start.wait()
             mine: list[int] = []
             for number in range(50):
-                tree.create(f"{number}/a/b/{threading.get_ident()}").close()
+                tree.make_directory(f"{number}/a/b")
                 mine.append(inode(tree, f"{number}/a/b"))
             found.append(mine)
 
@@ -126,6 +126,7 @@ def test_names_of_any_bytes(tmp_path: Path) -> None:
     """Bytes that are no UTF-8, spaces and newlines are names like others."""
     name = os.fsdecode(b"\xff odd\n")
     with PosixTree(str(tmp_path)) as tree:
+        tree.make_directory(f"{name}/sub")
         tree.create(f"{name}/sub/{name}").close()
         assert inode(tree, f"{name}/sub") == (tmp_path / name / "sub").stat().st_ino
         assert (tree.names(""), tree.names(f"{name}/sub")) == ([name], [name])
@@ -172,6 +173,7 @@ def test_every_descriptor_is_given_back(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     with PosixTree(str(tmp_path)) as tree:
         for number in range(3 * _OPEN_AT_MOST):
+            tree.make_directory(f"{number}/sub")
             tree.create(f"{number}/sub/scan.dat").close()
         assert refused(tree.names, "link") in NO_WAY
         assert refused(tree.names, "missing/sub") is What.ABSENT
@@ -185,9 +187,9 @@ def test_every_descriptor_is_given_back(tmp_path: Path) -> None:
 def test_an_evicted_directory_is_looked_up_again(tmp_path: Path) -> None:
     """A directory that fell out of the cache and was swapped for a link meanwhile is refused."""
     with PosixTree(str(tmp_path)) as tree:
-        tree.create("first/scan.dat").close()
-        for number in range(_OPEN_AT_MOST):
-            tree.create(f"{number}/scan.dat").close()
+        for name in ("first", *map(str, range(_OPEN_AT_MOST))):
+            tree.make_directory(name)
+            tree.create(f"{name}/scan.dat").close()
         (tmp_path / "first").rename(tmp_path / "former")
         (tmp_path / "first").symlink_to(tmp_path / "0")
         assert refused(tree.names, "first") in NO_WAY

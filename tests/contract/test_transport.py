@@ -757,6 +757,14 @@ def test_a_copy_is_as_readable_as_the_file(folder: Site, mode: int) -> None:
     assert stat.S_IMODE((folder.place / "scan.dat").stat().st_mode) == (mode & 0o755) | 0o200
 
 
+def test_what_was_private_arrives_in_private(folder: Site) -> None:
+    """In directories that are made for it; those above stand for the watched folder."""
+    folder.put("private/deep/scan.dat", b"x").parent.parent.chmod(0o700)
+    folder.deliver(folder.item("private/deep/scan.dat", path="2026/private/deep/scan.dat"))
+    found = {path: stat.S_IMODE((folder.place / path).stat().st_mode) for path in ("2026", "2026/private")}
+    assert found == {"2026": stat.S_IMODE(folder.source.stat().st_mode), "2026/private": 0o700}
+
+
 @pytest.mark.parametrize("algorithm", ["sha256", "blake3", "md5"])
 @pytest.mark.parametrize("verify", ["checksum", "size"])
 def test_every_algorithm_proves_and_confirms(tmp_path: Path, folder: Site, verify: str, algorithm: str) -> None:

@@ -35,6 +35,8 @@ class Place(NamedTuple):
     """True: only while a file system is mounted on the way to it."""
     watched: tuple[str, ...] = ()
     """The watched directories, none of which may be this directory, or lie in it."""
+    dir_mode: int | None = None
+    """Permissions of directories that are made; None: those of the directories that they stand for."""
 
 
 @contextmanager

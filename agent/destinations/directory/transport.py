@@ -73,6 +73,7 @@ class DirectoryTransport:
         may_hang: Callable[[str], bool] = lambda path: LOCAL.volume(path).may_hang,
         mounted: bool | None = None,
         watched: Sequence[str] = (),
+        dir_mode: int | None = None,
     ) -> None:
         """
         Args:
@@ -87,10 +88,11 @@ class DirectoryTransport:
             may_hang: whether what a path leads to may hang; helper processes then do what is to be done there.
             mounted: True: only while a file system is mounted on the way there.
             watched: the watched directories, none of which may be the directory, or lie in it.
+            dir_mode: permissions of the directories that are made; None: those of the directories that they stand for.
         """
         self.name = name
         self.address = path
-        self._place = Place(name, path, None, verify, checksum, agent[:12], mounted, tuple(watched))
+        self._place = Place(name, path, None, verify, checksum, agent[:12], mounted, tuple(watched), dir_mode)
         self._wake = wake
         self._hold = hold
         self._held: int | None = None

@@ -452,6 +452,8 @@ class _Group:
         with self._sources.opened(item.root, item.relpath, item.version) as reading:
             self._step()
             temporary = temporary_path(self._place.agent, item.file, item.path)
+            stands_for = self._sources.at(item.root), item.relpath.rpartition("/")[0]
+            self._tree.make_directory(item.path.rpartition("/")[0], stands_for, self._place.dir_mode)
             handle = self._tree.create(temporary, like=reading.handle)
             try:
                 content = reading.copy_to(handle, self._place.path)

@@ -17,13 +17,13 @@ from agent.files.held import HeldByName
 from agent.files.posix import durable
 from agent.files.posix.errors import REFUSALS, says_nothing_there, trouble
 from agent.files.posix.handle import PosixHandle, give_back
+from agent.files.posix.making import DIRECTORY, PRIVATE, close_to_others, downwards, enter, make, widest
 from agent.files.posix.observing import KINDS, LEAST, MOST, born, numbers, observation
 from agent.files.posix.volume_ids import TreeVolumes
-from agent.files.tree import Handle, Listed
+from agent.files.tree import Handle, Listed, Tree
 from agent.files.trouble import ABSENT, CannotTell, Look, NotAFile, Trouble, What
-from rules.model import Entry, Kind, Observation, Version
+from rules.model import OWN_PREFIX, Entry, Kind, Observation, Version
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """Never through a link, never hanging on a FIFO."""
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -39,7 +39,7 @@ class PosixTree:
         """Open the root, which may be a link. Raises Trouble."""
         self.root = root
         try:
-            self.fd = os.open(root, _DIRECTORY)
+            self.fd = os.open(root, DIRECTORY)
         except REFUSALS as error:
             raise trouble(error) from error
         try:
@@ -69,8 +69,8 @@ class PosixTree:
 
     # Directories
 
-    def directory(self, path: str, *, make: bool = False) -> int:
-        """A descriptor of a directory, valid until the next call; `make` creates what is missing. Raises OSError.
+    def directory(self, path: str) -> int:
+        """A descriptor of a directory, valid until the next call. Raises OSError.
 
         ELOOP or ENOTDIR where a part is a link.
         """
@@ -86,23 +86,46 @@ class PosixTree:
             missing.append(name)
         fd = self._open[above] if above else self.fd
         for name in reversed(missing):
-            parent, above = above, f"{above}/{name}" if above else name
-            try:
-                fd = _enter(name, fd)
-            except FileNotFoundError:
-                if not make:
-                    raise
-                self._grown.add(parent)
-                fd = _make(name, fd)
-            self._open[above] = fd
+            above = f"{above}/{name}" if above else name
+            fd = self._open[above] = enter(name, fd)
             if len(self._open) > _OPEN_AT_MOST:
                 give_back(self._open.popitem(last=False)[1])
         return fd
 
-    def _parent(self, path: str, *, make: bool = False) -> tuple[int, str]:
+    def _grown_to(self, path: str, like: tuple["PosixTree", str] | None, mode: int | None = None) -> int:
+        """The same, making what is missing: no wider than the umask, and the directories of `like`, let it be. Raises OSError."""
+        try:
+            return self.directory(path)
+        except FileNotFoundError:
+            pass  # a part of it at the least
+        above = ""
+        wide = [0o777] * (path.count("/") + 1) if like is None else widest(path, like[1], like[0]._permissions)
+        for name, most in zip(path.split("/"), wide, strict=True):
+            parent, above = above, f"{above}/{name}" if above else name
+            own = name.startswith(OWN_PREFIX)
+            try:
+                fd = self.directory(above)
+            except FileNotFoundError:
+                make(name, self.directory(parent), most, PRIVATE if own else mode)
+                self._grown.add(parent)
+            else:
+                if own:
+                    close_to_others(fd)
+        return self.directory(path)
+
+    def _permissions(self, path: str) -> int:
+        """Who may do what in a directory; where it is gone: its owner alone. Raises OSError."""
+        try:
+            return os.fstat(self.directory(path)).st_mode & 0o777
+        except REFUSALS as error:
+            if not says_nothing_there(error):
+                raise
+            return PRIVATE
+
+    def _parent(self, path: str) -> tuple[int, str]:
         """The descriptor of the directory that holds a path, and the path's last part. Raises OSError."""
         parent, _, name = path.rpartition("/")
-        return self.directory(parent, make=make), _downwards(name)
+        return self.directory(parent), downwards(name)
 
     # Looking
 
@@ -252,7 +275,7 @@ class PosixTree:
         assert like is None or isinstance(like, PosixHandle), "handles of two platforms do not meet"
         mode = 0o644 if like is None else like.permissions | 0o200  # writable by us: it may have to be replaced
         try:
-            directory, name = self._parent(path, make=True)
+            directory, name = self._parent(path)
             try:
                 fd = os.open(name, _NEW, mode, dir_fd=directory)
             except FileExistsError:
@@ -288,10 +311,12 @@ class PosixTree:
 
     # Names
 
-    def make_directory(self, path: str) -> None:
+    def make_directory(self, path: str, like: tuple[Tree, str] | None = None, mode: int | None = None) -> None:
         """See `Tree`."""
+        tree, source = like or (None, "")
+        assert tree is None or isinstance(tree, PosixTree), "trees of two platforms do not meet"
         try:
-            self.directory(path, make=True)
+            self._grown_to(path, None if tree is None else (tree, source), mode)
         except REFUSALS as error:
             raise trouble(error) from error
 
@@ -306,14 +331,14 @@ class PosixTree:
     def _rename(self, source: str, target: str, rename: durable.Rename) -> None:
         try:
             (above, _, name), (other, _, new) = source.rpartition("/"), target.rpartition("/")
-            name, new = _downwards(name), _downwards(new)
+            name, new = downwards(name), downwards(new)
             if above == other:
                 directory = self.directory(above)
                 rename(name, new, directory, directory)
                 return
             held = os.dup(self.directory(above))  # the other directory's parts may take its place
             try:
-                rename(name, new, held, self.directory(other, make=True))
+                rename(name, new, held, self._grown_to(other, (self, above)))
             finally:
                 give_back(held)
         except REFUSALS as error:
@@ -383,27 +408,6 @@ class PosixTree:
         return os.access(self.root, os.W_OK)
 
 
-def _downwards(name: str) -> str:
-    """A part of a path, which may not lead up, nor end at a NUL as the C library has it. Raises ValueError."""
-    if name == ".." or "\0" in name:
-        raise ValueError(name)
-    return name
-
-
 def _alone(status: os.stat_result) -> bool:
     """Whether it is a regular file with one name."""
     return stat.S_ISREG(status.st_mode) and status.st_nlink <= 1
-
-
-def _enter(name: str, directory: int) -> int:
-    """A descriptor of a directory in another. Raises OSError."""
-    return os.open(_downwards(name), _DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
-
-
-def _make(name: str, directory: int) -> int:
-    """A descriptor of a directory in another, which is made. Raises OSError."""
-    try:
-        os.mkdir(name, dir_fd=directory)
-    except FileExistsError:
-        pass  # another thread was faster; the open decides what it is
-    return _enter(name, directory)

@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Self
 
 from agent.files.held import HeldByName
-from agent.files.tree import Handle, Listed
+from agent.files.tree import Handle, Listed, Tree
 from agent.files.trouble import ABSENT, CannotTell, Look, NotAFile, Trouble, What
 from agent.simulation.memory.faults import Faults
 from agent.simulation.memory.handle import MemoryHandle
@@ -109,7 +109,7 @@ class MemoryTree:
     def create(self, path: str, like: Handle | None = None) -> MemoryHandle:
         """See `Tree`."""
         with self._faults.operation("create", self._at(path)):
-            directory, name = self._parent(path, make=True)
+            directory, name = self._parent(path)
             if name in directory.children:
                 self._nodes.unlink(directory, name)
             node = self._nodes.add(directory, name, Kind.FILE)
@@ -127,8 +127,8 @@ class MemoryTree:
                 handle.write(content, 0)
                 return handle.look()
 
-    def make_directory(self, path: str) -> None:
-        """See `Tree`."""
+    def make_directory(self, path: str, like: tuple[Tree, str] | None = None, mode: int | None = None) -> None:
+        """See `Tree`. There are no permissions here."""
         with self._faults.operation("make_directory", self._at(path)):
             self._directory(path, make=True)
 

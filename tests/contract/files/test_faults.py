@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from agent.files import ABSENT, LOCAL, CannotTell, Handle, Tree, Trouble, What, Whose, posix
-from agent.files.posix import durable, handle, observing, tree, writer_probe
+from agent.files.posix import durable, handle, making, observing, tree, writer_probe
 from agent.files.posix.errors import trouble
 from agent.files.reader import Examined, NotTheVersion, Sources, Unreadable, examine
 from agent.host.steps import Steps
@@ -61,6 +61,8 @@ PAGES = {
     "entry.is_dir": f"{_PATH}",
     "entry.stat": f"{_PATH} EOVERFLOW",
     "mkdir": f"{_NAMES} EMLINK EEXIST",
+    "fchmod": f"{_DATA} EPERM EROFS ENOTSUP",
+    "getxattr": f"{_DATA} ENOTSUP",
     "unlink": f"{_NAMES} EISDIR",
     "rmdir": f"{_NAMES} ENOTEMPTY",
     "rename": f"{_NAMES} EEXIST EISDIR EMLINK ENOTEMPTY EXDEV",
@@ -83,7 +85,7 @@ PAGES = {
     "fcntl": "EAGAIN EACCES EINVAL ENOLCK ENOMEM",
 }
 """Call → errors, of Linux's manual pages and of network file systems."""
-MODULES = (posix, tree, handle, durable, observing)
+MODULES = (posix, tree, handle, durable, making, observing)
 
 
 @dataclass
@@ -279,11 +281,13 @@ OPERATIONS: dict[str, Operation] = {
     "open": _shown(lambda scene: scene.tree.open("a/b/file").close()),
     "open what was seen": _shown(lambda scene: scene.tree.open("file", scene.seen).close()),
     "open what is not there": _shown(lambda scene: scene.tree.open("a/b/missing").close()),
-    "create": Operation(lambda scene: scene.tree.create("a/n/new").close()),
+    "create": Operation(lambda scene: scene.tree.create("a/new").close()),
     "create instead": Operation(lambda scene: scene.tree.create("a/b/file").close(), b"a/b/file"),
     "mark": Operation(lambda scene: scene.tree.mark("a/mark", b"mark")),
     "mark again": Operation(lambda scene: scene.tree.mark("a/b/file", b"mark"), b"a/b/file"),
     "make_directory": Operation(lambda scene: scene.tree.make_directory("a/n/m")),
+    "make_directory like": Operation(lambda scene: scene.tree.make_directory("n/b", (scene.tree, "a/b"))),
+    "make_directory with a mode": Operation(lambda scene: scene.tree.make_directory("a/n", None, 0o750)),
     "rename_new": Operation(lambda scene: scene.tree.rename_new("file", "new")),
     "rename_new elsewhere": Operation(lambda scene: scene.tree.rename_new("a/b/file", "n/m/new")),
     "rename_new onto": Operation(lambda scene: scene.tree.rename_new("a/b/file", "file")),
@@ -330,9 +334,12 @@ QUIET = {
     # What is not there is made.
     ("mark", "stat"): "ENOENT", ("mark again", "stat"): "ENOENT", ("create", "open"): "ENOENT EEXIST",
     ("create instead", "open"): "ENOENT EEXIST", ("make_directory", "open"): "ENOENT",
+    ("make_directory like", "open"): "ENOENT ENOTDIR ELOOP", ("make_directory with a mode", "open"): "ENOENT",
     ("rename_new elsewhere", "open"): "ENOENT", ("rename_new by links onto", "open"): "ENOENT",
     ("rename_new looking first onto", "open"): "ENOENT", ("rename_new looking first", "lstat"): "ENOENT",
     ("rename_new looking first onto", "lstat"): "ENOENT",
+    # Not every file system has permissions, or ACLs. A source that is gone is private.
+    ("*", "getxattr"): "*", ("*", "fchmod"): "EPERM ENOTSUP",
     # A reader who cannot ask for writers goes by the version.
     ("read a source", "fcntl"): "EACCES EINVAL ENOLCK ENOMEM",
     # The first error counts, not that of the look which follows it.

@@ -206,6 +206,7 @@ def test_names_of_any_bytes(computer: Computer, name: bytes) -> None:
     """Bytes that are no UTF-8, spaces and newlines are names like others, of files and of directories."""
     path = os.fsdecode(name)
     with computer.files.tree(computer.root) as tree:
+        tree.make_directory(path)
         with tree.create(f"{path}/{path}") as handle:
             handle.write(b"x", 0)
         assert isinstance(tree.look(f"{path}/{path}"), Observation)

@@ -399,8 +399,9 @@ def test_a_directory_that_was_made_is_durable_with_what_is_in_it(here: "Here", m
         lambda fd: synced.append(os.path.relpath(os.readlink(f"/proc/self/fd/{fd}"), here.root)),
     )
     with here.files.tree(here.root) as tree:
-        tree.create("old/a/b/file").close()
-        tree.create("old/c/file").close()
+        for path in ("old/a/b", "old/c"):
+            tree.make_directory(path)
+            tree.create(f"{path}/file").close()
         for path in ("old/a/b", "old/a/b", "old/c"):
             tree.sync(path)
     assert synced == ["old/a/b", "old/a", "old", "old/a/b", "old/c"]

@@ -190,6 +190,7 @@ def test_content_is_made_durable_and_cold(computer: Computer) -> None:
     """Few or many, and in parts: no error, and the content is what was written."""
     for count in (0, 1, 5):
         with computer.files.tree(computer.root) as tree:
+            tree.make_directory(f"{count}")
             handles = [tree.create(f"{count}/{number}") for number in range(count)]
             for handle in handles:
                 handle.write(b"content" * 10_000, 0)
@@ -199,7 +200,6 @@ def test_content_is_made_durable_and_cold(computer: Computer) -> None:
                 handle.forget()
             computer.files.make_durable(handles)
             computer.files.drop_cache(handles)
-            tree.make_directory(f"{count}")
             tree.sync(f"{count}")
             tree.sync_volumes(["", f"{count}", ""])
             assert [whole(handle, 0, 100_000) for handle in handles] == [b"content" * 10_000] * count
@@ -225,20 +225,13 @@ def test_a_new_file_is_nobody_elses(computer: Computer, kind: str) -> None:
     assert computer.kind(f"{computer.root}/nowhere") is None
 
 
-def test_a_new_file_gets_its_directories(computer: Computer) -> None:
-    """What is missing of the path is made, what is there stays."""
-    furnish(computer)
-    with computer.files.tree(computer.root) as tree:
-        for path in ("a/b/c/one", "a/b/two"):
-            with tree.open("file") as like, tree.create(path, like) as handle:
-                handle.write(b"x", 0)
-        assert sorted(tree.names("a/b")) == ["c", "two"]
-
-
 @pytest.mark.parametrize(
     ("path", "what"),
-    [("directory", What.DIRECTORY), ("file/below", What.NOT_A_DIRECTORY), ("x" * 256, What.NAME_TOO_LONG)],
-)
+    [
+        ("directory", What.DIRECTORY), ("file/below", What.NOT_A_DIRECTORY), ("x" * 256, What.NAME_TOO_LONG),
+        ("nowhere/new", What.ABSENT),
+    ],
+)  # fmt: skip
 def test_where_no_file_can_be_made(computer: Computer, path: str, what: What) -> None:
     """A directory keeps its name, and a file does not become a directory."""
     furnish(computer)
@@ -324,6 +317,7 @@ def test_deep_trees(computer: Computer) -> None:
     deep = "/".join(["d"] * 1200)
     with computer.files.tree(computer.root) as tree:
         before = computer.is_open()
+        tree.make_directory(deep)
         with tree.create(f"{deep}/file") as handle:
             handle.write(b"x", 0)
         assert isinstance(tree.look(f"{deep}/file"), Observation)

@@ -52,6 +52,7 @@ def test_depth_is_no_hindrance(computer: "Computer") -> None:
     """A file more directories deep than are kept open is moved aside as deep, and is whole there."""
     deep = "/".join(["d"] * 70)
     with computer.files.tree(computer.root) as tree:
+        tree.make_directory(deep)
         tree.create(f"{deep}/file").close()
         with tree.move_aside(f"{deep}/file", f"aside/{deep}/file", version(tree, f"{deep}/file")) as held:
             assert (held.whole(), held.unlink(never)) == (True, True)

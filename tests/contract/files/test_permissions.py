@@ -1,0 +1,134 @@
+"""Who may use what is made: never more than might use what it stands for."""
+
+import os
+import stat
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.files.posix import PosixTree
+from agent.files.posix.making import widest
+from rules.model import Observation
+from tests.contract.files.computers import Here
+
+SOURCE = {"": 0o755, "private": 0o700, "private/open": 0o775, "shared": 0o2770}
+ACL_XATTR = "system.posix_acl_default"
+
+
+@pytest.fixture
+def source(here: Here) -> Iterator[PosixTree]:
+    """A watched directory whose directories are not for everybody."""
+    for path, mode in SOURCE.items():
+        os.makedirs(f"{here.outside}/{path}", exist_ok=True)
+        os.chmod(f"{here.outside}/{path}", mode)
+    with PosixTree(here.outside) as tree:
+        yield tree
+
+
+@pytest.fixture(autouse=True)
+def umask() -> Iterator[None]:
+    before = os.umask(0o002)
+    yield
+    os.umask(before)
+
+
+def modes(here: Here) -> dict[str, int]:
+    """What stands below the root, with its permissions."""
+    found = (Path(top, name) for top, names, _ in os.walk(here.root) for name in names)
+    return {str(path.relative_to(here.root)): stat.S_IMODE(path.stat().st_mode) for path in found}
+
+
+@pytest.mark.parametrize(
+    ("path", "like", "made"),
+    [
+        ("private/open", "private/open", {"private": 0o700, "private/open": 0o775}),
+        ("2026/01/shared", "shared", {"2026": 0o755, "2026/01": 0o755, "2026/01/shared": 0o770}),
+        ("flat", "private/open", {"flat": 0o700}),
+        ("flat/open", "private/open", {"flat": 0o700, "flat/open": 0o700}),
+        ("open", "private/open", {"open": 0o700}),
+        ("one/two", "", {"one": 0o755, "one/two": 0o755}),
+        ("gone/away", "gone/away", {"gone": 0o700, "gone/away": 0o700}),
+        (".dropline-trash/7/shared", "shared", {
+            ".dropline-trash": 0o700, ".dropline-trash/7": 0o755, ".dropline-trash/7/shared": 0o770,
+        }),
+    ],
+)  # fmt: skip
+def test_a_new_directory_is_no_wider_than_what_it_stands_for(
+    here: Here, source: PosixTree, path: str, like: str, made: dict[str, int]
+) -> None:
+    """Those above stand for what is left of the source; what is gone is private; so is the trash."""
+    with here.files.tree(here.root) as tree:
+        tree.make_directory(path, (source, like))
+    assert modes(here) == made
+
+
+PARTS = st.lists(st.sampled_from("ab"), max_size=4)
+
+
+@given(PARTS.filter(bool), PARTS, st.data())
+def test_nobody_is_let_in_who_was_kept_out(path: list[str], source: list[str], data: st.DataObject) -> None:
+    """Whatever the two paths have in common: who may pass all that was made might pass all that it stands for."""
+    theirs = ["/".join(source[:number]) for number in range(len(source) + 1)]
+    kept = {one: data.draw(st.integers(0, 0o777), one) for one in theirs}
+    made = list(widest("/".join(path), "/".join(source), kept.__getitem__))
+    assert len(made) == len(path)
+    if path == source:
+        del kept[""]  # nothing is made that stands for the root
+    for bit in range(9):
+        assert not all(mode >> bit & 1 for mode in made) or all(mode >> bit & 1 for mode in kept.values())
+
+
+def test_a_mode_that_was_asked_for_is_what_it_says(here: Here, source: PosixTree) -> None:
+    """Whatever the umask and the source say; the group of the directory above goes on below; what was there stays."""
+    os.mkdir(f"{here.root}/old", 0o700)
+    os.chmod(here.root, 0o2755)
+    with here.files.tree(here.root) as tree:
+        tree.make_directory("private/open", (source, "private/open"), 0o777)
+        tree.make_directory("old/.dropline-trash", None, 0o777)
+    assert modes(here) == {
+        "old": 0o700, "old/.dropline-trash": 0o700, "private": 0o2777, "private/open": 0o2777,
+    }  # fmt: skip
+
+
+def test_a_default_acl_rules_where_there_is_one(here: Here, source: PosixTree) -> None:
+    """A private source would mask out the group that it is for."""
+    entries = [(0x01, 7, 2**32 - 1), (0x04, 7, 2**32 - 1), (0x08, 5, 4711), (0x10, 7, 2**32 - 1), (0x20, 0, 2**32 - 1)]
+    acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *one) for one in entries)  # acl(5), posix_acl_xattr.h
+    try:
+        os.setxattr(here.root, ACL_XATTR, acl)
+    except OSError:
+        pytest.skip("no ACLs here")
+    with here.files.tree(here.root) as tree:
+        tree.make_directory("private/open", (source, "private/open"))
+    assert modes(here) == {"private": 0o770, "private/open": 0o770}
+    assert os.getxattr(f"{here.root}/private", "system.posix_acl_access") == acl
+
+
+def test_a_trash_of_an_earlier_version_is_closed_to_others(here: Here) -> None:
+    """When something is moved there."""
+    os.mkdir(f"{here.root}/.dropline-trash", 0o755)
+    with here.files.tree(here.root) as tree:
+        tree.make_directory(".dropline-trash/1")
+    assert modes(here)[".dropline-trash"] == 0o700
+
+
+def test_what_is_moved_aside_and_put_back_stays_private(here: Here) -> None:
+    """In the trash, and where its directory went away meanwhile."""
+    os.chmod(here.root, 0o755)
+    os.mkdir(f"{here.root}/private", 0o700)
+    here.write(f"{here.root}/private/file", b"x")
+    with here.files.tree(here.root) as tree:
+        seen = tree.look("private/file")
+        assert isinstance(seen, Observation)
+        tree.move_aside("private/file", ".dropline-trash/1/private/file", seen.version).close()
+    os.rmdir(f"{here.root}/private")
+    assert modes(here) == {
+        ".dropline-trash": 0o700, ".dropline-trash/1": 0o755, ".dropline-trash/1/private": 0o700,
+    }  # fmt: skip
+    with here.files.tree(here.root) as tree, tree.hold(".dropline-trash/1/private/file", seen.version, None) as held:
+        held.put_back("private/file")
+    assert modes(here)["private"] == 0o700
