@@ -131,6 +131,13 @@ def test_connections_are_made_in_one_place() -> None:
     assert users("requests", "urllib3") == {"agent/destinations/globus/answers.py"}
 
 
+def test_programs_are_started_in_three_places() -> None:
+    """Those of the configuration, the system's own when a person asks for a service, and the agent's workers: each with an end."""
+    assert users("subprocess.Popen", "subprocess.run", "subprocess.check_output", "os.system", "os.popen") == {
+        "agent/actions/command.py", "agent/host/service/programs.py", "agent/host/worker_process.py",
+    }  # fmt: skip
+
+
 def test_each_client_of_globus_has_a_patience() -> None:
     """Without `transport` a client of its library has no bounds."""
     made = [

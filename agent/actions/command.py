@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from typing import IO
 
 from agent.errors import Transient, cause
@@ -14,6 +15,10 @@ from rules.actions.event import batch_of
 
 _SHOWN = 2000
 """Bytes of the end of standard error that are looked at for a reason."""
+_KEPT = 2**20
+"""Bytes of standard error after which what was written so far is dropped: it may be written without end."""
+_LOOK = 0.1
+"""Seconds between two looks at how much that is."""
 
 
 class Runner:
@@ -30,11 +35,13 @@ class Runner:
             event.write(errand.payload)
             event.seek(0)
             process = self._start(action, errand, event, said)
+            until = time.monotonic() + action.timeout
             try:
-                status = process.wait(action.timeout)
-            except subprocess.TimeoutExpired:
-                _kill(process)
-                raise Transient(f"{action.shown} did not end within {action.timeout:g} s and was killed") from None
+                while (status := _ended(process, min(until - time.monotonic(), _LOOK))) is None:
+                    own_files.empty_beyond(said, _KEPT)
+                    if time.monotonic() >= until:
+                        _kill(process)
+                        raise Transient(f"{action.shown} did not end within {action.timeout:g} s and was killed")
             finally:
                 with self._lock:
                     self._running.discard(process)
@@ -68,6 +75,14 @@ class Runner:
         return process
 
 
+def _ended(process: "subprocess.Popen[bytes]", within: float) -> int | None:
+    """Its exit status; None: it goes on."""
+    try:
+        return process.wait(max(within, 0.0))
+    except subprocess.TimeoutExpired:
+        return None
+
+
 def _kill(process: "subprocess.Popen[bytes]") -> None:
     """It, and whatever it started."""
     try:
@@ -80,5 +95,6 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
 def _last_line(said: IO[bytes]) -> str:
     end = said.seek(0, os.SEEK_END)
     said.seek(max(end - _SHOWN, 0))
-    lines = said.read().decode("utf-8", "replace").strip().splitlines()
+    # Where it was emptied meanwhile it begins with zeros.
+    lines = said.read().replace(b"\0", b"").decode("utf-8", "replace").strip().splitlines()
     return f": {lines[-1].strip()[:300]}" if lines else ""

@@ -255,6 +255,12 @@ def temporary() -> IO[bytes]:
     return tempfile.TemporaryFile()
 
 
+def empty_beyond(file: IO[bytes], size: int) -> None:
+    """Drop what a file holds, where that is more than `size` bytes; what is written next comes where it would have come."""
+    if os.fstat(file.fileno()).st_blocks * 512 > size:
+        os.ftruncate(file.fileno(), 0)
+
+
 @contextmanager
 def temporary_folder(prefix: str, *, keep: bool) -> Iterator[PurePath]:
     """A folder of its own among the temporary files; removed at the end, unless it is to be kept."""

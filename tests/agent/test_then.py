@@ -343,6 +343,20 @@ def test_a_command_that_fails_says_how(rig: Rig, body: str, reason: str) -> None
     assert rig.rows() == [("command", 1, 1.0, f"{sys.executable} {reason}", True)]
 
 
+def test_what_a_command_says_without_end_fills_no_disk(rig: Rig) -> None:
+    """Of its standard error the end is kept, which has the reason."""
+    body = (
+        "for _ in range(5):\n"
+        "    os.write(2, b'x' * 2**21)\n"
+        "    while os.fstat(2).st_blocks * 512 > 2**20: time.sleep(0.01)\n"
+        "sys.exit('the end')"
+    )
+    rig.configure(Command(script(rig.root, body)))
+    rig.verify("run1/a")
+    rig.step()
+    assert rig.rows()[0][3] == f"{sys.executable} ended with exit status 1: the end"
+
+
 def test_a_command_that_is_not_there_is_said(rig: Rig) -> None:
     """And tried again: somebody may install it."""
     rig.configure(Command(("/nowhere/program",)))
