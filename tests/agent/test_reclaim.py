@@ -189,7 +189,7 @@ class Pair:
 
     def run(self, **reclaim: str) -> None:
         """The agent, once; with `reclaim`, if given."""
-        rule = self._rule | ({"reclaim": reclaim} if reclaim else {})
+        rule = self._rule | ({"reclaim": {"min_age": "0s"} | reclaim} if reclaim else {})
         once(check(self._data | {"rules": [rule]}, "test", self.root))
 
 

@@ -6,6 +6,7 @@ the product's `main` to its end. Its wall clock is the computer's plus the secon
 clock can be stepped while it runs.
 """
 
+import gc
 import json
 import os
 import signal
@@ -65,5 +66,6 @@ def serve() -> bool:
 
 if __name__ == "__main__":
     list(typer.main.get_command(app).commands.values())  # type: ignore[attr-defined]  # imports each of them
+    gc.freeze()  # else each child copies all objects to look at them once, at its end
     if serve():
         main()

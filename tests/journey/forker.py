@@ -4,6 +4,7 @@ Each line on standard input is a JSON object: arguments, directory, environment,
 The answer is a line with its exit code. Each child is a process of its own that runs `main` to its end and exits.
 """
 
+import gc
 import json
 import os
 import signal
@@ -47,5 +48,6 @@ def serve() -> bool:
 
 if __name__ == "__main__":
     list(typer.main.get_command(app).commands.values())  # type: ignore[attr-defined]  # imports each of them
+    gc.freeze()  # else each child copies all objects to look at them once, at its end
     if serve():
         main()

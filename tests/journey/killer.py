@@ -11,6 +11,7 @@ For n = FIRST, FIRST + STEP, ... it prints one JSON line per kill point, until a
 is a forked child, so that only the first pays for the imports.
 """
 
+import gc
 import hashlib
 import json
 import os
@@ -255,6 +256,7 @@ def main() -> None:
     work, scenario, number, step = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     task.FIRST_LOOK, session.A_SECOND = 0.02, 1000  # the stand-in needs no sparing
+    gc.freeze()  # else each child copies all objects to look at them
     while True:
         result = case(work, scenario, number)
         print(json.dumps(result), flush=True)
