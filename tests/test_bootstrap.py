@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
 BOOTSTRAP = Path(__file__).parent.parent / "bootstrap.py"
 SCRIPTS = "Scripts" if os.name == "nt" else "bin"
 Version = tuple[int, ...]

@@ -13,6 +13,7 @@ import pytest
 from tests import test_bootstrap, test_docs
 from tests.journey.conftest import until
 
+pytestmark = pytest.mark.slow
 BLOCKS = [block.strip() for block in re.findall(r"```sh\n(.*?)```", test_docs.TEXT["README.md"], re.S)]
 NOT_RUN = {
     test_docs.TEST: "it is what runs this very test; .ci/run does it, and test_docs holds the two together",
