@@ -150,8 +150,7 @@ class Parts:
         self.replan = Replan(
             self.ledger, config.rules, places, lambda batch, at: owe(self.ledger, by_name, batch, host, at)
         )
-        agent = self.ledger.meta("agent") or ""
-        made = Transports(config, agent, metrics)
+        made = Transports(config, self.ledger.key, metrics)
         self._transports = transports = {name: made.make(name, wake(name)) for name in tables}
         self.expiries = made.expiries
         stack.callback(self.leave)

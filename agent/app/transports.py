@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 class Transports:
     """Makes the transports of the configured destinations; those that speak to one service share a session."""
 
-    def __init__(self, config: Configuration, agent: str, count: Metrics) -> None:
+    def __init__(self, config: Configuration, key: str, count: Metrics) -> None:
         """
         Args:
             config: the destinations.
-            agent: id of this agent.
+            key: of this agent.
             count: counts requests.
         """
         self._config = config
-        self._agent = agent
+        self._key = key
         self._count = count
         self._session: Session | None = None
         self.expiries: dict[str, Callable[[], float | None]] = {}
@@ -39,7 +39,7 @@ class Transports:
         if isinstance(table, DirectoryTable):
             hold = of_destination(self._config.state_dir, name)
             return DirectoryTransport(
-                name, table.path, table.verify, table.checksum, self._agent, wake, hold, table.limits,
+                name, table.path, table.verify, table.checksum, self._key, wake, hold, table.limits,
                 mounted=table.mounted, watched=[rule.watch for rule in self._config.rules],
                 dir_mode=table.dir_mode,
             )  # fmt: skip
@@ -47,7 +47,7 @@ class Transports:
         from agent.destinations.globus import GlobusTransport
 
         transport = GlobusTransport(
-            name, globus_course(name, table), self.session(), self._agent, table.outstanding,
+            name, globus_course(name, table), self.session(), self._key, table.outstanding,
             lambda operation, outcome: self._count.requested(name, operation, outcome),
         )  # fmt: skip
         self.expiries[name] = transport.expires_at

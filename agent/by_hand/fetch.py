@@ -85,7 +85,7 @@ class Fetch:
                             self._place.identity,
                             self._source,
                             self._target,
-                            self._number,
+                            f"{self._ledger.key}-fetch-{self._number}",
                             limited(self._table.limits),
                         )
                     return self._by_globus(self._table, late)
@@ -105,13 +105,12 @@ class Fetch:
 
         session = globus_session(self._config)
         try:
-            agent = (self._ledger.meta("agent") or "")[:12]
             course = globus_course(self._name, table)
             if self._place.identity is not None:
                 Mark(lambda _, call: session.ask(call), course).require(self._place.identity)
             coming = Inbound(
                 self._name, course, lambda _, call: session.ask(call), self._source, self._target,
-                f"Dropline {agent} fetch {self._number}",
+                f"Dropline {self._ledger.agent} fetch {self._number}",
             )  # fmt: skip
             while True:
                 under_way = self._ledger.fetches.under_way(self._number)

@@ -31,7 +31,7 @@ class Fetched(NamedTuple):
     """What is not here, and why."""
 
 
-def fetch(share: str, identity: str | None, source: str, target: str, number: int, pace: Pace) -> Fetched:
+def fetch(share: str, identity: str | None, source: str, target: str, key: str, pace: Pace) -> Fetched:
     """Copy what is at and below a path.
 
     Args:
@@ -39,7 +39,7 @@ def fetch(share: str, identity: str | None, source: str, target: str, number: in
         identity: what its identity file must say; None: it was never used from here.
         source: path there; empty: all of it.
         target: an existing local directory.
-        number: of the fetch, for temporary names: the same at each attempt.
+        key: of the agent and the fetch, for temporary names: the same at each attempt.
         pace: how fast.
 
     Raises Transient where the share is away, Refused where nothing is there.
@@ -52,7 +52,7 @@ def fetch(share: str, identity: str | None, source: str, target: str, number: in
     except Trouble as trouble:
         raise Transient(f"{share}: {trouble.reason}") from trouble
     # The content of what is here already is compared: nothing of a person's is overwritten.
-    place = Place(target, target, None, "checksum", "sha256", f"fetch-{number}")
+    place = Place(target, target, None, "checksum", "sha256", key)
     items = _items(share, source, done)
     while group := list(islice(items, _GROUP)):
         written = write(place, group, Steps(pace))

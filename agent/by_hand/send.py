@@ -81,7 +81,7 @@ class Sending:
         with ExitStack() as stack:
             ledger = Ledger(str(self._config.ledger), tell)
             stack.callback(ledger.close)
-            made = Transports(self._config, ledger.meta("agent") or "", metrics)
+            made = Transports(self._config, ledger.key, metrics)
             transport = made.make(self._to, bell.set)
             stack.callback(transport.close)
             place = ledger.destinations.place(self._to, table.address, in_place=isinstance(table, CollectionTable))

@@ -109,7 +109,7 @@ def _read(
 ) -> _Tally:  # fmt: skip
     """Look at the findings again, then at the sample, or at all. Raises Refused."""
     tally = _Tally()
-    transport = Transports(config, opened.meta("agent") or "", Metrics()).make(name, lambda: None)
+    transport = Transports(config, opened.key, Metrics()).make(name, lambda: None)
     scrubber = Scrubber(opened, LOCAL, transport, place, _BY_HAND, lambda outcome, size: None, tell)
 
     def take(copies: Sequence[Copy]) -> bool:

@@ -56,7 +56,7 @@ class Outbox:
             " WHERE d.batch = ? ORDER BY d.id"
         )
         return Batch(
-            agent=self._store.meta("agent") or "",
+            agent=self._store.agent,
             number=number,
             rule=rule,
             key=key,

@@ -198,7 +198,7 @@ class Store:
         )
 
     def _create(self) -> None:
-        """Make the tables, and the agent's id with them."""
+        """Make the tables, and the agent's key with them."""
         schema = own_files.resource("agent.ledger", "schema.sql").decode()
         # executescript commits on its own, so all is one script with its own transaction.
         try:
@@ -263,6 +263,16 @@ class Store:
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for many rows. Raises LedgerError."""
         _Cursor(self._db, self.path).executemany(sql, (tuple(map(_stored, row)) for row in rows))
+
+    @property
+    def key(self) -> str:
+        """The agent's key. Nobody else knows it, so nobody can foretell names that are made of it."""
+        return self.meta("agent") or ""
+
+    @property
+    def agent(self) -> str:
+        """The agent's id, for people, services and the names of its own: the beginning of its key."""
+        return self.key[:12]
 
     def meta(self, key: str) -> str | None:
         """A one-off fact."""

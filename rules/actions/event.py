@@ -53,7 +53,7 @@ class Batch(NamedTuple):
     @property
     def id(self) -> str:
         """Unlike any other batch's, of this agent or another: numbers begin anew with a lost ledger, ids do not."""
-        return f"{self.agent[:12]}-{self.number}"
+        return f"{self.agent}-{self.number}"
 
 
 def at_collection(address: str) -> tuple[str, str] | None:

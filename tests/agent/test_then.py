@@ -199,7 +199,7 @@ def test_a_webhook_gets_a_cloudevent(rig: Rig, receiver: Receiver) -> None:
     batch = rig.verify("run1/a", "run1/b")
     rig.step()
     (one,) = receiver.received
-    agent = rig.ledger.meta("agent")
+    agent = rig.ledger.agent
     assert agent is not None
     assert (one.path, one.headers["Content-Type"]) == ("/hook?x=1", "application/cloudevents+json; charset=utf-8")
     assert one.event == {
@@ -618,7 +618,7 @@ def test_a_flow_is_started_with_its_input(globus: Site) -> None:
     batch = rig.verify("run1/a", "run1/b")
     rig.step()
     (run,) = service.flows.runs.values()
-    name = f"{(rig.ledger.meta('agent') or '')[:12]}-{batch}"
+    name = f"{rig.ledger.agent}-{batch}"
     assert run["details"]["details"]["input"] == {
         "source": {"id": globus.campus.id, "path": "/ingest/run1/"},
         "count": 2,

@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import random
-import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +20,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from agent.destinations.directory.writer import temporary_name
+from agent.ledger import Ledger
 
 PATIENCE = 120
 """Seconds for one run under strace."""
@@ -80,9 +82,11 @@ class Scene:
         (self.inbox / "first.dat").write_bytes(b"sets everything up")
         first = self.run("-y", "-e", "trace=openat")
         assert first.code == 0, first.log
-        found = re.search(r"(\.dropline-[^/\"]*-)(\d+)\.part", first.calls)
-        assert found is not None, "no file was staged"
-        self.parts = [f"{found[1]}{int(found[2]) + number}.part" for number in (1, 2)]
+        ledger = Ledger(str(self.state / "ledger.sqlite"))
+        key = ledger.key
+        ledger.close()
+        number = next(number for number in range(100) if temporary_name(key, number) in first.calls)
+        self.parts = [temporary_name(key, number + more) for more in (1, 2)]
         for name, content in CONTENT.items():
             (self.inbox / name).write_bytes(content)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -791,6 +792,29 @@ def test_every_algorithm_proves_and_confirms(tmp_path: Path, folder: Site, verif
         assert not transport.confirm(*asked).ok
     finally:
         transport.close()
+
+
+def test_names_of_what_is_staged_cannot_be_foretold() -> None:
+    """Who knows the agent's id and the number of a file, but not the agent's key, cannot take the name beforehand."""
+    names = {temporary_name(key, what) for key in (f"{AGENT}1234", f"{AGENT}1235") for what in (1, 2, "identity")}
+    assert len(names) == 6
+    assert {re.sub("[0-9a-f]{24}", "", name) for name in names} == {f".dropline-{AGENT}-.part"}
+
+
+def test_a_taken_name_is_one_files_trouble(folder: Site) -> None:
+    """Others arrive, and so does that file once the name is free."""
+    for number in (1, 2):
+        folder.put(f"{number}.dat", b"x")
+    taken = folder.place / temporary_name(AGENT, 1)
+    (taken / "in it").mkdir(parents=True)
+    items = [folder.item(f"{number}.dat", number) for number in (1, 2)]
+    outcomes, failure = folder.deliver(*items)
+    assert list(outcomes) == [2]
+    assert f"{taken.name!r} is somebody else's" in str(failure)
+    (taken / "in it").rmdir()
+    taken.rmdir()
+    assert folder.deliver(items[0]).failure is None
+    assert folder.tree() == {"1.dat": b"x", "2.dat": b"x"}
 
 
 def test_what_a_killed_run_left_is_used_up(folder: Site) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent.ledger import Ledger
 from tests.globus import Globus, faults
 from tests.journey.test_globus import Campus
 from tests.receiver import Receiver
@@ -117,6 +118,12 @@ def test_nothing_that_the_agent_writes_has_a_secret(site: Site, receiver: Receiv
         assert MARK not in text
     for name, content in state_of(site).items():
         assert MARK.encode() not in content, name
+    ledger = Ledger(str(site.state / "ledger.sqlite"))
+    unknown = ledger.key.removeprefix(ledger.agent)  # else temporary names could be foretold
+    ledger.close()
+    sent = [f"{one.headers}{one.event}" for one in receiver.received]
+    names = [str(path) for path in site.root.rglob("*")]
+    assert [text for text in (*texts, *sent, *names) if unknown in text] == []
 
 
 def test_a_service_accounts_secret_stays_where_it_is(site: Site) -> None:

@@ -16,7 +16,7 @@ def batch(*paths: str, **changes: Any) -> Batch:
     """A batch of these files, at two destinations."""
     items = [Item(f"/data/{path}", 2, [Copy(to, path, "md5:00") for to in ("share", "campus")]) for path in paths]
     addresses = {"share": "/mnt/share", "campus": f"{CAMPUS}:/ingest"}
-    made = Batch("0123456789abcdef", 7, "r", "run1", "pc", 0.5, addresses, items)
+    made = Batch("0123456789ab", 7, "r", "run1", "pc", 0.5, addresses, items)
     return made._replace(**changes)
 
 
@@ -24,7 +24,7 @@ def test_the_id_is_that_of_the_batch_and_the_action() -> None:
     """Two tellings of one batch for one action have one id; another action, batch or agent has another."""
     ids = [
         event(one, action)["id"]
-        for one in (batch("a"), batch("a", number=8), batch("a", agent="f" * 32))
+        for one in (batch("a"), batch("a", number=8), batch("a", agent="f" * 12))
         for action in ("webhook", "webhook-2")
     ]
     assert ids == [

@@ -53,7 +53,7 @@ class Dispatch:
         self._channels = channels
         self._count = count
         self._wake = wake
-        self._agent = (ledger.meta("agent") or "")[:12]
+        self._agent = ledger.agent
         self._complaints: dict[str, str] = {}
         """Channel → why it does not work, as the log says already."""
         self._under_way: set[str] = set()

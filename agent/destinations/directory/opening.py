@@ -29,8 +29,8 @@ class Place(NamedTuple):
     """What its identity file says; None: a directory of a person, which has none."""
     verify: str
     checksum: ChecksumName
-    agent: str
-    """Id of the agent; many may write to one destination."""
+    key: str
+    """Of the agent, for temporary names; many may write to one destination."""
     mounted: bool | None = None
     """True: only while a file system is mounted on the way to it."""
     watched: tuple[str, ...] = ()

@@ -16,7 +16,7 @@ from agent.destinations.directory.opening import (
     opened,
     require_apart,
 )
-from agent.destinations.directory.writer import NO_SUCH_PATH, remove_temporary
+from agent.destinations.directory.writer import NO_SUCH_PATH, remove_temporary, temporary_name
 from agent.errors import Refused, Transient
 from agent.files import LOCAL, Absent, CannotTell, Tree, Trouble, What
 from agent.files.reader import checksum_of
@@ -40,7 +40,7 @@ def set_up(place: Place, steps: Steps) -> tuple[str, bool]:
             if not isinstance(found, Absent):
                 require_apart(place._replace(identity=found), tree, _that_answer(place), steps)
                 return found, False
-            temporary = f"{IDENTITY}-{place.agent}.part"
+            temporary = temporary_name(place.key, "identity")
             try:
                 return _make_identity(tree, temporary), True
             except Trouble as trouble:
@@ -94,7 +94,7 @@ def discard(place: Place, files: Sequence[tuple[int, str]], steps: Steps) -> Non
         with LOCAL.tree(place.path) as tree:
             for file, path in files:
                 steps.at(place.path)
-                remove_temporary(tree, place.agent, file, path)
+                remove_temporary(tree, place.key, file, path)
     except Trouble as trouble:
         raise away(place, trouble) from trouble
 

@@ -66,7 +66,7 @@ class DirectoryTransport:
         path: str,
         verify: str,
         checksum: ChecksumName,
-        agent: str,
+        key: str,
         wake: Wake,
         hold: Hold | None = None,
         limits: Sequence[Limit] = (),
@@ -81,7 +81,7 @@ class DirectoryTransport:
             path: absolute path of the directory.
             verify: "checksum" reads every file back before it becomes visible; "size" compares its size.
             checksum: algorithm of the evidence.
-            agent: id of this agent; many may share a destination.
+            key: of this agent, for temporary names; many may share a destination.
             wake: called when there are reports.
             hold: takes the lock of the destination; None: there is none, for nobody else writes there.
             limits: how fast files may go.
@@ -92,7 +92,7 @@ class DirectoryTransport:
         """
         self.name = name
         self.address = path
-        self._place = Place(name, path, None, verify, checksum, agent[:12], mounted, tuple(watched), dir_mode)
+        self._place = Place(name, path, None, verify, checksum, key, mounted, tuple(watched), dir_mode)
         self._wake = wake
         self._hold = hold
         self._held: int | None = None

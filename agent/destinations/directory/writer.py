@@ -4,6 +4,7 @@ This is all that happens to a file at the destination, in its order. It runs in 
 process (`agent.destinations.directory.worker`), so it imports little and holds no state beyond one group.
 """
 
+import hashlib
 import logging
 import uuid
 from collections.abc import Sequence
@@ -82,21 +83,29 @@ class _Staged(NamedTuple):
     content: Content
 
 
-def temporary_name(agent: str, file: int) -> str:
-    """The name under which a file is staged: the same at each attempt, so that nothing is left behind."""
-    return f"{OWN_PREFIX}-{agent}-{file}.part"
+def temporary_name(key: str, what: int | str) -> str:
+    """The name under which something is staged: the same at each attempt, so that nothing is left behind.
+
+    Who may write there, too, cannot take it beforehand: it says which agent's it is, and only that agent can make it.
+
+    Args:
+        key: of the agent.
+        what: the file's number, or another word for what else is staged.
+    """
+    digest = hashlib.blake2b(str(what).encode(), key=key.encode(), digest_size=12).hexdigest()
+    return f"{OWN_PREFIX}-{key[:12]}-{digest}.part"
 
 
-def temporary_path(agent: str, file: int, path: str) -> str:
+def temporary_path(key: str, file: int, path: str) -> str:
     """Where a file is staged that goes to `path`: in the directory where it will be."""
     directory, slash, _ = path.rpartition("/")
-    return f"{directory}{slash}{temporary_name(agent, file)}"
+    return f"{directory}{slash}{temporary_name(key, file)}"
 
 
-def remove_temporary(tree: Tree, agent: str, file: int, path: str) -> None:
+def remove_temporary(tree: Tree, key: str, file: int, path: str) -> None:
     """Remove what an attempt to deliver the file to `path` may have left. Raises Trouble."""
     try:
-        tree.unlink(temporary_path(agent, file, path))
+        tree.unlink(temporary_path(key, file, path))
     except Trouble as trouble:
         if trouble.what not in _NOTHING_STAGED:
             raise
@@ -224,7 +233,7 @@ class _Group:
             require(self._tree, self._place.identity)
         if trouble.what in _OF_NAMES:
             return
-        probe = f"{OWN_PREFIX}-{self._place.agent}-{uuid.uuid4().hex}.part"
+        probe = temporary_name(self._place.key, uuid.uuid4().hex)
         try:
             with self._tree.create(probe) as handle:
                 handle.write(_PROBE, 0)
@@ -341,7 +350,7 @@ class _Group:
             return None
 
     def _remove(self, item: Item) -> None:
-        remove_temporary(self._tree, self._place.agent, item.file, item.path)
+        remove_temporary(self._tree, self._place.key, item.file, item.path)
 
     def _tidy(self, item: Item) -> None:
         """Remove what was staged; what cannot be removed now, the next attempt writes over."""
@@ -451,10 +460,10 @@ class _Group:
         """Copy to the temporary name, hashing on the way. Raises NotTheVersion, Unreadable and Trouble."""
         with self._sources.opened(item.root, item.relpath, item.version) as reading:
             self._step()
-            temporary = temporary_path(self._place.agent, item.file, item.path)
+            temporary = temporary_path(self._place.key, item.file, item.path)
             stands_for = self._sources.at(item.root), item.relpath.rpartition("/")[0]
             self._tree.make_directory(item.path.rpartition("/")[0], stands_for, self._place.dir_mode)
-            handle = self._tree.create(temporary, like=reading.handle)
+            handle = self._new(item, temporary, reading.handle)
             try:
                 content = reading.copy_to(handle, self._place.path)
                 self._step()
@@ -469,6 +478,18 @@ class _Group:
                 self._tidy(item)
                 raise
         return _Staged(item, reading.handle.opened.file, temporary, handle, content)
+
+    def _new(self, item: Item, temporary: str, like: Handle) -> Handle:
+        """A new file of that name. Raises _Later where somebody else has taken it, and Trouble."""
+        try:
+            return self._tree.create(temporary, like)
+        except Trouble as trouble:
+            taken = isinstance(self._tree.look(temporary), Observation)
+            if not taken or trouble.what not in (What.DIRECTORY, What.DENIED, What.NOT_PERMITTED):
+                raise
+            reason = f"{temporary!r} is somebody else's, and stands where the file is to be staged; remove it"
+            self._later(item, f"{self._place.path}: {reason}")
+            raise _Later from trouble
 
     def _proved(self, one: _Staged) -> bool:
         """Read back what the storage has. Raises Trouble and Transient of the destination."""
