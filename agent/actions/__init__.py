@@ -1,4 +1,4 @@
-"""Does what rules want done for verified batches: at least once, one call at a time for each action of a rule."""
+"""Makes the calls that wait in the outbox: actions for verified batches, and messages to people. Each at least once."""
 
 import logging
 import threading
@@ -8,50 +8,70 @@ from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
 from agent.errors import LedgerError, Refused, Transient
-from agent.ledger import Errand, Ledger
+from agent.ledger import Key, Ledger, Queued
 from rules.actions import Action
 from rules.model import Rule
 from rules.retry import backoff
 
 RETRY_AT_MOST = 900.0
-"""Seconds between two attempts at one errand."""
-_END_WITHIN = 2.0
+"""Seconds between two attempts at one call."""
+END_WITHIN = 2.0
 """Seconds for calls under way to end when the agent stops."""
 
-Call = Callable[[Any, Errand], object]
-"""Does an action of one kind for an errand. Raises Transient, Refused."""
-Key = tuple[str, str]
-"""(rule, action)"""
+Call = Callable[[Any, Queued], object]
+"""Does an action of one kind. Raises Transient, Refused."""
 
 log = logging.getLogger(__name__)
+
+
+class Queue(NamedTuple):
+    """How what waits under one key of the outbox is done."""
+
+    call: Callable[[Sequence[Queued]], object]
+    """Raises Transient, Refused."""
+    describe: Callable[[Sequence[Queued]], str]
+    """For logs."""
+    together: int = 1
+    """How many of those that wait go in one call."""
 
 
 class _Ended(NamedTuple):
     """What came of a call."""
 
     key: Key
-    errand: Errand
+    items: Sequence[Queued]
     failure: Transient | Refused | None
 
 
-class Sender:
-    """Takes errands out of the outbox, has them done in threads of their own, and writes down what came of it."""
+def queues(rules: Sequence[Rule], calls: Mapping[str, Call]) -> dict[Key, Queue]:
+    """Of the actions of all rules. `calls`: kind of action -> how it is done."""
 
-    def __init__(
-        self, ledger: Ledger, rules: Sequence[Rule], calls: Mapping[str, Call], wake: Callable[[], None]
-    ) -> None:
+    def queue(rule: str, name: str, action: Action) -> Queue:
+        call = calls[action.kind]
+        return Queue(
+            lambda items: call(action, items[0]), lambda items: f"{name} of rule {rule} for batch {items[0].batch}"
+        )
+
+    return {
+        (rule.name, name): queue(rule.name, name, action) for rule in rules for name, action in rule.actions.items()
+    }
+
+
+class Dispatcher:
+    """Takes calls out of the outbox and makes them, one at a time for each key and in threads of their own.
+
+    A call that hangs holds up its own queue, and nothing else.
+    """
+
+    def __init__(self, ledger: Ledger, queues: Mapping[Key, Queue], wake: Callable[[], None]) -> None:
         """
         Args:
             ledger: this thread's connection.
-            rules: of the configuration.
-            calls: kind of action → how it is done.
+            queues: of the configuration.
             wake: called, from any thread, when a call ended.
         """
         self._ledger = ledger
-        self._actions: dict[Key, Action] = {
-            (rule.name, name): action for rule in rules for name, action in rule.actions.items()
-        }
-        self._calls = calls
+        self._queues = queues
         self._wake = wake
         self._under_way: set[Key] = set()
         self._ended: SimpleQueue[_Ended] = SimpleQueue()
@@ -64,9 +84,9 @@ class Sender:
         """Before the first pass: what failed in a former run is due, what nobody wants any more is given up."""
         with self._ledger.transaction():
             self._ledger.outbox.resumed(now)
-            lost = self._ledger.outbox.given_up(self._actions.keys(), now)
+            lost = self._ledger.outbox.given_up(self._queues.keys())
         if lost:
-            log.warning("%d errands were given up: their rules do not have these actions any more", lost)
+            log.warning("%d calls are given up: what they were for is not configured any more", lost)
 
     @property
     def waiting(self) -> bool:
@@ -75,56 +95,60 @@ class Sender:
 
     def step(self, now: float) -> float | None:
         """One whole pass: write down what ended, begin what is due."""
-        self._settle(now)
-        begin: list[tuple[Key, Errand]] = []
+        self._write_down(now)
+        begin: list[tuple[Key, Sequence[Queued]]] = []
         later: list[float] = []
-        for key in self._actions.keys() - self._under_way:
-            errands = [(self._when(key, errand), errand) for errand in self._ledger.outbox.due(*key)]
-            due = [(at, errand) for at, errand in errands if at <= now]
+        for key in self._queues.keys() - self._under_way:
+            waiting = [(self._when(key, one), one) for one in self._ledger.outbox.due(key)]
+            due = [(at, one) for at, one in waiting if at <= now]
             if due:
-                begin.append((key, min(due, key=lambda one: one[0])[1]))
-            later += [at for at, _ in errands if at > now]
+                first = min(due, key=lambda one: one[0])[1]
+                together = self._queues[key].together
+                begin.append((key, [first] if together == 1 else self._ledger.outbox.oldest(key, together)))
+            later += [at for at, _ in waiting if at > now]
         if begin:
             with self._ledger.transaction():
-                self._ledger.outbox.tried([errand for _, errand in begin])
-            for key, errand in begin:
-                name = f"{errand.rule} {errand.action}"
-                threading.Thread(target=self._call, args=(key, errand), name=name, daemon=True).start()
+                self._ledger.outbox.tried([one for _, items in begin for one in items])
+            for key, items in begin:
+                threading.Thread(target=self._call, args=(key, items), name="outbox call", daemon=True).start()
                 self._under_way.add(key)  # afterwards: no thread starts where the computer has no room for another
         return min(later, default=None)
 
-    def close(self) -> None:
-        """Give the calls under way a moment to end. What has not ended by then is done again by the next run."""
-        deadline = time.monotonic() + _END_WITHIN
+    def wait(self, seconds: float) -> None:
+        """Give the calls under way that long to end, and write down what came of them."""
+        deadline = time.monotonic() + seconds
         while len(self._under_way) > len(self._unwritten) and (left := deadline - time.monotonic()) > 0:
             try:
                 self._unwritten.append(self._ended.get(timeout=left))
             except Empty:
                 break
+        self._write_down(time.time())
+
+    def close(self) -> None:
+        """The agent stops. What has not ended in a moment is done again by the next run."""
         try:
-            self._settle(time.time())
+            self.wait(END_WITHIN)
         except LedgerError as error:
-            log.warning("what came of the last errands is not written down, they are done again: %s", error)
+            log.warning("what came of the last calls is not written down, they are made again: %s", error)
 
-    def _when(self, key: Key, errand: Errand) -> float:
-        if errand.asked or not errand.attempt:
-            return errand.again
-        return max(errand.again, self._failures.get(key, (0, 0.0))[1])
+    def _when(self, key: Key, one: Queued) -> float:
+        if one.asked or not one.attempt:
+            return one.again
+        return max(one.again, self._failures.get(key, (0, 0.0))[1])
 
-    def _call(self, key: Key, errand: Errand) -> None:
+    def _call(self, key: Key, items: Sequence[Queued]) -> None:
         failure: Transient | Refused | None = None
-        action = self._actions[key]
         try:
-            self._calls[action.kind](action, errand)
+            self._queues[key].call(items)
         except (Transient, Refused) as error:
             failure = error
         except Exception as error:
-            log.exception("%s of rule %s failed unexpectedly; it will be tried again", errand.action, errand.rule)
+            log.exception("a call failed unexpectedly; it will be made again")
             failure = Transient(f"{type(error).__name__}: {error}")
-        self._ended.put(_Ended(key, errand, failure))
+        self._ended.put(_Ended(key, items, failure))
         self._wake()
 
-    def _settle(self, now: float) -> None:
+    def _write_down(self, now: float) -> None:
         while True:
             try:
                 self._unwritten.append(self._ended.get_nowait())
@@ -134,27 +158,25 @@ class Sender:
             return
         with self._ledger.transaction():
             for one in self._unwritten:
-                self._write(one, now)
+                if one.failure is None:
+                    self._ledger.outbox.done(one.items)
+                else:
+                    after = one.failure.after if isinstance(one.failure, Transient) else 0.0
+                    attempt = 1 + max(item.attempt for item in one.items)
+                    again = now + max(backoff(attempt, RETRY_AT_MOST), after)
+                    self._ledger.outbox.failed(one.items, str(one.failure), again)
         for one in self._unwritten:
-            self._tell(one, now)
+            self._report(one, now)
             self._under_way.discard(one.key)
         self._unwritten.clear()
 
-    def _write(self, one: _Ended, now: float) -> None:
-        if one.failure is None:
-            self._ledger.outbox.done(one.errand, now)
-            return
-        after = one.failure.after if isinstance(one.failure, Transient) else 0.0
-        wait = max(backoff(one.errand.attempt + 1, RETRY_AT_MOST), after)
-        self._ledger.outbox.failed(one.errand, str(one.failure), now + wait)
-
-    def _tell(self, one: _Ended, now: float) -> None:
-        what = f"{one.errand.action} of rule {one.errand.rule} for batch {one.errand.batch}"
+    def _report(self, one: _Ended, now: float) -> None:
+        what = self._queues[one.key].describe(one.items)
         if one.failure is None:
             self._failures.pop(one.key, None)
-            log.info("%s is done", what)
+            log.info("%s: done", what)
             return
         failures = self._failures.get(one.key, (0, 0.0))[0] + 1
         self._failures[one.key] = failures, now + backoff(failures)
-        if str(one.failure) != one.errand.reason:
+        if failures == 1 or any(item.reason != str(one.failure) for item in one.items):
             log.warning("%s failed and will be tried again: %s", what, one.failure)

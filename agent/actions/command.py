@@ -9,7 +9,7 @@ from typing import IO
 
 from agent.errors import Transient, cause
 from agent.host import own_files
-from agent.ledger import Errand
+from agent.ledger import Queued
 from rules.actions import Command
 from rules.actions.event import batch_of
 
@@ -29,12 +29,12 @@ class Runner:
         self._lock = threading.Lock()
         self._closed = False
 
-    def run(self, action: Command, errand: Errand) -> None:
+    def run(self, action: Command, queued: Queued) -> None:
         """Run it to its end; only exit status 0 is success. Raises Transient."""
         with own_files.temporary() as event, own_files.temporary() as said:
-            event.write(errand.payload)
+            event.write(queued.payload)
             event.seek(0)
-            process = self._start(action, errand, event, said)
+            process = self._start(action, queued, event, said)
             until = time.monotonic() + action.timeout
             try:
                 while (status := _ended(process, min(until - time.monotonic(), _LOOK))) is None:
@@ -57,10 +57,10 @@ class Runner:
                 if process.poll() is None:  # else its number may be another's by now
                     _kill(process)
 
-    def _start(self, action: Command, errand: Errand, event: IO[bytes], said: IO[bytes]) -> "subprocess.Popen[bytes]":
+    def _start(self, action: Command, queued: Queued, event: IO[bytes], said: IO[bytes]) -> "subprocess.Popen[bytes]":
         # Our own variables may hold the service account's secret.
         kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("DROPLINE_")}
-        own = {"DROPLINE_BATCH": batch_of(errand.payload), "DROPLINE_RULE": errand.rule}
+        own = {"DROPLINE_BATCH": batch_of(queued.payload), "DROPLINE_RULE": queued.rule}
         with self._lock:
             if self._closed:
                 raise Transient(f"{action.shown} is not started: the agent stops")

@@ -3,7 +3,7 @@
 import json
 from typing import TYPE_CHECKING
 
-from agent.ledger import Errand
+from agent.ledger import Queued
 from rules.actions import Flow, Share
 
 if TYPE_CHECKING:
@@ -19,13 +19,13 @@ class Services:
         self._known: dict[str, str] = {}
         """User name → id, as Globus said."""
 
-    def run_flow(self, action: Flow, errand: Errand) -> None:
+    def run_flow(self, action: Flow, queued: Queued) -> None:
         """Start the flow with its frozen input. Raises Transient, Refused."""
         from agent.destinations.globus.runs import start
 
-        start(self._session, action.flow, json.loads(errand.payload), perhaps=errand.attempt > 0)
+        start(self._session, action.flow, json.loads(queued.payload), perhaps=queued.attempt > 0)
 
-    def share(self, action: Share, errand: Errand) -> None:
+    def share(self, action: Share, queued: Queued) -> None:
         """Let somebody read the batch's folders. Raises Transient, Refused."""
         from agent.destinations.globus.permissions import grant, identity
 
@@ -34,5 +34,5 @@ class Services:
             if principal not in self._known:
                 self._known[principal] = identity(self._session, principal)
             principal = self._known[principal]
-        for collection, folders in json.loads(errand.payload).items():
+        for collection, folders in json.loads(queued.payload).items():
             grant(self._session, collection, folders, action.whose, principal)

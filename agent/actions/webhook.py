@@ -11,7 +11,7 @@ from urllib.request import HTTPRedirectHandler, Request
 from agent.errors import Refused, Transient, cause
 from agent.host import network
 from agent.host import secrets as secret
-from agent.ledger import Errand
+from agent.ledger import Queued
 from rules.actions import Webhook
 
 
@@ -24,7 +24,7 @@ class _Stay(HTTPRedirectHandler):
         return None
 
 
-def post(action: Webhook, errand: Errand) -> None:
+def post(action: Webhook, queued: Queued) -> None:
     """Send the event; only an answer of 2xx is success. Raises Transient, Refused."""
     headers = {"Content-Type": "application/cloudevents+json; charset=utf-8"}
     if action.secret_file is not None:
@@ -32,7 +32,7 @@ def post(action: Webhook, errand: Errand) -> None:
         if not value.isprintable() or not value.isascii():
             raise Refused(f"the secret in {action.secret_file} can be no header", "write one line of ASCII into it")
         headers[action.header] = value
-    deliver(action.url, errand.payload, headers, action.timeout, action.shown)
+    deliver(action.url, queued.payload, headers, action.timeout, action.shown)
 
 
 def deliver(url: str, body: bytes, headers: Mapping[str, str], timeout: float, shown: str) -> None:

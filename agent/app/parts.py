@@ -9,16 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 
-from agent.actions import Call, Sender
+from agent.actions import Call, Dispatcher, notify, queues
 from agent.actions.command import Runner
 from agent.actions.globus import Services
-from agent.actions.notify import Notifier
-from agent.actions.notify.dispatch import Channel
+from agent.actions.notify import Channel, Notifier
 from agent.actions.webhook import post
 from agent.app.replan import Replan
 from agent.app.transports import Transports
 from agent.delivery import Courier
-from agent.delivery.errands import owe
+from agent.delivery.actions import enqueue
 from agent.destinations import Wake
 from agent.files import LOCAL
 from agent.intake import Intake
@@ -148,7 +147,7 @@ class Parts:
         )  # fmt: skip
         by_name = {rule.name: rule for rule in config.rules}
         self.replan = Replan(
-            self.ledger, config.rules, places, lambda batch, at: owe(self.ledger, by_name, batch, host, at)
+            self.ledger, config.rules, places, lambda batch, at: enqueue(self.ledger, by_name, batch, host, at)
         )
         made = Transports(config, self.ledger.key, metrics)
         self._transports = transports = {name: made.make(name, wake(name)) for name in tables}
@@ -160,15 +159,14 @@ class Parts:
         if any(isinstance(action, Flow | Share) for rule in config.rules for action in rule.actions.values()):
             services = Services(made.session())
             calls |= {"flow": services.run_flow, "share": services.share}
-        self.sender = Sender(connect(), config.rules, calls, wake("outbox"))
-        stack.callback(self.sender.close)
-        table = config.settings.notify
+        table, ways = config.settings.notify, channels(config.settings.notify)
+        waiting = queues(config.rules, calls) | notify.queues(ways, self.ledger.agent, metrics.notified)
+        self.dispatcher = Dispatcher(connect(), waiting, wake("outbox"))
+        stack.callback(self.dispatcher.close)
         self.notifier = Notifier(
-            connect(), table.policy if table else Policy(frozenset(), 0.0, 0.0), channels(table),
-            {name: place.address for name, place in tables.items()}, host, status_page(settings.listen),
-            metrics.notified, wake("notify"),
+            connect(), table.policy if table else Policy(frozenset(), 0.0, 0.0), list(ways),
+            {name: place.address for name, place in tables.items()}, host, status_page(settings.listen), wake("outbox"),
         )  # fmt: skip
-        stack.callback(self.notifier.close)
         self.couriers = {
             name: Courier(
                 connect(),
@@ -206,7 +204,7 @@ class Parts:
         self.intake.start(now)
         for courier in self.couriers.values():
             courier.start(now)
-        self.sender.start(now)
+        self.dispatcher.start(now)
         self.notifier.start(now)
         self.reclaimer.start(now)
 
@@ -215,6 +213,12 @@ class Parts:
         more = self.replan.step(now)
         again = self.intake.step(now)
         return now if more else again
+
+    def conclude(self, now: float, within: float) -> None:
+        """Tell people what stands now, and give that so many seconds to be sent."""
+        self.notifier.conclude(now)
+        self.dispatcher.step(now)
+        self.dispatcher.wait(within)
 
     def leave(self) -> None:
         """Close the transports, all at once: each may have to wait for what it has under way."""

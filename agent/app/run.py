@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from agent.actions import END_WITHIN
 from agent.app.configuration import read
 from agent.app.pages import serve, write
 from agent.app.parts import Parts, scrubber_of
@@ -27,6 +28,8 @@ from rules.config.settings import Configuration
 if TYPE_CHECKING:  # an agent without a page does not load it
     from agent.observe.web.server import Server
 
+_CONCLUDE_WITHIN = 60.0
+"""Seconds that `run --once` gives to telling people how things stand."""
 STOP_WITHIN = 8.0
 """Seconds in which the threads end; what is not done by then is done again by the next run."""
 
@@ -91,7 +94,7 @@ def _run_configuration(
         steps: dict[str, Callable[[float], float | None]] = {
             "intake": parts.take_in,
             "reclaim": parts.reclaimer.step,
-            "outbox": parts.sender.step,
+            "outbox": parts.dispatcher.step,
             "notify": parts.notifier.step,
             **({"textfile": textfile.step} if textfile is not None else {}),
             **{name: courier.step for name, courier in parts.couriers.items()},
@@ -179,7 +182,7 @@ def once(config: Configuration) -> bool:
             if wait is None:
                 break
             bell.wait(wait)
-        parts.notifier.conclude(clock())
+        parts.conclude(clock(), END_WITHIN if signals.stop else _CONCLUDE_WITHIN)
         textfile = write(parts, metrics, clock, Looks(clock, [rule.watch for rule in config.rules]), stack)
         if textfile is not None:
             textfile.step(clock())
@@ -193,12 +196,12 @@ def _pass(parts: Parts, clock: Clock) -> float | None:
     again = [
         parts.take_in(now),
         *(courier.step(now) for courier in parts.couriers.values()),
-        parts.sender.step(now),
+        parts.dispatcher.step(now),
         parts.reclaimer.step(now),
     ]
     if parts.intake.busy or any(at is not None and at <= now for at in again):
         return 0.0
-    if parts.sender.waiting or any(courier.waiting for courier in parts.couriers.values()):
+    if parts.dispatcher.waiting or any(courier.waiting for courier in parts.couriers.values()):
         return 0.2
     settled = parts.ledger.files.next_settled()
     if settled is not None:

@@ -33,7 +33,7 @@ def notify(
         typer.echo(f"{name}: {printable(channel.shown)}")
     failed = False
     if has_ledger(chosen):
-        for name, count, reason, since in Ledger(str(chosen.ledger)).notices.pending():
+        for _, name, count, _, reason, since in Ledger(str(chosen.ledger)).outbox.messages():
             at = datetime.fromtimestamp(since).astimezone().isoformat(" ", "seconds")
             why = f": {printable(reason)}" if reason else ""
             typer.echo(f"{name}: {'a message waits' if count == 1 else f'{count} messages wait'} since {at}{why}")

@@ -60,8 +60,8 @@ def retry(config: ConfigOption = None) -> None:
     opened = ledger(state(config))
     now = Clock()()
     with opened.transaction():
-        files, deliveries, errands = opened.files.retried(now), opened.deliveries.retried(now), opened.outbox.retried()
-    more = f", and {errands} actions for verified batches," if errands else ""
+        files, deliveries, actions = opened.files.retried(now), opened.deliveries.retried(now), opened.outbox.retried()
+    more = f", and {actions} actions for verified batches," if actions else ""
     typer.echo(f"{files} files and {deliveries} deliveries{more} will be tried again")
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
+from agent.delivery.actions import enqueue
 from agent.delivery.attempts import MAYBE_SENT, Attempt, Attempts
-from agent.delivery.errands import owe
 from agent.delivery.outcomes import Outcomes
 from agent.delivery.presence import Presence, Requests
 from agent.delivery.travel import Traveller, UnderWay
@@ -352,7 +352,7 @@ class Courier:
     def _finished(self, deliveries: Sequence[Delivery], now: float) -> None:
         """Ends these deliveries; what is to be done because a batch is verified by that is written down. In a transaction."""
         for batch in self._ledger.deliveries.finished(deliveries, now):
-            self._owes = owe(self._ledger, self._rules, batch, self._host, now) or self._owes
+            self._owes = enqueue(self._ledger, self._rules, batch, self._host, now) or self._owes
 
     def _left_over(self, under_way: UnderWay) -> dict[int, Traveller]:
         """Files that a task told nothing of: where others wrote, any part of them may be there."""

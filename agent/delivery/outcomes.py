@@ -92,7 +92,7 @@ class Outcomes:
         return bool(back)
 
     def _over(self, file: File, outcome: Changed | Gone) -> None:
-        """A person sent it as it was then; what it is now waits for another errand. Inside a transaction."""
+        """A person sent it as it was then; what it is now is for another `send`. Inside a transaction."""
         if isinstance(outcome, Gone):
             reason = "it was not there when it was to be delivered"
             self._ledger.files.vanished([(file.id, file.rule, file.path, reason)])

@@ -8,8 +8,8 @@ from agent.ledger.fetches import Fetches
 from agent.ledger.files import Files, Found
 from agent.ledger.history import INTERVAL, History, Interval
 from agent.ledger.holdings import Copies, Holding, Holdings
-from agent.ledger.notices import Notice, Notices
-from agent.ledger.outbox import Errand, Outbox
+from agent.ledger.notices import Notices
+from agent.ledger.outbox import MESSAGES, Key, Outbox, Queued, Waiting
 from agent.ledger.pauses import Pausable, Pauses
 from agent.ledger.plans import Behind, Group, Plans
 from agent.ledger.reclaims import Intent, Reclaims
@@ -51,6 +51,7 @@ __all__ = [
     "HERE",
     "INTERVAL",
     "MEMORY",
+    "MESSAGES",
     "NAMED",
     "UNFINISHED",
     "UNPROVED",
@@ -65,7 +66,6 @@ __all__ = [
     "Delivery",
     "DeliveryState",
     "Destinations",
-    "Errand",
     "Fetches",
     "File",
     "Files",
@@ -77,9 +77,9 @@ __all__ = [
     "Holdings",
     "Intent",
     "Interval",
+    "Key",
     "Known",
     "Ledger",
-    "Notice",
     "Notices",
     "Outbox",
     "Pausable",
@@ -87,6 +87,7 @@ __all__ = [
     "Place",
     "Plans",
     "Proof",
+    "Queued",
     "Reclaims",
     "Reports",
     "Scrubs",
@@ -97,5 +98,6 @@ __all__ = [
     "State",
     "Store",
     "Transition",
+    "Waiting",
     "silent",
 ]

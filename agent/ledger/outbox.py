@@ -1,23 +1,34 @@
-"""What is to be done because a batch was verified, until it is done."""
+"""Calls that wait to be made: an action for a verified batch, or a message to people. A row goes once its call was made."""
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from agent.ledger.store import Store
 from agent.ledger.versions import read
 from rules.actions.event import Batch, Copy, Item
 from rules.model import proof_in_words
 
+Key = tuple[str, str]
+"""(rule, action), or (MESSAGES, channel): what the calls of one queue have in common."""
+MESSAGES = ""
+"""Instead of the name of a rule."""
+_SELECT = (
+    "SELECT id, name, rule, batch, payload, made_at, attempt, again, reason FROM outbox WHERE rule = ? AND name = ?"
+)
+
 
 @dataclass(frozen=True, slots=True)
-class Errand:
-    """One action for one batch."""
+class Queued:
+    """A call that waits."""
 
     id: int
-    batch: int
+    name: str
+    """Of the rule's action, or of the channel."""
     rule: str
-    action: str
+    batch: int | None
+    """None: a message."""
     payload: bytes
     made_at: float
     attempt: int
@@ -29,6 +40,20 @@ class Errand:
     def asked(self) -> bool:
         """Whether a person wants it at once."""
         return self.again == 0.0
+
+
+class Waiting(NamedTuple):
+    """What waits in one queue."""
+
+    rule: str
+    name: str
+    calls: int
+    failed: int
+    """How many of them were tried."""
+    reason: str | None
+    """Why one of those failed."""
+    since: float
+    """When the oldest was made."""
 
 
 class Outbox:
@@ -69,55 +94,55 @@ class Outbox:
             ],
         )
 
-    def due(self, rule: str, action: str) -> list[Errand]:
-        """At most two of an action: the next that was not tried yet, or that a person wants; the next that failed."""
-        sql = (
-            "SELECT o.id, o.batch, r.name, o.action, o.payload, o.made_at, o.attempt, o.again, o.reason FROM outbox o"
-            " JOIN rules r ON r.id = o.rule WHERE r.name = ? AND o.action = ? AND o.again IS NOT NULL AND {}"
-            " ORDER BY o.again, o.attempt, o.id LIMIT 1"
-        )
-        fresh = "(o.attempt = 0 OR o.again = 0)"
-        rows = [
-            row
+    def due(self, key: Key) -> list[Queued]:
+        """At most two of a queue: the next that was not tried yet, or that a person wants; the next that failed."""
+        fresh = "(attempt = 0 OR again = 0)"
+        return [
+            Queued(*row)
             for which in (fresh, f"NOT {fresh}")
-            for row in self._store.execute(sql.format(which), (rule, action)).fetchall()
+            for row in self._store.execute(f"{_SELECT} AND {which} ORDER BY again, attempt, id LIMIT 1", key).fetchall()
         ]
-        return [Errand(*row) for row in rows]
 
-    def waiting(self) -> list[tuple[str, str, int, int, str | None, float]]:
-        """(rule, action, how many are not done, how many of them failed, a reason, when the oldest was made)."""
+    def oldest(self, key: Key, limit: int) -> list[Queued]:
+        """What waits in a queue, oldest first."""
+        return [Queued(*row) for row in self._store.execute(f"{_SELECT} ORDER BY id LIMIT ?", (*key, limit))]
+
+    def actions(self) -> list[Waiting]:
+        """The queues of actions in which anything waits."""
+        return [one for one in self._waiting() if one.rule != MESSAGES]
+
+    def messages(self) -> list[Waiting]:
+        """The queues of messages in which anything waits."""
+        return [one for one in self._waiting() if one.rule == MESSAGES]
+
+    def _waiting(self) -> list[Waiting]:
         sql = (
-            "SELECT r.name, o.action, count(*), sum(o.reason IS NOT NULL), max(o.reason), min(o.made_at) FROM outbox o"
-            " JOIN rules r ON r.id = o.rule WHERE o.again IS NOT NULL GROUP BY o.rule, o.action ORDER BY min(o.id)"
+            "SELECT rule, name, count(*), sum(reason IS NOT NULL), max(reason), min(made_at) FROM outbox"
+            " GROUP BY rule, name ORDER BY min(id)"
         )
-        return list(self._store.execute(sql))
+        return [Waiting(*row) for row in self._store.execute(sql)]
 
     # Transitions
 
-    def owed(self, batch: Batch, payloads: Mapping[str, bytes], now: float) -> None:
-        """The batch was verified: action → what is to be sent."""
+    def enqueued(self, items: Iterable[tuple[Key, int | None, bytes]], now: float) -> None:
+        """These calls are to be made: (queue, batch, payload)."""
         self._store.executemany(
-            "INSERT OR IGNORE INTO outbox (batch, rule, action, payload, made_at, again)"
-            " VALUES (?1, (SELECT rule FROM batches WHERE id = ?1), ?2, ?3, ?4, ?4)",
-            ((batch.number, action, payload, now) for action, payload in payloads.items()),
+            "INSERT INTO outbox (rule, name, batch, payload, made_at, again) VALUES (?1, ?2, ?3, ?4, ?5, ?5)",
+            ((*key, batch, payload, now) for key, batch, payload in items),
         )
 
-    def tried(self, errands: Iterable[Errand]) -> None:
-        """They are about to be done."""
+    def tried(self, items: Iterable[Queued]) -> None:
+        """They are about to be made."""
+        self._store.executemany("UPDATE outbox SET attempt = attempt + 1 WHERE id = ?", ((one.id,) for one in items))
+
+    def done(self, items: Iterable[Queued]) -> None:
+        """They were made."""
+        self._store.executemany("DELETE FROM outbox WHERE id = ?", ((one.id,) for one in items))
+
+    def failed(self, items: Sequence[Queued], reason: str, again: float) -> None:
+        """They will be tried again."""
         self._store.executemany(
-            "UPDATE outbox SET attempt = attempt + 1 WHERE id = ?", ((errand.id,) for errand in errands)
-        )
-
-    def done(self, errand: Errand, now: float) -> None:
-        """It happened."""
-        self._store.execute(
-            "UPDATE outbox SET again = NULL, reason = NULL, payload = NULL, ended_at = ? WHERE id = ?", (now, errand.id)
-        )
-
-    def failed(self, errand: Errand, reason: str, again: float) -> None:
-        """It will be tried again; one that was given up meanwhile stays so."""
-        self._store.execute(
-            "UPDATE outbox SET again = ?, reason = ? WHERE id = ? AND again IS NOT NULL", (again, reason, errand.id)
+            "UPDATE outbox SET again = ?, reason = ? WHERE id = ?", ((again, reason, one.id) for one in items)
         )
 
     def resumed(self, now: float) -> None:
@@ -125,17 +150,10 @@ class Outbox:
         self._store.execute("UPDATE outbox SET again = ? WHERE again > ?", (now, now))
 
     def retried(self) -> int:
-        """A person asks: all that waits is tried at once. Returns how many."""
-        return self._store.execute("UPDATE outbox SET again = 0 WHERE again IS NOT NULL").rowcount
+        """A person asks: all that waits is tried at once. Returns how many actions do."""
+        return self._store.execute("UPDATE outbox SET again = 0 WHERE rule <> ?", (MESSAGES,)).rowcount
 
-    def given_up(self, kept: Collection[tuple[str, str]], now: float) -> int:
-        """What waits for other actions than these (rule, action) is not done any more. Returns how many."""
-        names = [(rule, action) for rule, action, *_ in self.waiting() if (rule, action) not in kept]
-        return sum(
-            self._store.execute(
-                "UPDATE outbox SET again = NULL, payload = NULL, ended_at = ?, reason = 'its rule does not have it any more'"
-                " WHERE again IS NOT NULL AND action = ? AND rule = (SELECT id FROM rules WHERE name = ?)",
-                (now, action, rule),
-            ).rowcount
-            for rule, action in names
-        )
+    def given_up(self, kept: Collection[Key]) -> int:
+        """What waits in other queues than these will not be done. Returns how many."""
+        gone = [(one.rule, one.name) for one in self._waiting() if (one.rule, one.name) not in kept]
+        return sum(self._store.execute("DELETE FROM outbox WHERE rule = ? AND name = ?", key).rowcount for key in gone)

@@ -178,7 +178,7 @@ class Reports:
             "SELECT EXISTS (SELECT 1 FROM tally WHERE state = 'refused' AND files > 0)"
             " OR EXISTS (SELECT 1 FROM deliveries WHERE under_way)"
             " OR EXISTS (SELECT 1 FROM deliveries WHERE again IS NOT NULL AND state = 'failed')"
-            " OR EXISTS (SELECT 1 FROM outbox WHERE again IS NOT NULL)"
+            " OR EXISTS (SELECT 1 FROM outbox WHERE batch IS NOT NULL)"
             " OR EXISTS (SELECT 1 FROM findings WHERE closed_at IS NULL)"
             " OR EXISTS (SELECT 1 FROM unseen WHERE directories > 0)"
             " OR EXISTS (SELECT 1 FROM behind)"

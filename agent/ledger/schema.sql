@@ -233,32 +233,19 @@ CREATE TABLE fetches (           -- what was fetched back, and what of it is und
 
 -- What is done because a batch was verified, and what people are told
 
-CREATE TABLE outbox (            -- one batch and one action of its rule
-  id       INTEGER PRIMARY KEY,
-  batch    INTEGER NOT NULL REFERENCES batches (id),
-  rule     INTEGER NOT NULL REFERENCES rules (id),
-  action   TEXT    NOT NULL,     -- which of the rule's: 'webhook', 'webhook-2', 'share-NAME'
-  payload  BLOB,                 -- frozen when the batch was verified; NULL: over
-  made_at  REAL    NOT NULL,
-  attempt  INTEGER NOT NULL DEFAULT 0,  -- counted before the call: a killed one may have happened
-  again    REAL,                 -- when to try (again); 0: a person wants it now; NULL: over
-  reason   TEXT,                 -- why the last attempt failed, or why it was given up
-  ended_at REAL,
-  UNIQUE (batch, action)
-) STRICT;
-CREATE INDEX outbox_due ON outbox (rule, action, again) WHERE again IS NOT NULL;
-
-CREATE TABLE notices (           -- a message for one channel, until it is sent; then its row goes
+CREATE TABLE outbox (            -- a call to be made, until it was made; then its row goes
   id      INTEGER PRIMARY KEY,
-  channel TEXT    NOT NULL,      -- 'email' or 'webhook'
-  subject TEXT    NOT NULL,
-  body    TEXT    NOT NULL,
+  rule    TEXT    NOT NULL,      -- of the action; '': a message to people
+  name    TEXT    NOT NULL,      -- which of the rule's actions ('webhook', 'webhook-2', 'share-NAME'), or which channel
+  batch   INTEGER REFERENCES batches (id),  -- NULL: a message
+  payload BLOB    NOT NULL,      -- frozen when it was entered
   made_at REAL    NOT NULL,
-  attempt INTEGER NOT NULL DEFAULT 0,
-  again   REAL    NOT NULL,      -- when to try (again)
+  attempt INTEGER NOT NULL DEFAULT 0,  -- counted before the call: a killed one may have happened
+  again   REAL    NOT NULL,      -- when to try (again); 0: a person wants it now
   reason  TEXT                   -- why the last attempt failed
 ) STRICT;
-CREATE INDEX notices_of_channel ON notices (channel, id);
+CREATE INDEX outbox_due ON outbox (rule, name, again);
+CREATE INDEX outbox_of_batch ON outbox (batch) WHERE batch IS NOT NULL;
 
 CREATE TABLE remarks (           -- what is remembered of what was said, so that it is said once
   thing    TEXT PRIMARY KEY,     -- 'refused', 'digest', 'destination NAME'

@@ -206,7 +206,7 @@ class Readings(Collector):
         )
         kinds = {(rule.name, name): action.kind for rule in self._rules for name, action in rule.actions.items()}
         found = dict.fromkeys(((rule, kind) for (rule, _), kind in kinds.items()), 0)
-        for rule, action, count, *_ in self._ledger.outbox.waiting():
+        for rule, action, count, *_ in self._ledger.outbox.actions():
             if (rule, action) in kinds:
                 found[rule, kinds[rule, action]] += count
         for labels, count in found.items():
@@ -215,7 +215,7 @@ class Readings(Collector):
 
     def _of_notices(self) -> Metric:
         waiting = GaugeMetricFamily("dropline_notices_pending", "Messages to people that are not sent yet.")
-        waiting.add_metric([], sum(count for _, count, *_ in self._ledger.notices.pending()))
+        waiting.add_metric([], sum(one.calls for one in self._ledger.outbox.messages()))
         return waiting
 
     def _of_destinations(self) -> Iterable[Metric]:

@@ -79,7 +79,7 @@ def status(
         "findings": [described(one) for one in ledger.scrubs.open(limit=_FINDINGS)],
         "outbox": [
             {"rule": rule, "action": action, "waiting": count, "failed": failed, "reason": reason, "since": since}
-            for rule, action, count, failed, reason, since in ledger.outbox.waiting()
+            for rule, action, count, failed, reason, since in ledger.outbox.actions()
         ],
         "rules": [{"name": rule.name, "watch": rule.watch, "files": of_rules.get(rule.name, {})} for rule in rules],
         "unclaimed": [

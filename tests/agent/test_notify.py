@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.actions.notify import Notifier
+from agent.actions import Dispatcher
+from agent.actions.notify import Channel, Notifier, queues
 from agent.actions.notify.chat import Chat
-from agent.actions.notify.dispatch import Channel
 from agent.actions.notify.email import Email
 from agent.app.configuration import check
 from agent.app.parts import channels
@@ -257,37 +257,42 @@ class Agent:
     def begin(self) -> None:
         """A run of the agent begins; half a minute later it begins to speak."""
         channels: dict[str, Channel] = dict(self.told)
+        waiting = queues(channels, self.ledger.agent, lambda channel, outcome: self.counts.append((channel, outcome)))
+        self._dispatcher = Dispatcher(self.ledger, waiting, self.ended.set)
         self._notifier = Notifier(
-            self.ledger, self._policy, channels, {"share": "/mnt/share"}, "pc7", "",
-            lambda channel, outcome: self.counts.append((channel, outcome)), self.ended.set,
-        )  # fmt: skip
+            self.ledger, self._policy, list(channels), {"share": "/mnt/share"}, "pc7", "", self.ended.set
+        )
+        self._dispatcher.start(self.now)
         self._notifier.start(self.now)
-        self._notifier.step(self.now)
+        self.pass_by()
         self.now += 30
 
     def again(self) -> None:
         """The agent stops, and begins again."""
-        self._notifier.close()
+        self._dispatcher.close()
         self.begin()
 
     def after(self, seconds: float) -> list[str]:
         """Time passes; then everything that is begun ends. The subjects of all messages so far."""
         self.now += seconds
         self.ended.clear()
-        self._notifier.step(self.now)
-        while self._notifier._dispatch._under_way:
+        self.pass_by()
+        while self._dispatcher.waiting:
             assert self.ended.wait(20)
             self.ended.clear()
-            self._notifier.step(self.now)
+            self.pass_by()
         return self.told["email"].subjects
 
     def conclude(self) -> None:
         """`run --once` ends."""
         self._notifier.conclude(self.now)
+        self._dispatcher.step(self.now)
+        self._dispatcher.wait(20)
 
     def pass_by(self) -> None:
         """One pass, without waiting for anything."""
         self._notifier.step(self.now)
+        self._dispatcher.step(self.now)
 
     def went(self, up: bool, reason: str | None = None, *, refused: bool = False) -> None:
         """The destination."""
@@ -413,8 +418,8 @@ def test_what_cannot_be_sent_waits_and_comes_together(
     one.after(2)
     assert len(set(told.keys)) == 1
     assert len(told.keys) == 3
-    assert caplog.text.count("sending 1 message by email to somebody failed and will be tried again: server away") == 1
-    assert [row[1:3] for row in one.ledger.notices.pending()] == [(1, "server away")]
+    assert caplog.text.count("1 message by email to somebody failed and will be tried again: server away") == 1
+    assert [(row.calls, row.reason) for row in one.ledger.outbox.messages()] == [(1, "server away")]
     one.went(False, "gone")
     one.after(0)
     assert len(told.keys) == 3
@@ -423,7 +428,7 @@ def test_what_cannot_be_sent_waits_and_comes_together(
     assert len(told.keys) == 5, "the message that the destination is down is new, and takes the other along"
     assert told.subjects == ["destination share is down (and 1 before)"]
     assert "[dropline pc7] 1 file refused\n\n1 file was refused" in told.messages[0].body
-    assert one.ledger.notices.pending() == []
+    assert one.ledger.outbox.messages() == []
     assert one.counts == [("email", "failed")] * 4 + [("email", "sent")]
 
 
@@ -477,10 +482,10 @@ def test_channels_that_are_taken_away_take_their_messages_along(agent: Callable[
     one.refuse("a")
     one.after(0)
     one.after(30)
-    assert [row[:2] for row in one.ledger.notices.pending()] == [("email", 1)]
+    assert [(row.name, row.calls) for row in one.ledger.outbox.messages()] == [("email", 1)]
     one.told = {"webhook": Told()}
     one.begin()
-    assert one.ledger.notices.pending() == []
+    assert one.ledger.outbox.messages() == []
 
 
 def test_only_wanted_events_are_told(agent: Callable[..., Agent]) -> None:

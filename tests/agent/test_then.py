@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from agent.actions import Sender
+from agent.actions import Dispatcher, queues
 from agent.actions.command import Runner
 from agent.actions.globus import Services
 from agent.actions.webhook import post
-from agent.delivery.errands import owe
+from agent.delivery.actions import enqueue
 from agent.destinations.globus.login import Account
 from agent.destinations.globus.session import Session
-from agent.ledger import Delivery, Errand, File, Found, Ledger, Proof, Sealed
+from agent.ledger import Delivery, File, Found, Ledger, Proof, Queued, Sealed
 from rules.actions import Action, Command, Flow, Share, Webhook
 from rules.model import Content, Observation, OpenBatch, Rule, Target, Version
 from tests.globus import Globus, faults
@@ -44,9 +44,9 @@ class Rig:
         self.addresses = {"share": "/mnt/share"}
         self.rules: list[Rule] = []
         self.runner = Runner()
-        self.calls: dict[str, Callable[[Any, Errand], object]] = {"webhook": post, "command": self.runner.run}
+        self.calls: dict[str, Callable[[Any, Queued], object]] = {"webhook": post, "command": self.runner.run}
         self.woken = threading.Event()
-        self.sender: Sender | None = None
+        self.dispatcher: Dispatcher | None = None
 
     def configure(self, *then: Action, share_with: Sequence[Action] = (), name: str = "r") -> None:
         """The rule does this; a new run begins."""
@@ -56,8 +56,8 @@ class Rig:
 
     def restart(self) -> None:
         """As after a kill: nothing but the ledger is left."""
-        self.sender = Sender(self.ledger, self.rules, self.calls, self.woken.set)
-        self.sender.start(self.now)
+        self.dispatcher = Dispatcher(self.ledger, queues(self.rules, self.calls), self.woken.set)
+        self.dispatcher.start(self.now)
 
     def verify(self, *names: str, rule: str = "r", unproved: Sequence[str] = (), undo: str = "") -> int:
         """A batch of files arrives everywhere, but for some that were refused. Returns its number.
@@ -103,7 +103,7 @@ class Rig:
 
     def _finish(self, delivery: Delivery) -> None:
         for number in self.ledger.deliveries.finished([delivery], self.now):
-            owe(self.ledger, {one.name: one for one in self.rules}, number, "pc", self.now)
+            enqueue(self.ledger, {one.name: one for one in self.rules}, number, "pc", self.now)
 
     def verified(self) -> list[float | None]:
         """When each batch was verified."""
@@ -119,18 +119,18 @@ class Rig:
 
     def step(self) -> float | None:
         """Passes until no call is under way; the time stands still. Returns when the next is due."""
-        assert self.sender is not None
+        assert self.dispatcher is not None
         while True:
             self.woken.clear()
-            again = self.sender.step(self.now)
-            if not self.sender.waiting:
+            again = self.dispatcher.step(self.now)
+            if not self.dispatcher.waiting:
                 return again
             assert self.woken.wait(PATIENCE)
 
-    def rows(self) -> list[tuple[str, int, float | None, str | None, bool]]:
-        """(action, attempts, seconds until the next, reason, whether the payload is kept) of all rows."""
-        found = self.ledger.execute("SELECT action, attempt, again, reason, payload FROM outbox ORDER BY id")
-        return [(row[0], row[1], row[2] and row[2] - self.now, row[3], row[4] is not None) for row in found]
+    def rows(self) -> list[tuple[str, int, float, str | None]]:
+        """(action, attempts, seconds until the next, reason) of all that waits."""
+        found = self.ledger.execute("SELECT name, attempt, again, reason FROM outbox ORDER BY id")
+        return [(row[0], row[1], row[2] and row[2] - self.now, row[3]) for row in found]
 
 
 @pytest.fixture
@@ -138,8 +138,8 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
     """A rig without rules."""
     made = Rig(tmp_path)
     yield made
-    if made.sender is not None:
-        made.sender.close()
+    if made.dispatcher is not None:
+        made.dispatcher.close()
     made.runner.close()
     made.ledger.close()
 
@@ -170,7 +170,7 @@ def test_a_verified_batch_leaves_one_row_for_each_action_in_its_own_transaction(
     assert (rig.verified(), rig.rows()) == ([None], [])
     rig.finish(rig.arrive("mirror"))
     assert rig.verified() == [START]
-    assert rig.rows() == [(name, 0, 0.0, None, True) for name in ("webhook", "webhook-2", "command")]
+    assert rig.rows() == [(name, 0, 0.0, None) for name in ("webhook", "webhook-2", "command")]
 
 
 def test_a_batch_of_which_nothing_arrived_asks_for_nothing(rig: Rig) -> None:
@@ -229,7 +229,7 @@ def test_a_webhook_gets_a_cloudevent(rig: Rig, receiver: Receiver) -> None:
             ],
         },
     }
-    assert rig.rows() == [("webhook", 1, None, None, False)]
+    assert rig.rows() == []
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308, 400, 404, 410, 500, 503])
@@ -239,8 +239,8 @@ def test_only_2xx_is_success_and_the_very_same_is_sent_again(rig: Rig, receiver:
     rig.configure(Webhook(f"{receiver.url}/hook"))
     rig.verify("run1/a")
     assert rig.step() == rig.now + 1.0
-    ((action, attempts, again, reason, kept),) = rig.rows()
-    assert (action, attempts, again, kept) == ("webhook", 1, 1.0, True)
+    ((action, attempts, again, reason),) = rig.rows()
+    assert (action, attempts, again) == ("webhook", 1, 1.0)
     assert str(reason).startswith(f"{receiver.url} answered {status}")
     assert rig.step() == rig.now + 1.0
     assert len(receiver.received) == 1, "not before its time"
@@ -248,7 +248,7 @@ def test_only_2xx_is_success_and_the_very_same_is_sent_again(rig: Rig, receiver:
     rig.step()
     first, second = receiver.received
     assert (first.path, first.body) == (second.path, second.body)
-    assert rig.rows() == [("webhook", 2, None, None, False)]
+    assert rig.rows() == []
 
 
 def test_the_waits_grow_and_a_receiver_may_ask_for_longer_ones(rig: Rig, receiver: Receiver) -> None:
@@ -324,7 +324,7 @@ def test_a_command_gets_the_event_and_the_batch(rig: Rig, monkeypatch: pytest.Mo
     assert own == {"DROPLINE_BATCH": event["data"]["batch"], "DROPLINE_RULE": "r"}
     assert arguments == ["a b", "$HOME;*"], "no shell reads it"
     assert event["id"] == f"{event['data']['batch']}/command"
-    assert rig.rows() == [("command", 1, None, None, False)]
+    assert rig.rows() == []
 
 
 @pytest.mark.parametrize(
@@ -340,7 +340,7 @@ def test_a_command_that_fails_says_how(rig: Rig, body: str, reason: str) -> None
     rig.configure(Command(script(rig.root, body)))
     rig.verify("run1/a")
     rig.step()
-    assert rig.rows() == [("command", 1, 1.0, f"{sys.executable} {reason}", True)]
+    assert rig.rows() == [("command", 1, 1.0, f"{sys.executable} {reason}")]
 
 
 def test_what_a_command_says_without_end_fills_no_disk(rig: Rig) -> None:
@@ -394,17 +394,17 @@ def test_an_agent_that_stops_kills_its_commands_and_does_them_again(rig: Rig) ->
     os.mkfifo(rig.root / "started")
     rig.configure(Command(script(rig.root, body)))
     rig.verify("run1/a")
-    assert rig.sender is not None
-    rig.sender.step(rig.now)
+    assert rig.dispatcher is not None
+    rig.dispatcher.step(rig.now)
     (rig.root / "started").read_bytes()  # until the program closes it
-    rig.sender.close()
+    rig.dispatcher.close()
     rig.runner.close()
-    assert rig.rows() == [("command", 1, 0.0, None, True)]
+    assert rig.rows() == [("command", 1, 0.0, None)]
     rig.runner = Runner()
     rig.calls["command"] = rig.runner.run
     rig.restart()
     rig.step()
-    assert rig.rows() == [("command", 2, None, None, False)]
+    assert rig.rows() == []
 
 
 # Many
@@ -421,7 +421,7 @@ def test_one_bad_batch_does_not_stop_the_others(rig: Rig) -> None:
         assert rig.verify(f"run{number}/a") == number
     rig.step()
     assert (rig.root / "ran").read_text().split() == ["1", "2", "3", "4", "5"]
-    assert [row[2] for row in rig.rows()] == [None, 1.0, None, None, None]
+    assert [(one.batch, one.again) for one in rig.ledger.outbox.oldest(("r", "command"), 9)] == [(2, START + 1)]
 
 
 def test_a_receiver_that_is_down_is_asked_now_and_then(rig: Rig, receiver: Receiver) -> None:
@@ -443,7 +443,7 @@ def test_a_receiver_that_is_down_is_asked_now_and_then(rig: Rig, receiver: Recei
     rig.step()
     assert len(receiver.received) == 36
     assert len({one.event["id"] for one in receiver.received}) == 16
-    assert rig.ledger.outbox.waiting() == []
+    assert rig.ledger.outbox.actions() == []
 
 
 def test_a_person_who_asks_is_served_at_once(rig: Rig, receiver: Receiver) -> None:
@@ -461,7 +461,7 @@ def test_a_person_who_asks_is_served_at_once(rig: Rig, receiver: Receiver) -> No
     with rig.ledger.transaction():
         rig.ledger.outbox.retried()
     rig.step()
-    assert rig.ledger.outbox.waiting() == []
+    assert rig.ledger.outbox.actions() == []
 
 
 def test_a_mended_address_gets_what_waited(rig: Rig, receiver: Receiver) -> None:
@@ -472,7 +472,7 @@ def test_a_mended_address_gets_what_waited(rig: Rig, receiver: Receiver) -> None
     rig.configure(Webhook(receiver.url))
     rig.step()
     assert len(receiver.received) == 1
-    assert rig.rows() == [("webhook", 2, None, None, False)]
+    assert rig.rows() == []
 
 
 def test_what_no_rule_wants_any_more_is_given_up(rig: Rig) -> None:
@@ -481,24 +481,20 @@ def test_what_no_rule_wants_any_more_is_given_up(rig: Rig) -> None:
     rig.verify("run1/a")
     rig.step()
     rig.configure(Webhook("http://127.0.0.1:9"))
-    assert rig.rows()[1] == ("webhook-2", 1, None, "its rule does not have it any more", False)
-    assert [(row[0], row[1], row[2]) for row in rig.ledger.outbox.waiting()] == [("r", "webhook", 1)]
+    assert [(row[0], row[1], row[2]) for row in rig.ledger.outbox.actions()] == [("r", "webhook", 1)]
 
 
 def test_a_mistake_of_ours_is_a_failure_like_another(rig: Rig) -> None:
     """An exception that nobody foresaw is the row's reason, and the others go on."""
 
-    def broken(action: Action, errand: Errand) -> None:
+    def broken(action: Action, queued: Queued) -> None:
         raise ZeroDivisionError("oh")
 
     rig.calls["webhook"] = broken
     rig.configure(Webhook("http://x"), Command(("true",)))
     rig.verify("run1/a")
     rig.step()
-    assert rig.rows() == [
-        ("webhook", 1, 1.0, "ZeroDivisionError: oh", True),
-        ("command", 1, None, None, False),
-    ]
+    assert rig.rows() == [("webhook", 1, 1.0, "ZeroDivisionError: oh")]
 
 
 # Through Globus
@@ -557,7 +553,7 @@ def test_folders_are_shared_once(globus: Site) -> None:
     assert globus.granted() == sorted(wanted)
     assert globus.service.count("POST", "*/access") == posts
     assert globus.service.count("GET", "/v2/api/identities") == 1, "a name is looked up once"
-    assert rig.ledger.outbox.waiting() == []
+    assert rig.ledger.outbox.actions() == []
 
 
 def test_a_rule_that_somebody_else_made_meanwhile_is_as_good(globus: Site) -> None:
@@ -571,7 +567,7 @@ def test_a_rule_that_somebody_else_made_meanwhile_is_as_good(globus: Site) -> No
     rig.now += 60.0
     rig.step()
     assert globus.granted() == [("/ingest/run1/", "group", crew.id, "r")]
-    assert rig.ledger.outbox.waiting() == []
+    assert rig.ledger.outbox.actions() == []
 
 
 def test_sharing_that_is_not_permitted_says_what_to_do(globus: Site) -> None:
@@ -588,14 +584,14 @@ def test_sharing_that_is_not_permitted_says_what_to_do(globus: Site) -> None:
     rig.configure(share_with=[Share("group", crew.id)])
     rig.verify("run2/a")
     rig.step()
-    (_, _, _, _, reason, _) = rig.ledger.outbox.waiting()[0]
+    (_, _, _, _, reason, _) = rig.ledger.outbox.actions()[0]
     assert "may not be granted" in str(reason)
     assert "access manager" in str(reason)
     globus.campus.managers = None
     globus.campus.entity_type = "GCP_mapped_collection"
     rig.now += 60.0
     rig.step()
-    (_, _, _, _, reason, _) = rig.ledger.outbox.waiting()[0]
+    (_, _, _, _, reason, _) = rig.ledger.outbox.actions()[0]
     assert "only guest collections" in str(reason)
     globus.campus.entity_type = "GCP_guest_collection"
     rig.now += 60.0
@@ -628,7 +624,7 @@ def test_a_flow_is_started_with_its_input(globus: Site) -> None:
     }
     assert (run["tags"], run["label"]) == ([f"{name}/flow"], f"r {name}")
     assert service.count("GET", "/runs") == 0, "nothing was tried before"
-    assert rig.rows() == [("flow", 1, None, None, False)]
+    assert rig.rows() == []
 
 
 def test_a_flow_without_a_body_gets_the_event(globus: Site) -> None:
@@ -659,7 +655,7 @@ def test_a_flow_is_not_started_twice_though_answers_are_lost(globus: Site, fault
     rig.now += 60.0
     rig.step()
     assert len(service.flows.runs) == 1
-    assert rig.ledger.outbox.waiting() == []
+    assert rig.ledger.outbox.actions() == []
 
 
 def test_a_run_is_found_on_whatever_page_it_is(globus: Site) -> None:
@@ -678,7 +674,7 @@ def test_a_run_is_found_on_whatever_page_it_is(globus: Site) -> None:
     rig.now += 60.0
     rig.step()
     assert (len(service.flows.runs), service.count("GET", "/runs")) == (6, 3)
-    assert rig.ledger.outbox.waiting() == []
+    assert rig.ledger.outbox.actions() == []
 
 
 def test_a_flow_that_cannot_be_started_says_what_to_do(globus: Site) -> None:

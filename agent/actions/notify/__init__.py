@@ -1,45 +1,83 @@
-"""Tells people: reads how things stand, asks `rules.notice` what to say, and has it sent, at least once, by each channel."""
+"""Tells people: reads how things stand, asks `rules.notice` what to say, and has it sent by each channel."""
 
+import json
 import logging
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
-from agent.actions.notify.dispatch import Channel, Dispatch
-from agent.errors import LedgerError
-from agent.ledger import UNPROVED, Ledger, State
+from agent.actions import Queue
+from agent.ledger import MESSAGES, UNPROVED, Key, Ledger, Queued, State
 from rules import notice
 from rules.notice import GATHER, Policy, Remark, message
-from rules.notice.message import LISTED, Part, RefusedFile, Summary
+from rules.notice.message import LISTED, Message, Part, RefusedFile, Summary
 from rules.text import printable
 
-_END_WITHIN = 2.0
-"""Seconds for sending that is under way to end when the agent stops."""
-_CONCLUDE_WITHIN = 60.0
-"""Seconds that `run --once` gives to sending."""
 _REFUSED = "refused"
 _DIGEST = "digest"
 _UNFINISHED = ("pending", "submitting", "active", "verifying", "failed")
+_TOGETHER = 50
+"""Messages that are sent as one at the most, after a channel did not work."""
 
 log = logging.getLogger(__name__)
+
+
+class Channel(Protocol):
+    """A way to people."""
+
+    @property
+    def shown(self) -> str:
+        """For people and logs, without secrets."""
+
+    def send(self, message: Message, key: str) -> None:
+        """Hand it over. `key`: the same for the same message. Raises Transient, Refused."""
+
+
+def queues(channels: Mapping[str, Channel], agent: str, count: Callable[[str, str], None]) -> dict[Key, Queue]:
+    """Of the messages for all channels.
+
+    Args:
+        channels: name -> how it is sent.
+        agent: the agent's id.
+        count: counts attempts: (channel, `sent` or `failed`).
+    """
+
+    def queue(name: str, channel: Channel) -> Queue:
+        def send(items: Sequence[Queued]) -> None:
+            last = items[-1]
+            try:
+                channel.send(
+                    message.together([Message(*json.loads(one.payload)) for one in items]),
+                    f"{agent}-{last.id}-{int(last.made_at * 1000)}",
+                )
+            except Exception:
+                count(name, "failed")
+                raise
+            count(name, "sent")
+
+        def describe(items: Sequence[Queued]) -> str:
+            return f"{len(items)} message{'s' * (len(items) > 1)} by {name} to {channel.shown}"
+
+        return Queue(send, describe, _TOGETHER)
+
+    return {(MESSAGES, name): queue(name, channel) for name, channel in channels.items()}
 
 
 class Notifier:
     """Says things once."""
 
     def __init__(
-        self, ledger: Ledger, policy: Policy, channels: Mapping[str, Channel], destinations: Mapping[str, str],
-        host: str, page: str, count: Callable[[str, str], None], wake: Callable[[], None],
+        self, ledger: Ledger, policy: Policy, channels: Sequence[str], destinations: Mapping[str, str], host: str, page: str,
+        wake: Callable[[], None],
     ) -> None:  # fmt: skip
         """
         Args:
             ledger: this thread's connection.
             policy: what is told, and how often.
-            channels: name → how it is sent; without any nothing is said, and nothing remembered.
+            channels: their names; without any nothing is said, and nothing remembered.
             destinations: name → address, as configured.
             host: this computer's name, for people.
             page: address of the status page; "" where there is none.
-            count: counts attempts: (channel, `sent` or `failed`).
-            wake: called, from any thread, when an attempt ended.
+            wake: called when a message waits to be sent.
         """
         self._ledger = ledger
         self._policy = policy
@@ -47,7 +85,7 @@ class Notifier:
         self._destinations = destinations
         self._host = printable(host)
         self._page = page
-        self._dispatch = Dispatch(ledger, channels, count, wake)
+        self._wake = wake
         self._noticed_at: float | None = None
         """When the first of the refused files was noticed that nobody was told of yet."""
         self._speak_at = 0.0
@@ -57,37 +95,17 @@ class Notifier:
         """Before the first pass. What the ledger says of destinations is of a former run until they were looked at."""
         self._speak_at = now + GATHER
         with self._ledger.transaction():
-            self._ledger.notices.resumed(now)
             self._ledger.notices.refusals_forgotten(now)
-            lost = self._ledger.notices.given_up(self._channels)
-        if lost:
-            log.warning("%d messages are not sent any more: [notify] does not have their channels now", lost)
 
     def step(self, now: float) -> float | None:
-        """One whole pass: write down what ended, say what is to be said, begin to send what is due."""
-        self._dispatch.settle(now)
-        if not self._channels:
-            return None
-        again = [self._say(self._policy, now), *self._dispatch.send(now)]
-        return min((at for at in again if at is not None), default=None)
+        """One whole pass: say what is to be said. Returns when the next is due."""
+        return self._say(self._policy, now) if self._channels else None
 
     def conclude(self, now: float) -> None:
-        """Say what stands now, for nothing changes by itself any more, and wait until it is sent or has failed."""
-        if not self._channels:
-            return
+        """Say what stands now, for nothing changes by itself any more."""
         self._speak_at = now
-        self._say(self._policy.without_waiting, now)
-        self._dispatch.send(now)
-        self._dispatch.wait(_CONCLUDE_WITHIN)
-        self._dispatch.settle(now)
-
-    def close(self) -> None:
-        """Give what is under way a moment to end. What has not ended by then is sent again by the next run."""
-        self._dispatch.wait(_END_WITHIN)
-        try:
-            self._dispatch.settle(time.time())
-        except LedgerError as error:
-            log.warning("what came of the last messages is not written down, they are sent again: %s", error)
+        if self._channels:
+            self._say(self._policy.without_waiting, now)
 
     # What to say
 
@@ -98,11 +116,13 @@ class Notifier:
             parts, again = self._of_destinations(policy, known, now)
             refused, later = self._of_refusals(policy, known.get(_REFUSED), now)
             told = [*refused, *parts]
-            if told:
-                self._ledger.notices.entered(self._channels, message.compose(self._host, told, self._page), now)
             digest, morning = self._of_digest(policy, known.get(_DIGEST), now)
-            if digest:
-                self._ledger.notices.entered(self._channels, message.compose(self._host, digest, self._page), now)
+            messages = [message.compose(self._host, one, self._page) for one in (told, digest) if one]
+            self._ledger.outbox.enqueued(
+                [((MESSAGES, name), None, json.dumps(one).encode()) for one in messages for name in self._channels], now
+            )
+        if messages:
+            self._wake()
         for part in told:
             log.info("people are told: %s", part.headline)
         return min((at for at in (*again, later, morning) if at is not None), default=None)
@@ -185,5 +205,5 @@ class Notifier:
                 for name, address, up, why in self._ledger.reports.destinations()
                 if up is False and self._destinations.get(name) == address
             ],
-            undone=sum(failed for _, _, _, failed, _, _ in self._ledger.outbox.waiting()),
+            undone=sum(one.failed for one in self._ledger.outbox.actions()),
         )

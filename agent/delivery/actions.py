@@ -10,7 +10,7 @@ from rules.actions.event import Batch, at_collection, body, event, folders
 from rules.model import Rule
 
 
-def owe(ledger: Ledger, rules: Mapping[str, Rule], number: int, host: str, now: float) -> bool:
+def enqueue(ledger: Ledger, rules: Mapping[str, Rule], number: int, host: str, now: float) -> bool:
     """Enter what is to be done for a batch, frozen. Returns whether there is anything. Inside the transaction that verifies it.
 
     Nothing is to be done where every file was refused, or has become another version: a later batch brings them.
@@ -20,10 +20,10 @@ def owe(ledger: Ledger, rules: Mapping[str, Rule], number: int, host: str, now: 
         return False
     batch = ledger.outbox.batch(number, host, now)
     actions = of_rules.get(batch.rule, {}) if batch.items else {}
-    made = {name: _payload(batch, name, action) for name, action in actions.items()}
-    payloads = {name: json.dumps(payload).encode() for name, payload in made.items() if payload is not None}
-    ledger.outbox.owed(batch, payloads, now)
-    return bool(payloads)
+    made = [((batch.rule, name), _payload(batch, name, action)) for name, action in actions.items()]
+    calls = [(key, batch.number, json.dumps(payload).encode()) for key, payload in made if payload is not None]
+    ledger.outbox.enqueued(calls, now)
+    return bool(calls)
 
 
 def _payload(batch: Batch, name: str, action: Action) -> Any:
