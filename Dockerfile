@@ -24,10 +24,11 @@ RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin dropline \
     && mkdir /state /inbox /share \
     && chown dropline:dropline /state /inbox /share \
     && chmod 1777 /state
+# Whoever runs it, by --user, gets a state directory of their own there: one that everybody may write is refused.
 COPY --from=build /opt/dropline /opt/dropline
 ENV PATH="/opt/dropline/bin:$PATH" \
     PYTHONUNBUFFERED=1 \
-    DROPLINE_AGENT__STATE_DIR=/state
+    DROPLINE_AGENT__STATE_DIR=/state/dropline
 USER dropline
 WORKDIR /
 VOLUME ["/state", "/inbox", "/share"]

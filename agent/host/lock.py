@@ -86,6 +86,8 @@ def require_own(path: PurePath) -> None:
     """What is in the state directory decides what is deleted. Raises Refused where somebody else may have put it there."""
     try:
         reason = own_files.in_the_hands_of_others(path)
+        if reason is None and own_files.exists(path.parent) and own_files.facts(path.parent).anybody_may_write:
+            reason = f"everybody may make files in {path.parent}"
     except OSError as error:
         raise Refused(
             f"state directory {path.parent}: {cause(error)}", "make it readable, or choose another"

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files as resources
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path, PurePath
 from typing import IO, BinaryIO, NamedTuple
@@ -156,8 +157,23 @@ def make_private_directory(path: StrPath) -> None:
     Path(path).mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
+def make_inner_directory(path: StrPath) -> None:
+    """Make a directory in the state directory, and that one; others than its owner lose what they may do there.
+
+    Raises OSError, also where it is a link: somebody else may have put it there.
+    """
+    make_private_directory(Path(path).parent)
+    make_private_directory(path)
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if os.fstat(fd).st_mode & 0o077:
+            os.fchmod(fd, 0o700)
+    finally:
+        os.close(fd)
+
+
 def make_private(path: StrPath) -> bool:
-    """Take away what others than the owner may do with a file or directory. Returns whether there was anything."""
+    """Take away what others than the owner may do with a file. Returns whether there was anything."""
     mode = os.stat(path).st_mode
     if not mode & 0o077:
         return False
@@ -283,9 +299,19 @@ class BoundedLog(RotatingFileHandler):
     OLDER = 3
 
     def __init__(self, path: StrPath, size: int) -> None:
-        """`size`: bytes after which a file is full. The directory is made where it is absent."""
-        Path(path).parent.mkdir(mode=0o700, exist_ok=True)
+        """`size`: bytes after which a file is full. The directory is made where it is absent. Raises OSError."""
+        make_inner_directory(Path(path).parent)
         super().__init__(path, maxBytes=size, backupCount=self.OLDER, encoding="utf-8", errors="backslashreplace")
+
+    def _open(self) -> TextIOWrapper:
+        """For its owner alone, whatever the umask and an earlier version say; a link is not followed."""
+        fd = os.open(self.baseFilename, _APPEND, 0o600)
+        try:
+            os.fchmod(fd, 0o600)
+            return open(fd, "a", encoding=self.encoding, errors=self.errors)
+        except BaseException:
+            os.close(fd)
+            raise
 
     def shouldRollover(self, record: logging.LogRecord) -> bool:
         """Whether the file is full now. Not whether the record still fits: for that it would be formatted twice."""

@@ -1,12 +1,15 @@
 """The agent's own files: whole or not at all, for their owner alone, and "cannot tell" is not "not there"."""
 
 import os
+import stat
 import sys
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from agent.host import own_files
+from agent.observe.textfile import Textfile
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,6 +31,52 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(OSError, match="No space left"):
         own_files.write_whole(path, b"three", 0o600, durably=True)
     assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("metrics.prom", b"two")]
+
+
+def _victim(path: Path, kind: str) -> None:
+    """What somebody else put at a name."""
+    victim = path.parent.with_name("victim")
+    victim.write_bytes(b"the only copy")
+    victim.chmod(0o600)
+    if kind == "hard link":
+        path.hardlink_to(victim)
+    elif kind == "link":
+        path.symlink_to(victim)
+    else:
+        os.mkfifo(path)
+
+
+@pytest.mark.parametrize("kind", ["hard link", "link", "FIFO"])
+@pytest.mark.parametrize("name", ["dropline.prom", ".dropline.prom.fresh"])
+def test_metrics_are_not_written_through_what_somebody_put_there(tmp_path: Path, kind: str, name: str) -> None:
+    """Neither at the name of the file nor at one that it might be written under first."""
+    (tmp_path / "textfile").mkdir()
+    _victim(tmp_path / "textfile" / name, kind)
+    textfile = Textfile(tmp_path / "textfile/dropline.prom", CollectorRegistry())
+    assert textfile.step(0.0) > 0.0
+    written = os.lstat(tmp_path / "textfile/dropline.prom")
+    assert (stat.S_ISREG(written.st_mode), written.st_nlink, written.st_mode & 0o777) == (True, 1, 0o644)
+    victim = tmp_path / "victim"
+    assert (victim.read_bytes(), victim.stat().st_mode & 0o777) == (b"the only copy", 0o600)
+
+
+def test_the_log_is_its_owners_alone(tmp_path: Path) -> None:
+    """Whatever the umask and an earlier version made of it; a link is not followed."""
+    path = tmp_path / "state/log/dropline.log"
+    before = os.umask(0)
+    try:
+        own_files.BoundedLog(path, 100).close()
+        assert [one.stat().st_mode & 0o777 for one in (tmp_path / "state", path.parent, path)] == [0o700, 0o700, 0o600]
+        path.chmod(0o644)
+        path.parent.chmod(0o755)
+        own_files.BoundedLog(path, 100).close()
+        assert [one.stat().st_mode & 0o777 for one in (path.parent, path)] == [0o700, 0o600]
+    finally:
+        os.umask(before)
+    path.unlink()
+    _victim(path, "link")
+    with pytest.raises(OSError, match="Too many levels"):
+        own_files.BoundedLog(path, 100)
 
 
 def test_a_file_in_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from globus_sdk.scopes import (
 from globus_sdk.transport import RequestsTransport, RetryConfig
 
 from agent.destinations.globus.answers import Bounded
-from agent.destinations.globus.tokens import TokenFile, private, read, replace
+from agent.destinations.globus.tokens import TokenFile, read, replace
 from agent.errors import Refused
 from agent.host import own_files
 
@@ -147,7 +147,7 @@ def logged_in(
 
     `scopes`: for transfers; `more`: resource server → scopes.
     """
-    private(account.folder)
+    own_files.make_inner_directory(account.folder)
     with application(account, scopes, "local-server" if local_server else "command-line") as app:
         app.add_scope_requirements(dict(more))
         app.login(auth_params=demanded(account), force=True)

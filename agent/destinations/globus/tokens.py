@@ -16,16 +16,9 @@ _AT_MOST = 16 * 2**20
 log = logging.getLogger(__name__)
 
 
-def private(folder: PurePath) -> PurePath:
-    """Make a directory that only its owner may enter. Raises OSError."""
-    own_files.make_private_directory(folder)
-    own_files.make_private(folder)
-    return folder
-
-
 def replace(path: PurePath, value: Any) -> None:
     """Write JSON so that a reader, or a crash, meets the old file or the new one. Raises OSError."""
-    private(path.parent)
+    own_files.make_inner_directory(path.parent)
     own_files.write_whole(path, json.dumps(value).encode(), 0o600, durably=True)
 
 
@@ -40,7 +33,7 @@ class TokenFile(JSONTokenStorage):
     def __init__(self, folder: PurePath, client_id: str) -> None:
         """`folder`: of the tokens; `client_id`: each application has a file of its own."""
         self.path = folder / f"tokens-{client_id}.json"
-        private(folder)
+        own_files.make_inner_directory(folder)
         super().__init__(str(self.path))
 
     def signature(self) -> tuple[int, int, int] | None:
