@@ -1,6 +1,8 @@
 """Group complete files, and seal a group into a batch."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Protocol, TypeVar
 
 from cronsim import CronSim
 
@@ -63,3 +65,45 @@ def next_time(schedule: str, after: float) -> float:
     Raises `cronsim.CronSimError` where the expression is not one.
     """
     return next(CronSim(schedule, datetime.fromtimestamp(after, UTC))).timestamp()
+
+
+class Due(Protocol):
+    """A delivery that is due: one batch, to one destination."""
+
+    @property
+    def rule(self) -> str: ...
+    @property
+    def submission(self) -> int | None:
+        """The request that it was in."""
+
+    @property
+    def resumed(self) -> bool:
+        """Whether that request may have been sent, and has no answer."""
+
+    @property
+    def files(self) -> int: ...
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
+
+D = TypeVar("D", bound=Due)
+
+
+def together(due: Sequence[D], most_files: int, most_bytes: int) -> list[list[D]]:
+    """The deliveries of each request: those of one rule, in their order, up to so many files and bytes.
+
+    What was in one request that may have been sent stays together. A batch that is larger goes alone.
+    """
+    found: list[list[D]] = []
+    joining: dict[object, tuple[list[D], int, int]] = {}
+    for one in due:
+        key = one.submission if one.resumed else one.rule
+        group, files, size = joining.get(key, ([], 0, 0))
+        files, size = files + one.files, size + one.size
+        if not group or not (one.resumed or (files <= most_files and size <= most_bytes)):
+            group, files, size = [], one.files, one.size
+            found.append(group)
+        group.append(one)
+        joining[key] = group, files, size
+    return found

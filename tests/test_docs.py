@@ -251,7 +251,7 @@ def test_the_house_is_as_it_is_drawn() -> None:
     }
     assert drawn == folders | {"rules/presets"}
     assert {path.stem for path in (ROOT / "agent").glob("*.py")} == {"__init__", "errors"}
-    named = {"model", "match", "complete", "batch", "naming", "retention", "removal", "retry", "rate"}
+    named = {"model", "match", "complete", "batch", "naming", "retention", "removal", "retry", "rate", "health"}
     loose = {path.stem for path in (ROOT / "rules").glob("*.py")} - named - {"__init__"}
     assert loose == {"scrub", "text", "units"}
 

@@ -16,8 +16,8 @@ from agent.actions.notify import Channel, Notifier
 from agent.actions.webhook import post
 from agent.app.replan import Replan
 from agent.app.transports import Transports
-from agent.delivery import Courier
 from agent.delivery.actions import enqueue
+from agent.delivery.deliverer import Deliverer
 from agent.destinations import Wake
 from agent.files import LOCAL
 from agent.intake import Intake
@@ -121,7 +121,7 @@ class Parts:
             stack.callback(ledger.close)
             return ledger
 
-        def wake_couriers() -> None:
+        def wake_deliverers() -> None:
             for name in tables:
                 wake(name)()
 
@@ -143,7 +143,7 @@ class Parts:
             stack.callback(watch.close)
         self.intake = Intake(
             self.ledger, LOCAL, config.rules, watches, places, host,
-            settings.sweep_every, settings.canary_every, time.time, wake_couriers, inside(config),
+            settings.sweep_every, settings.canary_every, time.time, wake_deliverers, inside(config),
         )  # fmt: skip
         by_name = {rule.name: rule for rule in config.rules}
         self.replan = Replan(
@@ -167,8 +167,8 @@ class Parts:
             connect(), table.policy if table else Policy(frozenset(), 0.0, 0.0), list(ways),
             {name: place.address for name, place in tables.items()}, host, status_page(settings.listen), wake("outbox"),
         )  # fmt: skip
-        self.couriers = {
-            name: Courier(
+        self.deliverers = {
+            name: Deliverer(
                 connect(),
                 transport,
                 places[name],
@@ -202,8 +202,8 @@ class Parts:
         gc.freeze()
         self.replan.start(now)
         self.intake.start(now)
-        for courier in self.couriers.values():
-            courier.start(now)
+        for deliverer in self.deliverers.values():
+            deliverer.start(now)
         self.dispatcher.start(now)
         self.notifier.start(now)
         self.reclaimer.start(now)

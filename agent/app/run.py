@@ -83,9 +83,9 @@ def _run_configuration(
         looks = Looks(clock, [rule.watch for rule in config.rules])
 
         def well() -> Health:
-            refusals = {name: courier.refusal for name, courier in parts.couriers.items()}
+            refusals = {name: deliverer.refusal for name, deliverer in parts.deliverers.items()}
             every = config.settings.agent.sweep_every
-            away = {name: courier.away for name, courier in parts.couriers.items()}
+            away = {name: deliverer.away for name, deliverer in parts.deliverers.items()}
             return health(list(workers.values()), parts.intake.roots, every, refusals, away, looks.silent(), clock())
 
         server = serve(parts, well, metrics, clock, looks, stack)
@@ -97,7 +97,7 @@ def _run_configuration(
             "outbox": parts.dispatcher.step,
             "notify": parts.notifier.step,
             **({"textfile": textfile.step} if textfile is not None else {}),
-            **{name: courier.step for name, courier in parts.couriers.items()},
+            **{name: deliverer.step for name, deliverer in parts.deliverers.items()},
             **{name: scrubber.step for name, scrubber in parts.scrubbers.items()},
         }
         for name, step in steps.items():
@@ -186,7 +186,7 @@ def once(config: Configuration) -> bool:
         textfile = write(parts, metrics, clock, Looks(clock, [rule.watch for rule in config.rules]), stack)
         if textfile is not None:
             textfile.step(clock())
-        down = any(courier.down for courier in parts.couriers.values())
+        down = any(deliverer.down for deliverer in parts.deliverers.values())
         return not (signals.stop or down or parts.ledger.reports.unfinished())
 
 
@@ -195,18 +195,18 @@ def _pass(parts: Parts, clock: Clock) -> float | None:
     now = clock()
     again = [
         parts.take_in(now),
-        *(courier.step(now) for courier in parts.couriers.values()),
+        *(deliverer.step(now) for deliverer in parts.deliverers.values()),
         parts.dispatcher.step(now),
         parts.reclaimer.step(now),
     ]
     if parts.intake.busy or any(at is not None and at <= now for at in again):
         return 0.0
-    if parts.dispatcher.waiting or any(courier.waiting for courier in parts.couriers.values()):
+    if parts.dispatcher.waiting or any(deliverer.waiting for deliverer in parts.deliverers.values()):
         return 0.2
     settled = parts.ledger.files.next_settled()
     if settled is not None:
         return min(max(settled - now, 0.0), 0.2)
-    if parts.intake.seal_all(now) or any(courier.ready(now) for courier in parts.couriers.values()):
+    if parts.intake.seal_all(now) or any(deliverer.ready(now) for deliverer in parts.deliverers.values()):
         return 0.0
     lie_until = parts.reclaimer.lie_until
     return None if lie_until is None else min(max(lie_until - now, 0.0), 0.2)

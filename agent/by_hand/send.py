@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 from agent.app.run import polite
 from agent.app.transports import Transports
-from agent.delivery import Courier
+from agent.delivery.deliverer import Deliverer
 from agent.files import LOCAL
 from agent.host.lock import Held, locked, resident
 from agent.host.worker import Clock
@@ -85,7 +85,7 @@ class Sending:
             transport = made.make(self._to, bell.set)
             stack.callback(transport.close)
             place = ledger.destinations.place(self._to, table.address, in_place=isinstance(table, CollectionTable))
-            courier = Courier(
+            deliverer = Deliverer(
                 ledger,
                 transport,
                 place.id,
@@ -95,11 +95,11 @@ class Sending:
                 lambda: None,
                 lambda: None,
             )
-            courier.start(clock())
+            deliverer.start(clock())
             while not self._late:
                 bell.clear()
-                again = courier.step(clock())
-                if self.over or not (wait or courier.waiting or courier.ready(clock())):
+                again = deliverer.step(clock())
+                if self.over or not (wait or deliverer.waiting or deliverer.ready(clock())):
                     return
                 due = _POLL if again is None else min(max(again - clock(), 0.0), _POLL)
                 bell.wait(due)

@@ -137,6 +137,9 @@ class Transport(Protocol):
     """Where it delivers: together with the name, what the ledger knows the destination by."""
     outstanding: int
     """Tasks that may be under way at a time."""
+    task_files: int
+    task_bytes: int
+    """Files, and bytes, up to which deliveries of one rule share a task; 0: each has its own."""
     elsewhere: bool
     """Others carry its tasks out: they go on without us, are known by their names, and write under the final names."""
     check_every: float
@@ -150,10 +153,11 @@ class Transport(Protocol):
     def check(self, identity: str) -> None:
         """Raise Transient or Refused unless the destination is there and is the one with this identity."""
 
-    def prepare(self, delivery: int, batch: int, items: Sequence[Item], identity: str) -> Prepared:
+    def prepare(self, delivery: int, label: str, items: Sequence[Item], identity: str) -> Prepared:
         """What `submit` is to send, frozen: stored before it is sent, so that the very same can be sent again.
 
-        Each request settles some items. Outside of transactions: it may ask the destination. Raises Transient, Refused.
+        `delivery`: the first of those that it is for; `label`: what people see. Each request settles some items.
+        Outside of transactions: it may ask the destination. Raises Transient, Refused.
         """
 
     def submit(self, request: bytes, items: Sequence[Item], identity: str, task: str | None = None) -> Taken:

@@ -191,7 +191,7 @@ class Wholes:
         assert one.dataset is not None, "it was judged by its files"
         if not known.released:
             if unsettled is not None:
-                return True  # a courier gave a file back since it was judged
+                return True  # a deliverer gave a file back since it was judged
             if known.checked_at is None or changed_at > known.checked_at:
                 self._check(one, one.dataset, now)
                 return True

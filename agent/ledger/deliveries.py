@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from agent.ledger.destinations import Destinations
 from agent.ledger.history import History
@@ -24,9 +24,21 @@ class Delivery:
     rule: str
     state: DeliveryState
     attempt: int
-    request: bytes | None
+    files: int
+    size: int
+    """Files and bytes of the batch."""
+    submission: int | None = None
+    """The last request that it was in, with others of its rule; None: it was in none."""
+    request: bytes | None = None
+    """That request, as long as it may have to be sent again."""
     task: str | None = None
-    """What the destination called the last attempt."""
+    """What the destination calls that request."""
+
+    @property
+    def resumed(self) -> bool:
+        """Whether the destination may have the request, and no answer came, or nobody knows of it any more."""
+        begun = DeliveryState.SUBMITTING, DeliveryState.ACTIVE, DeliveryState.VERIFYING
+        return self.request is not None and self.state in begun
 
 
 class Proof(NamedTuple):
@@ -52,6 +64,16 @@ def _content(checksum: bytes, size: int, in_place: int, mtime_ns: int) -> Conten
     return Content(stat_content(size, mtime_ns) if in_place else checksum, size)
 
 
+_SELECT = (
+    "SELECT d.id, d.batch, r.name, d.state, d.attempt, b.files, b.bytes, d.submission, s.request, s.task FROM deliveries d"
+    " JOIN batches b ON b.id = d.batch JOIN rules r ON r.id = b.rule LEFT JOIN submissions s ON s.id = d.submission"
+)
+
+
+def _deliveries(rows: Iterable[tuple[Any, ...]]) -> list[Delivery]:
+    return [Delivery(number, batch, rule, DeliveryState(state), *rest) for number, batch, rule, state, *rest in rows]
+
+
 class Deliveries:
     """Rows of `deliveries` and `copies`. Past-tense methods are transitions, for use in a transaction."""
 
@@ -65,13 +87,13 @@ class Deliveries:
 
     def due(self, destination: int, now: float, limit: int, most: int = 2**63 - 1, *, least: int = 0) -> list[Delivery]:
         """Deliveries to try by now, of batches with `least` to `most` bytes, oldest first."""
-        sql = (
-            "SELECT d.id, d.batch, r.name, d.state, d.attempt, d.request, d.task FROM deliveries d"
-            " JOIN batches b ON b.id = d.batch JOIN rules r ON r.id = b.rule"
-            " WHERE d.destination = ? AND d.again <= ? AND b.bytes BETWEEN ? AND ? ORDER BY d.again, d.id LIMIT ?"
-        )
-        rows = self._store.execute(sql, (destination, now, least, most, limit))
-        return [Delivery(row[0], row[1], row[2], DeliveryState(row[3]), row[4], row[5], row[6]) for row in rows]
+        sql = f"{_SELECT} WHERE d.destination = ? AND d.again <= ? AND b.bytes BETWEEN ? AND ? ORDER BY d.again, d.id LIMIT ?"
+        return _deliveries(self._store.execute(sql, (destination, now, least, most, limit)))
+
+    def resumed_with(self, delivery: Delivery) -> list[Delivery]:
+        """The deliveries, itself among them, that share its request, which may have been sent and is due again."""
+        sql = f"{_SELECT} WHERE d.submission = ? AND d.again IS NOT NULL AND d.under_way ORDER BY d.id"
+        return _deliveries(self._store.execute(sql, (delivery.submission,)))
 
     def next_due(self, destination: int) -> float | None:
         """When the next delivery is to be tried."""
@@ -94,7 +116,7 @@ class Deliveries:
                 for states in which
             )
 
-    def travellers(self, delivery: Delivery, destination: int) -> list[File]:
+    def not_proved(self, delivery: Delivery, destination: int) -> list[File]:
         """The files of the delivery's batch that still have to get there."""
         where = (
             "f.batch = ? AND f.state = 'batched' AND NOT EXISTS (SELECT 1 FROM copies c"
@@ -110,6 +132,12 @@ class Deliveries:
         )
         rows = self._store.execute(sql, (delivery.batch, destination))
         return {file: os.fsdecode(path) for file, path in rows}
+
+    def intent(self, file: int, destination: int) -> str | None:
+        """Where a file, not proved yet, was last meant to go."""
+        sql = "SELECT path FROM copies WHERE file = ? AND destination = ? AND proved_at IS NULL"
+        row = self._store.execute(sql, (file, destination)).fetchone()
+        return os.fsdecode(row[0]) if row else None
 
     def leftovers(self, delivery: Delivery, destination: int) -> list[tuple[int, str]]:
         """(file, path) of intents that nobody will carry out: their files left the batch before they were proved."""
@@ -205,44 +233,59 @@ class Deliveries:
             ((file, destination, os.fsencode(path), name_key(path)) for file, path in items),
         )
 
-    def submitting(self, delivery: Delivery, request: bytes, now: float) -> None:
-        """The request is frozen and about to be sent."""
-        self._store.execute(
+    def submitting(
+        self, deliveries: Sequence[Delivery], request: bytes, now: float, submission: int | None = None
+    ) -> int:
+        """The request for these deliveries is frozen and about to be sent: `submission`, or a new one. Returns its number."""
+        if submission is None:
+            submission = self._store.execute("INSERT INTO submissions (request) VALUES (?)", (request,)).lastrowid
+            assert submission is not None, "SQLite numbers what is inserted"
+        self._store.executemany(
             "UPDATE deliveries SET state = 'submitting', again = NULL, reason = NULL, changed_at = ?, attempt = attempt + 1,"
-            " request = ? WHERE id = ?",
-            (now, request, delivery.id),
+            " submission = ? WHERE id = ?",
+            ((now, submission, delivery.id) for delivery in deliveries),
         )
+        return submission
 
-    def submitted(self, items: Iterable[tuple[Delivery, str]], now: float) -> None:
-        """The destination took these requests: (delivery, task)."""
-        self._store.executemany(
-            "UPDATE deliveries SET state = 'active', changed_at = ?, task = ? WHERE id = ?",
-            ((now, task, delivery.id) for delivery, task in items),
-        )
-
-    def began(self, items: Iterable[tuple[Delivery, str]], now: float) -> None:
-        """Others carry these requests out: (delivery, task). Kept beside the last task, because evidence comes of it."""
-        self._store.executemany(
-            "INSERT OR IGNORE INTO tasks VALUES (?, ?, ?)", ((delivery.id, task, now) for delivery, task in items)
-        )
-
-    def unanswered(self, delivery: Delivery, reason: str, now: float, again: float) -> None:
-        """It may have been taken, though no answer came: the very same request will be sent again."""
+    def submitted(self, submission: int, task: str, now: float) -> None:
+        """The destination took this request, and calls it `task`."""
+        self._store.execute("UPDATE submissions SET task = ? WHERE id = ?", (task, submission))
         self._store.execute(
-            "UPDATE deliveries SET state = 'submitting', again = ?, reason = ?, changed_at = ? WHERE id = ?",
-            (again, reason, now, delivery.id),
+            "UPDATE deliveries SET state = 'active', changed_at = ? WHERE submission = ? AND under_way AND state = 'submitting'",
+            (now, submission),
         )
 
-    def held_up(self, delivery: Delivery, reason: str | None) -> None:
-        """What keeps it from going on, for a person to read; None: nothing any more."""
-        self._store.execute("UPDATE deliveries SET reason = ? WHERE id = ?", (reason, delivery.id))
-
-    def failed(self, delivery: Delivery, reason: str, now: float, again: float) -> None:
-        """It will be tried again."""
-        self._store.execute(
-            "UPDATE deliveries SET state = 'failed', again = ?, reason = ?, changed_at = ? WHERE id = ?",
-            (again, reason, now, delivery.id),
+    def began(self, deliveries: Sequence[Delivery], task: str, now: float) -> None:
+        """A service carries them out. Kept beside the last task, because evidence comes of it."""
+        self._store.executemany(
+            "INSERT OR IGNORE INTO tasks VALUES (?, ?, ?)", ((delivery.id, task, now) for delivery in deliveries)
         )
+
+    def unanswered(self, deliveries: Sequence[Delivery], reason: str, now: float, again: float) -> None:
+        """They may have been taken, though no answer came: the very same request will be sent again."""
+        self._changed(deliveries, "state = 'submitting', again = ?2, reason = ?3, changed_at = ?4", again, reason, now)
+
+    def held_up(self, deliveries: Sequence[Delivery], reason: str | None) -> None:
+        """What keeps them from going on, for a person to read; None: nothing any more."""
+        self._changed(deliveries, "reason = ?2", reason)
+
+    def failed(self, deliveries: Sequence[Delivery], reason: str, now: float, again: float) -> None:
+        """They will be tried again, with another request."""
+        self._changed(deliveries, "state = 'failed', again = ?2, reason = ?3, changed_at = ?4", again, reason, now)
+        self.forget_requests(delivery.batch for delivery in deliveries)
+
+    def forget_requests(self, batches: Iterable[int]) -> None:
+        """Of requests for deliveries of these batches, those that need not be sent again."""
+        self._store.executemany(
+            "UPDATE submissions SET request = NULL WHERE id IN (SELECT submission FROM deliveries WHERE batch = ?)"
+            " AND NOT EXISTS (SELECT 1 FROM deliveries d"
+            " WHERE d.submission = submissions.id AND d.under_way AND d.state <> 'pending')",
+            ((batch,) for batch in batches),
+        )
+
+    def _changed(self, deliveries: Sequence[Delivery], what: str, *values: object) -> None:
+        sql = f"UPDATE deliveries SET {what} WHERE id = ?1"
+        self._store.executemany(sql, ((delivery.id, *values) for delivery in deliveries))
 
     def proved(self, destination: int, name: str, items: Sequence[Proof], now: float) -> None:
         """These files are at the destination; those that are now at every destination of their batch are verified.
@@ -326,13 +369,14 @@ class Deliveries:
         """Every file of these batches has its verdict at this destination. Returns the batches that thereby are verified."""
         # CROSS JOIN keeps the order: from one batch to its files to their copies, never through all copies.
         self._store.executemany(
-            "UPDATE deliveries SET again = NULL, reason = NULL, request = NULL, changed_at = ?1, state = CASE WHEN"
+            "UPDATE deliveries SET again = NULL, reason = NULL, changed_at = ?1, state = CASE WHEN"
             " EXISTS (SELECT 1 FROM files f WHERE f.batch = deliveries.batch AND f.state = 'refused')"
             " AND NOT EXISTS (SELECT 1 FROM files f CROSS JOIN copies c ON c.file = f.id"
             "  AND c.destination = deliveries.destination AND c.proved_at IS NOT NULL WHERE f.batch = deliveries.batch)"
             " THEN 'refused' ELSE 'verified' END WHERE id = ?2",
             ((now, delivery.id) for delivery in deliveries),
         )
+        self.forget_requests(delivery.batch for delivery in deliveries)
         return self.ended(dict.fromkeys(delivery.batch for delivery in deliveries), now)
 
     def ended(self, batches: Iterable[int], now: float) -> list[int]:

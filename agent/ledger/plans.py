@@ -204,18 +204,20 @@ class Plans:
         """The batch goes to these destinations, too."""
         self._store.executemany(
             "INSERT INTO deliveries (batch, destination, state, again, changed_at) VALUES (?1, ?2, 'pending', ?3, ?3)"
-            " ON CONFLICT DO UPDATE SET state = 'pending', attempt = 0, request = NULL, task = NULL, again = ?3, reason = NULL,"
+            " ON CONFLICT DO UPDATE SET state = 'pending', attempt = 0, submission = NULL, again = ?3, reason = NULL,"
             " changed_at = ?3",
             ((batch, destination, now) for destination in destinations),
         )
+        self._deliveries.forget_requests([batch])
 
     def dropped(self, batch: int, destinations: Iterable[int], reason: str, now: float) -> list[int]:
         """The batch need not go to these destinations any more. Returns the batch where it is verified by that."""
         self._store.executemany(
-            "UPDATE deliveries SET state = 'skipped', request = NULL, again = NULL, reason = ?, changed_at = ?"
+            "UPDATE deliveries SET state = 'skipped', again = NULL, reason = ?, changed_at = ?"
             f" WHERE batch = ? AND destination = ? AND {_UNFINISHED}",
             ((reason, now, batch, destination) for destination in destinations),
         )
+        self._deliveries.forget_requests([batch])
         self._deliveries.verified([file for file in self.members(batch) if file.state is State.BATCHED], now)
         return self._deliveries.ended([batch], now)
 
@@ -250,10 +252,11 @@ class Plans:
         waiting = [file for file in self.members(batch) if file.state is State.BATCHED]
         self._files.refused([(file.id, file.rule, file.path, reason) for file in waiting])
         self._store.executemany(
-            "UPDATE deliveries SET state = 'refused', request = NULL, again = NULL, reason = ?, changed_at = ?"
+            "UPDATE deliveries SET state = 'refused', again = NULL, reason = ?, changed_at = ?"
             " WHERE batch = ? AND destination = ?",
             ((reason, now, batch, place) for place in unfinished),
         )
+        self._deliveries.forget_requests([batch])
         self._deliveries.ended([batch], now)
 
 

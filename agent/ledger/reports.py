@@ -127,8 +127,8 @@ class Reports:
     def deliveries_of(self, batch: int) -> list[dict[str, Any]]:
         """The deliveries of a batch."""
         sql = (
-            "SELECT n.name, d.state, d.attempt, d.task, d.reason FROM deliveries d JOIN destinations n ON n.id = d.destination"
-            " WHERE d.batch = ? ORDER BY n.name"
+            "SELECT n.name, d.state, d.attempt, s.task, d.reason FROM deliveries d JOIN destinations n ON n.id = d.destination"
+            " LEFT JOIN submissions s ON s.id = d.submission WHERE d.batch = ? ORDER BY n.name"
         )
         return [
             dict(zip(("destination", "state", "attempt", "task", "reason"), row, strict=True))

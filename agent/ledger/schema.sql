@@ -127,6 +127,12 @@ CREATE TABLE destinations (
   UNIQUE (name, address)
 ) STRICT;
 
+CREATE TABLE submissions (       -- one request to a destination, for one or more deliveries of a rule
+  id          INTEGER PRIMARY KEY,
+  request     BLOB,              -- frozen before it is sent, so that the very same can be sent again; NULL: it need not be
+  task        TEXT               -- what the destination calls it
+) STRICT;
+
 CREATE TABLE deliveries (        -- one batch to one destination
   id          INTEGER PRIMARY KEY,
   batch       INTEGER NOT NULL REFERENCES batches (id),
@@ -134,8 +140,7 @@ CREATE TABLE deliveries (        -- one batch to one destination
   state       TEXT    NOT NULL,
   under_way   INTEGER GENERATED ALWAYS AS (state IN ('pending', 'submitting', 'active', 'verifying')) VIRTUAL,
   attempt     INTEGER NOT NULL DEFAULT 0,
-  request     BLOB,              -- frozen before it is sent, so that the very same can be sent again
-  task        TEXT,
+  submission  INTEGER REFERENCES submissions (id), -- the last request that it was in
   again       REAL,              -- when to try (again); NULL while nothing is to be tried
   reason      TEXT,
   changed_at  REAL NOT NULL,
@@ -144,6 +149,7 @@ CREATE TABLE deliveries (        -- one batch to one destination
 ) STRICT;
 CREATE INDEX deliveries_due ON deliveries (destination, again) WHERE again IS NOT NULL;
 CREATE INDEX deliveries_unfinished ON deliveries (destination, state) WHERE under_way;
+CREATE INDEX deliveries_of_submission ON deliveries (submission) WHERE under_way;
 CREATE INDEX deliveries_held_up ON deliveries (destination) WHERE under_way AND reason IS NOT NULL;
 
 CREATE TABLE behind (            -- delivered files that are not at a destination which came later, as of the last replanning

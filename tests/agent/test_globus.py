@@ -1,6 +1,6 @@
-"""The courier and the Globus transport against the stand-in service: whatever goes wrong, each file arrives, once.
+"""The deliverer and the Globus transport against the stand-in service: whatever goes wrong, each file arrives, once.
 
-Time passes only as the tests say: `now` is handed to the courier, and the session waits by moving it on.
+Time passes only as the tests say: `now` is handed to the deliverer, and the session waits by moving it on.
 """
 
 from __future__ import annotations
@@ -9,19 +9,20 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agent.delivery import Courier
+from agent.delivery.deliverer import Deliverer
 from agent.destinations.globus import MARK, GlobusTransport
 from agent.destinations.globus.course import Course
 from agent.destinations.globus.login import Account
 from agent.destinations.globus.session import Session
 from agent.files.posix.observing import observation
-from agent.ledger import Found, Ledger, Sealed, State
+from agent.ledger import DeliveryState, Found, Ledger, Sealed, State
 from rules.model import OpenBatch, Rule, Target, VolumeId
 from tests.globus import Globus, faults
 
@@ -44,7 +45,7 @@ class Counts:
 
 
 class Rig:
-    """A watched directory, a ledger, and a courier to a collection."""
+    """A watched directory, a ledger, and a deliverer to a collection."""
 
     def __init__(self, service: Globus, root: Path) -> None:
         self.service, self.root, self.now = service, root, 2_000_000_000.0
@@ -70,7 +71,7 @@ class Rig:
         )  # fmt: skip
         self.place = self.ledger.destinations.place("campus", self.transport.address, in_place=True).id
         rule = Rule("r", str(self.data), deliver=(Target("campus", self.path),))
-        self.courier = Courier(
+        self.deliverer = Deliverer(
             self.ledger,
             self.transport,
             self.place,
@@ -79,9 +80,9 @@ class Rig:
             self.counts,
             lambda: None,
             lambda: None,
-            chance=lambda: 0.0,
+            random=lambda: 0.0,
         )
-        self.courier.start(self.now)
+        self.deliverer.start(self.now)
 
     def wait(self, seconds: float) -> None:
         self.now += seconds
@@ -120,11 +121,20 @@ class Rig:
         self.seal(*files)
 
     def step(self, *, work: bool = True) -> None:
-        """One pass, then time goes on to the next one that the courier asked for."""
-        again = self.courier.step(self.now)
+        """One pass, then time goes on to the next one that the deliverer asked for."""
+        again = self.deliverer.step(self.now)
+        self.owned_once()
         if work:
             self.service.work()
         self.now = max(self.now + 0.01, min(again or self.now + 5.0, self.now + 60.0))
+
+    def owned_once(self) -> None:
+        """The law of the deliverer: what has not ended is due in the ledger, or in one submission, never both."""
+        held = [one for submission in self.deliverer.submissions for one in submission.deliveries]
+        due = [number for (number,) in self.ledger.execute("SELECT id FROM deliveries WHERE again IS NOT NULL")]
+        sql = "SELECT id FROM deliveries WHERE state NOT IN (?, ?, ?, ?)"
+        ended = DeliveryState.VERIFIED, DeliveryState.REFUSED, DeliveryState.SKIPPED, DeliveryState.UNDECIDED
+        assert sorted([one.id for one in held] + due) == [number for (number,) in self.ledger.execute(sql, ended)]
 
     def run(self, until: Callable[[], object], passes: int = 600) -> None:
         """Passes until something is true."""
@@ -181,7 +191,7 @@ class Rig:
 
 @pytest.fixture
 def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
-    """A courier to a collection of the stand-in."""
+    """A deliverer to a collection of the stand-in."""
     with Globus() as service:
         for name, value in service.environment.items():
             monkeypatch.setenv(name, value)
@@ -210,6 +220,53 @@ def test_a_lost_answer_makes_no_second_task(rig: Rig) -> None:
     rig.service.faults.lose_reply(SUBMIT, 2)
     rig.deliver()
     assert (rig.states(), rig.tasks, rig.counts.resent) == ({"a": "verified"}, 1, ["duplicate"])
+
+
+def test_what_is_due_of_a_rule_makes_one_task(rig: Rig) -> None:
+    """Twelve batches, one task; each delivery has its evidence from it."""
+    for number in range(12):
+        rig.batch(**{f"night/{number}": b"one"})
+    rig.deliver()
+    assert (set(rig.states().values()), rig.tasks) == ({"verified"}, 1)
+    (task,) = rig.service.tasks.all
+    lines = rig.ledger.reports.batches(100)
+    assert [(one["state"], one["task"]) for line in lines for one in line.deliveries] == [("verified", task)] * 12
+
+
+def test_deliveries_of_one_task_end_one_by_one(rig: Rig) -> None:
+    """One batch's file never arrives, and another's is refused: these two wait, the others are verified with the task."""
+    for name in "abcd":
+        rig.batch(**{name: b"one"})
+    rig.service.faults.omit("*/b", 1)
+    rig.service.faults.before(SUBMIT, lambda: rig.put("c", b"another one"))
+    rig.run(lambda: "verified" in rig.states().values())
+    assert {name: rig.states()[name] for name in "abd"} == {"a": "verified", "b": "batched", "d": "verified"}
+    rig.deliver()
+    assert (rig.states()["b"], rig.there["b"]) == ("verified", b"one")
+    assert (rig.states()["c"], rig.evidence("c")) == ("candidate", [])
+
+
+@pytest.mark.parametrize("crash", ["before it is sent", "before the answer is written", "while it runs"])
+def test_one_accepted_task_for_each_submission_whenever_it_crashes(rig: Rig, crash: str) -> None:
+    """The next run sends the very same request for all of its deliveries, or finds its task; what came since goes apart."""
+    submit = rig.transport.submit
+
+    def killed(*request: Any) -> Any:
+        if crash == "before the answer is written":
+            submit(*request)
+        raise KeyboardInterrupt
+
+    for name in "abc":
+        rig.batch(**{name: b"one"})
+    if crash != "while it runs":
+        rig.transport.submit = killed  # type: ignore[method-assign]
+    with suppress(KeyboardInterrupt):
+        rig.run(lambda: rig.tasks)
+    rig.start()
+    rig.batch(later=b"two")
+    rig.deliver()
+    assert (rig.states(), rig.tasks) == (dict.fromkeys(["a", "b", "c", "later"], "verified"), 2)
+    assert sorted(len(task.order.items) for task in rig.service.tasks.all.values()) == [1, 3]
 
 
 def test_a_new_run_takes_up_the_task(rig: Rig) -> None:
@@ -575,7 +632,7 @@ def test_another_task_with_the_same_paths_is_adopted_by_its_label(rig: Rig) -> N
     rig.service.faults.hold("*")
     rig.run(lambda: rig.tasks)
     with rig.ledger.transaction():  # as if the ledger had been copied from before
-        rig.ledger.execute("UPDATE deliveries SET state = 'pending', again = 0, request = NULL, task = NULL")
+        rig.ledger.execute("UPDATE deliveries SET state = 'pending', again = 0, submission = NULL")
     rig.start()
     rig.service.limits.overlap = "item"
     rig.run(lambda: rig.counts.requests["submit", "failed"])
@@ -689,17 +746,20 @@ def test_the_cost_of_looking_does_not_grow_with_the_files(rig: Rig) -> None:
 
 
 def test_a_backlog_grows_in_the_ledger(rig: Rig) -> None:
-    """Not more tasks than configured are at the service at a time."""
+    """Not more tasks than configured are at the service at a time; what waited for room shares the next one."""
+    rig.service.faults.hold("*")
+    rig.step()
     for number in range(12):
         rig.put(f"{number}", b"x")
         rig.seal(f"{number}")
-    rig.service.faults.hold("*")
+        if number < 6:
+            rig.step()
     for _ in range(20):
         rig.step()
     assert rig.tasks == 6
     rig.service.faults.clear()
     rig.deliver()
-    assert (set(rig.states().values()), rig.tasks) == ({"verified"}, 12)
+    assert (set(rig.states().values()), rig.tasks) == ({"verified"}, 7)
 
 
 def test_two_files_that_want_one_name_do_not_meet(rig: Rig) -> None:
@@ -763,7 +823,7 @@ def test_polling_costs_the_same_however_many_files_a_task_has(rig: Rig) -> None:
 
 
 def test_requests_grow_with_tasks_and_folders_alone(rig: Rig) -> None:
-    """5,000 files in ten folders: a task each, with the requests that docs/GLOBUS.md counts, and one poll for all tasks."""
+    """5,000 files in ten folders: a task for each 2,000, with the requests that docs/GLOBUS.md counts, and one poll for all."""
     folders = [[f"f{folder}/{number}" for number in range(500)] for folder in range(10)]
     rig.batch(first=b"x")
     rig.deliver()
@@ -773,9 +833,9 @@ def test_requests_grow_with_tasks_and_folders_alone(rig: Rig) -> None:
             rig.put(name, b"x")
         rig.seal(*names)
     rig.deliver()
-    assert rig.tasks == tasks + 10
+    assert rig.tasks == tasks + 3
     assert set(rig.states().values()) == {"verified"}
     asked = Counter(re.sub("/[0-9a-f-]{36}", "", one.path).rpartition("/")[2] for one in rig.service.requests[before:])
     polls = asked.pop("task_list")
-    assert asked == {"ls": 20, "submission_id": 10, "transfer": 10, "successful_transfers": 10}
+    assert asked == {"ls": 13, "submission_id": 3, "transfer": 3, "successful_transfers": 5}
     assert polls <= 20

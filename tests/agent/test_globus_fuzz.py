@@ -25,7 +25,7 @@ WRONG: tuple[Any, ...] = (
 
 @pytest.fixture
 def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
-    """A courier, and the stand-in."""
+    """A deliverer, and the stand-in."""
     with Globus() as service:
         for name, value in service.environment.items():
             monkeypatch.setenv(name, value)

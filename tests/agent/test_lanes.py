@@ -44,9 +44,9 @@ def test_giants_do_not_stop_large_files(tmp_path: Path, until: Callable[[Callabl
             return Item(number, str(data), name, seen.version, name)
 
         giants = [item(f"giant{number}", number) for number in range(4)]
-        transport.submit(transport.prepare(1, 1, giants, identity).request, giants, identity)
+        transport.submit(transport.prepare(1, "r", giants, identity).request, giants, identity)
         scan = [item("scan.h5", 9)]
-        transport.submit(transport.prepare(2, 2, scan, identity).request, scan, identity)
+        transport.submit(transport.prepare(2, "r", scan, identity).request, scan, identity)
         reports: list[Report] = []
 
         def arrived() -> bool:

@@ -236,7 +236,7 @@ def test_other_tables_are_another_layout() -> None:
     """
     schema = resources("agent.ledger").joinpath("schema.sql").read_text("utf-8")
     statements = " ".join(re.sub(r"--.*", "", schema).split())
-    assert (LAYOUT, hashlib.sha256(statements.encode()).hexdigest()[:16]) == (15, "b27886a4d673fa4b")
+    assert (LAYOUT, hashlib.sha256(statements.encode()).hexdigest()[:16]) == (16, "474c5e457146bc8d")
 
 
 def test_a_row_refers_to_rows_that_exist(ledger: Ledger) -> None:
@@ -855,28 +855,28 @@ def test_the_way_of_a_delivery(ledger: Ledger) -> None:
 
     assert deliveries.next_due(place) == 2.0
     assert deliveries.due(place, 1.9, 10) == []
-    assert due(2.0) == Delivery(1, batch, "tomo", DeliveryState.PENDING, 0, None)
-    assert deliveries.travellers(due(2.0), place) == [fresh(ledger, file)]
+    assert due(2.0) == Delivery(1, batch, "tomo", DeliveryState.PENDING, 0, 1, 10)
+    assert deliveries.not_proved(due(2.0), place) == [fresh(ledger, file)]
     delivery = due(2.0)
     with ledger.transaction():
         deliveries.planned(place, [(file.id, "scan.dat")])
-        deliveries.submitting(delivery, b"request", 3.0)
+        submission = deliveries.submitting([delivery], b"request", 3.0)
     assert deliveries.due(place, 99.0, 10) == []
     assert deliveries.interrupted(place, 4.0) == 1
-    assert due(4.0) == Delivery(1, batch, "tomo", DeliveryState.SUBMITTING, 1, b"request")
+    assert due(4.0) == Delivery(1, batch, "tomo", DeliveryState.SUBMITTING, 1, 1, 10, 1, b"request")
     with ledger.transaction():
-        deliveries.submitted([(delivery, "task")], 5.0)
+        deliveries.submitted(submission, "task", 5.0)
     assert ledger.reports.deliveries() == [("share", "active", 1)]
     with ledger.transaction():
-        deliveries.failed(delivery, "share is away", 6.0, 60.0)
+        deliveries.failed([delivery], "share is away", 6.0, 60.0)
     assert due(60.0).state is DeliveryState.FAILED
     assert ledger.reports.unfinished()
     assert deliveries.retried(7.0) == 1
     assert due(7.0).attempt == 1
     with ledger.transaction():
-        deliveries.submitting(delivery, b"request", 8.0)
+        deliveries.submitting([delivery], b"request", 8.0)
     prove(ledger, place, file, "scan.dat")
-    assert deliveries.travellers(delivery, place) == []
+    assert deliveries.not_proved(delivery, place) == []
     with ledger.transaction():
         deliveries.finished([delivery], 9.0)
     assert ledger.reports.deliveries() == [("share", "verified", 1)]
@@ -955,20 +955,20 @@ def test_a_request_without_an_answer_is_due_again_as_it_is(ledger: Ledger) -> No
     (delivery,) = ledger.deliveries.due(place, 2.0, 10)
     with ledger.transaction():
         ledger.deliveries.planned(place, [(file.id, "scan~2.dat")])
-        ledger.deliveries.submitting(delivery, b"request", 3.0)
-        ledger.deliveries.unanswered(delivery, "the line is dead", 4.0, 60.0)
+        ledger.deliveries.submitting([delivery], b"request", 3.0)
+        ledger.deliveries.unanswered([delivery], "the line is dead", 4.0, 60.0)
     assert ledger.deliveries.due(place, 59.0, 10) == []
     assert ledger.deliveries.due(place, 60.0, 10) == [
-        Delivery(1, batch, "tomo", DeliveryState.SUBMITTING, 1, b"request")
+        Delivery(1, batch, "tomo", DeliveryState.SUBMITTING, 1, 1, 10, 1, b"request")
     ]
     assert ledger.deliveries.intents(delivery, place) == {file.id: "scan~2.dat"}
     assert ledger.deliveries.retried(5.0) == 1
     (again,) = ledger.deliveries.due(place, 5.0, 10)
     with ledger.transaction():
-        ledger.deliveries.submitting(again, b"request", 6.0)
-        ledger.deliveries.submitted([(again, "task-1")], 6.0)
-        ledger.deliveries.began([(again, "task-1")], 6.0)
-        ledger.deliveries.held_up(again, "paused")
+        assert ledger.deliveries.submitting([again], b"request", 6.0, again.submission) == again.submission == 1
+        ledger.deliveries.submitted(1, "task-1", 6.0)
+        ledger.deliveries.began([again], "task-1", 6.0)
+        ledger.deliveries.held_up([again], "paused")
     assert [(one["task"], one["reason"]) for one in ledger.reports.deliveries_of(batch)] == [("task-1", "paused")]
     prove(ledger, place, file, "scan~2.dat", now=7.0)
     assert ledger.reports.copies_of(file.id) == [
@@ -1243,13 +1243,13 @@ class Agent(RuleBasedStateMachine):
 
         def change() -> None:
             for delivery in due:
-                travellers = deliveries.travellers(delivery, place)
+                travellers = deliveries.not_proved(delivery, place)
                 deliveries.planned(place, [(file.id, f"to{file.path}") for file in travellers])
-                deliveries.submitting(delivery, b"request", self.now)
-                if end == "failed":
-                    deliveries.failed(delivery, "away", self.now, self.now + 1)
+            submission = deliveries.submitting(due, b"request", self.now) if due else 0
+            if end == "failed":
+                deliveries.failed(due[:1], "away", self.now, self.now + 1)
             if end == "submitted":
-                deliveries.submitted([(delivery, "task") for delivery in due], self.now)
+                deliveries.submitted(submission, "task", self.now)
 
         self.act(change)
 
@@ -1258,13 +1258,13 @@ class Agent(RuleBasedStateMachine):
         deliveries, place = self.ledger.deliveries, self.places[place]
         sql = "SELECT id, batch, attempt FROM deliveries WHERE destination = ? AND state = 'active'"
         active = [
-            Delivery(ident, batch, "tomo", DeliveryState.ACTIVE, attempt, b"request")
+            Delivery(ident, batch, "tomo", DeliveryState.ACTIVE, attempt, 1, 1)
             for ident, batch, attempt in self.ledger.execute(sql, (place,)).fetchall()
         ]
 
         def change() -> None:
             for delivery in active:
-                files = deliveries.travellers(delivery, place)
+                files = deliveries.not_proved(delivery, place)
                 arrived = [file for number, file in enumerate(files) if which >> (number % 8) & 1]
                 how = "stat" if which % 2 else "sha256"
                 proofs = [

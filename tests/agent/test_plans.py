@@ -17,7 +17,7 @@ from agent.observe.web.views import Views
 
 WORK = {
     "files_due", "files_refused", "files_reclaiming", "batches_open", "batches_under_way", "batches_to_reclaim",
-    "deliveries_due", "deliveries_unfinished", "deliveries_held_up", "datasets_waiting", "outbox_due",
+    "deliveries_due", "deliveries_unfinished", "deliveries_held_up", "deliveries_of_submission", "datasets_waiting", "outbox_due",
 }  # fmt: skip
 """Partial indexes: what is under way, however much is known."""
 INFINITE = re.compile(r"\bInf\b")

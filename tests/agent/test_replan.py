@@ -125,10 +125,10 @@ def work(parts: Parts, now: float) -> None:
     until = now + 8.0
     for _ in range(1000):
         bell.clear()
-        again = [parts.take_in(now), *(one.step(now) for one in parts.couriers.values()), parts.reclaimer.step(now)]
+        again = [parts.take_in(now), *(one.step(now) for one in parts.deliverers.values()), parts.reclaimer.step(now)]
         if parts.intake.busy or any(at is not None and at <= now for at in again):
             continue
-        if any(one.waiting for one in parts.couriers.values()):
+        if any(one.waiting for one in parts.deliverers.values()):
             bell.wait(1.0)
             continue
         now = min((at for at in again if at is not None), default=until)

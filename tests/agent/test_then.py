@@ -89,7 +89,7 @@ class Rig:
         (delivery,) = self.ledger.deliveries.due(place, self.now, 10)
         proved = [
             Proof(file, file.path[6:], Content(b"\xab", file.version.size), "sha256", "accepted")
-            for file in self.ledger.deliveries.travellers(delivery, place)
+            for file in self.ledger.deliveries.not_proved(delivery, place)
         ]
         with self.ledger.transaction():
             self.ledger.deliveries.planned(place, [(one.file.id, one.path) for one in proved])
@@ -97,7 +97,7 @@ class Rig:
         return delivery
 
     def finish(self, delivery: Delivery) -> None:
-        """As the courier does."""
+        """As the deliverer does."""
         with self.ledger.transaction():
             self._finish(delivery)
 

@@ -11,7 +11,7 @@ from typing import Any
 from agent.app import run
 from agent.app.configuration import check
 from agent.app.parts import Parts
-from agent.delivery import Courier
+from agent.delivery.deliverer import Deliverer
 from agent.ledger.store import Store
 from agent.observe.metrics import Metrics
 from tests.campaign.instrument import Instrument
@@ -104,7 +104,7 @@ class Rig:
             wait = run._pass(parts, lambda: self.now)  # type: ignore[arg-type]
             if wait is None:
                 return
-            if any(courier.waiting for courier in parts.couriers.values()):
+            if any(deliverer.waiting for deliverer in parts.deliverers.values()):
                 self._bell.wait(0.2)
             else:
                 self.now = max(self.now + wait, parts.ledger.files.next_settled() or 0.0)
@@ -116,15 +116,15 @@ class Rig:
         for _ in range(6):
             parts.intake.step(self.now)
             self.now += 301.0
-        for courier in parts.couriers.values():
-            assert until(partial(self._replacing, courier)), "it did not say that the name is taken"
+        for deliverer in parts.deliverers.values():
+            assert until(partial(self._replacing, deliverer)), "it did not say that the name is taken"
         assert until(done), "it was not delivered"
 
-    def _replacing(self, courier: Courier) -> bool:
+    def _replacing(self, deliverer: Deliverer) -> bool:
         """One more pass, unless by now what may replace its copy was handed over."""
-        courier.step(self.now)
-        way = courier._under_way.values()
-        return any(one.item.replaces is not None for under_way in way for one in under_way.travellers.values())
+        deliverer.step(self.now)
+        submissions = deliverer._in_flight.values()
+        return any(one.item.replaces is not None for submission in submissions for one in submission.files.values())
 
     def tick(self, seconds: float) -> None:
         """Time passes, or the clock steps."""

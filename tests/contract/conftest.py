@@ -106,7 +106,7 @@ class Site:
         """Hand a batch over, and wait for the end."""
         self.tasks += 1
         try:
-            request, outcomes, _ = self.transport.prepare(self.tasks, 1, items, self.identity)
+            request, outcomes, _ = self.transport.prepare(self.tasks, "r", items, self.identity)
         except Transient as error:
             return Result({}, str(error))
         settled = {outcome.file: outcome for outcome in outcomes}

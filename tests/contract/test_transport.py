@@ -155,7 +155,7 @@ def test_the_same_request_again_adopts(folder: Site, size: int) -> None:
     content = os.urandom(size)
     folder.put("scan.dat", content)
     item = folder.item("scan.dat")
-    request = folder.transport.prepare(1, 1, [item], folder.identity).request
+    request = folder.transport.prepare(1, "r", [item], folder.identity).request
     assert folder.send(request, item) == (
         {1: Arrived(1, folder.known(content), folder.algorithm, adopted=False)},
         None,
@@ -775,7 +775,7 @@ def test_every_algorithm_proves_and_confirms(tmp_path: Path, folder: Site, verif
     transport = DirectoryTransport("share", str(folder.place), verify, algorithm, AGENT, woken.set)  # type: ignore[arg-type]
     try:
         item = folder.item("scan.dat")
-        transport.submit(transport.prepare(1, 1, [item], folder.identity).request, [item], folder.identity)
+        transport.submit(transport.prepare(1, "r", [item], folder.identity).request, [item], folder.identity)
         assert woken.wait(30.0)
         (report,) = transport.reports(0.0)
         (outcome,) = report.outcomes
@@ -1086,14 +1086,14 @@ def test_closing_leaves_nothing_half_done(folder: Site) -> None:
     for name, content in contents.items():
         folder.put(name, content)
     items = [folder.item(name, number) for number, name in enumerate(contents)]
-    folder.transport.submit(folder.transport.prepare(1, 1, items, folder.identity).request, items, folder.identity)
+    folder.transport.submit(folder.transport.prepare(1, "r", items, folder.identity).request, items, folder.identity)
     folder.transport.close()
     arrived = folder.tree()
     assert arrived.items() <= contents.items()
     woken = threading.Event()
     transport = DirectoryTransport("share", str(folder.place), "checksum", "sha256", AGENT, woken.set)
     try:
-        transport.submit(transport.prepare(1, 1, items, folder.identity).request, items, folder.identity)
+        transport.submit(transport.prepare(1, "r", items, folder.identity).request, items, folder.identity)
         ended = False
         while not ended:
             assert woken.wait(30.0)
@@ -1132,7 +1132,7 @@ def test_a_paused_destination_takes_nothing_until_it_is_resumed(folder: Site) ->
     for name, size in (("small", 10), ("large", LARGE)):
         folder.put(name, b"x" * size)
     items = [folder.item("small", 2), folder.item("large", 3)]
-    request = folder.transport.prepare(2, 1, items, folder.identity).request
+    request = folder.transport.prepare(2, "r", items, folder.identity).request
     folder.transport.submit(request, items, folder.identity)
     with pytest.raises(Transient, match="paused"):
         folder.transport.confirm("there", there.version, folder.checksum(b"x" * 100), "sha256", folder.identity)

@@ -30,7 +30,7 @@ def main() -> None:
     for number, (before, items) in enumerate(rounds):
         for command in before:
             subprocess.run(command, check=True)
-        transport.submit(transport.prepare(number, 1, items, identity).request, items, identity)
+        transport.submit(transport.prepare(number, "r", items, identity).request, items, identity)
         outcomes: list[Outcome] = []
         ended, failure = False, None
         while not ended:

@@ -4,6 +4,7 @@ import math
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -148,3 +149,50 @@ def test_a_schedule_is_in_utc_and_never_now(after: float) -> None:
     due = batch.next_time("30 3 * * *", after)
     assert 0 < due - after <= 86400
     assert datetime.fromtimestamp(due, UTC).strftime("%H:%M:%S") == "03:30:00"
+
+
+class Due(NamedTuple):
+    """A delivery that is due."""
+
+    number: int
+    rule: str
+    submission: int | None
+    resumed: bool
+    files: int
+    size: int
+
+
+deliveries = st.lists(
+    st.tuples(st.sampled_from("ab"), st.none() | st.integers(1, 3), st.integers(0, 30), st.integers(0, 300)),
+    max_size=30,
+).map(lambda rows: [Due(number, rule, sub, sub is not None, *sizes) for number, (rule, sub, *sizes) in enumerate(rows)])
+
+
+@laws
+@given(deliveries)
+def test_a_request_carries_what_is_due_for_one_rule_up_to_its_limits(due: list[Due]) -> None:
+    """All deliveries once, in their order; a new request has one rule, and more than one delivery only within the limits."""
+    found = batch.together(due, 50, 500)
+    assert sorted(one.number for group in found for one in group) == [one.number for one in due]
+    assert [group[0].number for group in found] == sorted(group[0].number for group in found)
+    for group in found:
+        assert [one.number for one in group] == sorted(one.number for one in group)
+        if not group[0].resumed:
+            assert {(one.rule, one.resumed) for one in group} == {(group[0].rule, False)}
+            files, size = sum(one.files for one in group), sum(one.size for one in group)
+            assert len(group) == 1 or (files <= 50 and size <= 500)
+
+
+@laws
+@given(deliveries)
+def test_what_was_one_request_stays_one(due: list[Due]) -> None:
+    """Whatever the limits are by now: a service that has the request takes no other for the same files."""
+    found = [{one.submission for one in group} for group in batch.together(due, 1, 1) if group[0].resumed]
+    assert sorted(map(list, found)) == sorted([one] for one in {one.submission for one in due if one.resumed})
+
+
+def test_a_nightly_rule_makes_one_request() -> None:
+    """Forty folders, one request; with no limits given, each has its own."""
+    due = [Due(number, "nightly", None, False, 50, 10**9) for number in range(40)]
+    assert batch.together(due, 2_000, 500 * 10**9) == [due]
+    assert batch.together(due, 0, 0) == [[one] for one in due]

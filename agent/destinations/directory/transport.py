@@ -56,6 +56,7 @@ class DirectoryTransport:
     """Delivers into a directory. See `agent.destinations.Transport` for the promises."""
 
     outstanding = 32
+    task_files = task_bytes = 0
     elsewhere = False
     check_every = 30.0
     retry_at_most = 60.0
@@ -148,7 +149,7 @@ class DirectoryTransport:
             return helper.ask(job, *words)
         return JOBS[job](*words, Steps(self._pace))
 
-    def prepare(self, delivery: int, batch: int, items: Sequence[Item], expected: str) -> Prepared:
+    def prepare(self, delivery: int, label: str, items: Sequence[Item], expected: str) -> Prepared:
         """Only a name: temporary names follow from the files' numbers, so sending again reuses them."""
         return Prepared(json.dumps({"delivery": delivery}).encode())
 

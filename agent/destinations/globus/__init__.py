@@ -22,7 +22,7 @@ from agent.destinations.globus.course import Course
 from agent.destinations.globus.listing import Entry, Listing
 from agent.destinations.globus.mark import MARK, Mark
 from agent.destinations.globus.proof import conclude
-from agent.destinations.globus.request import freeze, label, modest, thaw
+from agent.destinations.globus.request import TASK_BYTES, TASK_FILES, freeze, full_label, modest, thaw
 from agent.destinations.globus.session import Forbidden, NotThere, Rejected, Session, document
 from agent.destinations.globus.tasks import Watched
 from agent.destinations.sources import outcome_of, spoiled
@@ -50,6 +50,8 @@ log = logging.getLogger(__name__)
 class GlobusTransport:
     """Delivers to a collection. See `agent.destinations.Transport` for the promises."""
 
+    task_files = TASK_FILES
+    task_bytes = TASK_BYTES
     elsewhere = True
     check_every = 300.0
     retry_at_most = 900.0
@@ -129,7 +131,7 @@ class GlobusTransport:
 
     # Sending
 
-    def prepare(self, delivery: int, batch: int, items: Sequence[Item], identity: str) -> Prepared:
+    def prepare(self, delivery: int, label: str, items: Sequence[Item], identity: str) -> Prepared:
         """Look at both ends, and freeze a request for what may go. Raises Transient, Refused, NotNow."""
         self._mark.require(identity)
         found, away = spoiled(items)
@@ -157,7 +159,7 @@ class GlobusTransport:
             return Prepared(b"", outcomes, later)
         submission = str(self._ask("submission_id", lambda tc: document(tc.get_submission_id(), "value"))["value"])
         now = datetime.fromtimestamp(self._clock(), UTC)
-        name = label(self._agent, batch, delivery)
+        name = full_label(self._agent, label, delivery)
         return Prepared(freeze(self._course, chosen, checksums, submission, name, now), outcomes, later)
 
     def _unfit(self, item: Item) -> Unfit | None:

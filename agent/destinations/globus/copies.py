@@ -44,7 +44,7 @@ class Copies:
                 self._seen_mark_at = now
             found = self._still(path, now)
         except Refused as error:
-            raise Transient(str(error)) from None  # the courier's thread tells the person
+            raise Transient(str(error)) from None  # the deliverer's thread tells the person
         if found is None or found.kind != "file":
             sight = Sight.MISSING if found is None else Sight.CHANGED
             return Reread(sight, f"at {self._name}, {path!r} is gone", _COST)

@@ -28,9 +28,9 @@ def modest(items: Sequence[Item]) -> list[Item]:
     return chosen
 
 
-def label(agent: str, batch: int, delivery: int) -> str:
+def full_label(agent: str, label: str, delivery: int) -> str:
     """What people see in the web application, and what a task is found by."""
-    return f"Dropline {agent} batch {batch} delivery {delivery}"[:_LABEL]
+    return f"Dropline {agent} delivery {delivery}: {label}"[:_LABEL]
 
 
 def freeze(

@@ -1,0 +1,103 @@
+"""Asks whether the destination is there, and tells people when that changes."""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from agent.destinations import Transport
+from agent.errors import Exhausted, Refused, Transient
+from agent.ledger import Ledger
+from rules.health import Condition, Health
+
+log = logging.getLogger(__name__)
+
+
+class Counter(Protocol):
+    """What counts requests: `agent.observe.metrics.Metrics`."""
+
+    def requested(self, destination: str, operation: str, outcome: str) -> None: ...
+
+    def resubmitted(self, destination: str, result: str) -> None: ...
+
+
+class DestinationHealth:
+    """`rules.health.Health` of one destination, in the ledger and in the log."""
+
+    def __init__(
+        self, ledger: Ledger, transport: Transport, destination: int, counter: Counter, random: Callable[[], float],
+        former: Mapping[int, str],
+    ) -> None:  # fmt: skip
+        """See `agent.delivery.deliverer.Deliverer`."""
+        self._ledger = ledger
+        self._transport = transport
+        self._destination = destination
+        self._counter = counter
+        self._random = random
+        self._former = former
+        self.identity: str | None = None
+        """Of the destination; None before it was set up."""
+        self.now = Health()
+
+    def check(self, now: float) -> None:
+        """Ask whether the destination is there; the first time, set it up."""
+        try:
+            if self.identity is None:
+                self.identity = self._transport.set_up()
+                with self._ledger.transaction():
+                    self._ledger.destinations.set_up(self._destination, self.identity)
+            self._transport.check(self.identity)
+            self._require_own(self.identity)
+        except (Transient, Refused) as error:
+            self._counter.requested(self._transport.name, "check", "failed")
+            self.stopped(error, now)
+            return
+        self._counter.requested(self._transport.name, "check", "ok")
+        self._becomes(self.now.answered(now, self._transport.check_every), now)
+
+    def _require_own(self, identity: str) -> None:
+        """Raise Refused where a destination before this one in the configuration is the same directory."""
+        for number in self._ledger.destinations.same(identity):
+            if number in self._former:
+                raise Refused(
+                    f"{self._transport.address} is the same directory as destination {self._former[number]}:"
+                    " one copy would count as two",
+                    "give it a directory of its own, or remove one of the two",
+                )
+
+    def stopped(self, error: Transient | Refused, now: float) -> None:
+        """Nothing is sent for now: the destination is away, or a person must act."""
+        if isinstance(error, Refused):
+            self._becomes(self.now.refused(str(error), now), now)
+        elif isinstance(error, Exhausted):
+            log.warning("destination %s cannot be asked now: %s", self._transport.name, error)
+            self._becomes(self.now.not_asked(now), now)
+        else:
+            at_most, after = self._transport.retry_at_most, error.after
+            self._becomes(self.now.away(str(error), now, at_most=at_most, after=after, spread=self._spread()), now)
+
+    def delivery_failed(self, reason: str, now: float) -> None:
+        """A submission failed for a reason that is not one file's."""
+        at_most = self._transport.retry_at_most
+        self._becomes(self.now.failed(reason, now, at_most=at_most, spread=self._spread()), now)
+
+    def delivered(self, now: float) -> None:
+        """A submission succeeded."""
+        self._becomes(self.now.delivered(), now)
+
+    def _spread(self) -> float:
+        """Many agents lost the same service: what they ask when it is back must not come all at once."""
+        return self._random() / 4 if self._transport.elsewhere else 0.0
+
+    def _becomes(self, health: Health, now: float) -> None:
+        before, name, reason = self.now, self._transport.name, health.reason
+        if (health.condition, reason) != (before.condition, before.reason) and health.condition is not None:
+            with self._ledger.transaction():
+                up, refused = health.condition is Condition.UP, health.condition is Condition.REFUSED
+                self._ledger.destinations.went(self._destination, up, reason, now, refused=refused)
+            if health.condition is Condition.UP:
+                log.info("destination %s is up", name)
+            elif health.condition is Condition.REFUSED:
+                log.error("destination %s is refused: %s", name, reason)
+            elif before.condition in (None, Condition.UP, Condition.REFUSED):  # else people know that it is down
+                log.error("destination %s is down: %s; nothing is written there or deleted here", name, reason)
+        self.now = health

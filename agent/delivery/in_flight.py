@@ -1,0 +1,53 @@
+"""What is in flight to a destination: requests, and the files in them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from agent.destinations import Item
+from agent.ledger import Delivery, File
+
+
+@dataclass(frozen=True, slots=True)
+class InFlightFile:
+    """A file and where it goes."""
+
+    file: File
+    item: Item
+    named: str
+    """The path that its rule makes; the item may go elsewhere."""
+    delivery: int
+    """Number of its delivery in the ledger."""
+
+
+@dataclass(slots=True)
+class Submission:
+    """One request to a destination: files of one or more deliveries of a rule."""
+
+    deliveries: Sequence[Delivery]
+    files: dict[int, InFlightFile]
+    number: int | None = None
+    """In the ledger; None before it is written down."""
+    follow_up: dict[int, InFlightFile] = field(default_factory=dict)
+    """Files to send once more, when this one has ended: under another name, or because they had no room in it."""
+    open: set[int] = field(default_factory=set)
+    """Files without an outcome."""
+    deferred: set[int] = field(default_factory=set)
+    """Those of them that are not in the request."""
+    note: str | None = None
+    """What holds it up, for a person."""
+    bytes: int = 0
+    """Of all its files."""
+
+    def __post_init__(self) -> None:
+        self.open.update(self.files)
+        self.bytes = sum(one.file.version.size for one in self.files.values())
+
+    def unfinished(self) -> list[Delivery]:
+        """Deliveries with files that have no outcome, or go once more."""
+        left = {self.files[number].delivery for number in self.open} | {one.delivery for one in self.follow_up.values()}
+        return [delivery for delivery in self.deliveries if delivery.id in left]
+
+    def settled(self) -> list[Delivery]:
+        """The others."""
+        unfinished = self.unfinished()
+        return [delivery for delivery in self.deliveries if delivery not in unfinished]

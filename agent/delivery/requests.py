@@ -1,0 +1,124 @@
+"""Makes requests of what is due. Sends nothing and writes nothing down."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from agent.delivery.in_flight import InFlightFile, Submission
+from agent.delivery.outcomes import RETRY
+from agent.destinations import Item, NotNow, Outcome, Transport
+from agent.ledger import Delivery, File, Ledger
+from rules import naming
+from rules.model import SENT, Rule
+from rules.naming import PathRefused
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is about to be sent, and what is known already."""
+
+    submission: Submission
+    body: bytes
+    outcomes: Sequence[Outcome] = ()
+    unfit: Sequence[tuple[File, str]] = ()
+    """Files for which no path can be made, with the reason."""
+    resumed: bool = False
+    """A former run, or a pass that got no answer, may have sent it."""
+
+
+class Requests:
+    """Makes the requests for one destination."""
+
+    def __init__(
+        self, ledger: Ledger, transport: Transport, destination: int, rules: Sequence[Rule], host: str
+    ) -> None:
+        """See `agent.delivery.deliverer.Deliverer`."""
+        self._ledger = ledger
+        self._transport = transport
+        self._destination = destination
+        self._rules = {rule.name: rule for rule in rules}
+        self._templates = {
+            rule.name: target.path for rule in rules for target in reversed(rule.deliver) if target.to == transport.name
+        }
+        self._host = host
+
+    def of(self, deliveries: Sequence[Delivery], identity: str) -> Request:
+        """What to send for deliveries of one rule: what may have been sent before, or a new request.
+
+        Raises Transient (NotNow among it) and Refused.
+        """
+        body = deliveries[0].request if deliveries[0].resumed else None
+        files: dict[int, InFlightFile] = {}
+        unfit: list[tuple[File, str]] = []
+        intended: dict[int, str] = {}
+        for delivery in deliveries:
+            if body is not None or self._transport.elsewhere:
+                intended |= self._ledger.deliveries.intents(delivery, self._destination)
+            root = self._ledger.sends.root(delivery.batch) if delivery.rule == SENT else None
+            for file in self._ledger.deliveries.not_proved(delivery, self._destination):
+                try:
+                    item = self._item(file) if root is None else _sent(file, root)
+                except PathRefused as error:
+                    unfit.append((file, f"{error}; change the rule's `path`, then {RETRY}"))
+                    continue
+                named, intent = item.path, intended.get(file.id)
+                if body is not None and intent is not None:
+                    item = item._replace(path=intent)  # it may go under a name of its own
+                if self._transport.elsewhere and intent == item.path:
+                    item = item._replace(begun=True)
+                files[file.id] = InFlightFile(file, item, named, delivery.id)
+        if body is None:
+            return self.new(deliveries, files, identity, unfit)
+        not_sent = files.keys() - intended.keys()
+        submission = Submission(deliveries, self._with_mounts(files), deliveries[0].submission, deferred=set(not_sent))
+        return Request(submission, body, (), unfit, resumed=True)
+
+    def new(
+        self, deliveries: Sequence[Delivery], files: dict[int, InFlightFile], identity: str,
+        unfit: Sequence[tuple[File, str]] = (),
+    ) -> Request:  # fmt: skip
+        """A new request for these files. Raises Transient, Refused, and NotNow while others are on their way to all the names."""
+        files = self._with_mounts(files)
+        items = [one.item for one in files.values()]
+        busy: set[int] = set()
+        if self._transport.elsewhere:
+            # Two tasks that write one file at the same time spoil it.
+            busy = {
+                item.file for item in items
+                if self._ledger.deliveries.busy(self._destination, item.path, item.file)
+            }  # fmt: skip
+            if busy and len(busy) == len(items):
+                raise NotNow(f"at {self._transport.name}, other files are on their way to the same names")
+        free = [item for item in items if item.file not in busy]
+        first, others = deliveries[0], len(deliveries) - 1
+        label = f"{first.rule} batch {first.batch}" + (f" and {others} more" if others else "")
+        body, outcomes, later = self._transport.prepare(first.id, label, free, identity)
+        return Request(Submission(deliveries, files, deferred=busy.union(later)), body, outcomes, unfit)
+
+    def _with_mounts(self, files: dict[int, InFlightFile]) -> dict[int, InFlightFile]:
+        """The same, each with the file system below the destination that it must find mounted on its way."""
+        mounts = sorted(self._ledger.deliveries.mounts(self._destination), key=len)
+        if not mounts:
+            return files
+        found: dict[int, InFlightFile] = {}
+        for number, one in files.items():
+            on_the_way = [path for path in mounts if one.item.path.startswith(path + "/")]
+            mount = on_the_way[-1] if on_the_way else None
+            found[number] = one if mount is None else replace(one, item=one.item._replace(mount=mount))
+        return found
+
+    def _item(self, file: File) -> Item:
+        rule = self._rules.get(file.rule)
+        if rule is None:
+            raise PathRefused(f"rule {file.rule!r} is not configured any more")
+        template = self._templates.get(file.rule)
+        if template is None:
+            raise PathRefused(f"rule {rule.name!r} does not deliver to {self._transport.name} any more")
+        relpath = rule.relpath(file.path)
+        path = naming.place(template, rule, relpath, file.version.mtime_ns, self._host)
+        return Item(file.id, rule.watch, relpath, file.version, path)
+
+
+def _sent(file: File, root: str) -> Item:
+    """A file that a person sends: its path counts from the directory that the ledger has for its batch."""
+    relpath = file.path[len(root.rstrip("/")) + 1 :]
+    return Item(file.id, root, relpath, file.version, relpath)
