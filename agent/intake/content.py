@@ -1,12 +1,15 @@
 """What conditions of datasets ask of the disk: names, sizes, content, checksums."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from agent.files import ABSENT, CannotTell, Tree, Trouble, Whose
 from agent.files.reader import blocks, examine, incomplete, whole
+from agent.intake.texts import Texts
+from rules.datasets.facts import Reading
+from rules.datasets.question import Answer, Found
 from rules.model import Kind, Observation, Version, Writer
 from rules.patterns.glob import Names
 
@@ -21,8 +24,9 @@ class Content:
     What is gone, or not the agent's to read, is not there for the agent. Raises Trouble where that cannot be told.
     """
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, texts: Texts) -> None:
         self._tree = tree
+        self._texts = texts
         self._names: dict[str, Names] = {}
 
     def names(self, directory: str) -> Names:
@@ -54,6 +58,14 @@ class Content:
             _of_the_file(path, trouble)
             return b""
 
+    def answer(self, path: str, found: Found, key: Hashable, reading: Reading) -> Answer | Found:
+        """What a file says; why it says nothing where it cannot be read."""
+        try:
+            return self._texts.answer(self._tree, path, found, key, reading)
+        except Trouble as trouble:
+            _of_the_file(path, trouble)
+            return Answer(*found, problem=f"cannot be read: {trouble.reason}")
+
 
 def _of_the_file(path: str, trouble: Trouble) -> None:
     """Raises Trouble where it says something of more than this file: then nothing can be told."""
@@ -70,39 +82,43 @@ class _UnderWay:
 
 
 class Sums:
-    """Checksums of files, made a part a pass. Forgotten with the process: then they are made again."""
+    """Checksums of the files of datasets, made a part a pass. Forgotten with the process: then they are made again."""
 
     def __init__(self) -> None:
-        self._files: dict[str, dict[str, _UnderWay]] = {}
-        """Path → algorithm → how far it is."""
+        self._datasets: dict[int, dict[tuple[str, str], _UnderWay]] = {}
+        """Number of a dataset → (algorithm, path) → how far it is."""
         self._left = BYTES_A_PASS
 
     def begin(self) -> None:
         """A new pass."""
         self._left = BYTES_A_PASS
 
-    def make(self, tree: Tree, wanted: Sequence[tuple[str, str]], versions: Mapping[str, Version]) -> list[str]:
+    def make(
+        self, dataset: int, tree: Tree, wanted: Sequence[tuple[str, str]], versions: Mapping[str, Version]
+    ) -> list[str]:
         """(algorithm, path) ... → checksums, see `rules.datasets.facts.Sums`.
 
         Args:
+            dataset: its number.
             tree: the watched directory.
             wanted: paths relative to it.
             versions: what the files were when they settled; another version is as good as unreadable.
         """
-        return [self._make(tree, algorithm, path, versions.get(path)) for algorithm, path in wanted]
+        files = self._datasets.setdefault(dataset, {})
+        return [self._make(files, tree, algorithm, path, versions.get(path)) for algorithm, path in wanted]
 
-    def forget(self, root: str, paths: Sequence[str]) -> None:
-        """Their dataset is decided."""
-        for path in paths:
-            self._files.pop(f"{root}/{path}", None)
+    def forget(self, dataset: int) -> None:
+        """It is decided."""
+        self._datasets.pop(dataset, None)
 
-    def _make(self, tree: Tree, algorithm: str, path: str, version: Version | None) -> str:
+    def _make(
+        self, files: dict[tuple[str, str], _UnderWay], tree: Tree, algorithm: str, path: str, version: Version | None
+    ) -> str:
         if version is None:
             return "?"
-        of_file = self._files.setdefault(f"{tree.root}/{path}", {})
-        known = of_file.get(algorithm)
+        known = files.get((algorithm, path))
         if known is None or known.version != version:
-            known = of_file[algorithm] = _UnderWay(version, hashlib.new(algorithm, usedforsecurity=False))
+            known = files[algorithm, path] = _UnderWay(version, hashlib.new(algorithm, usedforsecurity=False))
         if known.result or self._left <= 0:
             return known.result
         try:
@@ -117,17 +133,17 @@ class Sums:
                         break
         except Trouble as trouble:
             _of_the_file(path, trouble)
-            del of_file[algorithm]
+            del files[algorithm, path]
             return "?"
         seen = tree.look(path)
         if isinstance(seen, CannotTell):
             _of_the_file(path, seen.trouble)
         if not isinstance(seen, Observation) or seen.version != version:
-            del of_file[algorithm]
+            del files[algorithm, path]
             return "?"
         if known.done == version.size:
             known.result = known.digest.hexdigest()
         elif ended:
-            del of_file[algorithm]
+            del files[algorithm, path]
             _of_the_file(path, incomplete(version.size, known.done))
         return known.result

@@ -7,6 +7,7 @@ from agent.files import Files, Tree, Trouble
 from agent.files.reader import Trees
 from agent.intake.content import Content, Sums
 from agent.intake.groups import Groups
+from agent.intake.texts import Texts
 from agent.ledger import File, Ledger
 from agent.ledger.datasets import Known
 from rules.datasets.conditions import released
@@ -73,6 +74,7 @@ class Wholes:
         self._look_again = look_again
         self._looking = looking
         self._sums = Sums()
+        self._texts = Texts()
 
     def start(self, now: float) -> None:
         """Before the first pass, inside a transaction: nothing settled in this run yet, and rules may be others."""
@@ -87,6 +89,7 @@ class Wholes:
         if not self.any:
             return []
         self._sums.begin()
+        self._texts.begin()
         with Trees(self._files) as trees:
             contents: dict[str, Content] = {}
             due = self._ledger.datasets.due(now, DATASETS_A_PASS)
@@ -119,7 +122,7 @@ class Wholes:
             return Judged(known, rule, None, waits, listing=True)
         try:
             tree = trees.at(rule.watch)
-            content = contents.setdefault(rule.watch, Content(tree))
+            content = contents.setdefault(rule.watch, Content(tree, self._texts))
             return self._decide(known, rule, dataset, tree, content, now)
         except Trouble as trouble:
             return Judged(known, rule, dataset, Verdict(False, f"{rule.watch} cannot be read: {trouble.reason}"))
@@ -129,7 +132,7 @@ class Wholes:
 
         def sums(wanted: Sequence[tuple[str, str]]) -> list[str]:
             versions = {rule.relpath(file.path): file.version for file in datasets.fresh(known.id)}
-            return self._sums.make(tree, wanted, versions)
+            return self._sums.make(known.id, tree, wanted, versions)
 
         def members() -> list[tuple[str, int, bool]]:
             return [(rule.relpath(path), size, fresh) for path, size, fresh in datasets.members(known.id)]
@@ -176,17 +179,18 @@ class Wholes:
             return False
         changed_at = datasets.changed_at(known.id)
         if changed_at is None:
+            self._sums.forget(known.id)
             datasets.left(known.id, None)
             return False
         unsettled = datasets.unsettled(known.id)
         if not answer.ok:
-            busy = "checksums are being compared" in answer.reason
+            busy = answer.again_at is not None and answer.again_at <= now
             later = min(max((now - changed_at) / 10, _ASK_AGAIN), _LONGEST)
             again = now + later if answer.again_at is None else min(answer.again_at, now + later)
             if one.dataset is None and answer.again_at is not None:
                 again = answer.again_at
             checking = one.listing or (unsettled is not None and unsettled[2] is None)
-            datasets.waits(known.id, now if busy else again, answer.reason, checking=checking)
+            datasets.waits(known.id, again, answer.reason, checking=checking)
             return busy
         assert one.dataset is not None, "it was judged by its files"
         if not known.released:
@@ -224,7 +228,7 @@ class Wholes:
         self._ledger.datasets.proved_by_list(
             (named[name], algorithm, checksum) for name, (algorithm, checksum) in one.checksums.items() if name in named
         )
-        self._sums.forget(one.rule.watch, [one.rule.relpath(file.path) for file in files])
+        self._sums.forget(one.known.id)
         self._ledger.datasets.completed(one.known.id, reason or "all its files have settled")
         if one.known.released and self._ledger.datasets.unsettled(one.known.id) is not None:
             self._ledger.datasets.touched([one.known.id], now)  # what has a writer comes later, as a supplement
@@ -238,4 +242,5 @@ class Wholes:
             if why is not None:
                 items.append((file.id, file.rule, file.path, f"{why}; {hint}"))
         self._ledger.files.refused(items)
+        self._sums.forget(one.known.id)
         self._ledger.datasets.left(one.known.id, mismatch.reason)

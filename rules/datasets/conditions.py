@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from rules.datasets import listed
 from rules.datasets.question import (
+    Answer,
     Ask,
     Facts,
     Found,
@@ -16,15 +17,16 @@ from rules.datasets.question import (
     Mismatch,
     Missing,
     Question,
+    Undecided,
     Wrong,
     changed,
     look,
     members,
     named,
+    read,
 )
 from rules.formats import State, format_of
 from rules.model import Condition, Conditions, Verdict
-from rules.patterns.expression import search
 from rules.units import in_words
 
 
@@ -42,6 +44,8 @@ def decide(conditions: Conditions, facts: Facts, now: float) -> Verdict | Questi
         return missing.question
     except Wrong as wrong:
         return wrong.mismatch
+    except Undecided as undecided:
+        return Verdict(False, undecided.reason, now if undecided.soon else None)
     if now < until:
         again = until if verdict.again_at is None else min(until, verdict.again_at)
         return verdict._replace(again_at=again)
@@ -115,20 +119,17 @@ def _gone(condition: Condition, facts: Facts, now: float) -> Verdict:
     return Verdict(False, f"{bad.name} is there{says}")
 
 
-def _on_disk(condition: Condition, facts: Facts) -> tuple[Found, ...]:
-    ask = Ask.FOUND if condition.contains is None else Ask.TEXTS
-    return look(ask, condition.pattern, facts)
+def _on_disk(condition: Condition, facts: Facts) -> Sequence[Found | Answer]:
+    return look(condition.pattern, facts) if condition.contains is None else read(condition, facts)
 
 
-def _fits(condition: Condition, one: Found | Member) -> bool:
+def _fits(condition: Condition, one: Found | Answer | Member) -> bool:
     if one.size < condition.min_size or (condition.max_size is not None and one.size > condition.max_size):
         return False
-    if condition.contains is None or isinstance(one, Member):
-        return True
-    return one.text is not None and search(condition.contains, one.text) is not None
+    return not isinstance(one, Answer) or bool(one.value)
 
 
-def _misfit(condition: Condition, one: Found) -> str:
+def _misfit(condition: Condition, one: Found | Answer) -> str:
     if condition.contains is not None and one.size >= condition.min_size:
         return f"does not say {condition.contains!r}"
     return f"has {one.size} bytes"

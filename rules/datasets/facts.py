@@ -1,20 +1,21 @@
 """Answers to the questions of `rules.datasets.conditions`, from whatever shows the files: a disk, or a rehearsal of one."""
 
 import posixpath
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 from rules import formats
 from rules.datasets.conditions import decide
 from rules.datasets.membership import Dataset
-from rules.datasets.question import Ask, Facts, Found, Member, Mismatch, Question
+from rules.datasets.question import COMPARED, Answer, Ask, Facts, Found, Member, Mismatch, Question
+from rules.datasets.reading import read
 from rules.match import takes
-from rules.model import Conditions, Verdict
+from rules.model import Condition, Conditions, Verdict
 from rules.patterns.glob import Glob, Names, fill
 
-LONGEST_TEXT = 64 * 2**20
-"""Bytes of the largest file that is read as a marker or a list."""
+Reading = Callable[[Iterator[str]], Iterator[Answer | None]]
+"""The text of a file, a block at a time → what it says, last: see `rules.datasets.reading.read`."""
 
 
 class Disk(Protocol):
@@ -28,6 +29,9 @@ class Disk(Protocol):
 
     def read(self, path: str, offset: int, length: int) -> bytes:
         """Bytes of a file; fewer where it ends sooner or cannot be read."""
+
+    def answer(self, path: str, found: Found, key: Hashable, reading: Reading) -> Answer | Found:
+        """What a file says, remembered for its version and the key; `found` while it is not read to its end."""
 
 
 Sums = Callable[[Sequence[tuple[str, str]]], Sequence[str]]
@@ -70,12 +74,10 @@ def _with(
         case Ask.FOUND:
             looked = {pattern: tuple(_found(pattern, dataset, disk, members)) for pattern in question.about}
             return replace(facts, found={**facts.found, **looked})
-        case Ask.TEXTS:
-            read = {
-                pattern: tuple(_text(one, dataset, disk) for one in _found(pattern, dataset, disk, members))
-                for pattern in question.about
-            }
-            return replace(facts, texts={**facts.texts, **read})
+        case Ask.ANSWERS:
+            (condition,) = question.about
+            answers = tuple(_answers(condition, facts, dataset, disk))
+            return replace(facts, answers={**facts.answers, condition: answers})
         case Ask.FORMATS:
             return replace(
                 facts, formats={**facts.formats, **{one: _look(one, dataset, disk) for one in question.about}}
@@ -123,11 +125,14 @@ def _walk(directory: str, parts: Sequence[str], dataset: Dataset, disk: Disk) ->
             yield from _walk(path, parts[1:], dataset, disk)
 
 
-def _text(one: Found, dataset: Dataset, disk: Disk) -> Found:
-    if one.size > LONGEST_TEXT:
-        return one
-    content = disk.read(_path(one.name, dataset), 0, one.size)
-    return one._replace(text=content.decode("utf-8", "surrogateescape"))
+def _answers(condition: Condition, facts: Facts, dataset: Dataset, disk: Disk) -> Iterator[Answer | Found]:
+    here = frozenset(one.name for one in facts.members or () if condition.kind in COMPARED)
+
+    def reading(found: Found) -> Reading:
+        return lambda blocks: read(condition, found, blocks, here)
+
+    for found in facts.found[condition.file or condition.pattern]:
+        yield disk.answer(_path(found.name, dataset), found, (condition, found, hash(here)), reading(found))
 
 
 def _look(question: str, dataset: Dataset, disk: Disk) -> formats.Finding:

@@ -6,12 +6,15 @@ A condition that needs a fact which is not known yet raises `Missing`; so the sh
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rules.formats import Finding
 from rules.match import takes
 from rules.model import Condition
 from rules.patterns.glob import fill
+
+COMPARED = ("listed", "manifest")
+"""Kinds of conditions that compare what a file says with the names of the dataset's files."""
 
 
 class Member(NamedTuple):
@@ -30,8 +33,17 @@ class Found(NamedTuple):
     name: str
     """Relative to the dataset's directory."""
     size: int
-    text: str | None = None
-    """Its content, where that was asked for and is not too large to read."""
+
+
+class Answer(NamedTuple):
+    """What the content of a file on the disk says to a condition: `rules.datasets.reading`."""
+
+    name: str
+    """As `Found.name`."""
+    size: int
+    value: Any = None
+    problem: str | None = None
+    """Why it says nothing: what follows the name in a sentence."""
 
 
 class Ask(Enum):
@@ -40,7 +52,7 @@ class Ask(Enum):
     CHANGED = "when any of its files changed last"
     MEMBERS = "all its files"
     FOUND = "what is on the disk under these patterns"
-    TEXTS = "that, with content"
+    ANSWERS = "what these files say"
     FORMATS = "what the content of these files says about their writers"
     SUMS = "the checksums of these files"
 
@@ -49,8 +61,8 @@ class Question(NamedTuple):
     """A fact that is missing for a verdict."""
 
     ask: Ask
-    about: tuple[str, ...] = ()
-    """Patterns, names of members, or algorithm:name."""
+    about: tuple[Any, ...] = ()
+    """Patterns, names of members, algorithm:name; of ANSWERS, the condition."""
 
 
 class Mismatch(NamedTuple):
@@ -72,7 +84,8 @@ class Facts:
     changed_at: float | None = None
     members: tuple[Member, ...] | None = None
     found: Mapping[str, tuple[Found, ...]] = field(default_factory=dict)
-    texts: Mapping[str, tuple[Found, ...]] = field(default_factory=dict)
+    answers: Mapping[Condition, tuple[Answer | Found, ...]] = field(default_factory=dict)
+    """Files that were not read to their end are still a `Found`."""
     formats: Mapping[str, Finding] = field(default_factory=dict)
     sums: Mapping[str, str] = field(default_factory=dict)
     """algorithm:name → hexadecimal checksum, or "" while it is being made, or "?" where the file cannot be read."""
@@ -81,7 +94,7 @@ class Facts:
 class Missing(Exception):
     """Not an error: it carries the question up."""
 
-    def __init__(self, ask: Ask, about: Sequence[str] = ()) -> None:
+    def __init__(self, ask: Ask, about: Sequence[Any] = ()) -> None:
         self.question = Question(ask, tuple(about))
 
 
@@ -92,12 +105,38 @@ class Wrong(Exception):
         self.mismatch = mismatch
 
 
-def look(ask: Ask, pattern: str, facts: Facts) -> tuple[Found, ...]:
-    """What is on the disk under a pattern. `ask`: FOUND or TEXTS. Raises Missing."""
-    known = facts.found if ask is Ask.FOUND else facts.texts
-    if pattern not in known:
-        raise Missing(ask, [pattern])
-    return known[pattern]
+class Undecided(Exception):
+    """Nor is this one: it carries the reason up why nothing can be decided."""
+
+    def __init__(self, reason: str, *, soon: bool = False) -> None:
+        """`soon`: what is missing is on its way."""
+        self.reason = reason
+        self.soon = soon
+
+
+def look(pattern: str, facts: Facts) -> tuple[Found, ...]:
+    """What is on the disk under a pattern. Raises Missing."""
+    if pattern not in facts.found:
+        raise Missing(Ask.FOUND, [pattern])
+    return facts.found[pattern]
+
+
+def read(condition: Condition, facts: Facts) -> list[Answer]:
+    """What the files say that the condition looks for. Raises Missing, and Undecided where one says nothing."""
+    if not look(condition.file or condition.pattern, facts):
+        return []
+    if condition.kind in COMPARED:
+        members(facts, None)
+    if condition not in facts.answers:
+        raise Missing(Ask.ANSWERS, [condition])
+    answers = []
+    for one in facts.answers[condition]:
+        if isinstance(one, Found):
+            raise Undecided(f"{one.name} is being read", soon=True)
+        if one.problem is not None:
+            raise Undecided(f"{one.name} {one.problem}")
+        answers.append(one)
+    return answers
 
 
 def changed(facts: Facts) -> float:

@@ -8,10 +8,13 @@ have none.
 
 import re
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 AT_MOST = 1.0
 """Seconds of processor time for one text, and twice that for all texts that take long; what is sensible takes microseconds."""
+MATCHES = 1_000_000
+"""Matches in one text that are looked at."""
 _LEAST = 0.001
 _A_CHARACTER = 1e-6
 """What a text may take in any case: some texts took long, and others are not to go without an answer for that."""
@@ -41,9 +44,12 @@ def match(pattern: re.Pattern[str], text: str) -> "re.Match[str] | None":
     return found
 
 
-def each(pattern: str | re.Pattern[str], text: str) -> "list[re.Match[str]]":
-    """All matches; none where they cannot be told in time."""
-    found: list[re.Match[str]] = _engine(_text(pattern)).ask("finditer", text, [])
+def each(pattern: str | re.Pattern[str], text: str) -> list[str]:
+    """What the first group matches each time, or the whole where there is none; none where that cannot be told in time.
+
+    No more than MATCHES.
+    """
+    found: list[str] = _engine(_text(pattern)).ask("finditer", text, [])
     return found
 
 
@@ -74,7 +80,10 @@ class _Engine:
         limit = min(AT_MOST, max(self._limit, len(text) * _A_CHARACTER, _LEAST))
         try:
             found = getattr(self._pattern, how)(text, timeout=limit)
-            return list(found) if how == "finditer" else found
+            if how != "finditer":
+                return found
+            group = min(self._pattern.groups, 1)
+            return [one[group] for one in islice(found, MATCHES) if one[group] is not None]
         except (TimeoutError, MemoryError):
             self._limit /= 2
             return otherwise

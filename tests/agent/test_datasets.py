@@ -11,11 +11,12 @@ import pytest
 
 from agent.files import LOCAL, CannotTell, Trouble, What
 from agent.files.posix.tree import PosixTree
-from agent.intake import Intake, content
+from agent.intake import Intake, content, texts
 from agent.intake.watch import Watch
 from agent.intake.wholes import Wholes
 from agent.ledger import File, Ledger, State
 from rules.config.load import RuleTable, build
+from rules.datasets import reading
 from rules.model import Rule
 from rules.patterns.glob import Glob
 
@@ -250,6 +251,25 @@ def test_checksums_that_came_with_the_data_become_evidence(site: Site, monkeypat
     assert site.ledger.datasets.checksum(files["run_1/big"].id) == ("sha256", hashlib.sha256(big).hexdigest())
     assert site.ledger.datasets.checksum(files["run_1/sums"].id) is None
     assert files["run_1/big"].reason == "dataset run_1 is complete: all 1 checksums of sums are right"
+
+
+def test_a_long_list_holds_up_no_other_dataset(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read a part a pass, and looked at again at once until it is read."""
+    for name in ("BLOCK", "BEGINNINGS_A_PASS", "REST_A_PASS"):
+        monkeypatch.setattr(texts, name, 1_000)
+    monkeypatch.setattr(reading, "_TOGETHER", 1)
+    line = f"{hashlib.md5(b'x').hexdigest()}  a\n".encode()  # noqa: S324
+    for run, lines in ((1, 1_000), (2, 1)):
+        site.put(f"run_{run}/a")
+        site.put(f"run_{run}/sums", line * lines)
+    site.start(rule(site.data, complete={"quiet": "10s", "require": [{"manifest": "sums"}]}))
+    site.intake.step(site.now)
+    site.now += 11.0
+    while site.states()["run_2/a"] != "batched":
+        site.now = max(site.now, site.intake.step(site.now) or 0.0)
+    assert site.reason("run_1") == "sums is being read"
+    site.pass_time(1.0)
+    assert site.reason("run_1") == "all 1 checksums of sums are right"
 
 
 def test_a_mismatch_refuses_the_dataset_until_the_data_is_right(site: Site) -> None:

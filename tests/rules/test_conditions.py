@@ -1,7 +1,7 @@
 """When is a dataset complete? Each condition by itself."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import pytest
@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from rules.config.load import RuleTable, build
 from rules.config.mistake import RuleError
 from rules.datasets.conditions import decide, released
-from rules.datasets.facts import judge
+from rules.datasets.facts import Reading, judge
 from rules.datasets.membership import Dataset
-from rules.datasets.question import Facts, Member, Mismatch
+from rules.datasets.question import Answer, Facts, Found, Member, Mismatch
 from rules.model import Conditions, Rule, Verdict
 from rules.patterns.glob import Names
 
@@ -47,6 +47,11 @@ class Files:
 
     def read(self, path: str, offset: int, length: int) -> bytes:
         return self.files[path][offset : offset + length]
+
+    def answer(self, path: str, found: Found, key: Hashable, reading: Reading) -> Answer | Found:
+        text = self.files[path].decode("utf-8", "surrogateescape")
+        blocks = (text[at : at + 7] for at in range(0, len(text), 7))
+        return next(one for one in reading(blocks) if one is not None)
 
     def sums(self, wanted: Sequence[tuple[str, str]]) -> list[str]:
         return [hashlib.new(algorithm, self.files[path]).hexdigest() for algorithm, path in wanted]
@@ -117,6 +122,10 @@ KILLED = CLOSED[:11] + b"\x01" + CLOSED[12:]
             Verdict(False, "n.xml does not say how many *.tif there are"),
         ),
         (
+            {"count": "*.tif", "file": "n.xml", "find": "n=(\\d+)"}, {"n.xml": b"n=" + b"1" * 5_000},
+            Verdict(False, "n.xml does not say how many *.tif there are"),
+        ),
+        (
             {"count": "*.tif", "file": "n.xml", "find": "n=(\\d+)"}, {},
             Verdict(False, "n.xml, which says how many files there are, is not there"),
         ),
@@ -150,6 +159,15 @@ KILLED = CLOSED[:11] + b"\x01" + CLOSED[12:]
         (
             {"manifest": "md5sum.txt"}, {"md5sum.txt": f"{MD5}  a\n".encode()},
             Verdict(False, "a has not come (1 of 1 files of md5sum.txt are missing)"),
+        ),
+        ({"manifest": "md5sum.txt"}, {"md5sum.txt": b"\n# nothing\n"}, Verdict(False, "md5sum.txt lists nothing")),
+        (
+            {"manifest": "md5sum.txt"}, {"md5sum.txt": f"{MD5}  a\n{OTHER}  a\n".encode(), "a": b"x"},
+            Verdict(False, "md5sum.txt says two checksums of a"),
+        ),
+        (
+            {"manifest": "h.csv", "columns": ["path", "sum"]}, {"h.csv": b'path,sum\n"' + b"a\n" * 70_000},
+            Verdict(False, "h.csv is no CSV: field larger than field limit (131072)"),
         ),
         (
             {"manifest": "md5sum.txt"}, {"md5sum.txt": f"{MD5}  a\n".encode(), "a": b"x"},
