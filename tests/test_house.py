@@ -148,3 +148,25 @@ def test_each_client_of_globus_has_a_patience() -> None:
     ]
     assert len(made) >= 7
     assert [one for one in made if one[2] != "patience()"] == []
+
+
+def swallows(handler: ast.ExceptHandler) -> bool:
+    """Whether it catches whatever comes, and does not raise it again in every case."""
+    caught = {one.id for one in ast.walk(handler.type) if isinstance(one, ast.Name)} if handler.type else {"Exception"}
+    return bool(caught & {"Exception", "BaseException"}) and not isinstance(handler.body[-1], ast.Raise)
+
+
+def test_whatever_comes_is_caught_in_few_places() -> None:
+    """One item's trouble by the bulkhead alone; else where a thread, a pool or a process of the agent's own ends."""
+    found = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "agent").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ExceptHandler) and swallows(node)
+    }
+    assert found == {
+        "agent/host/bulkhead.py",
+        "agent/host/asking.py", "agent/host/worker.py", "agent/host/worker_main.py", "agent/host/worker_process.py",
+        "agent/actions/__init__.py", "agent/destinations/directory/transport.py",
+        "agent/observe/web/__init__.py",
+    }  # fmt: skip

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from agent.files import Files
 from agent.files.events import Hint
+from agent.host.bulkhead import Bulkhead
 from agent.intake.candidates import Candidates
 from agent.intake.groups import Groups
 from agent.intake.root import Root
@@ -40,11 +41,12 @@ class Intake:
             for one in watches
         ]
         self._ledger = ledger
+        self._watched = Bulkhead[Root]("watched directory", lambda root: root.watch.root)
         self._survey = Survey(ledger, files, self.roots, own)
         self._groups = Groups(ledger, rules, destinations, host)
         self._wholes = Wholes(
             ledger, files, rules, self._groups, lambda rule: self._root(rule).swept_at is not None, self._look_again,
-            lambda rule, directory, below: self._root(rule).wants(_part(rule, directory, below)),
+            self._looking,
         )  # fmt: skip
         self._candidates = Candidates(ledger, files, rules, self._groups, self._wholes)
         self._sweep_every = sweep_every
@@ -60,8 +62,9 @@ class Intake:
 
     def step(self, now: float) -> float | None:
         """One whole pass. Returns when the next is due: now, where there was more than one pass takes."""
-        for root in self.roots:
-            self._look_after(root, now)
+        for one in self._watched.each(self.roots, now):
+            with one as root:
+                self._look_after(root, now)
         more = self._survey.take_hints(now)
         more = self._survey.take_sweeps(now) or more
         looks = self._candidates.read(now)
@@ -79,9 +82,10 @@ class Intake:
             again,
             self._ledger.files.next_due(),
             self._wholes.next_due(),
-            *(self._next_sweep(root) for root in self.roots),
-            *(root.again_at for root in self.roots),
         ]
+        for one in self._watched.each(self.roots):
+            with one as root:
+                due += [self._next_sweep(root), root.again_at]
         return min((at for at in due if at is not None), default=None)
 
     def _look_after(self, root: Root, now: float) -> None:
@@ -101,6 +105,9 @@ class Intake:
 
     def _look_again(self, rule: Rule, directory: str, below: bool) -> None:
         self._root(rule).want(_part(rule, directory, below), needed=True)
+
+    def _looking(self, rule: Rule, directory: str, below: bool, now: float) -> float | None:
+        return self._survey.next_sweep(self._root(rule), _part(rule, directory, below), now)
 
     def _next_sweep(self, root: Root) -> float | None:
         return None if root.swept_at is None else root.swept_at + self._sweep_every

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from agent.files import ABSENT, CannotTell, Files, Tree, Trouble, What, Whose
 from agent.files.reader import Trees, adopt, examine
+from agent.host.bulkhead import Bulkhead, Failure
 from agent.intake.departures import volume_above
 from agent.intake.groups import Groups
 from agent.intake.wholes import Wholes
@@ -69,6 +70,7 @@ class Vanish:
 
 
 Decision = Complete | Settled | Wait | Changed | Refuse | Vanish
+Decided = tuple[File, Decision]
 
 
 class Candidates:
@@ -80,23 +82,37 @@ class Candidates:
         self._rules = {rule.name: rule for rule in rules}
         self._groups = groups
         self._wholes = wholes
+        self._looks = Bulkhead[File]("candidate", lambda file: file.path)
+        self._decided = Bulkhead[Decided]("candidate", lambda one: one[0].path, ledger.savepoint)
 
-    def read(self, now: float) -> list[tuple[File, Decision]]:
+    def read(self, now: float) -> list[Decided]:
         """Look at what is due, and decide. Reads the disk, writes nothing."""
         due = self._ledger.files.due(now, LOOKS_A_PASS)
         if not due:
             return []
+        found: list[Decided] = []
         with Trees(self._files) as trees:
             markers = _Markers()
-            return [(file, self._decide(trees, markers, file, now)) for file in due]
+            for one in self._looks.each(due, now, lambda file, failure: found.append((file, _failed(failure)))):
+                with one as file:
+                    found.append((file, self._decide(trees, markers, file, now)))
+        return found
 
-    def settle(self, decisions: Sequence[tuple[File, Decision]], now: float) -> bool:
+    def settle(self, decisions: Sequence[Decided], now: float) -> bool:
         """Write the decisions down, inside a transaction. Returns whether more may be due at once."""
+        more = [len(decisions) == LOOKS_A_PASS]
+        self._decided.together(
+            decisions, lambda some: more.append(self._settle(some, now)), now,
+            lambda one, failure: self._ledger.files.waits([(failure.again, failure.reason, one[0].id)]),
+        )  # fmt: skip
+        return any(more)
+
+    def _settle(self, decisions: Sequence[Decided], now: float) -> bool:
         files, joining = self._ledger.files, self._groups.joining(now)
         completed: list[tuple[File, int, str]] = []
         settled: list[tuple[File, Rule]] = []
         waits: list[tuple[float, str | None, int]] = []
-        more = len(decisions) == LOOKS_A_PASS
+        more = False
         for file, decision in decisions:
             match decision:
                 case Complete(rule, reason):
@@ -157,6 +173,10 @@ class Candidates:
         if verdict.again_at is not None:
             return Wait(verdict.again_at, None)
         return Wait(now + ASK_AGAIN, verdict.reason)
+
+
+def _failed(failure: Failure) -> Decision:
+    return Wait(failure.again, failure.reason)
 
 
 def _cannot_tell(trouble: Trouble, now: float) -> Decision:

@@ -1,13 +1,17 @@
 """What went away: names that the ledger has, and the disk has not."""
 
 import logging
+from collections.abc import Iterable
 
 from agent.files import ABSENT, CannotTell, Tree, Trouble, Whose
+from agent.host.bulkhead import Bulkhead
 from agent.ledger import Known, Ledger, State
 from rules.match import relative
 from rules.model import Kind, Observation, VolumeId
 from rules.versions.volumes import SameVolume, same_volume
 
+Missing = tuple[str, Known]
+"""A path, and what the ledger has of it."""
 _COVERED = "a file with its name was found where another file system is mounted, or the same one again"
 
 log = logging.getLogger(__name__)
@@ -22,6 +26,13 @@ class Departures:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._doubts: dict[str, str] = {}
+        self._names = Bulkhead[Missing]("missing file", lambda one: one[0], ledger.savepoint)
+
+    def all_gone(self, missing: Iterable[Missing], volume: VolumeId | None) -> None:
+        """As `gone`, of some names."""
+        for one in self._names.each(missing):
+            with one as (path, known):
+                self.gone(path, known, volume)
 
     def gone(self, path: str, known: Known, volume: VolumeId | None) -> None:
         """The name is not there any more, unless its file system is not mounted, or that cannot be told.
@@ -54,19 +65,19 @@ class Departures:
 
         Returns the last of them; None at the end.
         """
-        volume, begin = None, relative(directory, tree.root)
-        page = self._ledger.files.expected(directory, after, limit)
-        for after, known in page:
-            inside = f"{begin}/{after}" if begin else after
-            seen = tree.look(inside)
-            if isinstance(seen, CannotTell):
-                self.doubt(f"{directory}/{after}", seen.trouble)
-                if seen.trouble.whose is not Whose.FILE:
-                    return None  # the others would fare alike
-            elif seen is ABSENT:
-                volume = volume or volume_above(tree, inside)
-                self.gone(f"{directory}/{after}", known, volume)
-        return after if len(page) == limit else None
+        volume, page = None, self._ledger.files.expected(directory, after, limit)
+        for one in self._names.each([(f"{directory}/{name}", known) for name, known in page]):
+            with one as (path, known):
+                inside = relative(path, tree.root) or ""
+                seen = tree.look(inside)
+                if isinstance(seen, CannotTell):
+                    self.doubt(path, seen.trouble)
+                    if seen.trouble.whose is not Whose.FILE:
+                        return None  # the others would fare alike
+                elif seen is ABSENT:
+                    volume = volume or volume_above(tree, inside)
+                    self.gone(path, known, volume)
+        return page[-1][0] if len(page) == limit else None
 
     def directory(self, tree: Tree, directory: str) -> bool:
         """Whether a directory is not there, so that each name in it is to be looked for."""

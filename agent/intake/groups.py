@@ -2,9 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 
+from agent.host.bulkhead import Bulkhead
 from agent.ledger import File, Ledger, Sealed
 from rules import batch
 from rules.model import OpenBatch, Rule, counted
+
+_Key = tuple[str, str]
+"""(rule, key)"""
+_Group = tuple[int, OpenBatch]
+"""The number in the ledger, and what is in it."""
 
 
 class Groups:
@@ -15,14 +21,16 @@ class Groups:
         self._rules = {rule.name: rule for rule in rules}
         self._places = {rule.name: [destinations[target.to] for target in rule.deliver] for rule in rules}
         self._host = host
-        self._open: dict[tuple[str, str], tuple[int, OpenBatch]] | None = None
+        self._open: dict[_Key, _Group] | None = None
         self._sealed = False
+        self._waiting = Bulkhead[tuple[_Key, _Group]]("batch", lambda one: f"{one[0][1]} of rule {one[0][0]}")
+        self._sealing = Bulkhead[Sealed]("batch", lambda one: f"{one.id} of rule {one.rule}", ledger.savepoint)
         ledger.on_rollback(self._forget)
 
     def _forget(self) -> None:
-        self._open, self._sealed = None, False
+        self._open = None
 
-    def open(self) -> dict[tuple[str, str], tuple[int, OpenBatch]]:
+    def open(self) -> dict[_Key, _Group]:
         """(rule, key) → the number in the ledger, and what is in it."""
         if self._open is None:
             self._open = {(rule, group.key): (number, group) for number, rule, group in self._ledger.batches.open()}
@@ -35,30 +43,38 @@ class Groups:
     def seal(self, now: float) -> float | None:
         """Seal the groups whose time has come, inside a transaction. Returns when the next one's comes."""
         waiting: list[float] = []
-        due: list[tuple[tuple[str, str], int, str]] = []
-        for (rule, key), (number, group) in self.open().items():
-            if rule not in self._rules:
-                continue  # its rule is no longer configured: the files wait until one is again
-            verdict = batch.seal(self._rules[rule].batch, group, now)
-            if verdict.ok:
-                due.append(((rule, key), number, verdict.reason))
-            elif verdict.again_at is not None:
-                waiting.append(verdict.again_at)
-        for group_key, _, _ in due:
-            del self.open()[group_key]
-        self.seal_these([(number, rule, reason) for (rule, _), number, reason in due], now)
+        due: list[Sealed] = []
+        for one in self._waiting.each(list(self.open().items()), now, lambda _, failure: waiting.append(failure.again)):
+            with one as ((rule, key), (number, group)):
+                if rule not in self._rules:
+                    continue  # its rule is no longer configured: the files wait until one is again
+                verdict = batch.seal(self._rules[rule].batch, group, now)
+                if verdict.ok:
+                    due.append(self.ended(number, rule, verdict.reason))
+                    del self.open()[rule, key]
+                elif verdict.again_at is not None:
+                    waiting.append(verdict.again_at)
+        self.seal_these(due, now)
         return min(waiting, default=None)
 
     def seal_all(self, now: float) -> None:
         """Seal every group, inside a transaction: nothing more will come in this run."""
         groups = self.open().items()
-        ended = [(number, rule, "the end of the run") for (rule, _), (number, _) in groups if rule in self._rules]
+        ended = [
+            self.ended(number, rule, "the end of the run") for (rule, _), (number, _) in groups if rule in self._rules
+        ]
         self.seal_these(ended, now)
         self._open = None
 
-    def seal_these(self, groups: Sequence[tuple[int, str, str]], now: float) -> None:
-        """(number, rule, reason) of groups that become batches. Inside a transaction."""
-        self._ledger.batches.sealed([Sealed(*group, self._places[group[1]]) for group in groups], now)
+    def ended(self, number: int, rule: str, reason: str) -> Sealed:
+        """A group that becomes a batch."""
+        return Sealed(number, rule, reason, self._places[rule])
+
+    def seal_these(self, groups: Sequence[Sealed], now: float) -> None:
+        """These become batches. Inside a transaction."""
+        self._sealing.together(
+            groups, lambda some: self._ledger.batches.sealed(some, now), now, lambda *_: self._forget()
+        )
         self._sealed = self._sealed or bool(groups)
 
     def sealed_some(self) -> bool:
@@ -76,7 +92,7 @@ class Joining:
         self._host = host
         self._now = now
         self._joined: dict[int, OpenBatch] = {}
-        self._full: list[tuple[int, str, str]] = []
+        self._full: list[Sealed] = []
 
     def alone(self, file: File, rule: Rule) -> int:
         """The number of the batch that the file joins."""
@@ -102,7 +118,7 @@ class Joining:
                 self._close(key, batch.seal(rule.batch, group, self._now).reason)
         return numbers
 
-    def _join(self, file: File, rule: Rule, name: str | None) -> tuple[str, str]:
+    def _join(self, file: File, rule: Rule, name: str | None) -> _Key:
         relpath = rule.relpath(file.path)
         key = batch.key(rule, relpath, file.version.mtime_ns, self._host) if name is None else name
         key = key.encode("utf-8", "backslashreplace").decode()  # the ledger's text is UTF-8, file names may be anything
@@ -116,9 +132,9 @@ class Joining:
         self._joined[number] = group
         return rule.name, key
 
-    def _close(self, key: tuple[str, str], reason: str) -> None:
+    def _close(self, key: _Key, reason: str) -> None:
         number, _ = self._groups.open().pop(key)
-        self._full.append((number, key[0], reason))
+        self._full.append(self._groups.ended(number, key[0], reason))
 
     def end(self) -> None:
         """Write down who joined, and seal what is full."""

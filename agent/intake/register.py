@@ -21,7 +21,7 @@ _FEW = 100
 
 
 class Register:
-    """What one transaction found. Made inside the transaction, and of no use after it; `flush` comes before its end."""
+    """What a part of a transaction found. Made inside it, and of no use after it; `flush` comes before its end."""
 
     def __init__(self, ledger: Ledger, departures: Departures, root: Root, tree: Tree, now: float) -> None:
         """`tree`: the watched directory of `root`."""
@@ -66,9 +66,8 @@ class Register:
                 self.example = self.example if found.excluded else f"{path}: {found.reason}"
             elif counted and (item is None or item.state is not State.CANDIDATE):
                 self.found_by_sweep[found.rule.name] = self.found_by_sweep.get(found.rule.name, 0) + 1
-        for name in gone:
-            if known[name].state in HERE:
-                self._departures.gone(f"{listing.directory}/{name}", known[name], listing.volume)
+        missing = [(f"{listing.directory}/{name}", known[name]) for name in gone if known[name].state in HERE]
+        self._departures.all_gone(missing, listing.volume)
 
     def _mounted_again(self, known: dict[str, Known], seen: Mapping[str, Observation]) -> dict[str, Known]:
         """Follow file systems that have another identity since they were mounted again: one unchanged file proves it for all."""

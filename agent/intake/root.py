@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, field
 
 from agent.files.events import Hint
+from agent.host.bulkhead import Failure
 from agent.intake.scan import Walk
 from agent.intake.watch import Watch
 from rules.model import Rule
@@ -34,6 +35,11 @@ class Sweep:
     """Directories of which each name is looked for, and the last one that was."""
     known: list[str] | None = None
     """Directories that the ledger knows and that are still to be looked for; None before the walk has ended."""
+
+    def not_seen(self, directory: str, why: "str | Failure") -> None:
+        """A directory, or a name in it, was not seen."""
+        if len(self.unseen) < MOST_UNSEEN:
+            self.unseen[directory] = why if isinstance(why, str) else why.reason
 
     def close(self) -> None:
         """Leave off."""
@@ -76,10 +82,13 @@ class Root:
         """Whether the sweep of a part has not ended."""
         return part in self.wanted or (self.partial is not None and self.partial.of == part)
 
-    def broke_off(self, sweep: Sweep, again_at: float) -> None:
-        """A sweep failed, and what it had taken is given back: it begins again, from its beginning, and so does the whole."""
+    def broke_off(self, sweep: Sweep, again_at: float | None) -> None:
+        """A sweep failed, and what it had taken is given back: it begins again, from its beginning.
+
+        `again_at`: when, and so does the whole; None: this part by itself.
+        """
         sweep.close()
-        self.again_at = again_at
+        self.again_at = again_at or self.again_at
         if sweep.of is None:
             self.sweep = None
         else:

@@ -5,6 +5,7 @@ from collections.abc import Container, Generator, Iterator
 from dataclasses import dataclass
 
 from agent.files import Files, Tree, Trouble, What, Whose
+from agent.host.bulkhead import Bulkhead, Failure
 from agent.intake.zones import NONE, Zones
 from rules.model import OWN_PREFIX, Entry, Kind, Observation, Version, VolumeId
 
@@ -58,6 +59,8 @@ class Walk:
         self._begin = begin
         self._zones = zones
         self._below = below
+        self._waiting = [begin]
+        """Directories to walk, the next one last."""
         self._tree: Tree | None = None
         self._inside = False
         """In the middle of a huge directory, which is open."""
@@ -83,40 +86,49 @@ class Walk:
             tree.close()
 
     def _walk(self) -> Generator[Listing]:
-        waiting = [self._begin]
-        while waiting:
-            part = waiting.pop()
-            directory = os.path.join(self._top, part) if part else self._top
+        alone, failed = Bulkhead[str]("directory", lambda part: f"{self._top}/{part}"), list[Failure]()
+        while self._waiting:
+            part = self._waiting.pop()
             if self._tree is None:
                 self._tree = self._files.tree(self._top)
-            tree = self._tree
-            below: list[str] = []
-            whole = True
-            try:
-                if part and (self._zones.hold if part == self._begin else self._zones.at)(tree, part):
-                    continue
-                for listed in tree.scan(part, CHUNK):
-                    for name in listed.directories:
-                        if not name.startswith(OWN_PREFIX):
-                            below.append(f"{part}/{name}" if part else name)
-                    if not listed.last:
-                        whole, self._inside = False, True
-                        yield Listing(directory, listed.volume, listed.entries, whole=False, last=False)
-                        self._inside = False
-            except Trouble as trouble:
-                if trouble.whose is Whose.AGENT:
-                    raise
-                waiting.extend(reversed(below))
-                if trouble.what is What.ABSENT or (part and trouble.what in (What.NOT_A_DIRECTORY, What.LINK)):
-                    continue  # it went away, or something else stands in its place now
-                yield Listing(directory, None, {}, whole=False, last=True, error=trouble.reason)
-                continue
-            if self._below:
-                waiting.extend(reversed(below))
-            unseen = None if listed.unseen is None else listed.unseen.reason
-            whole = whole and unseen is None
-            yield Listing(directory, listed.volume, listed.entries, whole, last=True, error=unseen)
+            for one in alone.each([part], failed=lambda _, failure: failed.append(failure)):
+                with one:
+                    yield from self._directory(self._tree, part)
+            while failed:
+                self._inside = False
+                directory = os.path.join(self._top, part) if part else self._top
+                yield Listing(directory, None, {}, whole=False, last=True, error=failed.pop().reason)
         self.ended = True
+
+    def _directory(self, tree: Tree, part: str) -> Generator[Listing]:
+        """The listings of one directory; those in it are walked next."""
+        directory = os.path.join(self._top, part) if part else self._top
+        below: list[str] = []
+        whole = True
+        if part and (self._zones.hold if part == self._begin else self._zones.at)(tree, part):
+            return
+        try:
+            for listed in tree.scan(part, CHUNK):
+                for name in listed.directories:
+                    if not name.startswith(OWN_PREFIX):
+                        below.append(f"{part}/{name}" if part else name)
+                if not listed.last:
+                    whole, self._inside = False, True
+                    yield Listing(directory, listed.volume, listed.entries, whole=False, last=False)
+                    self._inside = False
+        except Trouble as trouble:
+            if trouble.whose is Whose.AGENT:
+                raise
+            self._waiting.extend(reversed(below))
+            if trouble.what is What.ABSENT or (part and trouble.what in (What.NOT_A_DIRECTORY, What.LINK)):
+                return  # it went away, or something else stands in its place now
+            yield Listing(directory, None, {}, whole=False, last=True, error=trouble.reason)
+            return
+        if self._below:
+            self._waiting.extend(reversed(below))
+        unseen = None if listed.unseen is None else listed.unseen.reason
+        whole = whole and unseen is None
+        yield Listing(directory, listed.volume, listed.entries, whole, last=True, error=unseen)
 
 
 def sweep(files: Files, top: str, begin: str = "", zones: Zones = NONE) -> Generator[Listing]:

@@ -1,20 +1,24 @@
 """What is on the disk: hints and sweeps become candidates, and what went away is noted."""
 
 import logging
+import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import repeat
 
+from agent.errors import is_agents
 from agent.files import CannotTell, Files, Tree, Trouble
 from agent.files.events import Hint
+from agent.host.bulkhead import Bulkhead
 from agent.intake.departures import Departures, volume_above
 from agent.intake.register import Register
 from agent.intake.root import MOST_UNSEEN, Root, Sweep
-from agent.intake.scan import Walk
+from agent.intake.scan import Listing, Walk
 from agent.intake.zones import IDENTITY, Zones
 from agent.ledger import HERE, Known, Ledger
 from rules.match import match, relative
-from rules.model import Kind, Observation, Rule
+from rules.model import Entry, Kind, Observation
 
 HINTS_A_PASS = 2_000
 ENTRIES_A_PASS = 500
@@ -23,6 +27,16 @@ _AGAIN = 5.0
 """Seconds until a sweep that broke off begins again."""
 
 log = logging.getLogger(__name__)
+
+
+_Named = tuple[str, Entry, Kind]
+"""A directory, and an entry of it."""
+
+
+def _parts(root: Root) -> list[Hint]:
+    """Directories that are swept because events or datasets want it, the one under way first."""
+    under_way = root.partial.of if root.partial is not None else None
+    return [*([under_way] if under_way is not None else []), *root.wanted]
 
 
 class Survey:
@@ -35,51 +49,64 @@ class Survey:
         self._departures = Departures(ledger)
         self._roots = roots
         self._zones = Zones(ledger.destinations.identities, own)
-
-    @contextmanager
-    def _register(self, root: Root, now: float) -> Iterator[tuple[Tree, Register]]:
-        """A transaction in which something is entered. Raises Trouble where the watched directory cannot be opened."""
-        with self._files.tree(root.watch.root) as tree, self._ledger.transaction():
-            register = Register(self._ledger, self._departures, root, tree, now)
-            yield tree, register
-            register.flush()
-        for rule, count in register.found_by_sweep.items():
-            root.found_by_sweep[rule] = root.found_by_sweep.get(rule, 0) + count
+        self._hinted = Bulkhead[Root]("events of", lambda root: root.watch.root)
+        self._swept = Bulkhead[Root]("sweep of", lambda root: root.watch.root)
+        self._hints = Bulkhead[Hint]("event of", lambda hint: hint.path, ledger.savepoint)
+        self._parts = Bulkhead[Hint]("sweep of", lambda part: part.path)
+        self._directories = Bulkhead[str]("directory", str, ledger.savepoint)
+        self._names = Bulkhead[_Named]("name", lambda one: f"{one[0]}/{os.fsdecode(one[1][0])}", ledger.savepoint)
 
     # Hints
 
     def take_hints(self, now: float) -> bool:
         """Look at what events spoke of. Returns whether there may be more."""
         more = False
-        for root in self._roots:
-            hints = root.watch.drain(HINTS_A_PASS)
-            if not hints:
-                continue
-            try:
-                with self._register(root, now) as (tree, register):
-                    directories = self._look_at(root, hints, tree, register)
-            except Trouble as trouble:
-                root.watch.give_back(hints)
-                self._departures.doubt(root.watch.root, trouble)
-            except BaseException:
-                root.watch.give_back(hints)
-                raise
-            else:
-                more = more or len(hints) == HINTS_A_PASS
-                for part in directories:
-                    root.want(part)
+        for one in self._hinted.each(self._roots, now):
+            with one as root:
+                more = self._take_hints(root, now) or more
         self._departures.report()
         return more
 
-    def _look_at(self, root: Root, hints: Sequence[Hint], tree: Tree, register: Register) -> list[Hint]:
-        """Enter what has the names. Returns the directories, which are to be swept."""
+    def _take_hints(self, root: Root, now: float) -> bool:
+        hints = root.watch.drain(HINTS_A_PASS)
+        if not hints:
+            return False
         directories = [hint for hint in hints if hint.below or hint.names]
-        files = {hint.path: hint.gone for hint in hints if not (hint.below or hint.names)}
-        known = self._known(list(files))
-        for path, left in files.items():
-            if self._hint(tree, register, path, left, known.get(path)):
-                directories.append(Hint(path, below=True))  # it took the name of what the event was about
+        files = [hint for hint in hints if not (hint.below or hint.names)]
+        try:
+            with self._files.tree(root.watch.root) as tree, self._ledger.transaction():
+                self._hints.together(
+                    files, lambda some: directories.extend(self._look_at(root, some, tree, now)), now,
+                    lambda hint, failure: self._not_seen(root, hint.path, failure.reason),
+                )  # fmt: skip
+        except Trouble as trouble:
+            root.watch.give_back(hints)
+            self._departures.doubt(root.watch.root, trouble)
+            return False
+        except BaseException:
+            root.watch.give_back(hints)
+            raise
+        for part in directories:
+            root.want(part)
+        return len(hints) == HINTS_A_PASS
+
+    def _look_at(self, root: Root, hints: Sequence[Hint], tree: Tree, now: float) -> list[Hint]:
+        """Enter what has the names. Returns the directories, which took the names of what the events were about."""
+        register = Register(self._ledger, self._departures, root, tree, now)
+        known = self._known([hint.path for hint in hints])
+        directories = [
+            Hint(hint.path, below=True)
+            for hint in hints
+            if self._hint(tree, register, hint.path, hint.gone, known.get(hint.path))
+        ]
+        register.flush()
         return directories
+
+    def _not_seen(self, root: Root, path: str, reason: str) -> None:
+        """What an event spoke of is not known. The next sweep, which says so, too, tries again. Inside a transaction."""
+        if root.unseen is not None and len(root.unseen) < MOST_UNSEEN:
+            root.unseen[path] = reason
+            self._ledger.reports.left_unseen(root.watch.root, len(root.unseen), f"{path}: {reason}")
 
     def _known(self, paths: Sequence[str]) -> dict[str, Known]:
         """What the ledger has of these paths, asked once per directory."""
@@ -119,25 +146,37 @@ class Survey:
 
     def take_sweeps(self, now: float) -> bool:
         """Go on with the sweeps that are wanted, a slice of each. Returns whether there is more of them."""
-        for root in self._roots:
-            left = ENTRIES_A_PASS
-            while left > 0 and root.again_at is None and (root.partial is not None or root.wanted):
-                if root.partial is None:
-                    part = next(iter(root.wanted))
-                    del root.wanted[part]
-                    root.partial = self._sweep(root, part)
-                left = self._go_on(root, root.partial, now, left)
-            if root.sweep is None and root.why is not None:
-                log.info("sweep of %s: %s", root.watch.root, root.why)
-                root.sweep, root.why, root.again_at = self._sweep(root, None), None, None
-                self._zones.forget()
-            if root.sweep is not None:
-                self._go_on(root, root.sweep, now, ENTRIES_A_PASS)
+        more = False
+        for one in self._swept.each(self._roots, now):
+            with one as root:
+                more = self._take_sweeps(root, now) or more
         self._departures.report()
-        return any(
-            root.sweep is not None or (root.again_at is None and (root.partial is not None or root.wanted))
-            for root in self._roots
-        )
+        return more
+
+    def next_sweep(self, root: Root, part: Hint, now: float) -> float | None:
+        """When the sweep of a part goes on; None: it has ended."""
+        if not root.wants(part):
+            return None
+        failure = self._parts.failure(part)
+        return max(now, root.again_at or now, failure.again if failure is not None else now)
+
+    def _take_sweeps(self, root: Root, now: float) -> bool:
+        left = ENTRIES_A_PASS
+        for one in self._parts.each(_parts(root), now):
+            if left <= 0 or root.again_at is not None:
+                break
+            with one as part:
+                root.wanted.pop(part, None)
+                root.partial = root.partial or self._sweep(root, part)
+                left = self._go_on(root, root.partial, now, left)
+        if root.sweep is None and root.why is not None:
+            log.info("sweep of %s: %s", root.watch.root, root.why)
+            root.sweep, root.why, root.again_at = self._sweep(root, None), None, None
+            self._zones.forget()
+        if root.sweep is not None:
+            self._go_on(root, root.sweep, now, ENTRIES_A_PASS)
+        parts = [] if root.again_at is not None else _parts(root)
+        return root.sweep is not None or any(self._parts.failure(part, now) is None for part in parts)
 
     def _sweep(self, root: Root, part: Hint | None) -> Sweep:
         if part is None:
@@ -151,12 +190,10 @@ class Survey:
         """A slice of about `left` entries. Returns how many more may be taken. Where it fails, nothing of the sweep counts."""
         ended, unseen = False, root.unseen
         try:
-            with self._register(root, now) as (tree, register):
+            with self._files.tree(root.watch.root) as tree, self._ledger.transaction():
                 while left > 0 and not ended:
-                    taken = self._take(root.rules, sweep, tree, register)
+                    taken = self._take(root, sweep, tree, now)
                     ended, left = taken == 0, left - taken
-                sweep.unclaimed += register.unclaimed
-                sweep.example = register.example or sweep.example
                 if ended:
                     unseen = self._ended(root, sweep)
             if sweep.walk is not None:
@@ -165,8 +202,8 @@ class Survey:
             root.broke_off(sweep, now + _AGAIN)
             self._departures.doubt(root.watch.root, trouble)
             return 0
-        except BaseException:
-            root.broke_off(sweep, now + _AGAIN)
+        except BaseException as error:
+            root.broke_off(sweep, now + _AGAIN if sweep.of is None or is_agents(error) else None)
             raise
         root.unseen = unseen
         if ended and sweep.of is None:
@@ -175,22 +212,21 @@ class Survey:
             root.partial = None
         return left
 
-    def _take(self, rules: Sequence[Rule], sweep: Sweep, tree: Tree, register: Register) -> int:
+    def _take(self, root: Root, sweep: Sweep, tree: Tree, now: float) -> int:
         """The next step of a sweep. Returns how many entries it was about; 0 at the end."""
         if sweep.by_name:
             directory, after = sweep.by_name.pop()
-            next_after = self._departures.huge(tree, directory, after, ENTRIES_A_PASS)
-            if next_after is not None:
-                sweep.by_name.append((directory, next_after))
+            for one in self._directories.each([directory]):
+                with one:
+                    next_after = self._departures.huge(tree, directory, after, ENTRIES_A_PASS)
+                    if next_after is not None:
+                        sweep.by_name.append((directory, next_after))
             return ENTRIES_A_PASS
         listing = None if sweep.walk is None or sweep.walk.ended else sweep.walk.next()
         if listing is not None:
-            register.listing(listing, counted=sweep.counted)
-            wanted = listing.error is not None and not match(rules, f"{listing.directory}/any").excluded
-            if listing.error is not None and wanted and len(sweep.unseen) < MOST_UNSEEN:
-                sweep.unseen[listing.directory] = listing.error
-            if not listing.whole and listing.last and listing.volume is not None:
-                sweep.by_name.append((listing.directory, ""))
+            for one in self._directories.each([listing.directory], failed=sweep.not_seen):
+                with one:
+                    self._listed(root, sweep, listing, tree, now)
             return len(listing.entries) + 1
         if sweep.known is None:
             sweep.known = []
@@ -198,11 +234,38 @@ class Survey:
                 sweep.known = self._ledger.files.directories_below(tree.root if sweep.of is None else sweep.of.path)
             return 1
         if sweep.known:
-            directory = sweep.known.pop()
-            if self._departures.directory(tree, directory):
-                sweep.by_name.append((directory, ""))
+            for one in self._directories.each([sweep.known.pop()]):
+                with one as directory:
+                    if self._departures.directory(tree, directory):
+                        sweep.by_name.append((directory, ""))
             return 1
         return 0
+
+    def _listed(self, root: Root, sweep: Sweep, listing: Listing, tree: Tree, now: float) -> None:
+        """Enter what is new in a listing, and note what of it was not seen."""
+        whole = listing.whole
+
+        def enter(some: Sequence[_Named]) -> None:
+            nonlocal whole
+            seen = listing
+            if len(some) < len(listing.entries):
+                whole, seen = False, replace(listing, entries={entry: kind for _, entry, kind in some}, whole=False)
+            register = Register(self._ledger, self._departures, root, tree, now)
+            register.listing(seen, counted=sweep.counted)
+            register.flush()
+            sweep.unclaimed += register.unclaimed
+            sweep.example = register.example or sweep.example
+            for rule, count in register.found_by_sweep.items():
+                root.found_by_sweep[rule] = root.found_by_sweep.get(rule, 0) + count
+
+        if listing.error is not None and not match(root.rules, f"{listing.directory}/any").excluded:
+            sweep.not_seen(listing.directory, listing.error)
+        try:
+            entries = list(zip(repeat(listing.directory), listing.entries, listing.entries.values(), strict=False))
+            self._names.together(entries, enter, now, lambda one, failure: sweep.not_seen(one[0], failure))
+        finally:
+            if not whole and listing.last and listing.volume is not None:
+                sweep.by_name.append((listing.directory, ""))
 
     def _ended(self, root: Root, sweep: Sweep) -> dict[str, str]:
         """Note what a sweep found that is nobody's, or could not see. Returns all that cannot be seen. Inside its transaction."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from agent.files import Files, Tree, Trouble
 from agent.files.reader import Trees
+from agent.host.bulkhead import Bulkhead, Failure
 from agent.intake.content import Content, Sums
 from agent.intake.groups import Groups
 from agent.intake.texts import Texts
@@ -23,8 +24,8 @@ _LONGEST = 300.0
 
 LookAgain = Callable[[Rule, str, bool], None]
 """(rule, directory relative to `watch`, with all below it): list it again, soon."""
-Looking = Callable[[Rule, str, bool], bool]
-"""The same: whether that has not ended."""
+Looking = Callable[[Rule, str, bool, float], float | None]
+"""The same, and now: when that goes on; None: it has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,10 @@ class Judged:
     """Its directories are being listed once more."""
     checksums: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Name in the dataset → (algorithm, hexadecimal), of those that a list gave and that are right."""
+
+
+def _name(known: Known) -> str:
+    return f"{known.key} of rule {known.rule}"
 
 
 class Wholes:
@@ -62,7 +67,7 @@ class Wholes:
             groups: where complete files go.
             swept: whether all that was there when the agent started has been seen.
             look_again: asks for a listing, before a dataset is complete.
-            looking: whether a listing that was asked for has not ended.
+            looking: when a listing that was asked for goes on, where it has not ended.
         """
         self._ledger = ledger
         self._files = files
@@ -75,6 +80,8 @@ class Wholes:
         self._looking = looking
         self._sums = Sums()
         self._texts = Texts()
+        self._looks = Bulkhead[Known]("dataset", _name)
+        self._judged = Bulkhead[Judged]("dataset", lambda one: _name(one.known), ledger.savepoint)
 
     def start(self, now: float) -> None:
         """Before the first pass, inside a transaction: nothing settled in this run yet, and rules may be others."""
@@ -90,10 +97,17 @@ class Wholes:
             return []
         self._sums.begin()
         self._texts.begin()
+        found: list[Judged] = []
         with Trees(self._files) as trees:
             contents: dict[str, Content] = {}
             due = self._ledger.datasets.due(now, DATASETS_A_PASS)
-            return [self._judge(known, trees, contents, now) for known in due]
+            for one in self._looks.each(due, now, lambda known, failure: found.append(self._failed(known, failure))):
+                with one as known:
+                    found.append(self._judge(known, trees, contents, now))
+        return found
+
+    def _failed(self, known: Known, failure: Failure) -> Judged:
+        return Judged(known, self._rules[known.rule], None, Verdict(False, failure.reason, failure.again))
 
     def next_due(self) -> float | None:
         """When the next is to be looked at."""
@@ -115,10 +129,11 @@ class Wholes:
         dataset = dataset_of(rule, rule.relpath(first.path))
         if dataset is None or dataset.key != known.key:
             return Judged(known, rule, None, Verdict(False, "the rule makes other datasets now", now + _LONGEST))
-        if known.checked_at is not None and any(
-            self._looking(rule, *one) for one in self._places(known, rule, dataset)
-        ):
-            waits = Verdict(False, "its directories are listed once more before it is complete", now)
+        places = self._places(known, rule, dataset) if known.checked_at is not None else []
+        looking = [self._looking(rule, *one, now) for one in places]
+        again = max((at for at in looking if at is not None), default=None)
+        if again is not None:
+            waits = Verdict(False, "its directories are listed once more before it is complete", again)
             return Judged(known, rule, None, waits, listing=True)
         try:
             tree = trees.at(rule.watch)
@@ -166,9 +181,13 @@ class Wholes:
     def settle(self, judged: Sequence[Judged], now: float) -> bool:
         """Write the decisions down, inside a transaction. Returns whether more is due at once."""
         more = len(judged) == DATASETS_A_PASS
-        for one in judged:
-            more = self._settle(one, now) or more
+        for one in self._judged.each(judged, now, lambda one, failure: self._postpone(one.known, failure)):
+            with one as dataset:
+                more = self._settle(dataset, now) or more
         return more
+
+    def _postpone(self, known: Known, failure: Failure) -> None:
+        self._ledger.datasets.waits(known.id, failure.again, failure.reason, checking=False)
 
     def _settle(self, one: Judged, now: float) -> bool:
         datasets, known = self._ledger.datasets, one.known

@@ -288,7 +288,10 @@ class Broken(Exception):
 def test_a_pass_that_fails_gives_back_what_it_took(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[Exception]
 ) -> None:
-    """Whichever transaction fails: hints, directories and sweeps are taken up again, and each file is where it is."""
+    """Whichever transaction fails: hints, directories and sweeps are taken up again, and each file is where it is.
+
+    What nobody expects does not fail the pass: it is the trouble of the directory, whose sweep goes on a little later.
+    """
     monkeypatch.setattr("agent.intake.survey.ENTRIES_A_PASS", 2)
     data = tmp_path / "data"
     for name in ("a", "b", "c"):
@@ -310,16 +313,16 @@ def test_a_pass_that_fails_gives_back_what_it_took(
 
         monkeypatch.setattr(ledger, "_commit", commit)
         before = root.swept_at
-        for _ in range(30):
+        for now in range(2, 32):
             try:
-                survey.take_hints(2.0)
-                survey.take_sweeps(2.0)
-            except (Broken, LedgerError):
+                survey.take_hints(now)
+                survey.take_sweeps(now)
+            except LedgerError:
                 failed += 1
                 assert root.swept_at == before
-                if root.again_at is not None:
-                    root.why, root.again_at = "the last one broke off", None
-        assert (failed, root.swept_at) == (1, 2.0)
+            if root.again_at is not None:
+                root.why, root.again_at = "the last one broke off", None
+        assert (commits > number, failed, root.swept_at) == (True, int(error is LedgerError), pytest.approx(10, abs=8))
         assert (root.wanted, root.partial, root.sweep, root.watch.drain(10)) == ({}, None, None, [])
         found = {(file.path, file.version.size) for file in ledger.files.due(1e9, 100)}
         assert found == {(f"{data}/{name}/{size}", size) for name in ("a", "b", "c") for size in (1, 2)}

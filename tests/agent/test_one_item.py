@@ -1,0 +1,143 @@
+"""The law of bulkheads: whatever the handling of one item raises, wherever it is handled, all others go on in the same pass.
+
+The places are found by `tests.one_item`: each function of the agent that is called with a bad item only.
+"""
+
+import itertools
+import logging
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import partial
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+from zlib import crc32
+
+import pytest
+
+from agent.files import LOCAL
+from agent.files.events import Hint
+from agent.intake import Intake
+from agent.intake.watch import Watch
+from agent.ledger import MEMORY, Ledger, State
+from rules.config.load import RuleTable, build
+from tests.one_item import BAD, failing, noting
+
+Acting = Callable[[], AbstractContextManager[object]]
+"""Around what a scene does with its items, without what goes before and after it."""
+T0 = 2_000_000_000.0
+
+
+class Silent:
+    """Events that do not come: the scenes give the hints."""
+
+    alive = True
+
+    def close(self) -> None:
+        """There is nothing to end."""
+
+
+def intake(root: Path, patch: pytest.MonkeyPatch, acting: Acting) -> dict[str, Any]:
+    """Sweeps, hints, candidates, datasets and batches, also of names and directories that go away."""
+    patch.setattr("agent.intake.scan.CHUNK", 3)
+    data, trouble = root / "data", []
+    rules = [
+        {"name": "plain", "watch": str(data / "plain"), "complete": {"quiet": "0s", "marker": "*.done"}},
+        {"name": "sets", "watch": str(data / "sets"), "complete": {"quiet": "0s", "require": [{"marker": "../{name}.done"}]},
+         "dataset": {"dir": "[^/]+"}},
+        {"name": BAD, "watch": str(data / BAD), "complete": {"quiet": "0s"}},
+    ]  # fmt: skip
+    with ExitStack() as stack:
+        ledger = Ledger(MEMORY)
+        stack.callback(ledger.close)
+        tables = [RuleTable.model_validate({"deliver": [{"to": "share"}]} | rule) for rule in rules]
+        known = build(tables, ["share"], "f.toml", lambda path: path)
+        watches = [Watch(LOCAL, str(data / name), lambda: None, lambda *_: Silent()) for name in ("plain", "sets", BAD)]
+        for watch in watches:
+            stack.callback(watch.close)
+        place = ledger.destinations.place("share", "/share").id
+        part = Intake(ledger, LOCAL, known, watches, {"share": place}, "pc", 60.0, 30.0, lambda: T0, lambda: None)
+
+        def passes(now: float) -> None:
+            for _ in range(8):
+                try:
+                    part.step(now)
+                except Exception as error:  # noqa: BLE001  (as the worker that runs the passes)
+                    trouble.append(error)
+
+        def hint(watch: Watch, *hints: Hint) -> None:
+            try:
+                watch._put(hints)
+            except RuntimeError:
+                pass  # it ends a thread that is only of this directory, which is begun anew
+
+        def put(*names: str) -> None:
+            for name in names:
+                path = data / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(b"x")
+
+        for name in ("plain", "sets", BAD):
+            (data / name).mkdir(parents=True)
+        with acting():
+            part.start(T0)
+            put("plain/1.h5", "plain/bad.h5", "plain/2.h5", "plain/3.h5", "plain/4.h5", "plain/1.h5.done", f"{BAD}/1")
+            put("plain/run-bad/1.h5", "plain/run/1.h5", "plain/run/0bad.h5")
+            put("sets/good/1", "sets/bad/1", "sets/good.done", "sets/bad.done")
+            passes(T0)
+            put("plain/new.h5", "plain/new-bad.h5", f"{BAD}/2", "sets/late/1", "sets/late-bad/1")
+            for watch, names in ((0, ("plain/new.h5", "plain/new-bad.h5", "plain/1.h5")), (2, (f"{BAD}/2",))):
+                hint(watches[watch], *(Hint(f"{data}/{name}") for name in names))
+            hint(watches[1], Hint(f"{data}/sets/late", below=True), Hint(f"{data}/sets/late-bad", below=True))
+            passes(T0 + 1.0)
+            (data / "plain/2.h5").unlink()
+            (data / "plain/bad.h5").unlink()
+            shutil.rmtree(data / "plain/run")
+            shutil.rmtree(data / "plain/run-bad")
+            (data / "plain/new.h5").write_bytes(b"longer")
+            (data / "plain/new-bad.h5").write_bytes(b"longer")
+            for watch in watches:
+                hint(watch, Hint(f"{watch.root}/gone", gone=True), Hint(f"{watch.root}/gone-bad", gone=True))
+            passes(T0 + 61.0)
+        files = ledger.reports.files(list(State), 100)
+        return {"trouble": trouble} | {
+            f"{file.path[len(str(data)) :]} {file.version.size}": str(file.state)
+            for file in files
+            if BAD not in file.path[len(str(data)) :]
+        }
+
+
+SCENES = {"intake": intake}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scene", SCENES)
+def test_what_one_item_raises_is_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, scene: str
+) -> None:
+    """Wherever a bad item is handled, and whether that fails before or after its work: the others fare as without it."""
+    roots = (tmp_path / str(number) for number in itertools.count())
+    caplog.set_level(logging.CRITICAL, "agent")
+
+    def run(acting: Acting) -> dict[str, Any]:
+        root = next(roots)
+        try:
+            return SCENES[scene](root, monkeypatch, acting)
+        finally:
+            shutil.rmtree(root)
+
+    places: set[FunctionType] = set()
+    assert run(lambda: noting(places))["trouble"] == []
+    well = run(nullcontext)
+    wrong: dict[str, object] = {}
+    for function in places:
+        name = f"{function.__module__}.{function.__qualname__}"
+        found = run(partial(failing, function, late=bool(crc32(name.encode()) & 1)))
+        if found != well:
+            wrong[name] = {
+                key: (well.get(key), found.get(key)) for key in {**well, **found} if found.get(key) != well.get(key)
+            }
+    for key, value in wrong.items():
+        print(key, value)
+    assert wrong == {}
