@@ -229,7 +229,7 @@ def test_a_destination_that_was_added_later_is_required(site: "Site") -> None:
         site.rule(deliver=[{"to": "share"}, {"to": "second"}], reclaim={"after": "0s"}),
         destinations={"share": {"path": "share"}, "second": {"path": "second"}},
     )
-    assert (site.once(), site.local) == (0, CONTENT)
+    assert (site.once(), site.local) == (1, CONTENT)
     plan = site.dropline("reclaim", "--dry-run", "--format", "json").json
     assert {line["reason"] for line in plan} == {"not proved at second"}
 
