@@ -21,7 +21,7 @@ from bench.table import markdown
 from tests.campaign.faults import FAULTS, MODULES
 from tests.campaign.oracle import Findings, summary
 from tests.campaign.rounds import Tally, play
-from tests.campaign.station import Zygote
+from tests.zygote import Zygote
 
 _HEAD = ("fault", "rounds", "files", "MB", "restarts", "lost", "torn", "twice", "overwritten", "deleted without proof")
 _OWN_MOUNTS = "DROPLINE_CAMPAIGN_MOUNTS"

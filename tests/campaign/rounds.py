@@ -10,7 +10,8 @@ from tests.campaign.faults import FAULTS
 from tests.campaign.instrument import Instrument
 from tests.campaign.oracle import Findings, Oracle, summary
 from tests.campaign.scene import Scene
-from tests.campaign.station import Station, Zygote
+from tests.campaign.station import Station
+from tests.zygote import Zygote
 
 _POLICIES: tuple[dict[str, str] | None, ...] = (
     None,

@@ -2,22 +2,18 @@
 
 import json
 import os
-import select
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+from tests.zygote import Process, Zygote
 
 STOPS_WITHIN = 10.0
 """Seconds from SIGTERM to the end, whatever the agent is doing."""
 PATIENCE = 60.0
 """Seconds after which something that was waited for counts as never coming."""
-_ZYGOTE = Path(__file__).with_name("zygote.py")
 
 
 def until(condition: Callable[[], object], seconds: float = PATIENCE, every: float = 0.02) -> bool:
@@ -41,64 +37,6 @@ def _toml(value: Any) -> str:
 def _at_once(rule: Mapping[str, Any]) -> dict[str, Any]:
     """The rule, whose files need not lie unmoved before they are reclaimed, unless it says so."""
     return {**rule, "reclaim": {"min_age": "0s"} | rule["reclaim"]} if "reclaim" in rule else dict(rule)
-
-
-class Zygote:
-    """Where processes come from. One for a whole campaign."""
-
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            command = [sys.executable, "-P", "-W", "error", str(_ZYGOTE)]
-            self._process = stack.enter_context(
-                subprocess.Popen(
-                    command,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                    env=os.environ | {"PYTHONPATH": str(_ZYGOTE.parents[2])},
-                )
-            )
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._stack.close()
-
-    def ask(self, **order: object) -> int:
-        """The answer to an order."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        print(json.dumps(order), file=self._process.stdin, flush=True)
-        return int(self._process.stdout.readline())
-
-
-class Process:
-    """A `dropline` command that was started."""
-
-    def __init__(self, zygote: Zygote, pid: int) -> None:
-        self.pid = pid
-        self._zygote = zygote
-        self._fd = os.pidfd_open(pid)
-        self.code: int | None = None
-
-    @property
-    def running(self) -> bool:
-        """Whether it has not ended yet."""
-        return self.code is None and not select.select([self._fd], [], [], 0)[0]
-
-    def signal(self, number: int) -> None:
-        """Send it a signal; one that has ended by itself gets none."""
-        if self.code is None:
-            signal.pidfd_send_signal(self._fd, number)
-
-    def wait(self, seconds: float) -> int | None:
-        """Its exit code; None: it did not end in time."""
-        if self.code is None:
-            if not select.select([self._fd], [], [], seconds)[0]:
-                return None
-            self.code = self._zygote.ask(wait=self.pid)
-            os.close(self._fd)
-        return self.code
 
 
 class Station:
@@ -155,13 +93,10 @@ class Station:
 
     def spawn(self, *words: str, config: str = "dropline.toml", out: str = os.devnull) -> Process:
         """Start a command; what it says goes to the log, what it answers to `out`."""
-        order = {
-            "out": out,
-            "directory": str(self.root), "environment": self.environment, "log": str(self.log), "clock": str(self.clock),
-            "patience": self.patience,
-            "arguments": [words[0], "--config", config, *words[1:]],
-        }  # fmt: skip
-        return Process(self.zygote, self.zygote.ask(start=order))
+        return self.zygote.start(
+            [words[0], "--config", config, *words[1:]], self.root, self.environment,
+            out=out, err=self.log, clock=self.clock, patience=self.patience,
+        )  # fmt: skip
 
     def ask(self, *words: str, seconds: float = PATIENCE) -> str:
         """A command to its end: what it answers."""

@@ -10,8 +10,8 @@ import pytest
 
 from tests.campaign.faults import FAULTS
 from tests.campaign.rounds import play
-from tests.campaign.station import Zygote
 from tests.programs import program
+from tests.zygote import Zygote
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="processes and leases as on Linux")
 EFFORT = 0.15

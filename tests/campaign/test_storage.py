@@ -17,8 +17,9 @@ import pytest
 from tests.campaign.moody import Share, mounted
 from tests.campaign.oracle import tree
 from tests.campaign.power import attached, image_at, moments, recorded
-from tests.campaign.station import Station, Zygote, until
+from tests.campaign.station import Station, until
 from tests.programs import program
+from tests.zygote import Zygote
 
 PATIENCE = 1.0
 """Seconds that the agents under test wait for an answer."""

@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.zygote import Process, Zygote
+
 if sys.platform == "linux":
     import fcntl
 
@@ -23,7 +25,6 @@ T = TypeVar("T")
 PATIENCE = 60.0
 """Seconds after which something that was waited for counts as never coming."""
 IDENTITY = ".dropline-destination"
-FORKER = Path(__file__).with_name("forker.py")
 DROPLINE = (sys.executable, "-P", "-c", "from agent.cli import main; main()")
 _UNPRIVILEGED = (
     "import ctypes, os, sys\n"
@@ -102,20 +103,22 @@ class Answer(NamedTuple):
 class Agent:
     """`dropline run`, running."""
 
-    def __init__(self, process: "subprocess.Popen[str]", errors: Path) -> None:
+    def __init__(self, process: Process, out: Path, errors: Path) -> None:
         self.process = process
         self.said: list[str] = []
         """What it printed until it was ready."""
         self.url = ""
-        self._errors = errors
+        self._out, self._errors = out, errors
 
     def ready(self) -> None:
         """Wait until it tells of its status page."""
-        assert self.process.stdout is not None
-        while not self.said or "status page" not in self.said[-1]:
-            line = self.process.stdout.readline()
-            assert line, f"it ended: {self.log()}"
-            self.said.append(line.rstrip("\n"))
+
+        def told() -> bool:
+            assert self.process.running, f"it ended: {self.log()}"
+            self.said = self._out.read_text().splitlines()
+            return bool(self.said) and "status page" in self.said[-1]
+
+        until(told, "its status page")
         self.url = self.said[-1].partition(": ")[2]
 
     def log(self) -> str:
@@ -142,8 +145,10 @@ class Agent:
 
     def stop(self, number: int = signal.SIGTERM, within: float = 10.0) -> int:
         """Ask it to end. Returns the exit code."""
-        self.process.send_signal(number)
-        return self.process.wait(within)
+        self.process.signal(number)
+        code = self.process.wait(within)
+        assert code is not None, f"it did not end in {within} s: {self.log()}"
+        return code
 
 
 @dataclass
@@ -151,8 +156,10 @@ class Site:
     """A user's directories and configuration, and the command that works on them."""
 
     root: Path
-    fork: "Callable[[Site, list[bytes]], Done]"
-    """Runs a command in a forked process."""
+    zygote: Zygote
+    """Where commands come from."""
+    more: dict[str, str] = field(default_factory=dict)
+    """More of the environment."""
     agents: list[Agent] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -183,7 +190,7 @@ class Site:
     @property
     def environment(self) -> dict[str, str]:
         kept = {key: os.environ[key] for key in ("PATH", "LANG", "LC_ALL", "SYSTEMROOT") if key in os.environ}
-        return kept | {"HOME": str(self.home), "COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"}
+        return kept | {"HOME": str(self.home), "COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"} | self.more
 
     def rule(self, **keys: Any) -> dict[str, Any]:
         """A rule that takes everything from the inbox to the share at once, but for these keys."""
@@ -255,11 +262,23 @@ class Site:
             **how,
         )
 
-    def dropline(self, *words: str | Path, fresh: bool = False, **how: Any) -> Done:
-        """Run the command to its end; `fresh` (and whatever else `spawn` takes): in a process that was not forked."""
+    def dropline(
+        self, *words: str | Path, fresh: bool = False, environment: Mapping[str, str] | None = None, **how: Any
+    ) -> Done:
+        """Run the command to its end; `fresh` (and what else `spawn` takes): by an interpreter that a user would start."""
+        more = dict(environment or {})
         if not fresh and not how:
-            return self.fork(self, [os.fsencode(word) for word in words])
-        process = self.spawn(*words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **how)
+            out, err = self.root / "out", self.root / "err"
+            for path in (out, err):
+                path.write_bytes(b"")
+            command = self.zygote.start(words, self.root, self.environment | more, out=out, err=err)
+            code = command.wait(PATIENCE)
+            if code is None:
+                command.signal(signal.SIGKILL)
+                code = command.wait(PATIENCE)
+            assert code is not None
+            return Done(code, out.read_text(), err.read_text()).checked()
+        process = self.spawn(*words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, environment=more, **how)
         try:
             out, err = process.communicate(timeout=PATIENCE)
         finally:
@@ -273,11 +292,8 @@ class Site:
 
     def start(self, *words: str | Path) -> Agent:
         """`dropline run`, ready."""
-        errors = self.root / f"agent{len(self.agents)}.log"
-        with errors.open("w") as stream:
-            # Without the terminal of whoever runs the tests: SIGHUP has another meaning there.
-            process = self.spawn("run", *words, stdout=subprocess.PIPE, stderr=stream, start_new_session=True)
-        agent = Agent(process, errors)
+        out, err = (self.root / f"agent{len(self.agents)}.{kind}" for kind in ("out", "log"))
+        agent = Agent(self.zygote.start(["run", *words], self.root, self.environment, out=out, err=err), out, err)
         self.agents.append(agent)
         agent.ready()
         return agent
@@ -285,10 +301,8 @@ class Site:
     def stop(self) -> None:
         """End what still runs."""
         for agent in self.agents:
-            agent.process.kill()
-            agent.process.wait()
-            if agent.process.stdout is not None:
-                agent.process.stdout.close()
+            agent.process.signal(signal.SIGKILL)
+            agent.process.wait(PATIENCE)
 
     def states(self, *words: str) -> dict[str, list[str]]:
         """Path relative to the inbox → states of its versions, newest first."""
@@ -315,47 +329,27 @@ class Site:
 
 
 @pytest.fixture(scope="session")
-def fork() -> Iterator[Callable[[Site, list[bytes]], Done]]:
-    """Runs a command in a process that is forked from one which has imported everything."""
-    # watchdog warns of its own races, and goes on.
-    warnings = ["-W", "error", "-W", "ignore::RuntimeWarning:watchdog.observers.inotify"]
-    command = [sys.executable, "-P", *warnings, FORKER]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as forker:
-        assert forker.stdin is not None
-        assert forker.stdout is not None
-
-        def run(site: Site, words: list[bytes]) -> Done:
-            order = {
-                "directory": str(site.root),
-                "environment": site.environment,
-                "arguments": [word.hex() for word in words],
-                "out": str(site.root / "out"),
-                "err": str(site.root / "err"),
-            }
-            print(json.dumps(order), file=forker.stdin, flush=True)
-            code = int(forker.stdout.readline())
-            return Done(code, (site.root / "out").read_text(), (site.root / "err").read_text()).checked()
-
-        yield run
+def zygote() -> Iterator[Zygote]:
+    """Where commands come from."""
+    with Zygote() as started:
+        yield started
 
 
 @pytest.fixture
-def site(tmp_path: Path, fork: Callable[[Site, list[bytes]], Done]) -> Iterator[Site]:
+def site(tmp_path: Path, zygote: Zygote) -> Iterator[Site]:
     """A user's directories, with one rule from the inbox to the share."""
-    made = Site(tmp_path / "user", fork)
+    made = Site(tmp_path / "user", zygote)
     yield made
     made.stop()
 
 
 @pytest.fixture(scope="module")
-def sites(
-    tmp_path_factory: pytest.TempPathFactory, fork: Callable[[Site, list[bytes]], Done]
-) -> Iterator[Callable[[], Site]]:
+def sites(tmp_path_factory: pytest.TempPathFactory, zygote: Zygote) -> Iterator[Callable[[], Site]]:
     """Makes sites that many tests of a module look at."""
     made: list[Site] = []
 
     def make() -> Site:
-        made.append(Site(tmp_path_factory.mktemp("user") / "user", fork))
+        made.append(Site(tmp_path_factory.mktemp("user") / "user", zygote))
         return made[-1]
 
     yield make

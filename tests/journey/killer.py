@@ -11,7 +11,6 @@ For n = FIRST, FIRST + STEP, ... it prints one JSON line per kill point, until a
 is a forked child, so that only the first pays for the imports.
 """
 
-import gc
 import hashlib
 import json
 import os
@@ -34,13 +33,12 @@ from agent.app.configuration import check
 from agent.app.run import once
 from agent.by_hand import outbound
 from agent.cli import sending, verifying
-from agent.destinations.globus import session
 from agent.files.posix import durable as disk
 from agent.ledger import Ledger
 from agent.ledger.store import Store
 from rules.config.settings import Configuration
-from rules.globus import task
 from rules.model import Conditions
+from tests.zygote import prepare
 
 CONTENT = {
     "run1/a.dat": b"a" * 5000,
@@ -255,8 +253,7 @@ def case(work: Path, scenario: str, number: int) -> dict[str, Any]:
 def main() -> None:
     work, scenario, number, step = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    task.FIRST_LOOK, session.A_SECOND = 0.02, 1000  # the stand-in needs no sparing
-    gc.freeze()  # else each child copies all objects to look at them
+    prepare()
     while True:
         result = case(work, scenario, number)
         print(json.dumps(result), flush=True)

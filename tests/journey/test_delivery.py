@@ -110,7 +110,7 @@ def test_names_are_printed_on_one_line(named: "Site") -> None:
 
 def test_names_are_printed_whatever_the_terminal_can_show(named: "Site") -> None:
     """Where the terminal's encoding has no such letter, an escape takes its place."""
-    done = named.dropline("files", environment={"PYTHONIOENCODING": "latin-1"})
+    done = named.dropline("files", fresh=True, environment={"PYTHONIOENCODING": "latin-1"})
     assert (done.code, len(done.out.splitlines())) == (0, len(NAMES))
     assert "\\U0001f9ea na\ufffdve.dat" in done.out
 

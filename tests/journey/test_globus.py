@@ -6,8 +6,6 @@ import json
 import os
 import re
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +16,6 @@ from tests.globus import Collection, Globus
 if TYPE_CHECKING:
     from tests.journey.conftest import Site
 
-DROPLINE = (sys.executable, "-P", "-c", "from agent.cli import main; main()")
 TRANSFER = "urn:globus:auth:scope:transfer.api.globus.org:all"
 
 
@@ -27,6 +24,7 @@ class Campus:
 
     def __init__(self, site: Site, service: Globus) -> None:
         self.site, self.service = site, service
+        site.more |= service.environment
         self.source = service.collection("Instrument", site.inbox)
         self.share: Collection = service.collection("Campus", site.share)
         self.extra: dict[str, Any] = {}
@@ -42,34 +40,28 @@ class Campus:
             text + f"globus = {{ {', '.join(f'{k} = {json.dumps(v)}' for k, v in globus.items())} }}\n"
         )
 
-    @property
-    def environment(self) -> dict[str, str]:
-        return self.site.environment | self.service.environment
-
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*DROPLINE, *words], cwd=self.site.root, env=self.environment, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-
     def login(self) -> tuple[list[str], str]:
         """`dropline login` with a person at the browser: (URLs that it printed, all that it said)."""
-        urls, said = [], ""
-        with subprocess.Popen(
-            [*DROPLINE, "login"], cwd=self.site.root, env=self.environment, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        ) as process:  # fmt: skip
-            assert process.stdin is not None
-            assert process.stdout is not None
-            for line in process.stdout:
-                said += line
-                found = re.search(r"https?://\S+/authorize\?\S+", line)
-                if found:
-                    urls.append(found[0])
-                    process.stdin.write(self.service.code(found[0]) + "\n")
-                    process.stdin.flush()
-            assert process.wait(60) == 0, said
-        return urls, said
+        said, keyboard = self.site.root / "login", self.site.root / "keyboard"
+        said.write_text("")
+        if not keyboard.exists():
+            os.mkfifo(keyboard)
+        urls: list[str] = []
+        process = self.site.zygote.start(
+            ["login"], self.site.root, self.site.environment, out=said, err=said, stdin=keyboard
+        )
+        with keyboard.open("w") as typed:
+
+            def ended() -> bool:
+                asked: list[str] = re.findall(r"(https?://\S+/authorize\?\S+)\n", said.read_text())
+                for url in asked[len(urls) :]:
+                    print(self.service.code(url), file=typed, flush=True)
+                    urls.append(url)
+                return not process.running
+
+            self.site.until(ended, "the login")
+        assert process.code == 0, said.read_text()
+        return urls, said.read_text()
 
     def logged(self) -> str:
         """Everything that was written anywhere but into the token files."""
@@ -97,8 +89,8 @@ def scopes(url: str) -> set[str]:
 def test_a_person_logs_in_looks_around_and_logs_out(campus: Campus) -> None:
     """Login asks for Transfer alone, tokens are private, whoami and ls work, logout revokes."""
     campus.configure({"client_id": campus.service.app.id})
-    before = campus.run("whoami")
-    assert (before.returncode, before.stderr) == (2, "dropline: not logged in to Globus; run `dropline login`\n")
+    before = campus.site.dropline("whoami")
+    assert (before.code, before.err) == (2, "dropline: not logged in to Globus; run `dropline login`\n")
     urls, said = campus.login()
     assert [scopes(url) for url in urls] == [{"openid", TRANSFER}]
     assert f"logged in as {campus.service.person.username}" in said
@@ -107,23 +99,23 @@ def test_a_person_logs_in_looks_around_and_logs_out(campus: Campus) -> None:
     assert modes == {
         "globus": 0o700, f"tokens-{campus.service.app.id}.json": 0o600, "collections.json": 0o600,
     }  # fmt: skip
-    who = json.loads(campus.run("whoami", "--format", "json").stdout)
+    who = json.loads(campus.site.dropline("whoami", "--format", "json").out)
     assert (who["id"], who["name"], who["service_account"]) == (
         campus.service.person.id, campus.service.person.username, False,
     )  # fmt: skip
     (campus.site.share / "sub").mkdir()
     (campus.site.share / "sub/scan.h5").write_bytes(b"x" * 5)
-    assert "scan.h5" in campus.run("ls", "share:sub").stdout
-    assert "sub/" in campus.run("ls", "share").stdout
-    (entry,) = json.loads(campus.run("ls", "share:/sub", "--format", "json").stdout)
+    assert "scan.h5" in campus.site.dropline("ls", "share:sub").out
+    assert "sub/" in campus.site.dropline("ls", "share").out
+    (entry,) = json.loads(campus.site.dropline("ls", "share:/sub", "--format", "json").out)
     assert (entry["name"], entry["kind"], entry["size"]) == ("scan.h5", "file", 5)
-    missing = campus.run("ls", "share:nowhere")
-    assert (missing.returncode, "Traceback" in missing.stderr) == (1, False)
-    assert campus.run("ls", "elsewhere").returncode == 2
-    (found,) = json.loads(campus.run("collections", "Campus", "--format", "json").stdout)
+    missing = campus.site.dropline("ls", "share:nowhere")
+    assert (missing.code, "Traceback" in missing.err) == (1, False)
+    assert campus.site.dropline("ls", "elsewhere").code == 2
+    (found,) = json.loads(campus.site.dropline("collections", "Campus", "--format", "json").out)
     assert (found["id"], found["name"]) == (campus.share.id, "Campus")
-    assert campus.run("logout").returncode == 0
-    assert campus.run("whoami").returncode == 2
+    assert campus.site.dropline("logout").code == 0
+    assert campus.site.dropline("whoami").code == 2
 
 
 def test_a_mapped_collection_needs_a_second_consent_once(campus: Campus) -> None:
@@ -136,27 +128,22 @@ def test_a_mapped_collection_needs_a_second_consent_once(campus: Campus) -> None
     urls, _ = campus.login()
     assert [scopes(url) for url in urls] == [wanted]
     campus.site.put("a.dat", b"x")
-    assert campus.run("run", "--once").returncode == 0
+    assert campus.site.dropline("run", "--once").code == 0
     assert (campus.site.share / "a.dat").read_bytes() == b"x"
 
 
-def test_an_agent_waits_for_a_login_and_goes_on_by_itself(campus: Campus, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_agent_waits_for_a_login_and_goes_on_by_itself(campus: Campus) -> None:
     """Not logged in, and later revoked: refused with the command to run in status, health and log; never a prompt."""
-    for name, value in campus.service.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(
-        type(campus.site), "environment", property(lambda site: _environment(site) | campus.service.environment)
-    )
     campus.configure({"client_id": campus.service.app.id}, {"listen": "127.0.0.1:0"})
     campus.site.put("a.dat", b"one")
     agent = campus.site.start()
     campus.site.until(lambda: agent.get("/healthz").status == 503, "refused")
     why = "not logged in to Globus; run `dropline login`"
-    campus.site.until(lambda: why in campus.run("status").stdout, "the reason")
+    campus.site.until(lambda: why in campus.site.dropline("status").out, "the reason")
     assert why in agent.get("/healthz").body
     (place,) = json.loads(agent.get("/status.json").body)["destinations"]
     assert (place["up"], place["refused"], place["reason"]) == (False, True, why)
-    assert f"REFUSED: {why}" in campus.run("status").stdout
+    assert f"REFUSED: {why}" in campus.site.dropline("status").out
     campus.login()
     campus.site.until((campus.site.share / "a.dat").exists, "delivery after the login")
     campus.site.until(lambda: agent.get("/healthz").status == 200, "healthy")
@@ -177,12 +164,12 @@ def test_a_login_that_was_not_used_for_long_is_told_of(campus: Campus) -> None:
     """Two weeks before an unused login dies, the log and `whoami` say so."""
     campus.configure({"client_id": campus.service.app.id})
     campus.login()
-    assert "the login lasts until" in campus.run("whoami").stdout
-    assert "the login to Globus ends" not in campus.run("run", "--once").stderr
+    assert "the login lasts until" in campus.site.dropline("whoami").out
+    assert "the login to Globus ends" not in campus.site.dropline("run", "--once").err
     (tokens,) = (campus.site.state / "globus").glob("tokens-*")
     os.utime(tokens, (0, tokens.stat().st_mtime - 170 * 86400))
-    assert "the login to Globus ends in 10 d unless" in campus.run("run", "--once").stderr
-    assert "the login to Globus ends in 10 d unless" in campus.run("whoami").stdout
+    assert "the login to Globus ends in 10 d unless" in campus.site.dropline("run", "--once").err
+    assert "the login to Globus ends in 10 d unless" in campus.site.dropline("whoami").out
 
 
 def test_the_next_login_asks_for_what_the_collection_demanded(campus: Campus) -> None:
@@ -191,18 +178,13 @@ def test_the_next_login_asks_for_what_the_collection_demanded(campus: Campus) ->
     campus.login()
     campus.share.session_policy = {"session_required_single_domain": "example.org"}
     campus.site.put("a.dat", b"x")
-    assert campus.run("run", "--once").returncode == 1
-    told = campus.run("status").stdout
+    assert campus.site.dropline("run", "--once").code == 1
+    told = campus.site.dropline("status").out
     assert "REFUSED: Globus wants another login" in told
     urls, _ = campus.login()
     assert "session_required_single_domain" in urls[0]
-    assert campus.run("run", "--once").returncode == 0
+    assert campus.site.dropline("run", "--once").code == 0
     assert (campus.site.share / "a.dat").read_bytes() == b"x"
-
-
-def _environment(site: Site) -> dict[str, str]:
-    kept = {key: os.environ[key] for key in ("PATH", "LANG", "LC_ALL", "SYSTEMROOT") if key in os.environ}
-    return kept | {"HOME": str(site.home), "COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"}
 
 
 @pytest.mark.parametrize(("mode", "good"), [(0o600, True), (0o640, True), (0o644, False), (0o620, False)])
@@ -213,14 +195,14 @@ def test_a_service_account_needs_no_login_but_a_private_secret(campus: Campus, m
     secret.chmod(mode)
     campus.configure({"client_id": campus.service.account.id, "client_secret_file": "globus.secret"})
     campus.site.put("a.dat", b"x")
-    done = campus.run("run", "--once")
-    assert "not-so-secret" not in done.stdout + done.stderr + campus.logged()
+    done = campus.site.dropline("run", "--once")
+    assert "not-so-secret" not in done.out + done.err + campus.logged()
     if not good:
-        assert (done.returncode, f"chmod 600 {secret}" in done.stderr) == (2, True)
+        assert (done.code, f"chmod 600 {secret}" in done.err) == (2, True)
         return
-    assert (done.returncode, (campus.site.share / "a.dat").read_bytes()) == (0, b"x")
-    assert "a service account" in campus.run("whoami").stdout
-    assert campus.run("login").returncode == 2
+    assert (done.code, (campus.site.share / "a.dat").read_bytes()) == (0, b"x")
+    assert "a service account" in campus.site.dropline("whoami").out
+    assert campus.site.dropline("login").code == 2
 
 
 def test_what_is_proved_by_checksum_may_be_reclaimed(campus: Campus) -> None:
@@ -232,14 +214,14 @@ def test_what_is_proved_by_checksum_may_be_reclaimed(campus: Campus) -> None:
     copy.write_bytes(b"y")
     os.utime(copy, ns=(0, adopted.stat().st_mtime_ns))
     campus.configure(globus, reclaim={"after": "0s"})
-    assert campus.run("run", "--once").returncode == 0
+    assert campus.site.dropline("run", "--once").code == 0
     assert campus.site.local == {"adopted.dat": b"y"}
-    plan = json.loads(campus.run("reclaim", "--dry-run", "--format", "json").stdout)
+    plan = json.loads(campus.site.dropline("reclaim", "--dry-run", "--format", "json").out)
     assert [one["reason"] for one in plan] == [
         "at share, only size and mtime were compared, and the rule demands a checksum"
     ]
     campus.configure(globus, reclaim={"after": "0s", "evidence": "stat"})
-    assert campus.run("run", "--once").returncode == 0
+    assert campus.site.dropline("run", "--once").code == 0
     assert campus.site.local == {}
     assert {name: content for name, content in campus.site.delivered.items() if not name.startswith(".")} == {
         "sent.dat": b"x", "adopted.dat": b"y",
@@ -251,20 +233,20 @@ def test_what_a_collection_tells_of_copies_is_what_counts(campus: Campus) -> Non
     campus.configure({"client_id": campus.service.account.id, "client_secret": "not-so-secret"})
     for name in ("cut.dat", "gone.dat", "same.dat", "touched.dat"):
         campus.site.put(f"run/{name}", b"four")
-    assert campus.run("run", "--once").returncode == 0
-    done = campus.run("verify", "share")
-    assert (done.returncode, done.stdout) == (
+    assert campus.site.dropline("run", "--once").code == 0
+    done = campus.site.dropline("verify", "share")
+    assert (done.code, done.out) == (
         0, "share: 4 copies (16 B) were read again: 4 as delivered by size and mtime, which is all that can be asked there\n",
     )  # fmt: skip
     share = campus.site.share / "run"
     (share / "cut.dat").write_bytes(b"cut")
     (share / "gone.dat").unlink()
     os.utime(share / "touched.dat", (1, 1))
-    found = json.loads(campus.run("verify", "share", "--format", "json").stdout)
+    found = json.loads(campus.site.dropline("verify", "share", "--format", "json").out)
     assert {key: count for key, count in found["outcomes"].items() if count} == {
         "stat": 1, "changed": 1, "missing": 1, "doubtful": 1,
     }  # fmt: skip
-    campus.run("run", "--once")
+    campus.site.dropline("run", "--once")
     assert {path.name: path.read_bytes() for path in share.iterdir()} == {
         "cut.dat": b"cut", "cut~1.dat": b"four", "gone.dat": b"four", "same.dat": b"four", "touched.dat": b"four",
     }  # fmt: skip
@@ -280,9 +262,9 @@ def test_login_asks_for_flows_and_names_and_an_old_login_still_delivers(campus: 
     eve = campus.service.auth.directory.person("eve@example.org")
     campus.configure({"client_id": campus.service.app.id}, then=[{"flow": flow.id}], share_with=["eve@example.org"])
     campus.site.put("run1/a.dat", b"x")
-    assert campus.run("run", "--once").returncode == 1
+    assert campus.site.dropline("run", "--once").code == 1
     assert (campus.site.share / "run1/a.dat").read_bytes() == b"x"
-    waiting = json.loads(campus.run("status", "--format", "json").stdout)["outbox"]
+    waiting = json.loads(campus.site.dropline("status", "--format", "json").out)["outbox"]
     assert [(one["action"], "run `dropline login`" in one["reason"]) for one in waiting] == [
         ("flow", True), ("share-eve@example.org", True),
     ]  # fmt: skip
@@ -291,6 +273,6 @@ def test_login_asks_for_flows_and_names_and_an_old_login_still_delivers(campus: 
     status = "https://auth.globus.org/scopes/eec9b274-0c81-4334-bdc2-54e90e689b9a/run_status"
     names = "urn:globus:auth:scope:auth.globus.org:view_identities"
     assert [scopes(url) for url in urls] == [{"openid", TRANSFER, user, status, names}]
-    assert campus.run("run", "--once").returncode == 0
+    assert campus.site.dropline("run", "--once").code == 0
     assert [run["flow_id"] for run in campus.service.flows.runs.values()] == [flow.id]
     assert [(rule.path, rule.principal) for rule in campus.share.rules.values()] == [("/run1/", eve.id)]

@@ -15,14 +15,15 @@ import pytest
 from tests.globus import Globus
 from tests.receiver import Receiver
 
-KILLER = Path(__file__).with_name("killer.py")
+KILLER = (sys.executable, "-m", "tests.journey.killer")
+ROOT = Path(__file__).parents[2]
 STEP = 3
 """Each test takes every third kill point; together they take all."""
 
 
 def cases(work: Path, scenario: str, first: int) -> list[dict[str, Any]]:
-    command = [sys.executable, "-P", str(KILLER), str(work / "w"), scenario, str(first), str(STEP)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=300)
+    command = [*KILLER, str(work / "w"), scenario, str(first), str(STEP)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=300, cwd=ROOT)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
@@ -90,10 +91,10 @@ def test_a_kill_at_any_step_makes_no_second_task(tmp_path: Path, scenario: str, 
         root = tmp_path / "w"
         source, campus = service.collection("Instrument", root), service.collection("Campus", root)
         secret = {"DROPLINE_GLOBUS__CLIENT_ID": service.account.id, "DROPLINE_GLOBUS__CLIENT_SECRET": "not-so-secret"}
-        command = [sys.executable, "-P", str(KILLER), str(root), scenario, str(first), str(step)]
+        command = [*KILLER, str(root), scenario, str(first), str(step)]
         done = subprocess.run(
             [*command, source.id, campus.id, str(root)],
-            stdout=subprocess.PIPE, check=True, timeout=300, env=os.environ | service.environment | secret,
+            stdout=subprocess.PIPE, check=True, timeout=300, cwd=ROOT, env=os.environ | service.environment | secret,
         )  # fmt: skip
         seen = [json.loads(line) for line in done.stdout.splitlines()]
         tasks = Counter(one.order.items[0].source.split("/")[1] for one in service.tasks.all.values())

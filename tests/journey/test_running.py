@@ -186,7 +186,7 @@ def test_a_bad_edit_keeps_the_old_rules_and_a_good_one_takes_effect(site: "Site"
     agent = site.start()
     good = site.config.read_text()
     site.config.write_text("rules = [ { nmae = ")
-    agent.process.send_signal(signal.SIGHUP)
+    agent.process.signal(signal.SIGHUP)
     agent.logs("the configuration is not taken, the old rules go on")
     agent.logs(f"{site.config}: is not TOML")
     site.put("a.dat", b"by the old rules")
@@ -198,7 +198,7 @@ def test_a_bad_edit_keeps_the_old_rules_and_a_good_one_takes_effect(site: "Site"
     arrives(site, {"a.dat": b"by the old rules", "c.dat": b"claimed"})
     assert site.dropline("wait", site.inbox / "c.dat", "--timeout", "1m").code == 0
     assert site.states() == {"a.dat": ["verified"], "c.dat": ["verified"]}
-    assert agent.process.poll() is None
+    assert agent.process.running
     assert agent.stop() == 0
 
 
@@ -238,7 +238,7 @@ def test_an_edit_that_cannot_be_run_keeps_the_old_rules(site: "Site") -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         site.configure(site.rule(exclude=["*"]), agent={"listen": address})
-        agent.process.send_signal(signal.SIGHUP)
+        agent.process.signal(signal.SIGHUP)
         agent.logs("the configuration is not taken, the old rules go on: the status page cannot listen on")
         site.put("x.dat", b"by the old rules")
         arrives(site, {"x.dat": b"by the old rules"})

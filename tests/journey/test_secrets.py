@@ -98,7 +98,7 @@ def test_nothing_that_the_agent_writes_has_a_secret(site: Site, receiver: Receiv
             assert receiver.received[0].headers["Authorization"] == HEADER, "it is sent where it is to be"
             from tests.journey.conftest import Agent
 
-            agent = Agent(process, errors)
+            agent = Agent(process, site.root / "agent.out", errors)
             agent.url = url
             way = {"Authorization": f"Bearer {TOKEN}"}
             shown = [agent.request("GET", path, way) for path in ("/", "/status.json", "/metrics", "/healthz")]
@@ -133,20 +133,22 @@ def test_a_service_accounts_secret_stays_where_it_is(site: Site) -> None:
         secret = service.account.secret
         campus.configure({"client_id": service.account.id, "client_secret": secret})
         site.put("a.dat", b"a")
-        said = [campus.run(*words) for words in (("run", "--once", "--verbose"), ("whoami",), ("check",), ("status",))]
-        assert [one.returncode for one in said] == [0, 0, 0, 0]
+        said = [
+            site.dropline(*words) for words in (("run", "--once", "--verbose"), ("whoami",), ("check",), ("status",))
+        ]
+        assert [one.code for one in said] == [0, 0, 0, 0]
         campus.configure({"client_id": service.account.id, "client_secret": secret + "x"})
         (site.state / "globus" / f"tokens-{service.account.id}.json").unlink()
-        said += [campus.run(*words) for words in (("run", "--once", "--verbose"), ("whoami",), ("ls", "share"))]
-        assert all(one.returncode for one in said[4:])
+        said += [site.dropline(*words) for words in (("run", "--once", "--verbose"), ("whoami",), ("ls", "share"))]
+        assert all(one.code for one in said[4:])
         for reply in (faults.page(401), faults.content({"error": secret}, 500), faults.malformed()):
             service.faults.answer("POST /v2/oauth2/token", reply, None)
-            said.append(campus.run("whoami"))
-            assert said[-1].returncode in (1, 2)
+            said.append(site.dropline("whoami"))
+            assert said[-1].code in (1, 2)
             service.faults.clear()
         for one in said:
-            assert secret not in one.stdout + one.stderr.replace(f"({secret})", ""), one.args
-            assert "Traceback" not in one.stderr
+            assert secret not in one.out + one.err.replace(f"({secret})", "")
+            assert "Traceback" not in one.err
         for name, content in state_of(site).items():
             assert secret.encode() not in content, name
 
@@ -160,7 +162,8 @@ def test_tokens_are_in_the_token_file_alone(site: Site) -> None:
         site.put("a.dat", b"a")
         service.faults.answer("GET */task_list", faults.internal_error(), 1)
         runs = [
-            campus.run(*words) for words in (("run", "--once", "--verbose"), ("whoami",), ("status",), ("ls", "share"))
+            site.dropline(*words)
+            for words in (("run", "--once", "--verbose"), ("whoami",), ("status",), ("ls", "share"))
         ]
         (file,) = (site.state / "globus").glob("tokens-*.json")
         text = file.read_text()
@@ -175,13 +178,13 @@ def test_tokens_are_in_the_token_file_alone(site: Site) -> None:
         kept = state_of(site, "tokens-")
         for token in tokens:
             for one in runs:
-                assert token not in one.stdout + one.stderr, one.args
+                assert token not in one.out + one.err
             assert token not in said
             assert not [name for name, content in kept.items() if token.encode() in content]
         file.chmod(0o644)
-        done = campus.run("whoami")
-        assert (done.returncode, file.stat().st_mode & 0o777) == (0, 0o600)
-        assert f"{file} could be read by others until now" in done.stderr
+        done = site.dropline("whoami")
+        assert (done.code, file.stat().st_mode & 0o777) == (0, 0o600)
+        assert f"{file} could be read by others until now" in done.err
 
 
 @pytest.mark.parametrize(

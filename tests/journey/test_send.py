@@ -196,11 +196,11 @@ def test_through_globus_a_lost_answer_makes_no_second_task(site: Site) -> None:
         folder = out(site, a=b"one", sub__b=b"two")
         service.faults.lose_reply("POST /v0.10/transfer", 2)
         service.faults.answer("GET */submission_id", faults.unavailable(), 1)
-        done = campus.run("send", str(folder), "--to", "share", "--wait")
-        assert (done.returncode, done.stdout) == (0, "2 files (6 B) are proved at share\n"), done.stderr
+        done = site.dropline("send", str(folder), "--to", "share", "--wait")
+        assert (done.code, done.out) == (0, "2 files (6 B) are proved at share\n"), done.err
         assert {name: content for name, content in site.delivered.items() if name.startswith("job7")} == {
             "job7/a": b"one", "job7/sub/b": b"two",
         }  # fmt: skip
         assert len(service.tasks.all) == 1
-        elsewhere = campus.run("send", "/", "--to", "share")
-        assert (elsewhere.returncode, "is not below" in elsewhere.stderr) == (2, True)
+        elsewhere = site.dropline("send", "/", "--to", "share")
+        assert (elsewhere.code, "is not below" in elsewhere.err) == (2, True)

@@ -98,7 +98,7 @@ def test_without_a_terminal_a_hang_up_is_a_reload(site: "Site") -> None:
     site.configure(agent={"listen": "127.0.0.1:0"})
     agent = site.start()
     site.configure(site.rule(exclude=["*.tmp"]), agent={"listen": "127.0.0.1:0"})
-    agent.process.send_signal(signal.SIGHUP)
+    agent.process.signal(signal.SIGHUP)
     agent.logs("the configuration was read again")
-    assert agent.process.poll() is None
+    assert agent.process.running
     assert agent.stop() == 0

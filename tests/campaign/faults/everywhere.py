@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.campaign.faults import Fault, Scene
 
-_KILLER = Path(__file__).parents[2] / "journey" / "killer.py"
+_ROOT = Path(__file__).parents[3]
 _SCENARIOS = ("keep", "reclaim", "trash", "replace")
 
 
@@ -23,16 +23,14 @@ class Everywhere(Fault):
         scenario = scene.chance.choice(_SCENARIOS)
         step = 1 if scene.effort >= 1 else 12
         first = scene.chance.randint(1, step)
-        command = [
-            sys.executable,
-            "-P",
-            str(_KILLER),
-            str(scene.station.root / "killer"),
-            scenario,
-            str(first),
-            str(step),
-        ]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        words = [str(scene.station.root / "killer"), scenario, str(first), str(step)]
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.journey.killer", *words],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            cwd=_ROOT,
+        )
         for line in done.stdout.splitlines():
             self._judge(scene, scenario, json.loads(line))
 
