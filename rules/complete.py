@@ -1,14 +1,13 @@
 """Is the writer of a candidate done?"""
 
 from rules.model import Candidate, Conditions, Verdict, Writer
+from rules.retry import look_again
 from rules.units import in_words
 
 QUIET_WITH_PROBE = 0.5
 """Default quiet seconds where the platform proves that no writer has the file open."""
 QUIET_WITHOUT_PROBE = 60.0
 """Default quiet seconds where it cannot."""
-ASK_AGAIN = 2.0
-"""Seconds between two looks at a file that waits for its writer or its marker. Events come sooner."""
 TICK = 0.02
 """Seconds within which a kernel may give two writes the same time: two ticks of the slowest, for one may come late."""
 COARSE = 2.5
@@ -28,7 +27,7 @@ def complete(conditions: Conditions, candidate: Candidate, has_marker: bool, wri
     """Whether the candidate is complete at `now`.
 
     `again_at` is set while nothing but time is missing; None means that something else has to happen, or may happen
-    before the time has passed (the caller looks again every `ASK_AGAIN` seconds).
+    before the time has passed: see `next_look`.
     """
     if writer is Writer.OPEN:
         return Verdict(False, Writer.OPEN.value)
@@ -38,14 +37,28 @@ def complete(conditions: Conditions, candidate: Candidate, has_marker: bool, wri
     if candidate.size < conditions.min_size:
         return Verdict(False, f"{candidate.size} bytes, fewer than min_size = {conditions.min_size}")
     if not has_marker:
-        if conditions.patience is None:
-            return Verdict(False, f"its marker {conditions.marker!r} is not there")
-        if now < candidate.since + conditions.patience:
-            reason = f"its marker {conditions.marker!r} is not there; waiting {in_words(conditions.patience)} at most"
-            return Verdict(False, reason)
+        missing = without_marker(conditions, candidate.since, now)
+        if missing is not None:
+            return Verdict(False, missing)
+        assert conditions.patience is not None, "it has ended"
         return Verdict(True, f"marker {conditions.marker!r} missing, but unchanged for {in_words(conditions.patience)}")
     proof = "no open writer" if writer is Writer.NONE else "writers cannot be seen here"
     return Verdict(True, f"{proof}, unchanged for {in_words(quiet)}")
+
+
+def without_marker(conditions: Conditions, since: float, now: float) -> str | None:
+    """Why a file that has not changed since then waits, whose marker is not there; None: it has waited long enough."""
+    missing = f"its marker {conditions.marker!r} is not there"
+    if conditions.patience is None:
+        return missing
+    return f"{missing}; waiting {in_words(conditions.patience)} at most" if now < since + conditions.patience else None
+
+
+def next_look(conditions: Conditions, since: float, now: float) -> float:
+    """When to look again at a file that waits for its writer, its size or its marker, and has not changed since then."""
+    at = look_again(since, now)
+    end = now if conditions.patience is None else since + conditions.patience
+    return min(at, end) if now < end else at
 
 
 def first_look(conditions: Conditions, ctime_ns: int, now: float) -> float:

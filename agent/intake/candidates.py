@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.files import ABSENT, CannotTell, Files, Tree, Trouble, What, Whose
-from agent.files.reader import Trees, adopt, examine
+from agent.files.reader import Examined, Trees, adopt, examine
 from agent.host.bulkhead import Bulkhead, Failure
 from agent.intake.departures import volume_above
 from agent.intake.groups import Groups
 from agent.intake.wholes import Wholes
 from agent.ledger import File, Ledger
-from rules.complete import ASK_AGAIN, complete, first_look, granule
+from rules.complete import complete, first_look, granule, next_look, without_marker
 from rules.config.replan import unwatched
 from rules.match import is_marker, marker_for
-from rules.model import Candidate, Kind, Rule
+from rules.model import Candidate, Kind, Rule, Writer
 from rules.patterns.glob import Glob, Names
 from rules.versions.identity import Adoption
 from rules.versions.volumes import SameVolume, same_volume, unchanged
@@ -148,7 +148,17 @@ class Candidates:
         except Trouble as trouble:
             return Wait(now + _MOUNT_AGAIN, f"the watched directory cannot be opened: {trouble.reason}")
         path = rule.relpath(file.path)
-        found = examine(tree, path, file.version)
+        directory, _, name = path.rpartition("/")
+        marker = marker_for(rule, name)
+        has_marker = marker is None or is_marker(rule, name) or markers.has(tree, directory, marker)
+        if isinstance(has_marker, Trouble):
+            return Wait(
+                next_look(rule.complete, file.since, now), f"its marker cannot be looked for: {has_marker.reason}"
+            )
+        missing = None if has_marker else without_marker(rule.complete, file.since, now)
+        # One that has waited for its marker already is not opened again: there may be many, and they may wait for long.
+        opened = missing is None or file.reason is None
+        found = examine(tree, path, file.version) if opened else tree.look(path)
         if isinstance(found, CannotTell):
             return _cannot_tell(found.trouble, now)
         if found is ABSENT:
@@ -156,23 +166,20 @@ class Candidates:
             if same is SameVolume.YES:
                 return Vanish("it went away before it was delivered")
             return Wait(now + _MOUNT_AGAIN, f"it is not there, and {same.value}")
-        seen, writer = found
+        seen, writer = found if isinstance(found, Examined) else (found, Writer.CANNOT_TELL)
         if seen.kind is not Kind.FILE:
             return Refuse(f"a {seen.kind} stands in its place; remove it, then {_RETRY}")
         if not unchanged(file.version, file.volume, seen):
             return Changed(adopt(tree, path, file.version, file.volume, seen))
-        directory, _, name = path.rpartition("/")
-        marker = marker_for(rule, name)
-        has_marker = marker is None or is_marker(rule, name) or markers.has(tree, directory, marker)
-        if isinstance(has_marker, Trouble):
-            return Wait(now + ASK_AGAIN, f"its marker cannot be looked for: {has_marker.reason}")
+        if missing is not None and not opened:
+            return Wait(next_look(rule.complete, file.since, now), missing)
         candidate = Candidate(name, file.version.size, file.since, granule(file.version.ctime_ns))
         verdict = complete(rule.complete, candidate, has_marker, writer, now)
         if verdict.ok:
             return Settled(rule) if rule.whole else Complete(rule, verdict.reason)
         if verdict.again_at is not None:
             return Wait(verdict.again_at, None)
-        return Wait(now + ASK_AGAIN, verdict.reason)
+        return Wait(next_look(rule.complete, file.since, now), verdict.reason)
 
 
 def _failed(failure: Failure) -> Decision:

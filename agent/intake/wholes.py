@@ -16,11 +16,11 @@ from rules.datasets.facts import judge
 from rules.datasets.membership import Dataset, dataset_of
 from rules.datasets.question import Facts, Mismatch
 from rules.model import Rule, Verdict
+from rules.retry import look_again
 
 DATASETS_A_PASS = 200
 _ASK_AGAIN = 2.0
-_LONGEST = 300.0
-"""Seconds between two looks at a dataset that waits for something outside: events and sweeps come sooner."""
+"""Seconds between two looks at a dataset of which something is known to be on its way."""
 
 LookAgain = Callable[[Rule, str, bool], None]
 """(rule, directory relative to `watch`, with all below it): list it again, soon."""
@@ -128,7 +128,7 @@ class Wholes:
             return Judged(known, rule, None, Verdict(False, "none of its files is there"))
         dataset = dataset_of(rule, rule.relpath(first.path))
         if dataset is None or dataset.key != known.key:
-            return Judged(known, rule, None, Verdict(False, "the rule makes other datasets now", now + _LONGEST))
+            return Judged(known, rule, None, Verdict(False, "the rule makes other datasets now"))
         places = self._places(known, rule, dataset) if known.checked_at is not None else []
         looking = [self._looking(rule, *one, now) for one in places]
         again = max((at for at in looking if at is not None), default=None)
@@ -204,8 +204,8 @@ class Wholes:
         unsettled = datasets.unsettled(known.id)
         if not answer.ok:
             busy = answer.again_at is not None and answer.again_at <= now
-            later = min(max((now - changed_at) / 10, _ASK_AGAIN), _LONGEST)
-            again = now + later if answer.again_at is None else min(answer.again_at, now + later)
+            again = look_again(changed_at, now)
+            again = again if answer.again_at is None else min(answer.again_at, again)
             if one.dataset is None and answer.again_at is not None:
                 again = answer.again_at
             checking = one.listing or (unsettled is not None and unsettled[2] is None)

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from agent.files import LOCAL, CannotTell, Look, Trouble, What
+from agent.files import LOCAL, CannotTell, Handle, Look, Trouble, What
 from agent.files.events import Hint
 from agent.files.posix.tree import PosixTree
 from agent.intake import Intake
 from agent.intake.watch import Watch
 from agent.ledger import File, Ledger, State
 from rules.config.load import RuleTable, build
-from rules.model import Writer
+from rules.model import Observation, Writer
 
 NOW = 1e9
 
@@ -157,3 +157,27 @@ def test_a_file_is_a_candidate_from_its_creation_and_its_close_ends_the_wait(sit
         assert state(NOW + 1.0)[0] is State.CANDIDATE
         assert state(NOW + 5.0) == (State.CANDIDATE, Writer.OPEN.value)
     assert state(NOW + 5.1)[0] in (State.COMPLETE, State.BATCHED)
+
+
+def test_a_file_that_waits_for_its_marker_is_not_opened_again_and_its_marker_wakes_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands may wait for long. A look is enough to see that it changed."""
+    opened: list[str] = []
+    real = PosixTree.open
+
+    def counting(tree: PosixTree, path: str, seen: Observation | None = None) -> Handle:
+        opened.append(path)
+        return real(tree, path, seen)
+
+    monkeypatch.setattr(PosixTree, "open", counting)
+    waits = "its marker '{name}.done' is not there; waiting 10 s at most"
+    seen = [site.file(NOW + seconds) for seconds in (2.0, 4.5, 7.0, 7.5)]
+    assert [(file.state, file.reason) for file in seen] == [(State.CANDIDATE, waits)] * 4
+    assert opened == ["scan.dat"]
+    done = site.data / "run/scan.dat.done"
+    done.write_bytes(b"")
+    site.watch._put([Hint(str(done))])
+    site.intake.step(NOW + 7.6)
+    site.intake.step(NOW + 7.6)
+    assert [file.path for file in site.ledger.reports.files([State.COMPLETE], 10)] == [str(site.data / "run/scan.dat")]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from rules.complete import ASK_AGAIN, COARSE, TICK, complete, first_look, granule, quiet_seconds
+from rules.complete import COARSE, TICK, complete, first_look, granule, next_look, quiet_seconds
 from rules.model import Candidate, Conditions, Verdict, Writer
 
 SINCE = 1_000_000.0
@@ -196,6 +196,24 @@ def test_how_long_two_writes_may_look_alike() -> None:
     assert [granule(ctime_ns) for ctime_ns in (1, 10**9, 10**9 + 1, 2 * 10**9)] == [0.02, 2.5, 0.02, 2.5]
 
 
-def test_what_waits_for_a_writer_or_a_marker_is_asked_about_soon() -> None:
-    """Every two seconds; events come sooner."""
-    assert ASK_AGAIN == 2.0
+@laws
+@given(conditions_st, st.floats(0, 4e9), st.floats(0, 1e8))
+def test_what_waits_without_change_is_looked_at_less_and_less_often(
+    conditions: Conditions, since: float, waited: float
+) -> None:
+    """After a tenth of the time that it has waited, two seconds at the least, five minutes at the most; its patience counts."""
+    now = since + waited
+    again = next_look(conditions, since, now)
+    end = math.inf if conditions.patience is None else since + conditions.patience
+    assert again > now
+    assert again <= max(now + min(max(waited / 10, 2.0), 300.0), math.nextafter(now, math.inf))
+    assert not now < end < again
+    assert again >= min(now + 2.0, end) or end <= now
+
+
+def test_a_day_of_waiting_costs_some_hundred_looks() -> None:
+    """Every two seconds it would be 43,200."""
+    looks, at = 0, SINCE
+    while at < SINCE + 86_400.0:
+        looks, at = looks + 1, next_look(Conditions(marker="*.done"), SINCE, at)
+    assert looks == 341
