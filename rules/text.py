@@ -7,3 +7,9 @@ def printable(text: str) -> str:
         return text
     plain = text.encode("utf-8", "backslashreplace").decode()
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in plain)
+
+
+def quoted(text: str) -> str:
+    """The same between quotes that nothing in the text can end."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{printable(escaped)}"'

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from agent.cli.options import say
 from agent.errors import LedgerError, Refused, Transient
 from rules.config.mistake import RuleError
 
@@ -44,6 +45,8 @@ class _Group(TyperGroup):
         super().__init__(**attributes | {"commands": _Commands(_MODULES)})
 
 
+_USAGE: Any = typer.BadParameter.__bases__[0]
+"""UsageError, which typer has of click, or of its own."""
 app = typer.Typer(
     name="dropline",
     cls=_Group,
@@ -56,7 +59,7 @@ def _show_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"dropline {version('dropline')}")
+        say(f"dropline {version('dropline')}")
         raise typer.Exit
 
 
@@ -74,12 +77,18 @@ def main() -> None:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names have letters that not every terminal can show
     try:
-        app()
+        raise SystemExit(app(standalone_mode=False) or 0)
+    except _USAGE as error:
+        command = error.ctx.command_path if error.ctx else "dropline"
+        say(f"dropline: {error.format_message() or 'Name a command.'} `{command} --help` says how", err=True)
+        raise SystemExit(2) from None
+    except typer.Abort:
+        raise SystemExit(1) from None
     except (RuleError, Refused) as error:
-        print(f"dropline: {error}", file=sys.stderr)
+        say(f"dropline: {error}", err=True)
         raise SystemExit(2) from None
     except (LedgerError, Transient) as error:
-        print(f"dropline: {error}", file=sys.stderr)
+        say(f"dropline: {error}", err=True)
         raise SystemExit(1) from None
     except BrokenPipeError:
         # The reader of our output (head, less) has seen enough.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.app.configuration import check
+from agent.cli.options import say
 from agent.errors import Refused
 from agent.files import LOCAL
 from agent.host import own_files
@@ -52,7 +53,7 @@ def demo(
     with own_files.temporary_folder("dropline-demo-", keep=keep) as root:
         delivered = _play(root, 0.0 if fast else 1.0)
     if keep:
-        typer.echo(f"everything is in {root}")
+        say(f"everything is in {root}")
     if not delivered:
         raise Refused("the run was not delivered in time", "`dropline demo --keep` leaves everything to look at")
 
@@ -70,7 +71,7 @@ def _play(root: PurePath, pace: float) -> bool:
     from agent.app.run import run
 
     config = check(data, "the demo", root)
-    typer.echo(f"an instrument writes to {inbox}, preset illumina; the share is {share}")
+    say(f"an instrument writes to {inbox}, preset illumina; the share is {share}")
     configure("text", logging.ERROR)
     done = threading.Event()
     live = sys.stderr.isatty()
@@ -79,7 +80,7 @@ def _play(root: PurePath, pace: float) -> bool:
         instrument = Instrument(Disk(str(inbox)))
         for pause, words, act in _SCRIPT:
             time.sleep(pause * pace)
-            typer.echo(f"  instrument: {words}")
+            say(f"  instrument: {words}")
             instrument.play(StepTable.model_validate({"at": "0s", **act}))
         deadline = time.monotonic() + _WITHIN
         ledger = Ledger(str(config.ledger))
@@ -108,7 +109,7 @@ def _play(root: PurePath, pace: float) -> bool:
     if done.is_set():
         delivered = [f"{one.directory}/{name}" for one in sweep(LOCAL, str(share)) for name, _ in one.seen()]
         files = len(delivered) - 1  # the identity file is the destination's own
-        typer.echo(f"  agent: delivered {files} files as one dataset, each proved by its checksum")
+        say(f"  agent: delivered {files} files as one dataset, each proved by its checksum")
         place = next(path for path in sorted(delivered) if path.endswith("/RunInfo.xml"))
-        typer.echo(f"  the run is at {PurePath(place).parent.relative_to(root)}")
+        say(f"  the run is at {PurePath(place).parent.relative_to(root)}")
     return done.is_set()

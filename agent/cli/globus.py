@@ -10,12 +10,11 @@ from typing import Annotated, Any
 import typer
 
 from agent.app.transports import globus_session
-from agent.cli.options import ConfigOption, Format, FormatOption, configuration, print_json, state
+from agent.cli.options import ConfigOption, Format, FormatOption, configuration, print_json, say, state
 from agent.errors import Refused
 from rules.actions import Flow, Share
 from rules.config.settings import CollectionTable, Configuration
 from rules.globus.credentials import warning
-from rules.text import printable
 from rules.units import bytes_in_words
 
 commands = typer.Typer()
@@ -55,7 +54,7 @@ def login(
         name = log_in(session, _collections(chosen), more, local_server=local_server)
     finally:
         session.close()
-    typer.echo(f"logged in as {printable(name)}")
+    say(f"logged in as {name}")
 
 
 @commands.command()
@@ -68,7 +67,7 @@ def logout(config: ConfigOption = None) -> None:
         log_out(session)
     finally:
         session.close()
-    typer.echo("logged out; tokens were revoked")
+    say("logged out; tokens were revoked")
 
 
 @commands.command()
@@ -87,12 +86,10 @@ def whoami(config: ConfigOption = None, form: FormatOption = Format.TEXT) -> Non
     if form is Format.JSON:
         print_json(found)
         return
-    typer.echo(f"{printable(found['name'])} ({found['id']}){', a service account' if found['service_account'] else ''}")
+    say(f"{found['name']} ({found['id']}){', a service account' if found['service_account'] else ''}")
     if found["expires_at"] is not None:
         until = datetime.fromtimestamp(found["expires_at"]).astimezone().isoformat(sep=" ", timespec="seconds")
-        typer.echo(
-            warning(found["expires_at"], time.time()) or f"the login lasts until {until}, and longer when it is used"
-        )
+        say(warning(found["expires_at"], time.time()) or f"the login lasts until {until}, and longer when it is used")
 
 
 @commands.command()
@@ -113,9 +110,9 @@ def collections(
         print_json(rows)
         return
     for row in rows:
-        typer.echo(f"{row['id']}  {printable(row['name'])}  {row['kind']}, of {printable(row['owner'])}")
+        say(f"{row['id']}  {row['name']}  {row['kind']}, of {row['owner']}")
     if not rows:
-        typer.echo(f"no collection is found by {printable(search)}")
+        say(f"no collection is found by {search}")
 
 
 def _collection(document: Any) -> dict[str, str]:
@@ -154,4 +151,4 @@ def ls(
     for entry in entries:
         when = datetime.fromtimestamp(entry.mtime).astimezone().isoformat(sep=" ", timespec="seconds")
         size = bytes_in_words(entry.size) if entry.kind == "file" else entry.kind
-        typer.echo(f"{size:>9}  {when}  {printable(entry.name)}{'/' if entry.kind == 'dir' else ''}")
+        say(f"{size:>9}  {when}  {entry.name}{'/' if entry.kind == 'dir' else ''}")

@@ -11,7 +11,7 @@ import typer
 
 from agent.app import presets
 from agent.app.configuration import read
-from agent.cli.options import Format, FormatOption, PathOfUser, print_json
+from agent.cli.options import Format, FormatOption, PathOfUser, print_json, say
 from agent.errors import Refused
 from agent.files import LOCAL, Trouble
 from agent.host import own_files
@@ -21,7 +21,6 @@ from rules.config.describe import describe
 from rules.config.preset import rule_of
 from rules.match import relative
 from rules.model import Rule
-from rules.text import printable
 from rules.units import bytes_in_words, duration, in_words
 
 commands = typer.Typer()
@@ -43,8 +42,8 @@ def show_presets(
         print_json([{"name": one, "title": title} for one, title in known.items()])
         return
     for one, title in known.items():
-        typer.echo(f"{one:<15} {title}")
-    typer.echo("\n`dropline presets NAME` says what one does, `dropline try NAME DIR` what it would do with a folder")
+        say(f"{one:<15} {title}")
+    say("", "`dropline presets NAME` says what one does, `dropline try NAME DIR` what it would do with a folder")
 
 
 def _show(name: str, form: Format) -> None:
@@ -52,10 +51,10 @@ def _show(name: str, form: Format) -> None:
     if form is Format.JSON:
         print_json({"name": name, "toml": presets.text(name), "words": describe(rule)})
         return
-    typer.echo(presets.text(name))
-    typer.echo(f'# In words, for `preset = "{name}"` and `watch = "/WATCHED"`:')
+    say(*presets.text(name).splitlines())
+    say(f'# In words, for `preset = "{name}"` and `watch = "/WATCHED"`:')
     for sentence in describe(rule):
-        typer.echo(f"#  - {sentence}")
+        say(f"#  - {sentence}")
 
 
 def _rule(name: str, watch: str) -> Rule:
@@ -83,12 +82,12 @@ def try_out(
     for one in found:
         word = "complete" if one.complete else "waits   "
         many = f"{one.files} files, " if one.files > 1 else ""
-        typer.echo(f"{word} {printable(one.dataset)} ({many}{bytes_in_words(one.bytes)}): {printable(one.reason)}")
-        typer.echo(f"         to {printable(one.path)}, in batch {printable(one.batch) or '-'}")
+        say(f"{word} {one.dataset} ({many}{bytes_in_words(one.bytes)}): {one.reason}")
+        say(f"         to {one.path}, in batch {one.batch or '-'}")
     whole = sum(one.complete for one in found)
-    typer.echo(f"{whole} of {len(found)} datasets are complete; nothing was written")
+    say(f"{whole} of {len(found)} datasets are complete; nothing was written")
     if not found:
-        typer.echo(f"the preset takes no file here; {_offer(directory)}")
+        say(f"the preset takes no file here; {_offer(directory)}")
 
 
 def _folder(directory: PathOfUser) -> str:
@@ -132,13 +131,11 @@ def simulate(
         return
     for rule_name, one in told:
         when = datetime.fromtimestamp(one.at).astimezone().isoformat(sep=" ", timespec="seconds")
-        what = (
-            f"{rule_name}: {printable(one.key) or '-'} {one.what} ({len(one.files)} files, {bytes_in_words(one.bytes)})"
-        )
-        typer.echo(f"{when}  {what}: {printable(one.reason)}")
+        what = f"{rule_name}: {one.key or '-'} {one.what} ({len(one.files)} files, {bytes_in_words(one.bytes)})"
+        say(f"{when}  {what}: {one.reason}")
     for rule_name, dataset, state in waiting:
-        typer.echo(f"now  {rule_name}: {printable(dataset)} {printable(state)}")
-    typer.echo(f"{len(told)} decisions; nothing was done. Writers cannot be seen in the past: only times tell.")
+        say(f"now  {rule_name}: {dataset} {state}")
+    say(f"{len(told)} decisions; nothing was done. Writers cannot be seen in the past: only times tell.")
 
 
 def _replay(rules: list[Rule], folder: str) -> tuple[list[tuple[Rule, Happening]], list[tuple[str, str, str]]]:

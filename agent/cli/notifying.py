@@ -7,11 +7,10 @@ from typing import Annotated
 import typer
 
 from agent.app.parts import channels, host_name
-from agent.cli.options import ConfigOption, configuration, has_ledger
+from agent.cli.options import ConfigOption, configuration, has_ledger, say
 from agent.errors import Refused, Transient
 from agent.ledger import Ledger
 from rules.notice.message import trial
-from rules.text import printable
 
 commands = typer.Typer()
 
@@ -30,21 +29,21 @@ def notify(
         hint = "add [notify.email] or [notify.webhook]; docs/RULES.md has the keys"
         raise Refused(f"{chosen.source} has no [notify]: nobody is told", hint)
     for name, channel in ways.items():
-        typer.echo(f"{name}: {printable(channel.shown)}")
+        say(f"{name}: {channel.shown}")
     failed = False
     if has_ledger(chosen):
         for _, name, count, _, reason, since in Ledger(str(chosen.ledger)).outbox.messages():
             at = datetime.fromtimestamp(since).astimezone().isoformat(" ", "seconds")
-            why = f": {printable(reason)}" if reason else ""
-            typer.echo(f"{name}: {'a message waits' if count == 1 else f'{count} messages wait'} since {at}{why}")
+            why = f": {reason}" if reason else ""
+            say(f"{name}: {'a message waits' if count == 1 else f'{count} messages wait'} since {at}{why}")
             failed = failed or reason is not None
     for name, channel in ways.items() if try_it else ():
         try:
             channel.send(trial(host_name()), uuid.uuid4().hex)
         except (Transient, Refused) as error:
             failed = True
-            typer.echo(f"{name}: NOT SENT: {printable(str(error))}", err=True)
+            say(f"{name}: NOT SENT: {error}", err=True)
         else:
-            typer.echo(f"{name}: sent; look whether it arrived")
+            say(f"{name}: sent; look whether it arrived")
     if failed:
         raise typer.Exit(1)

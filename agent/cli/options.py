@@ -12,13 +12,14 @@ from agent.errors import Refused, cause
 from agent.host import own_files
 from agent.ledger import Ledger
 from rules.config.settings import Configuration
+from rules.text import printable
 from rules.units import duration
 
 if TYPE_CHECKING:
     PathOfUser = pathlib.PurePath
 else:
     # At run time the class that typer shows and checks as a path. No command does I/O with it: mypy sees to that.
-    PathOfUser = pathlib.Path  # noqa: TID251
+    PathOfUser = pathlib.Path
 
 ConfigOption = Annotated[
     PathOfUser | None,
@@ -86,6 +87,12 @@ def seconds(text: str | None) -> float | None:
         return duration(text) if text is not None else None
     except ValueError as error:
         raise Refused(str(error), "see --help") from None
+
+
+def say(*lines: str, err: bool = False) -> None:
+    """Print lines. Odd characters and bytes in them are escaped: a file's name gives no orders to a terminal."""
+    for line in lines:
+        typer.echo(printable(line), err=err)
 
 
 def print_json(value: Any) -> None:

@@ -6,12 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from agent.cli.options import ConfigOption, Format, FormatOption, PathOfUser, ledger, print_json, state
+from agent.cli.options import ConfigOption, Format, FormatOption, PathOfUser, ledger, print_json, say, state
 from agent.errors import Refused
 from agent.ledger import State
 from agent.observe.doubts import doubts
 from agent.observe.status import status
-from rules.text import printable
 from rules.units import bytes_in_words
 
 commands = typer.Typer()
@@ -50,62 +49,53 @@ def _print_status(found: dict[str, Any]) -> None:
     for name in [one.value for one in State]:
         if found["files"].get(name):
             by = "  by somebody else" if name == State.REMOVED.value else ""
-            typer.echo(f"{name:>12} {found['files'][name]:>9} files  {bytes_in_words(found['bytes'][name]):>9}{by}")
+            say(f"{name:>12} {found['files'][name]:>9} files  {bytes_in_words(found['bytes'][name]):>9}{by}")
     if not found["files"]:
-        typer.echo("no files yet")
+        say("no files yet")
     for place in found["destinations"]:
         bad = "REFUSED" if place["refused"] else "DOWN"
-        word = "up" if place["up"] else f"{bad}: {printable(place['reason'])}"
+        word = "up" if place["up"] else f"{bad}: {place['reason']}"
         counts = ", ".join(
             f"{count} {name}" for name, count in sorted(found["deliveries"].get(place["name"], {}).items())
         )
-        typer.echo(
-            f"destination {place['name']} ({printable(place['address'])}): {word}{f'; deliveries: {counts}' if counts else ''}"
-        )
+        say(f"destination {place['name']} ({place['address']}): {word}{f'; deliveries: {counts}' if counts else ''}")
         if "keeps" in place:
-            typer.echo(f"  nothing is deleted here on its proof: {printable(place['keeps'])}")
+            say(f"  nothing is deleted here on its proof: {place['keeps']}")
     if found["replanning"]:
-        typer.echo("the configuration changed: what was delivered is compared with it")
+        say("the configuration changed: what was delivered is compared with it")
     for one in found["behind"]:
-        typer.echo(f"rule {one['rule']}: not at {one['destination']}: {one['hint']}")
+        say(f"rule {one['rule']}: not at {one['destination']}: {one['hint']}")
     for one in found["held_up"]:
-        typer.echo(f"{one['deliveries']} deliveries to {one['destination']} wait: {printable(one['reason'])}")
+        say(f"{one['deliveries']} deliveries to {one['destination']} wait: {one['reason']}")
     for one in found["scrub"]:
         _print_scrub(one)
     for one in found["findings"]:
-        typer.echo(f"{one['kind']} since {_when(one['since'])}: {printable(one['path'])}: {printable(one['reason'])}")
+        say(f"{one['kind']} since {_when(one['since'])}: {one['path']}: {one['reason']}")
     for one in found["outbox"]:
-        why = f": {one['failed']} failed, {printable(one['reason'])}" if one["failed"] else ""
-        what = f"{printable(one['action'])} of rule {one['rule']}"
-        typer.echo(f"{what} waits for {one['waiting']} batches, since {_when(one['since'])}{why}")
+        why = f": {one['failed']} failed, {one['reason']}" if one["failed"] else ""
+        what = f"{one['action']} of rule {one['rule']}"
+        say(f"{what} waits for {one['waiting']} batches, since {_when(one['since'])}{why}")
     for root in found["unclaimed"]:
-        typer.echo(
-            f"no rule claims {root['files']} files below {printable(root['watch'])}, such as {printable(root['example'])}"
-        )
+        say(f"no rule claims {root['files']} files below {root['watch']}, such as {root['example']}")
     for root in found["unseen"]:
-        typer.echo(
-            f"{root['directories']} directories below {printable(root['watch'])} cannot be listed, such as"
-            f" {printable(root['example'])}"
-        )
+        say(f"{root['directories']} directories below {root['watch']} cannot be listed, such as {root['example']}")
     for one in found["datasets"]:
-        typer.echo(
-            f"waits since {_when(one['since'])}: {printable(one['name'])} (rule {one['rule']}): {printable(one['reason'])}"
-        )
+        say(f"waits since {_when(one['since'])}: {one['name']} (rule {one['rule']}): {one['reason']}")
     if found["datasets"]:
-        typer.echo("`dropline complete DATASET` lets one go that will never be complete by itself")
+        say("`dropline complete DATASET` lets one go that will never be complete by itself")
     for name in found["paused"]:
-        typer.echo(f"paused: {name} (`dropline resume {name}`)")
+        say(f"paused: {name} (`dropline resume {name}`)")
     if found["files"].get("refused"):
-        typer.echo("`dropline files --state refused` says what to do about the refused ones")
+        say("`dropline files --state refused` says what to do about the refused ones")
 
 
 def _print_scrub(one: dict[str, Any]) -> None:
     counts = ", ".join(f"{count} {kind}" for kind, count in sorted(one["findings"].items()))
     if counts:
-        typer.echo(f"AMISS at {one['destination']}: {counts} (`dropline verify {one['destination']}` looks again)")
+        say(f"AMISS at {one['destination']}: {counts} (`dropline verify {one['destination']}` looks again)")
     if one["per_day"] is not None and one["oldest_at"] is not None:
         rate = f"{bytes_in_words(one['per_day'])} a day"
-        typer.echo(f"copies at {one['destination']} are read again ({rate}); all were since {_when(one['oldest_at'])}")
+        say(f"copies at {one['destination']} are read again ({rate}); all were since {_when(one['oldest_at'])}")
 
 
 @commands.command()
@@ -122,36 +112,36 @@ def explain(path: PathOfUser, config: ConfigOption = None, form: FormatOption = 
         print_json(found)
         return
     there = {True: "is there", False: "is not there", None: "may be there: it cannot be looked at"}[found["exists"]]
-    typer.echo(f"{printable(absolute)}: {there}; {printable(str(found['match']))}")
+    say(f"{absolute}: {there}; {found['match']}")
     for version in versions:
         _print_version(version)
     if not versions:
-        typer.echo("the ledger does not know it: it is new, no rule claims it, or no sweep has come by yet")
+        say("the ledger does not know it: it is new, no rule claims it, or no sweep has come by yet")
 
 
 def _print_version(version: dict[str, Any]) -> None:
-    typer.echo(f"\nversion {version['generation']}: {version['size']} bytes, first seen {_when(version['seen_at'])}")
-    reason = f": {printable(version['reason'])}" if version["reason"] else ""
-    typer.echo(f"  {version['state']} (rule {version['rule']}){reason}")
+    say("", f"version {version['generation']}: {version['size']} bytes, first seen {_when(version['seen_at'])}")
+    reason = f": {version['reason']}" if version["reason"] else ""
+    say(f"  {version['state']} (rule {version['rule']}){reason}")
     if version["dataset"] is not None:
         whole = version["dataset"]
         word = "waits" if whole["waits"] else "is complete" if whole["complete"] else "is refused"
-        typer.echo(f"  its dataset {printable(whole['name'])} {word}: {printable(whole['reason'] or '')}")
+        say(f"  its dataset {whole['name']} {word}: {whole['reason'] or ''}")
     if version["checksum"] is not None:
-        typer.echo(f"  has the checksum of the list that came with it: {version['checksum']}")
+        say(f"  has the checksum of the list that came with it: {version['checksum']}")
     if version["batch"] is not None:
-        typer.echo(f"  complete {_when(version['since'])}, in batch {version['batch']}")
+        say(f"  complete {_when(version['since'])}, in batch {version['batch']}")
     for one in version["deliveries"]:
-        why = f": {printable(one['reason'])}" if one["reason"] else ""
-        typer.echo(f"  delivery to {one['destination']}: {one['state']}, attempt {one['attempt']}{why}")
+        why = f": {one['reason']}" if one["reason"] else ""
+        say(f"  delivery to {one['destination']}: {one['state']}, attempt {one['attempt']}{why}")
     for copy in version["copies"]:
-        where = f"{copy['destination']} as {printable(copy['path'])}"
+        where = f"{copy['destination']} as {copy['path']}"
         proof = f"proved {_when(copy['proved_at'])}, {copy['checksum']}" if copy["proved_at"] else "not proved there"
         again = f", read again {_when(copy['reread_at'])}" if "reread_at" in copy else ""
-        typer.echo(f"  {where}: {proof}{again}")
+        say(f"  {where}: {proof}{again}")
     for one in version["findings"]:
         over = f"; over {_when(one['closed_at'])}: {one['closed']}" if one["closed_at"] else ""
-        typer.echo(f"  {one['kind']} {_when(one['found_at'])}: {printable(one['reason'])}{over}")
+        say(f"  {one['kind']} {_when(one['found_at'])}: {one['reason']}{over}")
 
 
 def _when(at: float) -> str:
@@ -179,8 +169,8 @@ def files(
         print_json([line(file) for file in found])
         return
     for file in found:
-        reason = f"  {printable(file.reason)}" if file.reason else ""
-        typer.echo(f"{file.state.value:<11} {bytes_in_words(file.version.size):>8}  {printable(file.path)}{reason}")
+        reason = f"  {file.reason}" if file.reason else ""
+        say(f"{file.state.value:<11} {bytes_in_words(file.version.size):>8}  {file.path}{reason}")
 
 
 @commands.command()
@@ -191,8 +181,8 @@ def batches(config: ConfigOption = None, limit: LimitOption = 100, form: FormatO
         print_json([{name: getattr(one, name) for name in one.__slots__} for one in found])
         return
     for one in found:
-        head = f"{one.id:>7} {one.rule} {printable(one.key) or '-'}: {one.files} files, {bytes_in_words(one.bytes)}"
-        typer.echo(f"{head}, {'sealed: ' + (one.reason or '') if one.sealed_at else 'open'}")
+        head = f"{one.id:>7} {one.rule} {one.key or '-'}: {one.files} files, {bytes_in_words(one.bytes)}"
+        say(f"{head}, {'sealed: ' + (one.reason or '') if one.sealed_at else 'open'}")
         for delivery in one.deliveries:
-            why = f": {printable(delivery['reason'])}" if delivery["reason"] else ""
-            typer.echo(f"        to {delivery['destination']}: {delivery['state']}, attempt {delivery['attempt']}{why}")
+            why = f": {delivery['reason']}" if delivery["reason"] else ""
+            say(f"        to {delivery['destination']}: {delivery['state']}, attempt {delivery['attempt']}{why}")

@@ -15,7 +15,7 @@ from agent.app import presets
 from agent.app.configuration import FILE_NAME, absolute, check, here, warnings
 from agent.app.parts import Parts, channels
 from agent.app.replan import preview
-from agent.cli.options import STATE_HERE, ConfigOption, PathOfUser, configuration
+from agent.cli.options import STATE_HERE, ConfigOption, PathOfUser, configuration, say
 from agent.destinations.directory.transport import reachable
 from agent.errors import LedgerError, Refused, cause
 from agent.files import ABSENT, LOCAL, CannotTell
@@ -138,10 +138,8 @@ def run(
 
     def started(parts: Parts, server: "Server | None") -> AbstractContextManager[object]:
         for rule in parts.config.rules:
-            typer.echo(
-                f"watching {rule.watch} (rule {rule.name}), delivering to {', '.join(t.to for t in rule.deliver)}"
-            )
-        typer.echo(f"status page: {server.url}" if server else "no status page (listen is off)")
+            say(f"watching {rule.watch} (rule {rule.name}), delivering to {', '.join(t.to for t in rule.deliver)}")
+        say(f"status page: {server.url}" if server else "no status page (listen is off)")
         sys.stdout.flush()
         return _progress(parts) if live else _nothing()
 
@@ -189,36 +187,37 @@ def _reread(scrub: ScrubTable | None) -> str:
 def show(config: ConfigOption = None) -> None:
     """Check the configuration, and say in words what each rule will do."""
     chosen = configuration(config)
-    typer.echo(f"{chosen.source} is good; state in {chosen.state_dir}")
+    say(f"{chosen.source} is good; state in {chosen.state_dir}")
     for warning in warnings(chosen.source):
-        typer.echo(f"warning: {warning}")
+        say(f"warning: {warning}")
     for name, table in chosen.settings.destinations.items():
         if isinstance(table, CollectionTable):
-            typer.echo(f"\ndestination {name}: {of_globus(table)}")
+            say("", f"destination {name}: {of_globus(table)}")
             continue
         proof = "read back" if table.verify == "checksum" else "compared by size"
         limits = f"; {in_words(table.limits)}" if table.limits else ""
-        typer.echo(
-            f"\ndestination {name}: the directory {table.path}{_THERE[reachable(table.path)]}; copies are {proof},"
+        say(
+            "",
+            f"destination {name}: the directory {table.path}{_THERE[reachable(table.path)]}; copies are {proof},"
             f" checksums are {table.checksum};"
-            f" {_reread(table.scrub)}{limits}"
+            f" {_reread(table.scrub)}{limits}",
         )
         for sentence in notes(chosen, name, table):
-            typer.echo(f"  - note: {sentence}")
+            say(f"  - note: {sentence}")
     for rule in chosen.rules:
-        typer.echo(f"\nrule {rule.name}:")
+        say("", f"rule {rule.name}:")
         for sentence in describe(rule):
-            typer.echo(f"  - {sentence}")
+            say(f"  - {sentence}")
         note = _note(rule.watch)
         if note is not None:
-            typer.echo(f"  - note: {rule.watch} {note}; the agent waits for it")
+            say(f"  - note: {rule.watch} {note}; the agent waits for it")
     for sentence in _changes(chosen):
-        typer.echo(f"\nchanges: {sentence}")
+        say("", f"changes: {sentence}")
     if not chosen.rules:
-        typer.echo("\nno rules: nothing is watched")
+        say("", "no rules: nothing is watched")
     if chosen.settings.notify is not None:
         whom = [channel.shown for channel in channels(chosen.settings.notify).values()]
-        typer.echo(f"\n{chosen.settings.notify.in_words(whom)}")
+        say("", f"{chosen.settings.notify.in_words(whom)}")
 
 
 def _changes(chosen: Configuration) -> list[str]:
@@ -281,8 +280,8 @@ def init(
     except OSError as error:
         raise Refused(f"{file} cannot be written: {cause(error)}", "choose another place") from error
     for name in known:
-        typer.echo(f"{watch} looks like {name} ({presets.table(name).title}): `dropline try {name} {watch}` shows more")
-    typer.echo(f"wrote {file}; look it over, then `dropline check --config {file}` and `dropline run --config {file}`")
+        say(f"{watch} looks like {name} ({presets.table(name).title}): `dropline try {name} {watch}` shows more")
+    say(f"wrote {file}; look it over, then `dropline check --config {file}` and `dropline run --config {file}`")
 
 
 def _mounted(path: str) -> str:
@@ -295,7 +294,7 @@ def _mounted(path: str) -> str:
         return line
     size = f", {bytes_in_words(space.total)}" if space is not None and space.total else ""
     disk = f"{volume.source or 'a disk'} ({volume.kind}{size}), mounted at {volume.mounted_at}"
-    typer.echo(f"{path} is on {disk} now. If it belongs on a share that is not mounted at this moment, answer no.")
+    say(f"{path} is on {disk} now. If it belongs on a share that is not mounted at this moment, answer no.")
     if typer.confirm("Is it an ordinary folder of this computer, on that disk?", default=False):
         return f"mounted = false                      # an ordinary folder, on {disk}"
     return "mounted = true                       # only while a share is mounted there"

@@ -11,7 +11,7 @@ import typer
 from agent.by_hand.fetch import Fetch
 from agent.by_hand.outbound import Outbound
 from agent.by_hand.send import Sending
-from agent.cli.options import ConfigOption, PathOfUser, configuration, seconds
+from agent.cli.options import ConfigOption, PathOfUser, configuration, say, seconds
 from agent.errors import Refused, cause
 from agent.files import LOCAL
 from agent.host import own_files
@@ -21,7 +21,6 @@ from agent.observe.logs import configure
 from rules.config.settings import CollectionTable, Configuration, DirectoryTable
 from rules.globus.collection import source_path
 from rules.match import relative
-from rules.text import printable
 from rules.units import bytes_in_words
 
 commands = typer.Typer()
@@ -62,12 +61,12 @@ def send(
     good = not outbound.refused
     _refused(outbound.refused)
     if number is None:
-        typer.echo("nothing was sent")
+        say("nothing was sent")
     else:
         sending = Sending(chosen, to, number, deadline)
         try:
             if sending.see_through(wait=wait):
-                typer.echo("handed to the agent that runs here; `dropline files` and `dropline explain` tell of it")
+                say("handed to the agent that runs here; `dropline files` and `dropline explain` tell of it")
             else:
                 good = _told(opened, to, number, over=sending.over) and good
         finally:
@@ -81,17 +80,17 @@ def _told(opened: Ledger, to: str, number: int, *, over: bool) -> bool:
     if over:
         left = opened.sends.unverified(number, _SHOWN)
         for file in left:
-            typer.echo(f"{file.state.value}: {printable(file.path)}: {printable(file.reason or '')}", err=True)
-        typer.echo(f"{files} files ({bytes_in_words(size)}) are proved at {to}")
+            say(f"{file.state.value}: {file.path}: {file.reason or ''}", err=True)
+        say(f"{files} files ({bytes_in_words(size)}) are proved at {to}")
         return not left
     reasons = opened.sends.reasons(number) + [
         why for name, _, up, why in opened.reports.destinations() if name == to and up is False and why
     ]
     if opened.pauses.hold("delivery", to):
         reasons.append("deliveries there are paused (`dropline status` says how)")
-    why = "; ".join(map(printable, dict.fromkeys(reasons))) or "the time is over"
-    typer.echo(f"not all is proved at {to}: {why}", err=True)
-    typer.echo("it stays in the ledger: the agent, or the next `dropline send` there, goes on with it", err=True)
+    why = "; ".join(dict.fromkeys(reasons)) or "the time is over"
+    say(f"not all is proved at {to}: {why}", err=True)
+    say("it stays in the ledger: the agent, or the next `dropline send` there, goes on with it", err=True)
     return False
 
 
@@ -157,16 +156,16 @@ def fetch(
     source = "/".join(part for part in path.split("/") if part not in ("", "."))
     done = Fetch(chosen, _ledger(chosen), name, source, target).see_through(wait=wait, deadline=deadline)
     if done is None:
-        typer.echo("it is under way at the service; the same command with --wait sees it through")
+        say("it is under way at the service; the same command with --wait sees it through")
         raise typer.Exit(1 if wait else 0)
     _refused(sorted(done.refused.items()))
     here = f", {len(done.present)} were here already" if done.present else ""
-    typer.echo(f"{len(done.arrived)} files ({bytes_in_words(sum(done.arrived.values()))}) were fetched{here}")
+    say(f"{len(done.arrived)} files ({bytes_in_words(sum(done.arrived.values()))}) were fetched{here}")
     raise typer.Exit(1 if done.refused else 0)
 
 
 def _refused(found: Sequence[tuple[str, str]]) -> None:
     for path, reason in found[:_SHOWN]:
-        typer.echo(f"refused: {printable(path)}: {printable(reason)}", err=True)
+        say(f"refused: {path}: {reason}", err=True)
     if len(found) > _SHOWN:
-        typer.echo(f"refused: {len(found) - _SHOWN} more", err=True)
+        say(f"refused: {len(found) - _SHOWN} more", err=True)

@@ -8,13 +8,12 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.options import ConfigOption, Format, FormatOption, configuration, print_json, state
+from agent.cli.options import ConfigOption, Format, FormatOption, configuration, print_json, say, state
 from agent.errors import Refused
 from agent.host.service import Job, healthz, plist, systemd
 from agent.host.service.job import checked, job
 from agent.host.service.programs import Said, run
 from agent.observe.web.gate import token
-from rules.text import printable
 
 NameOption = Annotated[str, typer.Option("--name", help="Of the service; each configuration needs its own.")]
 UserOption = Annotated[
@@ -57,19 +56,19 @@ def install(
     chosen = configuration(config)
     wanted = job(chosen, name, run_as)
     if PLATFORM == "darwin":
-        typer.echo(plist.text(wanted), nl=False)
+        say(*plist.text(wanted).splitlines())
         if show:
             return
         raise Refused("Dropline has no service on macOS yet", plist.what_to_do(wanted))
     who = manager(person)
     if show:
-        typer.echo(who.text(wanted), nl=False)
+        say(*who.text(wanted).splitlines())
         return
     if not person:
         _must_be_administrator()
         _tried(wanted)
     for sentence in who.install(wanted):
-        typer.echo(sentence)
+        say(sentence)
 
 
 def _must_be_administrator() -> None:
@@ -101,7 +100,7 @@ def uninstall(config: ConfigOption = None, person: UserOption = False, name: Nam
         _must_be_administrator()
     state(config)
     for sentence in manager(person).uninstall(checked(name)):
-        typer.echo(sentence)
+        say(sentence)
 
 
 @group.command()
@@ -119,15 +118,15 @@ def status(
         since = {"installed": found.installed, "running": found.running, "since": found.since}
         print_json({"name": name} | since | {"detail": found.detail, "health": health})
     else:
-        typer.echo(f"{name} is {f'installed: {found.installed}' if found.installed else 'not installed'}")
+        say(f"{name} is {f'installed: {found.installed}' if found.installed else 'not installed'}")
         when = (
             datetime.fromtimestamp(found.since).astimezone().isoformat(sep=" ", timespec="seconds")
             if found.since
             else ""
         )
-        typer.echo(f"{f'runs since {when}' if when else 'runs' if found.running else 'does not run'}: {found.detail}")
+        say(f"{f'runs since {when}' if when else 'runs' if found.running else 'does not run'}: {found.detail}")
         if health is not None:
-            typer.echo(f"health: {printable(health)}")
+            say(f"health: {health}")
     raise typer.Exit(0 if found.installed and found.running and health in (None, "ok") else 1)
 
 

@@ -19,6 +19,7 @@ from agent.cli.options import (
     configuration,
     ledger,
     print_json,
+    say,
     seconds,
     state,
 )
@@ -34,7 +35,6 @@ from agent.observe.metrics import Metrics
 from rules.datasets.membership import dataset_of
 from rules.match import match, relative
 from rules.model import OWN_PREFIX, SENT, Kind, Rule
-from rules.text import printable
 from rules.versions.volumes import unchanged
 
 commands = typer.Typer()
@@ -62,7 +62,7 @@ def retry(config: ConfigOption = None) -> None:
     with opened.transaction():
         files, deliveries, actions = opened.files.retried(now), opened.deliveries.retried(now), opened.outbox.retried()
     more = f", and {actions} actions for verified batches," if actions else ""
-    typer.echo(f"{files} files and {deliveries} deliveries{more} will be tried again")
+    say(f"{files} files and {deliveries} deliveries{more} will be tried again")
 
 
 @commands.command()
@@ -89,9 +89,9 @@ def reclaim(
             time.sleep(max(lie_until - clock(), 0.0))
             parts.reclaimer.step(clock())
         if parts.ledger.pauses.hold("reclaim"):
-            typer.echo("paused: `dropline resume reclaim` lets it go on")
+            say("paused: `dropline resume reclaim` lets it go on")
         else:
-            typer.echo(f"{_reclaimed(parts.ledger) - before} local files were removed")
+            say(f"{_reclaimed(parts.ledger) - before} local files were removed")
 
 
 def _reclaimed(opened: Ledger) -> int:
@@ -105,10 +105,8 @@ def _print_plan(parts: Parts, form: Format) -> None:
         print_json([dict(zip(("path", "rule", "reclaim", "reason"), row, strict=True)) for row in rows])
         return
     for one in plan:
-        typer.echo(
-            f"{'reclaim' if one.verdict.ok else 'keep   '} {printable(one.file.path)}: {printable(one.verdict.reason)}"
-        )
-    typer.echo(f"{sum(one.verdict.ok for one in plan)} of {len(plan)} files would be removed; nothing was")
+        say(f"{'reclaim' if one.verdict.ok else 'keep   '} {one.file.path}: {one.verdict.reason}")
+    say(f"{sum(one.verdict.ok for one in plan)} of {len(plan)} files would be removed; nothing was")
 
 
 @commands.command()
@@ -117,7 +115,7 @@ def pause(what: Pausable, destination: DestinationArgument = None, config: Confi
     opened = _steered(what, destination, config)
     opened.pauses.paused(what.value, destination)
     words = f"{what.value} {destination}" if destination else what.value
-    typer.echo(f"{words} is paused; `dropline resume {words}` lets it go on")
+    say(f"{words} is paused; `dropline resume {words}` lets it go on")
 
 
 @commands.command()
@@ -130,7 +128,7 @@ def resume(what: Pausable, destination: DestinationArgument = None, config: Conf
         raise Refused(
             f"{words} is still paused, with all the others", f"`dropline resume {what.value}` lets them go on"
         )
-    typer.echo(f"{words} goes on")
+    say(f"{words} goes on")
 
 
 def _steered(what: Pausable, destination: str | None, config: PathOfUser | None) -> Ledger:
@@ -171,7 +169,7 @@ def complete(
     with opened.transaction():
         opened.datasets.released(waiting[0].id, Clock()())
     later = "files that somebody has open for writing follow when they are closed"
-    typer.echo(f"dataset {printable(waiting[0].key)} travels as it is; {later}")
+    say(f"dataset {waiting[0].key} travels as it is; {later}")
 
 
 def _datasets(opened: Ledger, rules: Sequence[Rule], name: str) -> list[Known]:
@@ -206,14 +204,14 @@ def wait(
     while True:
         waiting, refused = _left(opened, waiting)
         for path, reason in refused:
-            typer.echo(f"refused: {printable(path)}: {printable(reason)}", err=True)
+            say(f"refused: {path}: {reason}", err=True)
         if refused:
             raise typer.Exit(1)
         if not waiting:
             return
         if limit is not None and time.monotonic() - started > limit:
             for path in waiting:
-                typer.echo(f"not verified in time: {printable(path)}", err=True)
+                say(f"not verified in time: {path}", err=True)
             raise typer.Exit(1)
         time.sleep(_POLL)
 

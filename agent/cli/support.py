@@ -9,7 +9,7 @@ import typer
 
 from agent.app.configuration import absolute, check, find
 from agent.app.schema import schema
-from agent.cli.options import ConfigOption, PathOfUser, print_json, state
+from agent.cli.options import ConfigOption, PathOfUser, print_json, say, state
 from agent.errors import Refused, cause
 from agent.host import own_files
 from agent.observe import report as bundle
@@ -38,7 +38,7 @@ def show_schema(output: OutputOption = None) -> None:
         own_files.write(output, f"{dumps(schema(), indent=2)}\n".encode())
     except OSError as error:
         raise Refused(f"{output} cannot be written: {cause(error)}", "name another file") from error
-    typer.echo(f'wrote {output}; begin dropline.toml with the line "#:schema {output}"')
+    say(f'wrote {output}; begin dropline.toml with the line "#:schema {output}"')
 
 
 @commands.command()
@@ -47,14 +47,12 @@ def report(config: ConfigOption = None, output: OutputOption = None) -> None:
     found, mistake = _as_far_as_it_can_be_read(config)
     target = output or PurePath(time.strftime("dropline-report-%Y%m%d-%H%M%S.zip"))
     entries = bundle.write(target, found, mistake)
-    typer.echo(f"wrote {target}:")
+    say(f"wrote {target}:")
     for one in entries:
-        typer.echo(f"  {one.name:<19} {bytes_in_words(one.size):>8}  {one.what}")
+        say(f"  {one.name:<19} {bytes_in_words(one.size):>8}  {one.what}")
     if mistake is not None:
-        typer.echo(f"the configuration is not good, and is not in it: {mistake}")
-    typer.echo(
-        "Secrets are masked. Names of files, folders, users and computers are in it: look it over before you send it."
-    )
+        say(f"the configuration is not good, and is not in it: {mistake}")
+    say("Secrets are masked. Names of files, folders, users and computers are in it: look it over before you send it.")
 
 
 def _as_far_as_it_can_be_read(config: PathOfUser | None) -> tuple[Configuration, str | None]:

@@ -13,7 +13,7 @@ import typer
 
 from agent.app.configuration import check, here
 from agent.app.transports import Transports
-from agent.cli.options import ConfigOption, Format, FormatOption, PathOfUser, ledger, print_json, state
+from agent.cli.options import ConfigOption, Format, FormatOption, PathOfUser, ledger, print_json, say, state
 from agent.errors import Refused
 from agent.files import LOCAL
 from agent.host.worker import Clock
@@ -24,7 +24,6 @@ from agent.observe.status import described
 from agent.scrub import PASS_COPIES, Scrubber, Seen, accept
 from rules.config.settings import CollectionTable, Configuration
 from rules.scrub import MOST_OPEN, Scrub, Sight
-from rules.text import printable
 from rules.units import bytes_in_words
 
 commands = typer.Typer()
@@ -159,8 +158,8 @@ def _accepted(found: Sequence[Finding], form: Format) -> None:
         print_json([described(one) for one in found])
         return
     for one in found:
-        typer.echo(f"accepted: {one.sight.value}: {printable(one.copy.path)} (of {printable(one.copy.file.path)})")
-    typer.echo(f"{len(found)} findings are settled; these copies are not read again")
+        say(f"accepted: {one.sight.value}: {one.copy.path} (of {one.copy.file.path})")
+    say(f"{len(found)} findings are settled; these copies are not read again")
 
 
 def _as_json(name: str, tally: _Tally, left: int, still: Sequence[Finding]) -> dict[str, Any]:
@@ -180,14 +179,10 @@ def _print(name: str, tally: _Tally, left: int, still: Sequence[Finding], *, eve
     counts = ", ".join(
         f"{tally.counts[one.value]} {words.get(one.value, one.value)}" for one in Sight if tally.counts[one.value]
     )
-    typer.echo(
-        f"{name}: {tally.copies} copies ({bytes_in_words(tally.size)}) were read again{': ' if counts else ''}{counts}"
-    )
+    say(f"{name}: {tally.copies} copies ({bytes_in_words(tally.size)}) were read again{': ' if counts else ''}{counts}")
     for one in still:
-        typer.echo(f"{one.sight.value}: {printable(one.copy.file.path)}: {printable(one.reason)}")
+        say(f"{one.sight.value}: {one.copy.file.path}: {one.reason}")
     if tally.stopped is not None:
-        typer.echo(f"stopped: {printable(tally.stopped)}", err=True)
+        say(f"stopped: {tally.stopped}", err=True)
     if left and not everything:
-        typer.echo(
-            f"{left} copies were not read; `dropline verify {name} --all` reads all, and the next call the next ones"
-        )
+        say(f"{left} copies were not read; `dropline verify {name} --all` reads all, and the next call the next ones")

@@ -11,7 +11,7 @@ from typing import Any
 
 from agent.host import own_files
 from agent.ledger import Transition
-from rules.text import printable
+from rules.text import printable, quoted
 
 log = logging.getLogger("agent.transitions")
 
@@ -43,7 +43,10 @@ class TextFormatter(logging.Formatter):
         if transitions is not None:
             return "\n".join(f"{head} {_text(one)}" for one in transitions)
         text = printable(record.getMessage())
-        return f"{head} {text}" + (f"\n{self.formatException(record.exc_info)}" if record.exc_info else "")
+        more = self.formatException(record.exc_info).splitlines() if record.exc_info else []
+        return "\n".join(
+            [f"{head} {text}", *(f"  {printable(line)}" for line in more)]
+        )  # no line of it looks like one of ours
 
 
 class JsonFormatter(logging.Formatter):
@@ -65,8 +68,8 @@ def _time(record: logging.LogRecord) -> str:
 
 def _text(one: Transition) -> str:
     where = f" at={one.destination}" if one.destination else ""
-    why = f" ({printable(one.reason)})" if one.reason else ""
-    return f'{one.event} rule={one.rule}{where} file="{printable(one.path)}" size={one.size}{why}'
+    why = f" reason={quoted(one.reason)}" if one.reason else ""
+    return f"{one.event} rule={one.rule}{where} file={quoted(one.path)} size={one.size}{why}"
 
 
 def _fields(one: Transition) -> dict[str, Any]:

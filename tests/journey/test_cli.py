@@ -7,12 +7,17 @@ import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import typer
+
+from agent.cli import app
 
 if TYPE_CHECKING:
     from tests.journey.conftest import Site
+
+HOSTILE = "\x1b[31mred\x9b\r\u202e\n.dat"
 
 
 # Configuration and usage
@@ -414,3 +419,26 @@ def test_a_stopped_run_once_says_that_it_is_not_done(site: "Site") -> None:
     assert {path.stat().st_size for path in there} <= {size}
     assert site.once() == 0
     assert site.states() == {f"{number}.dat": ["verified"] for number in range(4)}
+
+
+def test_no_command_lets_a_name_speak_to_the_terminal(site: "Site") -> None:
+    """Each, with such a name wherever one may stand: in its output and in its errors it is escaped."""
+    site.put(HOSTILE, b"x")
+    site.put("plain", b"x")
+    assert site.once() == 0
+    top: Any = typer.main.get_command(app)
+    inner = ({name: one} | {f"{name} {sub}": below for sub, below in getattr(one, "commands", {}).items()}
+             for name, one in top.commands.items())  # fmt: skip
+    tried = 0
+    for name, command in (pair for some in inner for pair in some.items()):
+        options = {option for one in command.params for option in one.opts}
+        arguments = [one for one in command.params if one.param_type_name == "argument"]
+        ways = [[HOSTILE] * len(arguments)] if arguments else []
+        ways += [["--config", f"{site.root}/{HOSTILE}", *["plain"] * len(arguments)]] if "--config" in options else []
+        ways += [["share:" + HOSTILE, HOSTILE], [f"inbox/{HOSTILE}", "--to", "share"], ["--state", HOSTILE]]
+        for words in ways:
+            done = site.dropline(*name.split(), *words)
+            said = done.out + done.err
+            assert all(char.isprintable() or char == "\n" for char in said), (name, words, said)
+            tried += "x1b" in said
+    assert tried > 30

@@ -71,7 +71,7 @@ def test_a_flipped_bit_is_found_and_the_file_travels_again_under_its_own_name(si
     site.until(lambda: site.delivered == wanted, "the file under a name of its own")
     reason = f"at share, 'run/a.dat' {OTHER}; {AGAIN}{LEFT}"
     agent.logs(f"ERROR {site.inbox}/run/a.dat: {reason}")
-    agent.logs(f'changed rule=r at=share file="{site.inbox}/run/a.dat" size=3000 ({reason})')
+    agent.logs(f'changed rule=r at=share file="{site.inbox}/run/a.dat" size=3000 reason="{reason}"')
     site.until(lambda: site.status()["files"] == {"verified": 2}, "the new proof")
     assert site.local == {"run/a.dat": A, "run/b.dat": B}
     status = site.status()

@@ -1,0 +1,26 @@
+"""Text that others wrote."""
+
+import ast
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rules.text import printable, quoted
+
+ANY = st.text(st.characters(codec=None) | st.sampled_from('"\\\n\x1b'))
+
+
+@given(ANY)
+def test_what_is_printed_gives_no_orders(text: str) -> None:
+    """Neither to a terminal nor to who reads line by line; to escape it twice changes nothing."""
+    shown = printable(text)
+    assert shown.isprintable()
+    assert printable(shown) == shown
+
+
+@given(ANY)
+def test_nothing_ends_a_quotation_but_its_end(text: str) -> None:
+    """Each text has one of its own, from which it can be read again."""
+    shown = quoted(text)
+    assert shown.isprintable()
+    assert ast.literal_eval(shown) == text
