@@ -1,22 +1,19 @@
 """Which rule claims a path, or why none."""
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from pathspec import GitIgnoreSpec
 
 from rules.datasets.membership import dataset_of
-from rules.model import OWN_PREFIX, Condition, Rule
-from rules.patterns.glob import FIELD, Glob, limited, spec_of
+from rules.model import OWN_PREFIX, Rule
+from rules.patterns.glob import PLACEHOLDER, Glob, limited, spec_of
 
-_PLACEHOLDER = re.compile(r"\{(name|stem)\}")
 _ONE_FIELD = re.compile(r"(?P<begin>[^{}*?\[\\]*)\{(?P<field>name|stem)\}(?P<end>[^{}*?\[\\]*)")
 _BEYOND = "\udcff" * 300
 """Comes after every name."""
-_AT_MOST = 1000
-"""Characters of a pattern."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +74,7 @@ def is_marker(rule: Rule, name: str) -> bool:
         return any(spec_of(one).match_file(name) for one in rule.complete.looks_for)
     if rule.complete.marker is None:
         return False
-    return spec_of(_PLACEHOLDER.sub("*", rule.complete.marker)).match_file(name)
+    return spec_of(PLACEHOLDER.sub("*", rule.complete.marker)).match_file(name)
 
 
 def marker_for(rule: Rule, name: str) -> Glob | None:
@@ -97,54 +94,3 @@ def marked_by(rule: Rule, name: str) -> tuple[str, str]:
     value = name[len(found["begin"]) : len(name) - len(found["end"])]
     # A stem is followed by a suffix, if by anything; "/" comes next after ".".
     return value, value + ("\0" if found["field"] == "name" else "/")
-
-
-def looked_for(conditions: Sequence[Condition]) -> tuple[str, ...]:
-    """Patterns of the names of all files on the disk that conditions look for."""
-    return tuple(dict.fromkeys(FIELD.sub("*", one.rpartition("/")[2]) for one in _on_disk(conditions)))
-
-
-def looks_beyond(conditions: Sequence[Condition]) -> bool:
-    """Whether conditions look for files outside of the dataset's directory."""
-    return any(one.startswith("../") for one in _on_disk(conditions))
-
-
-def _on_disk(conditions: Sequence[Condition]) -> Iterator[str]:
-    for one in conditions:
-        if one.kind in ("marker", "gone", "manifest", "listed"):
-            yield one.pattern
-        if one.file is not None:
-            yield one.file
-        yield from _on_disk(one.parts)
-
-
-def pattern_mistake(pattern: str, known: Collection[str], *, disk: bool) -> str | None:
-    """What is wrong with a pattern of a condition; None where it can match. `disk`: it is looked for on the disk."""
-    unknown = sorted(set(FIELD.findall(pattern)) - set(known))
-    if unknown:
-        return f"has an unknown field {{{unknown[0]}}}; known are {', '.join(f'{{{one}}}' for one in sorted(known))}"
-    parts = pattern.split("/")
-    if disk and ("**" in parts or ".." in parts[1:] or "" in parts or parts[-1] in ("..", ".")):
-        return "is to be relative to the dataset's directory, without **; only its first part may be .."
-    return next(filter(None, (glob_mistake(FIELD.sub("x", one)) for one in parts if one not in ("..", "**", ""))), None)
-
-
-def glob_mistake(pattern: str) -> str | None:
-    """What is wrong with a pattern; None where it can match something."""
-    if len(pattern) > _AT_MOST:
-        return f"is longer than {_AT_MOST} characters"
-    try:
-        spec = GitIgnoreSpec.from_lines((pattern,))
-    except (ValueError, re.error) as error:
-        return f"is not a gitignore pattern: {error}"
-    return None if any(one.include is not None for one in spec.patterns) else "matches nothing"
-
-
-def marker_mistake(marker: str) -> str | None:
-    """What is wrong with the pattern of a marker; None where it can match a name."""
-    pattern = _PLACEHOLDER.sub("x", marker).lstrip("/")
-    if "/" in pattern:
-        return "has a slash; a marker lies in the same directory as its file"
-    if "{" in pattern:
-        return "has an unknown field; known are {name} and {stem}"
-    return glob_mistake("/" + pattern)

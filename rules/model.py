@@ -7,9 +7,12 @@ the epoch; durations are seconds; sizes are bytes.
 import re
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from typing import NamedTuple, NewType
+from typing import TYPE_CHECKING, NamedTuple, NewType
 
 from rules.actions import Action, named
+
+if TYPE_CHECKING:  # worker processes need none of it
+    from rules.datasets.condition import Condition
 
 OWN_PREFIX = ".dropline"
 """Names that start so are the agent's own (temporary files, files moved aside, the canary) and are never claimed."""
@@ -104,41 +107,6 @@ class Writer(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
-    """One thing that must be true of a dataset. Which fields count, its kind says: docs/RULES.md."""
-
-    kind: str
-    """One of `rules.datasets.conditions.KINDS`."""
-    pattern: str = ""
-    """What it is about: files of the dataset, or files on the disk."""
-    contains: str | None = None
-    """Regular expression that the content must have."""
-    min_size: int = 0
-    max_size: int | None = None
-    at_least: int = 1
-    file: str | None = None
-    """Pattern of the file that tells a number."""
-    find: str | None = None
-    """Regular expression for what is told."""
-    in_name: bool = False
-    """The number is in the file's name, not in its content."""
-    distinct: bool = False
-    """Occurrences that are alike count once."""
-    columns: tuple[str, str] | None = None
-    """Of a CSV list: the columns with the path and with the checksum."""
-    payload: str | None = None
-    """Pattern of files of which each must be in the list."""
-    format: str | None = None
-    """A format of `rules.formats`; None: by the name."""
-    seconds: float | None = None
-    parts: tuple["Condition", ...] = ()
-    when: str | None = None
-    """It counts only if the dataset has a file that matches."""
-    flag: str | None = None
-    """What is missing where this was enough: a dataset that is complete by it is marked incomplete."""
-
-
-@dataclass(frozen=True, slots=True)
 class Together:
     """Which files of a rule are one dataset: exactly one of the two."""
 
@@ -159,7 +127,7 @@ class Conditions:
     patience: float | None = None
     """Seconds of quiet after which a missing marker is no longer waited for; None: wait for ever."""
     min_size: int = 0
-    require: tuple[Condition, ...] = ()
+    require: "tuple[Condition, ...]" = ()
     """What must be true of the whole dataset, besides that each of its files has settled."""
     looks_for: tuple[str, ...] = ()
     """Patterns of names on the disk that `require` looks for: when one appears, datasets are looked at."""

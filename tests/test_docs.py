@@ -23,8 +23,8 @@ from agent.observe.looks import Looks
 from agent.observe.metrics import Metrics, Readings
 from rules.config import load
 from rules.config.notify import EmailTable, NotifyTable, WebhookTable
-from rules.config.require import ConditionTable, DatasetTable
 from rules.config.settings import AgentTable, CollectionTable, DirectoryTable, GlobusTable, ScrubTable
+from rules.datasets.conditions import KINDS
 from rules.formats import FORMATS, format_of
 from rules.naming import FIELDS
 
@@ -95,9 +95,12 @@ def keys() -> dict[str, FieldInfo]:
     tables: list[tuple[str, type[BaseModel]]] = [
         ("", AgentTable), ("", DirectoryTable), ("", load.RuleTable), ("complete.", load.CompleteTable),
         ("batch.", load.BatchTable), ("deliver.", load.DeliverTable), ("reclaim.", load.ReclaimTable),
-        ("dataset.", DatasetTable), ("require.", ConditionTable), ("then.", load.ThenTable), ("scrub.", ScrubTable),
+        ("dataset.", load.DatasetTable), *(("require.", kind) for kind in KINDS.values()), ("then.", load.ThenTable),
+        ("scrub.", ScrubTable),
         ("notify.", NotifyTable), ("notify.email.", EmailTable), ("notify.webhook.", WebhookTable),
     ]  # fmt: skip
+    for _, model in tables:
+        model.model_rebuild()  # those in which others are nested
     named = {
         prefix + (field.alias or key): field for prefix, model in tables for key, field in model.model_fields.items()
     }
@@ -120,7 +123,7 @@ def test_each_key_has_a_row_with_its_true_default_and_an_example_that_is_accepte
     elif field.default is not PydanticUndefined:
         assert read(_toml(default)) == field.default
     elif field.default_factory is None:
-        assert default == "required"
+        assert default == ("one of these" if key.removeprefix("require.") in KINDS else "required")
 
 
 def globus_keys() -> dict[str, FieldInfo]:

@@ -15,8 +15,8 @@ from jsonschema import Draft202012Validator
 from agent.app import presets
 from agent.app.schema import schema
 from rules.config import load
-from rules.config.require import ConditionTable, DatasetTable
 from rules.config.settings import AgentTable, CollectionTable, DirectoryTable, GlobusTable
+from rules.datasets.conditions import KINDS
 from tests.test_docs import ROOT, blocks, rows
 
 DESCRIPTIONS = ROOT / "agent/app/descriptions.json"
@@ -24,7 +24,7 @@ TABLES: list[tuple[str, str, type]] = [
     ("docs/RULES.md", "", AgentTable), ("docs/RULES.md", "", DirectoryTable), ("docs/RULES.md", "", load.RuleTable),
     ("docs/RULES.md", "complete.", load.CompleteTable), ("docs/RULES.md", "batch.", load.BatchTable),
     ("docs/RULES.md", "deliver.", load.DeliverTable), ("docs/RULES.md", "reclaim.", load.ReclaimTable),
-    ("docs/RULES.md", "dataset.", DatasetTable), ("docs/RULES.md", "require.", ConditionTable),
+    ("docs/RULES.md", "dataset.", load.DatasetTable), *(("docs/RULES.md", "require.", kind) for kind in KINDS.values()),
     ("docs/RULES.md", "then.", load.ThenTable), ("docs/GLOBUS.md", "globus.", GlobusTable),
     ("docs/GLOBUS.md", "", CollectionTable),
 ]  # fmt: skip

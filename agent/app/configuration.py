@@ -256,7 +256,7 @@ def warnings(path: own_files.StrPath) -> list[str]:
 
 def _variable(error: ValidationError) -> str | None:
     """The environment variable that the first error comes from, if it comes from one."""
-    loc = [str(part).upper() for part in location(error.errors(include_url=False)[0])]
+    loc = [str(part).upper() for part in location(error.errors(include_url=False)[0], Settings)]
     names = {_PREFIX + "__".join(loc[:end]) for end in range(1, len(loc) + 1)}
     return next((f"environment variable {name}" for name in os.environ if name.upper() in names), None)
 

@@ -5,7 +5,7 @@ import shlex
 from rules.actions import Action, Command, Flow, Share, Webhook
 from rules.batch import max_age
 from rules.complete import quiet_seconds
-from rules.model import Condition, Conditions, Reclaim, Rule, Sealing, Writer
+from rules.model import Conditions, Reclaim, Rule, Sealing, Writer
 from rules.units import bytes_in_words, in_words
 
 _BACKFILL = {
@@ -60,7 +60,7 @@ def _dataset(rule: Rule) -> str:
 
 def _whole(conditions: Conditions) -> list[str]:
     """What must be true of a dataset."""
-    wants = [words(one) for one in conditions.require]
+    wants = [one.words for one in conditions.require]
     found = ["takes a dataset as complete when all its files have settled" + "".join(f", and {one}" for one in wants)]
     if conditions.require:
         late = "files that come or change afterwards travel as a supplement"
@@ -69,44 +69,6 @@ def _whole(conditions: Conditions) -> list[str]:
             forever = f"what has not changed for {in_words(conditions.patience)} goes all the same, marked incomplete"
         found += [forever, late]
     return found if conditions.require else []
-
-
-def words(condition: Condition) -> str:
-    """A condition as a clause."""
-    clause = _clause(condition)
-    if condition.when is not None:
-        clause = f"if there is a {condition.when}: {clause}"
-    return clause + (f" (then marked incomplete: {condition.flag})" if condition.flag is not None else "")
-
-
-def _clause(condition: Condition) -> str:
-    size = f" of {condition.min_size} bytes or more" if condition.min_size else ""
-    size += f" of {condition.max_size} bytes or fewer" if condition.max_size is not None else ""
-    says = f" that says {condition.contains!r}" if condition.contains is not None else ""
-    match condition.kind:
-        case "marker":
-            return f"{condition.pattern}{size}{says} is there"
-        case "gone":
-            return f"no {condition.pattern}{size}{says} is there"
-        case "has":
-            many = f"{condition.at_least} files" if condition.at_least > 1 else "a file"
-            return f"{many} {condition.pattern}{size} {'have' if condition.at_least > 1 else 'has'} come"
-        case "without":
-            return f"it has no file {condition.pattern}{size}"
-        case "count":
-            return f"as many {condition.pattern} have come as {condition.file} says ({condition.find!r})"
-        case "listed":
-            return f"every file that {condition.pattern} lists ({condition.find!r}) has come"
-        case "manifest":
-            return f"every file in the checksum list {condition.pattern} has come and has its checksum"
-        case "format":
-            kind = f" ({condition.format})" if condition.format is not None else ""
-            return f"no file {condition.pattern} says by its own content that it is unfinished{kind}"
-        case "quiet":
-            return f"nothing of it has changed for {in_words(condition.seconds or 0.0)}"
-        case "any":
-            return "one of these: (" + "), or (".join(words(part) for part in condition.parts) + ")"
-    return " and ".join(words(part) for part in condition.parts)
 
 
 def _complete(conditions: Conditions, what: str) -> str:

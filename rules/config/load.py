@@ -1,38 +1,46 @@
 """The `[[rules]]` tables of the configuration, as rules."""
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import combinations
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from cronsim import CronSim, CronSimError
-from pydantic import Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from rules import actions
 from rules import naming as destination
 from rules.config.mistake import RuleError, nearest
-from rules.config.require import ConditionTable, DatasetTable, condition, together
 from rules.config.tables import Duration, Fraction, LocalPath, Size, Table
+from rules.datasets.conditions import AnyCondition, looked_for, looks_beyond
 from rules.datasets.membership import captured, known_fields
-from rules.match import glob_mistake, looked_for, looks_beyond, marker_mistake, relative
+from rules.match import relative
 from rules.model import SENT, Conditions, Reclaim, Rule, Sealing, Target, Together
 from rules.patterns.expression import compiled
+from rules.patterns.glob import check_glob, check_marker
 
-_SHOWN = 200
-"""Characters of a pattern that are shown."""
 _OF_PRESETS = ("complete", "batch", "reclaim")
 """Tables of a rule that a preset fills key by key; every other key of the rule replaces the preset's."""
+Glob = Annotated[str, AfterValidator(check_glob)]
 _EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+class DatasetTable(Table):
+    """`dataset = { ... }`"""
+
+    dir: str | None = Field(default=None, min_length=1)
+    group: tuple[str, ...] | str | None = Field(default=None, min_length=1)
 
 
 class CompleteTable(Table):
     """`complete = { ... }`"""
 
     quiet: Duration | None = None
-    marker: str | None = Field(default=None, min_length=1)
+    marker: Annotated[str, Field(min_length=1), AfterValidator(check_marker)] | None = None
     patience: Duration | None = None
     min_size: Size = 0
-    require: tuple[ConditionTable, ...] = ()
+    require: tuple[AnyCondition, ...] = ()
 
 
 class BatchTable(Table):
@@ -84,8 +92,8 @@ class RuleTable(Table):
     watch: LocalPath
     preset: str | None = None
     dataset: DatasetTable | None = None
-    include: tuple[str, ...] = ("**",)
-    exclude: tuple[str, ...] = ()
+    include: tuple[Glob, ...] = ("**",)
+    exclude: tuple[Glob, ...] = ()
     capture: str | None = None
     complete: CompleteTable = Field(default_factory=CompleteTable)
     batch: BatchTable = Field(default_factory=BatchTable)
@@ -157,7 +165,7 @@ def _rule(table: RuleTable, destinations: Collection[str], file: str, absolute: 
             capture = compiled(table.capture)
         except ValueError as error:
             raise wrong("capture", error) from None
-    dataset = together(table.dataset, wrong)
+    dataset = _together(table.dataset, wrong)
     groups = tuple(capture.groupindex) if capture else ()
     shared = captured(dataset) - {"dir"}
     for key, found in (("capture", groups), ("dataset", sorted(shared))):
@@ -165,17 +173,8 @@ def _rule(table: RuleTable, destinations: Collection[str], file: str, absolute: 
             if name in (*destination.FIELDS, "mtime"):
                 raise wrong(key, f"the group name {name!r} is taken by a template field; give it another")
     fields = (*groups, *sorted(shared))
-    for key, patterns in (("include", table.include), ("exclude", table.exclude)):
-        for pattern in patterns:
-            mistake = glob_mistake(pattern)
-            if mistake is not None:
-                raise wrong(key, f"{pattern[:_SHOWN]!r} {mistake}")
     complete = _conditions(table, dataset, wrong)
     whole = dataset is not None or bool(complete.require)
-    marker = table.complete.marker
-    mistake = None if marker is None else marker_mistake(marker)
-    if mistake is not None:
-        raise wrong("complete.marker", f"{marker!r} {mistake}")
     by = table.batch.by or ("dataset" if whole else "dir")
     if by == "dataset" and not whole:
         raise wrong("batch.by", "'dataset' wants a `dataset`, or `complete.require`")
@@ -232,10 +231,39 @@ def _rule(table: RuleTable, destinations: Collection[str], file: str, absolute: 
     )
 
 
+def _together(table: DatasetTable | None, wrong: Callable[[str, object], Exception]) -> Together | None:
+    """The rule's datasets. Raises what `wrong(key, message)` makes."""
+    if table is None:
+        return None
+    if (table.dir is None) == (table.group is None):
+        raise wrong("dataset", "write exactly one of `dir` and `group`")
+    if table.dir is not None:
+        return Together(dir=_regex(table.dir, "dataset.dir", wrong))
+    written = (table.group,) if isinstance(table.group, str) else table.group or ()
+    group = tuple(_regex(one, "dataset.group", wrong) for one in written)
+    for pattern in group:
+        if not pattern.groupindex:
+            raise wrong("dataset.group", f"{pattern.pattern!r} has no named groups, (?P<stem>...), to tell datasets by")
+    return Together(group=group)
+
+
+def _regex(text: str, key: str, wrong: Callable[[str, object], Exception]) -> re.Pattern[str]:
+    try:
+        return compiled(text)
+    except ValueError as error:
+        raise wrong(key, error) from None
+
+
 def _conditions(table: RuleTable, dataset: Together | None, wrong: Callable[[str, object], RuleError]) -> Conditions:
     written = table.complete
     if written.marker is not None and (dataset is not None or written.require):
         raise wrong("complete.marker", "is for files by themselves; for datasets write require = [{ marker = ... }]")
-    require = tuple(condition(one, known_fields(dataset), "complete.require", wrong) for one in written.require)
-    looks = {"looks_for": looked_for(require), "looks_beyond": looks_beyond(require)}
-    return Conditions(**(dict(written) | {"require": require} | looks))
+    known = known_fields(dataset)
+    for number, condition in enumerate(written.require):
+        for key, pattern in condition.patterns(f"complete.require.{number}"):
+            try:
+                pattern.check_fields(known)
+            except ValueError as error:
+                raise wrong(key, error) from None
+    looks = {"looks_for": looked_for(written.require), "looks_beyond": looks_beyond(written.require)}
+    return Conditions(**(dict(written) | looks))

@@ -43,7 +43,7 @@ class RuleError(ValueError):
 def first_mistake(error: "ValidationError", model: "type[BaseModel]", data: dict[str, Any]) -> Mistake:
     """The first error of pydantic as table, key and sentence; unknown keys come with the nearest known one."""
     detail = error.errors(include_url=False)[0]
-    kind, loc = detail["type"], location(detail)
+    kind, loc = detail["type"], location(detail, model)
     if loc[-1:] == ["[key]"] and kind != "extra_forbidden":  # it is about the name of a table, not about what is in it
         loc.pop()
     table, keys = _table(loc, data)
@@ -60,12 +60,15 @@ def first_mistake(error: "ValidationError", model: "type[BaseModel]", data: dict
     return Mistake(table, key, message if shown in message else f"{message} (got {shown})")
 
 
-def location(detail: Any) -> list[int | str]:
-    """Where the error is, without the names by which pydantic tells the tables of destinations apart."""
-    loc: list[int | str] = list(detail["loc"])
-    if loc[:1] == ["destinations"] and len(loc) > 2 and loc[2] in ("directory", "globus"):
-        del loc[2]
-    return loc
+def location(detail: Any, model: "type[BaseModel]") -> list[int | str]:
+    """Where the error is, without the tags by which pydantic tells tables of several kinds apart."""
+    found: list[Any] = [model]
+    parts: list[int | str] = []
+    for part in detail["loc"]:
+        tagged = [inner for one in found for inner in _tagged(one, part)]
+        parts += [] if tagged else [part]
+        found = tagged or [inner for one in found for inner in _inside(one, part)]
+    return parts
 
 
 def _shown(value: object) -> str:
@@ -102,7 +105,7 @@ def _keys(model: "type[BaseModel]", loc: Sequence[int | str]) -> list[str]:
     """The keys known at this place: follow the annotations of the models down."""
     found: list[Any] = [model]
     for part in loc:
-        found = [inner for one in found for inner in _inside(one, part)] or found
+        found = [inner for one in found for inner in (_tagged(one, part) or _inside(one, part))] or found
     fields = [field for one in found for inner in _models(one) for field in inner.model_fields.items()]
     return sorted({field.alias or key for key, field in fields})
 
@@ -112,11 +115,18 @@ def _inside(annotation: Any, part: int | str) -> list[Any]:
     if _is_model(annotation):
         field = annotation.model_fields.get(part)
         return [field.annotation] if field is not None else []
-    if any(getattr(mark, "tag", None) == part for mark in get_args(annotation)):
-        return [get_args(annotation)[0]]
     if get_origin(annotation) in (dict, tuple):
         return [get_args(annotation)[1 if get_origin(annotation) is dict else 0]]
     return [found for inner in get_args(annotation) for found in _inside(inner, part)]
+
+
+def _tagged(annotation: Any, part: int | str) -> list[Any]:
+    """The annotations of the tables with this tag."""
+    if any(getattr(mark, "tag", None) == part for mark in get_args(annotation)):
+        return [get_args(annotation)[0]]
+    if _is_model(annotation) or get_origin(annotation) in (dict, tuple):
+        return []
+    return [found for inner in get_args(annotation) for found in _tagged(inner, part)]
 
 
 def _models(annotation: Any) -> "list[type[BaseModel]]":

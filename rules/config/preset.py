@@ -5,8 +5,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from rules.config.load import BatchTable, CompleteTable, RuleTable, build
-from rules.config.require import DatasetTable
+from rules.config.load import BatchTable, CompleteTable, DatasetTable, RuleTable, build
 from rules.config.tables import Duration, Size, Table
 from rules.model import Rule
 

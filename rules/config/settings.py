@@ -205,7 +205,8 @@ def _transport(value: object) -> str:
 
 
 DestinationTable = Annotated[
-    Annotated[DirectoryTable, Tag("directory")] | Annotated[CollectionTable, Tag("globus")], Discriminator(_transport)
+    Annotated[DirectoryTable, Tag("directory")] | Annotated[CollectionTable, Tag("globus")],
+    Discriminator(_transport),
 ]
 
 

@@ -1,13 +1,18 @@
-"""When a dataset is complete: small conditions over facts, each with its reason.
+"""When a dataset is complete: conditions over facts, each a small model with its decision and its words.
 
 `decide` asks for the facts it needs, cheapest first: it answers with a Question until it can answer with a Verdict. So
 the shell never reads what does not matter, and nothing here touches a disk.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, ClassVar, get_args
 
-from rules.datasets import listed
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
+
+from rules.config.tables import Duration
+from rules.datasets.condition import Condition, DiskPattern, Expression, Incomplete, Pattern, Sized
+from rules.datasets.listed import Count, Listed, Manifest
 from rules.datasets.question import (
     Answer,
     Ask,
@@ -22,21 +27,25 @@ from rules.datasets.question import (
     changed,
     look,
     members,
-    named,
-    read,
 )
-from rules.formats import State, format_of
-from rules.model import Condition, Conditions, Verdict
+from rules.datasets.reading import Reads
+from rules.formats import FORMATS, State, format_of
+from rules.model import Verdict
+from rules.patterns.expression import search
+from rules.patterns.glob import FIELD
 from rules.units import in_words
 
+if TYPE_CHECKING:
+    from rules.model import Conditions
 
-def decide(conditions: Conditions, facts: Facts, now: float) -> Verdict | Question | Mismatch:
+
+def decide(conditions: "Conditions", facts: Facts, now: float) -> Verdict | Question | Mismatch:
     """Whether the dataset is complete at `now`.
 
     `again_at` of a verdict is when time alone may change it; without it something else has to happen.
     """
     try:
-        verdict = _all(conditions.require, facts, now)
+        verdict = _every(conditions.require, facts, now)
         if verdict.ok or conditions.patience is None:
             return verdict
         until = changed(facts) + conditions.patience
@@ -49,143 +58,262 @@ def decide(conditions: Conditions, facts: Facts, now: float) -> Verdict | Questi
     if now < until:
         again = until if verdict.again_at is None else min(until, verdict.again_at)
         return verdict._replace(again_at=again)
-    return Verdict(True, f"incomplete: {verdict.reason}; but unchanged for {in_words(conditions.patience)} (patience)")
+    return Incomplete(
+        True, f"incomplete: {verdict.reason}; but unchanged for {in_words(conditions.patience)} (patience)"
+    )
 
 
-def released(conditions: Conditions, facts: Facts, now: float) -> str:
+def released(conditions: "Conditions", facts: Facts, now: float) -> str:
     """The reason of a dataset that a person said is complete: with what it still waited for."""
     verdict = decide(replace(conditions, patience=None), facts, now)
     waited = f"; it waited for this: {verdict.reason}" if isinstance(verdict, Verdict) and not verdict.ok else ""
     return f"incomplete: a person said it is complete{waited}"
 
 
-# Each kind of condition
-
-
-def _one(condition: Condition, facts: Facts, now: float) -> Verdict:
-    if facts.generation > 1 and condition.kind not in _OF_LATE_FILES:
-        return Verdict(True, "")
-    if condition.when is not None and not members(facts, condition.when):
-        return Verdict(True, "")
-    verdict = _KINDS[condition.kind](condition, facts, now)
-    if verdict.ok and condition.flag is not None:
-        return Verdict(True, f"incomplete: {condition.flag}")
-    return verdict
-
-
-def _all(conditions: Sequence[Condition], facts: Facts, now: float) -> Verdict:
-    reasons = []
+def _every(conditions: Sequence[Condition], facts: Facts, now: float) -> Verdict:
+    verdicts = []
     for condition in conditions:
-        verdict = _one(condition, facts, now)
-        if not verdict.ok:
-            return verdict
-        if verdict.reason and verdict.reason not in reasons:
-            reasons.append(verdict.reason)
-    incomplete = [reason for reason in reasons if reason.startswith("incomplete")]
-    return Verdict(True, "; ".join(incomplete + [reason for reason in reasons if reason not in incomplete]))
+        verdicts.append(condition.verdict(facts, now))
+        if not verdicts[-1].ok:
+            return verdicts[-1]
+    verdicts.sort(key=lambda verdict: not isinstance(verdict, Incomplete))
+    kind = Incomplete if verdicts and isinstance(verdicts[0], Incomplete) else Verdict
+    return kind(True, "; ".join(dict.fromkeys(verdict.reason for verdict in verdicts if verdict.reason)))
 
 
-def _every_part(condition: Condition, facts: Facts, now: float) -> Verdict:
-    return _all(condition.parts, facts, now)
+# The kinds
 
 
-def _any_part(condition: Condition, facts: Facts, now: float) -> Verdict:
-    waiting = []
-    for part in condition.parts:
-        verdict = _one(part, facts, now)
-        if verdict.ok:
-            return verdict
-        waiting.append(verdict)
-    times = [verdict.again_at for verdict in waiting if verdict.again_at is not None]
-    reasons = dict.fromkeys(verdict.reason for verdict in waiting)
-    return Verdict(False, ", and ".join(reasons), min(times, default=None))
+class _OnDisk(Sized, Reads):
+    contains: Expression | None = None
+    """What the content must have."""
+
+    def found(self, facts: Facts) -> Sequence[Found | Answer]:
+        """What is on the disk. Raises Missing and Undecided."""
+        return look(self.source, facts) if self.contains is None else self.answers(facts)
+
+    def read_blocks(self, found: Found, blocks: Iterator[str], here: Collection[str]) -> Iterator[Answer | None]:
+        yield Answer(*found, search(self.contains or "", "".join(blocks)) is not None)
+
+    def fits(self, one: Found | Answer | Member) -> bool:
+        """Whether its size and its content are right."""
+        return super().fits(one) and (not isinstance(one, Answer) or bool(one.value))
+
+    @property
+    def about(self) -> str:
+        return self.sizes + (f" that says {self.contains!r}" if self.contains is not None else "")
 
 
-def _marker(condition: Condition, facts: Facts, now: float) -> Verdict:
-    found = _on_disk(condition, facts)
-    if not found:
-        return Verdict(False, f"{named(condition, facts)} is not there")
-    good = [one for one in found if _fits(condition, one)]
-    if not good:
-        return Verdict(False, f"{found[0].name} {_misfit(condition, found[0])}")
-    return Verdict(True, f"{good[0].name} is there")
+class Marker(_OnDisk):
+    """A file is there."""
+
+    marker: DiskPattern
+
+    def decide(self, facts: Facts, now: float) -> Verdict:
+        found = self.found(facts)
+        good = next(filter(self.fits, found), None)
+        if good is not None:
+            return Verdict(True, f"{good.name} is there")
+        if not found:
+            return Verdict(False, f"{self.marker.shown(facts)} is not there")
+        says = self.contains is not None and found[0].size >= self.min_size
+        return Verdict(
+            False,
+            f"{found[0].name} does not say {self.contains!r}" if says else f"{found[0].name} has {found[0].size} bytes",
+        )
+
+    @property
+    def clause(self) -> str:
+        return f"{self.marker}{self.about} is there"
 
 
-def _gone(condition: Condition, facts: Facts, now: float) -> Verdict:
-    bad = next((one for one in _on_disk(condition, facts) if _fits(condition, one)), None)
-    if bad is None:
+class Gone(_OnDisk):
+    """A file is not there, or no more."""
+
+    counts_for_late_files: ClassVar[bool] = True
+    gone: DiskPattern
+
+    def decide(self, facts: Facts, now: float) -> Verdict:
+        bad = next(filter(self.fits, self.found(facts)), None)
+        says = f", and says {self.contains!r}" if self.contains is not None else ""
+        return Verdict(True, "") if bad is None else Verdict(False, f"{bad.name} is there{says}")
+
+    @property
+    def clause(self) -> str:
+        return f"no {self.gone}{self.about} is there"
+
+
+class Has(Sized):
+    """Files of the dataset have come."""
+
+    has: Pattern
+    at_least: int = Field(default=1, ge=1)
+
+    def decide(self, facts: Facts, now: float) -> Verdict:
+        count = sum(map(self.fits, members(facts, self.has)))
+        if count >= self.at_least:
+            return Verdict(True, "")
+        if self.at_least == 1:
+            return Verdict(False, f"no {self.has.shown(facts)} has come")
+        return Verdict(False, f"{count} of {self.at_least} {self.has.shown(facts)} have come")
+
+    @property
+    def clause(self) -> str:
+        many = self.at_least > 1
+        return (
+            f"{f'{self.at_least} files' if many else 'a file'} {self.has}{self.sizes} {'have' if many else 'has'} come"
+        )
+
+
+class Without(Sized):
+    """No such file is in the dataset."""
+
+    without: Pattern
+
+    def decide(self, facts: Facts, now: float) -> Verdict:
+        bad = next(filter(self.fits, members(facts, self.without)), None)
+        return Verdict(True, "") if bad is None else Verdict(False, f"{bad.name} has {bad.size} bytes")
+
+    @property
+    def clause(self) -> str:
+        return f"it has no file {self.without}{self.sizes}"
+
+
+def _known(format_: str) -> str:
+    if format_ not in (ANY_FORMAT, *FORMATS):
+        raise ValueError(f"{format_!r} is none of {ANY_FORMAT}, {', '.join(FORMATS)}")
+    return format_
+
+
+ANY_FORMAT = "any"
+"""The format that a file's name says."""
+
+
+class Format(Condition):
+    """Files say by their own content that their writer is done."""
+
+    counts_for_late_files: ClassVar[bool] = True
+    format: Annotated[str, AfterValidator(_known)]
+    of: Pattern | None = None
+
+    def decide(self, facts: Facts, now: float) -> Verdict:
+        kind = "" if self.format == ANY_FORMAT else self.format
+        names = [one.name for one in members(facts, self.of) if one.fresh and (kind or format_of(one.name)) is not None]
+        unasked = [f"{kind}:{name}" for name in names if f"{kind}:{name}" not in facts.formats]
+        if unasked:
+            raise Missing(Ask.FORMATS, unasked)
+        for name in names:
+            finding = facts.formats[f"{kind}:{name}"]
+            if finding.state in (State.OPEN, State.TRUNCATED):
+                return Verdict(False, f"{name} {finding.detail}")
         return Verdict(True, "")
-    says = f", and says {condition.contains!r}" if condition.contains is not None else ""
-    return Verdict(False, f"{bad.name} is there{says}")
+
+    @property
+    def clause(self) -> str:
+        kind = "" if self.format == ANY_FORMAT else f" ({self.format})"
+        return f"no file {self.of or '**'} says by its own content that it is unfinished{kind}"
 
 
-def _on_disk(condition: Condition, facts: Facts) -> Sequence[Found | Answer]:
-    return look(condition.pattern, facts) if condition.contains is None else read(condition, facts)
+class Quiet(Condition):
+    """No file of it changes any more."""
+
+    quiet: Duration
+
+    def decide(self, facts: Facts, now: float) -> Verdict:
+        until = changed(facts) + self.quiet
+        if now < until:
+            return Verdict(False, f"a file of it changed less than {in_words(self.quiet)} ago", until)
+        return Verdict(True, f"unchanged for {in_words(self.quiet)}")
+
+    @property
+    def clause(self) -> str:
+        return f"nothing of it has changed for {in_words(self.quiet)}"
 
 
-def _fits(condition: Condition, one: Found | Answer | Member) -> bool:
-    if one.size < condition.min_size or (condition.max_size is not None and one.size > condition.max_size):
-        return False
-    return not isinstance(one, Answer) or bool(one.value)
+class AllOf(Condition):
+    """Several things are true."""
+
+    counts_for_late_files: ClassVar[bool] = True
+    all: Annotated[tuple["AnyCondition", ...], Field(min_length=1)]
+
+    def decide(self, facts: Facts, now: float) -> Verdict:
+        return _every(self.all, facts, now)
+
+    @property
+    def clause(self) -> str:
+        return " and ".join(part.words for part in self.all)
 
 
-def _misfit(condition: Condition, one: Found | Answer) -> str:
-    if condition.contains is not None and one.size >= condition.min_size:
-        return f"does not say {condition.contains!r}"
-    return f"has {one.size} bytes"
+class AnyOf(Condition):
+    """One of several things is true."""
+
+    any: Annotated[tuple["AnyCondition", ...], Field(min_length=1)]
+
+    def decide(self, facts: Facts, now: float) -> Verdict:
+        waiting = []
+        for part in self.any:
+            verdict = part.verdict(facts, now)
+            if verdict.ok:
+                return verdict
+            waiting.append(verdict)
+        times = [verdict.again_at for verdict in waiting if verdict.again_at is not None]
+        reasons = dict.fromkeys(verdict.reason for verdict in waiting)
+        return Verdict(False, ", and ".join(reasons), min(times, default=None))
+
+    @property
+    def clause(self) -> str:
+        return "one of these: (" + "), or (".join(part.words for part in self.any) + ")"
 
 
-def _has(condition: Condition, facts: Facts, now: float) -> Verdict:
-    fitting = [one for one in members(facts, condition.pattern) if _fits(condition, one)]
-    if len(fitting) < condition.at_least:
-        if condition.at_least == 1:
-            return Verdict(False, f"no {named(condition, facts)} has come")
-        return Verdict(False, f"{len(fitting)} of {condition.at_least} {named(condition, facts)} have come")
-    return Verdict(True, "")
+def _one_kind(value: object) -> object:
+    """Raises ValueError unless it is a table of exactly one kind."""
+    if isinstance(value, Condition):
+        return value
+    if not isinstance(value, dict):
+        raise ValueError("write a table, { ... }")
+    kinds = [kind for kind in KINDS if kind in value]
+    if len(kinds) != 1:
+        said = f"has {' and '.join(kinds)}" if kinds else "says nothing"
+        raise ValueError(f"a condition {said}; write exactly one of {', '.join(KINDS)}")
+    return value
 
 
-def _without(condition: Condition, facts: Facts, now: float) -> Verdict:
-    bad = next((one for one in members(facts, condition.pattern) if _fits(condition, one)), None)
-    return Verdict(True, "") if bad is None else Verdict(False, f"{bad.name} has {bad.size} bytes")
+def _tag(value: object) -> str:
+    keys = value if isinstance(value, dict) else type(value).model_fields  # type: ignore[attr-defined]
+    return next(kind for kind in KINDS if kind in keys)
 
 
-def _format(condition: Condition, facts: Facts, now: float) -> Verdict:
-    names = [
-        one.name
-        for one in members(facts, condition.pattern)
-        if one.fresh and (condition.format or format_of(one.name)) is not None
-    ]
-    unasked = [name for name in names if f"{condition.format or ''}:{name}" not in facts.formats]
-    if unasked:
-        raise Missing(Ask.FORMATS, [f"{condition.format or ''}:{name}" for name in unasked])
-    for name in names:
-        finding = facts.formats[f"{condition.format or ''}:{name}"]
-        if finding.state in (State.OPEN, State.TRUNCATED):
-            return Verdict(False, f"{name} {finding.detail}")
-    return Verdict(True, "")
+AnyCondition = Annotated[
+    Annotated[AllOf, Tag("all")]
+    | Annotated[AnyOf, Tag("any")]
+    | Annotated[Count, Tag("count")]
+    | Annotated[Format, Tag("format")]
+    | Annotated[Gone, Tag("gone")]
+    | Annotated[Has, Tag("has")]
+    | Annotated[Listed, Tag("listed")]
+    | Annotated[Manifest, Tag("manifest")]
+    | Annotated[Marker, Tag("marker")]
+    | Annotated[Quiet, Tag("quiet")]
+    | Annotated[Without, Tag("without")],
+    Discriminator(_tag),
+    BeforeValidator(_one_kind),
+]
+"""A condition of any kind: the key that is named as the kind says which."""
+_MODELS: list[type[Condition]] = [get_args(one)[0] for one in get_args(get_args(AnyCondition)[0])]
+KINDS = {next(key for key, field in model.model_fields.items() if field.is_required()): model for model in _MODELS}
+"""The key that says which kind it is -> its model."""
 
 
-def _quiet(condition: Condition, facts: Facts, now: float) -> Verdict:
-    assert condition.seconds is not None, "rules.config.load checks it"
-    until = changed(facts) + condition.seconds
-    if now < until:
-        return Verdict(False, f"a file of it changed less than {in_words(condition.seconds)} ago", until)
-    return Verdict(True, f"unchanged for {in_words(condition.seconds)}")
+def looked_for(conditions: Sequence[Condition]) -> tuple[str, ...]:
+    """Patterns of the names of all files on the disk that conditions look for."""
+    return tuple(dict.fromkeys(FIELD.sub("*", one.rpartition("/")[2]) for one in _on_disk(conditions)))
 
 
-_KINDS: Mapping[str, Callable[[Condition, Facts, float], Verdict]] = {
-    "all": _every_part,
-    "any": _any_part,
-    "count": listed.count,
-    "format": _format,
-    "gone": _gone,
-    "has": _has,
-    "listed": listed.listed,
-    "manifest": listed.manifest,
-    "marker": _marker,
-    "quiet": _quiet,
-    "without": _without,
-}
-KINDS = tuple(_KINDS)
-_OF_LATE_FILES = ("all", "format", "gone")
-"""What counts for files that come after the dataset was complete: the rest has been true once, and may be reclaimed."""
+def looks_beyond(conditions: Sequence[Condition]) -> bool:
+    """Whether conditions look for files outside of the dataset's directory."""
+    return any(one.startswith("../") for one in _on_disk(conditions))
+
+
+def _on_disk(conditions: Sequence[Condition]) -> Iterator[DiskPattern]:
+    for condition in conditions:
+        yield from (one for _, one in condition.patterns("") if isinstance(one, DiskPattern))

@@ -8,14 +8,14 @@ from typing import Protocol
 from rules import formats
 from rules.datasets.conditions import decide
 from rules.datasets.membership import Dataset
-from rules.datasets.question import COMPARED, Answer, Ask, Facts, Found, Member, Mismatch, Question
-from rules.datasets.reading import read
+from rules.datasets.question import Answer, Ask, Facts, Found, Member, Mismatch, Question
+from rules.datasets.reading import Reads
 from rules.match import takes
-from rules.model import Condition, Conditions, Verdict
+from rules.model import Conditions, Verdict
 from rules.patterns.glob import Glob, Names, fill
 
 Reading = Callable[[Iterator[str]], Iterator[Answer | None]]
-"""The text of a file, a block at a time → what it says, last: see `rules.datasets.reading.read`."""
+"""The text of a file, a block at a time → what it says, last: see `rules.datasets.reading.Reads.read`."""
 
 
 class Disk(Protocol):
@@ -125,13 +125,13 @@ def _walk(directory: str, parts: Sequence[str], dataset: Dataset, disk: Disk) ->
             yield from _walk(path, parts[1:], dataset, disk)
 
 
-def _answers(condition: Condition, facts: Facts, dataset: Dataset, disk: Disk) -> Iterator[Answer | Found]:
-    here = frozenset(one.name for one in facts.members or () if condition.kind in COMPARED)
+def _answers(condition: Reads, facts: Facts, dataset: Dataset, disk: Disk) -> Iterator[Answer | Found]:
+    here = frozenset(one.name for one in facts.members or () if condition.compares_names)
 
     def reading(found: Found) -> Reading:
-        return lambda blocks: read(condition, found, blocks, here)
+        return lambda blocks: condition.read(found, blocks, here)
 
-    for found in facts.found[condition.file or condition.pattern]:
+    for found in facts.found[condition.source]:
         yield disk.answer(_path(found.name, dataset), found, (condition, found, hash(here)), reading(found))
 
 

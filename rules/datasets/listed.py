@@ -1,63 +1,169 @@
 """Conditions that compare the files with what another file says of them: how many, which, and with which checksums."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import ClassVar, NamedTuple
 
-from rules.datasets.question import Ask, Facts, Mismatch, Missing, Undecided, Wrong, look, members, named, read
-from rules.datasets.reading import number
-from rules.model import Condition, Verdict
-from rules.patterns.glob import fill
+from rules.datasets import manifest as lists
+from rules.datasets.condition import DiskPattern, Expression, Pattern
+from rules.datasets.question import Answer, Ask, Facts, Found, Mismatch, Missing, Undecided, Wrong, look, members
+from rules.datasets.reading import Reads
+from rules.model import Verdict
+from rules.patterns.expression import MATCHES, each, search
+
+_TOGETHER = 1000
+"""Lines of a list that are read at a time."""
+_DIGITS = 18
+"""Of the largest number that a file may say."""
 
 
-def count(condition: Condition, facts: Facts, now: float) -> Verdict:
+class Count(Reads):
     """As many files have come as a file says that there are."""
-    assert condition.file is not None, "rules.config.load checks it"
-    if condition.in_name:
-        told = [(one.name, number(condition, one.name)) for one in look(condition.file, facts)]
-    else:
-        told = [(one.name, one.value) for one in read(condition, facts)]
-    if not told:
-        name = fill(condition.file, facts.fields, literal=False)
-        return Verdict(False, f"{name}, which says how many files there are, is not there")
-    expected = 0
-    for name, one in told:
-        if one is None:
-            return Verdict(False, f"{name} does not say how many {named(condition, facts)} there are")
-        expected += one
-    here = len(members(facts, condition.pattern))
-    if here < expected:
-        return Verdict(False, f"{here} of {expected} {named(condition, facts)} have come")
-    return Verdict(True, f"{here} of {expected} {named(condition, facts)}")
+
+    count: Pattern
+    file: DiskPattern
+    """Which says the number."""
+    find: Expression
+    """With a group: it is the number; without: it occurs so many times."""
+    in_name: bool = False
+    """The number is in the file's name, not in its content."""
+    distinct: bool = False
+    """Occurrences that are alike count once."""
+
+    def read_blocks(self, found: Found, blocks: Iterator[str], here: Collection[str]) -> Iterator[Answer | None]:
+        yield Answer(*found, self._number("".join(blocks)))
+
+    def _number(self, text: str) -> int | None:
+        if not re.compile(self.find).groups:
+            matches = each(self.find, text)
+            return len(set(matches)) if self.distinct else len(matches)
+        told = search(self.find, text)
+        digits = "" if told is None or told[1] is None else told[1].strip()
+        return int(digits) if digits.isdecimal() and len(digits) <= _DIGITS else None
+
+    def decide(self, facts: Facts, now: float) -> Verdict:
+        if self.in_name:
+            told = [(one.name, self._number(one.name)) for one in look(self.file, facts)]
+        else:
+            told = [(one.name, one.value) for one in self.answers(facts)]
+        if not told:
+            return Verdict(False, f"{self.file.shown(facts)}, which says how many files there are, is not there")
+        expected = 0
+        for name, one in told:
+            if one is None:
+                return Verdict(False, f"{name} does not say how many {self.count.shown(facts)} there are")
+            expected += one
+        here = len(members(facts, self.count))
+        if here < expected:
+            return Verdict(False, f"{here} of {expected} {self.count.shown(facts)} have come")
+        return Verdict(True, f"{here} of {expected} {self.count.shown(facts)}")
+
+    @property
+    def clause(self) -> str:
+        return f"as many {self.count} have come as {self.file} says ({self.find!r})"
 
 
-def listed(condition: Condition, facts: Facts, now: float) -> Verdict:
+class Named(NamedTuple):
+    """What a list says of the files of a dataset."""
+
+    total: int
+    """How many it names."""
+    missing: int
+    """How many of them are not there."""
+    first: str
+    """One of those."""
+    sums: dict[tuple[str, str], str]
+    """(algorithm, name) of those that are there → checksum, where it has checksums."""
+
+
+class Listed(Reads):
     """All files have come that a file names."""
-    lists = read(condition, facts)
-    if not lists:
-        return Verdict(False, f"{named(condition, facts)}, which lists the files, is not there")
-    total = sum(one.value.total for one in lists)
-    missing = sum(one.value.missing for one in lists)
-    if missing:
-        first = next(one.value.first for one in lists if one.value.missing)
-        return Verdict(False, f"{first} has not come ({missing} of {total} listed files are missing)")
-    return Verdict(True, f"all {total} files that {lists[0].name} lists are there")
+
+    compares_names: ClassVar[bool] = True
+    listed: DiskPattern
+    find: Expression
+    """What is listed: its first group, or all of it."""
+
+    def read_blocks(self, found: Found, blocks: Iterator[str], here: Collection[str]) -> Iterator[Answer | None]:
+        matches = each(self.find, "".join(blocks))
+        if len(matches) == MATCHES:
+            raise lists.NoList(f"lists more than {MATCHES:,} files, too many to be compared")
+        expected = dict.fromkeys(one.strip().replace("\\", "/") for one in matches)
+        if not expected:
+            raise lists.NoList("lists no files")
+        depths = {one.count("/") + 1 for one in expected}
+        parts = (one.split("/") for one in here)
+        ends = {"/".join(one[-depth:]) for one in parts for depth in depths if depth <= len(one)}
+        missing = [one for one in expected if one not in ends]
+        yield Answer(*found, Named(len(expected), len(missing), missing[0] if missing else "", {}))
+
+    def decide(self, facts: Facts, now: float) -> Verdict:
+        found = self.answers(facts)
+        if not found:
+            return Verdict(False, f"{self.listed.shown(facts)}, which lists the files, is not there")
+        total = sum(one.value.total for one in found)
+        missing = sum(one.value.missing for one in found)
+        if missing:
+            first = next(one.value.first for one in found if one.value.missing)
+            return Verdict(False, f"{first} has not come ({missing} of {total} listed files are missing)")
+        return Verdict(True, f"all {total} files that {found[0].name} lists are there")
+
+    @property
+    def clause(self) -> str:
+        return f"every file that {self.listed} lists ({self.find!r}) has come"
 
 
-def manifest(condition: Condition, facts: Facts, now: float) -> Verdict:
-    """All files have come that a list of checksums names, and have these checksums. Raises Wrong where one has another."""
-    lists = read(condition, facts)
-    if not lists:
-        return Verdict(False, f"{named(condition, facts)} is not there")
-    missing = sum(one.value.missing for one in lists)
-    if missing:
-        first = next(one.value.first for one in lists if one.value.missing)
-        total = sum(one.value.total for one in lists)
-        return Verdict(False, f"{first} has not come ({missing} of {total} files of {lists[0].name} are missing)")
-    if condition.payload is not None:
-        named_there = {path for one in lists for _, path in one.value.sums}
-        extra = [one.name for one in members(facts, condition.payload) if one.name not in named_there]
-        if extra:
-            return Verdict(False, f"{extra[0]} is in no list ({len(extra)} such files)")
-    return _compare({one.name: one.value.sums for one in lists}, facts)
+class Manifest(Reads):
+    """All files have come that a list of checksums names, and have these checksums."""
+
+    compares_names: ClassVar[bool] = True
+    manifest: DiskPattern
+    columns: tuple[str, str] | None = None
+    """Of a CSV list: the columns with the path and with the checksum."""
+    payload: Pattern | None = None
+    """Files of which each must be in the list."""
+
+    def read_blocks(self, found: Found, blocks: Iterator[str], here: Collection[str]) -> Iterator[Answer | None]:
+        directory, _, name = found.name.rpartition("/")
+        bag = re.fullmatch(r"(tag)?manifest-\w+\.txt", name) is not None
+        sums: dict[tuple[str, str], str] = {}
+        count, missing, first = 0, 0, ""
+        for index, one in enumerate(lists.entries(blocks, self.columns, bag=bag), 1):
+            if index % _TOGETHER == 0:
+                yield None
+            if one is None:
+                continue
+            path = f"{directory}/{one.path}".lstrip("/")
+            count += 1
+            if path not in here:
+                missing += 1
+                first = first or path
+            elif sums.setdefault((one.algorithm, path), one.checksum) != one.checksum:
+                raise lists.NoList(f"says two checksums of {path}")
+        if not count:
+            raise lists.NoList("lists nothing")
+        yield Answer(*found, Named(count, missing, first, sums))
+
+    def decide(self, facts: Facts, now: float) -> Verdict:
+        """Raises Wrong where a file has another checksum."""
+        found = self.answers(facts)
+        if not found:
+            return Verdict(False, f"{self.manifest.shown(facts)} is not there")
+        missing = sum(one.value.missing for one in found)
+        if missing:
+            first = next(one.value.first for one in found if one.value.missing)
+            total = sum(one.value.total for one in found)
+            return Verdict(False, f"{first} has not come ({missing} of {total} files of {found[0].name} are missing)")
+        if self.payload is not None:
+            named = {path for one in found for _, path in one.value.sums}
+            extra = [one.name for one in members(facts, self.payload) if one.name not in named]
+            if extra:
+                return Verdict(False, f"{extra[0]} is in no list ({len(extra)} such files)")
+        return _compare({one.name: one.value.sums for one in found}, facts)
+
+    @property
+    def clause(self) -> str:
+        return f"every file in the checksum list {self.manifest} has come and has its checksum"
 
 
 def _compare(lists: Mapping[str, Mapping[tuple[str, str], str]], facts: Facts) -> Verdict:

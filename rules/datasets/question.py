@@ -6,15 +6,14 @@ A condition that needs a fact which is not known yet raises `Missing`; so the sh
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rules.formats import Finding
 from rules.match import takes
-from rules.model import Condition
 from rules.patterns.glob import fill
 
-COMPARED = ("listed", "manifest")
-"""Kinds of conditions that compare what a file says with the names of the dataset's files."""
+if TYPE_CHECKING:
+    from rules.datasets.condition import Condition
 
 
 class Member(NamedTuple):
@@ -84,7 +83,7 @@ class Facts:
     changed_at: float | None = None
     members: tuple[Member, ...] | None = None
     found: Mapping[str, tuple[Found, ...]] = field(default_factory=dict)
-    answers: Mapping[Condition, tuple[Answer | Found, ...]] = field(default_factory=dict)
+    answers: "Mapping[Condition, tuple[Answer | Found, ...]]" = field(default_factory=dict)
     """Files that were not read to their end are still a `Found`."""
     formats: Mapping[str, Finding] = field(default_factory=dict)
     sums: Mapping[str, str] = field(default_factory=dict)
@@ -121,24 +120,6 @@ def look(pattern: str, facts: Facts) -> tuple[Found, ...]:
     return facts.found[pattern]
 
 
-def read(condition: Condition, facts: Facts) -> list[Answer]:
-    """What the files say that the condition looks for. Raises Missing, and Undecided where one says nothing."""
-    if not look(condition.file or condition.pattern, facts):
-        return []
-    if condition.kind in COMPARED:
-        members(facts, None)
-    if condition not in facts.answers:
-        raise Missing(Ask.ANSWERS, [condition])
-    answers = []
-    for one in facts.answers[condition]:
-        if isinstance(one, Found):
-            raise Undecided(f"{one.name} is being read", soon=True)
-        if one.problem is not None:
-            raise Undecided(f"{one.name} {one.problem}")
-        answers.append(one)
-    return answers
-
-
 def changed(facts: Facts) -> float:
     """When any of its files changed last. Raises Missing."""
     if facts.changed_at is None:
@@ -154,8 +135,3 @@ def members(facts: Facts, pattern: str | None) -> list[Member]:
         return list(facts.members)
     filled = fill(pattern, facts.fields)
     return [one for one in facts.members if takes((filled,), one.name)]
-
-
-def named(condition: Condition, facts: Facts) -> str:
-    """The condition's pattern, as people read it."""
-    return fill(condition.pattern, facts.fields, literal=False)

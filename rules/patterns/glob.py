@@ -10,6 +10,10 @@ from pathspec import GitIgnoreSpec
 from rules.patterns.expression import Limited
 
 FIELD = re.compile(r"\{(\w+)\}")
+PLACEHOLDER = re.compile(r"\{(name|stem)\}")
+"""What the pattern of one file's marker may use."""
+_AT_MOST, _SHOWN = 1000, 200
+"""Characters of a pattern, and those that are shown."""
 _STARS = re.compile(r"\*+")
 _QUICK = 2
 
@@ -114,3 +118,31 @@ def limited(patterns: Sequence[str]) -> GitIgnoreSpec:
         if one.regex is not None and len(_STARS.findall(str(one.pattern))) > _QUICK:
             one.regex = Limited(one.regex)  # type: ignore[assignment]  # its `search` is all that is used
     return spec
+
+
+def check_glob(pattern: str, shown: str | None = None) -> str:
+    """The pattern. Raises ValueError where it can match nothing; `shown`: the pattern as it is written."""
+    if len(pattern) > _AT_MOST:
+        raise _wrong(shown or pattern, f"is longer than {_AT_MOST} characters")
+    try:
+        spec = GitIgnoreSpec.from_lines((pattern,))
+    except (ValueError, re.error) as error:
+        raise _wrong(shown or pattern, f"is not a gitignore pattern: {error}") from None
+    if all(one.include is None for one in spec.patterns):
+        raise _wrong(shown or pattern, "matches nothing")
+    return pattern
+
+
+def check_marker(marker: str) -> str:
+    """The pattern of one file's marker. Raises ValueError where it can match no name."""
+    pattern = PLACEHOLDER.sub("x", marker).lstrip("/")
+    if "/" in pattern:
+        raise _wrong(marker, "has a slash; a marker lies in the same directory as its file")
+    if "{" in pattern:
+        raise _wrong(marker, "has an unknown field; known are {name} and {stem}")
+    check_glob("/" + pattern, marker)
+    return marker
+
+
+def _wrong(pattern: str, why: str) -> ValueError:
+    return ValueError(f"{pattern[:_SHOWN]!r} {why}")

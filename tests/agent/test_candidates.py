@@ -13,8 +13,8 @@ from agent.files.posix.tree import PosixTree
 from agent.intake import Intake
 from agent.intake.watch import Watch
 from agent.ledger import File, Ledger, State
-from rules.config.load import RuleTable, build
 from rules.model import Observation, Writer
+from tests import configured
 
 NOW = 1e9
 
@@ -33,7 +33,7 @@ class Site:
             "name": "r", "watch": str(self.data / "run"), "deliver": [{"to": "share"}],
             "complete": {"quiet": "1s", "marker": marker, "patience": "10s"},
         }  # fmt: skip
-        rules = build([RuleTable.model_validate(table)], ["share"], "f.toml", lambda path: path)
+        rules = (configured.rule(table),)
         place = self.ledger.destinations.place("share", "/share").id
         self.intake = Intake(
             self.ledger, LOCAL, rules, [self.watch], {"share": place}, "pc", 1e6, 0.0, lambda: 0.0, lambda: None

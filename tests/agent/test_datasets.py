@@ -15,10 +15,10 @@ from agent.intake import Intake, content, texts
 from agent.intake.watch import Watch
 from agent.intake.wholes import Wholes
 from agent.ledger import File, Ledger, State
-from rules.config.load import RuleTable, build
-from rules.datasets import reading
+from rules.datasets import listed
 from rules.model import Rule
 from rules.patterns.glob import Glob
+from tests import configured
 
 START = 1e9
 RUN = {"dir": "run_[0-9]+/"}
@@ -31,7 +31,7 @@ def rule(watch: Path, **keys: Any) -> Rule:
         "name": "r", "watch": str(watch), "dataset": RUN, "deliver": [{"to": "share"}],
         "complete": {"quiet": "10s", "require": DONE},
     }  # fmt: skip
-    return build([RuleTable.model_validate(table | keys)], ["share"], "f.toml", lambda path: path)[0]
+    return configured.rule(table | keys)
 
 
 class Site:
@@ -257,7 +257,7 @@ def test_a_long_list_holds_up_no_other_dataset(site: Site, monkeypatch: pytest.M
     """It is read a part a pass, and looked at again at once until it is read."""
     for name in ("BLOCK", "BEGINNINGS_A_PASS", "REST_A_PASS"):
         monkeypatch.setattr(texts, name, 1_000)
-    monkeypatch.setattr(reading, "_TOGETHER", 1)
+    monkeypatch.setattr(listed, "_TOGETHER", 1)
     line = f"{hashlib.md5(b'x').hexdigest()}  a\n".encode()  # noqa: S324
     for run, lines in ((1, 1_000), (2, 1)):
         site.put(f"run_{run}/a")

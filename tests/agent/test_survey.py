@@ -25,8 +25,8 @@ from agent.intake.survey import Survey
 from agent.intake.watch import Watch
 from agent.ledger import File, Ledger, Proof, State
 from agent.observe.status import health
-from rules.config.load import RuleTable, build
 from rules.model import Content
+from tests import configured
 
 
 @contextmanager
@@ -37,8 +37,8 @@ def surveyed(data: Path, **keys: Any) -> Iterator[tuple[Ledger, Root, Survey]]:
         stack.callback(ledger.close)
         watch = Watch(LOCAL, str(data), lambda: None)
         stack.callback(watch.close)
-        table = RuleTable.model_validate({"name": "r", "watch": str(data), "deliver": [{"to": "s"}]} | keys)
-        root = Root(watch, build([table], ["s"], "f.toml", lambda path: path))
+        table = {"name": "r", "watch": str(data), "deliver": [{"to": "share"}]} | keys
+        root = Root(watch, (configured.rule(table),))
         yield ledger, root, Survey(ledger, LOCAL, [root])
 
 
@@ -270,7 +270,9 @@ def test_whose_a_reading_is_is_asked_wherever_it_is_taken_up(tmp_path: Path, way
             swept(ledger, root, survey, 4.0)
         else:
             rules = list(root.rules)
-            candidates = Candidates(ledger, LOCAL, rules, Groups(ledger, rules, {"s": place}, "host"), cast(Any, None))
+            candidates = Candidates(
+                ledger, LOCAL, rules, Groups(ledger, rules, {"share": place}, "host"), cast(Any, None)
+            )
             with ledger.transaction():
                 candidates.settle(candidates.read(4.0), 4.0)
         newest = ledger.files.history(str(path))[-1]
@@ -338,7 +340,7 @@ def test_groups_forget_what_a_transaction_that_was_undone_had_joined(tmp_path: P
         swept(ledger, root, survey, 1.0)
         one, two = ledger.files.due(1e9, 2)
         place = ledger.destinations.place("s", "/s").id
-        groups = Groups(ledger, root.rules, {"s": place}, "host")
+        groups = Groups(ledger, root.rules, {"share": place}, "host")
 
         def join(file: File, *, fail: bool) -> None:
             with ledger.transaction():

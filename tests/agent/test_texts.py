@@ -13,8 +13,8 @@ from agent.files.trouble import NotAFile
 from agent.intake import texts
 from agent.intake.texts import Texts
 from rules.datasets import reading
+from rules.datasets.conditions import Marker
 from rules.datasets.question import Answer, Found
-from rules.model import Condition
 
 KEY = "key"
 PART = 100
@@ -121,7 +121,7 @@ def test_blocks_end_anywhere(rig: Rig, content: bytes, says: int) -> None:
 def test_what_is_no_text_or_too_large_says_so(rig: Rig) -> None:
     """Nothing of it is read."""
     large = Found("a", reading.LARGEST + 1)
-    said = reading.read(Condition("marker", "a", contains="x"), large, iter(()), ())
+    said = Marker.model_validate({"marker": "a", "contains": "x"}).read(large, iter(()), ())
     assert list(said) == [Answer(*large, problem="has more than 64 MiB, and is not read")]
     (rig.folder / "a").write_text("x")
     (rig.folder / "b").symlink_to("a")

@@ -7,9 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
-from rules.config.load import RuleTable, build
 from rules.config.mistake import RuleError
 from rules.datasets.conditions import decide, released
 from rules.datasets.facts import Reading, judge
@@ -17,6 +15,7 @@ from rules.datasets.membership import Dataset
 from rules.datasets.question import Answer, Facts, Found, Member, Mismatch
 from rules.model import Conditions, Rule, Verdict
 from rules.patterns.glob import Names
+from tests import configured
 
 NOW = 1_000_000.0
 FIELDS = {"name": "run_1", "stem": "run_1"}
@@ -28,7 +27,7 @@ def rule(require: Sequence[dict[str, Any]], dataset: dict[str, Any] | None = Non
         "name": "r", "watch": "/data", "deliver": [{"to": "share"}],
         "dataset": {"dir": "run_[0-9]+/"} if dataset is None else dataset, "complete": {"require": require, **complete},
     }  # fmt: skip
-    return build([RuleTable.model_validate(table)], ["share"], "f.toml", lambda path: path)[0]
+    return configured.rule(table)
 
 
 class Files:
@@ -285,35 +284,43 @@ def test_nothing_is_asked_that_the_verdict_does_not_need() -> None:
 @pytest.mark.parametrize(
     ("condition", "message"),
     [
-        ({}, "a condition says nothing; write exactly one of"),
-        ({"marker": "a", "has": "b"}, "a condition has has and marker; write exactly one of"),
-        ({"marker": "a", "find": "b"}, "'find' does not go with 'marker'"),
-        ({"count": "a", "find": "b"}, "'count' wants 'file' as well"),
-        ({"format": "jpeg"}, "'jpeg' is none of any, audita"),
+        ({}, ": a condition says nothing; write exactly one of"),
+        ({"marker": "a", "has": "b"}, ": a condition has has and marker; write exactly one of"),
+        (
+            {"marker": "a", "find": "b"},
+            ".find: unknown key; known are contains, flag, marker, max_size, min_size, when",
+        ),
+        ({"count": "a", "find": "b"}, ".file: missing; this key is required"),
+        ({"format": "jpeg"}, ".format: 'jpeg' is none of any, audita"),
     ],
 )
 def test_a_condition_that_makes_no_sense(condition: dict[str, Any], message: str) -> None:
     """Mistakes that one condition shows by itself."""
-    with pytest.raises(ValidationError, match=message):
+    with pytest.raises(RuleError) as caught:
         rule([condition])
+    assert str(caught.value).startswith(f"f.toml: [[rules]] 'r': complete.require.0{message}")
 
 
 @pytest.mark.parametrize(
     ("require", "dataset", "message"),
     [
-        ([{"any": []}], None, "complete.require.any: is empty"),
-        ([{"marker": "a/**"}], None, "complete.require.marker: 'a/**' is to be relative to the dataset's directory"),
-        ([{"marker": "a/../b"}], None, "complete.require.marker: 'a/../b' is to be relative"),
+        ([{"any": []}], None, "complete.require.0.any: Tuple should have at least 1 item"),
+        ([{"marker": "a/**"}], None, "complete.require.0.marker: 'a/**' is to be relative to the dataset's directory"),
+        ([{"marker": "a/../b"}], None, "complete.require.0.marker: 'a/../b' is to be relative"),
         (
             [{"marker": "{run}"}],
             None,
-            "complete.require.marker: '{run}' has an unknown field {run}; known are {name}, {stem}",
+            "complete.require.0.marker: '{run}' has an unknown field {run}; known are {name}, {stem}",
         ),
-        ([{"all": [{"has": "a", "when": "{x}"}]}], None, "complete.require.all.when: '{x}' has an unknown field {x}"),
+        (
+            [{"all": [{"has": "a", "when": "{x}"}]}],
+            None,
+            "complete.require.0.all.0.when: '{x}' has an unknown field {x}",
+        ),
         (
             [{"marker": "a", "contains": "("}],
             None,
-            "complete.require.contains: the regular expression does not compile",
+            "complete.require.0.contains: the regular expression does not compile",
         ),
         ([], {}, "dataset: write exactly one of `dir` and `group`"),
         ([], {"dir": "a/", "group": "b"}, "dataset: write exactly one of `dir` and `group`"),
@@ -341,7 +348,7 @@ def test_a_rule_without_datasets_batches_none() -> None:
     """`batch.by = "dataset"` wants them."""
     table = {"name": "r", "watch": "/data", "batch": {"by": "dataset"}, "deliver": [{"to": "share"}]}
     with pytest.raises(RuleError, match=r"batch.by: 'dataset' wants a `dataset`"):
-        build([RuleTable.model_validate(table)], ["share"], "f.toml", str)
+        configured.rule(table)
 
 
 def test_conditions_without_datasets_are_none() -> None:

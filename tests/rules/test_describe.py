@@ -4,8 +4,8 @@ import pytest
 
 from rules.actions import Command, Flow, Share, Webhook
 from rules.config.describe import describe
-from rules.config.load import RuleTable, build
 from rules.model import Conditions, Reclaim, Rule, Sealing, Target
+from tests import configured
 
 
 def test_the_least_rule() -> None:
@@ -58,7 +58,7 @@ def test_a_rule_with_datasets() -> None:
             {"count": "*.tif", "file": "n", "find": "([0-9])"}, {"listed": "l", "find": "f"}, {"manifest": "m"},
         ]},
     }  # fmt: skip
-    made = build([RuleTable.model_validate(table)], ["share"], "f.toml", lambda path: path)[0]
+    made = configured.rule(table)
     assert describe(made) == [
         "watches /data for **",
         "takes each folder run_[0-9]+/ with everything below it as one dataset",

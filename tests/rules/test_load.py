@@ -2,37 +2,23 @@
 
 import re
 import tomllib
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from rules.actions import Command, Flow, Share, Webhook
-from rules.config.load import RuleTable, Table, build
-from rules.config.mistake import RuleError, first_mistake, nearest
+from rules.config.mistake import RuleError, nearest
 from rules.model import Conditions, Reclaim, Rule, Sealing, Target
+from tests import configured
 
 laws = settings(max_examples=100, deadline=None)
 
 
-class File(Table):
-    """A configuration that has rules only."""
-
-    rules: tuple[RuleTable, ...]
-
-
 def load(text: str) -> tuple[Rule, ...]:
     """The rules of a file with destinations `share` and `mirror`, in a folder /cfg."""
-    data: dict[str, Any] = tomllib.loads(text)
-    try:
-        tables = File(**data).rules
-    except ValidationError as error:
-        mistake = first_mistake(error, File, data)
-        raise RuleError("f.toml", mistake.table, mistake.key, mistake.message) from None
     absolute = lambda path: path if path.startswith("/") else f"/cfg/{path}"  # noqa: E731
-    return build(tables, ["share", "mirror"], "f.toml", absolute)
+    return configured.rules(tomllib.loads(text), ("share", "mirror"), absolute)
 
 
 def rule(lines: str = "", name: str = "r", watch: str = "/data") -> str:
@@ -253,10 +239,10 @@ def test_wrong_expressions(lines: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ('include = ["*.h5", "!"]', "include: '!' is not a gitignore pattern: Invalid git pattern: '!'"),
-        ('include = ["[z-a]"]', "include: '[z-a]' is not a gitignore pattern: bad character range z-a at position 10"),
-        ('exclude = ["# temporary files"]', "exclude: '# temporary files' matches nothing"),
-        ('exclude = [""]', "exclude: '' matches nothing"),
+        ('include = ["*.h5", "!"]', "include.1: '!' is not a gitignore pattern: Invalid git pattern: '!'"),
+        ('include = ["[z-a]"]', "include.0: '[z-a]' is not a gitignore pattern: bad character range z-a at position 10"),
+        ('exclude = ["# temporary files"]', "exclude.0: '# temporary files' matches nothing"),
+        ('exclude = [""]', "exclude.0: '' matches nothing"),
         ('complete = { marker = "["}', "complete.marker: '[' matches nothing"),
         ('complete = { marker = "{run}.done"}', "complete.marker: '{run}.done' has an unknown field; known are {name} and {stem}"),
     ],

@@ -1,12 +1,24 @@
 """Which rule claims a path."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from rules.match import Match, glob_mistake, is_marker, marker_for, marker_mistake, match, relative, takes
+from rules.match import Match, is_marker, marker_for, match, relative, takes
 from rules.model import OWN_PREFIX, Conditions, Rule
-from rules.patterns.glob import fill
+from rules.patterns.glob import check_glob, check_marker, fill
+
+
+def mistake_of(check: Callable[[str], str], pattern: str) -> str | None:
+    """What is wrong with a pattern, without the pattern; None: nothing."""
+    try:
+        check(pattern)
+    except ValueError as error:
+        return str(error).removeprefix(f"{pattern!r} ")
+    return None
+
 
 laws = settings(max_examples=100, deadline=None)
 names = st.one_of(
@@ -266,7 +278,7 @@ def test_no_marker() -> None:
 )
 def test_what_is_no_pattern(pattern: str, mistake: str | None) -> None:
     """A pattern that cannot be read, or can match nothing, is a mistake."""
-    assert glob_mistake(pattern) == mistake
+    assert mistake_of(check_glob, pattern) == mistake
 
 
 @pytest.mark.parametrize(
@@ -283,17 +295,17 @@ def test_what_is_no_pattern(pattern: str, mistake: str | None) -> None:
 )
 def test_what_is_no_marker(marker: str, mistake: str | None) -> None:
     """A marker that no name beside the file can match is a mistake."""
-    assert marker_mistake(marker) == mistake
+    assert mistake_of(check_marker, marker) == mistake
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @laws
 @given(st.text("ab*?[]!-^\\/#{}\n \0ü", max_size=10))
 def test_a_pattern_without_mistake_works(pattern: str) -> None:
-    """Whatever `glob_mistake` and `marker_mistake` let pass can be matched with."""
-    if glob_mistake(pattern) is None:
+    """Whatever `check_glob` and `check_marker` let pass can be matched with."""
+    if mistake_of(check_glob, pattern) is None:
         match([rule(pattern, exclude=(pattern,))], "/data/a/b")
-    if marker_mistake(pattern) is None:
+    if mistake_of(check_marker, pattern) is None:
         is_marker(rule(marker=pattern), "x")
         assert marker_for(rule(marker=pattern), "x[a]") is not None
 

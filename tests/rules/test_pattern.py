@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rules.config.mistake import RuleError
-from rules.match import glob_mistake, takes
+from rules.match import takes
 from rules.model import Rule, Target
 from rules.naming import facts
 from rules.patterns.expression import AT_MOST, _Engine, compiled, each, match, search
+from rules.patterns.glob import check_glob
 
 ENDLESS = r"(?P<run>([a-z]+)+)!$"
 HOSTILE = "a" * 200
@@ -51,8 +52,9 @@ def test_a_pattern_of_names_ends(stars: int) -> None:
 
 def test_a_long_pattern_is_a_mistake() -> None:
     """Of 1,000 characters it is a pattern, of more it is none."""
-    assert glob_mistake("a" * 1000) is None
-    assert glob_mistake("a" * 1001) == "is longer than 1000 characters"
+    check_glob("a" * 1000)
+    with pytest.raises(ValueError, match=r"^'a{200}' is longer than 1000 characters$"):
+        check_glob("a" * 1001)
 
 
 @given(st.sampled_from(SENSIBLE), st.one_of(st.text(max_size=60), st.from_regex(SENSIBLE[1])))
