@@ -14,13 +14,14 @@ import pytest
 from agent.app.configuration import check
 from agent.app.run import once
 from agent.errors import Transient
-from agent.files import LOCAL
+from agent.files import LOCAL, Trouble, What
 from agent.files.posix import writer_probe
 from agent.files.posix.tree import PosixTree
 from agent.ledger import File, Ledger
 from agent.reclaim import Reclaimer, Record, Required
 from rules.config.settings import Configuration
 from rules.model import OWN_PREFIX, Observation, Version
+from rules.naming import stat_content
 from rules.versions.copies import Confirmed
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="leases as on Linux")
@@ -647,3 +648,105 @@ def test_a_change_in_this_run_begins_the_time_anew(desk: Desk) -> None:
     assert desk.here == {NAMES[0]: PROVED}
     reclaimer.step(desk.now + 130)
     assert desk.here == {}
+
+
+# What is left of the folders, and what cannot be made durable
+
+
+@pytest.mark.parametrize("empty_dirs", [False, True])
+def test_folders_that_a_removal_leaves_empty_go_where_the_rule_says_so(desk: Desk, empty_dirs: bool) -> None:
+    """All of them up to the watched directory, which stays; the trash's own go always."""
+    (desk.data / "other").mkdir()
+    desk.reclaimer(after="0s", empty_dirs=empty_dirs).step(desk.now)
+    left = sorted(os.path.relpath(one, desk.data) for one in desk.data.rglob("*"))
+    assert left == (["other"] if empty_dirs else ["other", "run"])
+
+
+@pytest.mark.parametrize("empty_dirs", [False, True])
+def test_the_trash_is_not_left_behind(desk: Desk, empty_dirs: bool) -> None:
+    """Neither it nor the folders in it; a folder that still holds something stays in any case."""
+    trashed(desk)
+    (desk.data / "run/notes.txt").write_bytes(b"of somebody")
+    desk.reclaimer(after="0s", trash="1d", empty_dirs=empty_dirs).step(desk.now + 2 * DAY)
+    assert (desk.recorded, desk.here) == ([NAMES[0]], {"run/notes.txt": b"of somebody"})
+    assert sorted(one.name for one in desk.data.iterdir()) == ["run"]
+
+
+def test_nothing_is_recorded_before_it_is_durable(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that cannot be flushed: the pass fails, and the next one takes up what the intent says."""
+    with monkeypatch.context() as patch:
+        patch.setattr(PosixTree, "sync", failing(What.DAMAGED))
+        with pytest.raises(Transient, match="cannot be flushed"):
+            desk.reclaimer(after="0s").step(desk.now)
+    assert (desk.here, desk.recorded, desk.file.state.value) == ({}, [], "reclaiming")
+    desk.reclaimer(after="0s").step(desk.now + DAY)
+    assert (desk.recorded, desk.file.state.value) == ([NAMES[0]], "reclaimed")
+
+
+@pytest.mark.parametrize("what", [What.ABSENT, What.NOT_A_DIRECTORY, What.LINK])
+def test_a_folder_that_went_away_with_its_content_needs_no_flush(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, what: What
+) -> None:
+    """Somebody removed it, or something else has its name."""
+    monkeypatch.setattr(PosixTree, "sync", failing(what))
+    desk.reclaimer(after="0s").step(desk.now)
+    assert (desk.recorded, desk.file.state.value) == ([NAMES[0]], "reclaimed")
+
+
+def failing(what: What) -> Callable[[PosixTree, str], None]:
+    """A flush that fails."""
+
+    def sync(tree: PosixTree, path: str) -> None:
+        raise Trouble(what, "cannot be flushed")
+
+    return sync
+
+
+# What has the name by now
+
+
+@pytest.mark.parametrize("comes", ["another file", "a folder", "nothing"])
+def test_what_went_from_the_trash_is_gone_whatever_has_its_name(desk: Desk, comes: str) -> None:
+    """Another file, or a folder, is not the one that was removed, and is not touched."""
+    trashed(desk)
+    desk.aside.unlink()
+    if comes == "another file":
+        desk.path.write_bytes(b"newer")
+        assert desk.path.stat().st_ino != desk.inode or desk.path.stat().st_ctime_ns != desk.file.version.ctime_ns
+    elif comes == "a folder":
+        (desk.path / "inside").mkdir(parents=True)
+    desk.reclaimer(after="0s", trash="1d").step(desk.now + 2 * DAY)
+    assert (desk.file.state.value, desk.recorded) == ("reclaimed", [NAMES[0]])
+    assert desk.here == ({NAMES[0]: b"newer"} if comes == "another file" else {})
+    assert desk.path.is_dir() is (comes == "a folder")
+
+
+def test_a_file_without_a_free_name_beside_its_own_stays_aside(desk: Desk) -> None:
+    """A hundred names are tried; it is neither lost nor hidden from the next pass, which puts it back once there is room."""
+    trashed(desk)
+    names = [NAMES[0], *(f"run/scan~{number}.h5" for number in range(1, 103))]
+    for name in names:
+        (desk.data / name).write_bytes(b"newer")
+    desk.reclaimer().step(desk.now + 2 * DAY)
+    assert (desk.aside.read_bytes(), desk.file.state.value, desk.recorded) == (PROVED, "reclaiming", [])
+    for name in names[1:]:
+        (desk.data / name).unlink()
+    desk.reclaimer().step(desk.now + 4 * DAY)
+    assert desk.here == {NAMES[0]: b"newer", "run/scan~1.h5": PROVED}
+    assert desk.file.state.value == "superseded"
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_on_a_weak_proof_only_what_was_compared_goes(desk: Desk, known: bool) -> None:
+    """Where size and mtime are the proof, stamps that nobody wrote down since the rename are none: it is put back."""
+    with desk.ledger.transaction():
+        desk.ledger.execute(
+            "UPDATE copies SET algorithm = 'stat', checksum = ?", (stat_content(6, desk.file.version.mtime_ns),)
+        )
+    desk.reclaimer(after="0s", trash="1d", evidence="stat").step(desk.now)
+    assert desk.file.state.value == "reclaiming"
+    if not known:
+        with desk.ledger.transaction():
+            desk.ledger.execute("UPDATE reclaims SET ctime_ns = NULL")
+    desk.reclaimer(after="0s", trash="1d", evidence="stat").step(desk.now + 2 * DAY)
+    assert (desk.recorded, PROVED in desk.here.values()) == (([NAMES[0]], False) if known else ([], True))
