@@ -29,13 +29,12 @@ class Match:
 
 def takes(patterns: tuple[str, ...], relpath: str) -> bool:
     """Whether the gitignore patterns take a relative path."""
-    # Wildcards stop at a newline, which a name may have; no name has a NUL.
-    return _spec(patterns).match_file(relpath.replace("\n", "\0"))
+    return _spec(patterns).match_file(relpath)
 
 
 @lru_cache(maxsize=1024)  # those of datasets have their fields filled in
 def _spec(patterns: tuple[str, ...]) -> GitIgnoreSpec:
-    return limited([pattern.replace("\n", "\0") for pattern in patterns])
+    return limited(patterns)
 
 
 def relative(path: str, root: str) -> str | None:

@@ -2,7 +2,7 @@
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from pathspec import GitIgnoreSpec
@@ -108,12 +108,18 @@ def spec_of(pattern: str) -> GitIgnoreSpec:
     return limited(("/" + pattern.lstrip("/"),))
 
 
+class _Spec(GitIgnoreSpec):
+    def match_file(self, file: str, separators: Collection[str] | None = None) -> bool:  # type: ignore[override]
+        return super().match_file(file.replace("\n", "\0"), separators)
+
+
 def limited(patterns: Sequence[str]) -> GitIgnoreSpec:
     """The patterns, with a limit of time where a hostile name could take long: with three stars or more.
 
     The others are left as they are: they take microseconds for each name, and a limit takes twice as many.
     """
-    spec = GitIgnoreSpec.from_lines(patterns, backend="simple")
+    # Wildcards stop at a newline, and the end of a pattern comes before one, which a name may have; no name has a NUL.
+    spec = _Spec.from_lines([pattern.replace("\n", "\0") for pattern in patterns], backend="simple")
     for one in spec.patterns:
         if one.regex is not None and len(_STARS.findall(str(one.pattern))) > _QUICK:
             one.regex = Limited(one.regex)  # type: ignore[assignment]  # its `search` is all that is used
