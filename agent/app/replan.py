@@ -120,7 +120,7 @@ class Replan:
             what: [(file.id, file.rule, file.path, plan.reason) for file, plan in items if plan.what is what]
             for what in (What.LEFT, What.REFUSED)
         }
-        files.vanished(ended[What.LEFT])
+        files.vanished(ended[What.LEFT], now)
         files.refused(ended[What.REFUSED])
         self._ledger.plans.reassigned(
             (file.id, plan.rule) for file, plan in items if plan.what is What.STAYS and plan.rule != file.rule

@@ -77,7 +77,7 @@ class Outcomes:
             one = submission.files[outcome.file]
             match outcome:
                 case Changed() | Gone() if one.file.rule == SENT:
-                    self._over(one.file, outcome)
+                    self._over(one.file, outcome, now)
                 case Changed(reason=reason):
                     back.append((one.file, reason))
                 case Gone():
@@ -89,13 +89,13 @@ class Outcomes:
         self._ledger.files.put_back(back, now)
         return bool(back)
 
-    def _over(self, file: File, outcome: Changed | Gone) -> None:
+    def _over(self, file: File, outcome: Changed | Gone, now: float) -> None:
         """A person sent it as it was then; what it is now is for another `send`. Inside a transaction."""
         if isinstance(outcome, Gone):
             reason = "it was not there when it was to be delivered"
-            self._ledger.files.vanished([(file.id, file.rule, file.path, reason)])
+            self._ledger.files.vanished([(file.id, file.rule, file.path, reason)], now)
         else:
-            self._ledger.files.superseded([(file.id, file.rule, file.path, f"{outcome.reason}; send it again")])
+            self._ledger.files.superseded([(file.id, file.rule, file.path, f"{outcome.reason}; send it again")], now)
 
     def _intended(self, one: InFlightFile) -> str | None:
         """Where an earlier attempt may have left a part of the file."""

@@ -128,7 +128,7 @@ class Candidates:
                 case Refuse(reason):
                     files.refused([(file.id, file.rule, file.path, reason)])
                 case Vanish(reason):
-                    files.vanished([(file.id, file.rule, file.path, reason)])
+                    files.vanished([(file.id, file.rule, file.path, reason)], now)
         files.completed(completed, now)
         files.waits(waits)
         joining.end()

@@ -28,13 +28,13 @@ class Departures:
         self._doubts: dict[str, str] = {}
         self._names = Bulkhead[Missing]("missing file", lambda one: one[0], ledger.savepoint)
 
-    def all_gone(self, missing: Iterable[Missing], volume: VolumeId | None) -> None:
+    def all_gone(self, missing: Iterable[Missing], volume: VolumeId | None, now: float) -> None:
         """As `gone`, of some names."""
         for one in self._names.each(missing):
             with one as (path, known):
-                self.gone(path, known, volume)
+                self.gone(path, known, volume, now)
 
-    def gone(self, path: str, known: Known, volume: VolumeId | None) -> None:
+    def gone(self, path: str, known: Known, volume: VolumeId | None, now: float) -> None:
         """The name is not there any more, unless its file system is not mounted, or that cannot be told.
 
         `volume`: of the nearest directory above that is there, see `volume_above`.
@@ -46,21 +46,21 @@ class Departures:
             return
         if known.state is State.VERIFIED:
             reason = "removed by somebody else, after it was proved at its destinations"
-            self._ledger.files.removed([(known.id, known.rule, path, reason)])
+            self._ledger.files.removed([(known.id, known.rule, path, reason)], now)
         else:
-            self._ledger.files.vanished([(known.id, known.rule, path, "it went away before it was delivered")])
+            self._ledger.files.vanished([(known.id, known.rule, path, "it went away before it was delivered")], now)
 
-    def replaced(self, path: str, known: Known, seen: Observation) -> Known:
+    def replaced(self, path: str, known: Known, seen: Observation, now: float) -> Known:
         """Another file came to the name: the copies at the destinations may be all there is of the former one."""
         if same_volume(known.volume, seen.volume) is SameVolume.YES:
-            self.gone(path, known, known.volume)
+            self.gone(path, known, known.volume, now)
         elif known.state is State.VERIFIED:
-            self._ledger.files.removed([(known.id, known.rule, path, _COVERED)])
+            self._ledger.files.removed([(known.id, known.rule, path, _COVERED)], now)
         else:
-            self._ledger.files.vanished([(known.id, known.rule, path, f"{_COVERED}, before it was delivered")])
+            self._ledger.files.vanished([(known.id, known.rule, path, f"{_COVERED}, before it was delivered")], now)
         return known._replace(state=State.REMOVED)
 
-    def huge(self, tree: Tree, directory: str, after: str, limit: int) -> str | None:
+    def huge(self, tree: Tree, directory: str, after: str, limit: int, now: float) -> str | None:
         """A directory of which no listing is whole: each name after `after` is looked for, so many at a time.
 
         Returns the last of them; None at the end.
@@ -76,7 +76,7 @@ class Departures:
                         return None  # the others would fare alike
                 elif seen is ABSENT:
                     volume = volume or volume_above(tree, inside)
-                    self.gone(path, known, volume)
+                    self.gone(path, known, volume, now)
         return page[-1][0] if len(page) == limit else None
 
     def directory(self, tree: Tree, directory: str) -> bool:

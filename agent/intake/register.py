@@ -29,13 +29,13 @@ class Register:
         self._departures = departures
         self._root = root
         self._tree = tree
-        self._now = now
+        self.now = now
         self._fresh: list[Found] = []
         self._touched: set[int] = set()
         """Datasets that wait for what was found."""
         self._woken: set[tuple[int, str | None]] = set()
         """(rule, key; None: any) of datasets that a file may concern which their conditions look for."""
-        self._beside: set[tuple[int, str, str]] = set()
+        self._beside: set[tuple[str, str, str]] = set()
         """(directory, first, beyond): names of candidates that are to be looked at now."""
         self.found_by_sweep: dict[str, int] = {}
         self.unclaimed = 0
@@ -67,7 +67,7 @@ class Register:
             elif counted and (item is None or item.state is not State.CANDIDATE):
                 self.found_by_sweep[found.rule.name] = self.found_by_sweep.get(found.rule.name, 0) + 1
         missing = [(f"{listing.directory}/{name}", known[name]) for name in gone if known[name].state in HERE]
-        self._departures.all_gone(missing, listing.volume)
+        self._departures.all_gone(missing, listing.volume, self.now)
 
     def _mounted_again(self, known: dict[str, Known], seen: Mapping[str, Observation]) -> dict[str, Known]:
         """Follow file systems that have another identity since they were mounted again: one unchanged file proves it for all."""
@@ -93,25 +93,25 @@ class Register:
         directory, _, name = path.rpartition("/")
         if name.startswith(OWN_PREFIX):
             return None
-        files, now = self._ledger.files, self._now
+        files, now = self._ledger.files, self.now
         taken: Adoption | None = None
         if known is not None and known.state in HERE and not unchanged(known.version, known.volume, seen):
             inside = relative(path, self._root.watch.root) or ""
             taken = adopt(self._tree, inside, known.version, known.volume, seen, left=left)
             if not taken.same_file and known.state is not State.CANDIDATE:
-                known = self._departures.replaced(path, known, seen)
+                known = self._departures.replaced(path, known, seen, now)
         for rule in self._root.rules:
             if is_marker(rule, name):
                 if rule.whole:
                     self._woken.add((files.rule(rule.name), _concerned(rule, path)))
                 else:
-                    self._beside.add((files.directory(directory), *marked_by(rule, name)))
+                    self._beside.add((directory, *marked_by(rule, name)))
         found = match(self._root.rules, path)
         if found.rule is None:
             return found
         if known is not None and taken is None and known.state in HERE:
             if known.state is State.CANDIDATE:  # nothing changed since the last look, but its writer may have closed it
-                self._beside.add((files.directory(directory), name, name + "\0"))
+                self._beside.add((directory, name, name + "\0"))
             return found
         again = first_look(found.rule.complete, seen.version.ctime_ns, now)
         if known is not None and taken is not None and known.state is State.CANDIDATE and seen.kind is Kind.FILE:
@@ -123,12 +123,12 @@ class Register:
     def _found(self, path: str, rule: Rule, seen: Observation, known: Known | None, again: float) -> None:
         files = self._ledger.files
         if known is not None and known.state in HERE:
-            files.superseded([(known.id, known.rule, path, "a newer version of the file is here")])
+            files.superseded([(known.id, known.rule, path, "a newer version of the file is here")], self.now)
         generation = 1 if known is None else known.generation + 1
         directory, _, name = path.rpartition("/")
         number = self._dataset(path, rule) if rule.whole else None
         self._fresh.append(
-            Found(files.directory(directory), path, rule.name, seen, generation, self._now, again, number)
+            Found(files.directory(directory), path, rule.name, seen, generation, self.now, again, number)
         )
         if seen.kind is not Kind.FILE:
             self.flush()
@@ -143,16 +143,16 @@ class Register:
         dataset = dataset_of(rule, rule.relpath(path))
         if dataset is None:
             return None
-        number = self._ledger.datasets.number(self._ledger.files.rule(rule.name), dataset.key, self._now)
+        number = self._ledger.datasets.number(self._ledger.files.rule(rule.name), dataset.key, self.now)
         self._touched.add(number)
         return number
 
     def flush(self) -> None:
         """Enter what was found, in one statement."""
         self._ledger.files.found(self._fresh)
-        self._ledger.datasets.touched(self._touched, self._now)
-        self._ledger.datasets.woken(self._woken, self._now)
-        self._ledger.files.woken(self._beside, self._now)
+        self._ledger.datasets.touched(self._touched, self.now)
+        self._ledger.datasets.woken(self._woken, self.now)
+        self._ledger.files.woken(self._beside, self.now)
         self._fresh, self._touched, self._woken, self._beside = [], set(), set(), set()
 
 

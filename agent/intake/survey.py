@@ -135,7 +135,7 @@ class Survey:
             self._departures.doubt(path, seen.trouble)
         elif not isinstance(seen, Observation):
             if known is not None and known.state in HERE:
-                self._departures.gone(path, known, volume_above(tree, inside))
+                self._departures.gone(path, known, volume_above(tree, inside), register.now)
         elif seen.kind is Kind.DIRECTORY:
             return True
         else:
@@ -218,7 +218,7 @@ class Survey:
             directory, after = sweep.by_name.pop()
             for one in self._directories.each([directory]):
                 with one:
-                    next_after = self._departures.huge(tree, directory, after, ENTRIES_A_PASS)
+                    next_after = self._departures.huge(tree, directory, after, ENTRIES_A_PASS, now)
                     if next_after is not None:
                         sweep.by_name.append((directory, next_after))
             return ENTRIES_A_PASS

@@ -171,7 +171,7 @@ class Wholes:
             dataset = dataset_of(rule, rule.relpath(file.path))
             if dataset is None:
                 self._ledger.files.vanished(
-                    [(file.id, file.rule, file.path, "its rule has no dataset for it any more")]
+                    [(file.id, file.rule, file.path, "its rule has no dataset for it any more")], now
                 )
                 continue
             rows.append((self._ledger.datasets.number(self._ledger.files.rule(rule.name), dataset.key, now), file.id))

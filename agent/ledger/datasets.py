@@ -40,14 +40,12 @@ class Datasets:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._numbers: dict[tuple[int, str], int] = {}
-        store.on_rollback(self._numbers.clear)
 
     # What is known
 
     def number(self, rule: int, key: str, now: float) -> int:
         """The number of a dataset of a rule (by the rule's number); a new one is entered. Inside a transaction."""
-        found = self._numbers.get((rule, key))
+        found = self._store.numbers.get((rule, key))
         if found is None:
             raw = os.fsencode(key)
             self._store.execute(
@@ -56,9 +54,7 @@ class Datasets:
             )
             sql = "SELECT id FROM datasets WHERE rule = ? AND key = ?"
             (found,) = self._store.execute(sql, (rule, raw)).fetchone()
-            if len(self._numbers) > 10_000:
-                self._numbers.clear()
-            self._numbers[rule, key] = found
+            self._store.numbers[rule, key] = found
         return found
 
     def due(self, now: float, limit: int) -> list[Known]:

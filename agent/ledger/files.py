@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from agent.ledger.states import STATES, State
 from agent.ledger.store import Store, Transition, among
-from agent.ledger.versions import File, Known, at_or_below, read
+from agent.ledger.versions import LASTING, File, Known, at_or_below, read
 from rules.model import SENT, Entry, Kind, Observation, Version, VolumeId
 from rules.versions.identity import Adoption
 
@@ -52,32 +52,26 @@ class Files:
         """`count`: told of candidates that were entered: (rule, dataset, directory, size) of each."""
         self._store = store
         self._count = count
-        self._rules: dict[str, int] = {}
-        self._dirs: dict[str, int] = {}
-        store.on_rollback(self._rules.clear)
-        store.on_rollback(self._dirs.clear)
 
     # What is known
 
     def directory(self, path: str) -> int:
         """The number of a directory; a new one is entered. Inside a transaction."""
-        found = self._dirs.get(path)
+        found = self._store.numbers.get((path,))
         if found is None:
             raw = os.fsencode(path)
             self._store.execute("INSERT OR IGNORE INTO dirs (path) VALUES (?)", (raw,))
             (found,) = self._store.execute("SELECT id FROM dirs WHERE path = ?", (raw,)).fetchone()
-            if len(self._dirs) > 10_000:
-                self._dirs.clear()
-            self._dirs[path] = found
+            self._store.numbers[path,] = found
         return found
 
     def rule(self, name: str) -> int:
         """The number of a rule; a new one is entered. Inside a transaction."""
-        found = self._rules.get(name)
+        found = self._store.numbers.get(("rule", name))
         if found is None:
             self._store.execute("INSERT OR IGNORE INTO rules (name) VALUES (?)", (name,))
             (found,) = self._store.execute("SELECT id FROM rules WHERE name = ?", (name,)).fetchone()
-            self._rules[name] = found
+            self._store.numbers["rule", name] = found
         return found
 
     def known(self, directory: str, names: Sequence[str] | None = None) -> dict[str, Known]:
@@ -189,7 +183,7 @@ class Files:
         if not adoption.same_file and self._store.execute(_HAS_COPIES, (file,)).fetchone()[0]:
             (known,) = read(self._store, "f.id = ?", (file,))
             reason = f"{adoption.reason}, and it was not delivered before"
-            self.vanished([(known.id, known.rule, known.path, reason)])
+            self.vanished([(known.id, known.rule, known.path, reason)], now)
             self._next(known, seen, now, again)
             return
         if self._store.execute(_HAS_EVIDENCE, (file,)).fetchone()[0]:
@@ -204,7 +198,7 @@ class Files:
         )
 
     def _renewed(self, file: File, seen: Observation, reason: str, now: float, again: float) -> None:
-        self.superseded([(file.id, file.rule, file.path, reason)])
+        self.superseded([(file.id, file.rule, file.path, reason)], now)
         self._next(file, seen, now, again)
 
     def _next(self, file: File, seen: Observation, now: float, again: float) -> None:
@@ -218,11 +212,15 @@ class Files:
         """Candidates go on waiting: (look again at, reason unless it is only time, id)."""
         self._store.executemany("UPDATE files SET again = ?, reason = ? WHERE id = ? AND state = 'candidate'", items)
 
-    def woken(self, items: Iterable[tuple[int, str, str]], now: float) -> None:
+    def woken(self, items: Iterable[tuple[str, str, str]], now: float) -> None:
         """Something came: look now at the candidates of a directory whose names lie in a range, (directory, first, beyond)."""
         self._store.executemany(
-            "UPDATE files SET again = ?1 WHERE dir = ?2 AND name >= ?3 AND name < ?4 AND state = 'candidate' AND again > ?1",
-            ((now, directory, os.fsencode(first), os.fsencode(beyond)) for directory, first, beyond in items),
+            "UPDATE files SET again = ?1 WHERE dir = (SELECT id FROM dirs WHERE path = ?2) AND name >= ?3 AND name < ?4"
+            " AND state = 'candidate' AND again > ?1",
+            (
+                (now, os.fsencode(directory), os.fsencode(first), os.fsencode(beyond))
+                for directory, first, beyond in items
+            ),
         )
 
     def restarted(self, now: float) -> None:
@@ -257,24 +255,25 @@ class Files:
 
     def refused(self, items: Sequence[tuple[int, str, str, str]]) -> None:
         """A person must act: (id, rule, path, reason with its hint)."""
-        self._ended(items, State.REFUSED)
+        self._turned(items, State.REFUSED, None)
 
-    def superseded(self, items: Sequence[tuple[int, str, str, str]]) -> None:
+    def superseded(self, items: Sequence[tuple[int, str, str, str]], now: float) -> None:
         """A newer version of the path exists: (id, rule, path, reason)."""
-        self._ended(items, State.SUPERSEDED)
+        self._turned(items, State.SUPERSEDED, now)
 
-    def vanished(self, items: Sequence[tuple[int, str, str, str]]) -> None:
+    def vanished(self, items: Sequence[tuple[int, str, str, str]], now: float) -> None:
         """Gone before it was delivered: (id, rule, path, reason)."""
-        self._ended(items, State.VANISHED)
+        self._turned(items, State.VANISHED, now)
 
-    def removed(self, items: Sequence[tuple[int, str, str, str]]) -> None:
+    def removed(self, items: Sequence[tuple[int, str, str, str]], now: float) -> None:
         """A verified file was removed by somebody else: (id, rule, path, reason). The copies may be the only ones now."""
-        self._ended(items, State.REMOVED)
+        self._turned(items, State.REMOVED, now)
 
-    def _ended(self, items: Sequence[tuple[int, str, str, str]], state: State) -> None:
+    def _turned(self, items: Sequence[tuple[int, str, str, str]], state: State, ended_at: float | None) -> None:
         self._store.executemany(
-            "UPDATE files SET state = ?, again = NULL, reason = ? WHERE id = ?",
-            ((state.value, reason, ident) for ident, _, _, reason in items),
+            f"UPDATE files SET state = ?, ended_at = ?2, lasting = CASE WHEN ?2 IS NOT NULL THEN {LASTING} END, again = NULL,"
+            " reason = ? WHERE id = ?",
+            ((state.value, ended_at, reason, ident) for ident, _, _, reason in items),
         )
         self._store.tell(Transition(rule, state.value, path, reason) for _, rule, path, reason in items)
 

@@ -123,10 +123,11 @@ class Reclaims:
         """What stands aside could not be asked about, or not be looked at: not before that time again."""
         self._store.execute("UPDATE reclaims SET purge_at = ? WHERE file = ?", (again, item.file.id))
 
-    def reclaimed(self, items: Sequence[Intent]) -> None:
+    def reclaimed(self, items: Sequence[Intent], now: float) -> None:
         """The local copies are gone."""
         self._store.executemany(
-            "UPDATE files SET state = 'reclaimed' WHERE id = ?", ((item.file.id,) for item in items)
+            "UPDATE files SET state = 'reclaimed', ended_at = ?, lasting = 1 WHERE id = ?",
+            ((now, item.file.id) for item in items),
         )
         self._store.executemany("DELETE FROM reclaims WHERE file = ?", ((item.file.id,) for item in items))
         self._store.tell(
@@ -134,14 +135,15 @@ class Reclaims:
             for item in items
         )
 
-    def kept(self, item: Intent, state: State, reason: str, ctime_ns: int | None, again: float) -> None:
+    def kept(self, item: Intent, state: State, reason: str, ctime_ns: int | None, now: float, again: float) -> None:
         """The file was put back (or never moved): it stands at its path again, with the ctime of our own rename.
 
         `again`: when to think of it next.
         """
         self._store.execute(
-            "UPDATE files SET state = ?, reason = ?, ctime_ns = coalesce(?, ctime_ns) WHERE id = ?",
-            (state.value, reason, ctime_ns, item.file.id),
+            "UPDATE files SET state = ?, ended_at = ?2, lasting = CASE WHEN ?2 IS NOT NULL THEN 1 END, reason = ?,"
+            " ctime_ns = coalesce(?, ctime_ns) WHERE id = ?",
+            (state.value, now if state is State.SUPERSEDED else None, reason, ctime_ns, item.file.id),
         )
         self._store.execute("DELETE FROM reclaims WHERE file = ?", (item.file.id,))
         self._store.execute(

@@ -23,8 +23,8 @@ CREATE INDEX dirs_unproved ON dirs (path) WHERE unproved > 0;
 
 -- Files, and what they are part of
 
-CREATE TABLE files (             -- one row per version of a path that was ever delivered or will be
-  id         INTEGER PRIMARY KEY,
+CREATE TABLE files (             -- one row per version of a path that will be delivered, or was (agent/ledger/pruning.py forgets)
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,  -- no number is used again: names of parts and of the trash are made of it
   dir        INTEGER NOT NULL REFERENCES dirs (id),
   name       BLOB    NOT NULL,
   generation INTEGER NOT NULL,   -- 1, 2, ...: the highest is the present one
@@ -44,6 +44,8 @@ CREATE TABLE files (             -- one row per version of a path that was ever 
   again      REAL,               -- candidate: when to look next; NULL: it has settled, and waits for its dataset
   batch      INTEGER REFERENCES batches (id),
   reason     TEXT,               -- why it waits, or why it is where it is
+  ended_at   REAL,               -- when it was superseded, reclaimed or gone; NULL: it is not, or all was forgotten that may be
+  lasting    INTEGER,            -- from then on, 1: a destination may have a copy; 0: none has; NULL: it is not over
   dataset    INTEGER REFERENCES datasets (id),  -- files of rules without datasets have none
   CHECK (here OR gone OR state = 'superseded' OR state = 'vanished')
 ) STRICT;
@@ -53,6 +55,7 @@ CREATE INDEX files_due ON files (again) WHERE again IS NOT NULL;
 CREATE INDEX files_waiting ON files (rule, seen_at) WHERE again IS NOT NULL;
 CREATE INDEX files_refused ON files (state) WHERE state = 'refused';  -- with the rowid: newest first without sorting
 CREATE INDEX files_reclaiming ON files (batch) WHERE state = 'reclaiming';
+CREATE INDEX files_ended ON files (lasting, ended_at) WHERE ended_at IS NOT NULL;
 CREATE INDEX files_of_dataset ON files (dataset, state) WHERE dataset IS NOT NULL;
 CREATE INDEX files_unsettled ON files (dataset, again) WHERE dataset IS NOT NULL AND state = 'candidate';
 
@@ -79,10 +82,11 @@ CREATE TABLE checksums (         -- what a list that came with the data says of 
 ) STRICT;
 
 CREATE TABLE batches (           -- groups of files; sealed_at NULL while files may still join
-  id          INTEGER PRIMARY KEY,
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,  -- events of batches have ids that are made of it
   rule        INTEGER NOT NULL REFERENCES rules (id),
   key         TEXT    NOT NULL,
-  files       INTEGER NOT NULL,
+  files       INTEGER NOT NULL,  -- that ever joined
+  left        INTEGER NOT NULL DEFAULT 0,  -- those of them that are in it no more
   bytes       INTEGER NOT NULL,
   first_at    REAL    NOT NULL,
   last_at     REAL    NOT NULL,
@@ -94,7 +98,12 @@ CREATE TABLE batches (           -- groups of files; sealed_at NULL while files 
 CREATE INDEX batches_open ON batches (rule, first_at) WHERE sealed_at IS NULL;
 CREATE INDEX batches_under_way ON batches (rule, first_at) WHERE verified_at IS NULL;
 CREATE INDEX batches_verified ON batches (rule, verified_at) WHERE verified_at IS NOT NULL;
+CREATE INDEX batches_empty ON batches (sealed_at) WHERE files = left AND sealed_at IS NOT NULL;
 CREATE INDEX batches_to_reclaim ON batches (rule, verified_at) WHERE reclaim_at IS NOT NULL;
+
+CREATE TRIGGER batches_left AFTER UPDATE OF batch ON files WHEN old.batch IS NOT NULL AND new.batch IS NOT old.batch BEGIN
+  UPDATE batches SET left = left + 1 WHERE id = old.batch;
+END;
 
 CREATE TABLE unclaimed (         -- paths that no rule claims, per watched directory, as of its last sweep
   root    BLOB PRIMARY KEY,
@@ -134,7 +143,7 @@ CREATE TABLE submissions (       -- one request to a destination, for one or mor
 ) STRICT;
 
 CREATE TABLE deliveries (        -- one batch to one destination
-  id          INTEGER PRIMARY KEY,
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,
   batch       INTEGER NOT NULL REFERENCES batches (id),
   destination INTEGER NOT NULL REFERENCES destinations (id),
   state       TEXT    NOT NULL,
@@ -203,6 +212,7 @@ CREATE TABLE findings (          -- copies that were read again and are not what
   closed      TEXT,              -- why
   PRIMARY KEY (destination, file, path)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX findings_of_file ON findings (file);
 CREATE INDEX findings_open ON findings (destination, looked_at) WHERE closed_at IS NULL;
 
 CREATE TABLE reclaims (          -- the intent to remove a local copy, until it is gone
@@ -287,6 +297,12 @@ END;
 CREATE TRIGGER files_counted AFTER INSERT ON files BEGIN
   UPDATE tally SET files = files + 1, bytes = bytes + new.counted WHERE rule = new.rule AND state = new.state;
 END;
+CREATE TRIGGER files_forgotten AFTER DELETE ON files BEGIN
+  UPDATE tally SET files = files - 1, bytes = bytes - old.counted WHERE rule = old.rule AND state = old.state;
+  UPDATE batches SET left = left + 1 WHERE id = old.batch;
+  UPDATE holdings SET vanished = vanished - (old.state = 'vanished')
+    WHERE rule = old.rule AND whole = (old.dataset IS NOT NULL) AND place = coalesce(old.dataset, old.dir);
+END;
 CREATE TRIGGER files_recounted AFTER UPDATE OF state, size, rule ON files BEGIN
   UPDATE tally SET files = files - 1, bytes = bytes - old.counted WHERE rule = old.rule AND state = old.state;
   UPDATE tally SET files = files + 1, bytes = bytes + new.counted WHERE rule = new.rule AND state = new.state;
@@ -301,6 +317,9 @@ CREATE TABLE delivery_tally (
 CREATE TRIGGER deliveries_counted AFTER INSERT ON deliveries BEGIN
   INSERT INTO delivery_tally VALUES (new.destination, new.state, 1)
     ON CONFLICT DO UPDATE SET deliveries = deliveries + 1;
+END;
+CREATE TRIGGER deliveries_forgotten AFTER DELETE ON deliveries BEGIN
+  UPDATE delivery_tally SET deliveries = deliveries - 1 WHERE destination = old.destination AND state = old.state;
 END;
 CREATE TRIGGER deliveries_recounted AFTER UPDATE OF state ON deliveries BEGIN
   UPDATE delivery_tally SET deliveries = deliveries - 1 WHERE destination = old.destination AND state = old.state;

@@ -272,9 +272,11 @@ class Scrubs:
 
     def withdrawn(self, destination: int, files: Iterable[int]) -> None:
         """The evidence counts no more, nor does an intent: what stands there is not to be written to."""
+        copies = [(file, destination) for file in files]
         self._store.executemany(
-            "DELETE FROM copies WHERE file = ? AND destination = ?", ((file, destination) for file in files)
-        )
+            "UPDATE copies SET proved_at = NULL WHERE file = ? AND destination = ?", copies
+        )  # counted
+        self._store.executemany("DELETE FROM copies WHERE file = ? AND destination = ?", copies)
 
     def reopened(self, destination: int, file: File, now: float) -> bool:
         """The delivery of a batch on its way begins again. Returns whether it had ended."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from agent.ledger.batches import Batches, Sealed
 from agent.ledger.files import Files
 from agent.ledger.store import Store, Transition
-from agent.ledger.versions import File, read
+from agent.ledger.versions import LASTING, File, read
 from rules.model import SENT, Observation, OpenBatch, counted
 
 _OF_COMMAND = "f.batch IN (SELECT batch FROM sends WHERE command = ?)"
@@ -76,7 +76,7 @@ class Sends:
         self._store.execute("INSERT INTO sends VALUES (?, ?, ?)", (batch, command, os.fsencode(root)))
         rule = self._files.rule(SENT)
         places = [self._place(one.path) for one in files]
-        self._refused_before([(*place, rule, destination) for place in places])
+        self._refused_before([(*place, rule, destination, now) for place in places])
         self._store.executemany(
             "INSERT INTO files (dir, name, generation, rule, state, size, mtime_ns, ctime_ns, inode, device, seen_at,"
             " since, batch, reason) VALUES (?1, ?2, (SELECT 1 + coalesce(max(generation), 0) FROM files WHERE dir = ?1"
@@ -92,8 +92,8 @@ class Sends:
         self._batches.sealed([Sealed(batch, SENT, _REASON, [destination])], now)
         return command
 
-    def _refused_before(self, files: Sequence[tuple[int, bytes, int, int]]) -> None:
-        """(dir, name, rule, destination): what an earlier command there was refused is settled by this one.
+    def _refused_before(self, files: Sequence[tuple[int, bytes, int, int, float]]) -> None:
+        """(dir, name, rule, destination, now): what an earlier command there was refused is settled by this one.
 
         It wrote nothing; so what it meant to write says nothing of what stands there, unless others may have written.
         """
@@ -104,9 +104,11 @@ class Sends:
         self._store.executemany(
             f"DELETE FROM copies WHERE file IN (SELECT id FROM files WHERE {which}) AND proved_at IS NULL"
             " AND destination IN (SELECT id FROM destinations WHERE id = ?4 AND in_place = 0)",
-            files,
+            (file[:4] for file in files),
         )
-        self._store.executemany(f"UPDATE files SET state = 'superseded' WHERE {which}", files)
+        self._store.executemany(
+            f"UPDATE files SET state = 'superseded', ended_at = ?5, lasting = {LASTING} WHERE {which}", files
+        )
 
     def _place(self, path: str) -> tuple[int, bytes]:
         directory, _, name = path.rpartition("/")

@@ -14,7 +14,7 @@ from agent.host.lock import require_own
 
 APPLICATION = 0x44726F70
 """The `application_id` of every ledger, "Drop": the file is a ledger, and not the database of another program."""
-LAYOUT = 16
+LAYOUT = 17
 """The `user_version` of a ledger with the tables of schema.sql. Raised with each change of them."""
 _EMPTY = (
     "an empty ledger adopts by checksum what is at the destinations, and has no record of pauses (pause again), of transfers"
@@ -142,6 +142,8 @@ class Store:
         self._announce = announce
         self._pending: list[Transition] = []
         self._undone: list[Callable[[], None]] = []
+        self.numbers: dict[tuple[object, ...], int] = {}
+        """Of rows that the transaction under way found or entered, by what they are. After it, others may delete them."""
         try:
             if path != MEMORY:
                 require_own(PurePath(path))
@@ -213,13 +215,14 @@ class Store:
                 raise
 
     def on_rollback(self, forget: Callable[[], None]) -> None:
-        """Call `forget` whenever a transaction or a part of it is undone: for those who remember rows that it entered."""
+        """Call `forget` whenever a transaction or a part of it is undone: for those who remember what it wrote."""
         self._undone.append(forget)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing; what was announced inside is told after the commit. Raises LedgerError where SQLite cannot."""
         self.execute("BEGIN IMMEDIATE")
+        self.numbers.clear()
         with self._undone_by("ROLLBACK"):
             yield
             self._commit()
@@ -242,6 +245,7 @@ class Store:
             yield
         except BaseException:
             del self._pending[announced:]
+            self.numbers.clear()
             for forget in self._undone:
                 forget()
             if self._db.in_transaction:  # else SQLite undid it all, as for a full disk

@@ -13,6 +13,10 @@ _MORE = "f.seen_at, f.since, f.batch, f.reason, f.dataset"
 _JOINED = f"SELECT {_COLUMNS}, {_MORE} FROM files f JOIN dirs d ON d.id = f.dir JOIN rules r ON r.id = f.rule"
 
 
+LASTING = "EXISTS (SELECT 1 FROM copies WHERE file = files.id) OR EXISTS (SELECT 1 FROM findings WHERE file = files.id)"
+"""Of a version that is over: whether a destination may have a copy of it."""
+
+
 class File(NamedTuple):
     """One version of a file, whole."""
 

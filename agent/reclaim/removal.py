@@ -68,7 +68,7 @@ class Removal:
         with Trees(self._files) as trees:
             for intent in intents:
                 if self._paused:
-                    self._keep(intent, "removing local copies is paused", now)
+                    self._keep(intent, "removing local copies is paused", now, now)
                     continue
                 evidence = self._evidence(intent)
                 try:
@@ -81,7 +81,7 @@ class Removal:
                         elif self._unlinked(tree, held, intent, evidence, now, compared=True):
                             gone.append((intent, evidence))
                 except _NotMovedError as error:
-                    self._keep(intent, f"cannot be moved aside: {error}", now + LATER)
+                    self._keep(intent, f"cannot be moved aside: {error}", now, now + LATER)
                 except Trouble as trouble:
                     self._stays(intent, trouble.reason, now)
             _sync(trees, [intent for intent, _ in (*gone, *trashed)])
@@ -169,16 +169,16 @@ class Removal:
             if not isinstance(seen, Observation) or not _still_the_file(tree, place, seen, intent):
                 continue
             if seen.version == intent.file.version:
-                self._keep(intent, "it had not been moved yet", now)
+                self._keep(intent, "it had not been moved yet", now, now)
                 return False
             # Taken out of the trash by a person, who gets the whole period again, or changed: it is proved anew.
             log.warning("%s is back at its place", intent.file.path)
             with self._ledger.transaction():
-                self._ledger.reclaims.kept(intent, State.SUPERSEDED, "it is back at its place", None, now + LATER)
+                self._ledger.reclaims.kept(intent, State.SUPERSEDED, "it is back at its place", None, now, now + LATER)
             return False
         if intent.coming_back:
             with self._ledger.transaction():
-                self._ledger.reclaims.kept(intent, State.SUPERSEDED, "it was put back", None, now + LATER)
+                self._ledger.reclaims.kept(intent, State.SUPERSEDED, "it was put back", None, now, now + LATER)
             return False
         for path in (intent.aside, intent.original):
             absent = look_on(tree, path, intent.file.volume)
@@ -190,7 +190,7 @@ class Removal:
         """A former run was killed while it put the file back by a second name: that one stays. Raises Trouble."""
         tree.unlink(intent.aside)
         with self._ledger.transaction():
-            self._ledger.reclaims.kept(intent, State.SUPERSEDED, "it was being put back", None, now + LATER)
+            self._ledger.reclaims.kept(intent, State.SUPERSEDED, "it was being put back", None, now, now + LATER)
 
     def _put_back(self, tree: Tree, held: Held, intent: Intent, now: float, reason: str, *, changed: bool) -> None:
         """Rename it to its place, or beside what has its name by now. Raises Trouble."""
@@ -215,12 +215,12 @@ class Removal:
         log.warning("%s was put back: %s", intent.file.path, reason)
         with self._ledger.transaction():
             state = State.SUPERSEDED if changed else State.VERIFIED
-            self._ledger.reclaims.kept(intent, state, reason, ctime_ns, now + LATER)
+            self._ledger.reclaims.kept(intent, state, reason, ctime_ns, now, now + LATER)
 
-    def _keep(self, intent: Intent, reason: str, again: float) -> None:
+    def _keep(self, intent: Intent, reason: str, now: float, again: float) -> None:
         log.warning("%s is kept: %s", intent.file.path, reason)
         with self._ledger.transaction():
-            self._ledger.reclaims.kept(intent, State.VERIFIED, reason, None, again)
+            self._ledger.reclaims.kept(intent, State.VERIFIED, reason, None, now, again)
 
     def _stays(self, intent: Intent, reason: str, now: float) -> None:
         log.warning("%s stays aside: %s", intent.file.path, reason)
@@ -233,7 +233,7 @@ class Removal:
             return
         self._record.append([line(intent, evidence, now) for intent, evidence in gone])
         with self._ledger.transaction():
-            self._ledger.reclaims.reclaimed([intent for intent, _ in gone])
+            self._ledger.reclaims.reclaimed([intent for intent, _ in gone], now)
         for intent, _ in gone:
             self._tidy(intent)
 

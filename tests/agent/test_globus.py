@@ -103,7 +103,7 @@ class Rig:
                 directory, leaf = os.path.split(str(path))
                 known = self.ledger.files.known(directory, [leaf]).get(leaf)
                 if known is not None and known.state in (State.CANDIDATE, State.BATCHED, State.VERIFIED):
-                    self.ledger.files.superseded([(known.id, "r", str(path), "newer")])
+                    self.ledger.files.superseded([(known.id, "r", str(path), "newer")], self.now)
                 seen = observation(os.lstat(path), VolumeId(0))
                 generation = 1 if known is None else known.generation + 1
                 number = self.ledger.files.directory(directory)
@@ -576,7 +576,7 @@ def test_a_new_file_under_a_reclaimed_name_gets_its_own(rig: Rig) -> None:
     rig.deliver()
     file = rig.ledger.files.history(str(rig.data / "a"))[-1]
     with rig.ledger.transaction():
-        rig.ledger.files.removed([(file.id, "r", file.path, "by somebody")])
+        rig.ledger.files.removed([(file.id, "r", file.path, "by somebody")], rig.now)
     (rig.data / "a").unlink()
     rig.batch(a=b"second")
     rig.deliver()
@@ -589,7 +589,7 @@ def test_a_name_of_its_own_outlives_a_failed_attempt(rig: Rig) -> None:
     rig.deliver()
     file = rig.ledger.files.history(str(rig.data / "a"))[-1]
     with rig.ledger.transaction():
-        rig.ledger.files.removed([(file.id, "r", file.path, "by somebody")])
+        rig.ledger.files.removed([(file.id, "r", file.path, "by somebody")], rig.now)
     (rig.data / "a").unlink()
     rig.service.faults.hold("*")
     rig.batch(a=b"the second")

@@ -58,6 +58,22 @@ def names(holdings: list[Holding]) -> list[str]:
     return [one.name for one in holdings]
 
 
+def test_a_copy_whose_evidence_was_withdrawn_counts_once_when_it_is_proved_again(ledger: Ledger) -> None:
+    """It does not count meanwhile."""
+    find(ledger, "/d/a")
+    verify(ledger, "/d/a")
+    place = ledger.destinations.place("share", "/mnt").id
+    file = ledger.files.history("/d/a")[-1]
+    (one,) = ledger.holdings.current(10)
+    with ledger.transaction():
+        ledger.scrubs.withdrawn(place, [file.id])
+    assert ledger.holdings.copies(one.id) == [Copies("share", "/mnt", here=0, weak=0, gone=0)]
+    with ledger.transaction():
+        ledger.deliveries.planned(place, [(file.id, "d/a~1")])
+        ledger.deliveries.proved(place, "share", [Proof(file, "d/a~1", Content(b"c", 10), "sha256", "accepted")], DAY)
+    assert ledger.holdings.copies(one.id) == [Copies("share", "/mnt", here=1, weak=0, gone=0)]
+
+
 def test_a_holding_counts_what_became_of_its_files(ledger: Ledger) -> None:
     """On their way, verified, refused, removed: files and bytes, and copies per destination."""
     find(ledger, "/d/a", "/d/b", "/d/c", "/d/e")
@@ -65,7 +81,7 @@ def test_a_holding_counts_what_became_of_its_files(ledger: Ledger) -> None:
     a, _, c, _ = (ledger.files.history(f"/d/{name}")[-1] for name in "abce")
     with ledger.transaction():
         ledger.files.refused([(c.id, "r", c.path, "a link")])
-        ledger.files.removed([(a.id, "r", a.path, "somebody removed it")])
+        ledger.files.removed([(a.id, "r", a.path, "somebody removed it")], 9.0)
     (one,) = ledger.holdings.current(10)
     assert one == Holding(
         one.id, "r", False, "/d", waiting=1, waiting_bytes=10, verified=1, verified_bytes=10, reclaimed=0,
@@ -89,11 +105,11 @@ def test_what_somebody_else_removed_is_never_counted_as_reclaimed(tmp_path: Path
     verify(ledger, "/d/a", "/d/b")
     a, b = (ledger.files.history(f"/d/{name}")[-1] for name in "ab")
     with ledger.transaction():
-        ledger.files.removed([(a.id, "r", a.path, "removed by somebody else")])
+        ledger.files.removed([(a.id, "r", a.path, "removed by somebody else")], 9.0)
     intent = Intent(b, "/d", "b", ".dropline-reclaim-2", DAY, "proved everywhere")
-    for end in (ledger.reclaims.intended, ledger.reclaims.reclaimed):
-        with ledger.transaction():
-            end([intent])
+    with ledger.transaction():
+        ledger.reclaims.intended([intent])
+        ledger.reclaims.reclaimed([intent], 9.0)
     assert sorted(ledger.reports.tally()) == [("r", "reclaimed", 1, 10), ("r", "removed", 1, 10)]
     (one,) = ledger.holdings.current(10)
     assert (one.reclaimed, one.removed, one.gone, one.files, one.bytes) == (1, 1, 2, 2, 20)

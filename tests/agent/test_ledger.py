@@ -98,7 +98,7 @@ def find(ledger: Ledger, path: str, seen_: Observation | None = None, rule_: str
     with ledger.transaction():
         known = ledger.files.known(directory, [name]).get(name)
         if known is not None and known.state in HERE:
-            ledger.files.superseded([(known.id, known.rule, path, "a newer version of the file is here")])
+            ledger.files.superseded([(known.id, known.rule, path, "a newer version of the file is here")], now)
         generation = 1 if known is None else known.generation + 1
         found = Found(ledger.files.directory(directory), path, rule_, seen_ or seen(), generation, now, now)
         ledger.files.found([found])
@@ -149,7 +149,7 @@ def reclaim(ledger: Ledger, file: File) -> None:
     with ledger.transaction():
         ledger.reclaims.intended([intent(file)])
     with ledger.transaction():
-        ledger.reclaims.reclaimed([intent(file)])
+        ledger.reclaims.reclaimed([intent(file)], 9.0)
 
 
 _KEY = "f.rule, f.dataset IS NOT NULL, coalesce(f.dataset, f.dir)"
@@ -225,7 +225,7 @@ def test_a_new_ledger_has_the_tables_of_the_schema(path: str, ledger: Ledger) ->
     plain = [
         row[0] for row in ledger.execute("SELECT name FROM pragma_table_list WHERE schema = 'main' AND NOT strict")
     ]
-    assert plain == ["sqlite_schema"]
+    assert sorted(plain) == ["sqlite_schema", "sqlite_sequence"]  # SQLite's own
     assert {stat.S_IMODE(os.stat(path + end).st_mode) for end in ("", "-wal", "-shm")} == {0o600}
 
 
@@ -236,7 +236,7 @@ def test_other_tables_are_another_layout() -> None:
     """
     schema = resources("agent.ledger").joinpath("schema.sql").read_text("utf-8")
     statements = " ".join(re.sub(r"--.*", "", schema).split())
-    assert (LAYOUT, hashlib.sha256(statements.encode()).hexdigest()[:16]) == (16, "474c5e457146bc8d")
+    assert (LAYOUT, hashlib.sha256(statements.encode()).hexdigest()[:16]) == (17, "faf8869edd9fc496")
 
 
 def test_a_row_refers_to_rows_that_exist(ledger: Ledger) -> None:
@@ -435,7 +435,7 @@ def test_what_happened_is_told_after_the_commit(path: str) -> None:
         with ledger.transaction():
             directory = ledger.files.directory("/data")
             ledger.files.found([Found(directory, f"/data/{n}", "tomo", seen(), 1, 1.0, 1.0) for n in range(2)])
-            ledger.files.superseded([(1, "tomo", "/data/0", "newer")])
+            ledger.files.superseded([(1, "tomo", "/data/0", "newer")], 9.0)
             assert heard == []
         assert heard == [("candidate", 2), ("candidate", 2), ("superseded", 2)]
     finally:
@@ -618,7 +618,7 @@ def test_known_is_the_present_generation(ledger: Ledger) -> None:
     second = find(ledger, "/data/a", seen(size=20))
     third = find(ledger, "/data/b", seen(size=30))
     with ledger.transaction():
-        ledger.files.vanished([(third.id, "tomo", "/data/b", "gone")])
+        ledger.files.vanished([(third.id, "tomo", "/data/b", "gone")], 9.0)
     assert ledger.files.known("/data") == {
         "a": Known(second.id, State.CANDIDATE, second.version, VOLUME, 2, "tomo"),
         "b": Known(third.id, State.VANISHED, third.version, VOLUME, 2, "tomo"),
@@ -637,8 +637,8 @@ def test_expected_is_what_should_be_there(ledger: Ledger) -> None:
     seal(ledger, [files["2"]], place)
     with ledger.transaction():
         ledger.files.refused([(files["3"].id, "tomo", "/data/3", "no")])
-        ledger.files.vanished([(files["4"].id, "tomo", "/data/4", "gone")])
-        ledger.files.removed([(files["5"].id, "tomo", "/data/5", "gone")])
+        ledger.files.vanished([(files["4"].id, "tomo", "/data/4", "gone")], 9.0)
+        ledger.files.removed([(files["5"].id, "tomo", "/data/5", "gone")], 9.0)
     reclaim(ledger, deliver(ledger, place, files["6"], "6"))
     with ledger.transaction():
         ledger.reclaims.intended([intent(deliver_later) for deliver_later in [files["7"]]])
@@ -669,7 +669,7 @@ def test_directories_below_hold_what_should_be_there(ledger: Ledger) -> None:
         find(ledger, f"{directory}/scan.dat")
     gone = find(ledger, "/data/gone/scan.dat")
     with ledger.transaction():
-        ledger.files.vanished([(gone.id, "tomo", gone.path, "gone")])
+        ledger.files.vanished([(gone.id, "tomo", gone.path, "gone")], 9.0)
     assert sorted(ledger.files.directories_below("/data")) == ["/data", "/data/a", "/data/a/b", "/data/z"]
     assert ledger.files.directories_below("/data/a/b") == ["/data/a/b"]
     assert ledger.files.directories_below("/data/none") == []
@@ -688,7 +688,7 @@ def test_what_is_due(ledger: Ledger) -> None:
     assert names(ledger.files.due(8.0, 10)) == ["a", "b", "c"]
     assert (ledger.files.next_due(), ledger.files.next_settled()) == (5.0, 6.0)
     with ledger.transaction():
-        ledger.files.woken([(1, "", "\udcff")], 0.5)
+        ledger.files.woken([("/data", "", "\udcff")], 0.5)
     assert {file.path for file in ledger.files.due(0.5, 10)} == {f"/data/{name}" for name in "abcd"}
     with ledger.transaction():
         ledger.files.restarted(20.0)
@@ -741,11 +741,11 @@ def test_owners_know_whether_the_copy_may_be_the_only_one(ledger: Ledger, end: s
                 ledger.reclaims.intended([intent(first)])
         case "removed":
             with ledger.transaction():
-                ledger.files.removed([(first.id, "tomo", first.path, "by somebody")])
+                ledger.files.removed([(first.id, "tomo", first.path, "by somebody")], 9.0)
         case "vanished later":
             second = find(ledger, "/data/scan.dat")
             with ledger.transaction():
-                ledger.files.vanished([(second.id, "tomo", second.path, "gone")])
+                ledger.files.vanished([(second.id, "tomo", second.path, "gone")], 9.0)
     me = find(ledger, "/data/scan.dat")
     gone = end != "changed in place"
     assert ledger.deliveries.owners(place, "scan.dat", me) == [
@@ -1023,8 +1023,8 @@ def test_the_way_of_a_removal(ledger: Ledger, told: list[Transition]) -> None:
     assert ledger.reclaims.trashed("tomo") == [intent(two, 4.0), intent(one, 5.0)]
     assert ledger.reclaims.trashed("other") == []
     with ledger.transaction():
-        ledger.reclaims.reclaimed([intent(one, 5.0)])
-        ledger.reclaims.kept(intent(two, 4.0), State.VERIFIED, "it could not be asked", 777, 60.0)
+        ledger.reclaims.reclaimed([intent(one, 5.0)], 9.0)
+        ledger.reclaims.kept(intent(two, 4.0), State.VERIFIED, "it could not be asked", 777, 9.0, 60.0)
     assert ledger.reclaims.unfinished() == []
     assert fresh(ledger, one).state is State.RECLAIMED
     assert fresh(ledger, two) == two._replace(
@@ -1171,7 +1171,7 @@ class Agent(RuleBasedStateMachine):
                 files.changed(known.id, Adoption(seen(size, at=int(self.now)), True, "in place"), self.now, self.now)
                 return
             if known is not None and known.state in HERE:
-                files.superseded([(known.id, known.rule, f"{directory}/{name}", "newer")])
+                files.superseded([(known.id, known.rule, f"{directory}/{name}", "newer")], 9.0)
             generation = 1 if known is None else known.generation + 1
             number = files.directory(directory)
             dataset = self.ledger.datasets.number(files.rule(rule_), name, self.now) if whole else None
@@ -1283,12 +1283,13 @@ class Agent(RuleBasedStateMachine):
     @rule(which=st.integers(1, 255), how=st.sampled_from(["refused", "vanished"]))
     def lose(self, which: int, how: str) -> None:
         files = self.some(which, State.CANDIDATE, State.COMPLETE, State.BATCHED, State.REFUSED)
-        self.act(lambda: getattr(self.ledger.files, how)(self.lines(files)))
+        when = () if how == "refused" else (self.now,)
+        self.act(lambda: getattr(self.ledger.files, how)(self.lines(files), *when))
 
     @rule(which=st.integers(1, 255))
     def remove(self, which: int) -> None:
         files = self.some(which, State.VERIFIED)
-        self.act(lambda: self.ledger.files.removed(self.lines(files)))
+        self.act(lambda: self.ledger.files.removed(self.lines(files), self.now))
 
     @rule()
     def retry(self) -> None:
@@ -1307,10 +1308,10 @@ class Agent(RuleBasedStateMachine):
         back = [one for one in intents if one not in gone]
 
         def change() -> None:
-            self.ledger.reclaims.reclaimed(gone)
+            self.ledger.reclaims.reclaimed(gone, self.now)
             for number, one in enumerate(back):
                 state = State.SUPERSEDED if number % 2 else State.VERIFIED
-                self.ledger.reclaims.kept(one, state, "put back", int(self.now), self.now)
+                self.ledger.reclaims.kept(one, state, "put back", int(self.now), self.now, self.now)
 
         self.act(change)
 

@@ -306,7 +306,7 @@ class Agent:
                 path, old = f"/data/{name}", self.ledger.files.history(f"/data/{name}")
                 seen = Observation(Version(1, 1, len(old), 1), 1, "file")
                 if old:
-                    self.ledger.files.superseded([(old[-1].id, "r", path, "newer")])
+                    self.ledger.files.superseded([(old[-1].id, "r", path, "newer")], self.now)
                 directory = self.ledger.files.directory("/data")
                 self.ledger.files.found([Found(directory, path, "r", seen, len(old) + 1, self.now, self.now)])
                 (*_, file) = self.ledger.files.history(path)
