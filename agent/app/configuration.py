@@ -9,7 +9,8 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations, permutations
 from pathlib import PurePath
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
@@ -58,10 +59,24 @@ def _environment() -> dict[str, Any]:
 
 
 def find(given: PurePath | None) -> PurePath | None:
-    """The configuration file: the one given, else ./dropline.toml, the user's, the computer's; None where none is."""
+    """The configuration file: the one given, else ./dropline.toml, the user's, the computer's; None where none is.
+
+    Raises RuleError where one is found that another user put there: it names commands, which would be run as whoever asks.
+    """
     if given is not None:
         return given
-    return next((place / FILE_NAME for place in _places() if own_files.is_file(place / FILE_NAME)), None)
+    found = next((place / FILE_NAME for place in _places() if own_files.is_file(place / FILE_NAME)), None)
+    if found is not None:
+        require_not_of_another(found)
+    return found
+
+
+def require_not_of_another(found: PurePath) -> None:
+    """Raises RuleError where what was found, and not named, belongs to another user."""
+    owner = own_files.another_owner(found)
+    if owner is not None:
+        message = f"it was found, and belongs to another user (uid {owner}), who decides by it what is deleted, and what is run"
+        raise RuleError(str(found), "", "", f"{message}; if you trust them, name it (--config), or chown it")
 
 
 def _places() -> Iterator[PurePath]:
@@ -106,11 +121,37 @@ def read(path: PurePath) -> Configuration:
     if facts.anybody_may_write:
         message = f"may be written by anybody: chmod o-w {path}, for it decides what is deleted, and what is run"
         raise RuleError(str(path), "", "", message)
-    globus = data.get("globus")
-    if isinstance(globus, dict) and globus.get("client_secret") and facts.open_to_others:
-        message = f"the file can be read by others: chmod 600 {path}, or keep the secret apart (client_secret_file)"
-        raise RuleError(str(path), "[globus]", "client_secret", message)
-    return check(data, str(path), absolute(path).parent, facts.stamp)
+    config = check(data, str(path), absolute(path).parent, facts.stamp)
+    secret = _secret_in(data) if facts.open_to_others else None
+    if secret is not None:
+        message = f"the file can be read by others: chmod 600 {path}, or keep the secret apart ({secret.instead})"
+        raise RuleError(str(path), secret.table, secret.key, message)
+    return config
+
+
+class _Secret(NamedTuple):
+    """Where a secret is written."""
+
+    table: str
+    key: str
+    instead: str
+    """The key that names a file with it."""
+
+
+def _secret_in(data: Mapping[str, Any]) -> _Secret | None:
+    """The first secret in a file that was checked. Who knows the address of a chat, or the path of a webhook, may write there."""
+    if data.get("globus", {}).get("client_secret"):
+        return _Secret("[globus]", "client_secret", "client_secret_file")
+    if data.get("notify", {}).get("webhook", {}).get("url"):
+        return _Secret("[notify.webhook]", "url", "url_file")
+    for rule in data.get("rules", ()):
+        for action in rule.get("then", ()):
+            parts = urlsplit(action.get("webhook", ""))
+            if (parts.path.strip("/") or parts.query) and "secret_file" not in action:
+                return _Secret(
+                    f"[[rules]] {rule['name']!r}", "then.webhook", "secret_file, which the receiver asks for"
+                )
+    return None
 
 
 def check(
@@ -243,11 +284,8 @@ def account_folder(config: Configuration) -> PurePath:
 
 def warnings(path: own_files.StrPath) -> list[str]:
     """What is unwise about the file itself."""
-    try:
-        owner = own_files.facts(path).owner
-    except OSError:
-        return []  # there is none, or reading it has failed already, with the reason
-    if owner not in (0, os.geteuid()):
+    owner = own_files.another_owner(path)
+    if owner is not None:
         return [
             f"{path} belongs to another user (uid {owner}), who decides by it what is deleted, and what is run: chown it"
         ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agent.app.configuration import check, find, here, read
+from agent.app.configuration import check, find, here, read, require_not_of_another
 from agent.errors import Refused, cause
 from agent.host import own_files
 from agent.ledger import Ledger
@@ -61,6 +61,8 @@ def state(path: PathOfUser | None) -> Configuration:
     if found is not None:
         return read(found)
     data = {"agent": {"state_dir": STATE_HERE}} if own_files.is_directory(STATE_HERE) else {}
+    if data:
+        require_not_of_another(here() / STATE_HERE)
     return check(data, "no configuration file", here())
 
 

@@ -68,6 +68,15 @@ def _facts(status: os.stat_result) -> Facts:
     return Facts(status.st_size, status.st_mtime_ns, status.st_ino, status.st_mode, status.st_uid, status.st_gid)
 
 
+def another_owner(path: StrPath) -> int | None:
+    """Who made a file, or the link that leads to it, where that is neither root nor the agent's user; None: nobody else."""
+    try:
+        owners = os.lstat(path).st_uid, os.stat(path).st_uid
+    except OSError:
+        return None  # nobody made it
+    return next((owner for owner in owners if owner not in (0, os.geteuid())), None)
+
+
 def in_the_hands_of_others(path: StrPath) -> str | None:
     """Which part of a path another user made, or may replace, in a directory that everybody may write; None: no part.
 

@@ -665,6 +665,73 @@ def test_a_file_with_a_secret_in_it_is_private(tmp_path: Path, mode: int, good: 
     )
 
 
+def _written(*rules: str, more: str = "") -> str:
+    return f'{more}\ndestinations.s.path = "/s"\nrules = [{", ".join(rules)}]'
+
+
+def _then(action: str) -> str:
+    return f'{{ name = "r", watch = "/d", deliver = [{{ to = "s" }}], then = [{{ {action} }}] }}'
+
+
+CHAT = 'notify.events = ["refused"]\nnotify.webhook.url'
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        (f'globus = {{ client_id = "{ID}", client_secret = "hush" }}', "[globus]: client_secret"),
+        (_written(_then(""), more=f'{CHAT} = "https://chat.example.org/hooks/T0"'), "[notify.webhook]: url"),
+        (_written(_then('webhook = "https://example.org/hook"')), "[[rules]] 'r': then.webhook"),
+        (_written(_then('webhook = "https://example.org/?key=x"')), "[[rules]] 'r': then.webhook"),
+        (_written(_then('webhook = "https://example.org/"')), None),
+        (_written(_then('webhook = "https://example.org/hook", secret_file = "/etc/x"')), None),
+        (_written(_then('command = ["/bin/true"]'), more=f'{CHAT}_file = "/etc/x"'), None),
+    ],
+)
+def test_a_secret_of_any_kind_makes_the_file_private(tmp_path: Path, text: str, where: str | None) -> None:
+    """Who knows the address of a chat, or the path of a webhook, may write there; a file of its own may hold it."""
+    path = tmp_path / "f.toml"
+    path.write_text(text.replace(", then = [{  }]", ""))
+    path.chmod(0o644)
+    if where is None:
+        assert read(path)
+        return
+    with pytest.raises(RuleError) as caught:
+        read(path)
+    assert str(caught.value).startswith(
+        f"{path}: {where}: the file can be read by others: chmod 600 {path}, or keep the"
+    )
+    path.chmod(0o640)
+    assert read(path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("what", ["file", "link"])
+def test_what_another_user_put_where_it_is_found_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """In the current folder, and in those that are looked through next; what is named is read."""
+    real = tmp_path / "real.toml"
+    real.touch()
+    for name in (".", "xdg/dropline"):
+        folder = tmp_path / "work" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "dropline.toml"
+        path.symlink_to(real) if what == "link" else path.touch()
+        os.chown(path, 12345, -1, follow_symlinks=False)
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "work/xdg"))
+    for place in (tmp_path / "work", tmp_path / "work/xdg/dropline"):
+        with pytest.raises(
+            RuleError, match=rf"{place}/dropline.toml: it was found, and belongs to another user \(uid 12345\)"
+        ):
+            find(None)
+        assert find(place / "dropline.toml") == place / "dropline.toml"
+        os.chown(place / "dropline.toml", 0, -1, follow_symlinks=False)
+        assert find(None) == place / "dropline.toml"
+        (place / "dropline.toml").unlink()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_a_file_of_another_user_is_warned_of(tmp_path: Path) -> None:
     """Who owns it decides what is deleted."""

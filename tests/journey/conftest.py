@@ -216,6 +216,7 @@ class Site:
         fresh = self.root / "fresh.toml"
         fresh.write_text("".join(f"{key} = {toml(value)}\n" for key, value in tables.items()))
         fresh.chmod(0o600)  # it may be given a secret
+        fresh.chmod(0o600)  # there may be a secret in it
         fresh.rename(self.config)
 
     @property
