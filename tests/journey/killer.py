@@ -3,6 +3,9 @@
 Usage: killer.py WORK SCENARIO FIRST STEP [SOURCE COLLECTION ROOT]. With the last three, through Globus, where the service
 is that of the environment and both collections show ROOT. The scenario `then` posts to the address in WEBHOOK.
 
+SCENARIO `trash` kills the deletion of what was delivered before, and `then` only calls and commits: the operations on files are
+those of `reclaim`.
+
 SCENARIO `scrub` kills the reading of copies of which one has a flipped bit and one is missing, and the delivery after it.
 
 SCENARIO `send` kills `dropline send` instead, of a folder that no rule watches; `fetch` kills `dropline fetch`.
@@ -42,9 +45,8 @@ from tests.zygote import prepare
 
 CONTENT = {
     "run1/a.dat": b"a" * 5000,
-    "run1/b.dat": b"bee" * 100_000,
-    "run1/sub/c.dat": b"",
-    "run2/d.dat": bytes(range(256)) * 300,
+    "run1/b.dat": b"",
+    "run2/c.dat": bytes(range(256)) * 1000,
 }
 RECLAIM: dict[str, dict[str, Any] | None] = {
     "keep": None,
@@ -90,8 +92,8 @@ def configuration(work: Path, scenario: str) -> Configuration:
     return check(data, "test", work)
 
 
-def kill_at(number: int) -> None:
-    """Arrange that this process dies just before its `number`-th operation that changes a disk or the ledger."""
+def kill_at(number: int, *, files: bool) -> None:
+    """Arrange that this process dies just before its `number`-th call, commit or operation on files (`files`)."""
     left = number
     lock = threading.Lock()
 
@@ -106,10 +108,11 @@ def kill_at(number: int) -> None:
 
         return wrapper
 
-    for name in ("write", "pwrite", "rename", "unlink", "fsync", "utime", "mkdir", "rmdir", "ftruncate"):
-        setattr(os, name, counted(getattr(os, name)))
-    for name in ("rename_new", "_syncfs", "sync_directory"):
-        setattr(disk, name, counted(getattr(disk, name)))
+    if files:
+        for name in ("write", "pwrite", "rename", "unlink", "fsync", "utime", "mkdir", "rmdir", "ftruncate"):
+            setattr(os, name, counted(getattr(os, name)))
+        for name in ("rename_new", "_syncfs", "sync_directory"):
+            setattr(disk, name, counted(getattr(disk, name)))
     send = requests.Session.send
 
     def sent(*args: Any, **kwargs: Any) -> Any:
@@ -173,14 +176,15 @@ def scrub(config: Configuration) -> bool:
 ACTS = {"send": send, "fetch": fetch, "scrub": scrub}
 
 
-def run(config: Configuration, kill: int | None, act: Callable[[Configuration], bool] = once) -> int:
-    """The exit status of one `run --once` (or another act) in a child: 0, 1, or minus the signal."""
+def run(
+    config: Configuration, act: Callable[[Configuration], bool] = once, kill: Callable[[], None] = lambda: None
+) -> int:
+    """The exit status of one `run --once` (or another act) in a child that is to be killed: 0, 1, or minus the signal."""
     child = os.fork()
     if child == 0:
         code = 3
         try:
-            if kill is not None:
-                kill_at(kill)
+            kill()
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             code = 0 if act(config) else 1
         finally:
@@ -214,22 +218,22 @@ def case(work: Path, scenario: str, number: int) -> dict[str, Any]:
     shutil.rmtree(work, ignore_errors=True)
     (work / "share").mkdir(parents=True)
     put(work, CONTENT, "share" if scenario == "fetch" else "in")
-    config = configuration(work, scenario)
+    config, act = configuration(work, scenario), ACTS.get(scenario, once)
+    if scenario in ("replace", "scrub", "trash"):
+        assert run(configuration(work, "keep")) == 0
     if scenario == "replace":
-        assert run(config, None) == 0
         put(work, CHANGED)
     if scenario == "scrub":
-        assert run(config, None) == 0
         put(work, SPOILED, "share")
-        (work / "share/run2/d.dat").unlink()
-    first = run(config, number, ACTS.get(scenario, once))
+        (work / "share/run2/c.dat").unlink()
+    first = run(config, act, lambda: kill_at(number, files=scenario != "then"))
     between = {"share": tree(work / "share"), "in": tree(work / "in")}
-    again = run(config, None, once if scenario == "send" else ACTS.get(scenario, once))
+    again = run(config, once if scenario == "send" else act)
     if scenario == "trash":
-        again = max(again, run(config, None))  # by now the millisecond in the trash has passed
+        again = max(again, run(config))  # by now the millisecond in the trash has passed
     if scenario == "send" and tree(work / "share") != digests(CONTENT):
         assert tree(work / "share") == {}, "one batch goes whole, or was not written down"
-        again = max(again, run(config, None, send))
+        again = max(again, run(config, send))
     ledger = sqlite3.connect(work / "state" / "ledger.sqlite")
     states = ledger.execute("SELECT state, count(*) FROM files GROUP BY state ORDER BY state").fetchall()
     ledger.close()
