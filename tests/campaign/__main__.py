@@ -49,9 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             began = time.monotonic()
             tally = play(together, seed, work / str(number), zygote, options.effort, _say, options.strikes)
             tallies[name].add(tally)
+            if options.tally:
+                options.tally.write_text(json.dumps({name: asdict(tally) for name, tally in tallies.items()}, indent=1))
             _say(f"{number}: {'+'.join(together)}, {time.monotonic() - began:.1f} s" + (": BAD" if tally.bad else ""))
-    if options.tally:
-        options.tally.write_text(json.dumps({name: asdict(tally) for name, tally in tallies.items()}, indent=1))
     print(markdown(_HEAD, rows(tallies)))
     bad = [line for tally in tallies.values() for line in tally.bad]
     for name, tally in tallies.items():

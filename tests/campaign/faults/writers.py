@@ -54,7 +54,8 @@ class Again(Fault):
     def strike(self, scene: Scene) -> None:
         """Once with the agent, once behind its back: inode numbers are used again at once."""
         instrument, station = scene.instrument, scene.station
-        paths = [instrument.write(size=scene.chance.randrange(4000)) for _ in range(round(6 * scene.effort))]
+        written = (instrument.write(size=scene.chance.randrange(4000)) for _ in range(round(6 * scene.effort)))
+        paths = list(dict.fromkeys(written))  # one may be gone, and written again, before the last is written
         scene.wait_gone(paths)
         behind_its_back = scene.chance.random() < 0.5
         if behind_its_back:
