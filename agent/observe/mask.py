@@ -1,7 +1,7 @@
 """Secrets taken out of what is shown to others."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,21 +16,37 @@ _PAIR = re.compile(
 _WRITTEN = re.compile(r"\w*(?:secret|passw(?:or)?d|token|webhook|url)[\"']?\s*=\s*(?:\"([^\"\n]*)\"|'([^'\n]*)')", re.I)
 _SHORTEST = 4
 """Characters of what is looked for: less would be found everywhere."""
+_SHORTEST_WORD = 2
+_TELLING = 8
+"""Characters from which on a word is no part of others."""
+_OPTION = re.compile(r"-{1,2}\w[\w-]*")
+_ARGUMENTS = re.compile(r"\bcommand[\"']?\s*=\s*\[([^\]]*)\]")
+_TEXT = re.compile(r"\"((?:[^\"\\\n]|\\.)*)\"|'([^'\n]*)'")
 
 
 class Masker:
     """Takes known secrets, and what looks like one, out of text and values."""
 
-    def __init__(self, secrets: Iterable[str]) -> None:
-        """`secrets`: values that must not appear."""
+    def __init__(self, secrets: Iterable[str], words: Iterable[str] = ()) -> None:
+        """
+        Args:
+            secrets: values that must not appear.
+            words: may be secrets, and may be words like others: the short ones are left where they are a part of another.
+        """
         known = {form for one in secrets for form in (one, one.strip()) if len(form) >= _SHORTEST}
+        maybe = set(words)
+        short = {one for one in maybe if _SHORTEST_WORD <= len(one) < _TELLING} - known
+        known |= {one for one in maybe if len(one) >= _TELLING}
         # The longest first: one may be a part of another.
         self._known = sorted(known, key=lambda one: (-len(one), one))
+        found = "|".join(map(re.escape, sorted(short, key=lambda one: (-len(one), one))))
+        self._words = re.compile(rf"(?<!\w)(?:{found})(?!\w)") if found else None
 
     def text(self, text: str) -> str:
         """The text without secrets: known ones, users and queries of addresses, values of telling names."""
         for one in self._known:
             text = text.replace(one, MASK)
+        text = self._words.sub(MASK, text) if self._words is not None else text
         text = _HEADER.sub(rf"\1 {MASK}", text)
         text = _PAIR.sub(rf"\1{MASK}", text)
         return _URL.sub(_address, text)
@@ -54,6 +70,24 @@ class Masker:
 def names_a_file(key: str) -> bool:
     """Whether a key says where a secret is, and not which it is: `secret_file`, and `url_file` of an address that is one."""
     return bool(_PLACE_OF_SECRET.search(key))
+
+
+def arguments(argv: Sequence[str]) -> Iterator[str]:
+    """What may be a secret of a command's arguments: `SECRET`, `--password=SECRET`, `-pSECRET`. No paths, no `--options`."""
+    for word in argv[1:]:
+        option = _OPTION.fullmatch(word)
+        if word.startswith("/") or (option and (word.startswith("--") or len(word) == 2)):
+            continue
+        yield word
+        yield word.rpartition("=")[2]
+        if word.startswith("-"):
+            yield word[2:]
+
+
+def arguments_written(text: str) -> Iterator[str]:
+    """The same of a configuration file, which need not be good TOML."""
+    for inside in _ARGUMENTS.findall(text):
+        yield from arguments([one or other for one, other in _TEXT.findall(inside)])
 
 
 def written(text: str) -> list[str]:

@@ -22,7 +22,7 @@ from agent.host.service import healthz
 from agent.ledger import Ledger, State
 from agent.observe.doubts import doubts
 from agent.observe.logs import last_lines
-from agent.observe.mask import Masker, names_a_file, written
+from agent.observe.mask import Masker, arguments, arguments_written, names_a_file, written
 from agent.observe.status import status
 from rules.actions import Action, Command, Flow, Webhook, texts
 from rules.config.settings import Configuration, DirectoryTable
@@ -58,7 +58,7 @@ def write(target: PurePath, config: Configuration, mistake: str | None) -> list[
         config: as far as it could be read.
         mistake: what is wrong with the file of the configuration, if anything is.
     """
-    masker = Masker(_secrets(config))
+    masker = Masker(_secrets(config), _arguments(config))
     entries = []
     try:
         with own_files.create(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as bundle:
@@ -215,6 +215,14 @@ def _secrets(config: Configuration) -> Iterator[str]:
         yield from (word for word in text.replace('"', " ").split() if len(word) > 20)
 
 
+def _arguments(config: Configuration) -> Iterator[str]:
+    """Arguments of the commands, as they are in effect and as they are written."""
+    for rule in config.rules:
+        for one in rule.actions.values():
+            yield from arguments(one.argv) if isinstance(one, Command) else ()
+    yield from arguments_written(_contents(config.source))
+
+
 def _held(value: Any, key: str = "") -> Iterator[str]:
     """What is written as a secret in the configuration, and in the files that it names for one."""
     if isinstance(value, SecretStr):
@@ -241,13 +249,9 @@ def _of_address(url: str) -> Iterator[str]:
 
 
 def _words(action: Action) -> Iterator[str]:
-    """What of an action may be a secret: parts of an address, arguments, texts of a body."""
+    """What of an action may be a secret: parts of an address, texts of a body."""
     if isinstance(action, Webhook):
         yield from _of_address(action.url)
-    elif isinstance(action, Command):
-        yield from (
-            word.rpartition("=")[2] for word in action.argv[1:] if "=" in word or not word.startswith(("-", "/"))
-        )
     elif isinstance(action, Flow):
         yield from (text for text in texts(action.body or {}) if "{" not in text)
 

@@ -1,0 +1,37 @@
+"""What a support bundle leaves out."""
+
+import pytest
+
+from agent.observe.mask import MASK, Masker, arguments, arguments_written
+
+ARGV = [
+    "/usr/bin/put",
+    "--verbose",
+    "-v",
+    "-phunter2",
+    "--key=k7",
+    "ab",
+    "/etc/put.conf",
+    "s3cr3t-of-some-length",
+    "-x=y1",
+]
+
+
+def test_arguments_that_may_be_secrets() -> None:
+    """Whole, after `=`, and behind a letter; neither options nor paths."""
+    assert set(arguments(ARGV)) == {
+        "-phunter2", "hunter2", "--key=k7", "k7", "key=k7", "ab", "s3cr3t-of-some-length", "-x=y1", "y1", "=y1",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("written", [False, True], ids=["in effect", "written"])
+def test_arguments_are_masked_in_what_the_command_said(written: bool) -> None:
+    """Short ones as words; what merely contains them is left."""
+    text = "rules = [{ then = [{ command = [" + ", ".join(f'"{one}"' for one in ARGV) + "] }] }]"
+    masker = Masker([], arguments_written(text) if written else arguments(ARGV))
+    said = (
+        "put: ab: no login -phunter2 hunter2 with k7, y1 and 's3cr3t-of-some-length' about /etc/put.conf --verbose tabs"
+    )
+    assert masker.text(said) == (
+        f"put: {MASK}: no login {MASK} {MASK} with {MASK}, {MASK} and '{MASK}' about /etc/put.conf --verbose tabs"
+    )
