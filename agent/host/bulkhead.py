@@ -7,6 +7,7 @@ in the same pass. Only what `agent.errors.is_agents` names goes on to whoever ru
 
 import logging
 import math
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -24,6 +25,15 @@ _LONGEST_REASON = 500
 """Characters: some errors quote what they are about."""
 
 log = logging.getLogger(__name__)
+
+
+def in_time(items: Iterable[T], seconds: float) -> Iterator[T]:
+    """As many of the items as are handled in so many seconds, the first in any case: the others are for the next pass."""
+    until = time.monotonic() + seconds
+    for number, item in enumerate(items):
+        if number and time.monotonic() >= until:
+            return
+        yield item
 
 
 class Failure(NamedTuple):

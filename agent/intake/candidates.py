@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from agent.files import ABSENT, CannotTell, Files, Tree, Trouble, What, Whose
 from agent.files.reader import Examined, Trees, adopt, examine
-from agent.host.bulkhead import Bulkhead, Failure
+from agent.host.bulkhead import Bulkhead, Failure, in_time
 from agent.intake.departures import volume_above
 from agent.intake.groups import Groups
 from agent.intake.wholes import Wholes
@@ -19,6 +19,8 @@ from rules.versions.identity import Adoption
 from rules.versions.volumes import SameVolume, same_volume, unchanged
 
 LOOKS_A_PASS = 2_000
+SECONDS_A_PASS = 1.0
+"""For looks, which are slow on some storage."""
 _MOUNT_AGAIN = 5.0
 _RETRY = "`dropline retry`"
 _PASSING = {What.ABSENT, What.NOT_A_DIRECTORY, What.LINK, What.STALE, What.NO_ANSWER}
@@ -93,7 +95,8 @@ class Candidates:
         found: list[Decided] = []
         with Trees(self._files) as trees:
             markers = _Markers()
-            for one in self._looks.each(due, now, lambda file, failure: found.append((file, _failed(failure)))):
+            some = in_time(due, SECONDS_A_PASS)
+            for one in self._looks.each(some, now, lambda file, failure: found.append((file, _failed(failure)))):
                 with one as file:
                     found.append((file, self._decide(trees, markers, file, now)))
         return found

@@ -1,7 +1,7 @@
 """What conditions of datasets ask of the disk: names, sizes, content, checksums."""
 
 import hashlib
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,16 @@ from agent.files.reader import blocks, examine, incomplete, whole
 from agent.intake.texts import Texts
 from rules.datasets.facts import Reading
 from rules.datasets.question import Answer, Found
+from rules.formats import Finding, State
 from rules.model import Kind, Observation, Version, Writer
 from rules.patterns.glob import Names
 
 BYTES_A_PASS = 256 * 2**20
 """Of files whose checksums are made: new data must not wait for the whole of a large dataset."""
+
+
+LOOKS_A_PASS = 1_000
+"""At what files say of their writers."""
 
 
 class Content:
@@ -147,3 +152,41 @@ class Sums:
             del files[algorithm, path]
             _of_the_file(path, incomplete(version.size, known.done))
         return known.result
+
+
+class Formats:
+    """Looks at what files of datasets say of their writers, some a pass. Forgotten with the process."""
+
+    def __init__(self) -> None:
+        self._datasets: dict[int, tuple[float | None, dict[int, int]]] = {}
+        """Number of a dataset → when its files changed last, and what was asked → how many files, from the first on, are good."""
+        self._left = LOOKS_A_PASS
+
+    def begin(self) -> None:
+        """A new pass."""
+        self._left = LOOKS_A_PASS
+
+    def made(
+        self, dataset: int, changed_at: float | None, names: tuple[str, ...], looks: Sequence[Callable[[], Finding]]
+    ) -> list[Finding | None]:
+        """See `rules.datasets.facts.Looks`. It goes on where it was, as long as no file of the dataset has changed."""
+        before, asked = self._datasets.get(dataset, (changed_at, {}))
+        asked = asked if before == changed_at else {}
+        self._datasets[dataset] = changed_at, asked
+        good = asked.get(hash(names), 0)
+        found: list[Finding | None] = [Finding(State.CANNOT_TELL, "was looked at before")] * good
+        for look in looks[good:]:
+            if self._left <= 0:
+                break
+            self._left -= 1
+            finding = look()
+            found.append(finding)
+            if finding.unfinished:
+                break
+            good += 1
+        asked[hash(names)] = good
+        return [*found, *[None] * (len(looks) - len(found))]
+
+    def forget(self, dataset: int) -> None:
+        """It is decided."""
+        self._datasets.pop(dataset, None)

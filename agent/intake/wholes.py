@@ -1,12 +1,13 @@
 """Datasets: their files have settled one by one; are they complete as a whole?"""
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from agent.files import Files, Tree, Trouble
 from agent.files.reader import Trees
-from agent.host.bulkhead import Bulkhead, Failure
-from agent.intake.content import Content, Sums
+from agent.host.bulkhead import Bulkhead, Failure, in_time
+from agent.intake.content import Content, Formats, Sums
 from agent.intake.groups import Groups
 from agent.intake.texts import Texts
 from agent.ledger import File, Ledger
@@ -15,10 +16,13 @@ from rules.datasets.conditions import released
 from rules.datasets.facts import judge
 from rules.datasets.membership import Dataset, dataset_of
 from rules.datasets.question import Facts, Mismatch
+from rules.formats import Finding
 from rules.model import Rule, Verdict
 from rules.retry import look_again
 
 DATASETS_A_PASS = 200
+SECONDS_A_PASS = 1.0
+"""For looks at datasets."""
 _ASK_AGAIN = 2.0
 """Seconds between two looks at a dataset of which something is known to be on its way."""
 
@@ -40,6 +44,8 @@ class Judged:
     """Its directories are being listed once more."""
     checksums: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Name in the dataset → (algorithm, hexadecimal), of those that a list gave and that are right."""
+    took: float = 0.0
+    """Seconds."""
 
 
 def _name(known: Known) -> str:
@@ -80,6 +86,7 @@ class Wholes:
         self._looking = looking
         self._sums = Sums()
         self._texts = Texts()
+        self._formats = Formats()
         self._looks = Bulkhead[Known]("dataset", _name)
         self._judged = Bulkhead[Judged]("dataset", lambda one: _name(one.known), ledger.savepoint)
 
@@ -97,13 +104,16 @@ class Wholes:
             return []
         self._sums.begin()
         self._texts.begin()
+        self._formats.begin()
         found: list[Judged] = []
         with Trees(self._files) as trees:
             contents: dict[str, Content] = {}
-            due = self._ledger.datasets.due(now, DATASETS_A_PASS)
+            due = in_time(self._ledger.datasets.due(now, DATASETS_A_PASS), SECONDS_A_PASS)
             for one in self._looks.each(due, now, lambda known, failure: found.append(self._failed(known, failure))):
                 with one as known:
-                    found.append(self._judge(known, trees, contents, now))
+                    began = time.monotonic()
+                    judged = self._judge(known, trees, contents, now)
+                    found.append(replace(judged, took=time.monotonic() - began))
         return found
 
     def _failed(self, known: Known, failure: Failure) -> Judged:
@@ -152,9 +162,12 @@ class Wholes:
         def members() -> list[tuple[str, int, bool]]:
             return [(rule.relpath(path), size, fresh) for path, size, fresh in datasets.members(known.id)]
 
+        def looks(names: tuple[str, ...], wanted: Sequence[Callable[[], Finding]]) -> list[Finding | None]:
+            return self._formats.made(known.id, datasets.changed_at(known.id), names, wanted)
+
         facts = Facts(dataset.fields, generation=known.generation + 1)
         answer, facts = judge(
-            rule.complete, dataset, facts, content, sums, members,
+            rule.complete, dataset, facts, content, sums, looks, members,
             lambda: datasets.changed_at(known.id) or now, now,
         )  # fmt: skip
         right: dict[str, tuple[str, str]] = {}
@@ -198,13 +211,13 @@ class Wholes:
             return False
         changed_at = datasets.changed_at(known.id)
         if changed_at is None:
-            self._sums.forget(known.id)
+            self._forget(known)
             datasets.left(known.id, None)
             return False
         unsettled = datasets.unsettled(known.id)
         if not answer.ok:
             busy = answer.again_at is not None and answer.again_at <= now
-            again = look_again(changed_at, now)
+            again = look_again(changed_at, now, one.took)
             again = again if answer.again_at is None else min(answer.again_at, again)
             if one.dataset is None and answer.again_at is not None:
                 again = answer.again_at
@@ -247,10 +260,15 @@ class Wholes:
         self._ledger.datasets.proved_by_list(
             (named[name], algorithm, checksum) for name, (algorithm, checksum) in one.checksums.items() if name in named
         )
-        self._sums.forget(one.known.id)
+        self._forget(one.known)
         self._ledger.datasets.completed(one.known.id, reason or "all its files have settled")
         if one.known.released and self._ledger.datasets.unsettled(one.known.id) is not None:
             self._ledger.datasets.touched([one.known.id], now)  # what has a writer comes later, as a supplement
+
+    def _forget(self, known: Known) -> None:
+        """It is decided."""
+        self._sums.forget(known.id)
+        self._formats.forget(known.id)
 
     def _refuse(self, one: Judged, dataset: Dataset, mismatch: Mismatch) -> None:
         """Files are not what the list says: they are refused, the rest waits for them, and nothing travels."""
@@ -261,5 +279,5 @@ class Wholes:
             if why is not None:
                 items.append((file.id, file.rule, file.path, f"{why}; {hint}"))
         self._ledger.files.refused(items)
-        self._sums.forget(one.known.id)
+        self._forget(one.known)
         self._ledger.datasets.left(one.known.id, mismatch.reason)

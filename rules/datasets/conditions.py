@@ -29,7 +29,7 @@ from rules.datasets.question import (
     members,
 )
 from rules.datasets.reading import Reads
-from rules.formats import FORMATS, State, format_of
+from rules.formats import FORMATS, format_of
 from rules.model import Verdict
 from rules.patterns.expression import search
 from rules.patterns.glob import FIELD
@@ -202,10 +202,13 @@ class Format(Condition):
         unasked = [f"{kind}:{name}" for name in names if f"{kind}:{name}" not in facts.formats]
         if unasked:
             raise Missing(Ask.FORMATS, unasked)
-        for name in names:
-            finding = facts.formats[f"{kind}:{name}"]
-            if finding.state in (State.OPEN, State.TRUNCATED):
+        findings = [(name, facts.formats[f"{kind}:{name}"]) for name in names]
+        for name, finding in findings:
+            if finding is not None and finding.unfinished:
                 return Verdict(False, f"{name} {finding.detail}")
+        left = sum(finding is None for _, finding in findings)
+        if left:
+            raise Undecided(f"its files are being looked at: {len(names) - left} of {len(names)}", soon=True)
         return Verdict(True, "")
 
     @property

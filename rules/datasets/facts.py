@@ -3,12 +3,14 @@
 import posixpath
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import islice
 from typing import Protocol
 
 from rules import formats
 from rules.datasets.conditions import decide
 from rules.datasets.membership import Dataset
-from rules.datasets.question import Answer, Ask, Facts, Found, Member, Mismatch, Question
+from rules.datasets.question import FOUND_AT_MOST, Answer, Ask, Facts, Found, Member, Mismatch, Question
 from rules.datasets.reading import Reads
 from rules.match import takes
 from rules.model import Conditions, Verdict
@@ -37,9 +39,12 @@ class Disk(Protocol):
 Sums = Callable[[Sequence[tuple[str, str]]], Sequence[str]]
 """(algorithm, path) ... → hexadecimal checksums; "" for what is not ready, "?" for what cannot be read."""
 
+Looks = Callable[[tuple[str, ...], Sequence[Callable[[], formats.Finding]]], Sequence[formats.Finding | None]]
+"""format:name ..., and how to look at each → findings; None for what is not looked at now, such as all after an unfinished one."""
+
 
 def judge(
-    conditions: Conditions, dataset: Dataset, facts: Facts, disk: Disk, sums: Sums,
+    conditions: Conditions, dataset: Dataset, facts: Facts, disk: Disk, sums: Sums, looks: Looks,
     members: Callable[[], Sequence[tuple[str, int, bool]]], changed: Callable[[], float], now: float,
 ) -> tuple[Verdict | Mismatch, Facts]:  # fmt: skip
     """Decide about a dataset, getting the facts that the decision asks for. Returns them, too.
@@ -50,6 +55,7 @@ def judge(
         facts: what is known from before.
         disk: shows the files.
         sums: makes checksums.
+        looks: has some of the files looked at that say something of their writers.
         members: its files: path relative to `watch`, size, and whether it waits to be complete.
         changed: when any of its files changed last, seconds since the epoch.
         now: seconds since the epoch.
@@ -58,11 +64,11 @@ def judge(
         answer = decide(conditions, facts, now)
         if not isinstance(answer, Question):
             return answer, facts
-        facts = _with(answer, facts, dataset, disk, sums, members, changed)
+        facts = _with(answer, facts, dataset, disk, sums, looks, members, changed)
 
 
 def _with(
-    question: Question, facts: Facts, dataset: Dataset, disk: Disk, sums: Sums,
+    question: Question, facts: Facts, dataset: Dataset, disk: Disk, sums: Sums, looks: Looks,
     members: Callable[[], Sequence[tuple[str, int, bool]]], changed: Callable[[], float],
 ) -> Facts:  # fmt: skip
     match question.ask:
@@ -72,16 +78,18 @@ def _with(
             here = sorted(Member(dataset.inside(path), size, fresh) for path, size, fresh in members())
             return replace(facts, members=tuple(here))
         case Ask.FOUND:
-            looked = {pattern: tuple(_found(pattern, dataset, disk, members)) for pattern in question.about}
+            looked = {
+                pattern: tuple(islice(_found(pattern, dataset, disk, members), FOUND_AT_MOST + 1))
+                for pattern in question.about
+            }
             return replace(facts, found={**facts.found, **looked})
         case Ask.ANSWERS:
             (condition,) = question.about
             answers = tuple(_answers(condition, facts, dataset, disk))
             return replace(facts, answers={**facts.answers, condition: answers})
         case Ask.FORMATS:
-            return replace(
-                facts, formats={**facts.formats, **{one: _look(one, dataset, disk) for one in question.about}}
-            )
+            findings = looks(question.about, [partial(_look, one, dataset, disk) for one in question.about])
+            return replace(facts, formats={**facts.formats, **dict(zip(question.about, findings, strict=True))})
         case Ask.SUMS:
             wanted = [one.partition(":") for one in question.about]
             made = sums([(algorithm, _path(name, dataset)) for algorithm, _, name in wanted])

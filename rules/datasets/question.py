@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from rules.datasets.condition import Condition
 
 
+FOUND_AT_MOST = 1_000
+"""Files on the disk that a pattern of a condition may match."""
+
+
 class Member(NamedTuple):
     """A file of the dataset that is here, or was delivered before."""
 
@@ -85,7 +89,8 @@ class Facts:
     found: Mapping[str, tuple[Found, ...]] = field(default_factory=dict)
     answers: "Mapping[Condition, tuple[Answer | Found, ...]]" = field(default_factory=dict)
     """Files that were not read to their end are still a `Found`."""
-    formats: Mapping[str, Finding] = field(default_factory=dict)
+    formats: Mapping[str, Finding | None] = field(default_factory=dict)
+    """format:name → what was found; None where it was not looked at yet."""
     sums: Mapping[str, str] = field(default_factory=dict)
     """algorithm:name → hexadecimal checksum, or "" while it is being made, or "?" where the file cannot be read."""
 
@@ -114,9 +119,11 @@ class Undecided(Exception):
 
 
 def look(pattern: str, facts: Facts) -> tuple[Found, ...]:
-    """What is on the disk under a pattern. Raises Missing."""
+    """What is on the disk under a pattern. Raises Missing, and Undecided where that is too much."""
     if pattern not in facts.found:
         raise Missing(Ask.FOUND, [pattern])
+    if len(facts.found[pattern]) > FOUND_AT_MOST:
+        raise Undecided(f"more than {FOUND_AT_MOST:,} files are there for {pattern}")
     return facts.found[pattern]
 
 

@@ -31,6 +31,11 @@ class Finding(NamedTuple):
     state: State
     detail: str
 
+    @property
+    def unfinished(self) -> bool:
+        """Not yet."""
+        return self.state in (State.OPEN, State.TRUNCATED)
+
 
 class Beyond(Exception):
     """The content speaks of bytes at or after the file's end, up to `end`."""

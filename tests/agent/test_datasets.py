@@ -11,7 +11,7 @@ import pytest
 
 from agent.files import LOCAL, CannotTell, Trouble, What
 from agent.files.posix.tree import PosixTree
-from agent.intake import Intake, content, texts
+from agent.intake import Intake, candidates, content, texts, wholes
 from agent.intake.watch import Watch
 from agent.intake.wholes import Wholes
 from agent.ledger import File, Ledger, State
@@ -270,6 +270,23 @@ def test_a_long_list_holds_up_no_other_dataset(site: Site, monkeypatch: pytest.M
     assert site.reason("run_1") == "sums is being read"
     site.pass_time(1.0)
     assert site.reason("run_1") == "all 1 checksums of sums are right"
+
+
+def test_a_pass_takes_its_time_and_no_more(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the looks at files and datasets are, the first of each is looked at, and the others come next."""
+    monkeypatch.setattr(wholes, "SECONDS_A_PASS", 0.0)
+    monkeypatch.setattr(candidates, "SECONDS_A_PASS", 0.0)
+    monkeypatch.setattr(content, "LOOKS_A_PASS", 1)
+    for run in range(3):
+        for name in ("a.h5", "b.h5", "done"):
+            site.put(f"run_{run}/{name}")
+    site.start(rule(site.data, complete={"quiet": "1s", "require": [*DONE, {"format": "hdf5"}]}))
+    site.intake.step(site.now)
+    site.now += 2.0
+    assert site.intake.step(site.now) == site.now
+    assert [file.reason for file in site.files().values()].count("it waits for the rest of its dataset") == 1
+    site.pass_time(60.0)
+    assert set(site.states().values()) == {"batched"}
 
 
 def test_a_mismatch_refuses_the_dataset_until_the_data_is_right(site: Site) -> None:

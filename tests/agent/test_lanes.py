@@ -25,7 +25,7 @@ def test_lanes_go_by_size(sizes: list[int]) -> None:
 
 
 def test_giants_do_not_stop_large_files(tmp_path: Path, until: Callable[[Callable[[], bool], str], bool]) -> None:
-    """While more sparse giants than there are threads are copied, a file of 5 MiB arrives."""
+    """While every lane but its own is full of sparse giants, and they wait, a file of 5 MiB arrives."""
     data, share = tmp_path / "data", tmp_path / "share"
     data.mkdir()
     share.mkdir()
@@ -33,9 +33,10 @@ def test_giants_do_not_stop_large_files(tmp_path: Path, until: Callable[[Callabl
     transport = DirectoryTransport("share", str(share), "checksum", "sha256", "a1b2c3d4e5f6", woken.set)
     try:
         identity = transport.set_up()
-        for number in range(4):
+        giants_of = [size for size in (2**35, 2**40, 2 * 2**40) for _ in range(3)]
+        for number, size in enumerate(giants_of):
             (data / f"giant{number}").touch()
-            os.truncate(data / f"giant{number}", 2 * 2**40)
+            os.truncate(data / f"giant{number}", size)
         (data / "scan.h5").write_bytes(os.urandom(5 * 2**20))
 
         def item(name: str, number: int) -> Item:
@@ -43,7 +44,7 @@ def test_giants_do_not_stop_large_files(tmp_path: Path, until: Callable[[Callabl
             assert isinstance(seen, Observation)
             return Item(number, str(data), name, seen.version, name)
 
-        giants = [item(f"giant{number}", number) for number in range(4)]
+        giants = [item(f"giant{number}", 10 + number) for number, _ in enumerate(giants_of)]
         transport.submit(transport.prepare(1, "r", giants, identity).request, giants, identity)
         scan = [item("scan.h5", 9)]
         transport.submit(transport.prepare(2, "r", scan, identity).request, scan, identity)

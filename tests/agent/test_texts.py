@@ -1,20 +1,23 @@
-"""Files that say something to datasets: read once, a part a pass, and what they say is remembered within a bound."""
+"""What files say to datasets: read once, a part a pass, and what they say is remembered within a bound."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from agent.files import LOCAL, Tree
 from agent.files.trouble import NotAFile
-from agent.intake import texts
+from agent.intake import content, texts
+from agent.intake.content import Formats
 from agent.intake.texts import Texts
 from rules.datasets import reading
 from rules.datasets.conditions import Marker
 from rules.datasets.question import Answer, Found
+from rules.formats import Finding, State
 
 KEY = "key"
 PART = 100
@@ -127,3 +130,31 @@ def test_what_is_no_text_or_too_large_says_so(rig: Rig) -> None:
     (rig.folder / "b").symlink_to("a")
     with pytest.raises(NotAFile):
         rig.look("b")
+
+
+def test_looks_at_formats_are_some_a_pass_and_go_on_where_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At an unfinished file, too, which alone is looked at again; from the first on where a file has changed."""
+    monkeypatch.setattr(content, "LOOKS_A_PASS", 2)
+    formats, looked = Formats(), list[str]()
+    states = dict.fromkeys("abcde", State.FINISHED) | {"d": State.OPEN}
+
+    def look(name: str) -> Finding:
+        looked.append(name)
+        return Finding(states[name], "")
+
+    def ask(changed_at: float, dataset: int = 1) -> tuple[str, int]:
+        """A pass: what it looked at, and for how many there is a finding."""
+        looked.clear()
+        formats.begin()
+        found = formats.made(dataset, changed_at, tuple("abcde"), [partial(look, name) for name in "abcde"])
+        made = [one.unfinished for one in found if one]
+        assert made == [states[name] is State.OPEN for name in "abcde"][: len(made)]
+        return "".join(looked), 5 - found.count(None)
+
+    assert [ask(1.0) for _ in range(3)] == [("ab", 2), ("cd", 4), ("d", 4)]
+    states["d"] = State.CANNOT_TELL
+    assert [ask(1.0) for _ in range(2)] == [("de", 5), ("", 5)]
+    assert ask(1.0, dataset=2) == ("ab", 2)
+    assert ask(2.0) == ("ab", 2)
+    formats.forget(1)
+    assert ask(2.0) == ("ab", 2)

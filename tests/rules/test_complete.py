@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from rules.complete import COARSE, TICK, complete, first_look, granule, next_look, quiet_seconds
 from rules.model import Candidate, Conditions, Verdict, Writer
+from rules.retry import look_again
 
 SINCE = 1_000_000.0
 laws = settings(max_examples=100, deadline=None)
@@ -209,6 +210,14 @@ def test_what_waits_without_change_is_looked_at_less_and_less_often(
     assert again <= max(now + min(max(waited / 10, 2.0), 300.0), math.nextafter(now, math.inf))
     assert not now < end < again
     assert again >= min(now + 2.0, end) or end <= now
+
+
+@laws
+@given(st.floats(0, 1e6), st.floats(0, 1e6), st.floats(0, 1e4))
+def test_a_look_that_takes_long_is_taken_seldom(since: float, waited: float, took: float) -> None:
+    """A tenth of the time at the most, and never sooner than a quick one."""
+    now = since + waited
+    assert look_again(since, now, took) == max(look_again(since, now), now + 10 * took)
 
 
 def test_a_day_of_waiting_costs_some_hundred_looks() -> None:

@@ -1,7 +1,7 @@
 """When is a dataset complete? Each condition by itself."""
 
 import hashlib
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from rules.datasets.conditions import decide, released
 from rules.datasets.facts import Reading, judge
 from rules.datasets.membership import Dataset
 from rules.datasets.question import Answer, Facts, Found, Member, Mismatch
+from rules.formats import Finding
 from rules.model import Conditions, Rule, Verdict
 from rules.patterns.glob import Names
 from tests import configured
@@ -56,6 +57,11 @@ class Files:
         return [hashlib.new(algorithm, self.files[path]).hexdigest() for algorithm, path in wanted]
 
 
+def looks(_: tuple[str, ...], wanted: Sequence[Callable[[], Finding]]) -> list[Finding]:
+    """All at once."""
+    return [one() for one in wanted]
+
+
 def ask(
     require: Sequence[dict[str, Any]],
     files: dict[str, bytes],
@@ -69,7 +75,7 @@ def ask(
     disk = Files({f"run_1/{name}": content for name, content in files.items()} | (outside or {}))
     answer, _ = judge(
         rule(require, **complete).complete, Dataset("run_1", "run_1", FIELDS, whole=True),
-        Facts(FIELDS, generation=generation), disk, disk.sums,
+        Facts(FIELDS, generation=generation), disk, disk.sums, looks,
         lambda: [(f"run_1/{name}", len(content), True) for name, content in files.items()], lambda: changed_at, NOW,
     )  # fmt: skip
     return answer
@@ -227,12 +233,19 @@ def test_a_marker_may_be_beside_the_dataset() -> None:
     )
 
 
+def test_a_pattern_that_matches_too_many_files_decides_nothing() -> None:
+    """They are not all looked at, and which of them counts cannot be told."""
+    files = {f"{number}.done": b"" for number in range(1_001)}
+    for kind in ("marker", "gone"):
+        assert ask([{kind: "*.done"}], files) == Verdict(False, "more than 1,000 files are there for *.done")
+
+
 def test_a_marker_that_is_still_being_written_is_not_there() -> None:
     """The file that says that all is done must be done itself."""
     disk = Files({"run_1/done": b"x"}, writing=["run_1/done"])
     conditions = rule([{"marker": "done"}]).complete
     dataset = Dataset("run_1", "run_1", FIELDS, whole=True)
-    answer, _ = judge(conditions, dataset, Facts(FIELDS), disk, disk.sums, list, lambda: NOW, NOW)
+    answer, _ = judge(conditions, dataset, Facts(FIELDS), disk, disk.sums, looks, list, lambda: NOW, NOW)
     assert answer == Verdict(False, "done is not there")
 
 
