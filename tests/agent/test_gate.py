@@ -8,19 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.observe.web.gate import SHUT, TRIES, Denied, Gate
+from agent.observe.web.gate import Denied, Gate
 
 TOKEN = "correct-horse-battery"
-
-
-class Clock:
-    """Time that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def asked(authorization: str | None = None, peer: str = "192.0.2.7", host: str = "localhost") -> dict[str, Any]:
@@ -47,9 +37,9 @@ def test_names_are_looked_at_and_addresses_are_not(
     hosts: tuple[str, ...], beyond: bool, taken: list[str], denied: list[str]
 ) -> None:
     """A name must be known, for names can be made to lead anywhere; an address leads where it says."""
-    gate = Gate(hosts, None, Clock(), beyond=beyond)
+    gate = Gate(hosts, None, beyond=beyond)
     for host in taken:
-        assert gate.host(asked(host=host)) is None, host
+        assert gate.origin(asked(host=host)) is None, host
     for host in (
         *denied,
         "",
@@ -61,12 +51,12 @@ def test_names_are_looked_at_and_addresses_are_not(
         "1",
         "@localhost",
     ):
-        assert code(gate.host(asked(host=host))) == 421, host
+        assert code(gate.origin(asked(host=host))) == 421, host
 
 
 def test_without_a_token_nothing_is_wanted() -> None:
     """Whatever a client sends along."""
-    gate = Gate((), None, Clock(), beyond=False)
+    gate = Gate((), None, beyond=False)
     for header in (None, "Bearer x", "Basic !", ""):
         assert gate.token(asked(header)) is None
 
@@ -80,40 +70,36 @@ def test_without_a_token_nothing_is_wanted() -> None:
 )
 def test_whatever_is_no_token_is_turned_away(header: str) -> None:
     """In words, and never by an exception."""
-    gate = Gate((), TOKEN, Clock(), beyond=True)
+    gate = Gate((), TOKEN, beyond=True)
     assert code(gate.token(asked(header))) == 401
     assert gate.token(asked(f"bEaReR {TOKEN}")) is None
 
 
-def test_who_tries_often_is_shut_out_for_a_while() -> None:
-    """That address, and not the others; the right token does not help it until the time is over."""
-    clock = Clock()
-    gate = Gate((), TOKEN, clock, beyond=True)
-    for _ in range(TRIES):
-        assert code(gate.token(asked("Bearer wrong"))) == 401
-    denied = gate.token(asked(f"Bearer {TOKEN}"))
-    assert (code(denied), denied.headers if denied else ()) == (429, (("Retry-After", "61"),))
-    assert gate.token(asked(f"Bearer {TOKEN}", peer="192.0.2.8")) is None
-    clock.now = SHUT - 0.5
-    assert code(gate.token(asked(f"Bearer {TOKEN}"))) == 429
-    clock.now = SHUT
+def test_nobody_shuts_the_right_token_out() -> None:
+    """However often somebody at the same address gives wrong ones, or none, as browsers do before they ask their user."""
+    gate = Gate((), TOKEN, beyond=True)
+    for _ in range(30):
+        assert [code(gate.token(asked(header))) for header in ("Bearer wrong", "Basic !", None)] == [401] * 3
     assert gate.token(asked(f"Bearer {TOKEN}")) is None
 
 
-def test_asking_without_a_token_is_no_attempt() -> None:
-    """A browser asks so before it asks its user; the right token forgives what was wrong before."""
-    gate = Gate((), TOKEN, Clock(), beyond=True)
-    for _ in range(3 * TRIES):
-        assert code(gate.token(asked())) == 401
-        assert code(gate.token(asked("Bearer wrong"))) == 401
-        assert gate.token(asked(f"Bearer {TOKEN}")) is None
-
-
-def test_many_addresses_take_no_memory() -> None:
-    """However many try, a bounded number is remembered, and the last ones are."""
-    gate = Gate((), TOKEN, Clock(), beyond=True)
-    for number in range(3000):
-        for _ in range(TRIES):
-            gate.token(asked("Bearer wrong", peer=str(number)))
-    assert len(gate._wrong) == 1000
-    assert code(gate.token(asked("Bearer wrong", peer="2999"))) == 429
+@pytest.mark.parametrize(
+    ("site", "how", "answer"),
+    [
+        (None, {}, 200),
+        ("none", {"MODE": "navigate"}, 200),
+        ("same-origin", {"MODE": "cors", "DEST": "empty"}, 200),
+        ("same-site", {"MODE": "cors", "DEST": "empty"}, 403),
+        ("cross-site", {}, 403),
+        ("cross-site", {"MODE": "no-cors", "DEST": "script"}, 403),
+        ("cross-site", {"MODE": "navigate", "DEST": "iframe", "USER": "?1"}, 403),
+        ("cross-site", {"MODE": "navigate", "DEST": "document"}, 403),
+        ("cross-site", {"MODE": "navigate", "DEST": "document", "USER": "?1"}, 200),
+        ("", {}, 403),
+    ],
+)
+def test_pages_of_other_sites_get_nothing(site: str | None, how: dict[str, str], answer: int) -> None:
+    """Neither by a script nor in a frame; a person who follows a link gets here. Programs that are no browsers do not say."""
+    request = asked() | {f"HTTP_SEC_FETCH_{key}": value for key, value in how.items()}
+    request |= {} if site is None else {"HTTP_SEC_FETCH_SITE": site}
+    assert code(Gate((), None, beyond=False).origin(request)) == answer

@@ -124,6 +124,7 @@ def test_every_answer_has_a_strict_policy(page: "tuple[Site, Agent]") -> None:
     for method, path, headers in (
         *(("GET", path, {}) for path in ("/", "/style.css", "/status.json", "/metrics", "/healthz", "/nothing")),
         ("POST", "/", {}), ("OPTIONS", "/metrics", {}), ("GET", "/", {"Host": "evil.example"}),
+        ("GET", "/", {"Sec-Fetch-Site": "cross-site"}), ("GET", "/", {"X": "x" * 20_000}),
     ):  # fmt: skip
         answer = page[1].request(method, path, headers)
         seen.add(answer.status)
@@ -135,7 +136,9 @@ def test_every_answer_has_a_strict_policy(page: "tuple[Site, Agent]") -> None:
         assert allowed <= {"'self'", "'none'"}, path
         assert answer.headers["X-Content-Type-Options"] == "nosniff", path
         assert "Access-Control-Allow-Origin" not in answer.headers, path
-    assert seen == {200, 404, 405, 421}
+        for name in ("Cross-Origin-Resource-Policy", "Cross-Origin-Opener-Policy"):
+            assert answer.headers[name] == "same-origin", path
+    assert seen == {200, 403, 404, 405, 421, 431}
 
 
 def test_browsers_are_told_to_load_and_frame_nothing(page: "tuple[Site, Agent]") -> None:

@@ -23,7 +23,7 @@ from agent.observe.web.words import FILTERS
 from rules.text import printable
 from rules.units import bytes_in_words
 
-_HEADERS = [
+HEADERS = [
     (
         "Content-Security-Policy",
         "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none';"
@@ -32,7 +32,10 @@ _HEADERS = [
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
     ("Cache-Control", "no-store"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
 ]
+"""Of every answer: a page of another site can neither read it, nor frame it, nor hold on to its window."""
 _FIELDS, _DIGITS = 10, 19
 _CONNECTIONS = 3
 """Requests that read the ledger at a time; the other threads are for those that do not, such as /healthz."""
@@ -141,7 +144,7 @@ class Site:
         path = environ["PATH_INFO"]
         page = self._pages.get(path)
         stranger = self._gate.token(environ)
-        denied = self._gate.host(environ) or stranger
+        denied = self._gate.origin(environ) or stranger
         more: tuple[tuple[str, str], ...] = ()
         if denied is stranger is not None and path == "/healthz" and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
             status, kind, body = self._alive()
@@ -168,7 +171,7 @@ class Site:
                 if self._news(path):
                     log.exception("the page %s cannot be shown", path, exc_info=error)
                 status, kind, body = "500 Internal Server Error", "text/plain", _MISTAKE
-        start_response(status, [("Content-Type", kind), ("Content-Length", str(len(body))), *more, *_HEADERS])
+        start_response(status, [("Content-Type", kind), ("Content-Length", str(len(body))), *more, *HEADERS])
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
 
     def _news(self, path: str) -> bool:

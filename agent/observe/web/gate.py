@@ -12,9 +12,7 @@ import hashlib
 import hmac
 import ipaddress
 import platform
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from agent.errors import Refused
@@ -22,12 +20,6 @@ from agent.host import secrets as secret
 
 TOKEN_AT_LEAST = 16
 """Characters."""
-TRIES = 10
-"""Wrong tokens from one address, after which it is not listened to."""
-SHUT = 60.0
-"""Seconds for which it is not listened to; its count begins anew after as long without a wrong token."""
-_ADDRESSES = 1000
-"""Addresses that are remembered; the oldest make room."""
 
 
 class Denied(NamedTuple):
@@ -62,54 +54,42 @@ def names(written: Iterable[str], *, beyond: bool) -> frozenset[str]:
 
 
 class Gate:
-    """Lets requests through, or says why not. Safe between threads."""
+    """Lets requests through, or says why not."""
 
-    def __init__(self, hosts: Iterable[str], token: str | None, clock: Callable[[], float], *, beyond: bool) -> None:
+    def __init__(self, hosts: Iterable[str], token: str | None, *, beyond: bool) -> None:
         """
         Args:
             hosts: see `names`.
             token: what is wanted of every request; None: nothing.
-            clock: seconds, never going back.
             beyond: the page listens beyond loopback.
         """
         self._names = names(hosts, beyond=beyond)
         self._token = None if token is None else _digest(token)
-        self._clock = clock
-        self._wrong: OrderedDict[str, tuple[int, float]] = OrderedDict()
-        """Address → wrong tokens, and when the last one came."""
-        self._lock = threading.Lock()
 
-    def host(self, environ: dict[str, Any]) -> Denied | None:
-        """Whether the pages answer to the host name of the request."""
+    def origin(self, environ: dict[str, Any]) -> Denied | None:
+        """Whether the pages answer to the host name of the request, and to the page that made a browser ask.
+
+        Browsers say where a request comes from (https://www.w3.org/TR/fetch-metadata/). From another site, a person may
+        follow a link to here; nothing there is loaded from here, and no script there goes here.
+        """
         name = _host(str(environ.get("HTTP_HOST", "")))
-        if name in self._names or _is_address(name):  # only names can be rebound
+        if name not in self._names and not _is_address(name):  # only names can be rebound
+            return Denied("421 Misdirected Request", "This page does not answer to that host name ([agent] hosts).\n")
+        if environ.get("HTTP_SEC_FETCH_SITE", "none") in ("none", "same-origin"):
             return None
-        return Denied("421 Misdirected Request", "This page does not answer to that host name ([agent] hosts).\n")
+        asked = tuple(environ.get(f"HTTP_SEC_FETCH_{what}") for what in ("MODE", "DEST", "USER"))
+        if asked == ("navigate", "document", "?1"):
+            return None
+        return Denied("403 Forbidden", "This page does not answer to pages of other sites.\n")
 
     def token(self, environ: dict[str, Any]) -> Denied | None:
-        """Whether the request has the token, where one is wanted."""
-        if self._token is None:
-            return None
-        with self._lock:
-            return self._judged(environ, self._token)
+        """Whether the request has the token, where one is wanted.
 
-    def _judged(self, environ: dict[str, Any], token: bytes) -> Denied | None:
-        peer, now = str(environ.get("REMOTE_ADDR", "")), self._clock()
-        count, last = self._wrong.get(peer, (0, now))
-        if now - last >= SHUT:
-            count = 0
-        if count >= TRIES:
-            again = (("Retry-After", str(int(SHUT - (now - last)) + 1)),)
-            return Denied("429 Too Many Requests", "Too many wrong tokens from this address.\n", again)
+        Wrong ones are not counted: whoever shares an address with others could shut them out, and nobody guesses a token.
+        """
         given = _given(str(environ.get("HTTP_AUTHORIZATION", "")))
-        if given is not None and hmac.compare_digest(_digest(given), token):
-            self._wrong.pop(peer, None)
+        if self._token is None or (given is not None and hmac.compare_digest(_digest(given), self._token)):
             return None
-        if given is not None:
-            self._wrong[peer] = count + 1, now
-            self._wrong.move_to_end(peer)
-            if len(self._wrong) > _ADDRESSES:
-                self._wrong.popitem(last=False)
         ways = (
             ("WWW-Authenticate", 'Basic realm="Dropline: any name, and the token", charset="UTF-8"'),
             ("WWW-Authenticate", 'Bearer realm="Dropline"'),

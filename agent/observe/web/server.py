@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.server import BaseWSGIServer, create_server
+from waitress.task import ErrorTask
 
 from agent.errors import Refused, cause
 from agent.observe.status import Health
-from agent.observe.web import Pool, Site, Sources
+from agent.observe.web import HEADERS, Pool, Site, Sources
 from agent.observe.web.gate import Gate, token
 
 _HEAD_AT_MOST, _BODY_AT_MOST = 16 * 1024, 1024
@@ -29,6 +30,15 @@ class _Request(HTTPRequestParser):
         self.headers = {**self.headers, "CONNECTION": "close"}
 
 
+class _NoRequest(ErrorTask):
+    """Answers what is no request."""
+
+    def execute(self) -> None:
+        """With the headers of every answer."""
+        self.response_headers = [*self.response_headers, *HEADERS]
+        super().execute()
+
+
 class _Connection(HTTPChannel):
     """Answers one request, and drops what was sent after it.
 
@@ -37,6 +47,7 @@ class _Connection(HTTPChannel):
     """
 
     parser_class = _Request
+    error_task_class = _NoRequest
 
     def readable(self) -> bool:
         """Whether more is wanted of it. Asked for each connection, about once a second."""
@@ -60,9 +71,7 @@ class Server:
         """
         host, _, port = listen.rpartition(":")
         address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host.strip("[]"))
-        gate = Gate(
-            hosts, None if token_file is None else token(token_file), time.monotonic, beyond=not address.is_loopback
-        )
+        gate = Gate(hosts, None if token_file is None else token(token_file), beyond=not address.is_loopback)
         bound = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET, socket.SOCK_STREAM)
         try:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
