@@ -1,0 +1,136 @@
+"""What may be deleted: files of a dataset together, on proof from where the configuration says, and after they lay still."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.app.configuration import check
+from agent.app.run import once
+from agent.errors import Transient
+from agent.files import LOCAL
+from agent.ledger import File, Ledger
+from agent.reclaim import Required
+from agent.reclaim.decisions import LATER, Decisions
+from rules.config.settings import Configuration
+from rules.model import Rule
+from rules.versions.copies import Confirmed
+
+YES = Confirmed(True, "it is there")
+Answer = Callable[[str], Confirmed]
+
+
+class Desk:
+    """An agent that delivered the two files of a dataset."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.data = root, root / "data"
+        for folder in ("data/run_1", "share"):
+            (root / folder).mkdir(parents=True)
+        for name in "ab":
+            (self.data / "run_1" / name).write_bytes(b"frame")
+        assert once(self.config())
+        self.ledger = Ledger(str(root / "state/ledger.sqlite"))
+        self.now: float = self.ledger.execute("SELECT max(proved_at) + 100 FROM copies").fetchone()[0]
+        self.answer: Answer = lambda path: YES
+        self.address = str(root / "share")
+
+    def config(self, **reclaim: Any) -> Configuration:
+        rule = {
+            "name": "r", "watch": str(self.data), "dataset": {"dir": "run_[0-9]+/"}, "complete": {"quiet": "0s"},
+            "deliver": [{"to": "share"}], **({"reclaim": reclaim} if reclaim else {}),
+        }  # fmt: skip
+        agent = {"state_dir": str(self.root / "state"), "listen": "", "canary_every": "0s"}
+        share = {"path": str(self.root / "share"), "mounted": False}
+        return check({"agent": agent, "destinations": {"share": share}, "rules": [rule]}, "test", self.root)
+
+    def decide(self, begun: float | None = None, **reclaim: Any) -> dict[str, tuple[bool, str, float | None]]:
+        """Each file → whether it may go, why, and when to think of it again."""
+        (rule,) = self.config(**{"after": "0s", "min_age": "0s"} | reclaim).rules
+        decisions = self.decisions([rule])
+        if begun is not None:
+            decisions.begun = begun
+        (batch,) = self.ledger.reclaims.batches("r")
+        found = {os.path.basename(one.file.path): one.verdict for one in decisions.of(rule, batch, None, self.now)}
+        return {name: (verdict.ok, verdict.reason, verdict.again_at) for name, verdict in found.items()}
+
+    def decisions(self, rules: list[Rule]) -> Decisions:
+        ask = lambda path, *_: self.answer(path)  # noqa: E731
+        return Decisions(self.ledger, LOCAL, rules, {"share": Required(self.address, ask)})
+
+    def file(self, name: str) -> File:
+        return self.ledger.files.history(str(self.data / "run_1" / name))[-1]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    made = Desk(tmp_path)
+    yield made
+    made.ledger.close()
+
+
+def test_a_dataset_goes_as_a_whole(desk: Desk) -> None:
+    """Both files may go."""
+    assert {name: ok for name, (ok, _, _) in desk.decide().items()} == {"a": True, "b": True}
+
+
+def test_a_dataset_with_a_file_on_its_way_stays(desk: Desk) -> None:
+    """One that is not proved yet keeps the others here, for a while."""
+    with desk.ledger.transaction():
+        desk.ledger.execute("UPDATE files SET state = 'batched' WHERE name = ?", (b"b",))
+    stays = False, "1 files of its dataset are not proved yet", desk.now + LATER
+    assert desk.decide() == {"a": stays}
+
+
+def test_one_copy_that_is_not_there_keeps_its_dataset(desk: Desk) -> None:
+    """That file has its own reason; the others name it."""
+    desk.answer = lambda path: Confirmed(False, "it is gone") if path.endswith("b") else YES
+    why = f"its dataset stays together: {desk.data}/run_1/b: it is gone"
+    assert desk.decide() == {"a": (False, why, desk.now + LATER), "b": (False, "it is gone", None)}
+
+
+def test_a_destination_that_cannot_be_asked_keeps_the_dataset(desk: Desk) -> None:
+    """Cannot tell is not yes."""
+
+    def away(path: str) -> Confirmed:
+        raise Transient("the share is away")
+
+    desk.answer = away
+    stays = False, "cannot be asked: the share is away", desk.now + LATER
+    assert desk.decide() == {"a": stays, "b": stays}
+
+
+def test_a_file_that_changed_keeps_its_dataset_and_nobody_is_asked(desk: Desk) -> None:
+    """What costs little comes first."""
+    asked: list[str] = []
+    desk.answer = lambda path: asked.append(path) or YES  # type: ignore[func-returns-value]
+    (desk.data / "run_1/b").write_bytes(b"frame, and more")
+    why = False, "the local file is not the version that was proved", None
+    assert (desk.decide(), asked) == ({"a": why, "b": why}, [])
+
+
+def test_proof_from_where_a_destination_was_is_none(desk: Desk) -> None:
+    """The name is a label: the copies are at the former address."""
+    desk.address = "/somewhere/else"
+    assert {name: ok for name, (ok, _, _) in desk.decide().items()} == {"a": False, "b": False}
+    (rule,) = desk.config().rules
+    assert desk.decisions([rule]).evidence(rule, desk.file("a")) == []
+
+
+@pytest.mark.parametrize(
+    ("begun", "since", "may_go_in"),
+    [(-500.0, -100.0, 0.0), (-50.0, -100.0, 10.0), (-500.0, 100.0, None), (-100.0, -100.0, 0.0), (-50.0, 0.0, 60.0)],
+)
+def test_only_what_this_run_saw_counts_as_lying_still(
+    desk: Desk, begun: float, since: float, may_go_in: float | None
+) -> None:
+    """`begun`, `since`: seconds from now. What a former run saw, or a clock that is ahead, begins anew with this run."""
+    with desk.ledger.transaction():
+        desk.ledger.execute("UPDATE files SET since = ?", (desk.now + since,))
+    found = {(ok, again) for ok, _, again in desk.decide(begun=desk.now + begun, min_age="60s").values()}
+    if may_go_in is None:  # it counts from the begin of the run, which is long ago
+        assert found == {(True, None)}
+    else:
+        assert found == ({(True, None)} if may_go_in == 0 else {(False, desk.now + may_go_in)})
