@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,7 @@ def test_each_call_that_touches_a_file_is_forbidden() -> None:
     assert {"TID251", "PTH123"} <= set(RUFF["select"])
 
 
+@cache
 def called(path: Path) -> set[str]:
     """The whole names, such as `socket.create_connection`, of what a module calls, or makes classes of, that it imports."""
     tree = ast.parse(path.read_text())
