@@ -13,6 +13,7 @@ from agent.delivery.outcomes import Outcomes
 from agent.delivery.requests import Request, Requests
 from agent.destinations import Arrived, Changed, Gone, NotNow, Report, Transport
 from agent.errors import Refused, Transient
+from agent.host.bulkhead import Bulkhead, Failure
 from agent.ledger import Delivery, DeliveryState, Ledger
 from rules.batch import together
 from rules.health import Condition
@@ -31,6 +32,9 @@ _DUE_AT_ONCE = 4096
 """Deliveries that are looked at in one pass, to find those that share a request."""
 
 log = logging.getLogger(__name__)
+
+
+_Reported = tuple[Report, Submission]
 
 
 class Deliverer:
@@ -83,6 +87,17 @@ class Deliverer:
         """To be sent next; their deliveries are not due."""
         self._paused = False
         self._actions_queued = False
+        self._due_requests = Bulkhead[Sequence[Delivery]]("request", _named, through=(Transient, Refused))
+        self._made_requests = Bulkhead[Request](
+            "request", lambda one: _named(one.submission.deliveries), ledger.savepoint
+        )
+        self._requests_to_send = Bulkhead[Request](
+            "request", lambda one: _named(one.submission.deliveries), through=(Transient, Refused)
+        )
+        self._former = Bulkhead[Submission]("request", lambda one: _named(one.deliveries))
+        self._reported = Bulkhead[_Reported]("request", lambda one: _named(one[1].deliveries), ledger.savepoint)
+        self._planned = Bulkhead[InFlightFile]("file", lambda one: one.file.path, ledger.savepoint)
+        self._finished = Bulkhead[Delivery]("delivery", lambda one: _named([one]), ledger.savepoint)
 
     def start(self, now: float) -> None:
         """Before the first pass: what a former run left in flight is sent again."""
@@ -203,16 +218,17 @@ class Deliverer:
         for several in [[some] for some in due] if self._transport.elsewhere else [due]:
             requests: list[Request] = []
             try:
-                for some in several:
-                    try:
-                        requests.append(self._requests.of(some, identity))
-                    except NotNow as error:
-                        with self._ledger.transaction():
-                            self._ledger.deliveries.failed(some, str(error), now, now + _WAIT_FOR_OTHERS)
+                for one in self._due_requests.each(
+                    several, now, lambda some, failure: self._not_made(some, failure.reason, now, failure.again)
+                ):
+                    with one as some:
+                        try:
+                            requests.append(self._requests.of(some, identity))
+                        except NotNow as error:
+                            self._not_made(some, str(error), now, now + _WAIT_FOR_OTHERS)
             except (Transient, Refused) as error:
                 self._health.stopped(error, now)
-                with self._ledger.transaction():
-                    self._not_made(left, str(error), now)
+                self._not_made(left, str(error), now, self._health.now.check_at)
                 return
             del left[: sum(map(len, several))]
             self._write_requests(requests, now)
@@ -220,9 +236,13 @@ class Deliverer:
             if not self._health.now.sends:
                 return
 
-    def _not_made(self, deliveries: Sequence[Delivery], reason: str, now: float) -> None:
-        """No request could be made. What a former run may have sent stays what it is. Inside a transaction."""
-        again = self._health.now.check_at
+    def _not_made(self, deliveries: Sequence[Delivery], reason: str, now: float, again: float) -> None:
+        """No request could be made."""
+        with self._ledger.transaction():
+            self._postponed(deliveries, reason, now, again)
+
+    def _postponed(self, deliveries: Sequence[Delivery], reason: str, now: float, again: float) -> None:
+        """Nothing was sent. What a former run may have sent stays what it is. Inside a transaction."""
         self._ledger.deliveries.unanswered([one for one in deliveries if one.resumed], reason, now, again)
         self._ledger.deliveries.failed([one for one in deliveries if not one.resumed], reason, now, again)
 
@@ -231,25 +251,17 @@ class Deliverer:
         to_send: list[Request] = []
         follow_ups: list[Submission] = []
         with self._ledger.transaction():
-            for request in requests:
-                submission = request.submission
-                for file, reason in request.unfit:
-                    self._outcomes.refuse(file, reason)
-                not_sent = submission.deferred | {one.file for one in request.outcomes if not isinstance(one, Arrived)}
-                items = ((number, one.item.path) for number, one in submission.files.items() if number not in not_sent)
-                self._ledger.deliveries.planned(self._destination, items)
-                self._outcomes.settle([(submission, request.outcomes)], now)
-                if not request.resumed:
-                    self._finish(submission.settled(), now)
-                if submission.open or request.resumed:
-                    number, left = (
-                        submission.number,
-                        submission.deliveries if request.resumed else submission.unfinished(),
-                    )
-                    submission.number = self._ledger.deliveries.submitting(left, request.body, now, number)
-                    to_send.append(request)
-                elif submission.follow_up:
-                    follow_ups.append(submission)
+            for one in self._made_requests.each(
+                requests, now, lambda request, failure: self._postponed(
+                    request.submission.deliveries, failure.reason, now, failure.again
+                ),
+            ):  # fmt: skip
+                with one as request:
+                    self._write_request(request, now)
+                    if request.submission.open or request.resumed:
+                        to_send.append(request)
+                    elif request.submission.follow_up:
+                        follow_ups.append(request.submission)
         for request in requests:
             if not request.resumed:
                 request.submission.deliveries = request.submission.unfinished()
@@ -258,16 +270,40 @@ class Deliverer:
         if any(isinstance(outcome, Changed | Gone) for request in requests for outcome in request.outcomes):
             self._on_candidates()
 
+    def _write_request(self, request: Request, now: float) -> None:
+        submission = request.submission
+        for file, reason in request.unfit:
+            self._outcomes.refuse(file, reason)
+        not_sent = submission.deferred | {one.file for one in request.outcomes if not isinstance(one, Arrived)}
+        self._planned.together(
+            [one for number, one in submission.files.items() if number not in not_sent],
+            lambda some: self._ledger.deliveries.planned(
+                self._destination, [(one.file.id, one.item.path) for one in some]
+            ),
+            failed=lambda one, failure: self._outcomes.drop(submission, one.file, failure),
+        )
+        self._outcomes.settle([(submission, request.outcomes)], now)
+        if not request.resumed:
+            self._finish(submission.settled(), now)
+        if submission.open or request.resumed:
+            left = submission.deliveries if request.resumed else submission.unfinished()
+            submission.number = self._ledger.deliveries.submitting(left, request.body, now, submission.number)
+
     def _hand_over(self, now: float) -> None:
         """Send what is written down, and write down that it was sent."""
         try:
             while self._written:
-                request = self._written[0]
-                try:
-                    self._discard_leftovers(request.submission)
-                    self._accepted.append((request.submission, self._submit(request)))
-                except NotNow as error:
-                    self._unanswered.append((request.submission, str(error), now + _WAIT_FOR_OTHERS))
+                for one in self._requests_to_send.each(
+                    self._written[:1], now, lambda request, failure: self._unanswered.append(
+                        (request.submission, failure.reason, failure.again)
+                    ),
+                ):  # fmt: skip
+                    with one as request:
+                        try:
+                            self._discard_leftovers(request.submission)
+                            self._accepted.append((request.submission, self._submit(request)))
+                        except NotNow as error:
+                            self._unanswered.append((request.submission, str(error), now + _WAIT_FOR_OTHERS))
                 self._written.pop(0)
         except (Transient, Refused) as error:
             self._health.stopped(error, now)
@@ -321,21 +357,27 @@ class Deliverer:
     def _send_follow_ups(self, now: float) -> None:
         """Send what ended submissions left over."""
         while self._follow_ups and not self._paused:
-            former = self._follow_ups[0]
-            assert self._health.identity is not None, "what came before was sent"
-            try:
-                request = self._requests.new(former.deliveries, former.follow_up, self._health.identity)
-            except (Transient, Refused) as error:
-                if not isinstance(error, NotNow):
-                    self._health.stopped(error, now)
-                again = max(self._health.now.check_at, now + _WAIT_FOR_OTHERS)
-                with self._ledger.transaction():
-                    self._ledger.deliveries.failed(former.deliveries, str(error), now, again)
-                self._follow_ups.pop(0)
-                continue
-            self._write_requests([request], now)
+            for one in self._former.each(
+                self._follow_ups[:1], now, lambda former, failure: self._not_made(
+                    former.deliveries, failure.reason, now, failure.again
+                ),
+            ):  # fmt: skip
+                with one as former:
+                    self._follow_up(former, now)
             self._follow_ups.pop(0)
             self._hand_over(now)
+
+    def _follow_up(self, former: Submission, now: float) -> None:
+        assert self._health.identity is not None, "what came before was sent"
+        try:
+            request = self._requests.new(former.deliveries, former.follow_up, self._health.identity)
+        except (Transient, Refused) as error:
+            if not isinstance(error, NotNow):
+                self._health.stopped(error, now)
+            again = max(self._health.now.check_at, now + _WAIT_FOR_OTHERS)
+            self._not_made(former.deliveries, str(error), now, again)
+        else:
+            self._write_requests([request], now)
 
     # Reports
 
@@ -353,18 +395,14 @@ class Deliverer:
         with self._ledger.transaction():
             self._submitted(((submission, task) for submission, task in self._accepted if task not in tasks), now)
             returned = self._outcomes.settle([(submission, report.outcomes) for report, submission in known], now)
-            for report, submission in known:
-                if not report.ended and report.note != submission.note:
+            notes = [(report, one) for report, one in known if not report.ended and report.note != one.note]
+            for one in self._reported.each(notes):
+                with one as (report, submission):
                     self._held_up(submission, report.note)
-            for report, submission in ended:
-                if report.failure is None:
-                    submission.follow_up.update(self._left_over(submission))
-                    submission.open.clear()
-            self._finish([delivery for _, submission in ended for delivery in submission.settled()], now)
-            for report, submission in ended:
-                if report.failure is not None:
-                    later = now + backoff(submission.deliveries[0].attempt + 1, self._transport.retry_at_most)
-                    self._ledger.deliveries.failed(submission.unfinished(), report.failure, now, later)
+            self._reported.together(
+                ended, lambda some: self._end(some, now), now,
+                lambda one, failure: self._not_ended(one[1], failure, now),
+            )  # fmt: skip
         self._accepted.clear()
         for report, submission in ended:
             self._counter.requested(self._transport.name, "deliver", "failed" if report.failure else "ok")
@@ -377,15 +415,38 @@ class Deliverer:
             self._health.delivery_failed(failure, now)
         elif ended:
             self._health.delivered(now)
-        self._follow_ups += [one for report, one in ended if report.failure is None and one.follow_up]
+        self._follow_ups += [one for report, one in ended if _failure(report, one) is None and one.follow_up]
         if returned:
             self._on_candidates()
+
+    def _end(self, ended: Sequence[_Reported], now: float) -> None:
+        """Requests have ended, with these reports. Inside a transaction."""
+        for report, submission in ended:
+            if _failure(report, submission) is None:
+                submission.follow_up.update(self._left_over(submission))
+                submission.open.clear()
+        self._finish([delivery for _, submission in ended for delivery in submission.settled()], now)
+        for report, submission in ended:
+            failure = _failure(report, submission)
+            if failure is not None:
+                later = now + backoff(submission.deliveries[0].attempt + 1, self._transport.retry_at_most)
+                self._ledger.deliveries.failed(submission.unfinished(), failure, now, later)
+
+    def _not_ended(self, submission: Submission, failure: Failure, now: float) -> None:
+        submission.follow_up.clear()
+        self._ledger.deliveries.failed(submission.deliveries, failure.reason, now, failure.again)
 
     def _finish(self, deliveries: Sequence[Delivery], now: float) -> None:
         """Every file of these deliveries has its outcome. Actions of batches that are verified by that are queued.
 
         Inside a transaction.
         """
+        self._finished.together(
+            deliveries, lambda some: self._finish_some(some, now), now,
+            lambda one, failure: self._ledger.deliveries.failed([one], failure.reason, now, failure.again),
+        )  # fmt: skip
+
+    def _finish_some(self, deliveries: Sequence[Delivery], now: float) -> None:
         for batch in self._ledger.deliveries.finished(deliveries, now):
             self._actions_queued = enqueue(self._ledger, self._rules, batch, self._host, now) or self._actions_queued
 
@@ -410,4 +471,9 @@ class Deliverer:
 def _named(deliveries: Sequence[Delivery]) -> str:
     """Deliveries, for a person."""
     more = f" and {len(deliveries) - 1} more" if len(deliveries) > 1 else ""
-    return f"delivery {deliveries[0].id}{more}"
+    return f"delivery {deliveries[0].id}{more} of rule {deliveries[0].rule}"
+
+
+def _failure(report: Report, submission: Submission) -> str | None:
+    """Why a request that ended is tried again; None: it is over."""
+    return report.failure or next(iter(submission.failed.values()), None)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from agent.destinations import Transport
 from agent.errors import Exhausted, Refused, Transient
+from agent.host.bulkhead import Bulkhead
 from agent.ledger import Ledger
 from rules.health import Condition, Health
 
@@ -37,9 +38,17 @@ class DestinationHealth:
         self.identity: str | None = None
         """Of the destination; None before it was set up."""
         self.now = Health()
+        self._asked = Bulkhead[str]("destination", str)
 
     def check(self, now: float) -> None:
-        """Ask whether the destination is there; the first time, set it up."""
+        """Ask whether the destination is there; the first time, set it up. Whatever comes of that is its own."""
+        for one in self._asked.each(
+            [self._transport.name], failed=lambda _, failure: self.stopped(Transient(failure.reason), now)
+        ):
+            with one:
+                self._ask(now)
+
+    def _ask(self, now: float) -> None:
         try:
             if self.identity is None:
                 self.identity = self._transport.set_up()

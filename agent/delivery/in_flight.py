@@ -33,6 +33,8 @@ class Submission:
     """Files without an outcome."""
     deferred: set[int] = field(default_factory=set)
     """Those of them that are not in the request."""
+    failed: dict[int, str] = field(default_factory=dict)
+    """Those of them whose outcome could not be written down, with the reason."""
     note: str | None = None
     """What holds it up, for a person."""
     bytes: int = 0

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from agent.delivery.in_flight import InFlightFile, Submission
 from agent.destinations import Arrived, Changed, Gone, Occupied, Outcome, Transport, Unfit
+from agent.host.bulkhead import Bulkhead, Failure
 from agent.ledger import File, Ledger, Proof
 from rules import naming as destination
 from rules.model import SENT, STAT
@@ -14,6 +15,9 @@ from rules.naming import Claim, Occupant, Owner
 RETRY = "`dropline retry`"
 _TOGETHER = 1024
 """Files in one statement: with more it takes as long for each."""
+
+_Told = tuple[Submission, Outcome]
+_Proved = tuple[Submission, Proof]
 
 log = logging.getLogger(__name__)
 
@@ -26,25 +30,54 @@ class Outcomes:
         self._ledger = ledger
         self._transport = transport
         self._place = place
+        self._told = Bulkhead[_Told]("file", _path)
+        self._others = Bulkhead[_Told]("file", _path, ledger.savepoint)
+        self._proofs = Bulkhead[_Proved]("file", lambda one: one[1].file.path, ledger.savepoint)
 
     def settle(self, told: Iterable[tuple[Submission, Sequence[Outcome]]], now: float) -> bool:
         """Write down what became of files. Returns whether some became candidates again. Inside a transaction.
 
         All that arrived is written down together: a batch of one file costs as many statements as one of hundreds.
         """
-        proofs: list[Proof] = []
-        others: list[tuple[Submission, list[Outcome]]] = []
-        for submission, reported in told:
-            outcomes = [self._doubted(submission, one) for one in reported]
-            submission.open.difference_update(outcome.file for outcome in outcomes)
-            proofs += [
-                _proof(submission.files[outcome.file], outcome) for outcome in outcomes if isinstance(outcome, Arrived)
-            ]
-            others.append((submission, [outcome for outcome in outcomes if not isinstance(outcome, Arrived)]))
+        proofs: list[_Proved] = []
+        others: list[_Told] = []
+        reported = [(submission, outcome) for submission, outcomes in told for outcome in outcomes]
+        for one in self._told.each(reported, failed=self._unforeseen):
+            with one as (submission, claimed):
+                outcome = self._doubted(submission, claimed)
+                if isinstance(outcome, Arrived):
+                    proofs.append((submission, _proof(submission.files[outcome.file], outcome)))
+                else:
+                    others.append((submission, outcome))
         for start in range(0, len(proofs), _TOGETHER):
-            self._ledger.deliveries.proved(self._place, self._transport.name, proofs[start : start + _TOGETHER], now)
-        returned = [self._others(submission, outcomes, now) for submission, outcomes in others if outcomes]
-        return any(returned)
+            self._proofs.together(
+                proofs[start : start + _TOGETHER], lambda some: self._proved(some, now),
+                failed=lambda one, failure: self.drop(one[0], one[1].file, failure),
+            )  # fmt: skip
+        still = self._ledger.files.batched([outcome.file for _, outcome in others])
+        returned = False
+        for one in self._others.each(others, failed=self._unforeseen):
+            with one as (submission, outcome):
+                if outcome.file in still:  # else superseded meanwhile: its newer version has a way of its own
+                    returned = self._other(submission, outcome, now) or returned
+                submission.open.discard(outcome.file)
+        return returned
+
+    def _proved(self, some: Sequence[_Proved], now: float) -> None:
+        self._ledger.deliveries.proved(self._place, self._transport.name, [proof for _, proof in some], now)
+        for submission, proof in some:
+            submission.open.discard(proof.file.id)
+
+    def _unforeseen(self, one: _Told, failure: Failure) -> None:
+        submission, outcome = one
+        self.drop(submission, submission.files[outcome.file].file, failure)
+
+    def drop(self, submission: Submission, file: File, failure: Failure) -> None:
+        """Something of a file could not be written down: a person must act, and its submission goes on. Inside a transaction."""
+        submission.failed[file.id] = failure.reason
+        self.refuse(file, f"{failure.reason}; {RETRY}")
+        submission.open.discard(file.id)
+        del submission.failed[file.id]
 
     def _doubted(self, submission: Submission, outcome: Outcome) -> Outcome:
         """Equal size and mtime adopt what a lost ledger may have brought, but no other version that this one did bring.
@@ -67,27 +100,23 @@ class Outcomes:
         known = self._ledger.deliveries.owners(self._place, one.item.path, one.file)
         return known + self._ledger.scrubs.owners(self._place, one.item.path, one.file)
 
-    def _others(self, submission: Submission, others: Sequence[Outcome], now: float) -> bool:
-        """What did not arrive. Returns whether files became candidates again."""
-        still = self._ledger.files.batched([outcome.file for outcome in others])
-        back: list[tuple[File, str]] = []
-        for outcome in others:
-            if outcome.file not in still:
-                continue  # superseded meanwhile: its newer version has a way of its own
-            one = submission.files[outcome.file]
-            match outcome:
-                case Changed() | Gone() if one.file.rule == SENT:
-                    self._over(one.file, outcome, now)
-                case Changed(reason=reason):
-                    back.append((one.file, reason))
-                case Gone():
-                    back.append((one.file, "it was not there when it was to be delivered"))
-                case Unfit(reason=reason, hint=hint):
-                    self.refuse(one.file, f"{reason}; {hint}")
-                case Occupied(size=size, checksum=checksum):
-                    self._occupied(submission, one, Occupant(size, checksum))
-        self._ledger.files.put_back(back, now)
-        return bool(back)
+    def _other(self, submission: Submission, outcome: Outcome, now: float) -> bool:
+        """What did not arrive. Returns whether the file became a candidate again."""
+        one = submission.files[outcome.file]
+        match outcome:
+            case Changed() | Gone() if one.file.rule == SENT:
+                self._over(one.file, outcome, now)
+            case Changed(reason=reason):
+                self._ledger.files.put_back([(one.file, reason)], now)
+                return True
+            case Gone():
+                self._ledger.files.put_back([(one.file, "it was not there when it was to be delivered")], now)
+                return True
+            case Unfit(reason=reason, hint=hint):
+                self.refuse(one.file, f"{reason}; {hint}")
+            case Occupied(size=size, checksum=checksum):
+                self._occupied(submission, one, Occupant(size, checksum))
+        return False
 
     def _over(self, file: File, outcome: Changed | Gone, now: float) -> None:
         """A person sent it as it was then; what it is now is for another `send`. Inside a transaction."""
@@ -145,3 +174,9 @@ class Outcomes:
 def _proof(one: InFlightFile, outcome: Arrived) -> Proof:
     how = "adopted" if outcome.adopted else "accepted"
     return Proof(one.file, one.item.path, outcome.content, outcome.algorithm, how, outcome.mount)
+
+
+def _path(one: _Told) -> str:
+    submission, outcome = one
+    known = submission.files.get(outcome.file)
+    return str(outcome.file) if known is None else known.file.path

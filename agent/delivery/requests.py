@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from agent.delivery.in_flight import InFlightFile, Submission
 from agent.delivery.outcomes import RETRY
 from agent.destinations import Item, NotNow, Outcome, Transport
+from agent.host.bulkhead import Bulkhead
 from agent.ledger import Delivery, File, Ledger
 from rules import naming
 from rules.model import SENT, Rule
@@ -40,6 +41,8 @@ class Requests:
             rule.name: target.path for rule in rules for target in reversed(rule.deliver) if target.to == transport.name
         }
         self._host = host
+        self._files = Bulkhead[File]("file", lambda file: file.path)
+        self._items = Bulkhead[Item]("file", lambda item: f"{item.root}/{item.relpath}")
 
     def of(self, deliveries: Sequence[Delivery], identity: str) -> Request:
         """What to send for deliveries of one rule: what may have been sent before, or a new request.
@@ -54,18 +57,22 @@ class Requests:
             if body is not None or self._transport.elsewhere:
                 intended |= self._ledger.deliveries.intents(delivery, self._destination)
             root = self._ledger.sends.root(delivery.batch) if delivery.rule == SENT else None
-            for file in self._ledger.deliveries.not_proved(delivery, self._destination):
-                try:
-                    item = self._item(file) if root is None else _sent(file, root)
-                except PathRefused as error:
-                    unfit.append((file, f"{error}; change the rule's `path`, then {RETRY}"))
-                    continue
-                named, intent = item.path, intended.get(file.id)
-                if body is not None and intent is not None:
-                    item = item._replace(path=intent)  # it may go under a name of its own
-                if self._transport.elsewhere and intent == item.path:
-                    item = item._replace(begun=True)
-                files[file.id] = InFlightFile(file, item, named, delivery.id)
+            for one in self._files.each(
+                self._ledger.deliveries.not_proved(delivery, self._destination),
+                failed=lambda file, failure: unfit.append((file, f"{failure.reason}; {RETRY}")),
+            ):
+                with one as file:
+                    try:
+                        item = self._item(file) if root is None else _sent(file, root)
+                    except PathRefused as error:
+                        unfit.append((file, f"{error}; change the rule's `path`, then {RETRY}"))
+                        continue
+                    named, intent = item.path, intended.get(file.id)
+                    if body is not None and intent is not None:
+                        item = item._replace(path=intent)  # it may go under a name of its own
+                    if self._transport.elsewhere and intent == item.path:
+                        item = item._replace(begun=True)
+                    files[file.id] = InFlightFile(file, item, named, delivery.id)
         if body is None:
             return self.new(deliveries, files, identity, unfit)
         not_sent = files.keys() - intended.keys()
@@ -80,14 +87,15 @@ class Requests:
         files = self._with_mounts(files)
         items = [one.item for one in files.values()]
         busy: set[int] = set()
-        if self._transport.elsewhere:
-            # Two tasks that write one file at the same time spoil it.
-            busy = {
-                item.file for item in items
-                if self._ledger.deliveries.busy(self._destination, item.path, item.file)
-            }  # fmt: skip
-            if busy and len(busy) == len(items):
-                raise NotNow(f"at {self._transport.name}, other files are on their way to the same names")
+        # Two tasks that write one file at the same time spoil it.
+        for one in self._items.each(
+            items if self._transport.elsewhere else (), failed=lambda item, _: busy.add(item.file)
+        ):
+            with one as item:
+                if self._ledger.deliveries.busy(self._destination, item.path, item.file):
+                    busy.add(item.file)
+        if busy and len(busy) == len(items):
+            raise NotNow(f"at {self._transport.name}, other files are on their way to the same names")
         free = [item for item in items if item.file not in busy]
         first, others = deliveries[0], len(deliveries) - 1
         label = f"{first.rule} batch {first.batch}" + (f" and {others} more" if others else "")

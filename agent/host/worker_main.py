@@ -60,7 +60,8 @@ def serve(jobs: Jobs, source: BinaryIO = sys.stdin.buffer, target: BinaryIO = sy
         except (Transient, Refused) as error:
             found = error
         except Exception as error:  # noqa: BLE001  (the boundary of the process: it is raised again in the agent)
-            found = RuntimeError("".join(traceback.format_exception(error)))
+            found = RuntimeError(f"{type(error).__name__}: {error}")
+            found.add_note("".join(traceback.format_exception(error)))
         del under_way[number]
         answer(number, found)
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from agent.errors import LedgerError, Refused
 from agent.host import own_files
+from agent.host.bulkhead import Bulkhead
 from agent.host.lock import require_own
 
 APPLICATION = 0x44726F70
@@ -141,6 +142,7 @@ class Store:
         self.path = path
         self._announce = announce
         self._pending: list[Transition] = []
+        self._announcements = Bulkhead[list[Transition]]("announcements, such as of", lambda told: told[0].path)
         self._undone: list[Callable[[], None]] = []
         self.numbers: dict[tuple[object, ...], int] = {}
         """Of rows that the transaction under way found or entered, by what they are. After it, others may delete them."""
@@ -227,8 +229,9 @@ class Store:
             yield
             self._commit()
         told, self._pending = self._pending, []
-        if told:
-            self._announce(told)
+        for one in self._announcements.each([told] if told else ()):
+            with one:
+                self._announce(told)  # it is committed: nobody may take an error for its failure
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:

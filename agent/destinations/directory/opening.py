@@ -12,6 +12,7 @@ from typing import NamedTuple
 from agent.errors import Exhausted, Refused, Transient
 from agent.files import LOCAL, Absent, CannotTell, NotAFile, Tree, Trouble, Whose
 from agent.files.reader import ChecksumName, whole
+from agent.host.bulkhead import Bulkhead
 from agent.host.steps import Steps
 from rules.model import OWN_PREFIX, Kind, Observation
 
@@ -107,12 +108,13 @@ def require_apart(place: Place, tree: Tree, watched: Iterable[str], steps: Steps
     """Raise Refused where a watched directory is the destination, or lies in it. What cannot be told refuses nothing:
     each file is compared with its copy, too.
     """
-    for root in watched:
-        if holds(tree, place, root, steps):
-            raise Refused(
-                f"{place.path} is the watched directory {root}, or contains it: its files would be copies of themselves",
-                f"give [destinations.{place.name}] another path",
-            )
+    for one in Bulkhead[str]("watched directory", str, through=(Refused, Transient)).each(watched):
+        with one as root:
+            if holds(tree, place, root, steps):
+                raise Refused(
+                    f"{place.path} is the watched directory {root}, or contains it: its files would be copies of themselves",
+                    f"give [destinations.{place.name}] another path",
+                )
     steps.at(place.path)
 
 

@@ -20,6 +20,7 @@ from agent.destinations.directory.writer import NO_SUCH_PATH, remove_temporary, 
 from agent.errors import Refused, Transient
 from agent.files import LOCAL, Absent, CannotTell, Tree, Trouble, What
 from agent.files.reader import checksum_of
+from agent.host.bulkhead import Bulkhead
 from agent.host.steps import Steps
 from rules.model import Content, CopyId, Kind
 from rules.versions.copies import Confirmed
@@ -84,17 +85,23 @@ def check(place: Place, steps: Steps) -> None:
 
 def _that_answer(place: Place) -> list[str]:
     """The watched directories that may be asked here: one that hangs must not take a destination with it that does not."""
-    patient = LOCAL.volume(place.path).may_hang
-    return [root for root in place.watched if patient or not LOCAL.volume(root).may_hang]
+    patient, found = LOCAL.volume(place.path).may_hang, list[str]()
+    for one in Bulkhead[str]("watched directory", str).each(place.watched):
+        with one as root:
+            if patient or not LOCAL.volume(root).may_hang:
+                found.append(root)
+    return found
 
 
 def discard(place: Place, files: Sequence[tuple[int, str]], steps: Steps) -> None:
-    """Remove temporary files of intents (file, path) that nobody carries out. Raises Transient."""
+    """Remove temporary files of intents (file, path) that nobody carries out, where that can be done now. Raises Transient."""
+    alone = Bulkhead[tuple[int, str]]("leftover of", lambda one: f"{place.path}/{one[1]}")
     try:
         with LOCAL.tree(place.path) as tree:
-            for file, path in files:
-                steps.at(place.path)
-                remove_temporary(tree, place.key, file, path)
+            for one in alone.each(files):
+                with one as (file, path):
+                    steps.at(place.path)
+                    remove_temporary(tree, place.key, file, path)
     except Trouble as trouble:
         raise away(place, trouble) from trouble
 

@@ -14,16 +14,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from agent.destinations import Item, Prepared, Report, Reread, Taken, Wake
+from agent.destinations import Item, Outcome, Prepared, Report, Reread, Taken, Unfit, Wake
 from agent.destinations.directory.opening import Place
 from agent.destinations.directory.parts import GROUP_BYTES, LANES, Part, Task, Waiting, lane, split
 from agent.destinations.directory.place import there
 from agent.destinations.directory.prove import reread
 from agent.destinations.directory.worker import JOBS, main
 from agent.destinations.directory.writer import Written, write
-from agent.errors import Exhausted, Transient
+from agent.errors import Transient, is_agents
 from agent.files import LOCAL
 from agent.files.reader import ChecksumName
+from agent.host.bulkhead import Bulkhead, Failure, reason_of
 from agent.host.pace import limited
 from agent.host.steps import Steps, Still
 from agent.host.worker_process import ENDS_WITHIN, STANDS_AFTER, WorkerProcess, WorkerProcesses, release
@@ -170,10 +171,11 @@ class DirectoryTransport:
 
     def reports(self, now: float) -> list[Report]:
         """What happened since the last call."""
+        held_up = self._held_up()  # first: what is taken out of the queue must not be lost where this fails
         found: list[Report] = []
         while not self._reports.empty():
             found.append(self._reports.get())
-        return found + self._held_up()
+        return held_up + found
 
     def _held_up(self) -> list[Report]:
         """Which tasks stand still, and which of them move again."""
@@ -204,28 +206,38 @@ class DirectoryTransport:
     def _run(self, place: Place, parts: Sequence[Part], helper: WorkerProcess) -> None:
         """Have files of one or more tasks written, and report to each. Runs in a pool."""
         items = [item for task, group in parts if task.failure is None or task.alone for item in group]
-        if self._pace.stopping:
-            written = Written([], "the agent stops", {})
-        else:
-            try:
-                written = self._write(place, items, [task for task, _ in parts], helper)
-            except Exhausted as error:
-                written = Written([], None, {item.file: str(error) for item in items})
-            except Transient as error:
-                written = Written([], str(error), {})
-            except Exception as error:
-                # The boundary of the pool: a task must end, whatever happened.
-                log.exception("%s: delivering failed unexpectedly", self.name)
-                written = Written([], f"{type(error).__name__}: {error}", {})
-        outcomes = {outcome.file: outcome for outcome in written.outcomes}
+        outcomes: dict[int, Outcome] = {}
+        failed: dict[int, str] = {}
+        failures: list[str] = []
+
+        def write(some: Sequence[Item]) -> None:
+            found = self._write(place, some, [task for task, _ in parts], helper)
+            outcomes.update((one.file, one) for one in found.outcomes)
+            failed.update(found.failed)
+            failures.extend([found.failure] if found.failure is not None else [])
+
+        def unforeseen(item: Item, failure: Failure) -> None:
+            outcomes[item.file] = Unfit(item.file, failure.reason, "look at it, then `dropline retry`")
+
+        alone = Bulkhead[Item]("file", lambda item: f"{item.root}/{item.relpath}", through=(Transient,))
+        try:
+            if self._pace.stopping:
+                failures.append("the agent stops")
+            else:
+                alone.together(items, write, failed=unforeseen)
+        except Exception as error:
+            # The boundary of the pool: a task must end, whatever happened.
+            if not is_agents(error):
+                failures.append(reason_of(error))
+            elif not isinstance(error, Transient):
+                log.exception("%s: files cannot be delivered now", self.name)
+            failed.update((item.file, reason_of(error)) for item in items)
         for task, group in parts:
             done = [outcomes[item.file] for item in group if item.file in outcomes]
             with task.lock:
                 task.left -= 1
                 if len(done) < len(group):
-                    task.failed(
-                        written.failure, [written.failed[one.file] for one in group if one.file in written.failed]
-                    )
+                    task.failed(next(iter(failures), None), [failed[one.file] for one in group if one.file in failed])
                 ended = task.left == 0
                 self._report(Report(task.name, done, ended, task.failure if ended else None, alone=task.alone))
 

@@ -24,6 +24,7 @@ from agent.destinations.sources import SourceAway, outcome_of
 from agent.errors import Refused, Transient
 from agent.files import LOCAL, Absent, CannotTell, Handle, NotAFile, Tree, Trouble, What, Whose
 from agent.files.reader import NotTheVersion, Sources, Unreadable, checksum_of, whole
+from agent.host.bulkhead import Bulkhead, Failure
 from agent.host.steps import Steps
 from rules.model import OWN_PREFIX, Content, CopyId, Kind, Observation
 from rules.units import bytes_in_words
@@ -145,6 +146,11 @@ class _Group:
         """Before whatever asks the destination."""
         self._may_hang = LOCAL.volume(place.path).may_hang
         self._sources = Sources(LOCAL, place.checksum, steps)
+        # What a trouble says of the destination is asked at each step; whatever else comes is of one file.
+        known = Transient, Refused, Trouble
+        self._items = Bulkhead[Item]("file", lambda item: f"{item.root}/{item.relpath}", through=known)
+        self._staged = Bulkhead[_Staged]("staged file", lambda one: one.temporary, through=known)
+        self._named = Bulkhead[Arrived]("file at the destination, number", lambda one: str(one.file), through=known)
         self._inside: dict[tuple[str, str], bool] = {}
         """(Watched directory, directory in it) → whether that lies in the destination."""
         self._mounts: dict[str, str | None] = {}
@@ -168,44 +174,59 @@ class _Group:
         arrived: list[Arrived] = []
         left: list[Item] = []
         try:
-            for number, item in enumerate(items):
-                try:
-                    done = self._one(item)
-                except Trouble as trouble:
-                    if trouble.whose is not Whose.AGENT or not staged:
-                        raise
-                    left = list(items[number:])
-                    break
-                if isinstance(done, _Staged):
-                    staged.append(done)
-                    hidden.append(done)
-                elif isinstance(done, Arrived):
-                    arrived.append(done)
-                elif done is not None:
-                    self._outcomes.append(done)
+            for number, each in enumerate(self._items.each(items, failed=self._unforeseen)):
+                with each as item:
+                    try:
+                        done = self._one(item)
+                    except Trouble as trouble:
+                        if trouble.whose is not Whose.AGENT or not staged:
+                            raise
+                        left = list(items[number:])
+                        break
+                    if isinstance(done, _Staged):
+                        staged.append(done)
+                        hidden.append(done)
+                    elif isinstance(done, Arrived):
+                        arrived.append(done)
+                    elif done is not None:
+                        self._outcomes.append(done)
             self._step()
-            good = self._durable(staged)
+            durable = self._durable(staged)
             if self._place.verify != "size":
-                LOCAL.drop_cache([one.handle for one in good])
-            good = [one for one in good if self._proved(one)]
-            for one in good:
-                self._step()
-                shown = self._shown(one)
-                if isinstance(shown, Arrived):
-                    arrived.append(shown)
-                elif shown is not None:
-                    self._outcomes.append(shown)
-                hidden.remove(one)
+                LOCAL.drop_cache([one.handle for one in durable])
+            good: list[_Staged] = []
+            for made in self._staged.each(durable, failed=self._unforeseen_of_staged):
+                with made as one:
+                    if self._proved(one):
+                        good.append(one)
+            for proved in self._staged.each(good, failed=self._unforeseen_of_staged):
+                with proved as one:
+                    self._step()
+                    shown = self._shown(one)
+                    if isinstance(shown, Arrived):
+                        arrived.append(shown)
+                    elif shown is not None:
+                        self._outcomes.append(shown)
+                    hidden.remove(one)
             self._step()
             self._outcomes.extend(self._with_durable_names(items, arrived))
         finally:
             for one in staged:
                 _close(one.handle)
-            for one in hidden:
-                self._tidy(one.item)
+            for kept in self._staged.each(hidden):
+                with kept as one:
+                    self._tidy(one.item)
         return left
 
     # What fails
+
+    def _unforeseen(self, item: Item, failure: Failure) -> None:
+        """Nobody knows what helps: a person must look, and what goes with the file goes on."""
+        self._outcomes.append(Unfit(item.file, failure.reason, "look at it, then `dropline retry`"))
+        self._tidy(item)
+
+    def _unforeseen_of_staged(self, one: _Staged, failure: Failure) -> None:
+        self._unforeseen(one.item, failure)
 
     def _alone(self, item: Item, trouble: Trouble) -> Unfit | None:
         """A file has a trouble at the destination: a person must act, or it is tried again (None). The others go on.
@@ -254,11 +275,17 @@ class _Group:
 
     def _durable(self, staged: Sequence[_Staged]) -> Sequence[_Staged]:
         """Bring the contents to stable storage. Returns those that are there. Raises Trouble."""
-        try:
-            self._make_durable([one.handle for one in staged])
-        except Trouble:
-            return [one for one in staged if self._synced(one)]  # whose is it?
-        return staged
+        good: list[_Staged] = []
+
+        def sync(some: Sequence[_Staged]) -> None:
+            try:
+                self._make_durable([one.handle for one in some])
+            except Trouble:
+                some = [one for one in some if self._synced(one)]  # whose is it?
+            good.extend(some)
+
+        self._staged.together(staged, sync, failed=self._unforeseen_of_staged)
+        return good
 
     def _synced(self, one: _Staged) -> bool:
         self._step()
@@ -276,21 +303,25 @@ class _Group:
 
     def _with_durable_names(self, items: Sequence[Item], arrived: Sequence[Arrived]) -> Sequence[Arrived]:
         """Make the names durable. Returns the files whose names are. Raises Trouble."""
+        by_file = {item.file: item for item in items}
+        good: list[Arrived] = []
+
+        def sync(some: Sequence[Arrived]) -> None:
+            try:
+                self._make_names_durable([by_file[one.file] for one in some], some)
+            except Trouble:
+                some = [one for one in some if self._name_synced(by_file[one.file], one)]  # whose is it?
+            good.extend(some)
+
+        self._named.together(arrived, sync, failed=lambda one, failure: self._unforeseen(by_file[one.file], failure))
+        return good
+
+    def _name_synced(self, item: Item, one: Arrived) -> bool:
         try:
-            self._make_names_durable(items, arrived)
-        except Trouble:
-            found: list[Arrived] = []
-            by_file = {item.file: item for item in items}
-            for one in arrived:
-                item = by_file[one.file]
-                try:
-                    self._make_names_durable([item], [one])
-                except Trouble as trouble:
-                    self._refuse(self._alone(item, trouble))
-                else:
-                    found.append(one)
-            return found
-        return arrived
+            self._make_names_durable([item], [one])
+        except Trouble as trouble:
+            return self._refuse(self._alone(item, trouble))
+        return True
 
     def _make_durable(self, handles: Sequence[Handle]) -> None:
         if not self._may_hang:

@@ -23,10 +23,10 @@ from agent.intake.watch import Watch
 from agent.ledger import MEMORY, Ledger, State
 from rules.config.load import RuleTable, build
 from tests.one_item import BAD, failing, noting
+from tests.one_item.site import T0, Site
 
 Acting = Callable[[], AbstractContextManager[object]]
 """Around what a scene does with its items, without what goes before and after it."""
-T0 = 2_000_000_000.0
 
 
 class Silent:
@@ -108,7 +108,42 @@ def intake(root: Path, patch: pytest.MonkeyPatch, acting: Acting) -> dict[str, A
         }
 
 
-SCENES = {"intake": intake}
+def delivery(root: Path, patch: pytest.MonkeyPatch, acting: Acting) -> dict[str, Any]:
+    """Batches to destinations: small and large files, names that are taken, files that changed or went away, what follows."""
+    patch.setattr("agent.destinations.directory.parts.SMALL", 10)
+    then = {"then": [{"command": ["true"]}]}
+    deliver = {"deliver": [{"to": "share", "path": "{rule}/{relpath}"}, {"to": BAD}]}
+    with Site(root, patch, [{"name": "plain"}, {"name": "then"} | then, {"name": BAD} | then | deliver]) as site:
+        names = [
+            f"{name}{end}"
+            for name in ("small", "large", "taken", "same", "changed", "gone", "late")
+            for end in ("", "-bad")
+        ]
+        site.put(*(f"plain/{name}.h5" for name in names), "then/1", f"{BAD}/1")
+        site.put("plain/large.h5", "plain/large-bad.h5", content=b"large content")
+        for name, content in (("taken", b"other"), ("same", b"content")):
+            for end in ("", "-bad"):
+                path = root / f"to-share/plain/{name}{end}.h5"
+                path.parent.mkdir(exist_ok=True)
+                path.write_bytes(content)
+        site.parts.replan.start(T0 - 2)
+        site.parts.intake.start(T0 - 2)
+        for now in (T0 - 2, T0 - 1, T0):
+            site.passes(site.parts.take_in, now, 3)
+        for end in ("", "-bad"):
+            (site.data / f"plain/changed{end}.h5").write_bytes(b"longer content")
+            (site.data / f"plain/gone{end}.h5").unlink()
+        for part in site.parts.deliverers.values():
+            part.start(T0)
+        with acting():
+            site.deliver(T0)
+            site.deliver(T0 + 0.9)
+        waiting = [(one.rule, one.calls) for one in site.ledger.outbox.actions() if one.rule != BAD]
+        up = {name: (up, why) for name, _, up, why in site.ledger.reports.destinations() if name != BAD}
+        return {"trouble": site.trouble, "waiting": waiting, "up": up, **site.files, **site.copies}
+
+
+SCENES = {"intake": intake, "delivery": delivery}
 
 
 @pytest.mark.slow

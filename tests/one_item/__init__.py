@@ -18,6 +18,7 @@ from typing import Any
 
 import agent
 import rules
+from rules.model import Rule
 
 BAD = "bad"
 _WORDS = ("example", "note", "reason", "why")
@@ -29,7 +30,9 @@ _GIVES_BACK = ("close", "closed")
 
 
 def is_bad(value: Any, depth: int = 3) -> bool:
-    """Whether a value is about bad items, and about no other."""
+    """Whether a value is about bad items, and about no other. Rules are none: a person wrote them."""
+    if isinstance(value, Rule):
+        return False
     if isinstance(value, (str, bytes)):
         return (BAD if isinstance(value, str) else BAD.encode()) in value
     if depth == 0:
