@@ -187,6 +187,13 @@ def test_the_parts_of_the_unit_that_the_agent_depends_on(tmp_path: Path) -> None
     assert settings(text, "MemoryDenyWriteExecute") == ["yes"]
 
 
+@pytest.mark.parametrize("user", ["ada", None])
+def test_a_unit_leaves_no_core_and_nothing_for_others(tmp_path: Path, user: str | None) -> None:
+    """A core has secrets in it; what the agent makes is its group's at the most."""
+    text = unit(tmp_path, user=user)
+    assert (settings(text, "LimitCORE"), settings(text, "UMask")) == (["0"], ["0027"])
+
+
 def test_a_unit_gives_way_where_the_work_needs_it(tmp_path: Path) -> None:
     """Homes and /tmp are seen where something is there; programs of others are not bound by what suits the agent."""
     homes = unit(tmp_path, **JOBS["homes"])
@@ -194,6 +201,11 @@ def test_a_unit_gives_way_where_the_work_needs_it(tmp_path: Path) -> None:
     assert settings(unit(tmp_path, commands=True), "SystemCallFilter") == []
     elsewhere = unit(tmp_path, state_dir="/data/state")
     assert (settings(elsewhere, "StateDirectory"), settings(elsewhere, "ReadWritePaths")) == ([], ["/data/state"])
+    share = 'path = "/mnt/share"'
+    says = configuration(RULES.format(canary="0s", more="").replace(share, f'{share}\ndir_mode = "0770"', 1))
+    assert job(says, "dropline", "ada").sets_modes
+    bits = [settings(text, "RestrictSUIDSGID") for text in (homes, unit(tmp_path, sets_modes=True))]
+    assert bits == [["yes"], []], "below a directory with the setgid bit, chmod must be let keep it"
 
 
 def test_the_agent_makes_no_system_call_that_the_unit_forbids(tmp_path: Path) -> None:
@@ -293,7 +305,7 @@ def test_the_property_list_says_what_to_run() -> None:
     assert plistlib.loads(text.encode()) == {
         "Label": "dropline", "ProgramArguments": ["/opt/dropline/bin/dropline", "run", "--config", "/etc/a & b.toml"],
         "RunAtLoad": True, "KeepAlive": True, "ThrottleInterval": 10, "ExitTimeOut": 20, "ProcessType": "Interactive",
-        "WorkingDirectory": "/", "UserName": "ada",
+        "WorkingDirectory": "/", "UserName": "ada", "HardResourceLimits": {"Core": 0}, "Umask": 0o027,
     }  # fmt: skip
     assert "UserName" not in plistlib.loads(plist.text(a_job(user=None)).encode())
 

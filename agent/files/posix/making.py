@@ -54,17 +54,17 @@ def make(name: str, directory: int, most: int, mode: int | None) -> None:
     Raises OSError.
     """
     try:
-        if mode is None:
-            os.mkdir(downwards(name), 0o777 if _has_default_acl(directory) else most | PRIVATE, dir_fd=directory)
-            return
-        os.mkdir(downwards(name), PRIVATE, dir_fd=directory)
+        acl = mode is None and _has_default_acl(directory)
+        os.mkdir(downwards(name), 0o777 if acl else most | PRIVATE if mode is None else mode, dir_fd=directory)
     except FileExistsError:
         return  # another thread was faster
+    if mode is None:
+        return
     fd = enter(name, directory)
     try:
-        os.fchmod(
-            fd, mode | os.fstat(fd).st_mode & stat.S_ISGID
-        )  # whatever the umask; its group is that of the one above
+        made = stat.S_IMODE(os.fstat(fd).st_mode)
+        if made & 0o777 != mode:  # the umask took something away
+            os.fchmod(fd, mode | made & stat.S_ISGID)  # its group is that of the one above
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOTSUP):  # SMB and FAT have no permissions of their own
             raise

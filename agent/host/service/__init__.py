@@ -40,6 +40,8 @@ class Job:
     """Whether it starts programs of others: the `command` actions of its rules."""
     steps_back: bool = False
     """Whether it asks for a lower priority."""
+    sets_modes: bool = False
+    """Whether it says the permissions of directories itself, below some that have the setgid bit."""
 
     @property
     def words(self) -> tuple[str, ...]:

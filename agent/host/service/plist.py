@@ -20,6 +20,8 @@ def text(job: Job) -> str:
         # Else the system slows down the disk of what it takes for background work.
         "ProcessType": "Interactive",
         "WorkingDirectory": "/",
+        "HardResourceLimits": {"Core": 0},
+        "Umask": 0o027,
     } | ({"UserName": job.user} if job.user is not None else {})
     return plistlib.dumps(facts).decode()
 
