@@ -154,6 +154,11 @@ class Outcomes:
                     return
                 # What stands there is of a file that is gone, or an interrupted attempt may have put it there.
                 former = None
+            elif former is not None and any(
+                owner.gone and owner.content == former[1]
+                for owner in self._ledger.deliveries.owners(self._place, former[0], one.file)
+            ):
+                former = None  # what stands there may be all that is left of a former file with the same content
             path, replaces = former or (self._own_name(one), None)
             begun = self._transport.elsewhere and path == self._intended(one)
             item = one.item._replace(path=path, replaces=replaces, begun=begun)

@@ -486,7 +486,7 @@ def test_a_file_that_went_away_and_comes_back_is_found_under_its_own_name(site: 
     assert (site.once(), site.delivered) == (0, expected)
     path.write_bytes(b"third")
     path.chmod(0o640)
-    assert (site.once(), site.delivered) == (0, {"run/x.dat": b"first", "run/x~2.dat": b"third"})
+    assert (site.once(), site.delivered) == (0, {**expected, "run/x~4.dat": b"third"}), "it was away: its copy stays"
 
 
 def test_a_file_under_a_reclaimed_name_that_changes_replaces_its_own_copy(site: "Site") -> None:
@@ -500,6 +500,25 @@ def test_a_file_under_a_reclaimed_name_that_changes_replaces_its_own_copy(site: 
     with (site.inbox / "x.dat").open("ab") as file:
         file.write(b" and more")
     assert (site.once(), site.delivered) == (0, {"x.dat": b"first", "x~2.dat": b"second and more"})
+
+
+def test_a_copy_of_what_is_gone_stays_though_a_later_version_is_the_same_and_changes(site: "Site") -> None:
+    """Whichever names the next version tries: what it replaces is no copy that may be all that is left of a former file."""
+    path = site.put("x.dat", b"two")
+    assert site.once() == 0
+    path.unlink()
+    assert site.once() == 0
+    site.put("x.dat", b"one")
+    assert site.once() == 0
+    with path.open("ab") as file:
+        file.write(b" and more")
+    assert (site.once(), site.delivered) == (0, {"x.dat": b"two", "x~2.dat": b"one and more"})
+    path.unlink()
+    assert site.once() == 0
+    site.put("x.dat", b"two")
+    assert site.once() == 0
+    path.write_bytes(b"six")
+    assert (site.once(), site.delivered) == (0, {"x.dat": b"two", "x~2.dat": b"one and more", "x~5.dat": b"six"})
 
 
 def test_a_file_that_came_again_as_it_was_and_then_changes_leaves_the_copy_of_what_is_gone(site: "Site") -> None:
