@@ -80,19 +80,20 @@ class Zygote:
     def start(
         self, words: Sequence[str | Path], directory: Path, environment: Mapping[str, str], *,
         out: str | Path = os.devnull, err: str | Path = os.devnull, stdin: str | Path = os.devnull,
-        clock: Path | None = None, patience: float | None = None,
+        clock: Path | None = None, patience: float | None = None, rest: float | None = None,
     ) -> Process:  # fmt: skip
         """Start a command. It adds what it says to `out` and `err`.
 
         Its wall clock is the computer's plus the seconds that the file `clock` says, so that it can be stepped while the
-        command runs. `patience`: seconds that it waits for an answer of a destination; None: as the product does.
+        command runs. `patience`: seconds that it waits for an answer of a destination, `rest`: seconds between two passes of
+        a part that nobody wakes; None: as the product does.
         """
         for path in (out, err):
             os.close(os.open(path, ADDING, 0o600))  # whoever started it may read them at once
         order = {
             "arguments": [os.fsencode(word).hex() for word in words], "directory": str(directory),
             "environment": dict(environment), "streams": [str(stdin), str(out), str(err)],
-            "clock": None if clock is None else str(clock), "patience": patience,
+            "clock": None if clock is None else str(clock), "patience": patience, "rest": rest,
         }  # fmt: skip
         return Process(self, self.ask(start=order))
 
@@ -139,6 +140,10 @@ def _become(order: dict[str, Any]) -> None:
         from agent.host import worker_process
 
         worker_process.ANSWERS_WITHIN = order["patience"]
+    if order["rest"] is not None:
+        from agent.host import worker
+
+        worker.LONGEST_WAIT = order["rest"]
 
 
 def _ended(pid: int, seconds: float) -> int | None:

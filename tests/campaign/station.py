@@ -12,6 +12,8 @@ from tests.zygote import Process, Zygote
 
 STOPS_WITHIN = 10.0
 """Seconds from SIGTERM to the end, whatever the agent is doing."""
+REST = 0.3
+"""Seconds between two passes of a part of the agent that nobody wakes: in five, as in the product, less would go wrong."""
 PATIENCE = 60.0
 """Seconds after which something that was waited for counts as never coming."""
 
@@ -62,6 +64,7 @@ class Station:
         """More rules."""
         self.patience: float | None = None
         """Seconds that its agents wait for an answer of a destination; None: as the product does."""
+        self.rest: float | None = REST
         self.out = root / "agent.out"
         """What the agent answers."""
         self.tables: dict[str, Any] = {}
@@ -95,7 +98,7 @@ class Station:
         """Start a command; what it says goes to the log, what it answers to `out`."""
         return self.zygote.start(
             [words[0], "--config", config, *words[1:]], self.root, self.environment,
-            out=out, err=self.log, clock=self.clock, patience=self.patience,
+            out=out, err=self.log, clock=self.clock, patience=self.patience, rest=self.rest,
         )  # fmt: skip
 
     def ask(self, *words: str, seconds: float = PATIENCE) -> str:

@@ -36,7 +36,7 @@ def zygote() -> Iterator[Zygote]:
 def station(tmp_path: Path, zygote: Zygote) -> Iterator[Station]:
     """A workstation whose agent soon loses its patience."""
     made = Station(tmp_path / "station", zygote)
-    made.patience = PATIENCE
+    made.patience, made.rest = PATIENCE, None
     yield made
     made.close()
 

@@ -137,6 +137,7 @@ class StateFull(Fault):
         scene.station.state.mkdir(exist_ok=True)
         mount("-t", "tmpfs", "-o", "size=4m,mode=700", "state", scene.station.state)
         self._ballast = scene.station.state / "ballast"
+        scene.station.rest = None  # what could not be deleted while it was full is thought of again after a minute
 
     def strike(self, scene: Scene) -> None:
         """Full, to the last byte or nearly. An agent that starts then may refuse to; somebody starts it again."""
