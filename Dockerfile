@@ -12,14 +12,23 @@
 # it: DROPLINE_AGENT__LISTEN=0.0.0.0:9469 and DROPLINE_AGENT__TOKEN_FILE (docs/SECURITY.md).
 # For a configuration file of your own: -v "$PWD/dropline.toml:/etc/dropline/dropline.toml:ro", and `run` as the command.
 
-FROM python:3.13-slim-bookworm AS build
+# A digest pins the base, too: --build-arg BASE=python@sha256:... None stands here, since it would also pin what Debian has
+# mended since, until somebody changes it; the tag gets security fixes by itself.
+ARG BASE=python:3.13-slim-bookworm
+
+FROM ${BASE} AS build
 WORKDIR /src
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md requirements.lock ./
 COPY agent agent
 COPY rules rules
-RUN python -m venv /opt/dropline && /opt/dropline/bin/pip install --no-cache-dir --disable-pip-version-check .
+RUN python -m venv /opt/dropline \
+    && sed '/^# test$/,$d' requirements.lock > /tmp/run.lock \
+    && /opt/dropline/bin/pip install --no-cache-dir --disable-pip-version-check \
+        --require-hashes --only-binary=:all: -r /tmp/run.lock \
+    && /opt/dropline/bin/pip install --no-cache-dir --disable-pip-version-check \
+        --no-index --no-deps --no-build-isolation .
 
-FROM python:3.13-slim-bookworm
+FROM ${BASE}
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin dropline \
     && mkdir /state /inbox /share \
     && chown dropline:dropline /state /inbox /share \

@@ -6,8 +6,9 @@ tests need, `dev` adds that and the linters, `bench` that and what draws plots. 
 `git pull` takes effect; run this again after it, in case the dependencies changed. When .venv is already current,
 nothing is done.
 
-pip comes as a wheel from PIP_INDEX_URL, or pip.conf's index-url, or PyPI; it is checked against the sha256 that the
-index states, and run from the wheel. The stamp in .venv is written last: a .venv without a valid one is made anew.
+Everything that is installed, pip first, comes as a wheel from PIP_INDEX_URL, or pip.conf's index-url, or PyPI, and has a
+sha256 that requirements.lock knows: no index can slip in anything else. The stamp in .venv is written last: a .venv
+without a valid one is made anew.
 """
 
 # This file must parse on Python 3.7, to be able to say that 3.7 is too old. And most imports are where they are used:
@@ -82,8 +83,18 @@ def get(url: str) -> bytes:
     raise BootstrapError(f"cannot get {clean}: {cause}. {step} and try again")
 
 
-def fetch_pip(index: str, folder: Path) -> Path:
-    """The newest pip wheel that runs on this Python, put into the folder once its sha256 has proved right."""
+def locked(lock: str, extra: str) -> str:
+    """The part of requirements.lock that this extra needs: the sections up to its own."""
+    later = EXTRAS[EXTRAS.index(extra) + 1 :]
+    lines = lock.splitlines(keepends=True)
+    end = next(
+        (number for number, line in enumerate(lines) if line.rstrip("\n") in [f"# {one}" for one in later]), None
+    )
+    return "".join(lines[:end])
+
+
+def fetch_pip(index: str, lock: str, folder: Path) -> Path:
+    """The wheel of pip that the lock has, put into the folder once its sha256 has proved right."""
     import json
     import re
     from urllib.parse import urljoin
@@ -91,23 +102,25 @@ def fetch_pip(index: str, folder: Path) -> Path:
     page = index.rstrip("/") + "/pip/"
     where = f"the package index {page.rpartition('@')[2]}"
     other = "set PIP_INDEX_URL to another one, such as https://pypi.org/simple, and try again"
-    wheels = []
+    block = re.search(r"^pip==(\S+).*\n(?:    --hash=.*\n)+", lock, re.M)
+    if block is None:
+        raise BootstrapError("requirements.lock has no pip: get that file as it came with this version")
+    known = set(re.findall(r"sha256:([0-9a-f]{64})", block[0]))
     try:
-        for file in json.loads(get(page))["files"]:
-            name = re.fullmatch(r"pip-(\d+(?:\.\d+)*)-[^-]*py3-none-any\.whl", file["filename"])
-            needs = re.search(r">=\s*(\d+)\.(\d+)", file.get("requires-python") or "")
-            if name and not file.get("yanked") and (not needs or (int(needs[1]), int(needs[2])) <= sys.version_info):
-                version = [int(number) for number in name[1].split(".")]
-                wheels.append((version, name[0], str(file["url"]), file["hashes"].get("sha256")))
+        files = [
+            (str(file["filename"]), str(file["url"]))
+            for file in json.loads(get(page))["files"]
+            if file["filename"] == f"pip-{block[1]}-py3-none-any.whl"
+        ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BootstrapError(f"{where} gives no JSON listing (PEP 691): {error!r}. Please {other}") from error
-    if not wheels:
-        raise BootstrapError(f"{where} has no pip for this Python. Please {other}")
-    _, filename, url, stated = max(wheels)
+    if not files:
+        raise BootstrapError(f"{where} has no pip {block[1]}, which requirements.lock wants. Please {other}")
+    filename, url = files[0]
     content = get(urljoin(page, url))
     actual = hashlib.sha256(content).hexdigest()
-    if actual != stated:
-        cause = f"its sha256 is {actual} and {where} states {stated}"
+    if actual not in known:
+        cause = f"its sha256 is {actual}, which requirements.lock does not know"
         raise BootstrapError(f"refused {filename}, nothing was installed: {cause}. Check the proxy, or {other}")
     path = folder / filename
     path.write_bytes(content)
@@ -120,7 +133,8 @@ def install(root: Path, extra: str, env: dict[str, str]) -> str:
     scripts = home / ("Scripts" if os.name == "nt" else "bin")
     python = scripts / ("python.exe" if os.name == "nt" else "python")
     stamp, cfg = home / "bootstrap-stamp", home / "pyvenv.cfg"
-    facts = (root / "pyproject.toml").read_bytes(), str(sys.version_info[:2]).encode(), os.fsencode(root)
+    lock = (root / "requirements.lock").read_text("utf-8")
+    facts = (root / "pyproject.toml").read_bytes(), lock.encode(), str(sys.version_info[:2]).encode(), os.fsencode(root)
     key = hashlib.sha256(b"\0".join(facts)).hexdigest()
     old_key, _, had = stamp.read_text("utf-8", "replace").partition(" ") if stamp.exists() else ("", "", "")
     had = had if had in EXTRAS else ""
@@ -138,15 +152,30 @@ def install(root: Path, extra: str, env: dict[str, str]) -> str:
     extra = max(extra, had, key=EXTRAS.index)
     what = f".[{extra}]" if extra else "."
     with tempfile.TemporaryDirectory(prefix="dropline-bootstrap-") as folder:
-        pip = fetch_pip(index_url(env), Path(folder))  # first: without a network, an old .venv stays as it was
+        # First: without a network, an old .venv stays as it was.
+        pip = fetch_pip(index_url(env), lock, Path(folder))
         print(f"bootstrap: installing {what} into {home} with {pip.name}, this takes a minute", flush=True)
         stamp.unlink(missing_ok=True)
         if not valid:
             venv.create(home, clear=True, symlinks=os.name != "nt", prompt="dropline")
+        needed = Path(folder, "requirements.txt")
+        needed.write_text(locked(lock, extra), "utf-8")
         # -I, because what is on PYTHONPATH must not count as installed
-        command = [str(python), "-I", str(pip / "pip"), "install", "--quiet", "--no-input"]
-        command += ["--disable-pip-version-check", "--editable", what]
-        status = subprocess.run(command, cwd=root, env=env, check=False).returncode
+        command = [
+            str(python),
+            "-I",
+            str(pip / "pip"),
+            "install",
+            "--quiet",
+            "--no-input",
+            "--disable-pip-version-check",
+        ]
+        status = 0
+        for step in (
+            ["--require-hashes", "--only-binary=:all:", "--requirement", str(needed)],
+            ["--no-index", "--no-deps", "--no-build-isolation", "--editable", "."],  # built with what is there now
+        ):
+            status = status or subprocess.run([*command, *step], cwd=root, env=env, check=False).returncode
     if status:
         raise BootstrapError(f"pip could not install {what} (exit {status}): mend what it says above and try again")
     stamp.write_text(f"{key} {extra}", "utf-8")

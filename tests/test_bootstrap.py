@@ -8,16 +8,20 @@ import http.server
 import io
 import json
 import os
+import re
+import runpy
 import shutil
 import subprocess
 import sys
 import threading
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 
 pytestmark = pytest.mark.slow
 BOOTSTRAP = Path(__file__).parent.parent / "bootstrap.py"
@@ -31,7 +35,9 @@ import importlib.util, os, pathlib, signal, sys
 if importlib.util.find_spec("intruder"):
     sys.exit("ERROR: PYTHONPATH is visible")
 with open("pip-calls", "a") as calls:
-    print(os.path.basename(os.path.dirname(sys.argv[0])), *sys.argv[1:], file=calls)
+    given = [sys.argv[at + 1] for at, word in enumerate(sys.argv) if word == "--requirement"]
+    packages = [line.split("=")[0] for path in given for line in pathlib.Path(path).read_text().splitlines() if "==" in line]
+    print(os.path.basename(os.path.dirname(sys.argv[0])), *sys.argv[1:], packages, file=calls)
 does = pathlib.Path("pip-does").read_text()
 (pathlib.Path(sys.prefix) / "half").touch()
 if does == "kill":
@@ -61,9 +67,9 @@ class Index:
         with zipfile.ZipFile(wheel, "w") as archive:
             archive.writestr("pip/__main__.py", FAKE_PIP)
         name = f"pip-{version}-py3-none-any.whl"
+        self.sha256 = hashlib.sha256(wheel.getvalue()).hexdigest()
         self.pages[f"/files/{name}"] = wheel.getvalue()
-        sha256 = hashlib.sha256(wheel.getvalue()).hexdigest()
-        self.files.append({"filename": name, "url": f"../../files/{name}", "hashes": {"sha256": sha256}, **facts})
+        self.files.append({"filename": name, "url": f"../../files/{name}", "hashes": {"sha256": self.sha256}, **facts})
         self.pages["/simple/pip/"] = json.dumps({"meta": {"api-version": "1.0"}, "files": self.files}).encode()
 
 
@@ -99,6 +105,7 @@ class Clone:
         self.temp.mkdir()
         shutil.copy(BOOTSTRAP, root)
         (root / "pyproject.toml").write_text("[project]\nname = 'dropline'\n")
+        self.locks("26.0", index.sha256)
         self.pip_does("work")
         self.pip_installs("")
 
@@ -109,7 +116,15 @@ class Clone:
     def pip_does(self, what: str) -> None:
         (self.root / "pip-does").write_text(what)
 
+    def locks(self, version: str, sha256: str) -> None:
+        """What requirements.lock has: this pip, and one package in each section."""
+        hash_ = f" \\\n    --hash=sha256:{'0' * 64}\n"
+        pip = f"pip=={version} \\\n    --hash=sha256:{'1' * 64} \\\n    --hash=sha256:{sha256}\n"
+        text = f"# Made\na==1{hash_}{pip}# test\nb==2{hash_}# dev\nc==3{hash_}"
+        (self.root / "requirements.lock").write_text(text)
+
     def pip_calls(self) -> list[str]:
+        """How pip was called. The packages of the file that it was given stand in brackets after the call."""
         calls = self.root / "pip-calls"
         return calls.read_text().splitlines() if calls.exists() else []
 
@@ -144,15 +159,27 @@ def clone(tmp_path: Path, index: Index) -> Clone:
     return Clone(tmp_path / "clone", index)
 
 
-@pytest.mark.parametrize(("extra", "what"), [("", "."), ("test", ".[test]"), ("dev", ".[dev]"), ("bench", ".[bench]")])
-def test_a_fresh_clone_gets_an_editable_install(clone: Clone, extra: str, what: str) -> None:
-    """One run makes .venv and has pip install the project with the extra into it, editable, leaving nothing else."""
+@pytest.mark.parametrize(
+    ("extra", "packages"),
+    [
+        ("", ["a", "pip"]),
+        ("test", ["a", "pip", "b"]),
+        ("dev", ["a", "pip", "b", "c"]),
+        ("bench", ["a", "pip", "b", "c"]),
+    ],
+)
+def test_a_fresh_clone_gets_what_the_lock_has_and_an_editable_install(
+    clone: Clone, extra: str, packages: list[str]
+) -> None:
+    """Wheels with known hashes, those that the extra needs; then the project, which fetches nothing; nothing else is left."""
     done = clone.run(*extra.split())
     assert (done.returncode, done.stderr) == (0, "")
     assert clone.dropline.exists()
-    [call] = clone.pip_calls()
-    assert call.startswith("pip-26.0-py3-none-any.whl install ")
-    assert call.endswith(f" --editable {what}")
+    first, second = clone.pip_calls()
+    assert first.startswith("pip-26.0-py3-none-any.whl install ")
+    assert " --require-hashes --only-binary=:all: --requirement " in first
+    assert first.endswith(f" {packages}")
+    assert second.endswith(" --no-index --no-deps --no-build-isolation --editable . []")
     assert list(clone.temp.iterdir()) == []
 
 
@@ -173,7 +200,7 @@ def test_an_extra_is_added_to_what_is_there(clone: Clone) -> None:
     (clone.venv / "kept").touch()
     assert clone.run("test").returncode == 0
     assert (clone.venv / "kept").exists()
-    assert [call.rpartition(" ")[2] for call in clone.pip_calls()] == [".", ".[test]"]
+    assert ["'b'" in call for call in clone.pip_calls()] == [False, False, True, False]
 
 
 def test_an_interrupted_addition_is_repaired(clone: Clone) -> None:
@@ -186,14 +213,16 @@ def test_an_interrupted_addition_is_repaired(clone: Clone) -> None:
     assert not (clone.venv / "half").exists()
 
 
-def test_a_changed_project_makes_the_environment_anew(clone: Clone) -> None:
-    """After a change of pyproject.toml .venv is made anew, with the extra that it had."""
+@pytest.mark.parametrize("name", ["pyproject.toml", "requirements.lock"])
+def test_a_changed_project_makes_the_environment_anew(clone: Clone, name: str) -> None:
+    """After a change of what is needed, or of its versions, .venv is made anew, with the extra that it had."""
     clone.run("test")
     (clone.venv / "stale").touch()
-    (clone.root / "pyproject.toml").write_text("[project]\nname = 'dropline'\ndependencies = ['new']\n")
+    with (clone.root / name).open("a") as file:
+        file.write("# changed\n")
     assert clone.run().returncode == 0
     assert not (clone.venv / "stale").exists()
-    assert clone.pip_calls()[1].endswith(".[test]")
+    assert "'b'" in clone.pip_calls()[2]
 
 
 def test_a_moved_clone_makes_its_environment_anew(clone: Clone) -> None:
@@ -259,28 +288,24 @@ def test_a_failed_install_is_not_taken_for_done(clone: Clone) -> None:
     assert "pip could not install" in clone.fails()
     clone.pip_does("work")
     assert clone.run().returncode == 0
-    assert len(clone.pip_calls()) == 2
+    assert len(clone.pip_calls()) == 3, "where the first call fails there is no second"
 
 
-@pytest.mark.parametrize("hashes", [{"sha256": "0" * 64}, {}], ids=["wrong", "missing"])
-def test_a_pip_without_the_right_sha256_is_refused(clone: Clone, hashes: dict[str, str]) -> None:
-    """A pip wheel that is not what the index states is never run, and nothing is installed."""
-    clone.index.offer("26.1", hashes=hashes)
-    assert "refused pip-26.1-py3-none-any.whl" in clone.fails()
+def test_a_pip_that_the_lock_does_not_know_is_refused(clone: Clone) -> None:
+    """Whatever the index states of it: it is never run, and nothing is installed."""
+    clone.locks("26.0", "0" * 64)
+    assert "refused pip-26.0-py3-none-any.whl" in clone.fails()
     assert clone.pip_calls() == []
     assert not clone.venv.exists()
 
 
-def test_the_newest_pip_that_fits_is_taken(clone: Clone) -> None:
-    """The wheel taken is the highest version, by number, that is final, not yanked and made for this Python."""
-    clone.index.offer("9.0.3")
-    clone.index.offer("26.2", **{"requires-python": ">=3.9"})
-    clone.index.offer("26.10", **{"requires-python": None})
-    clone.index.offer("26.11b1")
-    clone.index.offer("27.0", yanked="broken")
-    clone.index.offer("28.0", **{"requires-python": f">=3.{sys.version_info[1] + 1}"})
+def test_the_pip_of_the_lock_is_taken(clone: Clone) -> None:
+    """And no newer one; where the index has it not, that is said."""
+    clone.index.offer("27.0")
     assert clone.run().returncode == 0
-    assert clone.pip_calls()[0].startswith("pip-26.10-py3-none-any.whl ")
+    assert {call.partition(" ")[0] for call in clone.pip_calls()} == {"pip-26.0-py3-none-any.whl"}
+    clone.locks("25.0", "0" * 64)
+    assert "has no pip 25.0, which requirements.lock wants" in clone.fails()
 
 
 @pytest.mark.parametrize("page", [None, b"<html>pip</html>", b"[]", b'{"files": [{}]}', b'{"files": []}'])
@@ -317,7 +342,7 @@ def test_the_index_of_pip_conf_is_used(clone: Clone) -> None:
 def test_a_password_is_sent_and_not_shown(clone: Clone) -> None:
     """A user and password in the index's address are sent to it, and are in no message."""
     url = clone.index.url.replace("http://", "http://me:p%40ss@")
-    clone.index.offer("26.1", hashes={})
+    clone.locks("26.0", "0" * 64)
     message = clone.fails(PIP_INDEX_URL=url)
     assert clone.index.asked[0][1] == "Basic bWU6cEBzcw=="  # me:p@ss
     assert "p%40ss" not in message
@@ -359,3 +384,48 @@ def test_an_old_python_gets_one_line(clone: Clone) -> None:
 def test_an_old_python_can_read_the_file() -> None:
     """bootstrap.py has no syntax that Python 3.7 does not know, as it must run to say that 3.7 is too old."""
     ast.parse(BOOTSTRAP.read_text("utf-8"), feature_version=(3, 7))
+
+
+# The lock of the project itself
+
+LOCK = (BOOTSTRAP.parent / "requirements.lock").read_text("utf-8")
+PROJECT = tomllib.loads((BOOTSTRAP.parent / "pyproject.toml").read_text("utf-8"))
+
+
+def needs(extra: str) -> Iterator[Requirement]:
+    """What pyproject.toml asks for with an extra, and for what builds."""
+    project = PROJECT["project"]
+    yield from map(Requirement, [*project["dependencies"], *PROJECT["build-system"]["requires"]])
+    for one in project["optional-dependencies"].get(extra, []):
+        found = Requirement(one)
+        if found.name == "dropline":
+            yield from (need for inner in found.extras for need in needs(inner))
+        else:
+            yield found
+
+
+@pytest.mark.parametrize("extra", ["", "test", "dev", "bench"])
+def test_the_lock_has_a_version_of_all_that_is_needed(extra: str) -> None:
+    """One that fits, in the sections that bootstrap.py takes for the extra: else `.ci/lock.py` was forgotten."""
+    part = runpy.run_path(str(BOOTSTRAP))["locked"](LOCK, extra)
+    pinned: dict[str, set[str]] = {}
+    for name, version in re.findall(r"^(\S+)==(\S+)", part, re.M):
+        pinned.setdefault(name, set()).add(version)
+    wrong = [str(one) for one in needs(extra) if not any(map(one.specifier.contains, pinned.get(one.name.lower(), ())))]
+    assert wrong == []
+
+
+def test_the_lock_has_hashes_and_no_places() -> None:
+    """Each version has the hashes of its files; where they come from is the index's business."""
+    blocks = re.findall(r"^\S+==\S+(?: ; [^\\\n]+)? \\\n(?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+", LOCK, re.M)
+    left = [line for line in LOCK.splitlines() if not any(line in block for block in blocks)]
+    assert [line for line in left if not line.startswith("# ")] == []
+    assert "://" not in LOCK
+
+
+def test_the_image_is_made_of_the_lock() -> None:
+    """Of the same section, and nothing is fetched beside it."""
+    text = (BOOTSTRAP.parent / "Dockerfile").read_text("utf-8")
+    installs = re.findall(r"pip install [^&]*", text.replace("\\\n", " "))
+    assert ["--require-hashes" in one or "--no-index" in one for one in installs] == [True, True]
+    assert "sed '/^# test$/,$d' requirements.lock > /tmp/run.lock" in text
