@@ -121,8 +121,13 @@ class Files:
         return read(self._store, where, (os.fsencode(directory), os.fsencode(name)))
 
     def due(self, now: float, limit: int) -> list[File]:
-        """Candidates that are to be looked at by now, longest waiting first."""
-        return read(self._store, "f.again <= ? ORDER BY f.again LIMIT ?", (now, limit))
+        """Candidates that are to be looked at by now, longest waiting first: before all others those that wait for time alone.
+
+        The others wait for something to happen, and may be very many: what is new, or was woken, does not wait for them.
+        """
+        new = read(self._store, "f.again <= ? AND f.reason IS NULL ORDER BY f.again LIMIT ?", (now, limit))
+        others = "f.again <= ? AND f.reason IS NOT NULL ORDER BY f.again LIMIT ?"
+        return new + (read(self._store, others, (now, limit - len(new))) if len(new) < limit else [])
 
     def batched(self, files: Sequence[int]) -> set[int]:
         """Those of the files that are still on their way in a batch."""
@@ -215,8 +220,9 @@ class Files:
     def woken(self, items: Iterable[tuple[str, str, str]], now: float) -> None:
         """Something came: look now at the candidates of a directory whose names lie in a range, (directory, first, beyond)."""
         self._store.executemany(
-            "UPDATE files SET again = ?1 WHERE dir = (SELECT id FROM dirs WHERE path = ?2) AND name >= ?3 AND name < ?4"
-            " AND state = 'candidate' AND again > ?1",
+            "UPDATE files SET again = min(again, ?1), reason = NULL"
+            " WHERE dir = (SELECT id FROM dirs WHERE path = ?2) AND name >= ?3 AND name < ?4"
+            " AND state = 'candidate' AND again IS NOT NULL AND (again > ?1 OR reason IS NOT NULL)",
             (
                 (now, os.fsencode(directory), os.fsencode(first), os.fsencode(beyond))
                 for directory, first, beyond in items

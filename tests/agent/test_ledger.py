@@ -676,7 +676,7 @@ def test_directories_below_hold_what_should_be_there(ledger: Ledger) -> None:
 
 
 def test_what_is_due(ledger: Ledger) -> None:
-    """Candidates whose time has come are told, longest waiting first; who waits only for time is told apart."""
+    """Candidates whose time has come are told, longest waiting first, but last those that wait for something to happen."""
     for name, again in (("c", 3.0), ("a", 1.0), ("b", 2.0), ("d", 9.0)):
         find(ledger, f"/data/{name}", now=again)
     names = lambda files: [os.path.basename(file.path) for file in files]  # noqa: E731  (used in this test only)
@@ -685,11 +685,14 @@ def test_what_is_due(ledger: Ledger) -> None:
     assert ledger.files.next_due() == 1.0
     with ledger.transaction():
         ledger.files.waits([(5.0, "a writer", 2), (6.0, None, 3), (7.0, None, 1)])
-    assert names(ledger.files.due(8.0, 10)) == ["a", "b", "c"]
+    assert names(ledger.files.due(8.0, 10)) == ["b", "c", "a"]
+    assert names(ledger.files.due(8.0, 2)) == ["b", "c"]
     assert (ledger.files.next_due(), ledger.files.next_settled()) == (5.0, 6.0)
     with ledger.transaction():
         ledger.files.woken([("/data", "", "\udcff")], 0.5)
-    assert {file.path for file in ledger.files.due(0.5, 10)} == {f"/data/{name}" for name in "abcd"}
+    assert {(file.path, file.reason) for file in ledger.files.due(0.5, 10)} == {
+        (f"/data/{name}", None) for name in "abcd"
+    }
     with ledger.transaction():
         ledger.files.restarted(20.0)
     assert {(file.since, file.reason) for file in ledger.files.due(0.5, 10)} == {(20.0, None)}
