@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from agent.files import Files
+from agent.host.bulkhead import Bulkhead, Failure
 from agent.ledger import File, Intent, Ledger
 from agent.reclaim.decisions import LATER, Confirm, Decision, Decisions, Required
 from agent.reclaim.record import Record
@@ -44,6 +45,12 @@ class Reclaimer:
         self._lie_until: float | None = None
         self._removal = Removal(ledger, files, self._rules, self._decisions, record)
         self._free = free or self._fraction
+        self._intents = Bulkhead[Intent]("removal of", lambda intent: intent.file.path)
+        self._of_rules = Bulkhead[Rule]("reclaim of rule", lambda rule: rule.name)
+        self._batches = Bulkhead[tuple[Rule, int]]("reclaim of batch", lambda one: f"{one[1]} of rule {one[0].name}")
+        self._decided = Bulkhead[Decision]("reclaim of", lambda one: one.file.path)
+        self._wrong = Bulkhead[Decision]("reclaim of", lambda one: one.file.path, ledger.savepoint)
+        self._intended = Bulkhead[Intent]("reclaim of", lambda intent: intent.file.path, ledger.savepoint)
 
     def start(self, now: float) -> None:
         """Before the first pass: the policy may have changed since the last run, so think of every batch again.
@@ -54,8 +61,9 @@ class Reclaimer:
         self._record.mend()
         with self._ledger.transaction():
             self._ledger.reclaims.reconsider()
-        for intent in self._ledger.reclaims.unfinished():
-            self._removal.resume(intent, now)
+        for one in self._intents.each(self._ledger.reclaims.unfinished()):
+            with one as intent:
+                self._removal.resume(intent, now)
 
     def step(self, now: float) -> float | None:
         """One whole pass. Returns when the next is due."""
@@ -65,16 +73,16 @@ class Reclaimer:
         if self._lie_until is not None and self._lie_until <= now:
             self._lie_until = None
         due: list[float | None] = []
-        for intent in self._ledger.reclaims.intents(now, 1000):
-            self._removal.finish([intent], now)
-        for rule in self._rules.values():
-            if rule.reclaim is None:
-                continue
-            if rule.reclaim.when_free_below is not None:
-                self._make_room(rule, rule.reclaim.when_free_below, now)
-            for batch in self._ledger.reclaims.due_batches(rule.name, now, _BATCHES_A_PASS):
-                self._batch(rule, batch, None, now)
-            due.append(self._ledger.reclaims.next_due(rule.name))
+        self._finish(self._ledger.reclaims.intents(now, 1000), now)
+        for one in self._of_rules.each(self._rules.values(), now):
+            with one as rule:
+                if rule.reclaim is None:
+                    continue
+                if rule.reclaim.when_free_below is not None:
+                    self._make_room(rule, rule.reclaim.when_free_below, now)
+                for batch in self._ledger.reclaims.due_batches(rule.name, now, _BATCHES_A_PASS):
+                    self._batch(rule, batch, None, now)
+                due.append(self._ledger.reclaims.next_due(rule.name))
         due.append(self._ledger.reclaims.next_purge())
         return min((at for at in due if at is not None), default=None)
 
@@ -90,10 +98,12 @@ class Reclaimer:
 
     def plan(self, now: float) -> Iterator[Decision]:
         """Every verified file of every rule with the verdict about it; nothing is changed."""
-        for rule in self._rules.values():
-            for batch in self._ledger.reclaims.batches(rule.name):
-                free = self._free(rule.watch) if rule.reclaim and rule.reclaim.when_free_below else None
-                yield from self._decisions.of(rule, batch, free, now)
+        for one in self._of_rules.each(self._rules.values()):
+            with one as rule:
+                for each in self._batches.each((rule, batch) for batch in self._ledger.reclaims.batches(rule.name)):
+                    with each as (_, batch):
+                        free = self._free(rule.watch) if rule.reclaim and rule.reclaim.when_free_below else None
+                        yield from self._decisions.of(rule, batch, free, now)
 
     def _make_room(self, rule: Rule, below: float, now: float) -> None:
         """Space is short: the trash goes first, then the oldest verified batches, until there is enough."""
@@ -101,12 +111,19 @@ class Reclaimer:
             if not self._short(rule, below):
                 return
             log.warning("%s: space is short, so it leaves the trash early", intent.file.path)
-            self._removal.finish([intent], now)
+            self._finish([intent], now)
         for batch in self._ledger.reclaims.batches(rule.name):
             free = self._free(rule.watch)
             if free is None or free >= below:
                 return
             self._batch(rule, batch, free, now)
+
+    def _finish(self, intents: Sequence[Intent], now: float) -> None:
+        for one in self._intents.each(
+            intents, now, lambda intent, failure: self._removal.stays(intent, failure.reason, failure.again)
+        ):
+            with one as intent:
+                self._removal.finish([intent], now)
 
     def _fraction(self, path: str) -> float | None:
         space = self._files.space(path)
@@ -118,32 +135,56 @@ class Reclaimer:
 
     def _batch(self, rule: Rule, batch: int, free: float | None, now: float) -> None:
         """Reclaim what may go of one batch; note when to think of the rest."""
+        for one in self._batches.each([(rule, batch)], now, lambda _, failure: self._postpone(batch, failure)):
+            with one:
+                self._reclaim(rule, batch, free, now)
+
+    def _postpone(self, batch: int, failure: Failure) -> None:
+        with self._ledger.transaction():
+            self._ledger.reclaims.later(batch, failure.again)
+
+    def _reclaim(self, rule: Rule, batch: int, free: float | None, now: float) -> None:
         again: list[float] = []
         intents: list[Intent] = []
-        for decision in self._decisions.of(rule, batch, free, now):
-            if decision.verdict.ok:
-                intents.append(self._intent(rule, decision.file, decision.verdict.reason, now, trash=free is None))
-            elif decision.disproved_at is not None:
-                self._disproved(decision.file, decision.disproved_at, decision.verdict.reason)
-            else:
-                again.append(decision.verdict.again_at or now + LATER)
-                if decision.lies_until is not None:
-                    self._lie_until = min(decision.lies_until, self._lie_until or decision.lies_until)
+        disproved: list[Decision] = []
+        decisions = self._decisions.of(rule, batch, free, now)
+        for one in self._decided.each(decisions, now, lambda _, failure: again.append(failure.again)):
+            with one as decision:
+                if decision.verdict.ok:
+                    intents.append(self._intent(rule, decision.file, decision.verdict.reason, now, trash=free is None))
+                elif decision.disproved_at is not None:
+                    disproved.append(decision)
+                else:
+                    again.append(decision.verdict.again_at or now + LATER)
+                    if decision.lies_until is not None:
+                        self._lie_until = min(decision.lies_until, self._lie_until or decision.lies_until)
+        written: list[Intent] = []
+
+        def write(some: Sequence[Intent]) -> None:
+            self._ledger.reclaims.intended(some)
+            written.extend(some)
+
         with self._ledger.transaction():
+            for one in self._wrong.each(disproved, now, lambda _, failure: again.append(failure.again)):
+                with one as decision:
+                    self._disproved(decision)
             # Asking takes long: evidence that was withdrawn meanwhile took the file out of its batch.
             still = {file.id for file in self._ledger.reclaims.verified(batch)}
-            intents = [intent for intent in intents if intent.file.id in still]
-            self._ledger.reclaims.intended(intents)
+            self._intended.together(
+                [intent for intent in intents if intent.file.id in still], write, now,
+                lambda _, failure: again.append(failure.again),
+            )  # fmt: skip
             self._ledger.reclaims.later(batch, min(again, default=None))
-        self._removal.carry_out(intents, now)
+        self._removal.carry_out(written, now)
 
-    def _disproved(self, file: File, destination: str, reason: str) -> None:
-        """The copy is not what was proved: say so loudly, and keep the file."""
+    def _disproved(self, decision: Decision) -> None:
+        """The copy is not what was proved: say so loudly, and keep the file. Inside a transaction."""
+        file, reason = decision.file, decision.verdict.reason
+        assert decision.disproved_at is not None, "asked before"
         log.error("%s: %s; the local file is kept", file.path, reason)
         hint = "the local file is kept; look at the destination, then `dropline retry` delivers it again"
-        with self._ledger.transaction():
-            self._ledger.deliveries.disproved(file, destination)
-            self._ledger.files.refused([(file.id, file.rule, file.path, f"{reason}; {hint}")])
+        self._ledger.deliveries.disproved(file, decision.disproved_at)
+        self._ledger.files.refused([(file.id, file.rule, file.path, f"{reason}; {hint}")])
 
     def _intent(self, rule: Rule, file: File, reason: str, now: float, *, trash: bool) -> Intent:
         relpath = rule.relpath(file.path)

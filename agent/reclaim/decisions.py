@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from agent.errors import Transient
 from agent.files import CannotTell, Files, Trouble
 from agent.files.reader import Examined, examine
+from agent.host.bulkhead import Bulkhead
 from agent.ledger import File, Ledger
 from rules.match import match
 from rules.model import CopyId, Evidence, Kind, Observation, Rule, Verdict, Version, Writer
@@ -59,6 +60,7 @@ class Decisions:
         self._files = files
         self._rules = rules
         self._required = required
+        self._alone = Bulkhead[File]("verified file", lambda file: file.path)
         self.begun = -math.inf
         """When this run of the agent began."""
 
@@ -66,7 +68,7 @@ class Decisions:
         """What is to become of each file of a batch; those of a dataset go together, or stay together."""
         files = self._ledger.reclaims.verified(batch)
         if not rule.whole:
-            yield from (self._decide(rule, file, free, now) for file in files)
+            yield from self._each(self._decide, rule, files, free, now)
             return
         datasets: dict[int | None, list[File]] = {}
         for file in files:
@@ -121,6 +123,22 @@ class Decisions:
         verdict = self._distinct(copies)
         return None if verdict.ok else verdict.reason
 
+    def _each(
+        self, decide: Callable[[Rule, File, float | None, float], Decision], rule: Rule, files: Sequence[File],
+        free: float | None, now: float,
+    ) -> Iterator[Decision]:  # fmt: skip
+        """One decision after the other; a file of which none could be made stays."""
+        found: list[Decision] = []
+        for one in self._alone.each(
+            files, now,
+            lambda file, failure: found.append(Decision(file, Verdict(False, failure.reason, failure.again))),
+        ):  # fmt: skip
+            with one as file:
+                found.append(decide(rule, file, free, now))
+            yield from found
+            found.clear()
+        yield from found
+
     def _together(
         self, rule: Rule, dataset: int | None, files: Sequence[File], free: float | None, now: float
     ) -> Iterator[Decision]:
@@ -130,11 +148,12 @@ class Decisions:
             yield from (Decision(file, stays) for file in files)
             return
         # What costs little comes first: asking the destinations may mean that they read all the copies.
-        stay = next((one for file in files if not (one := self._ready(rule, file, free, now)).verdict.ok), None)
+        ready = self._each(self._ready, rule, files, free, now)
+        stay = next((one for one in ready if not one.verdict.ok), None)
         if stay is not None:
             yield from (replace(stay, file=file) for file in files)
             return
-        decisions = [self._decide(rule, file, free, now) for file in files]
+        decisions = list(self._each(self._decide, rule, files, free, now))
         bad = next((each for each in decisions if not each.verdict.ok), None)
         for each in decisions:
             if bad is None or not each.verdict.ok:

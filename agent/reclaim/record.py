@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import PurePath
 
-from agent.errors import Transient, cause
+from agent.errors import Exhausted, Transient, cause
 from agent.host import own_files
 from agent.ledger import Intent
 from rules.model import Evidence, proof_in_words
@@ -31,11 +31,11 @@ class Record:
             log.warning("%s: its last line was torn, and is cut off: %r", self._path, torn)
 
     def append(self, lines: Sequence[dict[str, object]]) -> None:
-        """Add lines and make them durable. Raises Transient."""
+        """Add lines and make them durable. Raises Exhausted: it says nothing of what was deleted."""
         try:
             own_files.append_durably(self._path, "".join(json.dumps(line) + "\n" for line in lines).encode())
         except OSError as error:
-            raise Transient(f"deletions cannot be recorded in {self._path}: {cause(error)}") from error
+            raise Exhausted(f"deletions cannot be recorded in {self._path}: {cause(error)}") from error
 
 
 def line(intent: Intent, evidence: Sequence[tuple[Evidence, str]], now: float) -> dict[str, object]:

@@ -12,6 +12,7 @@ from agent.errors import Transient
 from agent.files import ABSENT, Absent, CannotTell, Files, Handle, Held, NotAFile, Tree, Trouble, What
 from agent.files.absence import look_on
 from agent.files.reader import CHECKSUMS, Trees, checksum_of
+from agent.host.bulkhead import Bulkhead
 from agent.ledger import Intent, Ledger, State
 from agent.reclaim.decisions import LATER, Decisions
 from agent.reclaim.record import Record, line
@@ -48,6 +49,9 @@ class Removal:
         self._rules = rules
         self._decisions = decisions
         self._record = record
+        self._intents = Bulkhead[Intent]("removal of", lambda intent: intent.file.path)
+        self._gone = Bulkhead[tuple[Intent, Proofs]]("removal of", lambda one: one[0].file.path)
+        self._reclaimed = Bulkhead[Intent]("removal of", lambda intent: intent.file.path, ledger.savepoint)
 
     def resume(self, intent: Intent, now: float) -> None:
         """A former run wrote the intent: where the file does not stand aside, see how far it got."""
@@ -66,24 +70,27 @@ class Removal:
         gone: list[tuple[Intent, Proofs]] = []
         trashed: list[tuple[Intent, int]] = []
         with Trees(self._files) as trees:
-            for intent in intents:
-                if self._paused:
-                    self._keep(intent, "removing local copies is paused", now, now)
-                    continue
-                evidence = self._evidence(intent)
-                try:
-                    tree = trees.at(intent.root)
-                    with self._move_aside(tree, intent) as held:
-                        if not held.whole():
-                            self._put_back(tree, held, intent, now, _CHANGED, changed=True)
-                        elif intent.purge_at > now:
-                            trashed.append((intent, held.ctime_ns))
-                        elif self._unlinked(tree, held, intent, evidence, now, compared=True):
-                            gone.append((intent, evidence))
-                except _NotMovedError as error:
-                    self._keep(intent, f"cannot be moved aside: {error}", now, now + LATER)
-                except Trouble as trouble:
-                    self._stays(intent, trouble.reason, now)
+            for one in self._intents.each(
+                intents, now, lambda intent, failure: self.stays(intent, failure.reason, failure.again)
+            ):
+                with one as intent:
+                    if self._paused:
+                        self._keep(intent, "removing local copies is paused", now, now)
+                        continue
+                    evidence = self._evidence(intent)
+                    try:
+                        tree = trees.at(intent.root)
+                        with self._move_aside(tree, intent) as held:
+                            if not held.whole():
+                                self._put_back(tree, held, intent, now, _CHANGED, changed=True)
+                            elif intent.purge_at > now:
+                                trashed.append((intent, held.ctime_ns))
+                            elif self._unlinked(tree, held, intent, evidence, now, compared=True):
+                                gone.append((intent, evidence))
+                    except _NotMovedError as error:
+                        self._keep(intent, f"cannot be moved aside: {error}", now, now + LATER)
+                    except Trouble as trouble:
+                        self.stays(intent, trouble.reason, now + LATER)
             _sync(trees, [intent for intent, _ in (*gone, *trashed)])
         with self._ledger.transaction():
             self._ledger.reclaims.moved_aside(trashed)
@@ -101,9 +108,9 @@ class Removal:
                     if self._finished(trees.at(intent.root), intent, evidence, now):
                         gone.append((intent, evidence))
                 except Transient as error:
-                    self._stays(intent, str(error), now)
+                    self.stays(intent, str(error), now + LATER)
                 except Trouble as trouble:
-                    self._stays(intent, trouble.reason, now)
+                    self.stays(intent, trouble.reason, now + LATER)
             _sync(trees, [intent for intent, _ in gone])
         self._ended(gone, now)
 
@@ -222,20 +229,29 @@ class Removal:
         with self._ledger.transaction():
             self._ledger.reclaims.kept(intent, State.VERIFIED, reason, None, now, again)
 
-    def _stays(self, intent: Intent, reason: str, now: float) -> None:
+    def stays(self, intent: Intent, reason: str, again: float) -> None:
+        """It stays where it is until then."""
         log.warning("%s stays aside: %s", intent.file.path, reason)
         with self._ledger.transaction():
-            self._ledger.reclaims.postponed(intent, now + LATER)
+            self._ledger.reclaims.postponed(intent, again)
 
     def _ended(self, gone: Sequence[tuple[Intent, Proofs]], now: float) -> None:
         """Files are gone: record it, then note it in the ledger. Raises Transient."""
         if not gone:
             return
-        self._record.append([line(intent, evidence, now) for intent, evidence in gone])
+        lines: list[dict[str, object]] = []
+        recorded: list[Intent] = []
+        for each in self._gone.each(gone):  # one without a line is recorded when it is found gone again
+            with each as (intent, evidence):
+                lines.append(line(intent, evidence, now))
+                recorded.append(intent)
+        if recorded:
+            self._record.append(lines)
         with self._ledger.transaction():
-            self._ledger.reclaims.reclaimed([intent for intent, _ in gone], now)
-        for intent, _ in gone:
-            self._tidy(intent)
+            self._reclaimed.together(recorded, lambda some: self._ledger.reclaims.reclaimed(some, now))
+        for one in self._intents.each(recorded):
+            with one as intent:
+                self._tidy(intent)
 
     def _tidy(self, intent: Intent) -> None:
         """Remove directories that this removal left empty: of the trash always, of the data where the rule asks for it."""

@@ -25,8 +25,8 @@ _WORDS = ("example", "note", "reason", "why")
 """What is said of items, in fields and arguments: text is made fit for the ledger and the log at one place each."""
 _NOT_ITEMS = ("agent.host.bulkhead", "agent.observe.logs")
 """The mechanism itself, and what it says."""
-_GIVES_BACK = ("close", "closed")
-"""Functions that give back what was open: nothing is handled there."""
+_OTHERS = ("close", "closed", "relative")
+"""Functions that give back what was open, and the one that compares each path with the directory of each rule."""
 
 
 def is_bad(value: Any, depth: int = 3) -> bool:
@@ -92,7 +92,7 @@ def _places() -> Mapping[FunctionType, list[tuple[Any, str]]]:
             if (
                 plain is not None
                 and plain.__module__.startswith(("agent.", "rules."))
-                and plain.__name__ not in _GIVES_BACK
+                and plain.__name__ not in _OTHERS
             ):
                 found.setdefault(plain, []).append((space, name))
     return found

@@ -11,12 +11,15 @@ import pytest
 
 from agent.app.configuration import check
 from agent.app.parts import Parts
+from agent.files.posix import mounts
 from agent.ledger import MEMORY, Ledger, State
 from agent.observe.metrics import Metrics
 from tests.one_item import BAD
 
 T0 = 2_000_000_000.0
 _PATIENCE = 20.0
+_MOUNTS = list(mounts._table())
+"""Nothing is mounted meanwhile: the scenes ask some hundred times."""
 
 
 class Shared(Ledger):
@@ -35,6 +38,9 @@ class Site:
         self.woken = threading.Event()
         self._ledgers: list[Shared] = []
         patch.setattr("agent.app.parts.Ledger", self._connect)
+        patch.setattr("os.fsync", lambda fd: None)
+        patch.setattr("agent.files.posix.mounts._table", _MOUNTS.__iter__)
+        patch.setattr("agent.files.posix.durable.make_durable", lambda fds: None)
         (root / "state").mkdir(parents=True)
         for rule in rules:
             (self.data / rule["name"]).mkdir(parents=True)

@@ -4,6 +4,7 @@ The places are found by `tests.one_item`: each function of the agent that is cal
 """
 
 import itertools
+import json
 import logging
 import shutil
 from collections.abc import Callable
@@ -143,7 +144,46 @@ def delivery(root: Path, patch: pytest.MonkeyPatch, acting: Acting) -> dict[str,
         return {"trouble": site.trouble, "waiting": waiting, "up": up, **site.files, **site.copies}
 
 
-SCENES = {"intake": intake, "delivery": delivery}
+def reclaim(root: Path, patch: pytest.MonkeyPatch, acting: Acting) -> dict[str, Any]:
+    """Removals at once and by way of the trash; files that changed, copies that are lost, removals that a former run began."""
+    keys = {"after": "0s", "min_age": "0s", "empty_dirs": True}
+    with Site(root, patch, [
+        {"name": "plain", "reclaim": keys}, {"name": "trash", "reclaim": keys | {"trash": "1d"}}, {"name": BAD, "reclaim": keys},
+        {"name": "sets", "reclaim": keys, "dataset": {"dir": "[^/]+"}},
+    ]) as site:  # fmt: skip
+        for name in ("gone", "changed", "lost", "sub/gone"):
+            site.put(*(f"{rule}/{name}{end}.h5" for rule in ("plain", "trash") for end in ("", "-bad")))
+        site.put(f"{BAD}/1", "sets/good/1", "sets/good/2", "sets/set-bad/1", "sets/set-bad/2")
+        site.parts.replan.start(T0 - 2)
+        site.parts.intake.start(T0 - 2)
+        for now in (T0 - 2, T0 - 1, T0):
+            site.passes(site.parts.take_in, now, 4)
+        site.deliver(T0)
+        for rule in ("plain", "trash"):
+            for end in ("", "-bad"):
+                (site.data / f"{rule}/changed{end}.h5").write_bytes(b"another content")
+                (root / f"to-share/{rule}/lost{end}.h5").unlink()
+        reclaimer = site.parts.reclaimer
+        with acting():
+            site.passes(lambda now: list(reclaimer.plan(now)), T0, 1)
+            site.passes(reclaimer.start, T0, 1)
+            site.passes(reclaimer.step, T0 + 0.5, 2)
+            for end in ("", "-bad"):
+                for path in site.data.rglob(f"trash/.dropline-trash/*/sub/gone{end}.h5"):
+                    path.write_bytes(b"written in the trash")
+            site.passes(reclaimer.start, T0 + 0.9, 1)
+            site.passes(reclaimer.step, T0 + 100_000, 2)
+        paths = [path for path in site.data.rglob("*") if path.is_file() and not path.name.startswith(".dropline")]
+        here = [str(path.relative_to(site.data)) for path in paths]
+        lines = (root / "state/deletions.jsonl").read_text().splitlines()
+        record = [json.loads(line)["file"].removeprefix(str(root)) for line in lines]
+        return {
+            "trouble": site.trouble, "here": sorted(name for name in here if BAD not in name),
+            "record": sorted(name for name in record if BAD not in name), **site.files,
+        }  # fmt: skip
+
+
+SCENES = {"intake": intake, "delivery": delivery, "reclaim": reclaim}
 
 
 @pytest.mark.slow
