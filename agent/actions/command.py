@@ -1,5 +1,7 @@
 """A program that is run with the event on its standard input."""
 
+import logging
+import math
 import os
 import signal
 import subprocess
@@ -19,6 +21,10 @@ _KEPT = 2**20
 """Bytes of standard error after which what was written so far is dropped: it may be written without end."""
 _LOOK = 0.1
 """Seconds between two looks at how much that is."""
+_DIES = 1.0
+"""Seconds after which what was killed and has not ended is taken to run on."""
+
+log = logging.getLogger(__name__)
 
 
 class Runner:
@@ -35,13 +41,20 @@ class Runner:
             event.write(queued.payload)
             event.seek(0)
             process = self._start(action, queued, event, said)
-            until = time.monotonic() + action.timeout
             try:
-                while (status := _ended(process, min(until - time.monotonic(), _LOOK))) is None:
-                    own_files.empty_beyond(said, _KEPT)
-                    if time.monotonic() >= until:
-                        _kill(process)
+                status = self._follow(process, said, action.timeout)
+                if status is None:
+                    refused = _signal(process)
+                    status = _ended(process, _DIES)
+                    if status is not None and refused is None:
                         raise Transient(f"{action.shown} did not end within {action.timeout:g} s and was killed")
+                if status is None:  # another copy would run beside it, and one more after each timeout
+                    why = refused or "it does not end"
+                    stuck = f"{action.shown} did not end within {action.timeout:g} s and cannot be killed: {why}"
+                    log.warning("%s; it is not run again while it runs (process %d)", stuck, process.pid)
+                    status = self._follow(process, said, math.inf)
+                    if status is None:
+                        raise Transient(stuck)
             finally:
                 with self._lock:
                     self._running.discard(process)
@@ -50,12 +63,25 @@ class Runner:
                 raise Transient(f"{action.shown} {how}{_last_line(said)}")
 
     def close(self) -> None:
-        """Kill what still runs."""
+        """Kill what still runs. What cannot be killed is left."""
         with self._lock:
             self._closed = True
-            for process in self._running:
-                if process.poll() is None:  # else its number may be another's by now
-                    _kill(process)
+            running = [process for process in self._running if process.poll() is None]
+            for process in running:  # one that ended has no number any more, it may be another's by now
+                _signal(process)
+        until = time.monotonic() + _DIES
+        for process in running:
+            if _ended(process, until - time.monotonic()) is None:
+                log.warning("process %d, which the agent started, cannot be killed, and runs on", process.pid)
+
+    def _follow(self, process: "subprocess.Popen[bytes]", said: IO[bytes], seconds: float) -> int | None:
+        """Its exit status; None: it goes on after that time, or, where there is no bound, when the agent stops."""
+        until = time.monotonic() + seconds
+        while (status := _ended(process, min(until - time.monotonic(), _LOOK))) is None:
+            own_files.empty_beyond(said, _KEPT)
+            if time.monotonic() >= until or (self._closed and seconds == math.inf):
+                return None
+        return status
 
     def _start(self, action: Command, queued: Queued, event: IO[bytes], said: IO[bytes]) -> "subprocess.Popen[bytes]":
         # Our own variables may hold the service account's secret.
@@ -83,13 +109,13 @@ def _ended(process: "subprocess.Popen[bytes]", within: float) -> int | None:
         return None
 
 
-def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """It, and whatever it started."""
+def _signal(process: "subprocess.Popen[bytes]") -> str | None:
+    """Kill it, and whatever it started. Returns why that is refused: one that changed its user, as sudo does, is not ours."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # it ended meanwhile
-    process.wait()
+    except OSError as error:
+        return cause(error)
+    return None
 
 
 def _last_line(said: IO[bytes]) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
 import os
 import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -382,6 +385,55 @@ def test_a_command_that_does_not_end_is_killed_with_all_that_it_started(rig: Rig
     assert stat.S_ISFIFO(os.fstat(reader).st_mode)
     assert os.read(reader, 1) == b"", "nobody holds the other end any more"
     os.close(reader)
+
+
+@pytest.fixture
+def refused(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A command that may not be killed, as one of sudo, and that runs until somebody writes to `go`; what is said of it."""
+    said: SimpleQueue[str] = SimpleQueue()
+    log = logging.getLogger("agent.actions.command")
+
+    def refuse(group: int, number: int) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    def heard(record: logging.LogRecord) -> bool:
+        said.put(record.getMessage())
+        return True
+
+    log.addFilter(heard)
+    monkeypatch.setattr(os, "killpg", refuse)
+    monkeypatch.setattr("agent.actions.command._DIES", 0.01)
+    os.mkfifo(rig.root / "go")
+    rig.configure(Command(script(rig.root, "(root / 'go').read_bytes()\nsys.exit(3)"), timeout=0.05))
+    rig.verify("run1/a")
+    assert rig.dispatcher is not None
+    rig.dispatcher.step(rig.now)
+    yield said.get(timeout=PATIENCE)
+    log.removeFilter(heard)
+
+
+def test_a_command_that_cannot_be_killed_is_not_run_beside_itself(rig: Rig, refused: str) -> None:
+    """It stays under way until it ends, and its own end counts."""
+    assert rig.dispatcher is not None
+    rig.dispatcher.step(rig.now + 10_000)
+    assert rig.dispatcher.waiting
+    (rig.root / "go").write_bytes(b"")
+    rig.step()
+    assert rig.rows()[0][1:] == (1, 1.0, f"{sys.executable} ended with exit status 3")
+    why = "did not end within 0.05 s and cannot be killed: Operation not permitted; it is not run again while it runs"
+    assert refused.startswith(f"{sys.executable} {why}")
+
+
+@pytest.mark.usefixtures("refused")
+def test_a_command_that_cannot_be_killed_does_not_keep_the_agent_from_its_end(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is left, and the log names it."""
+    (process,) = rig.runner._running
+    rig.runner.close()
+    assert f"process {process.pid}, which the agent started, cannot be killed, and runs on" in caplog.text
+    (rig.root / "go").write_bytes(b"")
+    assert process.wait(PATIENCE) == 3
 
 
 def test_an_agent_that_stops_kills_its_commands_and_does_them_again(rig: Rig) -> None:
