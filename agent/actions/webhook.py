@@ -44,7 +44,9 @@ def deliver(url: str, body: bytes, headers: Mapping[str, str], timeout: float, s
             network.opener(_Stay).open(request).close()
     except HTTPError as error:
         error.close()
-        raise Transient(f"{shown} answered {error.code} {error.reason}".strip(), _after(error.headers)) from None
+        # Not its own phrase: that may be long, and quote the secret that was sent.
+        phrase = http.client.responses.get(error.code, "")
+        raise Transient(f"{shown} answered {error.code} {phrase}".strip(), _after(error.headers)) from None
     except URLError as error:
         why = cause(error.reason) if isinstance(error.reason, OSError) else str(error.reason)
         raise Transient(f"{shown} cannot be reached: {why}") from None

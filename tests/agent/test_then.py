@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+import socket
 import stat
 import sys
 import threading
@@ -19,10 +20,11 @@ import pytest
 from agent.actions import Dispatcher, queues
 from agent.actions.command import Runner
 from agent.actions.globus import Services
-from agent.actions.webhook import post
+from agent.actions.webhook import deliver, post
 from agent.delivery.actions import enqueue
 from agent.destinations.globus.login import Account
 from agent.destinations.globus.session import Session
+from agent.errors import Transient
 from agent.ledger import Delivery, File, Found, Ledger, Proof, Queued, Sealed
 from rules.actions import Action, Command, Flow, Share, Webhook
 from rules.model import Content, Observation, OpenBatch, Rule, Target, Version
@@ -279,6 +281,23 @@ def test_a_webhook_that_nobody_takes_says_why(rig: Rig, receiver: Receiver) -> N
         "http://127.0.0.1:9 cannot be reached: Connection refused",
         f"{receiver.url} did not answer: timed out",
     ]
+
+
+def test_what_a_server_says_beside_its_status_is_not_kept() -> None:
+    """A reason phrase may be long, and quote the secret that was sent."""
+
+    def answer() -> None:
+        with server.accept()[0] as asked:
+            asked.recv(2**16)
+            asked.sendall(b"HTTP/1.1 401 no token-4711 " + b"x" * 50_000 + b"\r\nContent-Length: 0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(Transient) as raised:
+            deliver(f"http://127.0.0.1:{server.getsockname()[1]}", b"x", {"Authorization": "token-4711"}, 10.0, "it")
+        thread.join()
+    assert str(raised.value) == "it answered 401 Unauthorized"
 
 
 def assert_true(value: bool) -> None:
