@@ -7,8 +7,9 @@ from typing import Protocol, TypeVar
 from cronsim import CronSim
 
 from rules.datasets.membership import dataset_of
-from rules.model import OpenBatch, Rule, Sealing, Verdict
+from rules.model import OpenBatch, Verdict
 from rules.naming import expand, facts
+from rules.rule import Rule, Sealing
 from rules.units import bytes_in_words, in_words
 
 

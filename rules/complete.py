@@ -1,8 +1,13 @@
 """Is the writer of a candidate done?"""
 
-from rules.model import Candidate, Conditions, Verdict, Writer
+from typing import TYPE_CHECKING
+
+from rules.model import Candidate, Verdict, Writer
 from rules.retry import look_again
 from rules.units import in_words
+
+if TYPE_CHECKING:  # worker processes need no configuration
+    from rules.rule import Conditions
 
 QUIET_WITH_PROBE = 0.5
 """Default quiet seconds where the platform proves that no writer has the file open."""
@@ -23,7 +28,7 @@ def granule(ctime_ns: int) -> float:
     return TICK if ctime_ns % 1_000_000_000 else COARSE
 
 
-def complete(conditions: Conditions, candidate: Candidate, has_marker: bool, writer: Writer, now: float) -> Verdict:
+def complete(conditions: "Conditions", candidate: Candidate, has_marker: bool, writer: Writer, now: float) -> Verdict:
     """Whether the candidate is complete at `now`.
 
     `again_at` is set while nothing but time is missing; None means that something else has to happen, or may happen
@@ -46,7 +51,7 @@ def complete(conditions: Conditions, candidate: Candidate, has_marker: bool, wri
     return Verdict(True, f"{proof}, unchanged for {in_words(quiet)}")
 
 
-def without_marker(conditions: Conditions, since: float, now: float) -> str | None:
+def without_marker(conditions: "Conditions", since: float, now: float) -> str | None:
     """Why a file that has not changed since then waits, whose marker is not there; None: it has waited long enough."""
     missing = f"its marker {conditions.marker!r} is not there"
     if conditions.patience is None:
@@ -54,19 +59,19 @@ def without_marker(conditions: Conditions, since: float, now: float) -> str | No
     return f"{missing}; waiting {in_words(conditions.patience)} at most" if now < since + conditions.patience else None
 
 
-def next_look(conditions: Conditions, since: float, now: float) -> float:
+def next_look(conditions: "Conditions", since: float, now: float) -> float:
     """When to look again at a file that waits for its writer, its size or its marker, and has not changed since then."""
     at = look_again(since, now)
     end = now if conditions.patience is None else since + conditions.patience
     return min(at, end) if now < end else at
 
 
-def first_look(conditions: Conditions, ctime_ns: int, now: float) -> float:
+def first_look(conditions: "Conditions", ctime_ns: int, now: float) -> float:
     """When a file whose new reading, with this ctime, was taken at `now` can be complete at the earliest."""
     return now + max(QUIET_WITH_PROBE if conditions.quiet is None else conditions.quiet, granule(ctime_ns))
 
 
-def quiet_seconds(conditions: Conditions, writer: Writer) -> float:
+def quiet_seconds(conditions: "Conditions", writer: Writer) -> float:
     """The quiet period that counts: a probe that cannot tell makes it longer, never shorter."""
     if conditions.quiet is None:
         return QUIET_WITHOUT_PROBE if writer is Writer.CANNOT_TELL else QUIET_WITH_PROBE

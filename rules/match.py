@@ -3,13 +3,11 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-
-from pathspec import GitIgnoreSpec
 
 from rules.datasets.membership import dataset_of
-from rules.model import OWN_PREFIX, Rule
-from rules.patterns.glob import PLACEHOLDER, Glob, limited, spec_of
+from rules.model import OWN_PREFIX
+from rules.patterns.glob import PLACEHOLDER, Glob, spec_of, takes
+from rules.rule import Rule
 
 _ONE_FIELD = re.compile(r"(?P<begin>[^{}*?\[\\]*)\{(?P<field>name|stem)\}(?P<end>[^{}*?\[\\]*)")
 _BEYOND = "\udcff" * 300
@@ -25,16 +23,6 @@ class Match:
     reason: str
     excluded: bool = False
     """A rule says in so many words that it does not want this path: nothing to report."""
-
-
-def takes(patterns: tuple[str, ...], relpath: str) -> bool:
-    """Whether the gitignore patterns take a relative path."""
-    return _spec(patterns).match_file(relpath)
-
-
-@lru_cache(maxsize=1024)  # those of datasets have their fields filled in
-def _spec(patterns: tuple[str, ...]) -> GitIgnoreSpec:
-    return limited(patterns)
 
 
 def relative(path: str, root: str) -> str | None:

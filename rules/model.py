@@ -4,15 +4,9 @@ Paths are `str` with undecodable bytes as surrogate escapes (PEP 383), and "/" b
 the epoch; durations are seconds; sizes are bytes.
 """
 
-import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import TYPE_CHECKING, NamedTuple, NewType
-
-from rules.actions import Action, named
-
-if TYPE_CHECKING:  # worker processes need none of it
-    from rules.datasets.condition import Condition
+from typing import NamedTuple, NewType
 
 OWN_PREFIX = ".dropline"
 """Names that start so are the agent's own (temporary files, files moved aside, the canary) and are never claimed."""
@@ -104,114 +98,6 @@ class Writer(Enum):
     NONE = "no process has it open for writing"
     OPEN = "a process has it open for writing"
     CANNOT_TELL = "this file system cannot tell whether a process has it open for writing"
-
-
-@dataclass(frozen=True, slots=True)
-class Together:
-    """Which files of a rule are one dataset: exactly one of the two."""
-
-    dir: re.Pattern[str] | None = None
-    """Matches, from the beginning of the relative path, the directory with everything below it."""
-    group: tuple[re.Pattern[str], ...] = ()
-    """The first that matches counts; files whose named groups are equal belong together."""
-
-
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """When a file of a rule is complete."""
-
-    quiet: float | None = None
-    """Seconds without a change between the agent's own readings; None: short where the probe can tell, else long."""
-    marker: str | None = None
-    """Glob of a file in the same directory which says that the file is finished; `{name}` and `{stem}` are the file's."""
-    patience: float | None = None
-    """Seconds of quiet after which a missing marker is no longer waited for; None: wait for ever."""
-    min_size: int = 0
-    require: "tuple[Condition, ...]" = ()
-    """What must be true of the whole dataset, besides that each of its files has settled."""
-    looks_for: tuple[str, ...] = ()
-    """Patterns of names on the disk that `require` looks for: when one appears, datasets are looked at."""
-    looks_beyond: bool = False
-    """Some of them may lie outside of the dataset's directory."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sealing:
-    """How complete files are grouped, and when a group is sealed into a batch."""
-
-    by: str = "dir"
-    """`dir`, `dataset`, `capture` (all named groups of the rule's regular expression), or a template such as `{run}`."""
-    max_files: int = 500
-    max_bytes: int = 50_000_000_000
-    linger: float = 1.0
-    """Seconds after the last file joined during which company is waited for."""
-    max_age: float | None = None
-    """Seconds after the first file joined at which the group is sealed, though more files keep joining; None: 5 lingers."""
-    schedule: str | None = None
-    """Cron expression; groups are then sealed at these times only (or when they are full)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One destination of a rule and the template of the path there."""
-
-    to: str
-    path: str = "{relpath}"
-    backfill: bool | None = None
-    """Whether files that were delivered before the destination came go there, too; None: nobody said."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reclaim:
-    """When local copies may go. A rule without it keeps them for ever."""
-
-    after: float | None = None
-    """Seconds after the proof at the last required destination; None: only when space is short."""
-    when_free_below: float | None = None
-    """Fraction (0..1) of free space below which the oldest verified batches go first, before `after` has passed."""
-    trash: float | None = None
-    """Seconds that a reclaimed file stays in the trash folder of its watched directory; None: no trash."""
-    empty_dirs: bool = False
-    """Remove sub-directories that reclaiming made empty."""
-    evidence: str = "checksum"
-    """The weakest proof that is enough: `checksum` (content was compared) or `stat` (size and mtime)."""
-    min_age: float = 60.0
-    """Seconds that the agent must have seen size, times and identity of the local file unmoved, by its own clock."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One `[[rules]]` table."""
-
-    name: str
-    watch: str
-    """Absolute path of the watched directory."""
-    include: tuple[str, ...] = ("**",)
-    exclude: tuple[str, ...] = ()
-    capture: re.Pattern[str] | None = None
-    complete: Conditions = field(default_factory=Conditions)
-    batch: Sealing = field(default_factory=Sealing)
-    deliver: tuple[Target, ...] = ()
-    reclaim: Reclaim | None = None
-    dataset: Together | None = None
-    then: tuple[Action, ...] = ()
-    """What is done once a batch is verified."""
-    share_with: tuple[Action, ...] = ()
-    """Who may read a verified batch at the rule's Globus destinations."""
-
-    def relpath(self, path: str) -> str:
-        """The part of an absolute path at or below `watch` that templates, datasets and destinations go by."""
-        return path[len(self.watch.rstrip("/")) + 1 :]
-
-    @property
-    def whole(self) -> bool:
-        """Whether its files wait for each other, as datasets."""
-        return self.dataset is not None or bool(self.complete.require)
-
-    @property
-    def actions(self) -> dict[str, Action]:
-        """Both, by the names that the ledger knows them by."""
-        return named(self.then, self.share_with)
 
 
 MOST_COUNTED = 2**44

@@ -11,8 +11,9 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from rules.datasets.membership import dataset_of
-from rules.model import OWN_PREFIX, Content, Rule
+from rules.model import OWN_PREFIX, Content
 from rules.patterns.expression import search
+from rules.rule import Rule
 
 FIELDS = ("rule", "relpath", "dir", "name", "stem", "suffix", "host", "inside")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")

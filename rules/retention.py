@@ -3,7 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
-from rules.model import STAT, Evidence, Reclaim, Verdict
+from rules.model import STAT, Evidence, Verdict
+from rules.rule import Reclaim
 from rules.units import in_words
 
 

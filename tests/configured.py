@@ -5,27 +5,21 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rules.config.load import RuleTable, Table, build
 from rules.config.mistake import RuleError, first_mistake
-from rules.model import Rule
-
-
-class File(Table):
-    """A configuration that has rules only."""
-
-    rules: tuple[RuleTable, ...]
+from rules.config.settings import Settings
+from rules.rule import Rule
 
 
 def rules(
     data: dict[str, Any], to: tuple[str, ...] = ("share",), absolute: Callable[[str], str] = str
 ) -> tuple[Rule, ...]:
     """The rules of a file f.toml, which has the destinations `to`. Raises RuleError."""
+    whole = {"destinations": {name: {"path": f"/{name}"} for name in to}, **data}
     try:
-        made = File.model_validate(data).rules
+        return Settings.model_validate(whole, context={"absolute": absolute}).rules
     except ValidationError as error:
-        mistake = first_mistake(error, File, data)
+        mistake = first_mistake(error, Settings, whole)
         raise RuleError("f.toml", mistake.table, mistake.key, mistake.message) from None
-    return build(made, to, "f.toml", absolute)
 
 
 def rule(table: dict[str, Any]) -> Rule:

@@ -5,13 +5,15 @@ import pkgutil
 import re
 import tomllib
 from collections.abc import Iterator
+from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
+import pydantic
 import pytest
 import typer
 from prometheus_client import generate_latest
-from pydantic import BaseModel, TypeAdapter
+from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -21,15 +23,17 @@ from agent.files.posix import durable
 from agent.ledger import Datasets, Deliveries, DeliveryState, Files, Ledger, Reclaims, Scrubs, State
 from agent.observe.looks import Looks
 from agent.observe.metrics import Metrics, Readings
-from rules.config import load
+from rules.actions import Command, Flow, Webhook
 from rules.config.notify import EmailTable, NotifyTable, WebhookTable
 from rules.config.settings import AgentTable, CollectionTable, DirectoryTable, GlobusTable, ScrubTable
 from rules.datasets.conditions import KINDS
 from rules.formats import FORMATS, format_of
 from rules.naming import FIELDS
+from rules.rule import Conditions, Reclaim, Rule, Sealing, Target, Together
+from rules.units import in_words
 
 CLI = (
-    "demo", "globus", "instruments", "notifying", "options", "progress", "reports", "running", "sending", "service",
+    "demo", "globus", "instruments", "notifying", "options", "printing", "progress", "reports", "running", "sending", "service",
     "steering", "support", "verifying",
 )  # fmt: skip
 ROOT = Path(__file__).resolve().parent.parent
@@ -90,20 +94,37 @@ def test_every_documented_command_exists() -> None:
 # The configuration
 
 
+def fields_of(table: Any) -> dict[str, FieldInfo]:
+    """The keys of a table: a model, or a dataclass."""
+    if not is_dataclass(table):
+        table.model_rebuild()  # those in which others are nested
+        found = dict(table.model_fields)
+    else:
+        hints = get_type_hints(table, include_extras=True)
+        found = {one.name: dataclass_field(hints[one.name], one) for one in fields(table) if one.init}
+    return {field.alias or key: field for key, field in found.items()}
+
+
+def dataclass_field(hint: Any, field: Field[Any]) -> FieldInfo:
+    """A field as a model would have it."""
+    if field.default_factory is not MISSING:
+        return FieldInfo.from_annotated_attribute(hint, pydantic.Field(default_factory=field.default_factory))
+    default = PydanticUndefined if field.default is MISSING else field.default
+    return FieldInfo.from_annotated_attribute(hint, default)
+
+
+ACTIONS = (Webhook, Command, Flow)
+
+
 def keys() -> dict[str, FieldInfo]:
     """Every key of the configuration as RULES writes it."""
-    tables: list[tuple[str, type[BaseModel]]] = [
-        ("", AgentTable), ("", DirectoryTable), ("", load.RuleTable), ("complete.", load.CompleteTable),
-        ("batch.", load.BatchTable), ("deliver.", load.DeliverTable), ("reclaim.", load.ReclaimTable),
-        ("dataset.", load.DatasetTable), *(("require.", kind) for kind in KINDS.values()), ("then.", load.ThenTable),
-        ("scrub.", ScrubTable),
+    tables: list[tuple[str, type]] = [
+        ("", AgentTable), ("", DirectoryTable), ("", Rule), ("complete.", Conditions), ("batch.", Sealing),
+        ("deliver.", Target), ("reclaim.", Reclaim), ("dataset.", Together), ("scrub.", ScrubTable),
+        *(("require.", kind) for kind in KINDS.values()), *(("then.", kind) for kind in ACTIONS),
         ("notify.", NotifyTable), ("notify.email.", EmailTable), ("notify.webhook.", WebhookTable),
     ]  # fmt: skip
-    for _, model in tables:
-        model.model_rebuild()  # those in which others are nested
-    named = {
-        prefix + (field.alias or key): field for prefix, model in tables for key, field in model.model_fields.items()
-    }
+    named = {prefix + key: field for prefix, table in tables for key, field in fields_of(table).items()}
     return {key: field for key, field in named.items() if key not in ("notify.email", "notify.webhook")}  # tables
 
 
@@ -118,12 +139,19 @@ def test_each_key_has_a_row_with_its_true_default_and_an_example_that_is_accepte
     read(_toml(example))
     if field.default is None:
         assert not default.startswith("`"), "words, for it is not a value"
+    elif key == "then.timeout":  # each kind has its own
+        one, other = (in_words(fields_of(kind)["timeout"].default) for kind in (Webhook, Command))
+        assert default == f"{one} for a webhook, {other} for a command"
+    elif key == "deliver":
+        assert (default, field.default) == ("required", ()), "a file must have it, a rule in the program need not"
     elif field.default == "":
         assert key == "state_dir", "the one that depends on the computer"
     elif field.default is not PydanticUndefined:
         assert read(_toml(default)) == field.default
     elif field.default_factory is None:
-        assert default == ("one of these" if key.removeprefix("require.") in KINDS else "required")
+        assert default == (
+            "one of these" if key.partition(".")[2] in (*KINDS, *(one.kind for one in ACTIONS)) else "required"
+        )
 
 
 def globus_keys() -> dict[str, FieldInfo]:
@@ -254,7 +282,7 @@ def test_the_house_is_as_it_is_drawn() -> None:
     }
     assert drawn == folders | {"rules/presets"}
     assert {path.stem for path in (ROOT / "agent").glob("*.py")} == {"__init__", "errors"}
-    named = {"model", "match", "complete", "batch", "naming", "retention", "removal", "retry", "rate", "health"}
+    named = {"model", "rule", "match", "complete", "batch", "naming", "retention", "removal", "retry", "rate", "health"}
     loose = {path.stem for path in (ROOT / "rules").glob("*.py")} - named - {"__init__"}
     assert loose == {"scrub", "text", "units"}
 

@@ -14,18 +14,18 @@ from jsonschema import Draft202012Validator
 
 from agent.app import presets
 from agent.app.schema import schema
-from rules.config import load
 from rules.config.settings import AgentTable, CollectionTable, DirectoryTable, GlobusTable
 from rules.datasets.conditions import KINDS
-from tests.test_docs import ROOT, blocks, rows
+from rules.rule import Conditions, Reclaim, Rule, Sealing, Target, Together
+from tests.test_docs import ACTIONS, ROOT, blocks, fields_of, rows
 
 DESCRIPTIONS = ROOT / "agent/app/descriptions.json"
 TABLES: list[tuple[str, str, type]] = [
-    ("docs/RULES.md", "", AgentTable), ("docs/RULES.md", "", DirectoryTable), ("docs/RULES.md", "", load.RuleTable),
-    ("docs/RULES.md", "complete.", load.CompleteTable), ("docs/RULES.md", "batch.", load.BatchTable),
-    ("docs/RULES.md", "deliver.", load.DeliverTable), ("docs/RULES.md", "reclaim.", load.ReclaimTable),
-    ("docs/RULES.md", "dataset.", load.DatasetTable), *(("docs/RULES.md", "require.", kind) for kind in KINDS.values()),
-    ("docs/RULES.md", "then.", load.ThenTable), ("docs/GLOBUS.md", "globus.", GlobusTable),
+    ("docs/RULES.md", "", AgentTable), ("docs/RULES.md", "", DirectoryTable), ("docs/RULES.md", "", Rule),
+    ("docs/RULES.md", "complete.", Conditions), ("docs/RULES.md", "batch.", Sealing),
+    ("docs/RULES.md", "deliver.", Target), ("docs/RULES.md", "reclaim.", Reclaim), ("docs/RULES.md", "dataset.", Together),
+    *(("docs/RULES.md", "require.", kind) for kind in KINDS.values()),
+    *(("docs/RULES.md", "then.", kind) for kind in ACTIONS), ("docs/GLOBUS.md", "globus.", GlobusTable),
     ("docs/GLOBUS.md", "", CollectionTable),
 ]  # fmt: skip
 
@@ -41,7 +41,7 @@ def documented() -> dict[str, str]:
     found = {}
     for page, prefix, table in TABLES:
         cells = rows(page)
-        for key in table.model_fields:  # type: ignore[attr-defined]
+        for key in fields_of(table):
             meaning = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", cells[prefix + key][-1]).replace("**", "")
             found[f"{table.__name__}.{key}"] = meaning or "How files get there."
     return found
@@ -73,7 +73,7 @@ def test_every_example_of_the_documentation_is_taken(number: int) -> None:
 def test_what_a_preset_sets_is_taken(name: str) -> None:
     """A rule that has everything of a preset written out."""
     data = presets.data(name)
-    rule: dict[str, Any] = {key: data[key] for key in load.RuleTable.model_fields if key in data}
+    rule: dict[str, Any] = {key: data[key] for key in fields_of(Rule) if key in data}
     rule |= {"name": name, "watch": "/data", "deliver": [{"to": "share"}]}
     found = validator().iter_errors({"destinations": {"share": {"path": "/mnt"}}, "rules": [rule]})
     assert [error.message for error in found] == []
@@ -107,8 +107,8 @@ def test_defaults_are_shown_as_they_are_written() -> None:
     """Durations as text, and those of the program."""
     tables = schema()["$defs"]
     assert tables["AgentTable"]["properties"]["sweep_every"]["default"] == "300s"
-    assert tables["BatchTable"]["properties"]["max_files"]["default"] == 500
-    assert "default" not in tables["CompleteTable"]["properties"]["quiet"]
+    assert tables["Sealing"]["properties"]["max_files"]["default"] == 500
+    assert "default" not in tables["Conditions"]["properties"]["quiet"]
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from agent.errors import LedgerError, Refused, Transient
 from agent.ledger import Key, Ledger, Queued
 from rules.actions import Action
-from rules.model import Rule
 from rules.retry import backoff
+from rules.rule import Rule
 
 RETRY_AT_MOST = 900.0
 """Seconds between two attempts at one call."""

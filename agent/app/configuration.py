@@ -6,7 +6,7 @@ Settings stop at `app`: the parts of the agent get values, not this.
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, permutations
 from pathlib import PurePath
 from typing import Any, NamedTuple
@@ -19,12 +19,12 @@ from agent.errors import cause
 from agent.files import LOCAL
 from agent.host import own_files
 from agent.host import secrets as secret
-from rules.config.load import build
+from rules.config.load import reclaim_differs
 from rules.config.mistake import RuleError, first_mistake, location
-from rules.config.settings import CollectionTable, Configuration, DirectoryTable, GlobusTable, Settings, ip_of
-from rules.globus.collection import source_path
+from rules.config.settings import Configuration, DirectoryTable, GlobusTable, Settings
 from rules.match import relative
-from rules.model import OWN_PREFIX, Rule
+from rules.model import OWN_PREFIX
+from rules.rule import Rule
 
 FILE_NAME = "dropline.toml"
 _PREFIX = "DROPLINE_"
@@ -33,10 +33,6 @@ _AT_MOST = 4 * 2**20
 """Bytes of a configuration file."""
 _DEEP = re.compile(rb"""(?<![\w-])(?:["']?[\w-]++["']?[ \t]*+\.[ \t]*+){64}""")
 """A key for which tomllib takes time by the square of its parts, minutes for one of 100 kB."""
-_ANYBODY = (
-    "everybody in the network could ask for the page, so it wants a token; name a file with one in token_file"
-    """ ((umask 077; python3 -c "import secrets; print(secrets.token_urlsafe())" > FILE)), or listen on 127.0.0.1"""
-)
 
 
 def _overridden(data: Mapping[str, Any], by: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,50 +154,40 @@ def check(
     data: dict[str, Any], source: str, folder: PurePath, stamp: tuple[int, int, int] | None = None
 ) -> Configuration:
     """Make a configuration of parsed TOML. Relative paths count from `folder`; `stamp`: of the file. Raises RuleError."""
-    try:
-        settings = Settings.model_validate(_overridden(data, _environment()), context={"preset": presets.data})
-    except ValidationError as error:
-        variable = _variable(error)
-        mistake = first_mistake(error, Settings, {} if variable else data)
-        raise RuleError(variable or source, mistake.table, mistake.key, mistake.message) from None
 
     def placed(path: str) -> str:
         expanded = os.path.expanduser(path)
         if expanded.startswith("~"):
-            raise RuleError(
-                source, "", path, "there is no such home directory; write the path in full, or begin with ./~"
-            )
+            raise ValueError("there is no such home directory; write the path in full, or begin with ./~")
         return os.path.normpath(folder / expanded).replace(os.sep, "/")
 
-    places = {name: _placed(table, placed) for name, table in settings.destinations.items()}
-    agent = settings.agent
-    if not agent.state_dir:
+    context = {"preset": presets.data, "absolute": placed}
+    try:
+        settings = Settings.model_validate(_overridden(data, _environment()), context=context)
+    except ValidationError as error:
+        variable = _variable(error)
+        mistake = first_mistake(error, Settings, {} if variable else data)
+        raise RuleError(variable or source, mistake.table, mistake.key, mistake.message) from None
+    if not settings.agent.state_dir:
         from platformdirs import user_state_dir
 
         try:
-            agent = agent.model_copy(update={"state_dir": user_state_dir("dropline")})
+            state = placed(user_state_dir("dropline"))
         except RuntimeError as error:  # a service user may have no home
             raise RuleError(source, "[agent]", "state_dir", f"missing, and has no default here: {error}") from None
-    token_file = None if agent.token_file is None else placed(agent.token_file)
-    textfile = None if agent.textfile is None else placed(agent.textfile)
-    own = {"state_dir": placed(agent.state_dir), "token_file": token_file, "textfile": textfile}
-    agent = agent.model_copy(update=own)
-    listens = ip_of(agent.listen.rpartition(":")[0])
-    if token_file is None and listens is not None and not listens.is_loopback:
-        raise RuleError(source, "[agent]", "listen", f"{agent.listen!r} is beyond loopback: {_ANYBODY}")
-    notify = None if settings.notify is None else settings.notify.placed(placed)
-    globus = settings.globus
-    if globus.client_secret_file is not None:
-        if globus.client_secret is not None:
-            raise RuleError(source, "[globus]", "client_secret_file", "client_secret is there, too; write one of them")
-        globus = globus.model_copy(update={"client_secret_file": placed(globus.client_secret_file)})
-    settings = settings.model_copy(update={"destinations": places, "agent": agent, "globus": globus, "notify": notify})
-    local = {name: table for name, table in places.items() if isinstance(table, DirectoryTable)}
+        settings = settings.model_copy(update={"agent": settings.agent.model_copy(update={"state_dir": state})})
+    _check_on_disk(settings, source)
+    return Configuration(settings, source, stamp)
+
+
+def _check_on_disk(settings: Settings, source: str) -> None:
+    """Raises RuleError where directories are not apart, by whatever names and mounts they are known."""
+    rules, agent = settings.rules, settings.agent
+    local = {name: table for name, table in settings.destinations.items() if isinstance(table, DirectoryTable)}
     for (one, first), (other, second) in combinations(local.items(), 2):
         if _holds(first.path, second.path) and _holds(second.path, first.path):
             message = f"destination {one!r} is the same directory; one copy would count as two"
             raise RuleError(source, f"[destinations.{other}]", "path", message)
-    rules = build(settings.rules, set(places), source, placed)
     _check_trees(rules, source)
     for rule in rules:
         for name, table in local.items():
@@ -209,18 +195,10 @@ def check(
                 message = f"{table.path} is the watched directory {rule.watch}, or contains it; keep them apart"
                 raise RuleError(source, f"[destinations.{name}]", "path", message)
         _check_apart(rule, local, source)
-        for target in rule.deliver:
-            to = places[target.to]
-            if isinstance(to, CollectionTable) and source_path(rule.watch, to.source_root, to.source_path) is None:
-                message = f"rule {rule.name!r} watches {rule.watch}, which is not below {to.source_root}"
-                raise RuleError(source, f"[destinations.{target.to}]", "source_root", message)
-        if rule.share_with:
-            _check_sharing(rule, places, source)
         inside = relative(LOCAL.resolve(agent.state_dir), LOCAL.resolve(rule.watch))
         if inside is not None and not inside.startswith(OWN_PREFIX):
             message = f"{agent.state_dir} is inside the watched directory {rule.watch}; keep it elsewhere"
             raise RuleError(source, "[agent]", "state_dir", message)
-    return Configuration(settings, rules, source, stamp)
 
 
 def _check_apart(rule: Rule, local: Mapping[str, DirectoryTable], source: str) -> None:
@@ -239,33 +217,7 @@ def _check_trees(rules: Sequence[Rule], source: str) -> None:
     for one, other in combinations(rules, 2):
         nested = _holds(one.watch, other.watch) or _holds(other.watch, one.watch)
         if nested and one.reclaim != other.reclaim:
-            message = (
-                f"its directory {other.watch} overlaps that of rule {one.name!r} ({one.watch}), but they reclaim differently;"
-                " give both the same reclaim, or watch separate directories"
-            )
-            raise RuleError(source, f"[[rules]] {other.name!r}", "reclaim", message)
-
-
-def _check_sharing(rule: Rule, places: Mapping[str, DirectoryTable | CollectionTable], source: str) -> None:
-    """Raises RuleError where nothing of the rule could be shared, or not as its destination is written."""
-    shared = {target.to: places[target.to] for target in rule.deliver}
-    collections = {name: table for name, table in shared.items() if isinstance(table, CollectionTable)}
-    if not collections:
-        message = "none of the rule's destinations is Globus, and only there can access be granted; remove share_with"
-        raise RuleError(source, f"[[rules]] {rule.name!r}", "share_with", message)
-    for name, table in collections.items():
-        if table.path.startswith("/~"):
-            message = f"rule {rule.name!r} shares what is there, for which {table.path} must be written without '~'"
-            raise RuleError(source, f"[destinations.{name}]", "path", message)
-
-
-def _placed(
-    table: DirectoryTable | CollectionTable, absolute: Callable[[str], str]
-) -> DirectoryTable | CollectionTable:
-    """The same with local paths made absolute."""
-    if isinstance(table, DirectoryTable):
-        return table.model_copy(update={"path": absolute(table.path)})
-    return table.model_copy(update={"source_root": absolute(table.source_root)})
+            raise RuleError(source, f"[[rules]] {other.name!r}", "reclaim", reclaim_differs(one, other))
 
 
 def client_secret(table: GlobusTable) -> str | None:

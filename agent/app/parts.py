@@ -31,8 +31,8 @@ from agent.scrub import Scrubber
 from rules.actions import Flow, Share
 from rules.config.notify import PORTS, NotifyTable
 from rules.config.settings import CollectionTable, Configuration, DirectoryTable
-from rules.model import Rule
 from rules.notice import Policy
+from rules.rule import Rule
 
 log = logging.getLogger(__name__)
 

@@ -46,7 +46,7 @@ _LOOKED_AT = 20_000
 
 def recognised(directory: own_files.StrPath) -> list[str]:
     """Presets for what a folder holds, the best first. A guess, by names alone."""
-    from rules.match import takes
+    from rules.patterns.glob import takes
 
     found: dict[str, int] = {}
     tables = {name: table(name) for name in names()}

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from agent.ledger import CAME_LATER, UNFINISHED, DeliveryState, File, Group, Ledger, State
 from rules.config.replan import At, Plan, Planned, Stage, What, heir, line_for, replan, unwanted
 from rules.config.settings import Configuration
-from rules.model import SENT, Rule
+from rules.model import SENT
+from rules.rule import Rule
 
 _FILES_A_PASS = 2_000
 _STAGES = {

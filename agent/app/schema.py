@@ -24,7 +24,9 @@ def schema() -> dict[str, Any]:
         for key, field in table.get("properties", {}).items():
             if f"{name}.{key}" in said:  # a test sees to it that all are
                 field["description"] = said[f"{name}.{key}"]
-    made["$defs"]["RuleTable"]["properties"]["preset"]["enum"] = presets.names()
+    rule = made["$defs"]["Rule"]
+    rule["properties"]["preset"]["enum"] = presets.names()
+    rule["required"].append("deliver")  # in the program a rule may be made without
     made["properties"]["destinations"]["additionalProperties"] = False  # other names are no names
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Dropline's configuration"}
     plain: dict[str, Any] = _plain(made)

@@ -10,7 +10,8 @@ from agent.files.reader import Examined, Trees, examine
 from agent.intake.scan import sweep
 from agent.ledger import Ledger, Sent
 from rules.complete import complete, first_look, granule
-from rules.model import OWN_PREFIX, Candidate, Conditions, Kind, Observation, Sealing, Verdict
+from rules.model import OWN_PREFIX, Candidate, Kind, Observation, Verdict
+from rules.rule import Conditions, Sealing
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from agent.cli.options import say
+from agent.cli.printing import say
 from agent.errors import LedgerError, Refused, Transient
 from rules.config.mistake import RuleError
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.app.configuration import check
-from agent.cli.options import say
+from agent.cli.printing import say
 from agent.errors import Refused
 from agent.files import LOCAL
 from agent.host import own_files

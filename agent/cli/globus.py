@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from agent.app.transports import globus_session
-from agent.cli.options import ConfigOption, Format, FormatOption, configuration, print_json, say, state
+from agent.cli.options import ConfigOption, Format, FormatOption, configuration, state
+from agent.cli.printing import print_json, say
 from agent.errors import Refused
 from rules.actions import Flow, Share
 from rules.config.settings import CollectionTable, Configuration

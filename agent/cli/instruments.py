@@ -11,7 +11,8 @@ import typer
 
 from agent.app import presets
 from agent.app.configuration import read
-from agent.cli.options import Format, FormatOption, PathOfUser, print_json, say
+from agent.cli.options import Format, FormatOption, PathOfUser
+from agent.cli.printing import print_json, say
 from agent.errors import Refused
 from agent.files import LOCAL, Trouble
 from agent.host import own_files
@@ -20,7 +21,7 @@ from agent.simulation.trial import Folder, enter, trial
 from rules.config.describe import describe
 from rules.config.preset import rule_of
 from rules.match import relative
-from rules.model import Rule
+from rules.rule import Rule
 from rules.units import bytes_in_words, duration, in_words
 
 commands = typer.Typer()

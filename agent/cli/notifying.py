@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from agent.app.parts import channels, host_name
-from agent.cli.options import ConfigOption, configuration, has_ledger, say
+from agent.cli.options import ConfigOption, configuration, has_ledger
+from agent.cli.printing import say
 from agent.errors import Refused, Transient
 from agent.ledger import Ledger
 from rules.notice.message import trial

@@ -1,9 +1,8 @@
 """What commands share: their options, the configuration, the ledger, and how results are printed."""
 
-import json
 import pathlib
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +11,6 @@ from agent.errors import Refused, cause
 from agent.host import own_files
 from agent.ledger import Ledger
 from rules.config.settings import Configuration
-from rules.text import printable
 from rules.units import duration
 
 if TYPE_CHECKING:
@@ -89,14 +87,3 @@ def seconds(text: str | None) -> float | None:
         return duration(text) if text is not None else None
     except ValueError as error:
         raise Refused(str(error), "see --help") from None
-
-
-def say(*lines: str, err: bool = False) -> None:
-    """Print lines. Odd characters and bytes in them are escaped: a file's name gives no orders to a terminal."""
-    for line in lines:
-        typer.echo(printable(line), err=err)
-
-
-def print_json(value: Any) -> None:
-    """JSON on standard output; file names that are not UTF-8 keep their bytes as \\udcXX escapes."""
-    typer.echo(json.dumps(value, indent=2))

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from agent.cli.options import ConfigOption, Format, FormatOption, PathOfUser, ledger, print_json, say, state
+from agent.cli.options import ConfigOption, Format, FormatOption, PathOfUser, ledger, state
+from agent.cli.printing import print_json, say
 from agent.errors import Refused
 from agent.ledger import State
 from agent.observe.doubts import doubts

@@ -15,7 +15,8 @@ from agent.app import presets
 from agent.app.configuration import FILE_NAME, absolute, check, here, warnings
 from agent.app.parts import Parts, channels
 from agent.app.replan import preview
-from agent.cli.options import STATE_HERE, ConfigOption, PathOfUser, configuration, say
+from agent.cli.options import STATE_HERE, ConfigOption, PathOfUser, configuration
+from agent.cli.printing import say
 from agent.destinations.directory.transport import reachable
 from agent.errors import LedgerError, Refused, cause
 from agent.files import ABSENT, LOCAL, CannotTell

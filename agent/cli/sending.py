@@ -11,7 +11,8 @@ import typer
 from agent.by_hand.fetch import Fetch
 from agent.by_hand.outbound import Outbound
 from agent.by_hand.send import Sending
-from agent.cli.options import ConfigOption, PathOfUser, configuration, say, seconds
+from agent.cli.options import ConfigOption, PathOfUser, configuration, seconds
+from agent.cli.printing import say
 from agent.errors import Refused, cause
 from agent.files import LOCAL
 from agent.host import own_files

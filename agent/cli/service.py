@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.options import ConfigOption, Format, FormatOption, configuration, print_json, say, state
+from agent.cli.options import ConfigOption, Format, FormatOption, configuration, state
+from agent.cli.printing import print_json, say
 from agent.errors import Refused
 from agent.host.service import Job, healthz, plist, systemd
 from agent.host.service.job import checked, job

@@ -11,18 +11,8 @@ from typing import Annotated
 import typer
 
 from agent.app.parts import Parts
-from agent.cli.options import (
-    ConfigOption,
-    Format,
-    FormatOption,
-    PathOfUser,
-    configuration,
-    ledger,
-    print_json,
-    say,
-    seconds,
-    state,
-)
+from agent.cli.options import ConfigOption, Format, FormatOption, PathOfUser, configuration, ledger, seconds, state
+from agent.cli.printing import print_json, say
 from agent.errors import Refused
 from agent.files import ABSENT, LOCAL, CannotTell
 from agent.host.lock import locked
@@ -34,7 +24,8 @@ from agent.observe.logs import configure
 from agent.observe.metrics import Metrics
 from rules.datasets.membership import dataset_of
 from rules.match import match, relative
-from rules.model import OWN_PREFIX, SENT, Kind, Rule
+from rules.model import OWN_PREFIX, SENT, Kind
+from rules.rule import Rule
 from rules.versions.volumes import unchanged
 
 commands = typer.Typer()

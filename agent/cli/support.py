@@ -9,7 +9,8 @@ import typer
 
 from agent.app.configuration import absolute, check, find
 from agent.app.schema import schema
-from agent.cli.options import ConfigOption, PathOfUser, print_json, say, state
+from agent.cli.options import ConfigOption, PathOfUser, state
+from agent.cli.printing import print_json, say
 from agent.errors import Refused, cause
 from agent.host import own_files
 from agent.observe import report as bundle

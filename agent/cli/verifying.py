@@ -13,7 +13,8 @@ import typer
 
 from agent.app.configuration import check, here
 from agent.app.transports import Transports
-from agent.cli.options import ConfigOption, Format, FormatOption, PathOfUser, ledger, print_json, say, state
+from agent.cli.options import ConfigOption, Format, FormatOption, PathOfUser, ledger, state
+from agent.cli.printing import print_json, say
 from agent.errors import Refused
 from agent.files import LOCAL
 from agent.host.worker import Clock

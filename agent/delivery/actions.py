@@ -7,7 +7,7 @@ from typing import Any
 from agent.ledger import Ledger
 from rules.actions import Action, Flow, Share
 from rules.actions.event import Batch, at_collection, body, event, folders
-from rules.model import Rule
+from rules.rule import Rule
 
 
 def enqueue(ledger: Ledger, rules: Mapping[str, Rule], number: int, host: str, now: float) -> bool:

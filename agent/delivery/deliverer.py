@@ -17,8 +17,8 @@ from agent.host.bulkhead import Bulkhead, Failure
 from agent.ledger import Delivery, DeliveryState, Ledger
 from rules.batch import together
 from rules.health import Condition
-from rules.model import Rule
 from rules.retry import backoff
+from rules.rule import Rule
 
 _WAIT_FOR_OTHERS = 30.0
 """Seconds until a request that had to wait for others is tried again."""

@@ -9,8 +9,9 @@ from agent.destinations import Item, NotNow, Outcome, Transport
 from agent.host.bulkhead import Bulkhead
 from agent.ledger import Delivery, File, Ledger
 from rules import naming
-from rules.model import SENT, Rule
+from rules.model import SENT
 from rules.naming import PathRefused
+from rules.rule import Rule
 
 
 @dataclass(frozen=True, slots=True)

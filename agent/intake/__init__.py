@@ -12,7 +12,7 @@ from agent.intake.survey import Survey
 from agent.intake.watch import Watch
 from agent.intake.wholes import Wholes
 from agent.ledger import Ledger
-from rules.model import Rule
+from rules.rule import Rule
 
 
 class Intake:

@@ -13,8 +13,9 @@ from agent.ledger import File, Ledger
 from rules.complete import complete, first_look, granule, next_look, without_marker
 from rules.config.replan import unwatched
 from rules.match import is_marker, marker_for
-from rules.model import Candidate, Kind, Rule, Writer
+from rules.model import Candidate, Kind, Writer
 from rules.patterns.glob import Glob, Names
+from rules.rule import Rule
 from rules.versions.identity import Adoption
 from rules.versions.volumes import SameVolume, same_volume, unchanged
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from agent.host.bulkhead import Bulkhead
 from agent.ledger import File, Ledger, Sealed
 from rules import batch
-from rules.model import OpenBatch, Rule, counted
+from rules.model import OpenBatch, counted
+from rules.rule import Rule
 
 _Key = tuple[str, str]
 """(rule, key)"""

@@ -12,7 +12,8 @@ from agent.ledger import HERE, NAMED, Found, Known, Ledger, State
 from rules.complete import first_look
 from rules.datasets.membership import dataset_of
 from rules.match import Match, is_marker, marked_by, match, relative
-from rules.model import OWN_PREFIX, Kind, Observation, Rule
+from rules.model import OWN_PREFIX, Kind, Observation
+from rules.rule import Rule
 from rules.versions.identity import Adoption
 from rules.versions.volumes import unchanged
 

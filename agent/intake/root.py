@@ -7,7 +7,7 @@ from agent.files.events import Hint
 from agent.host.bulkhead import Failure
 from agent.intake.scan import Walk
 from agent.intake.watch import Watch
-from rules.model import Rule
+from rules.rule import Rule
 
 MOST_WANTED = 5_000
 """Directories that are swept because events spoke of them. Beyond, the whole tree is."""

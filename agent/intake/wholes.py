@@ -17,8 +17,9 @@ from rules.datasets.facts import judge
 from rules.datasets.membership import Dataset, dataset_of
 from rules.datasets.question import Facts, Mismatch
 from rules.formats import Finding
-from rules.model import Rule, Verdict
+from rules.model import Verdict
 from rules.retry import look_again
+from rules.rule import Rule
 
 DATASETS_A_PASS = 200
 SECONDS_A_PASS = 1.0

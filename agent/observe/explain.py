@@ -7,7 +7,8 @@ from agent.files import CannotTell, Look
 from agent.ledger import File, Ledger
 from agent.observe.looks import look
 from rules.match import match
-from rules.model import Observation, Rule, VolumeId
+from rules.model import Observation, VolumeId
+from rules.rule import Rule
 
 
 def explain(

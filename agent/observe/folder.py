@@ -10,8 +10,9 @@ from agent.intake.zones import IDENTITY
 from agent.ledger import NAMED, Known, Ledger
 from agent.observe.looks import Contents
 from rules.match import match
-from rules.model import OWN_PREFIX, Entry, Rule
+from rules.model import OWN_PREFIX, Entry
 from rules.removal import InFolder
+from rules.rule import Rule
 from rules.versions.volumes import unchanged
 
 T = TypeVar("T")

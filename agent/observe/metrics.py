@@ -21,7 +21,7 @@ from prometheus_client.registry import Collector
 from agent.intake import Root
 from agent.ledger import Ledger, State, Transition
 from agent.observe.looks import Looks
-from rules.model import Rule
+from rules.rule import Rule
 from rules.scrub import Sight
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.ledger import Behind, Finding, Ledger
 from rules.config.replan import line_for
-from rules.model import Rule
+from rules.rule import Rule
 from rules.scrub import Scrub
 
 if TYPE_CHECKING:  # of an agent that runs, which a command is not

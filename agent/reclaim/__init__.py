@@ -12,7 +12,8 @@ from agent.ledger import File, Intent, Ledger
 from agent.reclaim.decisions import LATER, Confirm, Decision, Decisions, Required
 from agent.reclaim.record import Record
 from agent.reclaim.removal import TRASH, Removal
-from rules.model import OWN_PREFIX, Rule
+from rules.model import OWN_PREFIX
+from rules.rule import Rule
 
 _BATCHES_A_PASS = 50
 _FRESH = 10.0

@@ -10,8 +10,9 @@ from agent.files.reader import Examined, examine
 from agent.host.bulkhead import Bulkhead
 from agent.ledger import File, Ledger
 from rules.match import match
-from rules.model import CopyId, Evidence, Kind, Observation, Rule, Verdict, Version, Writer
+from rules.model import CopyId, Evidence, Kind, Observation, Verdict, Version, Writer
 from rules.retention import retention, unmoved
+from rules.rule import Rule
 from rules.versions.copies import Confirmed, distinct
 from rules.versions.volumes import unchanged
 

@@ -16,8 +16,9 @@ from agent.host.bulkhead import Bulkhead
 from agent.ledger import Intent, Ledger, State
 from agent.reclaim.decisions import LATER, Decisions
 from agent.reclaim.record import Record, line
-from rules.model import OWN_PREFIX, Content, Evidence, Kind, Observation, Rule
+from rules.model import OWN_PREFIX, Content, Evidence, Kind, Observation
 from rules.naming import own_name
+from rules.rule import Rule
 
 TRASH = OWN_PREFIX + "-trash"
 _NAMES = 100

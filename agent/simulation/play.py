@@ -10,7 +10,7 @@ from agent.intake.watch import Watch
 from agent.ledger import MEMORY, File, Ledger, State, Transition
 from agent.ledger.datasets import Known
 from agent.simulation.memory import MemoryFiles, Storage
-from rules.model import Rule
+from rules.rule import Rule
 
 _NEVER = 1e9
 """Seconds between two sweeps: hints in memory are not lost."""

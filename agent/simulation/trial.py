@@ -13,8 +13,9 @@ from rules.batch import key
 from rules.complete import complete, granule
 from rules.datasets.membership import dataset_of
 from rules.match import match
-from rules.model import Candidate, Kind, Observation, Rule, Writer
+from rules.model import Candidate, Kind, Observation, Writer
 from rules.naming import PathRefused, place
+from rules.rule import Rule
 
 
 class Trial(NamedTuple):

@@ -5,7 +5,8 @@ import shlex
 from rules.actions import Action, Command, Flow, Share, Webhook
 from rules.batch import max_age
 from rules.complete import quiet_seconds
-from rules.model import Conditions, Reclaim, Rule, Sealing, Writer
+from rules.model import Writer
+from rules.rule import Conditions, Reclaim, Rule, Sealing
 from rules.units import bytes_in_words, in_words
 
 _BACKFILL = {

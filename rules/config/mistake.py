@@ -2,8 +2,8 @@
 
 import difflib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from dataclasses import dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:  # commands that read no configuration do not wait for pydantic
     from pydantic import BaseModel, ValidationError
@@ -13,10 +13,12 @@ _SHOWN = 2000
 _TYPES = {
     "tuple_type": "write a list, [ ... ], or for tables [[ ... ]]",
     "dict_type": "write a table, { ... }",
+    "dataclass_type": "write a table, { ... }",
     "model_type": "write a table, { ... }",
     "string_type": "write text in quotes",
 }
 """What pydantic calls by Python's names."""
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +44,18 @@ class RuleError(ValueError):
 
 def first_mistake(error: "ValidationError", model: "type[BaseModel]", data: dict[str, Any]) -> Mistake:
     """The first error of pydantic as table, key and sentence; unknown keys come with the nearest known one."""
-    detail = error.errors(include_url=False)[0]
+    details = error.errors(include_url=False)
+    detail = details[0]
+    if detail["type"] == "missing":  # where a key in the same table is unknown, that is the one
+        beside = (one for one in details if one["type"] in _UNKNOWN and one["loc"][:-1] == detail["loc"][:-1])
+        detail = next(beside, detail)
     kind, loc = detail["type"], location(detail, model)
-    if loc[-1:] == ["[key]"] and kind != "extra_forbidden":  # it is about the name of a table, not about what is in it
+    unknown = kind in _UNKNOWN
+    if loc[-1:] == ["[key]"] and not unknown:  # it is about the name of a table, not about what is in it
         loc.pop()
     table, keys = _table(loc, data)
     key = ".".join(str(part) for part in keys)
-    if kind == "extra_forbidden":
+    if unknown:
         return Mistake(table, key, f"unknown key{nearest(str(loc[-1]), _keys(model, list(detail['loc'][:-1])))}")
     if kind == "union_tag_invalid":
         named = detail["ctx"]["expected_tags"].replace("'", '"').replace(", ", " or ")
@@ -56,6 +63,8 @@ def first_mistake(error: "ValidationError", model: "type[BaseModel]", data: dict
     if kind == "missing":
         return Mistake(table, key, "missing; this key is required")
     message = _TYPES.get(kind) or detail["msg"].removeprefix("Value error, ")
+    if kind == "wrong":
+        return Mistake(table, key, message)
     shown = "" if "secret" in key or key == "globus" else _shown(detail["input"])
     return Mistake(table, key, message if shown in message else f"{message} (got {shown})")
 
@@ -102,19 +111,18 @@ def _table(loc: list[int | str], data: dict[str, Any]) -> tuple[str, list[int | 
 
 
 def _keys(model: "type[BaseModel]", loc: Sequence[int | str]) -> list[str]:
-    """The keys known at this place: follow the annotations of the models down."""
+    """The keys known at this place: follow the annotations of the tables down."""
     found: list[Any] = [model]
     for part in loc:
         found = [inner for one in found for inner in (_tagged(one, part) or _inside(one, part))] or found
-    fields = [field for one in found for inner in _models(one) for field in inner.model_fields.items()]
-    return sorted({field.alias or key for key, field in fields})
+    return sorted({key for one in found for key in _known(one)})
 
 
 def _inside(annotation: Any, part: int | str) -> list[Any]:
     """The annotations of what stands there under this key or number."""
-    if _is_model(annotation):
-        field = annotation.model_fields.get(part)
-        return [field.annotation] if field is not None else []
+    fields = _fields(annotation)
+    if fields is not None:
+        return [fields[str(part)]] if part in fields else []
     if get_origin(annotation) in (dict, tuple):
         return [get_args(annotation)[1 if get_origin(annotation) is dict else 0]]
     return [found for inner in get_args(annotation) for found in _inside(inner, part)]
@@ -124,16 +132,30 @@ def _tagged(annotation: Any, part: int | str) -> list[Any]:
     """The annotations of the tables with this tag."""
     if any(getattr(mark, "tag", None) == part for mark in get_args(annotation)):
         return [get_args(annotation)[0]]
-    if _is_model(annotation) or get_origin(annotation) in (dict, tuple):
+    if _fields(annotation) is not None or get_origin(annotation) in (dict, tuple):
         return []
     return [found for inner in get_args(annotation) for found in _tagged(inner, part)]
 
 
-def _models(annotation: Any) -> "list[type[BaseModel]]":
-    if _is_model(annotation):
-        return [annotation]
-    return [model for inner in get_args(annotation) for model in _models(inner)]
+def _known(annotation: Any) -> Collection[str]:
+    """The keys of a table, or of the tables in an annotation."""
+    fields = _fields(annotation)
+    if fields is not None:
+        return fields
+    return [key for inner in get_args(annotation) for key in _known(inner)]
 
 
-def _is_model(annotation: Any) -> bool:
-    return isinstance(annotation, type) and hasattr(annotation, "model_fields")
+def _fields(annotation: Any) -> dict[str, Any] | None:
+    """Key -> annotation of what may be there, of a table; None: it is none."""
+    if not isinstance(annotation, type):
+        return None
+    if hasattr(annotation, "model_fields"):
+        return {field.alias or key: field.annotation for key, field in annotation.model_fields.items()}
+    if not is_dataclass(annotation):
+        return None
+    hints = get_type_hints(annotation, include_extras=True)
+    alias = {
+        key: [one for mark in get_args(hint)[1:] if (one := getattr(mark, "alias", None))]
+        for key, hint in hints.items()
+    }
+    return {(alias[one.name] or [one.name])[0]: hints[one.name] for one in fields(annotation) if one.init}

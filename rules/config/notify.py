@@ -1,15 +1,13 @@
 """The `[notify]` tables of the configuration: whom to tell, of what, and how often."""
 
 import re
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
-from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, Field, model_validator
 
 from rules.actions import web_address
-from rules.config.tables import Duration, LocalPath, Table
+from rules.config.tables import Duration, LocalPath, Table, cron
 from rules.notice import Policy
 from rules.units import in_words
 
@@ -33,14 +31,12 @@ def _host(value: str) -> str:
 
 def _schedule(value: str) -> str:
     clock = _CLOCK.fullmatch(value.strip())
-    schedule = f"{int(clock[2])} {int(clock[1])} * * *" if clock else value
     try:
-        next(CronSim(schedule, datetime.fromtimestamp(0, UTC)))
-    except (CronSimError, StopIteration):
+        return cron(f"{int(clock[2])} {int(clock[1])} * * *" if clock else value)
+    except ValueError:
         raise ValueError(
             "is neither a time such as '07:30' nor five fields of cron such as '30 7 * * 1-5' (both UTC)"
         ) from None
-    return schedule
 
 
 Address = Annotated[str, AfterValidator(_address)]
@@ -120,12 +116,3 @@ class NotifyTable(Table):
         return (
             f"tells {' and '.join(whom)} of {said}; of the same thing once in {in_words(self.every)} at the most{daily}"
         )
-
-    def placed(self, absolute: Callable[[str], str]) -> "NotifyTable":
-        """The same with local paths made absolute."""
-        email, webhook = self.email, self.webhook
-        if email is not None and email.password_file is not None:
-            email = email.model_copy(update={"password_file": absolute(email.password_file)})
-        if webhook is not None and webhook.url_file is not None:
-            webhook = webhook.model_copy(update={"url_file": absolute(webhook.url_file)})
-        return self.model_copy(update={"email": email, "webhook": webhook})

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 
-from rules.config.load import BatchTable, CompleteTable, DatasetTable, RuleTable, build
+from rules.config.load import RuleTable
 from rules.config.tables import Duration, Size, Table
-from rules.model import Rule
+from rules.rule import Conditions, Rule, Sealing, Together
 
 ACTS = ("write", "open", "append", "close", "rename", "remove", "many", "kill", "release", "expect")
 
@@ -89,9 +89,9 @@ class PresetTable(Table):
     include: tuple[str, ...]
     exclude: tuple[str, ...] = ()
     capture: str | None = None
-    dataset: DatasetTable | None = None
-    complete: CompleteTable
-    batch: BatchTable = Field(default_factory=BatchTable)
+    dataset: Together | None = None
+    complete: Conditions
+    batch: Sealing = Field(default_factory=Sealing)
     path: str
     """Where files go, for deliveries that do not say."""
     examples: tuple[ExampleTable, ...] = Field(min_length=1)
@@ -99,7 +99,8 @@ class PresetTable(Table):
 
 
 def rule_of(name: str, data: Mapping[str, Any], watch: str) -> Rule:
-    """The rule that a preset makes by itself, for trying it out: its destination is called `share`. Raises RuleError."""
+    """The rule that a preset makes by itself, for trying it out: its destination is called `share`. Raises ValueError."""
     table = {"name": name, "watch": watch, "preset": name, "deliver": [{"to": "share"}]}
-    rule = RuleTable.model_validate(table, context={"preset": lambda name: data})
-    return build([rule], ["share"], f"preset {name}", lambda path: path)[0]
+    context = {"preset": lambda name: data, "absolute": lambda path: path}
+    rule: Rule = TypeAdapter(RuleTable).validate_python(table, context=context)
+    return rule

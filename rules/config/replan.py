@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from rules.match import match, relative
-from rules.model import Rule, Target
+from rules.rule import Rule, Target
 
 
 class Stage(Enum):

@@ -3,7 +3,7 @@
 import re
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import PurePath
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -15,12 +15,17 @@ from pydantic import (
     model_validator,
 )
 
-from rules.config.load import RuleTable
+from rules.config.load import RuleTable, check_together
 from rules.config.notify import NotifyTable
-from rules.config.tables import Duration, LocalPath, Size, Table
-from rules.model import Rule
+from rules.config.tables import Duration, LocalPath, Name, Size, Table, wrong
+from rules.globus.collection import source_path
 from rules.rate import Hours, Limit
 from rules.scrub import Scrub
+
+_ANYBODY = (
+    "everybody in the network could ask for the page, so it wants a token; name a file with one in token_file"
+    """ ((umask 077; python3 -c "import secrets; print(secrets.token_urlsafe())" > FILE)), or listen on 127.0.0.1"""
+)
 
 
 def _address(value: str) -> str:
@@ -81,6 +86,13 @@ class AgentTable(Table):
     textfile: Annotated[LocalPath, AfterValidator(_for_node_exporter)] | None = None
     nice: int = Field(default=0, ge=0, le=19)
     io_priority: Literal["normal", "idle"] = "normal"
+
+    @model_validator(mode="after")
+    def _token_beyond_loopback(self) -> Self:
+        listens = ip_of(self.listen.rpartition(":")[0])
+        if self.token_file is None and listens is not None and not listens.is_loopback:
+            raise wrong(f"{self.listen!r} is beyond loopback: {_ANYBODY}", "listen")
+        return self
 
 
 class ScrubTable(Table):
@@ -164,6 +176,12 @@ class GlobusTable(Table):
     client_secret: SecretStr | None = None
     client_secret_file: LocalPath | None = None
 
+    @model_validator(mode="after")
+    def _one_secret(self) -> Self:
+        if self.client_secret is not None and self.client_secret_file is not None:
+            raise wrong("client_secret is there, too; write one of them", "client_secret_file")
+        return self
+
 
 class CollectionTable(Table):
     """`[destinations.NAME]` with `transport = "globus"`"""
@@ -210,29 +228,44 @@ DestinationTable = Annotated[
 ]
 
 
-DestinationName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
-
-
 class Settings(Table):
     """The whole configuration file."""
 
     agent: AgentTable = Field(default_factory=AgentTable)
     globus: GlobusTable = Field(default_factory=GlobusTable)
     notify: NotifyTable | None = None
-    destinations: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")], DestinationTable] = Field(
-        default_factory=dict
-    )
+    destinations: dict[Name, DestinationTable] = Field(default_factory=dict)
     rules: tuple[RuleTable, ...] = ()
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        check_together(self.rules, self.destinations)
+        for number, rule in enumerate(self.rules):
+            places = {target.to: self.destinations[target.to] for target in rule.deliver}
+            collections = {name: table for name, table in places.items() if isinstance(table, CollectionTable)}
+            if rule.share_with and not collections:
+                message = (
+                    "none of the rule's destinations is Globus, and only there can access be granted; remove share_with"
+                )
+                raise wrong(message, "rules", number, "share_with")
+            for name, table in collections.items():
+                if source_path(rule.watch, table.source_root, table.source_path) is None:
+                    message = f"rule {rule.name!r} watches {rule.watch}, which is not below {table.source_root}"
+                    raise wrong(message, "destinations", name, "source_root")
+                if rule.share_with and table.path.startswith("/~"):
+                    message = (
+                        f"rule {rule.name!r} shares what is there, for which {table.path} must be written without '~'"
+                    )
+                    raise wrong(message, "destinations", name, "path")
+        return self
 
 
 class Configuration:
     """Settings and rules that fit together."""
 
-    def __init__(
-        self, settings: Settings, rules: tuple[Rule, ...], source: str, stamp: tuple[int, int, int] | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, source: str, stamp: tuple[int, int, int] | None = None) -> None:
         self.settings = settings
-        self.rules = rules
+        self.rules = settings.rules
         self.source = source
         """The file it was read from, for messages."""
         self.stamp = stamp
@@ -241,7 +274,7 @@ class Configuration:
     def with_agent(self, **changes: object) -> "Configuration":
         """The same with other values in `[agent]`."""
         agent = self.settings.agent.model_copy(update=changes)
-        return Configuration(self.settings.model_copy(update={"agent": agent}), self.rules, self.source, self.stamp)
+        return Configuration(self.settings.model_copy(update={"agent": agent}), self.source, self.stamp)
 
     @property
     def state_dir(self) -> PurePath:

@@ -1,11 +1,29 @@
 """What every TOML table of the configuration is made of: how durations, sizes and paths are read."""
 
-from collections.abc import Callable
-from typing import Annotated
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from typing import Annotated, Any, Union
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from cronsim import CronSim, CronSimError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    WithJsonSchema,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
 from rules import units
+from rules.patterns.expression import compiled
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 def _read(convert: Callable[[str], float]) -> BeforeValidator:
@@ -27,9 +45,30 @@ def _read_size(value: object) -> int:
     raise ValueError("write it as text with its unit, for example '50GB', or as a whole number of bytes")
 
 
-def _path(value: str) -> str:
+def _path(value: str, info: ValidationInfo) -> str:
     if not value or "\0" in value:
         raise ValueError("is not a path")
+    return absolute(value, info)
+
+
+def absolute(path: str, info: ValidationInfo) -> str:
+    """A local path as the configuration means it: the context's `absolute` makes it so. Raises ValueError."""
+    made: str = info.context["absolute"](path) if info.context is not None else path
+    return made
+
+
+def _regex(value: object) -> re.Pattern[str]:
+    if not isinstance(value, str) or not value:
+        raise ValueError("is empty" if value == "" else "write text in quotes")
+    return compiled(value)
+
+
+def cron(value: str) -> str:
+    """A cron expression. Raises ValueError."""
+    try:
+        next(CronSim(value, _EPOCH))
+    except (CronSimError, StopIteration) as error:
+        raise ValueError(f"{value!r} is not a cron expression: {error}") from None
     return value
 
 
@@ -41,9 +80,34 @@ Fraction = Annotated[
 ]
 Size = Annotated[int, BeforeValidator(_read_size), Field(ge=0, le=10**18), WithJsonSchema(_SIZE)]
 LocalPath = Annotated[str, AfterValidator(_path)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
+"""Of a rule or a destination."""
+Regex = Annotated[re.Pattern[str], BeforeValidator(_regex), WithJsonSchema({"type": "string", "minLength": 1})]
+Cron = Annotated[str, AfterValidator(cron)]
+STRICT = ConfigDict(extra="forbid")
+"""Of dataclasses that are tables: unknown keys are mistakes."""
 
 
 class Table(BaseModel):
     """A TOML table: unknown keys are mistakes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+
+def told_by_key(kinds: Mapping[str, type]) -> Any:
+    """A table of one of these kinds: the key that is named as the kind says which."""
+
+    def kind(value: object) -> str | None:
+        keys = map(str, value) if isinstance(value, dict) else ()
+        found = {one for key in keys for one in get_close_matches(key, kinds, n=1, cutoff=0.8)}
+        return f"{found.pop()} =" if len(found) == 1 else None
+
+    tagged: Any = Union[tuple(Annotated[model, Tag(f"{name} =")] for name, model in kinds.items())]  # noqa: UP007
+    message = f"write a table with exactly one of {', '.join(kinds)}"
+    return Annotated[tagged, Discriminator(kind, custom_error_type="wrong", custom_error_message=message)]
+
+
+def wrong(message: object, *key: str | int) -> ValidationError:
+    """The error of a key in a table, for validators of the whole table to raise. `key`: from the table on."""
+    error = PydanticCustomError("wrong", "{message}", {"message": str(message)})
+    return ValidationError.from_exception_data("", [InitErrorDetails(type=error, loc=key, input=None)])

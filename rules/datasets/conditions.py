@@ -6,11 +6,11 @@ the shell never reads what does not matter, and nothing here touches a disk.
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, ClassVar, get_args
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, Field
 
-from rules.config.tables import Duration
+from rules.config.tables import Duration, told_by_key
 from rules.datasets.condition import Condition, DiskPattern, Expression, Incomplete, Pattern, Sized
 from rules.datasets.listed import Count, Listed, Manifest
 from rules.datasets.question import (
@@ -36,7 +36,7 @@ from rules.patterns.glob import FIELD
 from rules.units import in_words
 
 if TYPE_CHECKING:
-    from rules.model import Conditions
+    from rules.rule import Conditions
 
 
 def decide(conditions: "Conditions", facts: Facts, now: float) -> Verdict | Question | Mismatch:
@@ -268,43 +268,24 @@ class AnyOf(Condition):
         return "one of these: (" + "), or (".join(part.words for part in self.any) + ")"
 
 
-def _one_kind(value: object) -> object:
-    """Raises ValueError unless it is a table of exactly one kind."""
-    if isinstance(value, Condition):
-        return value
-    if not isinstance(value, dict):
-        raise ValueError("write a table, { ... }")
-    kinds = [kind for kind in KINDS if kind in value]
-    if len(kinds) != 1:
-        said = f"has {' and '.join(kinds)}" if kinds else "says nothing"
-        raise ValueError(f"a condition {said}; write exactly one of {', '.join(KINDS)}")
-    return value
-
-
-def _tag(value: object) -> str:
-    keys = value if isinstance(value, dict) else type(value).model_fields  # type: ignore[attr-defined]
-    return next(kind for kind in KINDS if kind in keys)
-
-
-AnyCondition = Annotated[
-    Annotated[AllOf, Tag("all")]
-    | Annotated[AnyOf, Tag("any")]
-    | Annotated[Count, Tag("count")]
-    | Annotated[Format, Tag("format")]
-    | Annotated[Gone, Tag("gone")]
-    | Annotated[Has, Tag("has")]
-    | Annotated[Listed, Tag("listed")]
-    | Annotated[Manifest, Tag("manifest")]
-    | Annotated[Marker, Tag("marker")]
-    | Annotated[Quiet, Tag("quiet")]
-    | Annotated[Without, Tag("without")],
-    Discriminator(_tag),
-    BeforeValidator(_one_kind),
-]
-"""A condition of any kind: the key that is named as the kind says which."""
-_MODELS: list[type[Condition]] = [get_args(one)[0] for one in get_args(get_args(AnyCondition)[0])]
-KINDS = {next(key for key, field in model.model_fields.items() if field.is_required()): model for model in _MODELS}
-"""The key that says which kind it is -> its model."""
+KINDS: dict[str, type[Condition]] = {
+    "all": AllOf,
+    "any": AnyOf,
+    "count": Count,
+    "format": Format,
+    "gone": Gone,
+    "has": Has,
+    "listed": Listed,
+    "manifest": Manifest,
+    "marker": Marker,
+    "quiet": Quiet,
+    "without": Without,
+}
+if TYPE_CHECKING:
+    AnyCondition = Condition
+else:
+    AnyCondition = told_by_key(KINDS)
+"""One entry of `require`."""
 
 
 def looked_for(conditions: Sequence[Condition]) -> tuple[str, ...]:

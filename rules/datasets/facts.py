@@ -12,9 +12,9 @@ from rules.datasets.conditions import decide
 from rules.datasets.membership import Dataset
 from rules.datasets.question import FOUND_AT_MOST, Answer, Ask, Facts, Found, Member, Mismatch, Question
 from rules.datasets.reading import Reads
-from rules.match import takes
-from rules.model import Conditions, Verdict
-from rules.patterns.glob import Glob, Names, fill
+from rules.model import Verdict
+from rules.patterns.glob import Glob, Names, fill, takes
+from rules.rule import Conditions
 
 Reading = Callable[[Iterator[str]], Iterator[Answer | None]]
 """The text of a file, a block at a time → what it says, last: see `rules.datasets.reading.Reads.read`."""

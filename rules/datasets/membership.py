@@ -7,8 +7,8 @@ expression. Without either, each file is a dataset by itself.
 import re
 from typing import NamedTuple
 
-from rules.model import Rule, Together
 from rules.patterns.expression import match
+from rules.rule import Rule, Together
 
 
 class Dataset(NamedTuple):

@@ -9,8 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rules.formats import Finding
-from rules.match import takes
-from rules.patterns.glob import fill
+from rules.patterns.glob import fill, takes
 
 if TYPE_CHECKING:
     from rules.datasets.condition import Condition

@@ -102,6 +102,16 @@ def _literal(name: str) -> str:
     return re.sub(r"(\s)", r"[\1]", re.sub(r"([*?\[\]\\!#])", r"\\\1", name))
 
 
+def takes(patterns: tuple[str, ...], relpath: str) -> bool:
+    """Whether the gitignore patterns take a relative path."""
+    return _spec(patterns).match_file(relpath)
+
+
+@lru_cache(maxsize=1024)  # those of datasets have their fields filled in
+def _spec(patterns: tuple[str, ...]) -> GitIgnoreSpec:
+    return limited(patterns)
+
+
 @lru_cache(maxsize=1024)
 def spec_of(pattern: str) -> GitIgnoreSpec:
     """A pattern of one name, compiled."""

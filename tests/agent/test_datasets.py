@@ -16,8 +16,8 @@ from agent.intake.watch import Watch
 from agent.intake.wholes import Wholes
 from agent.ledger import File, Ledger, State
 from rules.datasets import listed
-from rules.model import Rule
 from rules.patterns.glob import Glob
+from rules.rule import Rule
 from tests import configured
 
 START = 1e9

@@ -23,7 +23,8 @@ from agent.destinations.globus.login import Account
 from agent.destinations.globus.session import Session
 from agent.files.posix.observing import observation
 from agent.ledger import DeliveryState, Found, Ledger, Sealed, State
-from rules.model import OpenBatch, Rule, Target, VolumeId
+from rules.model import OpenBatch, VolumeId
+from rules.rule import Rule, Target
 from tests.globus import Globus, faults
 
 HOUR = 3600.0

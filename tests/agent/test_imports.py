@@ -83,3 +83,12 @@ def test_an_agent_imports_what_its_configuration_asks_for(tmp_path: Path) -> Non
     modules = imported(tmp_path, "run", "--once")
     assert dependencies(modules) == {"blake3", "cronsim", "pathspec", "prometheus_client", "pydantic", "typer"}
     assert not {"agent.actions.notify.email", "agent.observe.web"} & modules
+
+
+def test_a_worker_process_imports_no_configuration() -> None:
+    """There may be many of them."""
+    code = "import sys, agent.destinations.directory.worker; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    modules = set(done.stdout.split())
+    assert dependencies(modules) == {"blake3"}
+    assert not {"rules.rule", "rules.actions", "rules.match"} & modules

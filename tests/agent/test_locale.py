@@ -25,12 +25,11 @@ from agent.intake.root import Root
 from agent.intake.survey import Survey
 from agent.intake.watch import Watch
 from agent.ledger import Ledger
-from rules.config.load import RuleTable, build
+from rules.rule import Rule, Target
 
 data, other = os.fsdecode(bytes.fromhex(sys.argv[1])), os.fsdecode(bytes.fromhex(sys.argv[2]))
 ledger = Ledger(data + ".sqlite")
-table = RuleTable.model_validate({"name": "r", "watch": data, "deliver": [{"to": "s"}]})
-root = Root(Watch(LOCAL, data, lambda: None), build([table], ["s"], "f.toml", lambda path: path))
+root = Root(Watch(LOCAL, data, lambda: None), [Rule("r", data, deliver=(Target("s"),))])
 survey = Survey(ledger, LOCAL, [root])
 
 def known():

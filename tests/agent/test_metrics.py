@@ -4,7 +4,7 @@ from prometheus_client import generate_latest
 
 from agent.ledger import Transition
 from agent.observe.metrics import Metrics
-from rules.model import Rule, Target
+from rules.rule import Rule, Target
 
 
 def verified(metrics: Metrics) -> list[str]:

@@ -15,7 +15,7 @@ from agent.ledger import File, Ledger
 from agent.reclaim import Required
 from agent.reclaim.decisions import LATER, Decisions
 from rules.config.settings import Configuration
-from rules.model import Rule
+from rules.rule import Rule
 from rules.versions.copies import Confirmed
 
 YES = Confirmed(True, "it is there")

@@ -17,8 +17,8 @@ from agent.errors import Refused
 from rules.actions import Share
 from rules.config.mistake import RuleError
 from rules.config.settings import AgentTable, CollectionTable, Configuration, DirectoryTable, GlobusTable
-from rules.model import Rule, Target
 from rules.rate import Hours, Limit
+from rules.rule import Rule, Target
 from rules.scrub import Scrub
 
 FOLDER = Path("/cfg")
@@ -125,9 +125,14 @@ def homeless(patch: pytest.MonkeyPatch) -> None:
 def test_no_such_home(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A path in a home that does not exist is a mistake, not a folder called "~"."""
     homeless(monkeypatch)
-    for text in (parted(state=path), parted(share=path), parted(watch=path)):
+    places = {
+        "[agent]: state_dir": parted(state=path),
+        "[destinations.share]: path": parted(share=path),
+        "[[rules]] 'r': watch": parted(watch=path),
+    }
+    for place, text in places.items():
         assert mistake_in(text) == (
-            f"f.toml: {path}: there is no such home directory; write the path in full, or begin with ./~"
+            f"f.toml: {place}: there is no such home directory; write the path in full, or begin with ./~ (got {path!r})"
         )
     assert checked(parted(watch="./~/x")).rules[0].watch == "/cfg/~/x"
 

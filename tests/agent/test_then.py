@@ -27,7 +27,8 @@ from agent.destinations.globus.session import Session
 from agent.errors import Transient
 from agent.ledger import Delivery, File, Found, Ledger, Proof, Queued, Sealed
 from rules.actions import Action, Command, Flow, Share, Webhook
-from rules.model import Content, Observation, OpenBatch, Rule, Target, Version
+from rules.model import Content, Observation, OpenBatch, Version
+from rules.rule import Rule, Target
 from tests.globus import Globus, faults
 from tests.receiver import Receiver
 

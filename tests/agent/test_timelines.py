@@ -17,7 +17,7 @@ from agent.simulation.disk import Disk
 from agent.simulation.instrument import Instrument, Memory
 from agent.simulation.play import Play
 from rules.config.preset import TimelineTable, rule_of
-from rules.model import Rule
+from rules.rule import Rule
 
 TIMELINES = [(name, one) for name in presets.names() for one in presets.table(name).timelines]
 

@@ -40,7 +40,7 @@ from agent.files.posix import durable as disk
 from agent.ledger import Ledger
 from agent.ledger.store import Store
 from rules.config.settings import Configuration
-from rules.model import Conditions
+from rules.rule import Conditions
 from tests.zygote import prepare
 
 CONTENT = {

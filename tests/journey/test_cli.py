@@ -47,20 +47,20 @@ MISTAKES: dict[str, "tuple[Callable[[str], str], str]"] = {
     "negative duration": (broken('"quiet" = "0s"', '"quiet" = "-5s"'), "[[rules]] 'r': complete.quiet: '-5s' is not a"),
     "destination": (
         broken('"to" = "share"', '"to" = "shar"'),
-        "[[rules]] 'r': deliver: there is no [destinations.shar]; did you mean 'share'?",
+        "[[rules]] 'r': deliver.0.to: there is no [destinations.shar]; did you mean 'share'?",
     ),
     "no destination": (broken('[{ "to" = "share" }]', "[]"), "[[rules]] 'r': deliver: "),
     "template field": (
         broken('"to" = "share"', '"to" = "share", "path" = "{relpth}"'),
-        "[[rules]] 'r': deliver: template '{relpth}': unknown field {relpth}",
+        "[[rules]] 'r': deliver.0.path: template '{relpth}': unknown field {relpth}",
     ),
     "template leaves": (
         broken('"to" = "share"', '"to" = "share", "path" = "../{name}"'),
-        "[[rules]] 'r': deliver: template '../{name}' leaves the destination",
+        "[[rules]] 'r': deliver.0.path: template '../{name}' leaves the destination",
     ),
     "template format": (
         broken('"to" = "share"', '"to" = "share", "path" = "{mtime}/{name}"'),
-        "[[rules]] 'r': deliver: template '{mtime}/{name}': {mtime} wants a format",
+        "[[rules]] 'r': deliver.0.path: template '{mtime}/{name}': {mtime} wants a format",
     ),
     "regex": (broken('"name" = "r"', '"name" = "r", "capture" = "(?P<a"'), "[[rules]] 'r': capture: the regular expression"),
     "by": (broken('"linger" = "0s"', '"by" = "run"'), "[[rules]] 'r': batch.by: 'run' is none of"),

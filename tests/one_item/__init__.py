@@ -18,7 +18,7 @@ from typing import Any
 
 import agent
 import rules
-from rules.model import Rule
+from rules.rule import Rule
 
 BAD = "bad"
 _WORDS = ("example", "note", "reason", "why")

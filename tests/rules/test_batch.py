@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rules import batch
-from rules.model import OpenBatch, Rule, Sealing, Verdict
+from rules.model import OpenBatch, Verdict
+from rules.rule import Rule, Sealing
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp()
 laws = settings(max_examples=100, deadline=None)

@@ -8,8 +8,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from rules.complete import COARSE, TICK, complete, first_look, granule, next_look, quiet_seconds
-from rules.model import Candidate, Conditions, Verdict, Writer
+from rules.model import Candidate, Verdict, Writer
 from rules.retry import look_again
+from rules.rule import Conditions
 
 SINCE = 1_000_000.0
 laws = settings(max_examples=100, deadline=None)

@@ -14,8 +14,9 @@ from rules.datasets.facts import Reading, judge
 from rules.datasets.membership import Dataset
 from rules.datasets.question import Answer, Facts, Found, Member, Mismatch
 from rules.formats import Finding
-from rules.model import Conditions, Rule, Verdict
+from rules.model import Verdict
 from rules.patterns.glob import Names
+from rules.rule import Conditions, Rule
 from tests import configured
 
 NOW = 1_000_000.0
@@ -297,8 +298,8 @@ def test_nothing_is_asked_that_the_verdict_does_not_need() -> None:
 @pytest.mark.parametrize(
     ("condition", "message"),
     [
-        ({}, ": a condition says nothing; write exactly one of"),
-        ({"marker": "a", "has": "b"}, ": a condition has has and marker; write exactly one of"),
+        ({}, ": write a table with exactly one of all, any"),
+        ({"marker": "a", "has": "b"}, ": write a table with exactly one of all, any"),
         (
             {"marker": "a", "find": "b"},
             ".find: unknown key; known are contains, flag, marker, max_size, min_size, when",
@@ -336,9 +337,9 @@ def test_a_condition_that_makes_no_sense(condition: dict[str, Any], message: str
             "complete.require.0.contains: the regular expression does not compile",
         ),
         ([], {}, "dataset: write exactly one of `dir` and `group`"),
-        ([], {"dir": "a/", "group": "b"}, "dataset: write exactly one of `dir` and `group`"),
+        ([], {"dir": "a/", "group": "(?P<x>b)"}, "dataset: write exactly one of `dir` and `group`"),
         ([], {"dir": "("}, "dataset.dir: the regular expression does not compile"),
-        ([], {"group": "x"}, "dataset.group: 'x' has no named groups"),
+        ([], {"group": "x"}, "dataset.group.0: 'x' has no named groups"),
         ([], {"group": "(?P<stem>x)"}, "dataset: the group name 'stem' is taken by a template field"),
     ],
 )

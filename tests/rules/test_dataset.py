@@ -8,8 +8,8 @@ import pytest
 from rules.batch import key
 from rules.datasets.membership import Dataset, dataset_of
 from rules.match import match
-from rules.model import Rule, Sealing, Together
 from rules.naming import place
+from rules.rule import Rule, Sealing, Together
 
 RUNS = Rule("r", "/data", dataset=Together(dir=re.compile(r"(?:[^/]+/)*?(?P<run>run_\d+)/")), batch=Sealing("dataset"))
 SLIDES = Rule(

@@ -4,7 +4,7 @@ import pytest
 
 from rules.actions import Command, Flow, Share, Webhook
 from rules.config.describe import describe
-from rules.model import Conditions, Reclaim, Rule, Sealing, Target
+from rules.rule import Conditions, Reclaim, Rule, Sealing, Target
 from tests import configured
 
 

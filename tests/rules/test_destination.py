@@ -8,8 +8,9 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from rules.model import OWN_PREFIX, Content, Rule
+from rules.model import OWN_PREFIX, Content
 from rules.naming import Claim, Occupant, Owner, PathRefused, check, claim, facts, name_key, own_name, place, render
+from rules.rule import Rule
 
 JANUARY = 1_769_860_800 * 10**9  # 2026-01-31 12:00 UTC
 RULE = Rule("tomo", "/data", capture=re.compile(r"(?P<run>run_\d+)|(?P<rest>[^_]*)"))

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rules.match import is_marker, marked_by, marker_for
-from rules.model import Conditions, Rule
 from rules.patterns.glob import Glob, Names, spec_of
+from rules.rule import Conditions, Rule
 
 LETTERS = st.text("ab.[]*?!\\ \n\udcff", max_size=5)
 PATTERN = st.lists(

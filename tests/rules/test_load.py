@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rules.actions import Command, Flow, Share, Webhook
 from rules.config.mistake import RuleError, nearest
-from rules.model import Conditions, Reclaim, Rule, Sealing, Target
+from rules.rule import Conditions, Reclaim, Rule, Sealing, Target
 from tests import configured
 
 laws = settings(max_examples=100, deadline=None)
@@ -85,7 +85,8 @@ def test_what_is_done_for_verified_batches() -> None:
         ]
         share_with = ["Ada@example.org", "group:{flow}", "ada@example.org"]
         """
-    (made,) = load(rule(text))
+    campus = f'[destinations.campus]\ntransport = "globus"\ncollection = "{flow}"\n'
+    (made,) = load(rule(f'{text}deliver = [{{ to = "campus" }}]') + campus)
     assert made.then == (
         Command(("/cfg/./after.sh", "x"), 60.0),
         Webhook("https://example.org/hook", "/cfg/hook.secret", "X-Key"),
@@ -100,11 +101,11 @@ def test_what_is_done_for_verified_batches() -> None:
         ('then = { webhook = "https://x" }', "then: write a list, [ ... ], or for tables [[ ... ]]"),
         ('then = [{ webhok = "https://x" }]', "then.0.webhok: unknown key; did you mean 'webhook'?"),
         ('then = [{ command = "rm -rf /" }]', "then.0.command: write a list, [ ... ], or for tables [[ ... ]] (got 'rm -rf /')"),
-        ('then = [{ command = ["x"] }, {}]', "then: each entry has exactly one of `webhook`, `command` and `flow`"),
-        ('then = [{ webhook = "x" }]', "then: the webhook is no address such as 'https://example.org/hook'"),
+        ('then = [{ command = ["x"] }, {}]', "then.1: write a table with exactly one of webhook, command, flow"),
+        ('then = [{ webhook = "x" }]', "then.0.webhook: the webhook is no address such as 'https://example.org/hook' (got 'x')"),
         (
             'share_with = ["ada"]',
-            "share_with: 'ada' is no user name ('ada@example.org'), no identity's UUID, and no group ('group:UUID')",
+            "share_with.0: 'ada' is no user name ('ada@example.org'), no identity's UUID, and no group ('group:UUID')",
         ),
     ],
 )  # fmt: skip
@@ -214,7 +215,7 @@ def test_wrong_types(lines: str, message: str) -> None:
         (rule(watch=""), "[[rules]] 'r': watch: is not a path (got '')"),
         (rule(watch="a\\u0000b"), "[[rules]] 'r': watch: is not a path (got 'a\\x00b')"),
         (f"[[rules]]\nname = 0x{'f' * 5000}", "[[rules]] number 1: name: write text in quotes"),
-        ("[[rule]]", "rules: missing; this key is required"),
+        ("[[rule]]", "rule: unknown key; did you mean 'rules'?"),
     ],
 )  # fmt: skip
 def test_wrong_tables(text: str, message: str) -> None:
@@ -225,8 +226,14 @@ def test_wrong_tables(text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ('capture = "(unclosed"', "the regular expression does not compile: missing ), unterminated subpattern at position 0"),
-        ("capture = '(a{99999999999999999999})'", "the regular expression does not compile: the repetition number is too large"),
+        (
+            'capture = "(unclosed"',
+            "the regular expression does not compile: missing ), unterminated subpattern at position 0 (got '(unclosed')",
+        ),
+        (
+            "capture = '(a{99999999999999999999})'",
+            "the regular expression does not compile: the repetition number is too large (got '(a{99999999999999999999})')",
+        ),
         ("capture = '(?P<name>x)'", "the group name 'name' is taken by a template field; give it another"),
         ("capture = '(?P<mtime>x)'", "the group name 'mtime' is taken by a template field; give it another"),
     ],
@@ -276,25 +283,26 @@ def test_wrong_batching(lines: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("deliver", "message"),
     [
-        ('{ to = "shar" }', "there is no [destinations.shar]; did you mean 'share'?"),
-        ('{ to = "zzz" }', "there is no [destinations.zzz]; known are mirror, share"),
-        ('{ to = "share" }, { to = "share", path = "x/{relpath}" }', "the same destination twice"),
+        ('{ to = "shar" }', "0.to: there is no [destinations.shar]; did you mean 'share'?"),
+        ('{ to = "zzz" }', "0.to: there is no [destinations.zzz]; known are mirror, share"),
+        ('{ to = "share" }, { to = "share", path = "x/{relpath}" }', "1.to: the same destination twice"),
         (
             '{ to = "share", path = "../{relpath}" }',
-            "template '../{relpath}' leaves the destination: '../sample'",
+            "0.path: template '../{relpath}' leaves the destination: '../sample'",
         ),
-        ('{ to = "share", path = "/srv/{name}" }', "template '/srv/{name}' makes an absolute path: '/srv/sample'"),
+        ('{ to = "share", path = "/srv/{name}" }', "0.path: template '/srv/{name}' makes an absolute path: '/srv/sample'"),
         (
             '{ to = "share", path = "{nmae}" }',
-            "template '{nmae}': unknown field {nmae}; known are dir, host, inside, name, relpath, rule, stem, suffix, mtime",
+            "0.path: template '{nmae}': unknown field {nmae};"
+            " known are dir, host, inside, name, relpath, rule, stem, suffix, mtime",
         ),
         ('{ to = "share", path = "{mtime:{nope}}" }',
-         "template '{mtime:{nope}}': {mtime} wants a format, for example {mtime:%Y-%m-%d}"),
+         "0.path: template '{mtime:{nope}}': {mtime} wants a format, for example {mtime:%Y-%m-%d}"),
     ],
 )  # fmt: skip
 def test_wrong_deliveries(deliver: str, message: str) -> None:
     """A delivery names a destination that exists, once, and a path below it."""
-    assert mistake_in(rule(f"deliver = [{deliver}]")) == f"f.toml: [[rules]] 'r': deliver: {message}"
+    assert mistake_in(rule(f"deliver = [{deliver}]")) == f"f.toml: [[rules]] 'r': deliver.{message}"
 
 
 @pytest.mark.parametrize("reclaim", ["{}", '{ trash = "3d" }', "{ empty_dirs = true }"])

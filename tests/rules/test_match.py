@@ -6,9 +6,10 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from rules.match import Match, is_marker, marker_for, match, relative, takes
-from rules.model import OWN_PREFIX, Conditions, Rule
-from rules.patterns.glob import check_glob, check_marker, fill
+from rules.match import Match, is_marker, marker_for, match, relative
+from rules.model import OWN_PREFIX
+from rules.patterns.glob import check_glob, check_marker, fill, takes
+from rules.rule import Conditions, Rule
 
 
 def mistake_of(check: Callable[[str], str], pattern: str) -> str | None:

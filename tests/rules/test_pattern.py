@@ -8,11 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rules.config.mistake import RuleError
-from rules.match import takes
-from rules.model import Rule, Target
 from rules.naming import facts
 from rules.patterns.expression import AT_MOST, _Engine, compiled, each, match, search
-from rules.patterns.glob import check_glob
+from rules.patterns.glob import check_glob, takes
+from rules.rule import Rule, Target
 
 ENDLESS = r"(?P<run>([a-z]+)+)!$"
 HOSTILE = "a" * 200

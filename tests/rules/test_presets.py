@@ -48,7 +48,7 @@ def test_a_preset_has_timelines_that_say_when_it_is_not_complete_and_when_it_is(
 
 def test_what_looks_like_an_instrument_is_what_its_examples_look_like() -> None:
     """Every preset recognises at least one of its own timelines' files."""
-    from rules.match import takes
+    from rules.patterns.glob import takes
 
     for name in presets.names():
         table = presets.table(name)

@@ -7,7 +7,7 @@ import pytest
 
 from rules.config.replan import At, Plan, Planned, Stage, What, heir, replan, unwanted
 from rules.match import match
-from rules.model import Rule, Target
+from rules.rule import Rule, Target
 
 OLD = Rule("tomo", "/data/tomo", include=("**/*.h5",), deliver=(Target("share"), Target("tape")))
 PATH = "/data/tomo/p1/scan.h5"

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rules.model import Evidence, Reclaim, Verdict
+from rules.model import Evidence, Verdict
 from rules.retention import mount_doubt, retention, unmoved
+from rules.rule import Reclaim
 
 PROVED = 1_000_000.0
 SIZE = 1

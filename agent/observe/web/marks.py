@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from agent.files import ABSENT, CannotTell, Look
 from agent.ledger import UNPROVED, File, Holding, Ledger, State
-from rules.model import STAT, Rule, Verdict
+from rules.model import STAT, Verdict
 from rules.removal import Standing, removal
+from rules.rule import Rule
 from rules.versions.volumes import unchanged
 
 _OVER = {

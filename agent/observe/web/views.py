@@ -17,8 +17,9 @@ from agent.observe.web.headline import Headline, headline
 from agent.observe.web.marks import At, Marks
 from agent.observe.web.plot import Plot, plot
 from agent.observe.web.words import clock
-from rules.model import SENT, Kind, Observation, Rule, Verdict
+from rules.model import SENT, Kind, Observation, Verdict
 from rules.removal import folder_removal
+from rules.rule import Rule
 
 _ROWS = 30
 _FOUND = 50
