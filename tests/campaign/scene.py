@@ -63,7 +63,10 @@ class Scene:
 
     def settled(self) -> bool:
         """Whether everything has arrived, and has gone from here where it should."""
-        return self.delivered() and (self.stays or "reclaim" not in self.station.rule or not self.oracle.left())
+        if not self.delivered():
+            return False
+        # Twice: one listing may miss a file that is moved to the trash while it goes on.
+        return self.stays or "reclaim" not in self.station.rule or not (self.oracle.left() or self.oracle.left())
 
     # What an operator does
 
