@@ -154,7 +154,13 @@ class Store:
             try:
                 is_empty = not self._has_layout()  # before anything is written to a file of somebody else
                 self._use_wal()
-                for pragma in ("synchronous = FULL", "foreign_keys = ON", "cache_size = -8000"):
+                # A megabyte of log, not SQLite's four: on a disk that was full, it would take the room that became free.
+                for pragma in (
+                    "synchronous = FULL",
+                    "foreign_keys = ON",
+                    "cache_size = -8000",
+                    "wal_autocheckpoint = 256",
+                ):
                     self._db.execute(f"PRAGMA {pragma}")
                 if is_empty:
                     self._create()
