@@ -44,9 +44,15 @@ class Health:
         """Whether something may be sent."""
         return self.condition in (Condition.UP, Condition.PROBATION)
 
-    def answered(self, now: float, check_every: float) -> "Health":
-        """It is there. `check_every`: seconds until an idle destination is asked again."""
-        if self.delivery_failed:
+    def answered(self, now: float, check_every: float, *, idle: bool) -> "Health":
+        """It is there.
+
+        Args:
+            now: seconds since the epoch.
+            check_every: seconds until an idle destination is asked again.
+            idle: nothing is due or in flight, so no submission can show that it takes files again.
+        """
+        if self.delivery_failed and not idle:
             return replace(self, condition=Condition.PROBATION, check_at=now + check_every)
         return Health(Condition.UP, check_at=now + check_every)
 

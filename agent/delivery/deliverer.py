@@ -111,12 +111,12 @@ class Deliverer:
         self._follow_pause()
         if self._reports:
             self._write_reports(self._reports, now)
-            self._reports.clear()
             self._send_follow_ups(now)
         elif self._accepted or self._unanswered:
             self._write_answers(now)
         if now >= self._health.now.check_at:
-            self._health.check(now)
+            idle = not self.submissions and self._ledger.deliveries.next_due(self._destination) is None
+            self._health.check(now, idle=idle)
         again: list[float | None] = []
         if self._sends:
             self._hand_over(now)  # what could not be, for the ledger could not be written
@@ -187,15 +187,17 @@ class Deliverer:
     def _due(self, now: float) -> list[list[Delivery]]:
         """What is due and has room: the deliveries of each request."""
         room = self._transport.outstanding - len(self._in_flight)
-        if self._health.now.condition is Condition.PROBATION:
-            room = 0 if self._in_flight else 1
-        if room <= 0:
+        on_probation = self._health.now.condition is Condition.PROBATION
+        if room <= 0 or (on_probation and self._in_flight):
             return []
+        if on_probation:
+            room = 1
         if self._transport.task_files:
             due = self._ledger.deliveries.due(self._destination, now, _DUE_AT_ONCE)
             found = together(due, self._transport.task_files, self._transport.task_bytes)[:room]
             return [self._ledger.deliveries.resumed_with(one[0]) if one[0].resumed else one for one in found]
-        return [[delivery] for delivery in self._by_size(room, now)]
+        due = self._ledger.deliveries.due(self._destination, now, 1) if on_probation else self._by_size(room, now)
+        return [[delivery] for delivery in due]
 
     def _by_size(self, room: int, now: float) -> list[Delivery]:
         """A quarter of the room is for light batches, which are not to wait until heavy ones end; giants have another."""
@@ -248,8 +250,8 @@ class Deliverer:
 
     def _write_requests(self, requests: Sequence[Request], now: float) -> None:
         """Write down what will be sent, and what need not be sent."""
-        to_send: list[Request] = []
-        follow_ups: list[Submission] = []
+        to_send: list[tuple[Request, list[Delivery]]] = []
+        follow_ups: list[tuple[Submission, list[Delivery]]] = []
         with self._ledger.transaction():
             for one in self._made_requests.each(
                 requests, now, lambda request, failure: self._postponed(
@@ -257,20 +259,22 @@ class Deliverer:
                 ),
             ):  # fmt: skip
                 with one as request:
-                    self._write_request(request, now)
-                    if request.submission.open or request.resumed:
-                        to_send.append(request)
+                    left = self._write_request(request, now)
+                    if request.submission.open or (left and not request.submission.follow_up):
+                        to_send.append((request, left))
                     elif request.submission.follow_up:
-                        follow_ups.append(request.submission)
-        for request in requests:
-            if not request.resumed:
-                request.submission.deliveries = request.submission.unfinished()
-        self._written += to_send
-        self._follow_ups += follow_ups
+                        follow_ups.append((request.submission, left))
+        for request, left in to_send:
+            request.submission.deliveries = left
+            self._written.append(request)
+        for submission, left in follow_ups:
+            submission.deliveries = left
+            self._follow_ups.append(submission)
         if any(isinstance(outcome, Changed | Gone) for request in requests for outcome in request.outcomes):
             self._on_candidates()
 
-    def _write_request(self, request: Request, now: float) -> None:
+    def _write_request(self, request: Request, now: float) -> list[Delivery]:
+        """Returns the deliveries that have not ended by that. Inside a transaction."""
         submission = request.submission
         for file, reason in request.unfit:
             self._outcomes.refuse(file, reason)
@@ -283,11 +287,13 @@ class Deliverer:
             failed=lambda one, failure: self._outcomes.drop(submission, one.file, failure),
         )
         self._outcomes.settle([(submission, request.outcomes)], now)
+        left = list(submission.deliveries)
         if not request.resumed:
-            self._finish(submission.settled(), now)
-        if submission.open or request.resumed:
-            left = submission.deliveries if request.resumed else submission.unfinished()
+            left = [one for one in left if one in submission.unfinished() or self._leftovers(one)]
+            self._finish([one for one in submission.deliveries if one not in left], now)
+        if submission.open or (left and not submission.follow_up):
             submission.number = self._ledger.deliveries.submitting(left, request.body, now, submission.number)
+        return left
 
     def _hand_over(self, now: float) -> None:
         """Send what is written down, and write down that it was sent."""
@@ -316,12 +322,14 @@ class Deliverer:
 
     def _discard_leftovers(self, submission: Submission) -> None:
         """Remove what earlier attempts left of files that are not to be sent any more. Raises Transient, Refused."""
-        again = [delivery for delivery in submission.deliveries if delivery.state is not DeliveryState.PENDING]
-        leftovers = [
-            one for delivery in again for one in self._ledger.deliveries.leftovers(delivery, self._destination)
-        ]
+        leftovers = [one for delivery in submission.deliveries for one in self._leftovers(delivery)]
         if leftovers:
             self._transport.discard(leftovers)
+
+    def _leftovers(self, delivery: Delivery) -> list[tuple[int, str]]:
+        if delivery.state is DeliveryState.PENDING:
+            return []  # it is the first attempt
+        return self._ledger.deliveries.leftovers(delivery, self._destination)
 
     def _write_answers(self, now: float) -> None:
         """Write down which requests the destination has, and which it may have."""
@@ -404,20 +412,24 @@ class Deliverer:
                 lambda one, failure: self._not_ended(one[1], failure, now),
             )  # fmt: skip
         self._accepted.clear()
+        # First what only this process knows: the ledger may fail again below.
+        for report, submission in known:
+            submission.note = report.note
         for report, submission in ended:
+            del self._in_flight[report.task]
             self._counter.requested(self._transport.name, "deliver", "failed" if report.failure else "ok")
             if report.failure is not None and report.alone:
                 log.warning("%s to %s: %s", _named(submission.deliveries), self._transport.name, report.failure)
-            del self._in_flight[report.task]
             submission.deliveries = submission.unfinished()
+        self._follow_ups += [one for report, one in ended if _failure(report, one) is None and one.follow_up]
+        self._reports.clear()
+        if returned:
+            self._on_candidates()
         failure = next((one.failure for one, _ in ended if one.failure is not None and not one.alone), None)
         if failure is not None:
             self._health.delivery_failed(failure, now)
         elif ended:
             self._health.delivered(now)
-        self._follow_ups += [one for report, one in ended if _failure(report, one) is None and one.follow_up]
-        if returned:
-            self._on_candidates()
 
     def _end(self, ended: Sequence[_Reported], now: float) -> None:
         """Requests have ended, with these reports. Inside a transaction."""
@@ -462,7 +474,6 @@ class Deliverer:
 
     def _held_up(self, submission: Submission, note: str | None) -> None:
         """A task waits for something, or goes on again. Inside a transaction."""
-        submission.note = note
         self._ledger.deliveries.held_up(submission.deliveries, note)
         if note is not None:
             log.warning("%s to %s waits: %s", _named(submission.deliveries), self._transport.name, note)

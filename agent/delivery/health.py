@@ -40,20 +40,24 @@ class DestinationHealth:
         self.now = Health()
         self._asked = Bulkhead[str]("destination", str)
 
-    def check(self, now: float) -> None:
-        """Ask whether the destination is there; the first time, set it up. Whatever comes of that is its own."""
+    def check(self, now: float, *, idle: bool) -> None:
+        """Ask whether the destination is there; the first time, set it up. Whatever comes of that is its own.
+
+        `idle`: nothing is due or in flight.
+        """
         for one in self._asked.each(
             [self._transport.name], failed=lambda _, failure: self.stopped(Transient(failure.reason), now)
         ):
             with one:
-                self._ask(now)
+                self._ask(now, idle=idle)
 
-    def _ask(self, now: float) -> None:
+    def _ask(self, now: float, *, idle: bool) -> None:
         try:
             if self.identity is None:
-                self.identity = self._transport.set_up()
+                identity = self._transport.set_up()
                 with self._ledger.transaction():
-                    self._ledger.destinations.set_up(self._destination, self.identity)
+                    self._ledger.destinations.set_up(self._destination, identity)
+                self.identity = identity  # not before: what the ledger does not know would never be written down
             self._transport.check(self.identity)
             self._require_own(self.identity)
         except (Transient, Refused) as error:
@@ -61,7 +65,7 @@ class DestinationHealth:
             self.stopped(error, now)
             return
         self._counter.requested(self._transport.name, "check", "ok")
-        self._becomes(self.now.answered(now, self._transport.check_every), now)
+        self._becomes(self.now.answered(now, self._transport.check_every, idle=idle), now)
 
     def _require_own(self, identity: str) -> None:
         """Raise Refused where a destination before this one in the configuration is the same directory."""

@@ -12,7 +12,8 @@ NOW = 1_000.0
 UP, PROBATION, DOWN, REFUSED = Condition
 Step = Callable[[Health], Health]
 STEPS: dict[str, Step] = {
-    "answered": lambda health: health.answered(NOW, 30.0),
+    "answered": lambda health: health.answered(NOW, 30.0, idle=False),
+    "answered, idle": lambda health: health.answered(NOW, 30.0, idle=True),
     "delivered": Health.delivered,
     "away": lambda health: health.away("gone", NOW, at_most=60.0, after=0.0, spread=0.0),
     "failed": lambda health: health.failed("full", NOW, at_most=60.0, spread=0.0),
@@ -29,14 +30,14 @@ BEFORE = {
     "failed, then refused": Health(REFUSED, "another directory", failures=1, delivery_failed=True),
 }
 TABLE: dict[str, tuple[Condition | None, ...]] = {
-    #                       answered   delivered  away  failed refused  not asked
-    "never asked":          (UP,        None,      DOWN, DOWN,  REFUSED, None),
-    "up":                   (UP,        UP,        DOWN, DOWN,  REFUSED, UP),
-    "probation":            (PROBATION, UP,        DOWN, DOWN,  REFUSED, PROBATION),
-    "away":                 (UP,        DOWN,      DOWN, DOWN,  REFUSED, DOWN),
-    "failed":               (PROBATION, DOWN,      DOWN, DOWN,  REFUSED, DOWN),
-    "refused":              (UP,        REFUSED,   DOWN, DOWN,  REFUSED, REFUSED),
-    "failed, then refused": (PROBATION, REFUSED,   DOWN, DOWN,  REFUSED, REFUSED),
+    #                       answered   idle  delivered  away  failed refused  not asked
+    "never asked":          (UP,        UP,   None,      DOWN, DOWN,  REFUSED, None),
+    "up":                   (UP,        UP,   UP,        DOWN, DOWN,  REFUSED, UP),
+    "probation":            (PROBATION, UP,   UP,        DOWN, DOWN,  REFUSED, PROBATION),
+    "away":                 (UP,        UP,   DOWN,      DOWN, DOWN,  REFUSED, DOWN),
+    "failed":               (PROBATION, UP,   DOWN,      DOWN, DOWN,  REFUSED, DOWN),
+    "refused":              (UP,        UP,   REFUSED,   DOWN, DOWN,  REFUSED, REFUSED),
+    "failed, then refused": (PROBATION, UP,   REFUSED,   DOWN, DOWN,  REFUSED, REFUSED),
 }  # fmt: skip
 
 
@@ -50,14 +51,15 @@ def test_when_it_is_asked_next() -> None:
     """After each answer, from a destination that failed once."""
     once = Health(DOWN, "full", failures=1, delivery_failed=True)
     assert {name: step(once).check_at - NOW for name, step in STEPS.items()} == {
-        "answered": 30.0, "delivered": -NOW, "away": 2.0, "failed": 2.0, "refused": ASK_REFUSED_EVERY, "not asked": ASK_AGAIN,
+        "answered": 30.0, "answered, idle": 30.0, "delivered": -NOW, "away": 2.0, "failed": 2.0,
+        "refused": ASK_REFUSED_EVERY, "not asked": ASK_AGAIN,
     }  # fmt: skip
     assert once.away("gone", NOW, at_most=60.0, after=40.0, spread=0.25).check_at == NOW + 50.0
 
 
 def test_what_is_up_has_no_reason_and_no_failures() -> None:
     """Whatever was before."""
-    assert Health(DOWN, "gone", failures=9).answered(NOW, 30.0) == Health(UP, check_at=NOW + 30.0)
+    assert Health(DOWN, "gone", failures=9).answered(NOW, 30.0, idle=False) == Health(UP, check_at=NOW + 30.0)
     assert Health(PROBATION, failures=9, delivery_failed=True).delivered() == Health(UP)
 
 
@@ -68,7 +70,7 @@ def test_after_a_failed_delivery_one_succeeds_before_it_is_up(names: list[str]) 
     for name in names:
         health = STEPS[name](health)
         if health.condition is UP:
-            assert name == "delivered"
+            assert name in ("delivered", "answered, idle")
             break
         assert health.delivery_failed
         assert health.failures >= 1

@@ -1,0 +1,171 @@
+"""The deliverer to a directory: what an earlier attempt left is removed, whatever became of the file."""
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.delivery.deliverer import Deliverer
+from agent.destinations.directory.transport import DirectoryTransport
+from agent.errors import LedgerError
+from agent.files.posix.observing import observation
+from agent.ledger import DeliveryState, Found, Ledger, Sealed
+from agent.observe.metrics import Metrics
+from rules.model import OpenBatch, Rule, Target, VolumeId
+
+NOW = 2_000_000_000.0
+
+
+class Share(DirectoryTransport):
+    """A directory; it remembers what it was asked to remove."""
+
+    discarded: tuple[tuple[int, str], ...] = ()
+
+    def discard(self, files: Sequence[tuple[int, str]]) -> None:
+        super().discard(files)
+        self.discarded += tuple(files)
+
+
+class Faulty(Ledger):
+    """A ledger that cannot be written once: at its n-th write."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.writes = 0
+        self.fails_at = 0
+
+    def execute(self, sql: str, values: Iterable[Any] = ()) -> sqlite3.Cursor:
+        self._count(sql)
+        return super().execute(sql, values)
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        self._count(sql)
+        super().executemany(sql, rows)
+
+    def _count(self, sql: str) -> None:
+        if sql.startswith(("INSERT", "UPDATE", "DELETE", "COMMIT")):
+            self.writes += 1
+            if self.writes == self.fails_at:
+                raise LedgerError("the disk of the ledger is full")
+
+
+@pytest.fixture
+def share(tmp_path: Path) -> Iterator[Share]:
+    (tmp_path / "share").mkdir()
+    made = Share("share", str(tmp_path / "share"), "checksum", "sha256", "a1b2c3d4e5f6", lambda: None)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("all_left", [False, True])
+def test_what_an_attempt_left_of_files_that_left_their_batch_is_removed(
+    tmp_path: Path, share: Share, all_left: bool
+) -> None:
+    """Also where no file of the batch is left to be sent: then nobody comes back to it."""
+    data = tmp_path / "data"
+    data.mkdir()
+    ledger = Ledger(str(tmp_path / "ledger.sqlite"))
+    place = ledger.destinations.place("share", share.address).id
+    files = []
+    with ledger.transaction():
+        batch = ledger.batches.opened("r", "key", NOW)
+        for name in "ab":
+            (data / name).write_bytes(b"frame")
+            number = ledger.files.directory(str(data))
+            seen = observation(os.lstat(data / name), VolumeId(0))
+            ledger.files.found([Found(number, str(data / name), "r", seen, 1, NOW, NOW)])
+            files.append(ledger.files.history(str(data / name))[-1])
+        ledger.files.completed([(file, batch, "quiet") for file in files], NOW)
+        ledger.batches.joined(batch, OpenBatch("key", 2, 10, NOW, NOW))
+        ledger.batches.sealed([Sealed(batch, "r", "full", [place])], NOW)
+        (delivery,) = ledger.deliveries.due(place, NOW, 10)
+        ledger.deliveries.planned(place, [(file.id, os.path.basename(file.path)) for file in files])
+        ledger.deliveries.submitting([delivery], b"{}", NOW)
+        ledger.deliveries.failed([delivery], "the share is full", NOW, NOW)
+        gone = files if all_left else files[:1]
+        ledger.files.superseded([(file.id, "r", file.path, "newer") for file in gone], NOW)
+    rule = Rule("r", str(data), deliver=(Target("share", "{relpath}"),))
+    deliverer = Deliverer(ledger, share, place, [rule], "pc", Metrics(), lambda: None, lambda: None)
+    deliverer.start(NOW)
+    for _ in range(400):
+        deliverer.step(NOW)
+        if ledger.reports.deliveries() == [("share", DeliveryState.VERIFIED, 1)]:
+            break
+        share._large[0].submit(lambda: None).result()  # what was begun goes on
+    assert ledger.reports.deliveries() == [("share", DeliveryState.VERIFIED, 1)]
+    assert share.discarded == tuple((file.id, os.path.basename(file.path)) for file in gone)
+    ledger.close()
+
+
+def _delivered(root: Path, share: Share, fails_at: int) -> tuple[int, dict[str, object]]:
+    """Deliver a file whose name is taken by an earlier one. Returns the writes, and what came of it."""
+    data = root / "data"
+    data.mkdir(parents=True)
+    ledger = Faulty(str(root / "ledger.sqlite"))
+    place = ledger.destinations.place("share", share.address).id
+    deliverer = Deliverer(
+        ledger, share, place, [Rule("r", str(data), deliver=(Target("share", "{name}"),))], "pc", Metrics(),
+        lambda: None, lambda: None,
+    )  # fmt: skip
+    for name in ("one/scan", "two/scan"):
+        (data / name).parent.mkdir()
+        (data / name).write_bytes(b"frame")
+        _seal(ledger, place, data / name)
+    (data / "two/scan").write_bytes(b"frame")
+    deliverer.start(NOW)
+    ledger.writes, ledger.fails_at = 0, fails_at
+    now = NOW
+    for _ in range(600):
+        try:
+            deliverer.step(now)
+        except LedgerError:
+            now += 1.0
+        held = sorted(one.id for submission in deliverer.submissions for one in submission.deliveries)
+        due = [number for (number,) in ledger.execute("SELECT id FROM deliveries WHERE again IS NOT NULL ORDER BY id")]
+        open_ = [
+            number
+            for (number,) in ledger.execute("SELECT id FROM deliveries WHERE state NOT IN ('verified', 'refused')")
+        ]
+        assert sorted(held + due) == open_, f"write {fails_at}"
+        if not open_ and not deliverer.down:
+            break
+        share._large[0].submit(lambda: None).result()
+        now += 0.5
+    found = {
+        "deliveries": ledger.reports.deliveries(),
+        "identity": ledger.destinations.identity("share", share.address) is not None,
+        "up": not deliverer.down and ledger.reports.destinations()[0][2],
+    }
+    writes = ledger.writes
+    ledger.close()
+    return writes, found
+
+
+def _seal(ledger: Ledger, place: int, path: Path) -> None:
+    with ledger.transaction():
+        batch = ledger.batches.opened("r", str(path), NOW)
+        number = ledger.files.directory(str(path.parent))
+        seen = observation(os.lstat(path), VolumeId(0))
+        ledger.files.found([Found(number, str(path), "r", seen, 1, NOW, NOW)])
+        ledger.files.completed([(ledger.files.history(str(path))[-1], batch, "quiet")], NOW)
+        ledger.batches.joined(batch, OpenBatch("key", 1, 5, NOW, NOW))
+        ledger.batches.sealed([Sealed(batch, "r", "full", [place])], NOW)
+
+
+def test_one_write_that_fails_costs_a_pass_and_nothing_else(tmp_path: Path) -> None:
+    """At each write in turn: what is owed stays owned, the destination's identity is known, and it is up in the end."""
+    fails_at, writes = 0, 1
+    while fails_at <= writes:
+        root = tmp_path / str(fails_at)
+        (root / "share").mkdir(parents=True)
+        share = Share("share", str(root / "share"), "checksum", "sha256", "a1b2c3d4e5f6", lambda: None)
+        writes, found = _delivered(root, share, fails_at)
+        share.close()
+        assert found["identity"], f"write {fails_at}"
+        assert found["up"], f"write {fails_at}"
+        assert {state for _, state, _ in found["deliveries"]} <= {"verified", "refused"}, f"write {fails_at}"  # type: ignore[attr-defined]
+        fails_at += 1
+    assert fails_at > 10
