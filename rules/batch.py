@@ -82,6 +82,10 @@ class Due(Protocol):
         """Whether that request may have been sent, and has no answer."""
 
     @property
+    def failures(self) -> int:
+        """How often it failed in a row."""
+
+    @property
     def files(self) -> int: ...
     @property
     def size(self) -> int:
@@ -89,20 +93,24 @@ class Due(Protocol):
 
 
 D = TypeVar("D", bound=Due)
+_SHARED_BY = {1: 32, 2: 4}
+"""After so many failures: how many deliveries share a request. After more, each goes alone."""
 
 
 def together(due: Sequence[D], most_files: int, most_bytes: int) -> list[list[D]]:
     """The deliveries of each request: those of one rule, in their order, up to so many files and bytes.
 
-    What was in one request that may have been sent stays together. A batch that is larger goes alone.
+    What was in one request that may have been sent stays together. A batch that is larger goes alone. What failed shares a
+    request with fewer each time, and goes alone at last: the one that all of them failed for must not hold the others.
     """
     found: list[list[D]] = []
     joining: dict[object, tuple[list[D], int, int]] = {}
     for one in due:
-        key = one.submission if one.resumed else one.rule
+        key = one.submission if one.resumed else (one.rule, one.failures)
         group, files, size = joining.get(key, ([], 0, 0))
         files, size = files + one.files, size + one.size
-        if not group or not (one.resumed or (files <= most_files and size <= most_bytes)):
+        crowded = one.failures > 0 and len(group) >= _SHARED_BY.get(one.failures, 1)
+        if not group or not (one.resumed or (files <= most_files and size <= most_bytes and not crowded)):
             group, files, size = [], one.files, one.size
             found.append(group)
         group.append(one)

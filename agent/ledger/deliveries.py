@@ -35,6 +35,11 @@ class Delivery:
     """What the destination calls that request."""
 
     @property
+    def failures(self) -> int:
+        """How often it failed in a row: one that could not even be asked for has no attempt."""
+        return max(self.attempt, 1) if self.state is DeliveryState.FAILED else 0
+
+    @property
     def resumed(self) -> bool:
         """Whether the destination may have the request, and no answer came, or nobody knows of it any more."""
         begun = DeliveryState.SUBMITTING, DeliveryState.ACTIVE, DeliveryState.VERIFYING

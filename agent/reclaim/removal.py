@@ -260,15 +260,22 @@ class Removal:
         paths = [intent.aside] if intent.aside.startswith(TRASH) else []
         if rule is not None and rule.reclaim is not None and rule.reclaim.empty_dirs:
             paths.append(intent.original)
-        for path in paths:
-            parent = path.rpartition("/")[0]
-            while parent:
-                try:
-                    with self._files.tree(intent.root) as tree:
-                        tree.remove_directory(parent)
-                except Trouble:
-                    break  # not empty, or in use: it stays
-                parent = parent.rpartition("/")[0]
+        try:
+            with self._files.tree(intent.root) as tree:
+                for path in paths:
+                    _remove_empty(tree, path.rpartition("/")[0])
+        except Trouble:
+            pass  # the watched directory is away: empty directories stay
+
+
+def _remove_empty(tree: Tree, directory: str) -> None:
+    """Remove a directory and those above it, as far as they are empty."""
+    while directory:
+        try:
+            tree.remove_directory(directory)
+        except Trouble:
+            return  # not empty, or in use: it stays
+        directory = directory.rpartition("/")[0]
 
 
 def _sync(trees: Trees, intents: Sequence[Intent]) -> None:

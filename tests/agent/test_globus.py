@@ -21,7 +21,9 @@ from agent.destinations.globus import MARK, GlobusTransport
 from agent.destinations.globus.course import Course
 from agent.destinations.globus.login import Account
 from agent.destinations.globus.session import Session
+from agent.files import Trouble, What
 from agent.files.posix.observing import observation
+from agent.files.reader import Sources, Unreadable
 from agent.ledger import DeliveryState, Found, Ledger, Sealed, State
 from rules.model import OpenBatch, VolumeId
 from rules.rule import Rule, Target
@@ -268,6 +270,41 @@ def test_one_accepted_task_for_each_submission_whenever_it_crashes(rig: Rig, cra
     rig.deliver()
     assert (rig.states(), rig.tasks) == (dict.fromkeys(["a", "b", "c", "later"], "verified"), 2)
     assert sorted(len(task.order.items) for task in rig.service.tasks.all.values()) == [1, 3]
+
+
+def test_one_batch_that_the_service_refuses_does_not_hold_the_others(rig: Rig) -> None:
+    """It answers 400 to any request with that path: the other batches go without it."""
+    for name in ("bad", *"abcde"):
+        rig.batch(**{name: b"one"})
+    submit = rig.transport.submit
+
+    def picky(request: bytes, items: Any, *others: Any) -> Any:
+        if any(item.path == "bad" for item in items):
+            return rig.transport._never_sent(f"refused at {rig.now}", items, "Globus does not take it")
+        return submit(request, items, *others)
+
+    rig.transport.submit = picky  # type: ignore[method-assign]
+    rig.run(lambda: list(rig.states().values()).count("verified") == 5)
+    assert rig.states()["bad"] == "batched"
+
+
+def test_one_file_that_cannot_be_read_now_does_not_hold_the_others(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mount inside the watched folder is stale: what lies elsewhere goes."""
+    for name in ("stale", *"abc"):
+        rig.batch(**{name: b"one"})
+    opened = Sources.opened
+
+    def stale(self: Sources, root: str, relpath: str, version: Any) -> Any:
+        if relpath == "stale":
+            raise Unreadable(Trouble(What.STALE, "Stale file handle"), "wait")
+        return opened(self, root, relpath, version)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Sources, "opened", stale)
+        rig.run(lambda: list(rig.states().values()).count("verified") == 3)
+    assert rig.states()["stale"] == "batched"
+    rig.deliver()
+    assert set(rig.states().values()) == {"verified"}
 
 
 def test_a_new_run_takes_up_the_task(rig: Rig) -> None:

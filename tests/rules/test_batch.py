@@ -161,6 +161,7 @@ class Due(NamedTuple):
     resumed: bool
     files: int
     size: int
+    failures: int = 0
 
 
 deliveries = st.lists(
@@ -190,6 +191,15 @@ def test_what_was_one_request_stays_one(due: list[Due]) -> None:
     """Whatever the limits are by now: a service that has the request takes no other for the same files."""
     found = [{one.submission for one in group} for group in batch.together(due, 1, 1) if group[0].resumed]
     assert sorted(map(list, found)) == sorted([one] for one in {one.submission for one in due if one.resumed})
+
+
+def test_what_failed_together_does_not_fail_together_for_ever() -> None:
+    """One path that a service does not take refuses the whole request: the others are alone with themselves in the end."""
+    sizes = []
+    for failures in range(5):
+        due = [Due(number, "nightly", None, False, 1, 1, failures) for number in range(100)]
+        sizes.append(max(len(group) for group in batch.together(due, 2_000, 10**9)))
+    assert sizes == [100, 32, 4, 1, 1]
 
 
 def test_a_nightly_rule_makes_one_request() -> None:

@@ -25,7 +25,7 @@ from agent.destinations.globus.proof import conclude
 from agent.destinations.globus.request import TASK_BYTES, TASK_FILES, freeze, full_label, modest, thaw
 from agent.destinations.globus.session import Forbidden, NotThere, Rejected, Session, document
 from agent.destinations.globus.tasks import Watched
-from agent.destinations.sources import outcome_of, spoiled
+from agent.destinations.sources import SourceAway, outcome_of, spoiled
 from agent.errors import Refused, Transient
 from agent.files import LOCAL
 from agent.files.reader import NotTheVersion, Sources, Unreadable
@@ -135,11 +135,11 @@ class GlobusTransport:
         """Look at both ends, and freeze a request for what may go. Raises Transient, Refused, NotNow."""
         self._mark.require(identity)
         found, away = spoiled(items)
-        if away:
+        if away and len(away) == len(items):
             raise next(iter(away.values()))
         found |= {item.file: refusal for item in items if item.file not in found and (refusal := self._unfit(item))}
         outcomes = list(found.values())
-        left = [item for item in items if item.file not in found]
+        left = [item for item in items if item.file not in found and item.file not in away]
         free = _of_different_names(left)
         chosen: list[Item] = []
         there = self._listing.look([item.path for item in free if not item.begun])
@@ -150,11 +150,11 @@ class GlobusTransport:
             else:
                 outcomes.append(outcome)
         chosen = modest(chosen)
+        checksums, spoilt, unread = self._checksums(chosen)
+        outcomes += spoilt.values()
+        chosen = [item for item in chosen if item.file not in spoilt and item.file not in unread]
         settled = {outcome.file for outcome in outcomes} | {item.file for item in chosen}
         later = [item.file for item in items if item.file not in settled]
-        checksums, spoilt = self._checksums(chosen)
-        outcomes += spoilt.values()
-        chosen = [item for item in chosen if item.file not in spoilt]
         if not chosen:
             return Prepared(b"", outcomes, later)
         submission = str(self._ask("submission_id", lambda tc: document(tc.get_submission_id(), "value"))["value"])
@@ -188,18 +188,22 @@ class GlobusTransport:
             return Arrived(item.file, content, STAT, adopted=True)
         return Occupied(item.file, found.size, found.content.checksum)
 
-    def _checksums(self, items: Sequence[Item]) -> tuple[dict[int, bytes], dict[int, Outcome]]:
-        """Our own checksums, where they are wanted, and what became of files that moved while they were read."""
+    def _checksums(self, items: Sequence[Item]) -> tuple[dict[int, bytes], dict[int, Outcome], set[int]]:
+        """Our own checksums, where they are wanted; what became of files that changed; files that cannot be read now."""
         made: dict[int, bytes] = {}
         spoilt: dict[int, Outcome] = {}
+        unread: set[int] = set()
         if self._course.checksum is not None:
             with Sources(LOCAL, self._course.checksum, Steps()) as sources:
                 for item in items:
                     try:
                         made[item.file] = sources.content(item.root, item.relpath, item.version).checksum
                     except (NotTheVersion, Unreadable) as error:
-                        spoilt[item.file] = outcome_of(item, error)
-        return made, spoilt
+                        try:
+                            spoilt[item.file] = outcome_of(item, error)
+                        except SourceAway:
+                            unread.add(item.file)
+        return made, spoilt, unread
 
     def submit(self, request: bytes, items: Sequence[Item], identity: str, task: str | None = None) -> Taken:
         """Send it, or take up watching the task that came of it. Raises Transient, Refused, NotNow."""

@@ -398,7 +398,9 @@ class PosixTree:
     def sync_volumes(self, paths: Iterable[str]) -> None:
         """See `Tree`."""
         try:
-            durable.sync_file_systems((self.directory(path) for path in {*paths, *self._grown}), durable.sync_directory)
+            # In their order: a deep directory is opened from its neighbour, not from the root.
+            some = (self.directory(path) for path in sorted({*paths, *self._grown}))
+            durable.sync_file_systems(some, durable.sync_directory)
             self._grown.clear()
         except REFUSALS as error:
             raise trouble(error) from error

@@ -85,6 +85,11 @@ class Failing(_Moody):
         scene.pause(scene.chance.uniform(0.0, 0.5))
         self.share.mood()
 
+    def mend(self, scene: Scene) -> None:
+        """All is well with it; what was refused, because one kind of call failed, a person tries again."""
+        super().mend(scene)
+        scene.retry_until_settled()
+
 
 class Unmounted(Fault):
     """A destination is unmounted under the agent, and another share is mounted in its place for a while."""
