@@ -309,10 +309,33 @@ def test_each_promise_has_a_test_and_each_named_test_exists() -> None:
     promises = [line for line in section.splitlines() if re.match(r"\| \d+ ", line)]
     assert [int(line.split("|")[1]) for line in promises] == list(range(1, 11))
     for line in promises:
-        tests = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", line)
-        assert tests, line
-        for path, name in tests:
-            assert re.search(rf"^ *def {name}\(", (ROOT / path).read_text("utf-8"), re.M), f"{path}::{name}"
+        _exist(line)
+
+
+def _exist(text: str) -> None:
+    """The text names tests, and there are all of them."""
+    tests = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
+    assert tests, text
+    for path, name in tests:
+        assert re.search(rf"^ *def {name}\(", (ROOT / path).read_text("utf-8"), re.M), f"{path}::{name}"
+
+
+def test_each_attacker_has_promises_and_each_promise_a_test() -> None:
+    """SECURITY's tables: one sentence a row, with tests that exist; the overview names each section, and what is not promised."""
+    section = TEXT["docs/SECURITY.md"].partition("## Against whom")[2].partition("\n## ")[0]
+    overview, *attackers = section.split("\n### ")
+    rows = re.findall(r"^\| (.+?) \| \[.+\]\(#([\w-]+)\) \| (.+) \|$", overview, re.M)
+    found = {text.partition("\n")[0]: text for text in attackers}
+    assert found.popitem()[0] == "Not promised to anybody"
+    assert [re.sub(r"[^\w -]", "", who).replace(" ", "-") for who, _, _ in rows] == [anchor for _, anchor, _ in rows]
+    assert [who.lower() for who in found] == [who for who, _, _ in rows]
+    for text in found.values():
+        promises = [line for line in text.splitlines() if line.startswith("| ")][1:]
+        assert promises, text
+        for line in promises:
+            sentence, tests = line[2:-2].split(" | ")
+            assert re.fullmatch(r"[A-Z][^.!?]*(\.\w[^.!?]*)*\.", sentence), sentence
+            _exist(tests)
 
 
 # Links and commands

@@ -675,6 +675,29 @@ def test_a_changed_bit_is_read_twice_before_it_is_believed(folder: Site) -> None
     by_size.close()
 
 
+@pytest.mark.parametrize("verify", ["size", "checksum"])
+@pytest.mark.parametrize("kind", ["a directory", "a FIFO"])
+def test_what_has_the_size_of_the_copy_but_is_no_file_is_no_copy(
+    folder: Site, tmp_path: Path, kind: str, verify: str
+) -> None:
+    """Though nothing but the size is asked for."""
+    (os.mkfifo if kind == "a FIFO" else os.mkdir)(tmp_path / "sample")
+    content = b"x" * (tmp_path / "sample").lstat().st_size
+    folder.put("scan.dat", content)
+    folder.deliver(folder.item("scan.dat"))
+    copy = folder.place / "scan.dat"
+    copy.unlink()
+    (tmp_path / "sample").rename(copy)
+    asked = DirectoryTransport("share", str(folder.place), verify, "sha256", AGENT, lambda: None)
+    try:
+        version = folder.item("scan.dat").version
+        verdict = asked.confirm("scan.dat", version, folder.checksum(content), "sha256", folder.identity)
+    finally:
+        asked.close()
+    assert (copy.lstat().st_size, verdict.ok) == (len(content), False)
+    assert "is not a file any more" in verdict.reason
+
+
 def test_a_destination_that_is_away_says_nothing_of_its_copies(site: Site) -> None:
     """Without the identity nothing is judged, whatever stands there."""
     site.put("scan.dat", b"x")
