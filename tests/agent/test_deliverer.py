@@ -14,7 +14,8 @@ from agent.errors import LedgerError
 from agent.files.posix.observing import observation
 from agent.ledger import DeliveryState, Found, Ledger, Sealed
 from agent.observe.metrics import Metrics
-from rules.model import OpenBatch, Rule, Target, VolumeId
+from rules.model import OpenBatch, VolumeId
+from rules.rule import Rule, Target
 
 NOW = 2_000_000_000.0
 

@@ -22,7 +22,7 @@ from agent.files.events import Hint
 from agent.intake import Intake
 from agent.intake.watch import Watch
 from agent.ledger import MEMORY, Ledger, State
-from rules.config.load import RuleTable, build
+from tests import configured
 from tests.one_item import BAD, failing, noting
 from tests.one_item.site import T0, Site
 
@@ -52,8 +52,7 @@ def intake(root: Path, patch: pytest.MonkeyPatch, acting: Acting) -> dict[str, A
     with ExitStack() as stack:
         ledger = Ledger(MEMORY)
         stack.callback(ledger.close)
-        tables = [RuleTable.model_validate({"deliver": [{"to": "share"}]} | rule) for rule in rules]
-        known = build(tables, ["share"], "f.toml", lambda path: path)
+        known = configured.rules({"rules": [{"deliver": [{"to": "share"}]} | rule for rule in rules]})
         watches = [Watch(LOCAL, str(data / name), lambda: None, lambda *_: Silent()) for name in ("plain", "sets", BAD)]
         for watch in watches:
             stack.callback(watch.close)
