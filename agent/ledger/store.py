@@ -52,7 +52,7 @@ def silent(transitions: Sequence[Transition]) -> None:
     """For readers, who change nothing."""
 
 
-def unreadable(ledger: str, error: sqlite3.DatabaseError) -> Refused:
+def unreadable(ledger: str, error: sqlite3.DatabaseError | UnicodeDecodeError) -> Refused:
     """It is no ledger, or a damaged one."""
     hint = f"move it away, with its -wal and -shm; the agent then starts an empty ledger: {_EMPTY}"
     return Refused(f"{ledger} cannot be read: {error}", hint)
@@ -169,7 +169,7 @@ class Store:
                 raise
         except sqlite3.OperationalError as error:
             raise _translated(path, error) from error
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # SQLite quotes damaged bytes in its own words
             raise unreadable(f"ledger {path}", error) from error
 
     def _use_wal(self) -> None:
@@ -190,14 +190,14 @@ class Store:
         self._db.execute("BEGIN")  # one view of all three, while another connection may be creating the tables
         (application,) = self._db.execute("PRAGMA application_id").fetchone()
         (layout,) = self._db.execute("PRAGMA user_version").fetchone()
-        tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_schema")}
+        tables = {name for (name,) in self._db.execute("SELECT CAST(name AS BLOB) FROM sqlite_schema")}
         self._db.execute("COMMIT")
         if (application, layout) == (APPLICATION, LAYOUT):
             return True
         if (application, layout, tables) == (0, 0, set()):
             return False
         # Before layout 10 a ledger had no application_id, but it had this table.
-        if application != APPLICATION and "delivery_tally" not in tables:
+        if application != APPLICATION and b"delivery_tally" not in tables:
             hint = "set [agent] state_dir to a directory that no other program uses; move the file away only if nobody needs it"
             raise Refused(f"{self.path} is the database of another program, not a ledger", hint)
         way = "upgrade this one" if layout > LAYOUT else "go on with that version"

@@ -14,6 +14,7 @@ import pytest
 from agent.files import LOCAL, NotAFile
 from agent.files.reader import whole
 from agent.intake.content import Content
+from agent.intake.texts import Texts
 from rules.formats import State, companions, format_of, look
 
 VERSIONS = {"earliest": 0, "v108": 2, "v110": 3, "latest": 3}
@@ -165,7 +166,7 @@ def test_a_link_is_not_followed_and_the_file_is_closed_again(tmp_path: Path) -> 
             assert handle.opened.version.size == 100
         with pytest.raises(NotAFile, match="link"):
             tree.open("link.h5")
-        content = Content(tree)
+        content = Content(tree, Texts())
         assert (content.read("scan.h5", 90, 100), content.read("link.h5", 0, 9)) == (b"x" * 10, b"")
         assert (content.size("scan.h5"), content.size("link.h5"), content.size("missing")) == (100, None, None)
         assert (set(os.listdir("/proc/self/fd")) if sys.platform == "linux" else set()) == before

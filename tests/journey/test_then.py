@@ -114,7 +114,7 @@ def test_an_agent_with_a_command_that_hangs_stops_in_time(site: Site) -> None:
 @pytest.mark.parametrize(
     ("keys", "says"),
     [
-        ({"then": [{"webhook": "gopher://x"}]}, "then: the webhook is no address such as"),
+        ({"then": [{"webhook": "gopher://x"}]}, "then.0.webhook: the webhook is no address such as"),
         ({"then": [{"command": "echo hello"}]}, "then.0.command: write a list, [ ... ]"),
         ({"share_with": ["ada@example.org"]}, "share_with: none of the rule's destinations is Globus"),
     ],
