@@ -289,8 +289,11 @@ class Deliverer:
         self._outcomes.settle([(submission, request.outcomes)], now)
         left = list(submission.deliveries)
         if not request.resumed:
-            left = [one for one in left if one in submission.unfinished() or self._leftovers(one)]
-            self._finish([one for one in submission.deliveries if one not in left], now)
+            ended: list[Delivery] = []
+            left = submission.unfinished()
+            for one in submission.settled():
+                (left if self._leftovers(one) else ended).append(one)
+            self._finish(ended, now)
         if submission.open or (left and not submission.follow_up):
             submission.number = self._ledger.deliveries.submitting(left, request.body, now, submission.number)
         return left

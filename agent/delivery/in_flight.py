@@ -46,10 +46,13 @@ class Submission:
 
     def unfinished(self) -> list[Delivery]:
         """Deliveries with files that have no outcome, or go once more."""
-        left = {self.files[number].delivery for number in self.open} | {one.delivery for one in self.follow_up.values()}
-        return [delivery for delivery in self.deliveries if delivery.id in left]
+        return self._divided()[0]
 
     def settled(self) -> list[Delivery]:
         """The others."""
-        unfinished = self.unfinished()
-        return [delivery for delivery in self.deliveries if delivery not in unfinished]
+        return self._divided()[1]
+
+    def _divided(self) -> tuple[list[Delivery], list[Delivery]]:
+        left = {self.files[number].delivery for number in self.open} | {one.delivery for one in self.follow_up.values()}
+        unfinished = [delivery for delivery in self.deliveries if delivery.id in left]
+        return unfinished, [delivery for delivery in self.deliveries if delivery.id not in left]

@@ -50,7 +50,7 @@ class Requests:
 
         Raises Transient (NotNow among it) and Refused.
         """
-        body = deliveries[0].request if deliveries[0].resumed else None
+        body = self._ledger.deliveries.request(deliveries[0]) if deliveries[0].resumed else None
         files: dict[int, InFlightFile] = {}
         unfit: list[tuple[File, str]] = []
         intended: dict[int, str] = {}

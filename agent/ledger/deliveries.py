@@ -29,8 +29,8 @@ class Delivery:
     """Files and bytes of the batch."""
     submission: int | None = None
     """The last request that it was in, with others of its rule; None: it was in none."""
-    request: bytes | None = None
-    """That request, as long as it may have to be sent again."""
+    kept: int = False
+    """Whether that request is kept, as long as it may have to be sent again: see `Deliveries.request`."""
     task: str | None = None
     """What the destination calls that request."""
 
@@ -43,7 +43,7 @@ class Delivery:
     def resumed(self) -> bool:
         """Whether the destination may have the request, and no answer came, or nobody knows of it any more."""
         begun = DeliveryState.SUBMITTING, DeliveryState.ACTIVE, DeliveryState.VERIFYING
-        return self.request is not None and self.state in begun
+        return bool(self.kept) and self.state in begun
 
 
 class Proof(NamedTuple):
@@ -70,8 +70,9 @@ def _content(checksum: bytes, size: int, in_place: int, mtime_ns: int) -> Conten
 
 
 _SELECT = (
-    "SELECT d.id, d.batch, r.name, d.state, d.attempt, b.files, b.bytes, d.submission, s.request, s.task FROM deliveries d"
-    " JOIN batches b ON b.id = d.batch JOIN rules r ON r.id = b.rule LEFT JOIN submissions s ON s.id = d.submission"
+    "SELECT d.id, d.batch, r.name, d.state, d.attempt, b.files, b.bytes, d.submission, s.request IS NOT NULL, s.task"
+    " FROM deliveries d JOIN batches b ON b.id = d.batch JOIN rules r ON r.id = b.rule"
+    " LEFT JOIN submissions s ON s.id = d.submission"
 )
 
 
@@ -99,6 +100,12 @@ class Deliveries:
         """The deliveries, itself among them, that share its request, which may have been sent and is due again."""
         sql = f"{_SELECT} WHERE d.submission = ? AND d.again IS NOT NULL AND d.under_way ORDER BY d.id"
         return _deliveries(self._store.execute(sql, (delivery.submission,)))
+
+    def request(self, delivery: Delivery) -> bytes:
+        """The request of a resumed delivery, which it may share with many."""
+        sql = "SELECT request FROM submissions WHERE id = ?"
+        found: bytes = self._store.execute(sql, (delivery.submission,)).fetchone()[0]
+        return found
 
     def next_due(self, destination: int) -> float | None:
         """When the next delivery is to be tried."""

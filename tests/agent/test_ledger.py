@@ -866,7 +866,8 @@ def test_the_way_of_a_delivery(ledger: Ledger) -> None:
         submission = deliveries.submitting([delivery], b"request", 3.0)
     assert deliveries.due(place, 99.0, 10) == []
     assert deliveries.interrupted(place, 4.0) == 1
-    assert due(4.0) == Delivery(1, batch, "tomo", DeliveryState.SUBMITTING, 1, 1, 10, 1, b"request")
+    assert due(4.0) == Delivery(1, batch, "tomo", DeliveryState.SUBMITTING, 1, 1, 10, 1, True)
+    assert deliveries.request(due(4.0)) == b"request"
     with ledger.transaction():
         deliveries.submitted(submission, "task", 5.0)
     assert ledger.reports.deliveries() == [("share", "active", 1)]
@@ -962,8 +963,9 @@ def test_a_request_without_an_answer_is_due_again_as_it_is(ledger: Ledger) -> No
         ledger.deliveries.unanswered([delivery], "the line is dead", 4.0, 60.0)
     assert ledger.deliveries.due(place, 59.0, 10) == []
     assert ledger.deliveries.due(place, 60.0, 10) == [
-        Delivery(1, batch, "tomo", DeliveryState.SUBMITTING, 1, 1, 10, 1, b"request")
+        Delivery(1, batch, "tomo", DeliveryState.SUBMITTING, 1, 1, 10, 1, True)
     ]
+    assert ledger.deliveries.request(ledger.deliveries.due(place, 60.0, 10)[0]) == b"request"
     assert ledger.deliveries.intents(delivery, place) == {file.id: "scan~2.dat"}
     assert ledger.deliveries.retried(5.0) == 1
     (again,) = ledger.deliveries.due(place, 5.0, 10)
