@@ -1,5 +1,6 @@
 """Group complete files, and seal a group into a batch."""
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
@@ -93,7 +94,7 @@ class Due(Protocol):
 
 
 D = TypeVar("D", bound=Due)
-_SHARED_BY = {1: 32, 2: 4}
+_SHARED_BY = {0: math.inf, 1: 32, 2: 4}
 """After so many failures: how many deliveries share a request. After more, each goes alone."""
 
 
@@ -109,8 +110,8 @@ def together(due: Sequence[D], most_files: int, most_bytes: int) -> list[list[D]
         key = one.submission if one.resumed else (one.rule, one.failures)
         group, files, size = joining.get(key, ([], 0, 0))
         files, size = files + one.files, size + one.size
-        crowded = one.failures > 0 and len(group) >= _SHARED_BY.get(one.failures, 1)
-        if not group or not (one.resumed or (files <= most_files and size <= most_bytes and not crowded)):
+        fits = files <= most_files and size <= most_bytes and len(group) < _SHARED_BY.get(one.failures, 1)
+        if not group or not (one.resumed or fits):
             group, files, size = [], one.files, one.size
             found.append(group)
         group.append(one)

@@ -101,8 +101,11 @@ class Bulkhead(Generic[T]):
 
         `handle` keeps nothing in memory of a call that it leaves by an exception. It is called without items, too.
         """
-        waiting = [item for item in items if self.failure(item, now) is not None] if self._failures else []
-        parts: list[Sequence[T]] = [[item for item in items if item not in waiting] if waiting else items]
+        waiting: list[T] = []
+        ready: list[T] = []
+        for item in items if self._failures else ():
+            (ready if self.failure(item, now) is None else waiting).append(item)
+        parts: list[Sequence[T]] = [ready if self._failures else items]
         while parts:
             some = parts.pop()
             if len(some) == 1:
