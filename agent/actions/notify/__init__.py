@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from agent.actions import Queue
-from agent.ledger import MESSAGES, UNPROVED, Key, Ledger, Queued, State
+from agent.ledger import MESSAGES, UNFINISHED, UNPROVED, Key, Ledger, Queued, State
 from rules import notice
 from rules.notice import GATHER, Policy, Remark, message
 from rules.notice.message import LISTED, Message, Part, RefusedFile, Summary
@@ -14,7 +14,6 @@ from rules.text import printable
 
 _REFUSED = "refused"
 _DIGEST = "digest"
-_UNFINISHED = ("pending", "submitting", "active", "verifying", "failed")
 _TOGETHER = 50
 """Messages that are sent as one at the most, after a channel did not work."""
 
@@ -136,7 +135,7 @@ class Notifier:
         refusing = set(self._ledger.reports.refusing())
         waiting: dict[str, int] = {}
         for name, state, count in self._ledger.reports.deliveries():
-            waiting[name] = waiting.get(name, 0) + (count if state in _UNFINISHED else 0)
+            waiting[name] = waiting.get(name, 0) + (count if state in UNFINISHED else 0)
         wanted = self._destinations if "down" in policy.events else {}
         for name, address in wanted.items():
             up, why = places.get((name, address), (None, None))
@@ -189,7 +188,7 @@ class Notifier:
         backlog: dict[str, tuple[int, int]] = {}
         refused = 0
         for rule, state, files, size in self._ledger.reports.tally():
-            if state in [one.value for one in UNPROVED]:
+            if state in UNPROVED:
                 held = backlog.get(rule, (0, 0))
                 backlog[rule] = held[0] + files, held[1] + size
             elif state == State.REFUSED.value:
