@@ -181,12 +181,10 @@ class Removal:
                 return False
             # Taken out of the trash by a person, who gets the whole period again, or changed: it is proved anew.
             log.warning("%s is back at its place", intent.file.path)
-            with self._ledger.transaction():
-                self._ledger.reclaims.kept(intent, State.SUPERSEDED, "it is back at its place", None, now, now + LATER)
+            self._is_back(intent, State.SUPERSEDED, "it is back at its place", None, now)
             return False
         if intent.coming_back:
-            with self._ledger.transaction():
-                self._ledger.reclaims.kept(intent, State.SUPERSEDED, "it was put back", None, now, now + LATER)
+            self._is_back(intent, State.SUPERSEDED, "it was put back", None, now)
             return False
         for path in (intent.aside, intent.original):
             absent = look_on(tree, path, intent.file.volume)
@@ -197,8 +195,7 @@ class Removal:
     def _release(self, tree: Tree, intent: Intent, now: float) -> None:
         """A former run was killed while it put the file back by a second name: that one stays. Raises Trouble."""
         tree.unlink(intent.aside)
-        with self._ledger.transaction():
-            self._ledger.reclaims.kept(intent, State.SUPERSEDED, "it was being put back", None, now, now + LATER)
+        self._is_back(intent, State.SUPERSEDED, "it was being put back", None, now)
 
     def _put_back(self, tree: Tree, held: Held, intent: Intent, now: float, reason: str, *, changed: bool) -> None:
         """Rename it to its place, or beside what has its name by now. Raises Trouble."""
@@ -221,8 +218,10 @@ class Removal:
             except Trouble as trouble:
                 log.warning("%s: %s", intent.file.path, trouble.reason)
         log.warning("%s was put back: %s", intent.file.path, reason)
+        self._is_back(intent, State.SUPERSEDED if changed else State.VERIFIED, reason, ctime_ns, now)
+
+    def _is_back(self, intent: Intent, state: State, reason: str, ctime_ns: int | None, now: float) -> None:
         with self._ledger.transaction():
-            state = State.SUPERSEDED if changed else State.VERIFIED
             self._ledger.reclaims.kept(intent, state, reason, ctime_ns, now, now + LATER)
 
     def _keep(self, intent: Intent, reason: str, now: float, again: float) -> None:

@@ -1,7 +1,7 @@
 """Conditions that compare the files with what another file says of them: how many, which, and with which checksums."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 from rules.datasets import manifest as lists
@@ -76,6 +76,17 @@ class Named(NamedTuple):
     """(algorithm, name) of those that are there → checksum, where it has checksums."""
 
 
+def _absent(found: Sequence[Answer], of: str) -> Verdict | None:
+    """The verdict where files are missing that lists name; None: none is."""
+    missing = sum(one.value.missing for one in found)
+    if not missing:
+        return None
+    first = next(one.value.first for one in found if one.value.missing)
+    return Verdict(
+        False, f"{first} has not come ({missing} of {sum(one.value.total for one in found)} {of} are missing)"
+    )
+
+
 class Listed(Reads):
     """All files have come that a file names."""
 
@@ -101,12 +112,9 @@ class Listed(Reads):
         found = self.answers(facts)
         if not found:
             return Verdict(False, f"{self.listed.shown(facts)}, which lists the files, is not there")
+        absent = _absent(found, "listed files")
         total = sum(one.value.total for one in found)
-        missing = sum(one.value.missing for one in found)
-        if missing:
-            first = next(one.value.first for one in found if one.value.missing)
-            return Verdict(False, f"{first} has not come ({missing} of {total} listed files are missing)")
-        return Verdict(True, f"all {total} files that {found[0].name} lists are there")
+        return absent or Verdict(True, f"all {total} files that {found[0].name} lists are there")
 
     @property
     def clause(self) -> str:
@@ -149,11 +157,9 @@ class Manifest(Reads):
         found = self.answers(facts)
         if not found:
             return Verdict(False, f"{self.manifest.shown(facts)} is not there")
-        missing = sum(one.value.missing for one in found)
-        if missing:
-            first = next(one.value.first for one in found if one.value.missing)
-            total = sum(one.value.total for one in found)
-            return Verdict(False, f"{first} has not come ({missing} of {total} files of {found[0].name} are missing)")
+        absent = _absent(found, f"files of {found[0].name}")
+        if absent is not None:
+            return absent
         if self.payload is not None:
             named = {path for one in found for _, path in one.value.sums}
             extra = [one.name for one in members(facts, self.payload) if one.name not in named]
