@@ -58,11 +58,15 @@ def unreadable(ledger: str, error: sqlite3.DatabaseError | UnicodeDecodeError) -
     return Refused(f"{ledger} cannot be read: {error}", hint)
 
 
-def _translated(ledger: str, error: sqlite3.Error) -> Exception:
+_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What SQLite raises. It quotes damaged names in its own words, which then cannot be decoded."""
+
+
+def _translated(ledger: str, error: sqlite3.Error | UnicodeDecodeError) -> Exception:
     """What SQLite says of the ledger itself, as LedgerError. What it says of a value or a constraint stays what it is."""
     if isinstance(error, sqlite3.OperationalError):
         return LedgerError(f"ledger {ledger}: {error}")
-    if type(error) is sqlite3.DatabaseError:
+    if isinstance(error, UnicodeDecodeError) or type(error) is sqlite3.DatabaseError:
         return LedgerError(str(unreadable(f"ledger {ledger}", error)))
     return error
 
@@ -77,19 +81,19 @@ class _Cursor(sqlite3.Cursor):
     def execute(self, sql: str, values: Any = ()) -> "_Cursor":
         try:
             return super().execute(sql, values)
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             raise _translated(self._ledger, error) from error
 
     def executemany(self, sql: str, rows: Iterable[Any]) -> "_Cursor":
         try:
             return super().executemany(sql, rows)
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             raise _translated(self._ledger, error) from error
 
     def __next__(self) -> Any:
         try:
             return super().__next__()
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             raise _translated(self._ledger, error) from error
 
     def fetchone(self) -> Any:
@@ -169,7 +173,7 @@ class Store:
                 raise
         except sqlite3.OperationalError as error:
             raise _translated(path, error) from error
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # SQLite quotes damaged bytes in its own words
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise unreadable(f"ledger {path}", error) from error
 
     def _use_wal(self) -> None:

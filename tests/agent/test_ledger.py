@@ -524,6 +524,24 @@ def test_a_ledger_that_is_damaged_under_way_says_so_while_an_answer_is_read(path
     ledger.close()
 
 
+def test_damaged_names_that_sqlite_quotes_are_the_ledgers_trouble(path: str) -> None:
+    """They are no UTF-8, and Python cannot make an error of them: it says so of the ledger all the same, at any time."""
+    ledger = Ledger(path)
+    raw = sqlite3.connect(path)
+    raw.execute("PRAGMA writable_schema = ON")
+    raw.execute("UPDATE sqlite_schema SET sql = 'CREATE TABEL x', name = CAST(x'ac61' AS TEXT) WHERE name = 'meta'")
+    raw.execute("PRAGMA schema_version = 9999")
+    raw.commit()
+    raw.close()
+    with pytest.raises(LedgerError, match="move it away"):
+        ledger.execute("SELECT path FROM dirs")
+    with pytest.raises(LedgerError, match="move it away"):
+        ledger.executemany("INSERT INTO dirs (path) VALUES (?)", [[b"/data"]])
+    ledger.close()
+    with pytest.raises(Refused, match="move it away"):
+        Ledger(path)
+
+
 def test_numbers_of_an_undone_transaction_are_forgotten(ledger: Ledger) -> None:
     """Directories and rules that were entered in a transaction that was undone are entered anew, not confused with others."""
     undone(ledger, lambda: (ledger.files.directory("/data/one"), ledger.files.rule("one")))
