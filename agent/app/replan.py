@@ -75,13 +75,18 @@ class Replan:
             self._under_way(now)
         if self._after is None:
             return False
-        with self._ledger.transaction():
-            found = self._ledger.plans.sealed(self._after, _FILES_A_PASS, ended=True)
-            for batch in found:
-                self._batch(batch, now)
-            self._after = found[-1].id if found else None
-            if self._after is None:
-                self._ledger.plans.followed(self._plan, self._behind)
+        before = {key: [*counts] for key, counts in self._behind.items()}
+        try:
+            with self._ledger.transaction():
+                found = self._ledger.plans.sealed(self._after, _FILES_A_PASS, ended=True)
+                for batch in found:
+                    self._batch(batch, now)
+                if not found:
+                    self._ledger.plans.followed(self._plan, self._behind)
+        except BaseException:
+            self._behind = before  # what was noted is undone, too
+            raise
+        self._after = found[-1].id if found else None
         if self._after is None:
             self._say()
         return self._after is not None

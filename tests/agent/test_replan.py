@@ -12,6 +12,7 @@ import pytest
 from agent.app.configuration import check
 from agent.app.parts import Parts
 from agent.app.replan import preview
+from agent.errors import LedgerError
 from agent.ledger import Behind, Ledger, Sent
 from agent.observe.explain import explain
 from agent.observe.metrics import Metrics
@@ -288,6 +289,28 @@ def test_a_decision_may_be_made_and_changed(tmp_path: Path) -> None:
             found.append((sum(one.undecided for one in ledger.plans.behind()), {name for name, _ in skipped}))
     assert found == [(1, set()), (0, {"new"}), (1, set()), (0, set())]
     assert FILES[DONE] in site.there(site.root / "new")
+
+
+def test_a_slice_that_could_not_be_written_is_looked_at_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither passed over nor counted twice: what one process remembers goes with the transaction."""
+    site = Site(tmp_path)
+    site.fill()
+    config = site.config({**site.rule, "deliver": [*site.rule["deliver"], {"to": "new"}]})
+    with agent(config, T0 + HOUR) as parts:
+        with monkeypatch.context() as patch:
+            patch.setattr(Ledger, "_commit", full)
+            with pytest.raises(LedgerError):
+                parts.replan.step(T0 + HOUR)
+        work(parts, T0 + HOUR)
+    with site.ledger() as ledger:
+        batch = ledger.files.history(str(site.data / DONE))[-1].batch
+        assert sorted(ledger.plans.deliveries(batch).values()) == ["undecided", "verified", "verified"]
+        assert sum(one.undecided for one in ledger.plans.behind()) == 1
+
+
+def full(ledger: Ledger) -> None:
+    """The disk of the ledger is."""
+    raise LedgerError("database or disk is full")
 
 
 def test_a_destination_is_what_is_at_its_address(tmp_path: Path) -> None:
