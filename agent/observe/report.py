@@ -94,7 +94,7 @@ def _configuration(config: Configuration, mistake: str | None) -> dict[str, Any]
     return {
         "source": config.source,
         "mistake": mistake,
-        "settings": config.settings.model_dump(mode="json"),
+        "settings": config.settings.model_dump(mode="json", by_alias=True),
         # Their values are in effect above, and masked by key there.
         "environment": sorted(name for name in os.environ if name.upper().startswith("DROPLINE_")),
     }
@@ -199,7 +199,7 @@ def _read(path: PurePath) -> str | None:
 
 def _secrets(config: Configuration) -> Iterator[str]:
     """Every secret that the agent could have got hold of, and written somewhere."""
-    yield from _held(config.settings.model_dump(warnings=False))  # what is built of a table is no table any more
+    yield from _held(config.settings.model_dump())
     for one in (one for rule in config.rules for one in rule.actions.values()):
         yield from (word for word in _words(one) if len(word) >= _TELLING)
         if isinstance(one, Webhook) and one.secret_file is not None:

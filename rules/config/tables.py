@@ -98,8 +98,10 @@ def told_by_key(kinds: Mapping[str, type]) -> Any:
     """A table of one of these kinds: the key that is named as the kind says which."""
 
     def kind(value: object) -> str | None:
-        keys = map(str, value) if isinstance(value, dict) else ()
-        found = {one for key in keys for one in get_close_matches(key, kinds, n=1, cutoff=0.8)}
+        if isinstance(value, dict):
+            found = {one for key in map(str, value) for one in get_close_matches(key, kinds, n=1, cutoff=0.8)}
+        else:  # it was read already, and is to be written
+            found = {one for one, model in kinds.items() if isinstance(value, model)}
         return f"{found.pop()} =" if len(found) == 1 else None
 
     tagged: Any = Union[tuple(Annotated[model, Tag(f"{name} =")] for name, model in kinds.items())]  # noqa: UP007

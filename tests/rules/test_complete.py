@@ -208,7 +208,7 @@ def test_what_waits_without_change_is_looked_at_less_and_less_often(
     again = next_look(conditions, since, now)
     end = math.inf if conditions.patience is None else since + conditions.patience
     assert again > now
-    assert again <= max(now + min(max(waited / 10, 2.0), 300.0), math.nextafter(now, math.inf))
+    assert again <= max(now + min(max((now - since) / 10, 2.0), 300.0), math.nextafter(now, math.inf))
     assert not now < end < again
     assert again >= min(now + 2.0, end) or end <= now
 
