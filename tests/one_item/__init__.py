@@ -1,6 +1,6 @@
 """Finds where the agent handles one item, and makes that fail: the law of bulkheads looks for its places by itself.
 
-A scene is a run of some parts of the agent, with items that must not fail, and others with `bad` in their names. A profiler
+A scene is a run of some parts of the agent, with items that must not fail, and others with `rotten` in their names. A profiler
 notes which functions of the agent are called with bad items only; each of them is then made to raise, one in each run.
 """
 
@@ -20,7 +20,8 @@ import agent
 import rules
 from rules.rule import Rule
 
-BAD = "bad"
+BAD = "rotten"
+"""In the names of bad items. It has letters that are no hexadecimal digits: else a random key or identity has it by chance."""
 _WORDS = ("example", "note", "reason", "why")
 """What is said of items, in fields and arguments: text is made fit for the ledger and the log at one place each."""
 _NOT_ITEMS = ("agent.host.bulkhead", "agent.observe.logs")

@@ -82,23 +82,25 @@ def intake(root: Path, patch: pytest.MonkeyPatch, acting: Acting) -> dict[str, A
             (data / name).mkdir(parents=True)
         with acting():
             part.start(T0)
-            put("plain/1.h5", "plain/bad.h5", "plain/2.h5", "plain/3.h5", "plain/4.h5", "plain/1.h5.done", f"{BAD}/1")
-            put("plain/run-bad/1.h5", "plain/run/1.h5", "plain/run/0bad.h5")
-            put("sets/good/1", "sets/bad/1", "sets/good.done", "sets/bad.done")
+            put(
+                "plain/1.h5", "plain/rotten.h5", "plain/2.h5", "plain/3.h5", "plain/4.h5", "plain/1.h5.done", f"{BAD}/1"
+            )
+            put("plain/run-rotten/1.h5", "plain/run/1.h5", "plain/run/0rotten.h5")
+            put("sets/good/1", "sets/rotten/1", "sets/good.done", "sets/rotten.done")
             passes(T0)
-            put("plain/new.h5", "plain/new-bad.h5", f"{BAD}/2", "sets/late/1", "sets/late-bad/1")
-            for watch, names in ((0, ("plain/new.h5", "plain/new-bad.h5", "plain/1.h5")), (2, (f"{BAD}/2",))):
+            put("plain/new.h5", "plain/new-rotten.h5", f"{BAD}/2", "sets/late/1", "sets/late-rotten/1")
+            for watch, names in ((0, ("plain/new.h5", "plain/new-rotten.h5", "plain/1.h5")), (2, (f"{BAD}/2",))):
                 hint(watches[watch], *(Hint(f"{data}/{name}") for name in names))
-            hint(watches[1], Hint(f"{data}/sets/late", below=True), Hint(f"{data}/sets/late-bad", below=True))
+            hint(watches[1], Hint(f"{data}/sets/late", below=True), Hint(f"{data}/sets/late-rotten", below=True))
             passes(T0 + 1.0)
             (data / "plain/2.h5").unlink()
-            (data / "plain/bad.h5").unlink()
+            (data / "plain/rotten.h5").unlink()
             shutil.rmtree(data / "plain/run")
-            shutil.rmtree(data / "plain/run-bad")
+            shutil.rmtree(data / "plain/run-rotten")
             (data / "plain/new.h5").write_bytes(b"longer")
-            (data / "plain/new-bad.h5").write_bytes(b"longer")
+            (data / "plain/new-rotten.h5").write_bytes(b"longer")
             for watch in watches:
-                hint(watch, Hint(f"{watch.root}/gone", gone=True), Hint(f"{watch.root}/gone-bad", gone=True))
+                hint(watch, Hint(f"{watch.root}/gone", gone=True), Hint(f"{watch.root}/gone-rotten", gone=True))
             passes(T0 + 61.0)
         files = ledger.reports.files(list(State), 100)
         return {"trouble": trouble} | {
@@ -117,12 +119,12 @@ def delivery(root: Path, patch: pytest.MonkeyPatch, acting: Acting) -> dict[str,
         names = [
             f"{name}{end}"
             for name in ("small", "large", "taken", "same", "changed", "gone", "late")
-            for end in ("", "-bad")
+            for end in ("", "-rotten")
         ]
         site.put(*(f"plain/{name}.h5" for name in names), "then/1", f"{BAD}/1")
-        site.put("plain/large.h5", "plain/large-bad.h5", content=b"large content")
+        site.put("plain/large.h5", "plain/large-rotten.h5", content=b"large content")
         for name, content in (("taken", b"other"), ("same", b"content")):
-            for end in ("", "-bad"):
+            for end in ("", "-rotten"):
                 path = root / f"to-share/plain/{name}{end}.h5"
                 path.parent.mkdir(exist_ok=True)
                 path.write_bytes(content)
@@ -130,7 +132,7 @@ def delivery(root: Path, patch: pytest.MonkeyPatch, acting: Acting) -> dict[str,
         site.parts.intake.start(T0 - 2)
         for now in (T0 - 2, T0 - 1, T0):
             site.passes(site.parts.take_in, now, 3)
-        for end in ("", "-bad"):
+        for end in ("", "-rotten"):
             (site.data / f"plain/changed{end}.h5").write_bytes(b"longer content")
             (site.data / f"plain/gone{end}.h5").unlink()
         for part in site.parts.deliverers.values():
@@ -151,15 +153,15 @@ def reclaim(root: Path, patch: pytest.MonkeyPatch, acting: Acting) -> dict[str, 
         {"name": "sets", "reclaim": keys, "dataset": {"dir": "[^/]+"}},
     ]) as site:  # fmt: skip
         for name in ("gone", "changed", "lost", "sub/gone"):
-            site.put(*(f"{rule}/{name}{end}.h5" for rule in ("plain", "trash") for end in ("", "-bad")))
-        site.put(f"{BAD}/1", "sets/good/1", "sets/good/2", "sets/set-bad/1", "sets/set-bad/2")
+            site.put(*(f"{rule}/{name}{end}.h5" for rule in ("plain", "trash") for end in ("", "-rotten")))
+        site.put(f"{BAD}/1", "sets/good/1", "sets/good/2", "sets/set-rotten/1", "sets/set-rotten/2")
         site.parts.replan.start(T0 - 2)
         site.parts.intake.start(T0 - 2)
         for now in (T0 - 2, T0 - 1, T0):
             site.passes(site.parts.take_in, now, 4)
         site.deliver(T0)
         for rule in ("plain", "trash"):
-            for end in ("", "-bad"):
+            for end in ("", "-rotten"):
                 (site.data / f"{rule}/changed{end}.h5").write_bytes(b"another content")
                 (root / f"to-share/{rule}/lost{end}.h5").unlink()
         reclaimer = site.parts.reclaimer
@@ -167,7 +169,7 @@ def reclaim(root: Path, patch: pytest.MonkeyPatch, acting: Acting) -> dict[str, 
             site.passes(lambda now: list(reclaimer.plan(now)), T0, 1)
             site.passes(reclaimer.start, T0, 1)
             site.passes(reclaimer.step, T0 + 0.5, 2)
-            for end in ("", "-bad"):
+            for end in ("", "-rotten"):
                 for path in site.data.rglob(f"trash/.dropline-trash/*/sub/gone{end}.h5"):
                     path.write_bytes(b"written in the trash")
             site.passes(reclaimer.start, T0 + 0.9, 1)
