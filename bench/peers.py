@@ -113,7 +113,6 @@ def live(tools: Tools) -> list[Peer]:
         ferry_live(tools, settle="0s"),
         ferry_live(tools, settle="1s"),
         dropline_live(tools, "dropline quiet=0s", quiet="0s", linger="0s"),
-        dropline_live(tools, "dropline default quiet", quiet=None, linger="0s"),
         dropline_live(tools, "dropline all defaults", quiet=None, linger=None),
     ]
 

@@ -47,18 +47,19 @@ def seal(sealing: Sealing, group: OpenBatch, now: float) -> Verdict:
         if now >= due:
             return Verdict(True, f"schedule {sealing.schedule!r}")
         return Verdict(False, f"waits for its schedule {sealing.schedule!r}", due)
-    if now >= group.last_at + sealing.linger:
-        return Verdict(True, f"no more files for {in_words(sealing.linger)} (linger)")
+    linger = sealing.linger or 0.0
+    if now >= group.last_at + linger:
+        return Verdict(True, f"no more files for {in_words(linger)} (linger)")
     oldest = max_age(sealing)
     if now >= group.first_at + oldest:
         return Verdict(True, f"open for {in_words(oldest)} (max_age)")
-    again_at = min(group.last_at + sealing.linger, group.first_at + oldest)
+    again_at = min(group.last_at + linger, group.first_at + oldest)
     return Verdict(False, "waits for more files (linger)", again_at)
 
 
 def max_age(sealing: Sealing) -> float:
     """Seconds at which a group is sealed though more files keep joining: a steady stream must not hold it open."""
-    return 5 * sealing.linger if sealing.max_age is None else sealing.max_age
+    return 5 * (sealing.linger or 0.0) if sealing.max_age is None else sealing.max_age
 
 
 def next_time(schedule: str, after: float) -> float:

@@ -79,8 +79,8 @@ class Sealing:
     """`dir`, `dataset`, `capture` (all named groups of the rule's regular expression), or a template such as `{run}`."""
     max_files: Annotated[int, Field(ge=1, le=100_000)] = 500
     max_bytes: Size = 50_000_000_000
-    linger: Duration = 1.0
-    """Seconds after the last file joined during which company is waited for."""
+    linger: Duration | None = None
+    """Seconds after the last file joined during which more are waited for; None: 0, or what `rules.config.settings` says."""
     max_age: Duration | None = None
     """Seconds after the first file joined at which the group is sealed, though more files keep joining; None: 5 lingers."""
     schedule: Cron | None = None

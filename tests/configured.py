@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from rules.config.mistake import RuleError, first_mistake
-from rules.config.settings import Settings
+from rules.config.settings import Configuration, Settings
 from rules.rule import Rule
 
 
@@ -14,12 +14,13 @@ def rules(
     data: dict[str, Any], to: tuple[str, ...] = ("share",), absolute: Callable[[str], str] = str
 ) -> tuple[Rule, ...]:
     """The rules of a file f.toml, which has the destinations `to`. Raises RuleError."""
-    whole = {"destinations": {name: {"path": f"/{name}"} for name in to}, **data}
+    whole = {**data, "destinations": {name: {"path": f"/{name}"} for name in to} | data.get("destinations", {})}
     try:
-        return Settings.model_validate(whole, context={"absolute": absolute}).rules
+        settings = Settings.model_validate(whole, context={"absolute": absolute})
     except ValidationError as error:
         mistake = first_mistake(error, Settings, whole)
         raise RuleError("f.toml", mistake.table, mistake.key, mistake.message) from None
+    return Configuration(settings, "f.toml").rules
 
 
 def rule(table: dict[str, Any]) -> Rule:

@@ -74,7 +74,7 @@ _BY_HAND = """\
 include = ["**"]
 exclude = ["**/*.tmp", "**/*.part"]
 # complete = {{ quiet = "10s", marker = "*.done" }}
-# batch = {{ by = "dir", max_files = 500, linger = "1s" }}
+# batch = {{ by = "dir", max_files = 500, linger = "5s" }}
 deliver = [{{ to = "share", path = "{{relpath}}" }}]
 """
 _BY_PRESET = """\
@@ -105,7 +105,7 @@ def adhoc(watch: PurePath, to: PurePath) -> Configuration:
     state = {} if os.environ.get("DROPLINE_AGENT__STATE_DIR") else {"agent": {"state_dir": STATE_HERE}}
     data = state | {
         "destinations": {place: {"transport": "directory", "path": str(to)}},
-        "rules": [{"name": "inbox", "watch": str(watch), "batch": {"linger": "0s"}, "deliver": [{"to": place}]}],
+        "rules": [{"name": "inbox", "watch": str(watch), "deliver": [{"to": place}]}],
     }
     return check(data, "the command line", here())
 

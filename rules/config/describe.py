@@ -88,11 +88,12 @@ def _batch(sealing: Sealing) -> str:
     by = {"dir": "of one directory", "dataset": "of one dataset", "capture": "with the same captured groups"}.get(
         sealing.by, f"with the same {sealing.by}"
     )
-    when = (
-        f"at {sealing.schedule!r} (UTC)"
-        if sealing.schedule
-        else f"when none has joined for {in_words(sealing.linger)} or after {in_words(max_age(sealing))}"
-    )
+    if sealing.schedule:
+        when = f"at {sealing.schedule!r} (UTC)"
+    elif not sealing.linger:
+        when = "as soon as they are complete"
+    else:
+        when = f"when none has joined for {in_words(sealing.linger)} or after {in_words(max_age(sealing))}"
     return f"batches files {by}, sealed {when}, at {sealing.max_files} files or at {bytes_in_words(sealing.max_bytes)}"
 
 

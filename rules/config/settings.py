@@ -1,6 +1,8 @@
 """The tables of the configuration file, as they are read and checked one by one."""
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import PurePath
 from typing import Annotated, Literal, Self
@@ -20,6 +22,7 @@ from rules.config.notify import NotifyTable
 from rules.config.tables import Duration, LocalPath, Name, Size, Table, wrong
 from rules.globus.collection import source_path
 from rules.rate import Hours, Limit
+from rules.rule import Rule
 from rules.scrub import Scrub
 
 _ANYBODY = (
@@ -260,12 +263,24 @@ class Settings(Table):
         return self
 
 
+LINGER = 1.0
+"""Seconds by default where each batch costs a request to a service, or an action: many files shall share one."""
+
+
+def _with_linger(rule: Rule, destinations: Mapping[str, object]) -> Rule:
+    """The rule with the default of `batch.linger`. What goes into directories, with no action after it, does not wait."""
+    services = any(not isinstance(destinations[target.to], DirectoryTable) for target in rule.deliver)
+    if rule.batch.linger is not None or not (services or rule.actions):
+        return rule
+    return replace(rule, batch=replace(rule.batch, linger=LINGER))
+
+
 class Configuration:
     """Settings and rules that fit together."""
 
     def __init__(self, settings: Settings, source: str, stamp: tuple[int, int, int] | None = None) -> None:
         self.settings = settings
-        self.rules = settings.rules
+        self.rules = tuple(_with_linger(rule, settings.destinations) for rule in settings.rules)
         self.source = source
         """The file it was read from, for messages."""
         self.stamp = stamp

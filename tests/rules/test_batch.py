@@ -62,6 +62,7 @@ def test_any_mtime_has_a_key(mtime_ns: int, by: str) -> None:
         (Sealing(), 500, 0, 0.0, Verdict(True, "500 files (max_files)")),
         (Sealing(max_bytes=1000), 1, 1000, 0.0, Verdict(True, "1 kB (max_bytes)")),
         (Sealing(max_bytes=0), 1, 0, 0.0, Verdict(True, "0 B (max_bytes)")),
+        (Sealing(), 1, 1, 0.0, Verdict(True, "no more files for 0 ms (linger)")),
         (Sealing(linger=4.0), 499, 1, 3.0, Verdict(False, "waits for more files (linger)", NOON + 14.0)),
         (Sealing(linger=4.0), 499, 1, 4.0, Verdict(True, "no more files for 4 s (linger)")),
         (Sealing(linger=2.0), 1, 1, 0.0, Verdict(True, "open for 10 s (max_age)")),

@@ -14,7 +14,7 @@ def test_the_least_rule() -> None:
         "watches /data for **",
         "takes a file as complete when no process has it open for writing and it has not changed for 500 ms"
         " (1 min where open writers cannot be seen)",
-        "batches files of one directory, sealed when none has joined for 1 s or after 5 s, at 500 files or at 50 GB",
+        "batches files of one directory, sealed as soon as they are complete, at 500 files or at 50 GB",
         "delivers each batch to share as {relpath}",
         "keeps the local files for ever",
     ]
@@ -146,7 +146,8 @@ def test_what_is_deleted(reclaim: Reclaim, words: str) -> None:
 @pytest.mark.parametrize(
     ("sealing", "words"),
     [
-        (Sealing(by="capture"), "with the same captured groups, sealed when none has joined for 1 s or after 5 s"),
+        (Sealing(by="capture"), "with the same captured groups, sealed as soon as they are complete"),
+        (Sealing(linger=1.0), "of one directory, sealed when none has joined for 1 s or after 5 s"),
         (Sealing(linger=30.0, max_age=600.0), "of one directory, sealed when none has joined for 30 s or after 10 min"),
     ],
 )

@@ -40,6 +40,26 @@ def test_the_least_rule() -> None:
     assert load(rule(watch="in")) == (Rule("r", "/cfg/in", deliver=(Target("share", "{relpath}"),)),)
 
 
+CAMPUS = '[destinations.campus]\ntransport = "globus"\ncollection = "11111111-2222-3333-4444-555555555555"\n'
+
+
+@pytest.mark.parametrize(
+    ("lines", "linger"),
+    [
+        ("", None),
+        ('then = [{ command = ["x"] }]', 1.0),
+        ('deliver = [{ to = "share" }, { to = "campus" }]', 1.0),
+        ('deliver = [{ to = "campus" }]\nshare_with = ["ada@example.org"]', 1.0),
+        ('deliver = [{ to = "campus" }]\nbatch = { linger = "0s" }', 0.0),
+        ('then = [{ command = ["x"] }]\nbatch = { linger = "0s" }', 0.0),
+        ('batch = { linger = "30s" }', 30.0),
+    ],
+)
+def test_batches_wait_for_more_files_where_each_costs_a_request_or_an_action(lines: str, linger: float | None) -> None:
+    """Into directories alone a batch goes at once; with a service or an action it waits a second; what is written holds."""
+    assert [one.batch.linger for one in load(rule(lines) + CAMPUS)] == [linger]
+
+
 def test_a_rule_with_everything() -> None:
     """Each key of the file arrives in the rule, in seconds, bytes and fractions."""
     text = rule(
