@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-SLOW = {"campaign", "globus", "journey"}
+SLOW = {"campaign", "globus", "journey", "windows"}
 """Folders all of whose tests are slow."""
 
 

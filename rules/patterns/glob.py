@@ -119,7 +119,8 @@ def spec_of(pattern: str) -> GitIgnoreSpec:
 
 
 class _Spec(GitIgnoreSpec):
-    def match_file(self, file: str, separators: Collection[str] | None = None) -> bool:  # type: ignore[override]
+    def match_file(self, file: str, separators: Collection[str] | None = ()) -> bool:  # type: ignore[override]
+        """The parts of a path are separated by "/" on every platform: a backslash belongs to a name, also on Windows."""
         return super().match_file(file.replace("\n", "\0"), separators)
 
 

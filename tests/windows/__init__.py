@@ -1,0 +1,1 @@
+"""The tests that run inside a Windows Python, under Wine."""
