@@ -4,7 +4,7 @@ import re
 from decimal import Decimal
 from functools import lru_cache
 
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 365 * 86400.0}
 _BYTES = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _BYTES |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 _CENTURY = 36525 * _SECONDS["d"]
@@ -15,7 +15,7 @@ SIZE = rf"^\s*\d+(\.\d+)?\s*({'|'.join(_BYTES)})\s*$"
 
 
 def duration(text: str) -> float:
-    """Seconds of a duration such as "500ms", "30s", "5m", "7d" or "1h30m".
+    """Seconds of a duration such as "500ms", "30s", "5m", "7d", "1y" (365 days) or "1h30m".
 
     Raises ValueError where the text is not one.
     """

@@ -22,7 +22,7 @@ from agent.destinations import Wake
 from agent.files import LOCAL
 from agent.intake import Intake
 from agent.intake.watch import Watch
-from agent.ledger import Ledger, Transition
+from agent.ledger import Ledger, Pruner, Transition
 from agent.observe.doubts import doubt
 from agent.observe.logs import tell
 from agent.observe.metrics import Metrics
@@ -193,8 +193,9 @@ class Parts:
             name: Required(transport.address, transport.confirm, partial(doubt, config, name))
             for name, transport in transports.items()
         }
-        record = Record(config.state_dir / "deletions.jsonl")
+        record = Record(config.state_dir / "deletions.jsonl", settings.keep_history)
         self.reclaimer = Reclaimer(connect(), LOCAL, config.rules, required, record)
+        self.pruner = Pruner(connect(), settings.keep_history)
 
     def start(self, now: float) -> None:
         """Take up what a former run left."""

@@ -74,7 +74,14 @@ def _run_configuration(
     """
     polite(config)
     scrubbed = map(scrubber_of, config.scrubs)
-    names = ["intake", "reclaim", "outbox", "notify", *(["textfile"] if config.settings.agent.textfile else [])]
+    names = [
+        "intake",
+        "reclaim",
+        "outbox",
+        "notify",
+        "pruning",
+        *(["textfile"] if config.settings.agent.textfile else []),
+    ]
     workers = {name: Worker(name, clock) for name in (*names, *config.settings.destinations, *scrubbed)}
     with ExitStack() as stack:
         parts = Parts(config, metrics, lambda name: workers[name].wake, stack, lambda name: workers[name].beat)
@@ -96,6 +103,7 @@ def _run_configuration(
             "reclaim": parts.reclaimer.step,
             "outbox": parts.dispatcher.step,
             "notify": parts.notifier.step,
+            "pruning": parts.pruner.step,
             **({"textfile": textfile.step} if textfile is not None else {}),
             **{name: deliverer.step for name, deliverer in parts.deliverers.items()},
             **{name: scrubber.step for name, scrubber in parts.scrubbers.items()},
@@ -182,6 +190,7 @@ def once(config: Configuration) -> bool:
             if wait is None:
                 break
             bell.wait(wait)
+        parts.pruner.step(clock())
         parts.conclude(clock(), END_WITHIN if signals.stop else _CONCLUDE_WITHIN)
         textfile = write(parts, metrics, clock, Looks(clock, [rule.watch for rule in config.rules]), stack)
         if textfile is not None:

@@ -237,6 +237,12 @@ def append_durably(path: StrPath, data: bytes) -> None:
         os.close(fd)
 
 
+def rename_durably(path: StrPath, to: StrPath) -> None:
+    """Give a file another name in its directory, one that is free. After a crash it has one of both names."""
+    os.rename(path, to)
+    _sync_directory(os.path.dirname(to))
+
+
 def mend_lines(path: StrPath) -> bytes:
     """Cut off a last line that was written in part, such as where power failed. Returns it. A link is not followed."""
     try:

@@ -12,6 +12,7 @@ from agent.ledger.notices import Notices
 from agent.ledger.outbox import MESSAGES, Key, Outbox, Queued, Waiting
 from agent.ledger.pauses import Pausable, Pauses
 from agent.ledger.plans import Behind, Group, Plans
+from agent.ledger.pruning import Pruner
 from agent.ledger.reclaims import Intent, Reclaims
 from agent.ledger.reports import BatchLine, Reports
 from agent.ledger.scrubs import Copy, Finding, Scrubs, Standing
@@ -87,6 +88,7 @@ __all__ = [
     "Place",
     "Plans",
     "Proof",
+    "Pruner",
     "Queued",
     "Reclaims",
     "Reports",

@@ -158,7 +158,7 @@ CREATE TABLE deliveries (        -- one batch to one destination
 ) STRICT;
 CREATE INDEX deliveries_due ON deliveries (destination, again) WHERE again IS NOT NULL;
 CREATE INDEX deliveries_unfinished ON deliveries (destination, state) WHERE under_way;
-CREATE INDEX deliveries_of_submission ON deliveries (submission) WHERE under_way;
+CREATE INDEX deliveries_of_submission ON deliveries (submission) WHERE submission IS NOT NULL;
 CREATE INDEX deliveries_held_up ON deliveries (destination) WHERE under_way AND reason IS NOT NULL;
 
 CREATE TABLE behind (            -- delivered files that are not at a destination which came later, as of the last replanning

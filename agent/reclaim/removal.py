@@ -246,7 +246,7 @@ class Removal:
                 lines.append(line(intent, evidence, now))
                 recorded.append(intent)
         if recorded:
-            self._record.append(lines)
+            self._record.append(lines, now)
         with self._ledger.transaction():
             self._reclaimed.together(recorded, lambda some: self._ledger.reclaims.reclaimed(some, now))
         for one in self._intents.each(recorded):

@@ -24,6 +24,7 @@ from rules.globus.collection import source_path
 from rules.rate import Hours, Limit
 from rules.rule import Rule
 from rules.scrub import Scrub
+from rules.versions.pruning import HISTORY
 
 _ANYBODY = (
     "everybody in the network could ask for the page, so it wants a token; name a file with one in token_file"
@@ -86,6 +87,7 @@ class AgentTable(Table):
     hosts: tuple[Annotated[str, AfterValidator(_host_name)], ...] = ()
     sweep_every: Annotated[Duration, Field(gt=0)] = 300.0
     canary_every: Duration = 60.0
+    keep_history: Annotated[Duration, Field(ge=86400)] = HISTORY
     textfile: Annotated[LocalPath, AfterValidator(_for_node_exporter)] | None = None
     nice: int = Field(default=0, ge=0, le=19)
     io_priority: Literal["normal", "idle"] = "normal"
