@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from math import inf
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,8 @@ from rules.config.settings import Configuration
 if TYPE_CHECKING:  # an agent without a page does not load it
     from agent.observe.web.server import Server
 
+_COMES_WITHIN = 10.0
+"""Seconds, after the quiet periods that ran when it had seen all that is there, in which `run --once` takes what comes."""
 _CONCLUDE_WITHIN = 60.0
 """Seconds that `run --once` gives to telling people how things stand."""
 STOP_WITHIN = 8.0
@@ -173,6 +176,7 @@ def _reread(config: Configuration) -> Configuration | None:
 def once(config: Configuration) -> bool:
     """Process what is there until nothing more can be done without waiting for a person, a writer or a lost destination.
 
+    It waits for the quiet periods that run when it has seen all that is there, and takes what comes a few seconds longer.
     Returns whether all went well: nothing failed, refused or left on the way. Raises LedgerError, Refused, Transient.
     """
     polite(config)
@@ -184,9 +188,16 @@ def once(config: Configuration) -> bool:
     with locked(config.state_dir), kept(config.state_dir), ExitStack() as stack:
         parts = Parts(config, metrics, lambda name: bell.set, stack)
         parts.start(clock())
+        seen_at: float | None = None
+        takes_until = inf
         while not signals.stop:
             bell.clear()
-            wait = _pass(parts, clock)
+            wait = _pass(parts, clock, takes_until)
+            if seen_at is None and not parts.intake.busy:
+                seen_at, takes_until = clock(), 0.0
+            if seen_at is not None:
+                quiet_until = parts.ledger.files.quiet_until(seen_at)
+                takes_until = max(takes_until, (quiet_until or seen_at) + _COMES_WITHIN)
             if wait is None:
                 break
             bell.wait(wait)
@@ -196,24 +207,29 @@ def once(config: Configuration) -> bool:
         if textfile is not None:
             textfile.step(clock())
         down = any(deliverer.down for deliverer in parts.deliverers.values())
-        return not (signals.stop or down or parts.ledger.reports.unfinished())
+        reports = parts.ledger.reports
+        return not (signals.stop or down or reports.unfinished() or reports.waiting())
 
 
-def _pass(parts: Parts, clock: Clock) -> float | None:
-    """One pass of every part. Returns seconds until the next makes sense; None: nothing moves by itself any more."""
+def _pass(parts: Parts, clock: Clock, takes_until: float = inf) -> float | None:
+    """One pass of every part. Returns seconds until the next makes sense; None: nothing moves by itself any more.
+
+    `takes_until`: when intake ends; what is sealed by then is delivered.
+    """
     now = clock()
+    takes = now <= takes_until
     again = [
-        parts.take_in(now),
+        parts.take_in(now) if takes else None,
         *(deliverer.step(now) for deliverer in parts.deliverers.values()),
         parts.dispatcher.step(now),
         parts.reclaimer.step(now),
     ]
-    if parts.intake.busy or any(at is not None and at <= now for at in again):
+    if (takes and parts.intake.busy) or any(at is not None and at <= now for at in again):
         return 0.0
     if parts.dispatcher.waiting or any(deliverer.waiting for deliverer in parts.deliverers.values()):
         return 0.2
     settled = parts.ledger.files.next_settled()
-    if settled is not None:
+    if takes and settled is not None and settled <= takes_until:
         return min(max(settled - now, 0.0), 0.2)
     if parts.intake.seal_all(now) or any(deliverer.ready(now) for deliverer in parts.deliverers.values()):
         return 0.0

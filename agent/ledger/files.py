@@ -146,6 +146,12 @@ class Files:
         found: float | None = self._store.execute(sql).fetchone()[0]
         return found
 
+    def quiet_until(self, since: float) -> float | None:
+        """When the last candidate is to be looked at that only waits for time, and has not changed since then."""
+        sql = "SELECT max(again) FROM files WHERE again IS NOT NULL AND reason IS NULL AND since <= ?"
+        found: float | None = self._store.execute(sql, (since,)).fetchone()[0]
+        return found
+
     # Transitions
 
     def found(self, items: Sequence[Found]) -> None:

@@ -172,6 +172,11 @@ class Reports:
             for row in self._store.execute(sql, (file,))
         ]
 
+    def waiting(self) -> bool:
+        """Whether files are here that are not delivered, for whatever reason."""
+        sql = "SELECT EXISTS (SELECT 1 FROM tally WHERE state IN ('candidate', 'complete', 'batched') AND files > 0)"
+        return bool(self._store.execute(sql).fetchone()[0])
+
     def unfinished(self) -> bool:
         """Whether anything is failed, refused or left to be done: what the exit code tells."""
         sql = (
