@@ -1,6 +1,8 @@
 """Groups of complete files that become batches."""
 
-from collections.abc import Mapping, Sequence
+import heapq
+import math
+from collections.abc import Iterator, Mapping, Sequence
 
 from agent.host.bulkhead import Bulkhead
 from agent.ledger import File, Ledger, Sealed
@@ -12,6 +14,8 @@ _Key = tuple[str, str]
 """(rule, key)"""
 _Group = tuple[int, OpenBatch]
 """The number in the ledger, and what is in it."""
+_AT_ONCE = -math.inf
+"""When a group is first to be sealed: in the next pass, which finds out."""
 
 
 class Groups:
@@ -23,6 +27,8 @@ class Groups:
         self._places = {rule.name: [destinations[target.to] for target in rule.deliver] for rule in rules}
         self._host = host
         self._open: dict[_Key, _Group] | None = None
+        self._due: list[tuple[float, int, _Key]] = []
+        """A heap: one entry for each open group, of a time not after that at which it may be sealed; and for some that are not."""
         self._sealed = False
         self._waiting = Bulkhead[tuple[_Key, _Group]]("batch", lambda one: f"{one[0][1]} of rule {one[0][0]}")
         self._sealing = Bulkhead[Sealed]("batch", lambda one: f"{one.id} of rule {one.rule}", ledger.savepoint)
@@ -35,17 +41,28 @@ class Groups:
         """(rule, key) → the number in the ledger, and what is in it."""
         if self._open is None:
             self._open = {(rule, group.key): (number, group) for number, rule, group in self._ledger.batches.open()}
+            self._due = [(_AT_ONCE, number, key) for key, (number, _) in self._open.items()]
         return self._open
+
+    def begin(self, key: _Key, now: float) -> None:
+        """A group that has no files yet. Inside a transaction."""
+        rule, name = key
+        number = self._ledger.batches.opened(rule, name, now)
+        self.open()[key] = number, OpenBatch(name, 0, 0, now, now)
+        heapq.heappush(self._due, (_AT_ONCE, number, key))
 
     def joining(self, now: float) -> "Joining":
         """Takes files into the groups. Inside a transaction, which it does not outlive."""
         return Joining(self._ledger, self, self._host, now)
 
     def seal(self, now: float) -> float | None:
-        """Seal the groups whose time has come, inside a transaction. Returns when the next one's comes."""
-        waiting: list[float] = []
+        """Seal the groups whose time has come, inside a transaction. Returns when the next one's comes.
+
+        A group that files join is sealed later, never sooner, unless it is full: so its time is looked at when it comes.
+        """
         due: list[Sealed] = []
-        for one in self._waiting.each(list(self.open().items()), now, lambda _, failure: waiting.append(failure.again)):
+        candidates = list(self._take_due(now))
+        for one in self._waiting.each(candidates, now, lambda one, failure: self._wait(one, failure.again)):
             with one as ((rule, key), (number, group)):
                 if rule not in self._rules:
                     continue  # its rule is no longer configured: the files wait until one is again
@@ -54,9 +71,26 @@ class Groups:
                     due.append(self.ended(number, rule, verdict.reason))
                     del self.open()[rule, key]
                 elif verdict.again_at is not None:
-                    waiting.append(verdict.again_at)
+                    self._wait(((rule, key), (number, group)), verdict.again_at)
         self.seal_these(due, now)
-        return min(waiting, default=None)
+        self.open()
+        return self._due[0][0] if self._due else None
+
+    def _take_due(self, now: float) -> Iterator[tuple[_Key, _Group]]:
+        """The open groups whose time may have come. Their entries, and those of groups that are not open, go."""
+        groups = self.open()
+        while self._due and (self._due[0][0] <= now or self._is_over(self._due[0])):
+            _, number, key = heapq.heappop(self._due)
+            if key in groups and groups[key][0] == number:
+                yield key, groups[key]
+
+    def _is_over(self, entry: tuple[float, int, _Key]) -> bool:
+        _, number, key = entry
+        return self.open().get(key, (None,))[0] != number
+
+    def _wait(self, one: tuple[_Key, _Group], until: float) -> None:
+        key, (number, _) = one
+        heapq.heappush(self._due, (until, number, key))
 
     def seal_all(self, now: float) -> None:
         """Seal every group, inside a transaction: nothing more will come in this run."""
@@ -125,8 +159,7 @@ class Joining:
         key = key.encode("utf-8", "backslashreplace").decode()  # the ledger's text is UTF-8, file names may be anything
         groups = self._groups.open()
         if (rule.name, key) not in groups:
-            number = self._ledger.batches.opened(rule.name, key, self._now)
-            groups[rule.name, key] = number, OpenBatch(key, 0, 0, self._now, self._now)
+            self._groups.begin((rule.name, key), self._now)
         number, group = groups[rule.name, key]
         group = OpenBatch(key, group.files + 1, group.bytes + counted(file.version.size), group.first_at, self._now)
         groups[rule.name, key] = number, group
