@@ -142,6 +142,12 @@ class Oracle:
                 )
         return found
 
+    def missing(self, paths: Iterable[str]) -> set[str]:
+        """Those files whose latest version is not at every destination: an older one may have the plain name there."""
+        copies = [self._copies(share, tree(root), Findings()) for share, root in self.shares.items()]
+        latest = {path: self.journal.versions[path][-1].digest for path in paths}
+        return {path for path in latest if not all((path, latest[path]) in found for found in copies)}
+
     def left(self) -> list[Written]:
         """What is owed and still here, under whatever name."""
         here = set(tree(self.inbox).values())

@@ -49,8 +49,7 @@ class Scene:
 
     def wait_delivered(self, paths: Sequence[str], seconds: float = 10.0) -> bool:
         """Whether copies of all of them came to every destination."""
-        shares = self.station.shares.values()
-        return self.wait(lambda: all((share / path).is_file() for share in shares for path in paths), seconds)
+        return self.wait(lambda: not self.oracle.missing(paths), seconds)
 
     def wait_gone(self, paths: Sequence[str], seconds: float = 10.0) -> bool:
         """Whether all of them were deleted here."""

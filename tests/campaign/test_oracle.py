@@ -109,3 +109,12 @@ def test_what_was_not_delivered_and_is_here_is_kept(site: Site) -> None:
     (site.mirror / "run/kept.dat").unlink()
     found = site.oracle.judge()
     assert (wrong(found), found.kept, found.harm) == ({"kept"}, ["run/kept.dat is not at mirror"], [])
+
+
+def test_an_older_version_under_the_plain_name_is_not_the_latest(site: Site) -> None:
+    """A file counts as delivered when its latest version is at every destination, under whatever name."""
+    site.journal.wrote("run/gone.dat", b"written again")
+    (site.share / "run/gone~2.dat").write_bytes(b"written again")
+    assert site.oracle.missing(["run/kept.dat", "run/gone.dat"]) == {"run/gone.dat"}
+    (site.mirror / "run/gone~2.dat").write_bytes(b"written again")
+    assert site.oracle.missing(["run/kept.dat", "run/gone.dat"]) == set()

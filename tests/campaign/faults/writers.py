@@ -81,10 +81,9 @@ class Swapped(Fault):
         paths = [instrument.write(size=scene.chance.randrange(4000)) for _ in range(round(6 * scene.effort))]
         scene.wait_delivered(paths)
         station.kill() if scene.chance.random() < 0.5 else station.stop()
-        for path in paths:
-            if all((share / path).is_file() for share in station.shares.values()):
-                instrument.take(path)
-                instrument.write(path, size=scene.chance.randrange(4000))
+        for path in sorted(set(paths) - scene.oracle.missing(paths)):
+            instrument.take(path)
+            instrument.write(path, size=scene.chance.randrange(4000))
         station.start()
 
 
