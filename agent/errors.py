@@ -45,6 +45,10 @@ class LedgerError(Exception):
     whose = Whose.AGENT
 
 
+class LedgerDamaged(LedgerError):
+    """The ledger's file is damaged. A person must move it away; the message says how."""
+
+
 class Refused(Exception):
     """A person must act. `hint` says what to do; the message names the thing and the cause."""
 

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from agent.cli.printing import say
-from agent.errors import LedgerError, Refused, Transient
+from agent.errors import LedgerDamaged, LedgerError, Refused, Transient
 from rules.config.mistake import RuleError
 
 _MODULES = {
@@ -84,7 +84,7 @@ def main() -> None:
         raise SystemExit(2) from None
     except typer.Abort:
         raise SystemExit(1) from None
-    except (RuleError, Refused) as error:
+    except (RuleError, Refused, LedgerDamaged) as error:
         say(f"dropline: {error}", err=True)
         raise SystemExit(2) from None
     except (LedgerError, Transient) as error:

@@ -43,7 +43,11 @@ def _discard_output(target: BinaryIO) -> None:
 def serve(jobs: Jobs, source: BinaryIO = sys.stdin.buffer, target: BinaryIO = sys.stdout.buffer) -> None:
     """Take calls, do each in a thread of its own, answer, until the input ends. `jobs`: the last argument of each are its Steps."""
     _ignore_signals()
-    pace, speaking = limited(pickle.load(source)), threading.Lock()  # noqa: S301  (from the agent that started us)
+    try:
+        limits = pickle.load(source)  # noqa: S301  (from the agent that started us)
+    except EOFError:
+        return  # the agent ended before it said anything
+    pace, speaking = limited(limits), threading.Lock()
     under_way: dict[int, Steps] = {}
 
     def answer(number: int, found: Any) -> None:

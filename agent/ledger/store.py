@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from agent.errors import LedgerError, Refused
+from agent.errors import LedgerDamaged, LedgerError, Refused
 from agent.host import own_files
 from agent.host.bulkhead import Bulkhead
 from agent.host.lock import require_own
@@ -67,7 +67,7 @@ def _translated(ledger: str, error: sqlite3.Error | UnicodeDecodeError) -> Excep
     if isinstance(error, sqlite3.OperationalError):
         return LedgerError(f"ledger {ledger}: {error}")
     if isinstance(error, UnicodeDecodeError) or type(error) is sqlite3.DatabaseError:
-        return LedgerError(str(unreadable(f"ledger {ledger}", error)))
+        return LedgerDamaged(str(unreadable(f"ledger {ledger}", error)))
     return error
 
 

@@ -23,7 +23,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from agent.errors import LedgerError, Refused
+from agent.errors import LedgerDamaged, LedgerError, Refused
 from agent.ledger import (
     GONE,
     HERE,
@@ -519,7 +519,7 @@ def test_a_ledger_that_is_damaged_under_way_says_so_while_an_answer_is_read(path
     with open(path, "r+b") as file:
         file.seek(2**19)
         file.write(b"\xff" * 2**19)
-    with pytest.raises(LedgerError, match=r"malformed.*move it away"):
+    with pytest.raises(LedgerDamaged, match=r"malformed.*move it away"):
         ledger.execute("SELECT path FROM dirs NOT INDEXED ORDER BY id").fetchall()
     ledger.close()
 
@@ -533,9 +533,9 @@ def test_damaged_names_that_sqlite_quotes_are_the_ledgers_trouble(path: str) -> 
     raw.execute("PRAGMA schema_version = 9999")
     raw.commit()
     raw.close()
-    with pytest.raises(LedgerError, match="move it away"):
+    with pytest.raises(LedgerDamaged, match="move it away"):
         ledger.execute("SELECT path FROM dirs")
-    with pytest.raises(LedgerError, match="move it away"):
+    with pytest.raises(LedgerDamaged, match="move it away"):
         ledger.executemany("INSERT INTO dirs (path) VALUES (?)", [[b"/data"]])
     ledger.close()
     with pytest.raises(Refused, match="move it away"):

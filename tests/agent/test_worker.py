@@ -1,6 +1,8 @@
 """A thread that does passes until it is told to stop, and never dies of one."""
 
 import logging
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -327,3 +329,12 @@ def test_what_comes_together_shares_a_pass(worker: Worker) -> None:
     worker.start(step)
     assert worker.join(PATIENCE)
     assert said == [GATHER]
+
+
+def test_a_worker_process_whose_agent_ended_before_it_said_anything_ends_without_a_word() -> None:
+    """The agent may be killed between the start of a process and its first words to it."""
+    code = "from agent.destinations.directory.worker import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], input=b"", capture_output=True, timeout=PATIENCE, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

@@ -105,6 +105,9 @@ class Oracle:
         by its name while another one comes to it may bring that one, too."""
         self.strangers = False
         """More than one agent delivers the same files, and they do not know of each other: names of their own may differ."""
+        self.forgets = False
+        """The ledger was taken away or set back. A name that it gave beside a damaged copy is not known any more, so that
+        the version may come under a second one: a lost ledger costs time and room, no data."""
 
     def glance(self) -> Findings:
         """While the agent runs: is anything visible at a destination that was never whole?"""
@@ -177,6 +180,9 @@ class Oracle:
         for share, files in copies.items():
             for (path, _), names in files.items():
                 again = self.strangers or (share in self.in_place and len(self.journal.versions[path]) > 1)
+                again = again or (
+                    self.forgets and any(source_of(copy, self.journal) == path for _, copy, _ in self.journal.spoiled)
+                )
                 if len(names) > 1 and not again:
                     found.twice.append(f"{share}: {', '.join(sorted(names))} are one version")
 

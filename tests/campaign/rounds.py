@@ -73,7 +73,7 @@ def play(
                 fault.strike(scene)
                 scene.glance()
             instrument.work(max(round(4 * effort), 2))
-        for fault in faults:
+        for fault in sorted(faults, key=lambda fault: not fault.mends_first):
             fault.mend(scene)
         instrument.finish_all()
         station.start()

@@ -60,6 +60,12 @@ class Scene:
         found = self.oracle.judge()
         return not (found.kept or found.lost)
 
+    def delivered_or_refused(self) -> bool:
+        """Whether everything is at every destination, but for what waits for a person."""
+        found = self.oracle.judge()
+        left = {line.partition(" ")[0] for line in (*found.kept, *found.lost)}
+        return not left or left <= self.refused().keys()
+
     def settled(self) -> bool:
         """Whether everything has arrived, and has gone from here where it should."""
         if not self.delivered():

@@ -6,9 +6,11 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -307,6 +309,24 @@ def test_a_damaged_ledger_is_said_in_one_line_and_costs_time_only(site: "Site") 
     ledger.rename(site.root / "damaged")
     copy = (site.share / "a.dat").stat().st_ino
     assert (site.once(), site.status()["files"], (site.share / "a.dat").stat().st_ino) == (0, {"verified": 1}, copy)
+
+
+def test_damage_that_only_some_readings_meet_ends_with_the_same_status(site: "Site") -> None:
+    """Status 2, as at the opening, wherever the damage shows: a service that starts again would end again."""
+    site.put("a.dat", b"a")
+    assert site.once() == 0
+    ledger = site.state / "ledger.sqlite"
+    with closing(sqlite3.connect(ledger)) as opened:
+        ((page, size),) = opened.execute(
+            "SELECT rootpage, page_size FROM sqlite_schema, pragma_page_size WHERE name = 'files'"
+        )
+    with ledger.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    for words in (("files",), ("explain", str(site.inbox / "a.dat")), ("run", "--once")):
+        done = site.dropline(*words)
+        assert done.code == 2, words
+        assert "cannot be read: database disk image is malformed; move it away" in done.err.splitlines()[-1]
 
 
 def test_a_marker_makes_a_waiting_file_go_and_patience_ends(site: "Site") -> None:

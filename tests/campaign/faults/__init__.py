@@ -17,6 +17,8 @@ class Fault:
     """Programs that must be installed. With `unshare`, the campaign must have mounts of its own (see `__main__`)."""
     alone = False
     """It cannot be combined with others."""
+    mends_first = False
+    """What it mends must be right before an operator looks at what waits: else that shows only after the operator has gone."""
     may_keep = False
     """What the agent refuses with a reason may stay here: a person would have to look at each."""
 

@@ -10,6 +10,7 @@ class Steps(Fault):
 
     name = "clock"
     says = "clock steps of ±1 day"
+    mends_first = True
 
     def strike(self, scene: Scene) -> None:
         """One step; then perhaps another start."""
@@ -25,7 +26,7 @@ class Steps(Fault):
         scene.station.stop()
         scene.station.start()
         scene.instrument.finish_all()
-        if not scene.wait(scene.delivered, 30.0):
+        if not scene.wait(scene.delivered_or_refused, 30.0):
             scene.station.broken.append("with the clock right again, not everything was delivered")
         scene.station.clock.write_text(str(2 * DAY))
         scene.station.stop()

@@ -21,6 +21,10 @@ class Lost(Fault):
     says = "ledger deleted"
     may_keep = True
 
+    def prepare(self, scene: Scene) -> None:
+        """Whoever judges knows of it."""
+        scene.oracle.forgets = True
+
     def strike(self, scene: Scene) -> None:
         """Removed behind the back of an agent that runs, or between two runs."""
         if scene.chance.random() < 0.5:
@@ -111,6 +115,7 @@ class Restored(Lost):
 
     def prepare(self, scene: Scene) -> None:
         """No copy yet."""
+        super().prepare(scene)
         self._backup: Path | None = None
 
     def strike(self, scene: Scene) -> None:
