@@ -72,6 +72,24 @@ def unmoved(reclaim: Reclaim, since: float, now: float) -> Verdict:
     return Verdict(True, f"unmoved for {in_words(reclaim.min_age)} and longer")
 
 
+EMPTY_FOR = 3600.0
+"""Seconds for which an empty directory lies unchanged at the least, before it is removed."""
+
+
+def unused(since: float, longest_gap: float, now: float) -> Verdict:
+    """Whether an empty directory may go: nothing may be expected to come into it any more.
+
+    Args:
+        since: since when the agent has seen it unchanged, by the agent's clock.
+        longest_gap: seconds between two files that came into it one after the other, at the most.
+        now: by the same clock.
+    """
+    until = since + max(EMPTY_FOR, longest_gap)
+    if now <= until:
+        return Verdict(False, f"its directory changed less than {in_words(until - since)} ago", until + 1.0)
+    return Verdict(True, f"its directory has not changed for {in_words(until - since)}")
+
+
 def mount_doubt(name: str, path: str, mounted: bool | None, network: bool) -> str | None:
     """Why nothing may be deleted on the proof of a destination directory; None: its proof counts.
 

@@ -110,7 +110,7 @@ class Reclaim:
     trash: Duration | None = None
     """Seconds that a reclaimed file stays in the trash folder of its watched directory; None: no trash."""
     empty_dirs: bool = False
-    """Remove sub-directories that reclaiming made empty."""
+    """Remove sub-directories that reclaiming made empty, once they are not used any more."""
     evidence: Literal["checksum", "stat"] = "checksum"
     """The weakest proof that is enough: `checksum` (content was compared) or `stat` (size and mtime)."""
     min_age: Duration = 60.0

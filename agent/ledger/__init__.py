@@ -13,7 +13,7 @@ from agent.ledger.outbox import MESSAGES, Key, Outbox, Queued, Waiting
 from agent.ledger.pauses import Pausable, Pauses
 from agent.ledger.plans import Behind, Group, Plans
 from agent.ledger.pruning import Pruner
-from agent.ledger.reclaims import Intent, Reclaims
+from agent.ledger.reclaims import Emptied, Intent, Reclaims
 from agent.ledger.reports import BatchLine, Reports
 from agent.ledger.scrubs import Copy, Finding, Scrubs, Standing
 from agent.ledger.sends import Sends, Sent
@@ -67,6 +67,7 @@ __all__ = [
     "Delivery",
     "DeliveryState",
     "Destinations",
+    "Emptied",
     "Fetches",
     "File",
     "Files",

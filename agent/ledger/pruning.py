@@ -106,6 +106,7 @@ class Pruner:
         empty = [row for number in numbers for row in self._store.execute(sql, (number,)).fetchall()]
         self._forget_holdings(empty, whole=0)
         self._store.executemany("DELETE FROM told WHERE dir = ?", empty)
+        self._store.executemany("DELETE FROM emptied WHERE dir = ?", empty)
         self._store.executemany("DELETE FROM dirs WHERE id = ?", empty)
 
     def _forget_holdings(self, places: Sequence[tuple[int]], *, whole: int) -> None:

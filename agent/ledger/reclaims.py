@@ -25,6 +25,22 @@ class Intent:
     """Whether it was about to be put back: where nothing stands aside any more, it was."""
 
 
+@dataclass(frozen=True, slots=True)
+class Emptied:
+    """A directory that files were removed from, and that may be empty."""
+
+    path: str
+    rule: str
+    ctime_ns: int
+    """As it was seen last."""
+    since: float
+    """Since when it has been seen so."""
+
+
+_GAPS = 10_000
+"""Files of a directory, the newest, whose times are compared."""
+
+
 class Reclaims:
     """Rows of `reclaims`, and the verified batches they come from."""
 
@@ -81,7 +97,63 @@ class Reclaims:
         found: float | None = self._store.execute("SELECT min(purge_at) FROM reclaims").fetchone()[0]
         return found
 
+    def dataset_ended(self, dataset: int | None) -> bool:
+        """Whether a dataset was complete, nothing of it waits, and no file of it is here."""
+        sql = (
+            "SELECT EXISTS (SELECT 1 FROM datasets WHERE id = ?1 AND again IS NULL) AND NOT EXISTS"
+            " (SELECT 1 FROM files WHERE dataset = ?1 AND (here OR state = 'reclaiming'))"
+        )
+        return bool(self._store.execute(sql, (dataset,)).fetchone()[0])
+
+    def emptied_due(self, now: float, limit: int) -> list[Emptied]:
+        """Directories that may be empty, and are to be looked at by now."""
+        sql = (
+            "SELECT d.path, r.name, e.ctime_ns, e.since FROM emptied e JOIN dirs d ON d.id = e.dir JOIN rules r ON r.id = e.rule"
+            " WHERE e.again <= ? ORDER BY e.again LIMIT ?"
+        )
+        return [Emptied(os.fsdecode(path), *rest) for path, *rest in self._store.execute(sql, (now, limit))]
+
+    def next_emptied(self) -> float | None:
+        """When the next directory that may be empty is to be looked at."""
+        found: float | None = self._store.execute("SELECT min(again) FROM emptied").fetchone()[0]
+        return found
+
+    def longest_gap(self, directory: str) -> float:
+        """Seconds between two files that came into a directory one after the other, at the most."""
+        sql = (
+            "SELECT max(gap) FROM (SELECT seen_at - lag(seen_at) OVER (ORDER BY seen_at) AS gap FROM (SELECT seen_at FROM files"
+            " WHERE dir = (SELECT id FROM dirs WHERE path = ?) ORDER BY id DESC LIMIT ?))"
+        )
+        return self._store.execute(sql, (os.fsencode(directory), _GAPS)).fetchone()[0] or 0.0
+
+    def held_files(self, directory: str) -> bool:
+        """Whether files that a rule claimed were directly in a directory."""
+        sql = "SELECT EXISTS (SELECT 1 FROM files WHERE dir = (SELECT id FROM dirs WHERE path = ?))"
+        return bool(self._store.execute(sql, (os.fsencode(directory),)).fetchone()[0])
+
     # Transitions
+
+    def emptied(self, rule: str, directory: str, ctime_ns: int, now: float, again: float) -> None:
+        """Files were removed from a directory, which is to be looked at then."""
+        self._store.execute(
+            "INSERT INTO emptied (dir, rule, ctime_ns, since, again) SELECT d.id, r.id, ?3, ?4, ?5 FROM dirs d, rules r"
+            " WHERE d.path = ?1 AND r.name = ?2 ON CONFLICT (dir) DO UPDATE SET rule = excluded.rule, ctime_ns ="
+            " excluded.ctime_ns, since = excluded.since, again = excluded.again",
+            (os.fsencode(directory), rule, ctime_ns, now, again),
+        )
+
+    def emptied_again(self, item: Emptied, ctime_ns: int, since: float, again: float) -> None:
+        """The directory is to be looked at then. `ctime_ns`, `since`: as it is now, and since when."""
+        self._store.execute(
+            "UPDATE emptied SET ctime_ns = ?, since = ?, again = ? WHERE dir = (SELECT id FROM dirs WHERE path = ?)",
+            (ctime_ns, since, again, os.fsencode(item.path)),
+        )
+
+    def not_emptied(self, item: Emptied) -> None:
+        """The directory is gone, or is nobody's to remove."""
+        self._store.execute(
+            "DELETE FROM emptied WHERE dir = (SELECT id FROM dirs WHERE path = ?)", (os.fsencode(item.path),)
+        )
 
     def reconsider(self) -> None:
         """Think of every batch again, whatever was decided before."""

@@ -226,6 +226,15 @@ CREATE TABLE reclaims (          -- the intent to remove a local copy, until it 
   reason    TEXT    NOT NULL
 ) STRICT;
 
+CREATE TABLE emptied (           -- directories that files were removed from, of rules with `empty_dirs`
+  dir      INTEGER PRIMARY KEY REFERENCES dirs (id),
+  rule     INTEGER NOT NULL REFERENCES rules (id),
+  ctime_ns INTEGER NOT NULL,     -- of the directory, as it was seen last
+  since    REAL    NOT NULL,     -- since when it has been seen so
+  again    REAL    NOT NULL      -- when to look next
+) STRICT;
+CREATE INDEX emptied_due ON emptied (again);
+
 
 -- What people send and fetch by hand
 

@@ -10,6 +10,7 @@ from agent.files import Files
 from agent.host.bulkhead import Bulkhead, Failure
 from agent.ledger import File, Intent, Ledger
 from agent.reclaim.decisions import LATER, Confirm, Decision, Decisions, Required
+from agent.reclaim.empty_dirs import EmptyDirs
 from agent.reclaim.record import Record
 from agent.reclaim.removal import TRASH, Removal
 from rules.model import OWN_PREFIX
@@ -44,7 +45,8 @@ class Reclaimer:
         self._decisions = Decisions(ledger, files, rules, required)
         self._record = record
         self._lie_until: float | None = None
-        self._removal = Removal(ledger, files, self._rules, self._decisions, record)
+        self._empty_dirs = EmptyDirs(ledger, files, self._rules)
+        self._removal = Removal(ledger, files, self._rules, self._decisions, record, self._empty_dirs)
         self._free = free or self._fraction
         self._intents = Bulkhead[Intent]("removal of", lambda intent: intent.file.path)
         self._of_rules = Bulkhead[Rule]("reclaim of rule", lambda rule: rule.name)
@@ -84,7 +86,7 @@ class Reclaimer:
                 for batch in self._ledger.reclaims.due_batches(rule.name, now, _BATCHES_A_PASS):
                     self._batch(rule, batch, None, now)
                 due.append(self._ledger.reclaims.next_due(rule.name))
-        due.append(self._ledger.reclaims.next_purge())
+        due += [self._ledger.reclaims.next_purge(), self._empty_dirs.step(now)]
         return min((at for at in due if at is not None), default=None)
 
     @property

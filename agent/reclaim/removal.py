@@ -15,6 +15,7 @@ from agent.files.reader import CHECKSUMS, Trees, checksum_of
 from agent.host.bulkhead import Bulkhead
 from agent.ledger import Intent, Ledger, State
 from agent.reclaim.decisions import LATER, Decisions
+from agent.reclaim.empty_dirs import EmptyDirs
 from agent.reclaim.record import Record, line
 from rules.model import OWN_PREFIX, Content, Evidence, Kind, Observation
 from rules.naming import own_name
@@ -35,8 +36,9 @@ class Removal:
     """Carries intents out."""
 
     def __init__(
-        self, ledger: Ledger, files: Files, rules: Mapping[str, Rule], decisions: Decisions, record: Record
-    ) -> None:
+        self, ledger: Ledger, files: Files, rules: Mapping[str, Rule], decisions: Decisions, record: Record,
+        empty_dirs: EmptyDirs,
+    ) -> None:  # fmt: skip
         """
         Args:
             ledger: this thread's connection.
@@ -44,12 +46,14 @@ class Removal:
             rules: by their names.
             decisions: asked once more before an unlink.
             record: where deletions are recorded.
+            empty_dirs: gets what was removed.
         """
         self._ledger = ledger
         self._files = files
         self._rules = rules
         self._decisions = decisions
         self._record = record
+        self._empty_dirs = empty_dirs
         self._intents = Bulkhead[Intent]("removal of", lambda intent: intent.file.path)
         self._gone = Bulkhead[tuple[Intent, Proofs]]("removal of", lambda one: one[0].file.path)
         self._reclaimed = Bulkhead[Intent]("removal of", lambda intent: intent.file.path, ledger.savepoint)
@@ -251,18 +255,16 @@ class Removal:
             self._reclaimed.together(recorded, lambda some: self._ledger.reclaims.reclaimed(some, now))
         for one in self._intents.each(recorded):
             with one as intent:
-                self._tidy(intent)
+                self._tidy_trash(intent)
+        self._empty_dirs.left(recorded, now)
 
-    def _tidy(self, intent: Intent) -> None:
-        """Remove directories that this removal left empty: of the trash always, of the data where the rule asks for it."""
-        rule = self._rules.get(intent.file.rule)
-        paths = [intent.aside] if intent.aside.startswith(TRASH) else []
-        if rule is not None and rule.reclaim is not None and rule.reclaim.empty_dirs:
-            paths.append(intent.original)
+    def _tidy_trash(self, intent: Intent) -> None:
+        """Remove the directories of the trash that this removal left empty."""
+        if not intent.aside.startswith(TRASH):
+            return
         try:
             with self._files.tree(intent.root) as tree:
-                for path in paths:
-                    _remove_empty(tree, path.rpartition("/")[0])
+                _remove_empty(tree, intent.aside.rpartition("/")[0])
         except Trouble:
             pass  # the watched directory is away: empty directories stay
 

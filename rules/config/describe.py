@@ -113,5 +113,5 @@ def _reclaim(reclaim: Reclaim | None) -> str:
         space = f"less than {reclaim.when_free_below * 100:.3g}% of the disk is free"
         does.append(f"deletes the oldest proved local files, and none else, while {space}")
     if reclaim.empty_dirs:
-        does.append("removes directories left empty")
+        does.append("removes directories left empty and unused")
     return "; ".join(does)

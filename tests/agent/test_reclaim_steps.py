@@ -653,13 +653,54 @@ def test_a_change_in_this_run_begins_the_time_anew(desk: Desk) -> None:
 # What is left of the folders, and what cannot be made durable
 
 
+def folders(desk: Desk) -> list[str]:
+    """What is left of the watched directory's folders."""
+    return sorted(os.path.relpath(one, desk.data) for one in desk.data.rglob("*"))
+
+
 @pytest.mark.parametrize("empty_dirs", [False, True])
 def test_folders_that_a_removal_leaves_empty_go_where_the_rule_says_so(desk: Desk, empty_dirs: bool) -> None:
-    """All of them up to the watched directory, which stays; the trash's own go always."""
+    """Once they have lain unchanged for an hour: a program saves into its folder again and again."""
     (desk.data / "other").mkdir()
-    desk.reclaimer(after="0s", empty_dirs=empty_dirs).step(desk.now)
-    left = sorted(os.path.relpath(one, desk.data) for one in desk.data.rglob("*"))
-    assert left == (["other"] if empty_dirs else ["other", "run"])
+    reclaimer = desk.reclaimer(after="0s", empty_dirs=empty_dirs)
+    reclaimer.step(desk.now)
+    reclaimer.step(desk.now + 3600)
+    assert (desk.here, folders(desk)) == ({}, ["other", "run"])
+    reclaimer.step(desk.now + 3602)
+    assert folders(desk) == (["other"] if empty_dirs else ["other", "run"])
+
+
+def test_a_folder_that_was_used_meanwhile_stays_for_another_hour(desk: Desk) -> None:
+    """Something was made and removed there: the hour begins with the look that shows it."""
+    reclaimer = desk.reclaimer(after="0s", empty_dirs=True)
+    reclaimer.step(desk.now)
+    (desk.data / "run/next.h5").touch()
+    (desk.data / "run/next.h5").unlink()
+    reclaimer.step(desk.now + 3602)
+    reclaimer.step(desk.now + 7202)
+    assert folders(desk) == ["run"]
+    reclaimer.step(desk.now + 7204)
+    assert folders(desk) == []
+
+
+def test_a_folder_above_one_that_had_files_is_never_removed(desk: Desk) -> None:
+    """It was there before the agent, which knows nothing of who uses it."""
+    os.rename(desk.data / "run", desk.data / "run.moved")
+    (desk.data / "user/run").mkdir(parents=True)
+    os.rename(desk.data / "run.moved" / "scan.h5", desk.data / "user/run/scan.h5")
+    (desk.data / "run.moved").rmdir()
+    with desk.ledger.transaction():
+        desk.ledger.execute(
+            "UPDATE dirs SET path = ? WHERE path = ?",
+            (os.fsencode(desk.data / "user/run"), os.fsencode(desk.data / "run")),
+        )
+        seen = LOCAL.look(str(desk.data / "user/run/scan.h5"))
+        assert isinstance(seen, Observation)
+        desk.ledger.execute("UPDATE files SET ctime_ns = ?", (seen.version.ctime_ns,))
+    reclaimer = desk.reclaimer(after="0s", empty_dirs=True)
+    for later in (0, 3602, 7204, 10806):
+        reclaimer.step(desk.now + later)
+    assert (desk.here, folders(desk)) == ({}, ["user"])
 
 
 @pytest.mark.parametrize("empty_dirs", [False, True])

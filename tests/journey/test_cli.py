@@ -185,7 +185,7 @@ def test_check_says_in_words_what_will_happen(site: "Site") -> None:
         " open writers cannot be seen), and a file '*.done' is beside it (waits 1 h for that)",
         "  - delivers each batch to share as {rule}/{relpath}",
         "  - moves local files to the trash (for 3 d) 7 d after they are proved at every destination; deletes the oldest"
-        " proved local files, and none else, while less than 15% of the disk is free; removes directories left empty",
+        " proved local files, and none else, while less than 15% of the disk is free; removes directories left empty and unused",
         "rule other:",
         "  - keeps the local files for ever",
         f"  - note: {site.root / 'absent'} is not there now; the agent waits for it",

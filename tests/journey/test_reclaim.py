@@ -92,7 +92,7 @@ def test_without_a_policy_files_stay_for_ever(site: "Site") -> None:
 
 
 def test_only_directories_that_reclaiming_emptied_are_removed(site: "Site") -> None:
-    """empty_dirs: never the watched directory, never one that still holds something or was empty before."""
+    """empty_dirs: at once those of a dataset that ended; never the watched directory or one that still holds something."""
     for name, data in CONTENT.items():
         site.put(name, data)
     site.put("run2/keep.tmp", b"not claimed")
@@ -101,7 +101,12 @@ def test_only_directories_that_reclaiming_emptied_are_removed(site: "Site") -> N
     site.configure(site.rule(exclude=["*.tmp"], reclaim={"after": "0s", "empty_dirs": True}))
     assert (site.once(), site.delivered) == (0, CONTENT)
     left = sorted(str(path.relative_to(site.inbox)) for path in site.inbox.rglob("*") if ".dropline" not in path.name)
-    assert left == ["empty", "run1", "run1/empty", "run2", "run2/keep.tmp"]
+    assert left == ["empty", "run1", "run1/empty", "run1/sub", "run2", "run2/keep.tmp"]
+    site.configure(
+        site.rule(exclude=["*.tmp"], dataset={"dir": "run[0-9]"}, reclaim={"after": "0s", "empty_dirs": True})
+    )
+    site.put("run3/a/b/x.dat", b"x")
+    assert (site.once(), (site.inbox / "run3").exists()) == (0, False)
 
 
 def test_directories_stay_unless_the_rule_says_otherwise(site: "Site") -> None:
@@ -295,11 +300,11 @@ def test_the_trash_holds_files_for_its_window(site: "Site") -> None:
 
 
 def test_the_trash_is_purged_after_its_window(site: "Site") -> None:
-    """trash = "1ms": gone with the next runs, recorded, and the directories that are empty then with them."""
+    """trash = "1ms": gone with the next runs, recorded, and the directories of the trash with them."""
     policy(site, trash="1ms", empty_dirs=True)
     delivered(site)
     assert (site.once(), site.local, len(site.deletions())) == (0, {}, 4)
-    assert [path.name for path in site.inbox.iterdir() if path.name != ".dropline-canary"] == []
+    assert sorted(path.name for path in site.inbox.iterdir() if path.name != ".dropline-canary") == ["run1", "run2"]
 
 
 def test_the_proof_is_asked_again_before_the_purge(site: "Site") -> None:

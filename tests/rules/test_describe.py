@@ -43,7 +43,7 @@ def test_a_rule_with_everything() -> None:
         "moves local files to the trash (for 3 d) 7 d after they are proved at every destination,"
         " once they have not changed for 1 min;"
         " deletes the oldest proved local files, and none else, while less than 12.5% of the disk is free;"
-        " removes directories left empty",
+        " removes directories left empty and unused",
     ]
 
 
