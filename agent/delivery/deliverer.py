@@ -348,7 +348,7 @@ class Deliverer:
         for submission, task in accepted:
             assert submission.number is not None, "it was written down before it was sent"
             self._ledger.deliveries.submitted(submission.number, task, now)
-            if self._transport.elsewhere:
+            if self._transport.elsewhere and not submission.refused:
                 self._ledger.deliveries.began(submission.deliveries, task, now)
 
     def _submit(self, request: Request) -> str:
@@ -359,7 +359,7 @@ class Deliverer:
         items = [one.item for number, one in submission.files.items() if number in sent]
         first = submission.deliveries[0]
         former = first.task if request.resumed and first.state is DeliveryState.ACTIVE else None
-        task, how = self._transport.submit(request.body, items, self._health.identity, former)
+        task, how, submission.refused = self._transport.submit(request.body, items, self._health.identity, former)
         if request.resumed:
             self._counter.resubmitted(self._transport.name, how)
         self._in_flight[task] = submission

@@ -35,6 +35,8 @@ class Submission:
     """Those of them that are not in the request."""
     failed: dict[int, str] = field(default_factory=dict)
     """Those of them whose outcome could not be written down, with the reason."""
+    refused: bool = False
+    """The destination does not take it, and never did."""
     note: str | None = None
     """What holds it up, for a person."""
     bytes: int = 0

@@ -160,7 +160,8 @@ class Outcomes:
             ):
                 former = None  # what stands there may be all that is left of a former file with the same content
             path, replaces = former or (self._own_name(one), None)
-            begun = self._transport.elsewhere and path == self._intended(one)
+            had_task = self._transport.elsewhere and self._ledger.deliveries.had_task(one.delivery)
+            begun = had_task and path == self._intended(one)
             item = one.item._replace(path=path, replaces=replaces, begun=begun)
             log.warning("%s goes to %s as %r: %s", one.file.path, self._transport.name, path, reason)
         submission.follow_up[one.file.id] = replace(one, item=item)

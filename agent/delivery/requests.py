@@ -58,6 +58,7 @@ class Requests:
             if body is not None or self._transport.elsewhere:
                 intended |= self._ledger.deliveries.intents(delivery, self._destination)
             root = self._ledger.sends.root(delivery.batch) if delivery.rule == SENT else None
+            begun = self._transport.elsewhere and self._ledger.deliveries.had_task(delivery.id)
             for one in self._files.each(
                 self._ledger.deliveries.not_proved(delivery, self._destination),
                 failed=lambda file, failure: unfit.append((file, f"{failure.reason}; {RETRY}")),
@@ -71,7 +72,7 @@ class Requests:
                     named, intent = item.path, intended.get(file.id)
                     if body is not None and intent is not None:
                         item = item._replace(path=intent)  # it may go under a name of its own
-                    if self._transport.elsewhere and intent == item.path:
+                    if begun and intent == item.path:
                         item = item._replace(begun=True)
                     files[file.id] = InFlightFile(file, item, named, delivery.id)
         if body is None:

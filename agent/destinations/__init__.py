@@ -101,6 +101,8 @@ class Taken(NamedTuple):
     task: str
     how: str = "accepted"
     """`accepted`, or `duplicate`, `adopted`: it had the request already."""
+    refused: bool = False
+    """The destination does not take the request, and never did: nothing of it can be there. A report gives the reason."""
 
 
 class Report(NamedTuple):

@@ -151,6 +151,12 @@ class Deliveries:
         row = self._store.execute(sql, (file, destination)).fetchone()
         return os.fsdecode(row[0]) if row else None
 
+    def had_task(self, delivery: int) -> bool:
+        """Whether a service ever took a request for this delivery: only then may any part of a file be where it was meant to go."""
+        return bool(
+            self._store.execute("SELECT EXISTS (SELECT 1 FROM tasks WHERE delivery = ?)", (delivery,)).fetchone()[0]
+        )
+
     def leftovers(self, delivery: Delivery, destination: int) -> list[tuple[int, str]]:
         """(file, path) of intents that nobody will carry out: their files left the batch before they were proved."""
         sql = (

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
+from itertools import permutations
 from pathlib import PurePath
 from typing import Annotated, Literal, Self
 
@@ -21,6 +22,7 @@ from rules.config.load import RuleTable, check_together
 from rules.config.notify import NotifyTable
 from rules.config.tables import Duration, LocalPath, Name, Size, Table, wrong
 from rules.globus.collection import source_path
+from rules.match import relative
 from rules.rate import Hours, Limit
 from rules.rule import Rule
 from rules.scrub import Scrub
@@ -245,6 +247,7 @@ class Settings(Table):
     @model_validator(mode="after")
     def _together(self) -> Self:
         check_together(self.rules, self.destinations)
+        self._check_collections_apart()
         for number, rule in enumerate(self.rules):
             places = {target.to: self.destinations[target.to] for target in rule.deliver}
             collections = {name: table for name, table in places.items() if isinstance(table, CollectionTable)}
@@ -263,6 +266,20 @@ class Settings(Table):
                     )
                     raise wrong(message, "destinations", name, "path")
         return self
+
+    def _check_collections_apart(self) -> None:
+        """Raises ValidationError where one copy at a collection would count as two."""
+        tables = {name: table for name, table in self.destinations.items() if isinstance(table, CollectionTable)}
+        both = [{target.to for target in rule.deliver} for rule in self.rules]
+        for (one, first), (other, second) in permutations(tables.items(), 2):
+            if first.collection != second.collection:
+                continue
+            if first.path == second.path:
+                message = f"destination {one!r} is the same path of the same collection; one copy would count as two"
+                raise wrong(message, "destinations", other, "path")
+            if relative(second.path, first.path) is not None and any({one, other} <= names for names in both):
+                message = f"it lies in {one!r} ({first.path}), and a rule delivers to both: one copy could count as two"
+                raise wrong(message, "destinations", other, "path")
 
 
 LINGER = 1.0

@@ -443,6 +443,32 @@ def test_two_destinations_are_two_places(tmp_path: Path) -> None:
         )
 
 
+def test_two_destinations_of_one_collection_are_two_paths() -> None:
+    """One path of a collection under two names, and nested ones that one rule delivers to, would let one copy count as two."""
+    one, other = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+
+    def text(collection: str, path: str, *rules: str) -> str:
+        return "".join(
+            f'destinations.{name} = {{ transport = "globus", collection = "{there}", path = "{where}" }}\n'
+            for name, there, where in (("campus", one, "/in"), ("tape", collection, path))
+        ) + "".join(
+            f'[[rules]]\nname = "{number}"\nwatch = "/data/{number}"\ndeliver = [{to}]\n'
+            for number, to in enumerate(rules)
+        )
+
+    both, apart = '{ to = "campus" }, { to = "tape" }', ('{ to = "campus" }', '{ to = "tape" }')
+    assert mistake_in(text(one, "/in/")) == (
+        "f.toml: [destinations.tape]: path: destination 'campus' is the same path of the same collection; one copy would count"
+        " as two"
+    )
+    assert mistake_in(text(one, "/in/raw", both)) == (
+        "f.toml: [destinations.tape]: path: it lies in 'campus' (/in), and a rule delivers to both: one copy could count as two"
+    )
+    checked(text(one, "/in/raw", *apart))
+    checked(text(one, "/input", both))
+    checked(text(other, "/in", both))
+
+
 def test_one_rule_needs_destinations_that_are_apart(tmp_path: Path) -> None:
     """A destination in another is refused where one rule delivers to both, also by a link: one copy could count as two."""
     (tmp_path / "share/sub").mkdir(parents=True)

@@ -11,7 +11,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from globus_sdk import TransferClient
 
@@ -21,9 +21,9 @@ from agent.destinations.globus.copies import Copies
 from agent.destinations.globus.course import Course
 from agent.destinations.globus.listing import Entry, Listing
 from agent.destinations.globus.mark import MARK, Mark
-from agent.destinations.globus.proof import conclude
-from agent.destinations.globus.request import TASK_BYTES, TASK_FILES, freeze, full_label, modest, thaw
-from agent.destinations.globus.session import Forbidden, NotThere, Rejected, Session, document
+from agent.destinations.globus.proof import Evidence, conclude, evidence
+from agent.destinations.globus.request import TASK_BYTES, TASK_FILES, checksum_in, freeze, full_label, modest, thaw
+from agent.destinations.globus.session import Forbidden, NoLogin, NotThere, Rejected, Session, Unanswered, document
 from agent.destinations.globus.tasks import Watched
 from agent.destinations.sources import SourceAway, outcome_of, spoiled
 from agent.errors import Refused, Transient
@@ -39,6 +39,8 @@ from rules.versions.copies import Confirmed
 
 T = TypeVar("T")
 _DAY = 86400.0
+_WORTH_A_NOTE = 3
+"""Failed questions about one task in a row, from which on people read of it."""
 _RETRY = "then `dropline retry`"
 
 Count = Callable[[str, str], object]
@@ -222,13 +224,14 @@ class GlobusTransport:
     def _never_sent(self, task: str, items: Sequence[Item], failure: str | None) -> Taken:
         """The service will never take this one: the next attempt has another."""
         self._news.append(Report(task, (), ended=True, failure=failure, alone=True))
-        return Taken(task)
+        return Taken(task, refused=True)
 
     def _watch(self, taken: Taken, request: bytes, items: Sequence[Item]) -> Taken:
         now = self._clock()
-        sent = {one["destination_path"] for one in thaw(request)["DATA"]}
+        sent = {one["destination_path"]: checksum_in(one) for one in thaw(request)["DATA"]}
         chosen = {item.file: item for item in items if self._course.there(item.path) in sent}
-        self._watched[taken.task] = Watched(taken.task, chosen, now, now)
+        checksums = {path: checksum for path, checksum in sent.items() if checksum is not None}
+        self._watched[taken.task] = Watched(taken.task, chosen, now, now, checksums=checksums)
         return taken
 
     # Watching
@@ -243,10 +246,11 @@ class GlobusTransport:
         """Ask after all tasks together, when one of them is due. Raises Transient, Refused."""
         due = self.due()
         if not self._news and due is not None and due <= now:
-            for watched in self._watched.values():  # before the question: a question that fails is not repeated at once
+            chosen = [one for one in self._watched.values() if one.failures == 0 or one.look_at <= now]
+            for watched in chosen:  # before the question: a question that fails is not repeated at once
                 watched.look_at = tasks.later(watched, now, self._chance())
             try:
-                self._look(now)
+                self._look(chosen, now)
             except (Transient, Refused):
                 if not self._news:
                     raise
@@ -254,46 +258,58 @@ class GlobusTransport:
         found, self._news = list(self._news), deque()
         return found
 
-    def _look(self, now: float) -> None:
-        documents = tasks.documents(self._ask, list(self._watched))
-        for watched in list(self._watched.values()):
-            found = documents.get(watched.task)
-            if found is None:
-                self._end(
-                    watched, Report(watched.task, (), True, f"Globus does not know task {watched.task} any more", True)
-                )
-                continue
-            reading = tasks.reading(found)
-            match reading.stage:
-                case Stage.SUCCEEDED | Stage.FAILED:
-                    self._conclude(watched, found, reading.stage is Stage.SUCCEEDED, reading.reason)
-                    continue
-                case Stage.SUSPENDED:
-                    self._cancel(watched, reading.reason)
-                case Stage.STUCK:
-                    self._look_closer(watched, found, now)
-            stuck = reading.stage is Stage.STUCK
-            watched.stuck_since = (watched.stuck_since or now) if stuck else None
-            # What is stuck may be past it in a moment, and what we cancelled ends by itself: both need nobody yet.
-            waits = (
-                now - (watched.stuck_since or now) >= tasks.LOOK_CLOSER if stuck else reading.stage is not Stage.MOVING
-            )
-            self._note(watched, found, reading.reason if waits and watched.cancelled is None else None)
+    def _look(self, chosen: Sequence[Watched], now: float) -> None:
+        documents = tasks.documents(self._ask, [watched.task for watched in chosen])
+        for watched in chosen:
+            try:
+                self._follow(watched, documents.get(watched.task), now)
+            except (Unanswered, NoLogin):
+                raise  # nothing else can be asked either
+            except (Transient, Forbidden) as error:
+                self._failed(watched, error, now)
 
-    def _note(self, watched: Watched, found: Any, reason: str | None) -> None:
-        """Tell what holds a task up, when that is new."""
+    def _follow(self, watched: Watched, found: tasks.Document | Transient | Refused | None, now: float) -> None:
+        """What one task is doing, and what follows. Raises Transient, Refused."""
+        if isinstance(found, Exception):
+            raise found
+        if found is None:
+            reason = f"Globus does not know task {watched.task} any more"
+            self._end(watched, Report(watched.task, (), True, reason, True))
+            return
+        reading = tasks.reading(found)
+        match reading.stage:
+            case Stage.SUCCEEDED | Stage.FAILED:
+                self._conclude(watched, found, reading.stage is Stage.SUCCEEDED, reading.reason)
+                return
+            case Stage.SUSPENDED:
+                self._cancel(watched, reading.reason)
+            case Stage.STUCK:
+                self._look_closer(watched, found, now)
+        stuck = reading.stage is Stage.STUCK
+        watched.stuck_since = (watched.stuck_since or now) if stuck else None
+        # What is stuck may be past it in a moment, and what we cancelled ends by itself: both need nobody yet.
+        waits = now - (watched.stuck_since or now) >= tasks.LOOK_CLOSER if stuck else reading.stage is not Stage.MOVING
+        self._note(watched, found.paused, reading.reason if waits and watched.cancelled is None else None)
+        watched.failures = 0
+
+    def _failed(self, watched: Watched, error: Transient | Refused, now: float) -> None:
+        """Something about this task alone could not be asked: it is looked at again later, and others go on."""
+        watched.failed(now)
+        if watched.failures >= _WORTH_A_NOTE:
+            self._note(watched, False, f"{error}; it is asked again")
+
+    def _note(self, watched: Watched, paused: bool, reason: str | None) -> None:
+        """Report what holds a task up, when that is new."""
         note = None if reason is None else f"Globus task {watched.task}: {reason}"
         if note == watched.note:
             return
+        said = tasks.pause_reason(self._ask, watched.task) if paused and note is not None else ""
         watched.note = note
-        if note is not None and found.get("is_paused"):
-            said = tasks.pause_reason(self._ask, watched.task)
-            note = f"{note} ({said})" if said else note
-        self._news.append(Report(watched.task, (), ended=False, note=note))
+        self._news.append(Report(watched.task, (), ended=False, note=f"{note} ({said})" if said else note))
 
-    def _look_closer(self, watched: Watched, found: Any, now: float) -> None:
+    def _look_closer(self, watched: Watched, found: tasks.Document, now: float) -> None:
         """A task that meets errors of single files: which ones? It would retry them for a day."""
-        state = found.get("nice_status"), found.get("faults")
+        state = found.nice_status, found.faults
         if watched.cancelled or (watched.looked[0] == state and now - watched.looked[1] < tasks.LOOK_CLOSER):
             return
         watched.looked = state, now
@@ -307,13 +323,31 @@ class GlobusTransport:
             tasks.cancel(self._ask, watched.task)
             watched.cancelled = why
 
-    def _conclude(self, watched: Watched, found: Any, succeeded: bool, reason: str) -> None:
+    def _evidence(self, watched: Watched, *, skipped: bool) -> Evidence:
+        """What the lists of a task that has ended say, asked for so many times. Raises Transient, Refused."""
+        try:
+            return evidence(self._ask, self._course, watched.task, watched.items.values(), skipped=skipped)
+        except (Unanswered, NoLogin):
+            raise
+        except (Transient, Forbidden) as error:
+            watched.lists_failed += 1
+            if watched.lists_failed < tasks.MOST_FAILURES:
+                raise
+            log.warning("destination %s: what task %s moved cannot be read: %s", self.name, watched.task, error)
+            return Evidence({}, {})
+
+    def _conclude(self, watched: Watched, found: tasks.Document, succeeded: bool, reason: str) -> None:
         """A task has ended: evidence for what arrived, and why the rest goes again."""
-        skipped = found.get("subtasks_skipped_errors") != 0
+        if watched.evidence is None:
+            watched.evidence = self._evidence(watched, skipped=found.skipped)
         ended = conclude(
-            self._ask, self._listing, self._course, watched.task, watched.items.values(),
-            succeeded=succeeded, skipped=skipped,
-        )  # fmt: skip
+            self._listing,
+            self._course,
+            watched.evidence,
+            watched.items.values(),
+            watched.checksums,
+            succeeded=succeeded,
+        )
         settled = {outcome.file for outcome in ended.outcomes}
         outcomes = ended.outcomes + [one for file, one in watched.blamed.items() if file not in settled]
         left = [item for item in ended.left if item.file not in watched.blamed]
@@ -324,6 +358,8 @@ class GlobusTransport:
             )
         elif left and watched.cancelled is None:
             why = reason or "it succeeded, but told nothing of them"
+            if ended.mismatched:
+                why = f"its list has another checksum than the local file, of {ended.mismatched}"
             failure = f"Globus task {watched.task}: {why}; {len(left)} files go again"
         elif left and not watched.blamed:
             failure = f"Globus task {watched.task}: {watched.cancelled}; {len(left)} files go again"

@@ -166,6 +166,8 @@ class Inbound:
     def reading(self, task: str) -> Reading:
         """What the task is doing. Raises Transient, Refused."""
         found = tasks.documents(self._ask, [task]).get(task)
+        if isinstance(found, Exception):
+            raise found
         if found is None:
             return Reading(Stage.FAILED, f"Globus does not know task {task} any more")
         reading = tasks.reading(found)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from globus_sdk import TransferClient
 
-from agent.destinations.globus.session import Forbidden, NotADirectory, NotThere, Rejected, document, rows
+from agent.destinations.globus.session import Forbidden, NotADirectory, NotThere, Rejected, document, rows, text
 from agent.errors import Transient
 from rules.globus.collection import common_prefix, joined
 from rules.model import Content
@@ -52,12 +52,24 @@ class Found(NamedTuple):
 
 
 def entry(found: Mapping[str, Any]) -> Entry:
-    """An entry of the service's document. Raises ValueError where it is none."""
-    modified = found.get("last_modified")
-    mtime = int(datetime.fromisoformat(str(modified)).timestamp()) if modified else 0
-    kind = "link" if found.get("link_target") else str(found["type"])
-    size = found.get("size")
-    return Entry(str(found["name"]), kind, -1 if size is None else int(size), mtime)
+    """An entry of the service's document. Raises ValueError where it has no name.
+
+    Other fields of another type are not known: the entry is equal to no file then.
+    """
+    kind, size = found.get("type"), found.get("size")
+    named = kind if isinstance(kind, str) else "entry of an unknown kind"
+    return Entry(
+        text(found.get("name")), "link" if found.get("link_target") else named, size if type(size) is int and size >= 0 else -1,
+        _mtime(found.get("last_modified")),
+    )  # fmt: skip
+
+
+def _mtime(modified: object) -> int:
+    """Seconds since the epoch of the service's notation; 0 where it says none, or none that can be read."""
+    try:
+        return int(datetime.fromisoformat(modified).timestamp()) if isinstance(modified, str) and modified else 0
+    except (ValueError, OverflowError):
+        return 0
 
 
 class Listing:
@@ -74,9 +86,7 @@ class Listing:
         """What stands at a path; None where nothing does. Raises Transient (NotADirectory among it), Refused."""
         whole = joined(self._base, path)
         try:
-            found: Entry = self._ask(
-                "stat", lambda tc: entry(document(tc.operation_stat(self._collection, whole), "name", "type"))
-            )
+            found: Entry = self._ask("stat", lambda tc: entry(document(tc.operation_stat(self._collection, whole))))
         except NotThere:
             return None
         return found
@@ -88,7 +98,7 @@ class Listing:
 
         def ls(tc: TransferClient) -> list[Entry]:
             page = tc.operation_ls(self._collection, whole, limit=PAGE, offset=offset, show_hidden=True, **chosen)
-            return [entry(one) for one in rows(page, "name", "type")]
+            return [entry(one) for one in rows(page)]
 
         for _ in range(_PAGES):
             entries = self._ask("ls", ls)

@@ -32,7 +32,7 @@ class Mark:
             found = [
                 one.name
                 for one in self._listing.names("", f"{MARK}*")
-                if one.kind == "dir" and one.name.startswith(MARK)
+                if one.kind not in ("file", "link") and one.name.startswith(MARK)
             ]
         except (NotThere, NotADirectory) as error:
             raise Transient(f"{self._address} is not there: {error}; make the folder, or mend `path`") from None

@@ -1,7 +1,9 @@
 """What a task that ended proves, file by file. That it succeeded proves nothing by itself."""
 
 import hashlib
+import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from types import NoneType
 from typing import Any, NamedTuple
 
 from globus_sdk import GlobusHTTPResponse, TransferClient
@@ -17,10 +19,18 @@ from rules.model import STAT, Content
 from rules.naming import stat_content
 
 _RETRY = "then `dropline retry`"
-_PAGES = 10_000
-"""Pages of a list, of 1,000 lines each: more than a task of the agent has files. A list that goes on is not believed."""
+_PAGES = 200
+"""Pages of a list: more than a task of the agent has, with as few as ten lines on each. A list that goes on is not believed."""
+_ALGORITHM = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _LENGTHS = {"md5": 16, "sha1": 20, "sha256": 32, "sha512": 64}
 """Bytes that algorithms make."""
+
+
+class Checksum(NamedTuple):
+    """Of a file's content."""
+
+    algorithm: str
+    checksum: bytes
 
 
 class Moved(NamedTuple):
@@ -31,6 +41,20 @@ class Moved(NamedTuple):
     checksum: bytes | None
     algorithm: str
 
+    def agrees(self, read: Checksum | None) -> bool:
+        """Whether nothing contradicts what the agent read of the local file; other algorithms cannot be compared."""
+        comparable = read is not None and self.checksum is not None and read.algorithm == self.algorithm
+        return not comparable or read == Checksum(self.algorithm, self.checksum or b"")
+
+
+class Evidence(NamedTuple):
+    """What the lists of a task that has ended say of its files."""
+
+    moved: Mapping[str, Moved]
+    """Destination path → what arrived."""
+    skipped: Mapping[str, str]
+    """Source path → code of the error."""
+
 
 class Ended(NamedTuple):
     """What is known of a task's files. `left`: without evidence, to go again; `barred`: why none of them could be read."""
@@ -38,32 +62,43 @@ class Ended(NamedTuple):
     outcomes: list[Outcome]
     left: list[Item]
     barred: str | None = None
+    mismatched: int = 0
+    """Those among `left` whose checksum in the service's list differs from the agent's."""
+
+
+def evidence(ask: Ask[Any], course: Course, task: str, items: Iterable[Item], *, skipped: bool) -> Evidence:
+    """Fetch the lists of a task that has ended. `skipped`: it may have skipped files. Raises Transient, Refused."""
+    moved = moved_files(ask, task, {course.there(item.path) for item in items})
+    return Evidence(moved, skipped_files(ask, task) if skipped else {})
 
 
 def conclude(
-    ask: Ask[Any], listing: Listing, course: Course, task: str, items: Iterable[Item], *, succeeded: bool, skipped: bool
-) -> Ended:
-    """Fetch the evidence of a task that has ended, and compare it with the local files as they are now.
+    listing: Listing, course: Course, lists: Evidence, items: Iterable[Item], read: Mapping[str, Checksum],
+    *, succeeded: bool,
+) -> Ended:  # fmt: skip
+    """Compare the evidence of a task that has ended with the local files as they are now.
 
     Args:
-        ask: sends requests.
         listing: looks at the destination.
         course: maps paths.
-        task: its id.
+        lists: what the service says of its files.
         items: the files that are to be told of.
+        read: destination path → what the agent read of the local file, where it did.
         succeeded: it did; then what it skipped without saying so is looked for at the destination.
-        skipped: it may have skipped files.
 
     Raises Transient, Refused.
     """
     wanted = {course.there(item.path): item for item in items}
-    moved = moved_files(ask, task, wanted)
-    passed = skipped_files(ask, task) if skipped else {}
+    moved, passed = lists.moved, lists.skipped
     bad = spoiled(wanted.values())
     ended = Ended([], [])
     unproved: list[Item] = []
     for path, item in wanted.items():
         line, outcome = moved.get(path), bad.outcomes.get(item.file)
+        if line is not None and not line.agrees(read.get(path)):
+            ended.left.append(item)
+            ended = ended._replace(mismatched=ended.mismatched + 1)
+            continue
         away = item.file in bad.away
         proved = _proved(item, line)
         travelled = line is not None and line.size in (None, item.version.size)
@@ -140,10 +175,14 @@ def _pages(
 ) -> Iterator[Mapping[str, Any]]:
     """All entries of a list that is paged by markers. A list that the service no longer has is empty. Raises Transient, Refused."""
     more: dict[str, Any] = {}
+    seen: set[str] = set()
 
-    def page(tc: TransferClient) -> tuple[list[dict[str, Any]], Any]:
+    def page(tc: TransferClient) -> tuple[list[dict[str, Any]], str | None]:
         answer = call(tc, more)
-        return rows(answer), document(answer).get("next_marker")
+        marker = document(answer).get("next_marker")
+        if isinstance(marker, dict | list | bool):
+            raise ValueError("no such marker")
+        return rows(answer), None if marker is None else str(marker)
 
     for _ in range(_PAGES):
         try:
@@ -153,22 +192,28 @@ def _pages(
         yield from entries
         if marker is None:
             return
+        if marker in seen:
+            break
+        seen.add(marker)
         more = {"marker": marker}
     raise Transient(f"Globus gives a list without an end ({operation})")
 
 
 def moved_files(ask: Ask[Any], task: str, wanted: Container[str]) -> dict[str, Moved]:
-    """Destination path → what the service says of it, of those that are wanted. Raises Transient, Refused."""
+    """Destination path → what the service says of it, of those that are wanted. Raises Transient, Refused.
+
+    A line with a field of another type proves nothing.
+    """
     found: dict[str, Moved] = {}
     for line in _pages(ask, "successful_transfers", lambda tc, more: tc.task_successful_transfers(task, **more)):
-        path = line.get("destination_path")
-        if not path or path not in wanted:
+        path, size, named = line.get("destination_path"), line.get("size"), line.get("checksum_algorithm")
+        if not isinstance(path, str) or path not in wanted or type(size) not in (int, NoneType):
             continue
-        algorithm = str(line.get("checksum_algorithm") or "md5").lower()
-        checksum, size = _checksum(line.get("checksum"), algorithm), line.get("size")
+        algorithm = (named if isinstance(named, str) else "").lower() or "md5"
+        checksum = _checksum(line.get("checksum"), algorithm)
         if checksum is None and size == 0:
             checksum, algorithm = hashlib.md5(usedforsecurity=False).digest(), "md5"  # there is only one empty file
-        found[str(path)] = Moved(None if size is None else int(size), checksum, algorithm)
+        found[path] = Moved(size, checksum, algorithm)
     return found
 
 
@@ -178,7 +223,8 @@ def _checksum(text: object, algorithm: str) -> bytes | None:
         found = bytes.fromhex(text) if isinstance(text, str) else b""
     except ValueError:
         return None
-    return found if found and len(found) == _LENGTHS.get(algorithm, len(found)) else None
+    known = _ALGORITHM.fullmatch(algorithm) is not None and algorithm != STAT
+    return found if known and found and len(found) == _LENGTHS.get(algorithm, len(found)) else None
 
 
 def skipped_files(ask: Ask[Any], task: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from agent.destinations import Item
 from agent.destinations.globus.course import Course
+from agent.destinations.globus.proof import Checksum
 
 TASK_FILES = 2_000
 TASK_BYTES = 500 * 10**9
@@ -76,6 +77,13 @@ def _item(course: Course, item: Item, checksum: bytes | None) -> dict[str, Any]:
     if checksum is not None:
         found |= {"external_checksum": checksum.hex(), "checksum_algorithm": (course.checksum or "").upper()}
     return found
+
+
+def checksum_in(item: Mapping[str, Any]) -> Checksum | None:
+    """What the service was to compare a file of a request with; None: nothing."""
+    if "external_checksum" not in item:
+        return None
+    return Checksum(str(item["checksum_algorithm"]).lower(), bytes.fromhex(item["external_checksum"]))
 
 
 def thaw(request: bytes) -> dict[str, Any]:

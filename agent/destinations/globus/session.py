@@ -32,6 +32,8 @@ ASK_AGAIN = 600.0
 """Seconds after which a login that Globus refused is tried once more, though nobody logged in."""
 _WHEN_BUSY = 60.0
 """Seconds to wait where the service says "too many" and not for how long."""
+_LONGEST_TEXT = 32_768
+"""Letters of a text that is used: a path of 4,096 bytes has fewer."""
 _LONGEST_WAIT = 3600.0
 """Seconds to wait at the most, whatever the service says; then it is asked once more."""
 
@@ -49,6 +51,10 @@ logging.getLogger("globus_sdk").setLevel(logging.ERROR)  # its warnings repeat, 
 
 UNREADABLE = (GlobusError, ValueError, TypeError, AttributeError, LookupError, RecursionError)
 """What comes of reading an answer that is not what it should be, in the SDK or here, besides its errors."""
+
+
+class Unanswered(Transient):
+    """The service cannot be asked now, or wants to be left alone: any other question would fare the same."""
 
 
 class NotThere(Transient):
@@ -109,7 +115,7 @@ class Session:
                         raise
                     return call(self._ready())
             except OSError as error:  # of the line, the SDK makes errors of its own
-                raise Transient(f"the tokens in {self.account.folder} cannot be kept: {cause(error)}") from None
+                raise Unanswered(f"the tokens in {self.account.folder} cannot be kept: {cause(error)}") from None
             except UNREADABLE as error:
                 raise self._noted(self.translated(error)) from None  # the SDK's notes carry whole answers, with secrets
 
@@ -149,7 +155,7 @@ class Session:
         now = self._clock()
         if now < self._closed_until:
             left = self._closed_until - now
-            raise Transient(f"Globus asked to wait, {left:.0f} s more", after=left)
+            raise Unanswered(f"Globus asked to wait, {left:.0f} s more", after=left)
         if self._dead is not None:
             refused, signature, until = self._dead
             if signature == self._tokens.signature() and now < until:
@@ -187,7 +193,7 @@ class Session:
         if isinstance(error, TokenValidationError):
             return NoLogin("not logged in to Globus", LOG_IN)
         if isinstance(error, NetworkError):
-            return Transient(f"Globus cannot be reached: {_cause(error)}")
+            return Unanswered(f"Globus cannot be reached: {_cause(error)}")
         if not isinstance(error, GlobusAPIError):
             return Transient(f"Globus gave an answer that cannot be read: {type(error).__name__}")
         if isinstance(error, AuthAPIError) and error.http_status in (400, 401, 403):
@@ -225,10 +231,11 @@ class Session:
 
     def _answer(self, error: GlobusAPIError) -> Transient | Refused:
         """The service was reached, and the login is good."""
-        code, said = error.code or "", f"Globus says {error.http_status} {error.code}: {_line(error.message)}"
+        code = error.code if isinstance(error.code, str) else ""
+        said = f"Globus says {error.http_status} {_line(code)}: {_line(error.message)}"
         after = self._closed(error)
         if error.http_status in (429, 503):
-            return Transient(said, after=after)
+            return Unanswered(said, after=after)
         if error.http_status == 404 or code.endswith("NotFound"):
             return NotThere(said)
         if "PermissionDenied" in code or error.http_status == 403:
@@ -254,8 +261,8 @@ class Session:
         elif value:
             try:
                 after = max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
-            except ValueError:
-                pass  # neither seconds nor a date: as if it had not been said
+            except (ValueError, TypeError, OverflowError):
+                pass  # neither seconds nor a date of the calendar: as if it had not been said
         after = min(after, _LONGEST_WAIT)
         if after:
             self._closed_until = max(self._closed_until, self._clock() + after)
@@ -265,18 +272,29 @@ class Session:
 def document(response: GlobusHTTPResponse, *keys: str) -> dict[str, Any]:
     """The answer as a document that has these keys. Raises ValueError, which `Session.ask` translates: ask inside of it."""
     data = response.data
-    if not isinstance(data, dict) or not all(data.get(key) for key in keys):
+    if not isinstance(data, dict):
         raise ValueError("no such document")
     for key in keys:
-        str(data[key]).encode()  # half of a surrogate pair is no text, and nothing could keep it
+        text(data.get(key))
     return data
+
+
+def text(value: object) -> str:
+    """A value that must be text. Raises ValueError, as `document`."""
+    if not isinstance(value, str) or not value or len(value) > _LONGEST_TEXT:
+        raise ValueError("no such text")
+    value.encode()  # half of a surrogate pair is no text, and nothing could keep it
+    return value
 
 
 def rows(response: GlobusHTTPResponse, *keys: str) -> list[dict[str, Any]]:
     """The entries of an answer that is a list, each with these keys. Raises ValueError, as `document`."""
     entries = document(response).get("DATA")
-    if not isinstance(entries, list) or not all(isinstance(one, dict) and all(map(one.get, keys)) for one in entries):
+    if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
         raise ValueError("no such list")
+    for one in entries:
+        for key in keys:
+            text(one.get(key))
     return entries
 
 

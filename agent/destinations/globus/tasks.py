@@ -4,28 +4,62 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from globus_sdk import TransferClient
 
 from agent.destinations import Changed, Gone, Item, NotNow, Outcome, Taken, Unfit
 from agent.destinations.globus.course import Course
 from agent.destinations.globus.listing import Ask
+from agent.destinations.globus.proof import Checksum, Evidence
 from agent.destinations.globus.request import thaw
-from agent.destinations.globus.session import Clash, NotThere, Rejected, document, rows
+from agent.destinations.globus.session import (
+    Clash,
+    Forbidden,
+    NotThere,
+    Rejected,
+    Unanswered,
+    document,
+    rows,
+    text,
+)
 from agent.destinations.sources import spoiled
+from agent.errors import Refused, Transient
 from rules.globus.task import BLAMED, Reading, next_look, read
+from rules.retry import backoff
 
 AT_ONCE = 50
 """Task ids in one question: they are part of a URL."""
 LOOK_CLOSER = 60.0
 """Seconds between two looks at the files of a task that is stuck for the same reason."""
 _FIELDS = (
-    "task_id,status,nice_status,nice_status_short_description,is_paused,fatal_error,faults,subtasks_skipped_errors,"
+    "task_id,status,nice_status,is_paused,fatal_error,faults,subtasks_skipped_errors,"
     "canceled_by_admin,canceled_by_admin_message"
 )
+_LONGEST_WORD = 500
 _FILE = re.compile(r"^\s*File: (.+?)\s*$", re.M)
 """In the details of an event (globus_cli's fixtures); the form may change, so nothing relies on finding it."""
+
+
+MOST_FAILURES = 12
+"""Times that the lists of a task which has ended are asked for: an hour. Then it counts as one that tells nothing of its files."""
+_AGAIN_AT_MOST = 900.0
+"""Seconds between two of these questions."""
+
+
+class Document(NamedTuple):
+    """What the service says of a task, as far as it is used."""
+
+    task: str
+    status: str
+    nice_status: str | None
+    fatal: str | None
+    faults: int | None
+    paused: bool
+    skipped: bool
+    """It may have skipped files."""
+    cancelled_by_admin: str | None
+    """What the administrator says; empty: nothing. None: no administrator cancelled it."""
 
 
 @dataclass(slots=True)
@@ -44,6 +78,19 @@ class Watched:
     """Files that keep it from ending; it was cancelled because of them."""
     cancelled: str | None = None
     """Why we cancelled it."""
+    failures: int = 0
+    """How often in a row something about this task alone could not be asked."""
+    lists_failed: int = 0
+    """How often its lists could not be read, once it had ended."""
+    checksums: Mapping[str, Checksum] = field(default_factory=dict)
+    """Destination path → checksum that the agent read itself."""
+    evidence: Evidence | None = None
+    """What its lists say, once it has ended."""
+
+    def failed(self, now: float) -> None:
+        """It could not be asked for something: it is tried again later."""
+        self.failures += 1
+        self.look_at = now + backoff(self.failures, _AGAIN_AT_MOST)
 
 
 def hand_in(ask: Ask[Any], request: bytes) -> Taken:
@@ -56,40 +103,70 @@ def hand_in(ask: Ask[Any], request: bytes) -> Taken:
         if running is None:
             raise NotNow(f"{error}; it goes when that has ended") from None
         return Taken(running, "adopted")
-    return Taken(str(result["task_id"]), "duplicate" if result.get("code") == "Duplicate" else "accepted")
+    return Taken(result["task_id"], "duplicate" if result.get("code") == "Duplicate" else "accepted")
 
 
-def documents(ask: Ask[Any], tasks: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-    """The documents of these tasks; those that the service does not know are absent. Raises Transient, Refused."""
-    found: dict[str, Mapping[str, Any]] = {}
+def documents(ask: Ask[Any], tasks: Sequence[str]) -> dict[str, Document | Transient | Refused]:
+    """The documents of these tasks, or why one cannot be read; those that the service does not know are absent.
 
-    def listed(tc: TransferClient, some: list[str]) -> list[dict[str, Any]]:
+    Raises Transient, Refused where none can be asked for.
+    """
+    found: dict[str, Document | Transient | Refused] = {}
+
+    def listed(tc: TransferClient, some: list[str]) -> list[Document]:
         page = tc.task_list(limit=len(some), filter={"task_id": some}, query_params={"fields": _FIELDS})
-        return rows(page, "task_id", "status")
+        return [one for row in rows(page) if (one := _document(row)) is not None]
 
     for start in range(0, len(tasks), AT_ONCE):
         asked = ask("task_list", partial(listed, some=list(tasks[start : start + AT_ONCE])))
-        found |= {str(one["task_id"]): one for one in asked}
+        found |= {one.task: one for one in asked}
     for task in set(tasks) - set(found):
         # A list may lag behind, or be cut; that a task is not known at all is believed only when it is said.
         try:
-            found[task] = ask("task", lambda tc: document(tc.get_task(task), "status"))  # noqa: B023  (called at once)
+            found[task] = ask("task", partial(_one, task=task))
         except NotThere:
             pass  # absent from the answer is how that is told
+        except Unanswered:
+            raise
+        except (Transient, Forbidden) as error:
+            found[task] = error
     return found
 
 
-def reading(task: Mapping[str, Any]) -> Reading:
+def _one(tc: TransferClient, task: str) -> Document:
+    found = _document({"task_id": task, **document(tc.get_task(task), "status")})
+    if found is None or found.task != task:
+        raise ValueError("no such task")
+    return found
+
+
+def _document(row: Mapping[str, Any]) -> Document | None:
+    """The document of a task; None where it is none. Fields of another type count as absent."""
+    try:
+        task, status = text(row.get("task_id")), text(row.get("status"))
+    except ValueError:
+        return None
+    fatal, faults, admin = row.get("fatal_error"), row.get("faults"), row.get("canceled_by_admin_message")
+    return Document(
+        task, status, _word(row.get("nice_status")),
+        _word(fatal.get("code")) if isinstance(fatal, dict) else None,
+        faults if type(faults) is int else None, row.get("is_paused") is True, row.get("subtasks_skipped_errors") != 0,
+        (_word(admin) or "") if row.get("canceled_by_admin") else None,
+    )  # fmt: skip
+
+
+def _word(value: object) -> str | None:
+    """A text for people, on one line; None where it is none."""
+    return " ".join(value.split())[:_LONGEST_WORD] if isinstance(value, str) else None
+
+
+def reading(task: Document) -> Reading:
     """What a task is doing."""
-    fatal = (task.get("fatal_error") or {}).get("code")
-    nice = task.get("nice_status")
-    found = read(str(task.get("status")), nice, fatal, paused=bool(task.get("is_paused")))
-    admin = task.get("canceled_by_admin_message")
-    if task.get("canceled_by_admin"):
-        found = found._replace(
-            reason=f"{found.reason} by the administrator of a collection: {admin or 'no reason was given'}"
-        )
-    return found
+    found = read(task.status, task.nice_status, task.fatal, paused=task.paused)
+    if task.cancelled_by_admin is None:
+        return found
+    said = task.cancelled_by_admin or "no reason was given"
+    return found._replace(reason=f"{found.reason} by the administrator of a collection: {said}")
 
 
 def later(watched: Watched, now: float, chance: float) -> float:
@@ -100,10 +177,15 @@ def later(watched: Watched, now: float, chance: float) -> float:
 
 def pause_reason(ask: Ask[Any], task: str) -> str:
     """What the administrator who paused it says. Raises Transient, Refused."""
-    info = ask("pause_info", lambda tc: document(tc.task_pause_info(task)))
-    said = [info.get(f"{side}_pause_message{kind}") for side in ("source", "destination") for kind in ("", "_share")]
-    said += [rule.get("message") for rule in info.get("pause_rules", [])]
-    return "; ".join(" ".join(str(text).split()) for text in said if text)
+
+    def messages(tc: TransferClient) -> list[object]:
+        info = document(tc.task_pause_info(task))
+        given = [
+            info.get(f"{side}_pause_message{kind}") for side in ("source", "destination") for kind in ("", "_share")
+        ]
+        return given + [rule.get("message") for rule in info.get("pause_rules") or [] if isinstance(rule, dict)]
+
+    return "; ".join(word for one in ask("pause_info", messages) if (word := _word(one)))
 
 
 def culprits(ask: Ask[Any], course: Course, items: Iterable[Item], task: str) -> dict[int, Outcome]:

@@ -1,0 +1,243 @@
+"""A service that answers oddly about one task: that is the task's own trouble, with an end in requests and time."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.delivery.health import DestinationHealth
+from agent.destinations.globus import GlobusTransport
+from agent.destinations.globus.course import Course
+from agent.errors import Refused, Transient
+from rules.health import Condition
+from tests.agent.test_globus import SUBMIT, Rig
+from tests.globus import Globus, faults
+
+ODD: tuple[Any, ...] = (None, True, -1, 10**30, "", "x" * 10_000, "9999-99-99T99:99:99+00:00", [None], {"x": None})
+ROUTES = (
+    "GET */task_list", "GET */task/*", "GET */successful_transfers", "GET */skipped_errors", "GET */event_list",
+    "GET */pause_info", "POST */cancel", "GET */ls", "GET */stat", "GET */submission_id", SUBMIT,
+)  # fmt: skip
+
+
+@pytest.fixture
+def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+    """A deliverer, and the stand-in."""
+    with Globus() as service:
+        for name, value in service.environment.items():
+            monkeypatch.setenv(name, value)
+        made = Rig(service, tmp_path)
+        yield made
+        made.close()
+
+
+def under_way(rig: Rig, name: str) -> str:
+    """One file of this name, in a task that the service has. Returns the task."""
+    before = set(rig.service.tasks.all)
+    rig.batch(**{name: name.encode()})
+    for _ in range(20):
+        rig.step(work=False)
+        found = set(rig.service.tasks.all) - before
+        if found:
+            return found.pop()
+    raise AssertionError("no task")
+
+
+@pytest.mark.parametrize(
+    "reply", [faults.internal_error(), faults.content({"DATA": [], "next_marker": "m"}), faults.page(), faults.error(403, "X")]
+)  # fmt: skip
+def test_evidence_that_cannot_be_read_holds_up_its_own_task_alone(rig: Rig, reply: Any) -> None:
+    """One task's list is unreadable each time: a younger task ends, the destination stays up, the first gets weak proof."""
+    old = under_way(rig, "old")
+    rig.service.faults.answer(f"GET */task/{old}/successful_transfers", reply, None)
+    under_way(rig, "young")
+    asked = rig.service.count()
+    rig.run(lambda: rig.states()["young"] == "verified", 60)
+    assert rig.states() == {"old": "batched", "young": "verified"}
+    assert rig.destination() == (True, None)
+    rig.run(lambda: rig.states()["old"] == "verified", 600)
+    assert (rig.evidence("old"), rig.evidence("young"), rig.tasks) == (["stat"], ["md5"], 2)
+    assert rig.service.count() - asked < 250
+
+
+def test_a_page_marker_that_repeats_ends_the_list(rig: Rig) -> None:
+    """The same next page again and again is asked for once, not ten thousand times."""
+    rig.service.faults.answer(
+        "GET */successful_transfers", faults.content({"DATA": [{}] * 3, "next_marker": "again"}), None
+    )
+    rig.batch(a=b"one")
+    rig.deliver()
+    asked = [one for one in rig.service.asked() if one.path.endswith("/successful_transfers")]
+    assert (rig.states(), rig.evidence("a")) == ({"a": "verified"}, ["stat"])
+    assert len(asked) < 30
+
+
+@pytest.mark.parametrize("route", ["GET */task_list", "GET */ls", SUBMIT, "GET */successful_transfers"])
+@pytest.mark.parametrize(
+    "wait", ["1" + "0" * 12, "9" * 400, "Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "\N{SUPERSCRIPT TWO}", "-1"]
+)
+def test_a_burst_of_absurd_waits_costs_an_hour_each(rig: Rig, route: str, wait: str) -> None:
+    """Retry-After says anything, three times in a row: an hour each at the most, and the file arrives."""
+    began = rig.now
+    rig.service.faults.answer(route, faults.error(503, "ServiceUnavailable", "", {"Retry-After": wait}), 3)
+    rig.batch(a=b"one")
+    rig.deliver()
+    assert (rig.states(), rig.tasks) == ({"a": "verified"}, 1)
+    assert rig.now - began < 5 * 3600.0
+
+
+def places(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where values stand in a document, at any depth."""
+    for key in document if isinstance(document, dict) else range(len(document)) if isinstance(document, list) else ():
+        yield (*path, key)
+        yield from places(document[key], (*path, key))
+
+
+def with_odd(document: Any, place: tuple[Any, ...], value: Any) -> Any:
+    """The document with another value at one place."""
+    changed = copy.deepcopy(document)
+    inner = changed
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    return changed
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_no_field_of_any_answer_stops_the_deliverer(rig: Rig, route: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Each field of each answer, one after the other, is of another type for three answers: all arrives."""
+    seen: set[tuple[Any, ...]] = set()
+    shape: dict[str, Any] = {}
+
+    def note(found: Any) -> Any:
+        for place in places(found):
+            generic = tuple("*" if isinstance(key, int) else key for key in place)
+            if generic not in seen:
+                seen.add(generic)
+                shape[repr(place)] = place
+        return found
+
+    rig.service.faults.twist(route, note, None)
+    exercise(rig, "shape")
+    values = itertools.cycle(ODD)
+    for number, place in enumerate(list(shape.values())):
+        for value in (next(values), next(values)):
+            rig.service.faults.clear()
+            rig.service.faults.twist(route, partial(applied, place=place, value=value), 3)
+            exercise(rig, f"f{number}-{type(value).__name__}")
+    assert {name: state for name, state in rig.states().items() if state not in ("verified", "refused")} == {}
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
+def applied(found: Any, place: tuple[Any, ...], value: Any) -> Any:
+    """The document with the odd value, where it has that place."""
+    try:
+        return with_odd(found, place, value)
+    except (LookupError, TypeError):
+        return found
+
+
+def exercise(rig: Rig, name: str) -> None:
+    """One file goes there, with a task that was stuck and paused on its way."""
+    rig.put(name, name.encode())
+    rig.seal(name)
+    rig.service.faults.file(f"*/{name}", "PERMISSION_DENIED", 1)
+    for turn in range(300):
+        rig.campus.paused = "a rule" if turn == 2 else None
+        try:
+            rig.step()
+        except (Transient, Refused) as error:
+            raise AssertionError("the deliverer handles these") from error
+        if rig.states()[name] not in ("batched", "complete"):
+            return
+    raise AssertionError(f"{name} never came: {rig.reasons()[:1]}, {rig.destination()}")
+
+
+@pytest.mark.parametrize(
+    "key", ["code", "message", "request_id", "resource", "required_scopes", "authorization_parameters"]
+)
+def test_no_field_of_an_error_stops_the_deliverer(rig: Rig, key: str) -> None:
+    """Errors whose fields are of another type are errors all the same."""
+    for number, (value, status) in enumerate(itertools.product(ODD[::2], (400, 403, 404, 409, 500))):
+        body = {"code": "EndpointError", "message": "no", "request_id": "r", "resource": "/x", key: value}
+        for route in ("GET */task_list", SUBMIT):
+            rig.service.faults.answer(route, faults.content(body, status), 1)
+        rig.batch(**{f"f{number}": b"one"})
+        for _ in range(3):
+            rig.step()
+    rig.service.faults.clear()
+    rig.run(lambda: set(rig.states().values()) <= {"verified", "refused"})
+
+
+def test_a_file_put_under_the_name_after_a_refused_request_is_not_overwritten(rig: Rig) -> None:
+    """The service never took the request: nothing of it can be there, so what stands there then is somebody else's."""
+    rig.batch(a=b"one")
+    rig.service.faults.answer(SUBMIT, faults.error(400, "ClientError.BadRequest", "not this one"), 1)
+    rig.run(lambda: any("not this one" in reason for reason in rig.reasons()))
+    (rig.share / "a").write_bytes(b"somebody else's")
+    rig.deliver()
+    assert rig.there == {"a": b"somebody else's"}
+    assert (rig.states(), rig.tasks) == ({"a": "refused"}, 0)
+    assert "this agent did not write it" in rig.reason("a")
+
+
+def test_a_refused_request_leaves_no_task(rig: Rig) -> None:
+    """What was never taken has no task to show."""
+    rig.batch(a=b"one")
+    rig.service.faults.answer(SUBMIT, faults.error(400, "ClientError.BadRequest", "not this one"), None)
+    rig.run(lambda: any("not this one" in reason for reason in rig.reasons()))
+    rig.step()
+    assert rig.ledger.execute("SELECT count(*) FROM tasks").fetchone() == (0,)
+
+
+def test_a_list_with_another_checksum_than_ours_proves_nothing(rig: Rig) -> None:
+    """The agent read the file itself, and the service's list says another checksum: it goes again until both agree."""
+    rig.options = {"checksum": "md5"}
+    rig.start()
+    rig.service.faults.misreport("*/a", 1)
+    rig.batch(a=b"one", b=b"two")
+    rig.run(lambda: any("another checksum than the local file" in reason for reason in rig.reasons()))
+    assert (rig.states(), rig.evidence("a")) == ({"a": "batched", "b": "verified"}, [])
+    rig.deliver()
+    assert (rig.states(), rig.evidence("a"), rig.tasks) == ({"a": "verified", "b": "verified"}, ["md5"], 2)
+
+
+def test_a_directory_that_is_a_link_while_the_task_runs_is_no_proof_with_our_checksum(rig: Rig) -> None:
+    """Somebody swaps the directory for a link and back while the service reads: what it read is not what the agent read."""
+    rig.options = {"checksum": "md5"}
+    rig.start()
+    rig.put("other/a", b"foe")
+    rig.batch(**{"run/a": b"one"})
+    for _ in range(20):
+        rig.step(work=False)
+        if rig.tasks:
+            break
+    os.rename(rig.data / "run", rig.data / "kept")
+    os.symlink(rig.data / "other", rig.data / "run")
+    rig.service.work()
+    os.unlink(rig.data / "run")
+    os.rename(rig.data / "kept", rig.data / "run")
+    rig.deliver()
+    assert (rig.states(), rig.there) == ({"run/a": "verified"}, {"run/a": b"one"})
+    assert (rig.evidence("run/a"), rig.tasks) == (["md5"], 2)
+
+
+def test_two_names_of_one_path_at_two_collections_are_refused_by_the_mark(rig: Rig) -> None:
+    """Another collection shows the path of the other collection: the mark there is the other destination's."""
+    guest = rig.service.collection("Guest", rig.share)
+    rig.batch(a=b"one")
+    rig.deliver()
+    course = Course(rig.source.id, str(rig.data), "/", guest.id, "/")
+    transport = GlobusTransport("guest", course, rig.session, "a1b2c3d4e5f6", 6, lambda *_: None, clock=lambda: rig.now)
+    place = rig.ledger.destinations.place("guest", transport.address, in_place=True).id
+    health = DestinationHealth(rig.ledger, transport, place, rig.counts, lambda: 0.0, {rig.place: "campus"})
+    health.check(rig.now, idle=True)
+    assert health.now.condition is Condition.REFUSED
+    assert "one copy would count as two" in (health.now.reason or "")
