@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import ipaddress
 import socket
@@ -35,6 +36,8 @@ class Mailbox:
         """`folder`: where to put a certificate; with it STARTTLS is offered, and required. `login`: required, too."""
         self.received: list[EmailMessage] = []
         self.answers: list[str] = []
+        self.quotes = False
+        """Whether what it answers to a login that it does not accept has the line of the login in it."""
         self.unknown: set[str] = set()
         """Recipients that are refused."""
         self.certificate: Path | None = None
@@ -47,10 +50,13 @@ class Mailbox:
             secure = {"tls_context": context, "require_starttls": True}
         if login is not None:
             wanted = LoginPassword(login[0].encode(), login[1].encode())
-            secure |= {
-                "authenticator": lambda *given: AuthResult(success=given[-1] == wanted, handled=False),
-                "auth_required": True,
-            }
+
+            def authenticate(server: Any, session: Any, envelope: Any, mechanism: str, given: Any) -> AuthResult:
+                plain = base64.b64encode(b"\0" + given.login + b"\0" + given.password).decode()
+                quoted = f"535 5.7.8 not accepted: AUTH PLAIN {plain}" if self.quotes else None
+                return AuthResult(success=given == wanted, handled=False, message=quoted)
+
+            secure |= {"authenticator": authenticate, "auth_required": True}
         self._controller = Controller(self, hostname="127.0.0.1", port=free_port(), **secure)
         self.port = self._controller.port
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import socket
 import threading
@@ -147,6 +148,30 @@ def test_the_login_is_secret_and_the_server_is_who_it_says(
         assert len(box.received) == 1
     assert "tr0ub4dor" not in str(refused.value) + caplog.text
     assert "wr0ng" not in str(refused.value) + caplog.text
+
+
+def test_no_answer_brings_the_password_into_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of an answer to the login only the codes are kept, since it may quote a part of the line; of others, what is no secret."""
+    (tmp_path / "password").write_text("tr0ub4dor")
+    (tmp_path / "password").chmod(0o600)
+    login = {"tls": "starttls", "user": "me", "password_file": str(tmp_path / "password")}
+    plain, word = (base64.b64encode(text).decode() for text in (b"\0me\0tr0ub4dor", b"tr0ub4dor"))
+    with Mailbox(tmp_path, ("me", "tr0ub4dor")) as box:
+        monkeypatch.setenv("SSL_CERT_FILE", str(box.certificate))
+        box.answers = [f"451 4.3.0 no: AUTH PLAIN {plain}, {word}, tr0ub4dor"]
+        with pytest.raises(Transient) as put_off:
+            email(box, **login).send(MESSAGE, "k")
+        box.quotes = True
+        (tmp_path / "password").write_text("wr0ng")
+        with pytest.raises(Refused) as refused:
+            email(box, **login).send(MESSAGE, "k")
+        server = f"127.0.0.1:{box.port}"
+    assert str(put_off.value) == f"{server} answered 451 4.3.0 no: AUTH PLAIN [masked], [masked], [masked]"
+    assert str(refused.value).startswith(f"{server} does not accept the login of me: 535 5.7.8; correct `user`")
+    assert "tr0ub4dor" not in caplog.text
+    assert "wr0ng" not in caplog.text
 
 
 def test_answers_of_mail_servers_are_said() -> None:

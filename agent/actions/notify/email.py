@@ -1,6 +1,8 @@
 """E-mail, by the standard library's smtplib."""
 
+import base64
 import logging
+import re
 import smtplib
 import ssl
 from collections.abc import Sequence
@@ -12,6 +14,9 @@ from agent.errors import Refused, Transient, cause
 from agent.host import network
 from agent.host import secrets as secret
 from rules.notice.message import Message
+
+_DETAIL = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?!\S)")
+"""The status code with which a server may begin its text: RFC 3463."""
 
 log = logging.getLogger(__name__)
 
@@ -48,22 +53,25 @@ class Email:
         mail["Message-ID"] = f"<dropline-{key}@{self.sender.rpartition('@')[2]}>"
         mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
         mail.set_content(message.body)
+        password = None if self.password_file is None else secret.read(self.password_file)
+        secrets = _forms(self.user, password)
         try:
             with network.call(self.timeout):
                 server = network.mail_server(self.host, self.port, tls=self.tls == "tls")
                 try:
-                    self._introduce(server)
+                    self._introduce(server, password)
                     refused = server.send_message(mail)
                     _leave(server)
                 finally:
                     server.close()
         except smtplib.SMTPRecipientsRefused as error:
             raise Refused(
-                f"{self._server} takes mail for none of {', '.join(self.to)}: {_said(next(iter(error.recipients.values())))}",
+                f"{self._server} takes mail for none of {', '.join(self.to)}: "
+                f"{_said(next(iter(error.recipients.values())), secrets)}",
                 "correct `to` in [notify.email], or ask whoever runs the server",
             ) from None
         except smtplib.SMTPResponseException as error:
-            raise Transient(f"{self._server} answered {_said((error.smtp_code, error.smtp_error))}") from None
+            raise Transient(f"{self._server} answered {_said((error.smtp_code, error.smtp_error), secrets)}") from None
         except smtplib.SMTPException as error:
             raise Transient(f"{self._server}: {error}") from None
         except ssl.SSLError as error:
@@ -72,9 +80,9 @@ class Email:
         except OSError as error:
             raise Transient(f"{self._server} cannot be reached: {cause(error)}") from None
         for name, answer in refused.items():  # the others have it: sending it again would tell them twice
-            log.warning("%s took a message, but not for %s: %s", self._server, name, _said(answer))
+            log.warning("%s took a message, but not for %s: %s", self._server, name, _said(answer, secrets))
 
-    def _introduce(self, server: smtplib.SMTP) -> None:
+    def _introduce(self, server: smtplib.SMTP, password: str | None) -> None:
         """Secure the connection and log in, as far as that is wanted."""
         if self.tls == "starttls":
             try:
@@ -83,15 +91,16 @@ class Email:
                 raise Refused(
                     f"{self._server} offers no STARTTLS", 'set `tls` in [notify.email] to "tls" or "none"'
                 ) from None
-        if self.user is not None and self.password_file is not None:
-            password = secret.read(self.password_file)
+        if self.user is not None and password is not None:
             try:
                 server.login(self.user, password)
             except smtplib.SMTPAuthenticationError as error:
                 raise Refused(
-                    f"{self._server} does not accept the login of {self.user}: {_said((error.smtp_code, error.smtp_error))}",
+                    f"{self._server} does not accept the login of {self.user}: {_code(error)}",
                     f"correct `user` in [notify.email], or the password in {self.password_file}",
                 ) from None
+            except smtplib.SMTPResponseException as error:
+                raise Transient(f"{self._server} answered the login of {self.user} with {_code(error)}") from None
             except UnicodeEncodeError:
                 raise Refused(f"the password in {self.password_file} is not ASCII", "choose another one") from None
 
@@ -103,7 +112,28 @@ def _leave(server: smtplib.SMTP) -> None:
         pass  # the mail was taken; sending it again for the sake of a farewell would tell people twice
 
 
-def _said(answer: tuple[int, bytes | str]) -> str:
+def _said(answer: tuple[int, bytes | str], secrets: Sequence[str]) -> str:
+    """An answer for people and logs, without the secrets."""
     code, text = answer
-    words = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    words = _text(text)
+    for one in secrets:
+        words = words.replace(one, "[masked]")
     return f"{code} {' '.join(words.split())[:300]}"
+
+
+def _code(error: smtplib.SMTPResponseException) -> str:
+    """What is kept of an answer to the login: its codes. Its text may quote, in whole or in part, the line with the password."""
+    detail = _DETAIL.match(_text(error.smtp_error))
+    return f"{error.smtp_code} {detail[0]}" if detail else str(error.smtp_code)
+
+
+def _text(text: bytes | str) -> str:
+    return text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+
+
+def _forms(user: str | None, password: str | None) -> list[str]:
+    """How a password travels, the longest form first: as it is, and as the mechanisms LOGIN and PLAIN have it."""
+    if user is None or password is None:
+        return []
+    texts = (f"\0{user}\0{password}", password)
+    return [*(base64.b64encode(one.encode()).decode() for one in texts), password]
