@@ -84,6 +84,8 @@ class PresetTable(Table):
     title: str
     about: str
     """What it is for, how such an instrument writes, and what to watch out for."""
+    sources: tuple[str, ...] = Field(min_length=1)
+    """Where the names, marks and times are from: documents, and pipelines in public use."""
     looks_like: tuple[str, ...] = Field(min_length=1)
     """Patterns of files by which a folder of this kind is recognised."""
     include: tuple[str, ...]

@@ -27,6 +27,21 @@ def test_an_example_belongs_to_its_dataset_and_goes_where_it_says(name: str, exa
     assert rule.batch.by != "dataset" or key(rule, example.path, 0, "pc") == example.dataset
 
 
+NAMED_FOR_EVER = {"dicom", "illumina", "nanopore", "pacbio", "tilt-series"}
+"""Families whose names do not come again: of runs, cells and studies; tilt series have their visit."""
+
+
+@pytest.mark.parametrize(("name", "example"), EXAMPLES, ids=[f"{name}: {one.path}" for name, one in EXAMPLES])
+def test_names_that_a_program_proposes_each_day_go_to_a_folder_of_their_day(name: str, example: ExampleTable) -> None:
+    """The same names in the folders of two days have two places."""
+    if name in NAMED_FOR_EVER:
+        return
+    rule = rule_of(name, presets.data(name), WATCH)
+    user, _, rest = f"jdoe/{example.path}".partition("/")
+    to = {place(rule.deliver[0].path, rule, f"{user}/{day}/{rest}", 0, "pc") for day in ("2024-05-01", "2024-05-02")}
+    assert len(to) == 2
+
+
 def test_there_are_presets_for_each_family() -> None:
     """At least fourteen, each in a file of its own in rules/presets."""
     folder = Path(__file__).resolve().parents[2] / "rules/presets"
