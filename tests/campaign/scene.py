@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 
 from tests.campaign.instrument import Instrument, Journal, digest
-from tests.campaign.oracle import Findings, Oracle
+from tests.campaign.oracle import Findings, Oracle, source_of
 from tests.campaign.station import PATIENCE, Station, until
 
 
@@ -61,9 +61,10 @@ class Scene:
         return not (found.kept or found.lost)
 
     def delivered_or_refused(self) -> bool:
-        """Whether everything is at every destination, but for what waits for a person."""
+        """Whether everything is at every destination, but for what waits for a person, or was damaged there since."""
         found = self.oracle.judge()
         left = {line.partition(" ")[0] for line in (*found.kept, *found.lost)}
+        left -= {source_of(path, self.journal) for _, path, _ in self.journal.spoiled}
         return not left or left <= self.refused().keys()
 
     def settled(self) -> bool:
