@@ -14,7 +14,7 @@ from rules.datasets.membership import dataset_of
 from rules.match import Match, is_marker, marked_by, match, relative
 from rules.model import OWN_PREFIX, Kind, Observation
 from rules.rule import Rule
-from rules.versions.identity import Adoption
+from rules.versions.identity import Adoption, restamped
 from rules.versions.volumes import unchanged
 
 _FEW = 100
@@ -113,6 +113,12 @@ class Register:
         if known is not None and taken is None and known.state in HERE:
             if known.state is State.CANDIDATE:  # nothing changed since the last look, but its writer may have closed it
                 self._beside.add((directory, name, name + "\0"))
+            return found
+        if (
+            known is not None and taken is not None and taken.same_file and known.state is State.VERIFIED
+            and known.rule == found.rule.name and restamped(known.version, seen.version)
+        ):  # fmt: skip
+            files.restamped(known.id, seen, now)
             return found
         again = first_look(found.rule.complete, seen.version.ctime_ns, now)
         if known is not None and taken is not None and known.state is State.CANDIDATE and seen.kind is Kind.FILE:

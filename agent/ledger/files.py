@@ -208,6 +208,21 @@ class Files:
             (version.size, version.mtime_ns, version.ctime_ns, version.file_id, seen.volume, now, again, file),
         )
 
+    def restamped(self, file: int, seen: Observation, now: float) -> None:
+        """The ctime of a verified file changed and nothing else: the age of its proof stays, and its content is to be compared."""
+        reason = "only its ctime changed since its proof: its content is compared before the local copy is deleted"
+        self._store.execute(
+            "UPDATE files SET ctime_ns = ?, since = ?, restamped = 1, reason = ? WHERE id = ? AND state = 'verified'",
+            (seen.version.ctime_ns, now, reason, file),
+        )
+
+    def compared(self, files: Iterable[File]) -> None:
+        """The content of these versions is what was proved."""
+        self._store.executemany(
+            "UPDATE files SET restamped = 0, reason = NULL WHERE id = ? AND ctime_ns = ? AND state = 'verified'",
+            ((file.id, file.version.ctime_ns) for file in files),
+        )
+
     def _renewed(self, file: File, seen: Observation, reason: str, now: float, again: float) -> None:
         self.superseded([(file.id, file.rule, file.path, reason)], now)
         self._next(file, seen, now, again)

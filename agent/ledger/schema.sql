@@ -47,6 +47,7 @@ CREATE TABLE files (             -- one row per version of a path that will be d
   ended_at   REAL,               -- when it was superseded, reclaimed or gone; NULL: it is not, or all was forgotten that may be
   lasting    INTEGER,            -- from then on, 1: a destination may have a copy; 0: none has; NULL: it is not over
   dataset    INTEGER REFERENCES datasets (id),  -- files of rules without datasets have none
+  restamped  INTEGER NOT NULL DEFAULT 0,  -- 1: only the ctime changed since the proof: compare before deleting
   CHECK (here OR gone OR state = 'superseded' OR state = 'vanished')
 ) STRICT;
 CREATE UNIQUE INDEX files_by_path ON files (dir, name, generation);

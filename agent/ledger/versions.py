@@ -9,7 +9,7 @@ from agent.ledger.store import Store
 from rules.model import Version, VolumeId
 
 _COLUMNS = "f.id, d.path, f.name, f.generation, r.name, f.state, f.size, f.mtime_ns, f.ctime_ns, f.inode, f.device"
-_MORE = "f.seen_at, f.since, f.batch, f.reason, f.dataset"
+_MORE = "f.seen_at, f.since, f.batch, f.reason, f.dataset, f.restamped"
 _JOINED = f"SELECT {_COLUMNS}, {_MORE} FROM files f JOIN dirs d ON d.id = f.dir JOIN rules r ON r.id = f.rule"
 
 
@@ -32,6 +32,8 @@ class File(NamedTuple):
     batch: int | None
     reason: str | None
     dataset: int | None = None
+    restamped: bool = False
+    """Verified, and its ctime alone changed since: its content is to be compared before its local copy goes."""
 
 
 class Known(NamedTuple):
@@ -63,10 +65,25 @@ def _file(row: tuple[Any, ...]) -> File:
         batch,
         why,
         whole,
+        restamped,
     ) = row
     path = f"{os.fsdecode(directory)}/{os.fsdecode(name)}"
     version = Version(size, mtime, ctime, inode)
-    return File(ident, path, generation, rule, STATES[state], version, device, seen_at, since, batch, why, whole)
+    return File(
+        ident,
+        path,
+        generation,
+        rule,
+        STATES[state],
+        version,
+        device,
+        seen_at,
+        since,
+        batch,
+        why,
+        whole,
+        bool(restamped),
+    )
 
 
 def at_or_below(directory: str) -> tuple[bytes, bytes, bytes]:

@@ -150,10 +150,16 @@ class Reclaimer:
         again: list[float] = []
         intents: list[Intent] = []
         disproved: list[Decision] = []
+        compared: list[File] = []
+        changed: list[Decision] = []
         decisions = self._decisions.of(rule, batch, free, now)
         for one in self._decided.each(decisions, now, lambda _, failure: again.append(failure.again)):
             with one as decision:
-                if decision.verdict.ok:
+                if decision.compared:
+                    compared.append(decision.file)
+                if decision.changed:
+                    changed.append(decision)
+                elif decision.verdict.ok:
                     intents.append(self._intent(rule, decision.file, decision.verdict.reason, now, trash=free is None))
                 elif decision.disproved_at is not None:
                     disproved.append(decision)
@@ -168,9 +174,14 @@ class Reclaimer:
             written.extend(some)
 
         with self._ledger.transaction():
+            self._ledger.files.compared(compared)
             for one in self._wrong.each(disproved, now, lambda _, failure: again.append(failure.again)):
                 with one as decision:
                     self._disproved(decision)
+            for one in self._wrong.each(changed, now, lambda _, failure: again.append(failure.again)):
+                with one as decision:
+                    log.warning("%s: %s", decision.file.path, decision.verdict.reason)
+                    self._ledger.files.put_back([(decision.file, decision.verdict.reason)], now)
             # Asking takes long: evidence that was withdrawn meanwhile took the file out of its batch.
             still = {file.id for file in self._ledger.reclaims.verified(batch)}
             self._intended.together(

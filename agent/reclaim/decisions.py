@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 
 from agent.errors import Transient
 from agent.files import CannotTell, Files, Trouble
-from agent.files.reader import Examined, examine
+from agent.files.reader import CHECKSUMS, Examined, NotTheVersion, Sources, Unreadable, examine
 from agent.host.bulkhead import Bulkhead
+from agent.host.steps import Steps
 from agent.ledger import File, Ledger
 from rules.match import match
-from rules.model import CopyId, Evidence, Kind, Observation, Verdict, Version, Writer
+from rules.model import Content, CopyId, Evidence, Kind, Observation, Verdict, Version, Writer
 from rules.retention import retention, unmoved
 from rules.rule import Rule
 from rules.versions.copies import Confirmed, distinct
@@ -44,6 +45,10 @@ class Decision:
     """The destination which, asked again, has not got what it was proved to have."""
     lies_until: float | None = None
     """Set where it may go then, and only stays because it has not lain unmoved for long enough."""
+    compared: bool = False
+    """Its content was read, and is what was proved: that need not be done again."""
+    changed: bool = False
+    """Its content is not what was proved, or that cannot be told: it is to be delivered again."""
 
 
 class Decisions:
@@ -161,7 +166,7 @@ class Decisions:
                 yield each
             else:
                 reason = f"its dataset stays together: {bad.file.path}: {bad.verdict.reason}"
-                yield Decision(each.file, Verdict(False, reason, now + LATER))
+                yield replace(each, verdict=Verdict(False, reason, now + LATER))
 
     def _ready(self, rule: Rule, file: File, free: float | None, now: float) -> Decision:
         """The policy and the local file, without asking the destinations."""
@@ -215,7 +220,30 @@ class Decisions:
         if not apart.ok:
             return Decision(file, Verdict(False, apart.reason, now + LATER))
         local = self._untouched(rule, file)
-        return due if local.ok else Decision(file, local)
+        if not local.ok:
+            return Decision(file, local)
+        return self._compared(rule, due, [item for item, _ in evidence]) if file.restamped else due
+
+    def _compared(self, rule: Rule, due: Decision, evidence: Sequence[Evidence]) -> Decision:
+        """The decision about a file whose ctime changed since its proof: its content is read, and compared with the evidence."""
+        file = due.file
+        strong = next((item for item in evidence if item.strong and item.algorithm in CHECKSUMS), None)
+        if strong is None:
+            reason = (
+                "its ctime changed since its proof, and no checksum says whether its content did; it is delivered again"
+            )
+            return Decision(file, Verdict(False, reason), changed=True)
+        try:
+            with Sources(self._files, strong.algorithm, Steps()) as sources:
+                content = sources.content(rule.watch, rule.relpath(file.path), file.version)
+        except NotTheVersion as error:
+            return Decision(file, Verdict(False, error.reason))
+        except Unreadable as error:
+            return Decision(file, Verdict(False, f"its content cannot be compared: {error.trouble.reason}"))
+        if content != Content(strong.checksum, file.version.size):
+            reason = "its content is not what was proved, though its size and mtime are; it is delivered again"
+            return Decision(file, Verdict(False, reason), changed=True)
+        return replace(due, compared=True)
 
     def _ask(self, file: File, item: Evidence, path: str) -> Confirmed:
         required = self._required[item.destination]

@@ -14,6 +14,14 @@ class Adoption(NamedTuple):
     reason: str
 
 
+def restamped(known: Version, seen: Version) -> bool:
+    """Whether nothing differs but the ctime: a mode, an owner, an ACL or the number of links was changed, most likely.
+
+    Content that was written with its mtime set back looks the same, so what is deleted on its proof is compared first.
+    """
+    return known != seen and known == seen._replace(ctime_ns=known.ctime_ns)
+
+
 def adoption(known: Version, volume: VolumeId, seen: Observation, born_ns: int | None, *, left: bool) -> Adoption:
     """Whether a reading is of the file that is known.
 

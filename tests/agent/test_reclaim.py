@@ -249,3 +249,81 @@ def test_nothing_goes_on_the_proof_of_what_may_be_a_bare_mount_point(tmp_path: P
     pair.run(after="0s")
     pair.run(after="0s")
     assert [(tmp_path / name / "a").read_bytes() for name in ("data", "one", "two")] == [b"aaa"] * 3
+
+
+class Touched:
+    """An agent whose file had its mode changed after it was proved."""
+
+    def __init__(self, root: Path) -> None:
+        self.desk = Desk(root)
+        self.path = self.desk.data / "a"
+        self.proved_at = self.copy()[0]
+        self.proved = self.path.stat()
+        self.path.chmod(0o640)
+
+    def copy(self) -> tuple[float, bytes]:
+        found: tuple[float, bytes] = self.desk.ledger.execute("SELECT proved_at, checksum FROM copies").fetchone()
+        return found
+
+    def sweep(self) -> list[tuple[str, bool]]:
+        """Its versions after a run of the agent: state, and whether its content is to be compared."""
+        once(self.desk.config)
+        return [(file.state.value, file.restamped) for file in self.desk.ledger.files.history(str(self.path))]
+
+
+@pytest.fixture
+def touched(tmp_path: Path) -> Iterator[Touched]:
+    made = Touched(tmp_path)
+    yield made
+    made.desk.ledger.close()
+
+
+def test_a_mode_that_changes_each_night_keeps_no_file_for_ever(touched: Touched) -> None:
+    """A new ctime alone leaves the proof and its age: the content is read once, when the file may go, and it goes."""
+    for mode in (0o600, 0o640):
+        touched.path.chmod(mode)
+        assert touched.sweep() == [("verified", True)]
+    assert touched.copy()[0] == touched.proved_at
+    reclaimer = touched.desk.reclaimer(LOCAL, after="7d")
+    reclaimer.step(touched.proved_at + 6 * DAY)
+    assert touched.path.exists()
+    reclaimer.step(touched.proved_at + 7 * DAY)
+    assert (touched.path.exists(), touched.desk.state_of()) == (False, "reclaimed")
+
+
+def test_content_that_changed_behind_the_same_mtime_is_delivered_and_not_deleted(touched: Touched) -> None:
+    """A program may set the mtime back: the comparison before the deletion finds it."""
+    touched.path.write_bytes(b"bbb")
+    os.utime(touched.path, ns=(touched.proved.st_atime_ns, touched.proved.st_mtime_ns))
+    assert touched.sweep() == [("verified", True)]
+    touched.desk.reclaimer(LOCAL, after="0s").step(touched.desk.now)
+    assert touched.path.read_bytes() == b"bbb"
+    once(touched.desk.config)
+    assert [file.state.value for file in touched.desk.ledger.files.history(str(touched.path))] == [
+        "superseded",
+        "verified",
+    ]
+    assert (touched.desk.share / "a").read_bytes() == b"bbb"
+
+
+def test_a_comparison_is_made_once(touched: Touched, caplog: pytest.LogCaptureFixture) -> None:
+    """What was compared and stays all the same, for its lease or its rename failed, is not read again each minute."""
+    assert touched.sweep() == [("verified", True)]
+    (file,) = touched.desk.ledger.files.history(str(touched.path))
+    with touched.desk.ledger.transaction():
+        touched.desk.ledger.files.compared([file])
+    (file,) = touched.desk.ledger.files.history(str(touched.path))
+    assert (file.restamped, file.reason) == (False, None)
+
+
+def test_without_a_checksum_nothing_says_that_the_content_is_as_it_was(touched: Touched) -> None:
+    """Evidence of size and mtime cannot be compared with content: the file is delivered again, and stays."""
+    assert touched.sweep() == [("verified", True)]
+    with touched.desk.ledger.transaction():
+        touched.desk.ledger.execute("UPDATE copies SET algorithm = 'stat'")
+    touched.desk.reclaimer(LOCAL, after="0s", evidence="stat").step(touched.desk.now)
+    assert touched.path.exists()
+    assert [file.state.value for file in touched.desk.ledger.files.history(str(touched.path))] == [
+        "superseded",
+        "candidate",
+    ]

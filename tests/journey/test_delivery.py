@@ -377,7 +377,7 @@ def test_a_file_changed_in_place_replaces_its_own_copy(site: "Site") -> None:
 
 
 def test_a_file_that_was_only_touched_does_not_travel_again(site: "Site") -> None:
-    """chmod, touch and a rename over itself renew the evidence; the copy is not written again."""
+    """touch and a rename over itself renew the evidence, chmod leaves it as it is; the copy is not written again."""
     for name in ("chmod.dat", "touch.dat", "saved.dat"):
         site.put(name, name.encode(), OLD)
     assert site.once() == 0
