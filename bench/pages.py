@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from agent.app.configuration import read
-from agent.app.pages import serve
+from agent.app.pages import Page
 from agent.app.parts import Parts
 from agent.ledger import Found, Ledger, Proof, Sealed
 from agent.observe.looks import Looks
@@ -157,8 +157,10 @@ def ask(config: Configuration) -> list[float]:
         metrics = Metrics()
         parts = Parts(config, metrics, lambda name: lambda: None, stack)
         looks = Looks(time.time, [rule.watch for rule in config.rules])
-        server = serve(parts, lambda: Health([]), metrics, time.time, looks, stack)  # type: ignore[arg-type]
+        server = Page(parts, lambda: Health([]), metrics, time.time, looks, None).serve()  # type: ignore[arg-type]
         assert server is not None
+        stack.callback(server.close)
+        server.start()
         return [_median(urlsplit(server.url).netloc, page) for page in PAGES]
 
 

@@ -159,7 +159,7 @@ def swallows(handler: ast.ExceptHandler) -> bool:
 
 
 def test_whatever_comes_is_caught_in_few_places() -> None:
-    """One item's trouble by the bulkhead alone; else where a thread, a pool or a process of the agent's own ends."""
+    """One item's trouble by the bulkhead alone; else where a thread, a pool or a process of the agent's ends, or a reload."""
     found = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "agent").rglob("*.py")
@@ -169,6 +169,6 @@ def test_whatever_comes_is_caught_in_few_places() -> None:
     assert found == {
         "agent/host/bulkhead.py",
         "agent/host/asking.py", "agent/host/worker.py", "agent/host/worker_main.py", "agent/host/worker_process.py",
-        "agent/actions/__init__.py", "agent/destinations/directory/transport.py",
+        "agent/actions/__init__.py", "agent/app/run.py", "agent/destinations/directory/transport.py",
         "agent/observe/web/__init__.py",
     }  # fmt: skip

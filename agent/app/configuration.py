@@ -29,7 +29,7 @@ from rules.rule import Rule
 FILE_NAME = "dropline.toml"
 _PREFIX = "DROPLINE_"
 """Of environment variables that override the file."""
-_AT_MOST = 4 * 2**20
+AT_MOST = 4 * 2**20
 """Bytes of a configuration file."""
 _DEEP = re.compile(rb"""(?<![\w-])(?:["']?[\w-]++["']?[ \t]*+\.[ \t]*+){64}""")
 """A key for which tomllib takes time by the square of its parts, minutes for one of 100 kB."""
@@ -101,11 +101,11 @@ def absolute(path: PurePath) -> PurePath:
 def read(path: PurePath) -> Configuration:
     """Read and check a configuration file. Raises RuleError: one line naming file, table and key."""
     try:
-        text, facts = own_files.read_bounded(path, _AT_MOST)
+        text, facts = own_files.read_bounded(path, AT_MOST)
     except OSError as error:
         raise RuleError(str(path), "", "", f"cannot be read: {cause(error)}; `dropline init` writes one") from None
-    if len(text) > _AT_MOST:
-        raise RuleError(str(path), "", "", f"is larger than {_AT_MOST // 2**20} MiB, so it is no configuration")
+    if len(text) > AT_MOST:
+        raise RuleError(str(path), "", "", f"is larger than {AT_MOST // 2**20} MiB, so it is no configuration")
     if _DEEP.search(text):
         raise RuleError(
             str(path), "", "", "has a name of 64 parts or more, with dots between, so it is no configuration"
@@ -118,6 +118,7 @@ def read(path: PurePath) -> Configuration:
         message = f"may be written by anybody: chmod o-w {path}, for it decides what is deleted, and what is run"
         raise RuleError(str(path), "", "", message)
     config = check(data, str(path), absolute(path).parent, facts.stamp)
+    config.text = text.decode("utf-8-sig")
     secret = _secret_in(data) if facts.open_to_others else None
     if secret is not None:
         message = f"the file can be read by others: chmod 600 {path}, or keep the secret apart ({secret.instead})"
@@ -227,6 +228,27 @@ def client_secret(table: GlobusTable) -> str | None:
     if table.client_secret_file is None:
         return None
     return secret.read(table.client_secret_file)
+
+
+class Secrets(NamedTuple):
+    """What is read from files when a configuration is made."""
+
+    globus: str | None
+    token: str | None
+    """Of the status page."""
+
+    @classmethod
+    def of(cls, config: Configuration) -> "Secrets":
+        """Raises Refused where one cannot be read, or can be by others."""
+        page = config.settings.agent
+        if not page.listen or page.token_file is None:
+            return cls(client_secret(config.settings.globus), None)
+        from agent.observe.web.gate import token
+
+        return cls(client_secret(config.settings.globus), token(page.token_file))
+
+    def __repr__(self) -> str:
+        return "Secrets()"
 
 
 def account_folder(config: Configuration) -> PurePath:

@@ -16,40 +16,56 @@ from agent.observe.metrics import Metrics, Readings, everything, with_process
 from agent.observe.status import Health, status
 from agent.observe.textfile import Textfile
 
-if TYPE_CHECKING:
-    from agent.observe.web.server import Server
-
-
-def serve(
-    parts: Parts, well: Callable[[], Health], metrics: Metrics, clock: Clock, looks: Looks, stack: ExitStack
-) -> "Server | None":
-    """Bind the status page, where one is configured. Raises Refused."""
-    config = parts.config
-    page = config.settings.agent
-    if not page.listen:
-        return None
+if TYPE_CHECKING:  # an agent without a page does not load it
     from agent.observe.web import Sources
     from agent.observe.web.server import Server
-    from agent.observe.web.views import Views
 
-    destinations = [(name, table.address) for name, table in config.settings.destinations.items()]
-    source = str(absolute(PurePath(config.source))) if own_files.is_file(config.source) else ""
-    roots = parts.intake.roots
 
-    def sources() -> Sources:
+class Page:
+    """What the status page of one configuration shows."""
+
+    def __init__(
+        self, parts: Parts, well: Callable[[], Health], metrics: Metrics, clock: Clock, looks: Looks, token: str | None
+    ) -> None:
+        """`token`: what is wanted of every request; None: nothing."""
+        self._parts = parts
+        self._well = well
+        self._metrics = metrics
+        self._clock = clock
+        self._looks = looks
+        self._token = token
+
+    def serve(self, former: "Server | None" = None) -> "Server | None":
+        """The server, where a page is configured: the former one, where that listens at the same address. Raises Refused."""
+        page = self._parts.config.settings.agent
+        if not page.listen:
+            return None
+        from agent.observe.web.server import Server
+
+        if former is not None and former.listen == page.listen:
+            return former
+        return Server(self._sources, self._well, page.listen, self._token, page.hosts, former)
+
+    def show(self, server: "Server") -> None:
+        """Show it from now on."""
+        server.show(self._sources, self._well, self._token, self._parts.config.settings.agent.hosts)
+
+    def _sources(self) -> "Sources":
+        from agent.observe.web import Sources
+        from agent.observe.web.views import Views
+
+        config, roots = self._parts.config, self._parts.intake.roots
+        destinations = [(name, table.address) for name, table in config.settings.destinations.items()]
+        source = str(absolute(PurePath(config.source))) if own_files.is_file(config.source) else ""
         ledger = Ledger(str(config.ledger))
 
         def state() -> dict[str, Any]:
-            return status(ledger, config.rules, destinations, config.scrubs, doubts(config))
+            return status(ledger, config.rules, destinations, config.scrubs, doubts(config), self._well().refused)
 
-        readings = Readings(ledger, config.rules, roots, dict(destinations), clock, parts.expiries, looks)
-        views = Views(ledger, config.rules, destinations, roots, state, well, clock, source, looks)
-        return Sources(views, state, with_process(everything(metrics, readings)), ledger.close)
-
-    server = Server(sources, well, page.listen, page.token_file, page.hosts)
-    stack.callback(server.close)
-    server.start()
-    return server
+        clock, looks = self._clock, self._looks
+        readings = Readings(ledger, config.rules, roots, dict(destinations), clock, self._parts.expiries, looks)
+        views = Views(ledger, config.rules, destinations, roots, state, self._well, clock, source, looks)
+        return Sources(views, state, with_process(everything(self._metrics, readings)), ledger.close)
 
 
 def write(parts: Parts, metrics: Metrics, clock: Clock, looks: Looks, stack: ExitStack) -> Textfile | None:

@@ -4,9 +4,10 @@ import gc
 import logging
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 
 from agent.actions import Call, Dispatcher, notify, queues
@@ -18,7 +19,8 @@ from agent.app.replan import Replan
 from agent.app.transports import Transports
 from agent.delivery.actions import enqueue
 from agent.delivery.deliverer import Deliverer
-from agent.destinations import Wake
+from agent.destinations import Transport, Wake
+from agent.destinations.directory.transport import DirectoryTransport
 from agent.files import LOCAL
 from agent.intake import Intake
 from agent.intake.watch import Watch
@@ -91,6 +93,18 @@ def scrubber_of(destination: str) -> str:
     return f"scrub {destination}"
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """All that serves one destination: it outlives a configuration that the next one does not change here."""
+
+    transport: Transport
+    deliverer: Deliverer
+    scrubber: Scrubber | None
+    expires_at: Callable[[], float | None] | None
+    """When its login dies unless it is used; None: it needs none."""
+    ledgers: Sequence[Ledger]
+
+
 class Parts:
     """The parts of an agent for one configuration, connected and ready to run."""
 
@@ -101,6 +115,8 @@ class Parts:
         wake: Callable[[str], Wake],
         stack: ExitStack,
         beat: Callable[[str], Callable[[int], object]] = lambda name: lambda length: None,
+        former: "Parts | None" = None,
+        kept: Collection[str] = (),
     ) -> None:
         """Connect the parts. From the main thread.
 
@@ -110,6 +126,8 @@ class Parts:
             wake: how to wake the part of a name: `intake`, `reclaim`, `outbox`, `notify`, or a destination's.
             stack: closes what is opened here.
             beat: what the long passes of the part of a name call, as they go on.
+            former: the parts that run until `take_over`.
+            kept: destinations that former parts serve, and that go on as they are.
         """
 
         def announce(transitions: Sequence[Transition]) -> None:
@@ -132,27 +150,59 @@ class Parts:
         metrics.expect(config.rules)
         host = host_name()
         with self.ledger.transaction():
-            for former, now in self.ledger.destinations.renamed({name: one.address for name, one in tables.items()}):
-                log.warning("destination %s is called %s now: what was proved there counts on", former, now)
+            for before, now in self.ledger.destinations.renamed({name: one.address for name, one in tables.items()}):
+                log.warning("destination %s is called %s now: what was proved there counts on", before, now)
         places = {
             name: self.ledger.destinations.place(name, table.address, in_place=isinstance(table, CollectionTable)).id
             for name, table in tables.items()
         }
-        watches = [Watch(LOCAL, root, wake("intake")) for root in roots(config.rules)]
-        for watch in watches:
-            stack.callback(watch.close)
-        self.intake = Intake(
+        self._former = former
+        known = {root.watch.root: root for root in former.intake.roots} if former else {}
+        watches = [
+            known[path].watch if path in known else Watch(LOCAL, path, wake("intake")) for path in roots(config.rules)
+        ]
+        self._watches = [one for one in watches if one.root not in known]
+        """Those that are closed with these parts."""
+        stack.callback(self._close_watches)
+        self.intake: Intake = Intake(
             self.ledger, LOCAL, config.rules, watches, places, host,
-            settings.sweep_every, settings.canary_every, time.time, wake_deliverers, inside(config),
+            settings.sweep_every, settings.canary_every, time.time, wake_deliverers, inside(config), list(known.values()),
         )  # fmt: skip
         by_name = {rule.name: rule for rule in config.rules}
         self.replan = Replan(
             self.ledger, config.rules, places, lambda batch, at: enqueue(self.ledger, by_name, batch, host, at)
         )
         made = Transports(config, self.ledger.key, metrics)
-        self._transports = transports = {name: made.make(name, wake(name)) for name in tables}
-        self.expiries = made.expiries
+        self._going_on: set[str] = set()
+        """Destinations that former parts have in flight."""
+        self._routes: dict[str, Route] = {}
+        """Those that are closed with these parts."""
+        stack.callback(self._close_ledgers)
         stack.callback(self.leave)
+        self._before = {
+            name: {places[other]: other for other in list(tables)[:number]} for number, name in enumerate(tables)
+        }
+
+        def route(name: str) -> Route:
+            table, transport = tables[name], made.make(name, wake(name))
+            ledgers = [Ledger(str(config.ledger), announce)]
+            deliverer = Deliverer(
+                ledgers[0], transport, places[name], config.rules, host, metrics, wake("intake"), wake("outbox"),
+                former=self._before[name],
+            )  # fmt: skip
+            scrubber = None
+            if table.scrub is not None:
+                ledgers.append(Ledger(str(config.ledger), announce))
+                scrubber = Scrubber(
+                    ledgers[1], LOCAL, transport, places[name], table.scrub.policy,
+                    partial(metrics.scrubbed, name), beat(scrubber_of(name)),
+                )  # fmt: skip
+            self._routes[name] = Route(transport, deliverer, scrubber, made.expiries.get(name), ledgers)
+            return self._routes[name]
+
+        self.routes: dict[str, Route] = {
+            name: former.routes[name] if former and name in kept else route(name) for name in tables
+        }
         commands = Runner()
         stack.callback(commands.close)
         calls: dict[str, Call] = {"webhook": post, "command": commands.run}
@@ -167,44 +217,46 @@ class Parts:
             connect(), table.policy if table else Policy(frozenset(), 0.0, 0.0), list(ways),
             {name: place.address for name, place in tables.items()}, host, status_page(settings.listen), wake("outbox"),
         )  # fmt: skip
-        self.deliverers = {
-            name: Deliverer(
-                connect(),
-                transport,
-                places[name],
-                config.rules,
-                host,
-                metrics,
-                wake("intake"),
-                wake("outbox"),
-                former={places[other]: other for other in list(transports)[:number]},
-            )
-            for number, (name, transport) in enumerate(transports.items())
-        }
+        self.deliverers = {name: one.deliverer for name, one in self.routes.items()}
         self.scrubbers = {
-            scrubber_of(name): Scrubber(
-                connect(), LOCAL, transports[name], places[name], table.scrub.policy,
-                partial(metrics.scrubbed, name), beat(scrubber_of(name)),
-            )
-            for name, table in tables.items()
-            if table.scrub is not None
-        }  # fmt: skip
+            scrubber_of(name): one.scrubber for name, one in self.routes.items() if one.scrubber is not None
+        }
+        self.expiries = {name: one.expires_at for name, one in self.routes.items() if one.expires_at is not None}
         required = {
-            name: Required(transport.address, transport.confirm, partial(doubt, config, name))
-            for name, transport in transports.items()
+            name: Required(one.transport.address, one.transport.confirm, partial(doubt, config, name))
+            for name, one in self.routes.items()
         }
         record = Record(config.state_dir / "deletions.jsonl", settings.keep_history)
         self.reclaimer = Reclaimer(connect(), LOCAL, config.rules, required, record)
         self.pruner = Pruner(connect(), settings.keep_history)
 
+    def take_over(self) -> None:
+        """What former parts made and these use, too, is closed with these from now on. Once, before those are closed."""
+        former, self._former = self._former, None
+        if former is None:
+            return
+        used = {id(root.watch) for root in self.intake.roots}
+        self._watches += [one for one in former._watches if id(one) in used]
+        former._watches = [one for one in former._watches if id(one) not in used]
+        for name, one in self.routes.items():
+            if name not in self._routes:
+                self._routes[name] = former._routes.pop(name)
+                one.deliverer.follow(self.config.rules, self._before[name])
+                if isinstance(one.transport, DirectoryTransport):
+                    one.transport.keep_apart([rule.watch for rule in self.config.rules])
+                self._going_on.add(name)
+
     def start(self, now: float) -> None:
-        """Take up what a former run left."""
+        """Take up what a former run left. Where that fails, it may be tried again."""
         # What is here by now stays: the collector would look through all of it every few thousand files.
+        gc.unfreeze()
+        gc.collect()
         gc.freeze()
         self.replan.start(now)
         self.intake.start(now)
-        for deliverer in self.deliverers.values():
-            deliverer.start(now)
+        for name, deliverer in self.deliverers.items():
+            if name not in self._going_on:
+                deliverer.start(now)
         self.dispatcher.start(now)
         self.notifier.start(now)
         self.reclaimer.start(now)
@@ -223,6 +275,15 @@ class Parts:
 
     def leave(self) -> None:
         """Close the transports, all at once: each may have to wait for what it has under way."""
-        with ThreadPoolExecutor(max(len(self._transports), 1)) as pool:
-            for closing in [pool.submit(transport.close) for transport in self._transports.values()]:
+        with ThreadPoolExecutor(max(len(self._routes), 1)) as pool:
+            for closing in [pool.submit(one.transport.close) for one in self._routes.values()]:
                 closing.result()
+
+    def _close_ledgers(self) -> None:
+        for route in self._routes.values():
+            for ledger in route.ledgers:
+                ledger.close()
+
+    def _close_watches(self) -> None:
+        for watch in self._watches:
+            watch.close()

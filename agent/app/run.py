@@ -2,175 +2,159 @@
 
 import logging
 import threading
-import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack
 from math import inf
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import NamedTuple, TypeVar
 
 from agent.actions import END_WITHIN
-from agent.app.configuration import read
-from agent.app.pages import serve, write
-from agent.app.parts import Parts, scrubber_of
+from agent.app.active import Active, Process, Started, polite
+from agent.app.configuration import Secrets, read
+from agent.app.kept import KeptConfiguration
+from agent.app.pages import write
+from agent.app.parts import Parts
 from agent.errors import LedgerError, Refused, Transient
 from agent.host import own_files, systemd
 from agent.host.lock import RESIDENT, locked
-from agent.host.priority import step_back
 from agent.host.signals import Signals
-from agent.host.worker import Clock, Worker
+from agent.host.worker import Clock, Workers
 from agent.observe.logs import kept
 from agent.observe.looks import Looks
 from agent.observe.metrics import Metrics
-from agent.observe.status import Health, health
+from agent.observe.status import Health
 from rules.config.mistake import RuleError
 from rules.config.settings import Configuration
+from rules.retry import backoff
 
-if TYPE_CHECKING:  # an agent without a page does not load it
-    from agent.observe.web.server import Server
-
+T = TypeVar("T")
 _COMES_WITHIN = 10.0
 """Seconds, after the quiet periods that ran when it had seen all that is there, in which `run --once` takes what comes."""
 _CONCLUDE_WITHIN = 60.0
 """Seconds that `run --once` gives to telling people how things stand."""
-STOP_WITHIN = 8.0
-"""Seconds in which the threads end; what is not done by then is done again by the next run."""
 
 log = logging.getLogger(__name__)
 
 
-def polite(config: Configuration) -> None:
-    """Step back behind the instrument's programs, as configured. From the main thread, before others are started."""
-    for sentence in step_back(config.settings.agent.nice, config.settings.agent.io_priority):
-        log.warning("[agent] %s", sentence)
-
-
-def run(config: Configuration, started: "Callable[[Parts, Server | None], AbstractContextManager[object]]") -> None:
+def run(config: Configuration, started: Started) -> None:
     """Run until a signal stops it. `started` gets the parts and may show them while they run.
 
-    Raises LedgerError, Refused, Transient.
+    Raises LedgerError, Refused, Transient where it cannot be started; once it runs, nothing but a signal ends it.
     """
-    signals, metrics, clock = Signals(), Metrics(), Clock()
+    signals, metrics, taken = Signals(), Metrics(), KeptConfiguration()
+    metrics.configuration(lambda: taken.refused is None)
+    process = Process(metrics, Clock(), Workers(), lambda: taken.refused)
     signals.install()
-    with locked(config.state_dir), locked(config.state_dir, name=RESIDENT), kept(config.state_dir):
-        former: Configuration | None = None
-        stamp = config.stamp
-        while not signals.stop:
-            try:
-                following = _run_configuration(config, stamp, signals, metrics, clock, started)
-            except (LedgerError, Refused, Transient) as error:
-                if former is None:
-                    raise
-                log.error("the configuration is not taken, the old rules go on: %s", error)  # noqa: TRY400
-                config, former = former, None
-            else:
-                config, former, stamp = following, config, following.stamp
-
-
-def _run_configuration(
-    config: Configuration, stamp: tuple[int, int, int] | None, signals: Signals, metrics: Metrics, clock: Clock,
-    started: "Callable[[Parts, Server | None], AbstractContextManager[object]]",
-) -> Configuration:  # fmt: skip
-    """Run one configuration until it is to be replaced or the agent is to stop. Returns what to run next.
-
-    `stamp`: of the file when it was read last, by this configuration or by one that could not be run.
-    """
-    polite(config)
-    scrubbed = map(scrubber_of, config.scrubs)
-    names = [
-        "intake",
-        "reclaim",
-        "outbox",
-        "notify",
-        "pruning",
-        *(["textfile"] if config.settings.agent.textfile else []),
-    ]
-    workers = {name: Worker(name, clock) for name in (*names, *config.settings.destinations, *scrubbed)}
-    with ExitStack() as stack:
-        parts = Parts(config, metrics, lambda name: workers[name].wake, stack, lambda name: workers[name].beat)
-        parts.start(clock())
-
-        looks = Looks(clock, [rule.watch for rule in config.rules])
-
-        def well() -> Health:
-            refusals = {name: deliverer.refusal for name, deliverer in parts.deliverers.items()}
-            every = config.settings.agent.sweep_every
-            away = {name: deliverer.away for name, deliverer in parts.deliverers.items()}
-            return health(list(workers.values()), parts.intake.roots, every, refusals, away, looks.silent(), clock())
-
-        server = serve(parts, well, metrics, clock, looks, stack)
-        textfile = write(parts, metrics, clock, looks, stack)
-        stack.callback(_stop, list(workers.values()), parts)
-        steps: dict[str, Callable[[float], float | None]] = {
-            "intake": parts.take_in,
-            "reclaim": parts.reclaimer.step,
-            "outbox": parts.dispatcher.step,
-            "notify": parts.notifier.step,
-            "pruning": parts.pruner.step,
-            **({"textfile": textfile.step} if textfile is not None else {}),
-            **{name: deliverer.step for name, deliverer in parts.deliverers.items()},
-            **{name: scrubber.step for name, scrubber in parts.scrubbers.items()},
-        }
-        for name, step in steps.items():
-            workers[name].start(step)
-        stack.enter_context(started(parts, server))
+    with (
+        locked(config.state_dir),
+        locked(config.state_dir, name=RESIDENT),
+        kept(config.state_dir),
+        ExitStack() as stack,
+    ):
+        active = Active(config, Secrets.of(config), process)
+        stack.callback(lambda: active.close())  # noqa: PLW0108  (another one may be active by then)
+        active.take_over()
+        active.start(started)
+        taken.took(config)
         systemd.tell(READY="1")
+        stamp = config.stamp  # of the file when it was read last, by what runs or by what could not be run
         while not signals.stop:
-            _report(well(), [*workers.values(), *([server] if server else [])])
+            _report(active.health(), alive=active.alive)
             signals.changed.wait(2.0)
             signals.changed.clear()
-            if signals.reload or _stamp(config) != stamp:
-                signals.reload, stamp = False, _stamp(config)
-                following = _reread(config)
-                if following is not None:
-                    systemd.reloading()
-                    return following
+            if not (signals.reload or _stamp(active.config) != stamp):
+                continue
+            signals.reload, stamp = False, _stamp(active.config)
+            following = _following(active, process, taken, stamp)
+            if following is None:
+                continue
+            systemd.reloading()
+            active, stamp = following, following.config.stamp
+            _start(active, started, signals)
+            taken.took(active.config)
+            systemd.tell(READY="1")
+        active.stopped_at = process.clock()
         systemd.tell(STOPPING="1")
-    return config
 
 
-def _report(found: Health, threads: "Sequence[Worker | Server]") -> None:
+class _Failed(NamedTuple):
+    """What a reload tried."""
+
+    reason: str
+
+
+def _tried(act: Callable[[], T]) -> T | _Failed:
+    """What comes of it: nothing that a reload does may end the agent."""
+    try:
+        return act()
+    except (RuleError, LedgerError, Refused, Transient) as error:
+        return _Failed(str(error))
+    except Exception as error:
+        log.exception("a reload failed unexpectedly")
+        return _Failed(f"{type(error).__name__}: {error}")
+
+
+def _following(
+    active: Active, process: Process, taken: KeptConfiguration, stamp: tuple[int, int, int] | None
+) -> Active | None:
+    """The configuration as its file is now, made and not started; None: nothing has changed, or it cannot be run.
+
+    What runs is not ended before all of its successor is made.
+    """
+    if stamp is None:
+        return None  # no file (run --watch --to), or between two writes of an editor
+    following = _tried(lambda: _made(active, process))
+    if isinstance(following, _Failed):
+        taken.not_taken(following.reason, stamp)
+        return None
+    if following is active:
+        log.info("the configuration was read again, and nothing has changed: %s", active.config.source)
+        taken.took(active.config)
+        return None
+    log.info("the configuration was read again: %s", active.config.source)
+    return following
+
+
+def _made(active: Active, process: Process) -> Active:
+    config = read(PurePath(active.config.source))
+    secrets = Secrets.of(config)
+    if config.state_dir != active.config.state_dir:
+        raise Refused("state_dir cannot change while the agent runs", "start the agent again")
+    if (config.settings, secrets) != (active.config.settings, active.secrets):
+        return Active(config, secrets, process, active)
+    active.config = config
+    return active
+
+
+def _start(active: Active, started: Started, signals: Signals) -> None:
+    """End the former configuration, and start what replaces it: again and again until it succeeds, or the agent is to stop."""
+    ended = _tried(active.take_over)
+    if isinstance(ended, _Failed):
+        log.error("a part of the former configuration could not be ended as it should: %s", ended.reason)
+    attempt = 0
+    while not signals.stop and isinstance(failed := _tried(lambda: active.start(started)), _Failed):
+        attempt += 1
+        active.failed(f"the new configuration cannot be started: {failed.reason}")
+        log.error("%s; tried again in %g s", active.health().problems[0], backoff(attempt))
+        _report(active.health(), alive=True)
+        signals.changed.wait(backoff(attempt))
+        signals.changed.clear()
+
+
+def _report(found: Health, *, alive: bool) -> None:
     """Tell systemd how it goes, and, while every thread runs, that it need not start the agent anew.
 
     A thread that is long over its pass is told, too, but still counts as alive: it may be comparing a file of 500 GB
     before its deletion, which every restart would begin from the start.
     """
-    alive = {"WATCHDOG": "1"} if all(thread.alive for thread in threads) else {}
-    systemd.tell(STATUS="; ".join(found.problems) or "at work", **alive)
-
-
-def _stop(workers: Sequence[Worker], parts: Parts) -> None:
-    for worker in workers:
-        worker.stop()
-    deadline = time.monotonic() + STOP_WITHIN
-    for worker in workers:
-        worker.join(max(deadline - STOP_WITHIN / 2 - time.monotonic(), 0.0))
-    parts.leave()  # what waits for a destination that does not answer now waits no more
-    for worker in workers:
-        if not worker.join(max(deadline - time.monotonic(), 0.1)):
-            log.warning("thread %s did not end in time; what it was doing is done again by the next run", worker.name)
+    systemd.tell(STATUS="; ".join(found.problems) or "at work", **({"WATCHDOG": "1"} if alive else {}))
 
 
 def _stamp(config: Configuration) -> tuple[int, int, int] | None:
     try:
         return own_files.facts(config.source).stamp
     except OSError:
-        return None  # no file (run --watch --to), or between two writes of an editor
-
-
-def _reread(config: Configuration) -> Configuration | None:
-    if _stamp(config) is None:
         return None
-    try:
-        following = read(PurePath(config.source))
-    except RuleError as error:
-        log.error("the configuration is not taken, the old rules go on: %s", error)  # noqa: TRY400  (the message is all)
-        return None
-    if following.state_dir != config.state_dir:
-        log.error("state_dir cannot change while the agent runs; the old configuration goes on")
-        return None
-    log.info("the configuration was read again: %s", config.source)
-    return following
 
 
 def once(config: Configuration) -> bool:

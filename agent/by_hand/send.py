@@ -5,7 +5,7 @@ import threading
 import time
 from contextlib import ExitStack
 
-from agent.app.run import polite
+from agent.app.active import polite
 from agent.app.transports import Transports
 from agent.delivery.deliverer import Deliverer
 from agent.files import LOCAL

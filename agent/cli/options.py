@@ -2,14 +2,18 @@
 
 import pathlib
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from agent.app.configuration import check, find, here, read, require_not_of_another
+from agent.app.kept import last_good, why_refused
+from agent.cli.printing import say
 from agent.errors import Refused, cause
 from agent.host import own_files
 from agent.ledger import Ledger
+from agent.observe.status import old_rules
+from rules.config.mistake import RuleError
 from rules.config.settings import Configuration
 from rules.units import duration
 
@@ -53,15 +57,41 @@ def configuration(path: PathOfUser | None) -> Configuration:
     return read(found)
 
 
+class InEffect(NamedTuple):
+    """The configuration that commands go by, which need no more than the ledger."""
+
+    config: Configuration
+    refused: str | None
+    """Why the configuration file, as it is now, is not in effect."""
+
+
 def state(path: PathOfUser | None) -> Configuration:
-    """The configuration for commands that only need the ledger: without a file, the state that `run --watch` left here."""
+    """As `in_effect`; standard error says where that is not what the file says."""
+    found, refused = in_effect(path)
+    if refused is not None:
+        say(f"warning: {old_rules(refused)}", err=True)
+    return found
+
+
+def in_effect(path: PathOfUser | None) -> InEffect:
+    """The configuration file; while it has an error, the one that the agent took last from it.
+
+    Without a file: of the state that `run --watch` left here. Raises RuleError, Refused.
+    """
     found = find(path)
     if found is not None:
-        return read(found)
+        try:
+            config = read(found)
+        except RuleError as error:
+            last = last_good(found)
+            if last is None:
+                raise
+            return InEffect(last, str(error))
+        return InEffect(config, why_refused(config))
     data = {"agent": {"state_dir": STATE_HERE}} if own_files.is_directory(STATE_HERE) else {}
     if data:
         require_not_of_another(here() / STATE_HERE)
-    return check(data, "no configuration file", here())
+    return InEffect(check(data, "no configuration file", here()), None)
 
 
 def ledger(config: Configuration) -> Ledger:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agent.cli.options import ConfigOption, Format, FormatOption, PathOfUser, ledger, state
+from agent.cli.options import ConfigOption, Format, FormatOption, PathOfUser, in_effect, ledger, state
 from agent.cli.printing import print_json, say
 from agent.errors import Refused
 from agent.ledger import State
@@ -22,13 +22,13 @@ LimitOption = Annotated[int, typer.Option("--limit", min=1, help="How many at th
 @commands.command("status")
 def show_status(config: ConfigOption = None, form: FormatOption = Format.TEXT) -> None:
     """What is where, and what needs a person. Exit code 1 while something is failed, refused, down, or out of sight."""
-    chosen = state(config)
+    chosen, refused = in_effect(config)
     with_ledger = ledger(chosen)
     # Without a configuration file (run --watch --to) the ledger itself knows the destinations.
     places = [(name, table.address) for name, table in chosen.settings.destinations.items()] or [
         (name, address) for name, address, _, _ in with_ledger.reports.destinations()
     ]
-    found = status(with_ledger, chosen.rules, places, chosen.scrubs, doubts(chosen))
+    found = status(with_ledger, chosen.rules, places, chosen.scrubs, doubts(chosen), refused)
     unfinished = _needs_person(found)
     if form is Format.JSON:
         print_json(found)
@@ -42,11 +42,13 @@ def _needs_person(found: dict[str, Any]) -> bool:
     failed = any(states.get("failed") for states in found["deliveries"].values())
     down = any(place["up"] is False for place in found["destinations"])
     undone = any(one["failed"] for one in found["outbox"])
-    unplaced = found["findings"] or found["behind"] or found["unseen"]
+    unplaced = found["configuration"] or found["findings"] or found["behind"] or found["unseen"]
     return bool(found["files"].get("refused") or failed or down or undone or unplaced)
 
 
 def _print_status(found: dict[str, Any]) -> None:
+    if found["configuration"]:
+        say(found["configuration"])
     for name in [one.value for one in State]:
         if found["files"].get(name):
             by = "  by somebody else" if name == State.REMOVED.value else ""

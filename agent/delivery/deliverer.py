@@ -105,6 +105,15 @@ class Deliverer:
         self._health.identity = known.identity
         self._ledger.deliveries.interrupted(self._destination, now)
 
+    def follow(self, rules: Sequence[Rule], former: Mapping[int, str]) -> None:
+        """Other rules, which send the same files here: what is in flight goes on. From any thread.
+
+        `former`: as at construction.
+        """
+        self._rules = {rule.name: rule for rule in rules}
+        self._requests = Requests(self._ledger, self._transport, self._destination, rules, self._host)
+        self._health.former = former
+
     def step(self, now: float) -> float | None:
         """One whole pass: take the transport's reports, then send what is due. Returns when the next is due."""
         self._collect_reports(now)

@@ -34,7 +34,8 @@ class DestinationHealth:
         self._destination = destination
         self._counter = counter
         self._random = random
-        self._former = former
+        self.former = former
+        """The destinations before this one in the configuration, none of which may be the same: number → name."""
         self.identity: str | None = None
         """Of the destination; None before it was set up."""
         self.now = Health()
@@ -70,9 +71,9 @@ class DestinationHealth:
     def _require_own(self, identity: str) -> None:
         """Raise Refused where a destination before this one in the configuration is the same directory."""
         for number in self._ledger.destinations.same(identity):
-            if number in self._former:
+            if number in self.former:
                 raise Refused(
-                    f"{self._transport.address} is the same directory as destination {self._former[number]}:"
+                    f"{self._transport.address} is the same directory as destination {self.former[number]}:"
                     " one copy would count as two",
                     "give it a directory of its own, or remove one of the two",
                 )

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from agent.errors import LedgerError, Refused, Transient
 
@@ -100,3 +100,24 @@ class Worker:
             log.error("%s: %s; will be tried again", self.name, reason)
         self.failure = reason
         return self._clock() + min(2.0 ** (failures - 1), _RETRY_AT_MOST)
+
+
+class Workers:
+    """The threads of the agent, by the names of their parts: while it runs, some are replaced by others."""
+
+    def __init__(self) -> None:
+        self._now: dict[str, Worker] = {}
+
+    def replace(self, workers: Mapping[str, Worker]) -> None:
+        """These are woken from now on, and no others."""
+        self._now = dict(workers)
+
+    def wake(self, name: str) -> Callable[[], None]:
+        """How the part of a name is woken, whichever thread it has then."""
+
+        def wake() -> None:
+            worker = self._now.get(name)
+            if worker is not None:
+                worker.wake()
+
+        return wake

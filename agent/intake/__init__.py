@@ -21,7 +21,7 @@ class Intake:
     def __init__(
         self, ledger: Ledger, files: Files, rules: Sequence[Rule], watches: Sequence[Watch], destinations: Mapping[str, int],
         host: str, sweep_every: float, canary_every: float, wall: Callable[[], float], sealed: Callable[[], None],
-        own: Sequence[str] = (),
+        own: Sequence[str] = (), known: Sequence[Root] = (),
     ) -> None:  # fmt: skip
         """
         Args:
@@ -35,10 +35,12 @@ class Intake:
             wall: the computer's clock, for comparison with the file systems' clocks.
             sealed: called when batches wait for delivery.
             own: destinations below the watched directories, as they are reached there: they are left out.
+            known: trees that were watched until now: one with the same rules need not be swept for that.
         """
         self.roots = [
-            Root(one, tuple(rule for rule in rules if (rule.watch + "/").startswith(one.root.rstrip("/") + "/")))
+            next((root for root in known if root.watch is one and root.rules == claims), None) or Root(one, claims)
             for one in watches
+            for claims in [tuple(rule for rule in rules if (rule.watch + "/").startswith(one.root.rstrip("/") + "/"))]
         ]
         self._ledger = ledger
         self._watched = Bulkhead[Root]("watched directory", lambda root: root.watch.root)

@@ -80,6 +80,15 @@ class Metrics:
         """(rule, destination) as configured."""
         info = Gauge("dropline_build_info", "The version that runs.", ["version", "python"], registry=self.registry)
         info.labels(version("dropline"), platform.python_version()).set(1)
+        self._in_effect = Gauge(
+            "dropline_config_last_reload_successful", "Whether the configuration file, as it is now, is in effect.",
+            registry=self.registry,
+        )  # fmt: skip
+        self._in_effect.set(1)
+
+    def configuration(self, in_effect: Callable[[], bool]) -> None:
+        """Show whether the configuration file, as it is now, is in effect."""
+        self._in_effect.set_function(in_effect)
 
     def announce(self, transitions: Sequence[Transition]) -> None:
         """Count transitions."""

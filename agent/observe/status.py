@@ -23,7 +23,7 @@ _FINDINGS = 100
 
 def status(
     ledger: Ledger, rules: Sequence[Rule], destinations: Sequence[tuple[str, str]], scrubs: Mapping[str, Scrub],
-    doubts: Mapping[str, str],
+    doubts: Mapping[str, str], refused: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """The whole state as plain values.
 
@@ -33,6 +33,7 @@ def status(
         destinations: (name, address) as configured; others that the ledger knows are of former configurations.
         scrubs: how much is read again, of destinations where anything is.
         doubts: destinations on whose proof nothing is deleted, though a rule reclaims, with the reason.
+        refused: why the configuration file, as it is now, is not in effect.
     """
     files: dict[str, int] = {}
     size: dict[str, int] = {}
@@ -50,12 +51,13 @@ def status(
     for name, address in destinations:
         up, reason = known.get((name, address), (None, None))
         why = reason or ("" if up else "not yet looked at")
-        refused = (name, address) in refusing
+        refuses = (name, address) in refusing
         changed, proved = since.get((name, address), (None, None))
-        place = {"name": name, "address": address, "up": up, "refused": refused, "reason": why}
+        place = {"name": name, "address": address, "up": up, "refused": refuses, "reason": why}
         keeps = {"keeps": doubts[name]} if name in doubts else {}
         places.append({**place, "since": changed, "proved_at": proved} | keeps)
     return {
+        "configuration": None if refused is None else old_rules(refused),
         "files": files,
         "bytes": size,
         "deliveries": deliveries,
@@ -134,11 +136,25 @@ class Health:
     problems: list[str]
     away: list[str] = field(default_factory=list)
     """What is to know that is no problem of the agent's, such as a destination that is down: starting it again would not help."""
+    refused: str | None = None
+    """Why the configuration file, as it is now, is not in effect."""
+    stopped_at: float | None = None
+    """When a person stopped the agent; None: it runs."""
 
     @property
     def good(self) -> bool:
         """No problems."""
         return not self.problems
+
+    @property
+    def notes(self) -> list[str]:
+        """The lines below the verdict."""
+        return [*([old_rules(self.refused)] if self.refused else []), *self.away]
+
+
+def old_rules(reason: str) -> str:
+    """The configuration file, as it is now, is not in effect."""
+    return f"the configuration is not taken, the old rules go on: {reason}"
 
 
 STALLED_AFTER = 120.0

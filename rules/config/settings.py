@@ -304,6 +304,8 @@ class Configuration:
         """The file it was read from, for messages."""
         self.stamp = stamp
         """What tells that file, as it was read, from the same edited since; None: there is none."""
+        self.text: str | None = None
+        """What the file says; None: there is none."""
 
     def with_agent(self, **changes: object) -> "Configuration":
         """The same with other values in `[agent]`."""

@@ -15,7 +15,7 @@ import pytest
 from psutil import STATUS_ZOMBIE, Process
 
 from agent.app.configuration import read
-from agent.app.pages import serve
+from agent.app.pages import Page
 from agent.app.parts import Parts
 from agent.app.run import once
 from agent.host.lock import Held, locked
@@ -74,8 +74,10 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
         for root in parts.intake.roots:
             root.watch.present, root.swept_at = True, clock()
-        server = serve(parts, well, metrics, clock, looks, stack)
+        server = Page(parts, well, metrics, clock, looks, None).serve()
         assert server is not None
+        stack.callback(server.close)
+        server.start()
         yield Site(server, share, looks)
         share.mood()
 

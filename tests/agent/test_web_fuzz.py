@@ -26,6 +26,7 @@ from agent.observe.looks import Looks
 from agent.observe.status import Health, status
 from agent.observe.web import Sources
 from agent.observe.web import server as web_server
+from agent.observe.web.gate import token
 from agent.observe.web.server import Server
 from agent.observe.web.views import Views
 from rules.model import Observation, Version
@@ -81,7 +82,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]
     file, ledger = folder / "token", Ledger(str(folder / "ledger.sqlite"))
     file.write_text(TOKEN)
     file.chmod(0o600)
-    server = Server(lambda: sources(ledger), health, "127.0.0.1:0", str(file), ("page.lab",))
+    server = Server(lambda: sources(ledger), health, "127.0.0.1:0", token(str(file)), ("page.lab",))
     server.start()
     parts = urlsplit(server.url)
     assert parts.hostname is not None
@@ -297,7 +298,7 @@ def test_answers_that_nobody_reads_take_no_thread(tmp_path: Path) -> None:
 
 def test_a_connection_does_not_last_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that sends a byte now and then has its place no longer than any other."""
-    monkeypatch.setattr(web_server, "_LONGEST", -1)
+    monkeypatch.setattr(web_server, "_REQUEST_WITHIN", -1)
     ledger = Ledger(str(tmp_path / "ledger.sqlite"))
     made = sources(ledger)
     with (
@@ -307,4 +308,51 @@ def test_a_connection_does_not_last_for_ever(tmp_path: Path, monkeypatch: pytest
     ):
         connection.sendall(b"GET / HTTP")
         assert connection.recv(1) == b""
+    ledger.close()
+
+
+def test_connections_that_never_ask_take_no_place_from_others(tmp_path: Path) -> None:
+    """However many a client has open with half a request: the oldest of them give way, and whoever asks is answered."""
+    ledger = Ledger(str(tmp_path / "ledger.sqlite"))
+    made = sources(ledger)
+    with serving(lambda: made) as where, ExitStack() as stack:
+        idle = []
+        for _ in range(250):
+            idle.append(stack.enter_context(socket.create_connection(where, timeout=10)))
+            idle[-1].sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ")
+        for _ in range(3):
+            answer = ask(where, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert answer.endswith(b"\r\n\r\nok\n")
+        with suppress(ConnectionError):
+            assert idle[0].recv(1) == b""
+        idle[-1].sendall(b"y\r\n\r\n")
+        assert idle[-1].recv(12) == b"HTTP/1.1 200"
+    ledger.close()
+
+
+def test_one_thread_is_left_for_what_needs_no_ledger(tmp_path: Path) -> None:
+    """While slow pages are asked for again and again, /healthz is answered at once."""
+    ledger = Ledger(str(tmp_path / "ledger.sqlite"))
+    go_on, waiting, made = threading.Event(), threading.Semaphore(0), sources(ledger)
+
+    def slow() -> Sources:
+        waiting.release()
+        go_on.wait(60)
+        return made
+
+    page, health_ = (
+        f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode() for path in ("/status.json", "/healthz")
+    )
+    with serving(slow) as where, ThreadPoolExecutor(40) as pool:
+        try:
+            asked = [pool.submit(ask, where, page) for _ in range(3)]
+            for _ in asked:
+                assert waiting.acquire(timeout=60)
+            asked += [pool.submit(ask, where, page) for _ in range(30)]
+            began = time.monotonic()
+            assert ask(where, health_).endswith(b"ok\n")
+            assert time.monotonic() - began < 1.5
+        finally:
+            go_on.set()
+        assert {one.result().split(b" ")[1] for one in asked} == {b"200", b"503"}
     ledger.close()

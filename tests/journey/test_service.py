@@ -82,11 +82,11 @@ def test_an_agent_with_a_dead_thread_no_longer_says_that_it_is_alive(
     well, dead = Worker("intake", clock), Worker("reclaim", clock)
     for worker in (well, dead):
         worker.start(lambda now: None)
-    _report(health([well, dead], [], 300.0, {}, {}, {}, clock()), [well, dead])
+    _report(health([well, dead], [], 300.0, {}, {}, {}, clock()), alive=well.alive and dead.alive)
     assert notifications.socket.recv(65536) == b"STATUS=at work\nWATCHDOG=1"
     dead.stop()
     assert dead.join(60)
-    _report(health([well, dead], [], 300.0, {}, {}, {}, clock()), [well, dead])
+    _report(health([well, dead], [], 300.0, {}, {}, {}, clock()), alive=well.alive and dead.alive)
     assert notifications.socket.recv(65536) == b"STATUS=thread reclaim is dead"
     well.stop()
     assert well.join(60)

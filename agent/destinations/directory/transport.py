@@ -115,6 +115,10 @@ class DirectoryTransport:
         """Only reads, for whoever reclaims: it needs no lock."""
         self._large = [ThreadPoolExecutor(_THREADS, f"{name}-large-{number}") for number in range(LANES)]
 
+    def keep_apart(self, watched: Sequence[str]) -> None:
+        """Other directories are watched from now on."""
+        self._place = self._place._replace(watched=tuple(watched))
+
     def set_up(self) -> str:
         """Read the identity file, or make one where the directory has none. Raises Transient."""
         self._keep()

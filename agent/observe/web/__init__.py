@@ -39,8 +39,12 @@ HEADERS = [
 _FIELDS, _DIGITS = 10, 19
 _CONNECTIONS = 3
 """Requests that read the ledger at a time; the other threads are for those that do not, such as /healthz."""
+_QUEUE = 2
+"""Requests that wait for their turn to read the ledger. With those that read, fewer than there are threads."""
 _BUSY = 2.0
-"""Seconds that a request waits for its turn to read the ledger."""
+"""Seconds that they wait."""
+_LIVE = 5.0
+"""Seconds after which a page that did not ask again is no longer open."""
 _NOTED_FOR = 3600.0
 """Seconds for which further failures of a page are not logged."""
 _MISTAKE = (
@@ -70,12 +74,24 @@ class Sources:
     close: Callable[[], None]
 
 
+@contextmanager
+def _held(semaphore: threading.Semaphore, seconds: float) -> Iterator[None]:
+    """Raises Transient where it cannot be had in so many seconds."""
+    if not (semaphore.acquire(timeout=seconds) if seconds else semaphore.acquire(blocking=False)):
+        raise Transient("other requests are being answered; ask again in a moment")
+    try:
+        yield
+    finally:
+        semaphore.release()
+
+
 class Pool:
     """Gives each request that reads the ledger sources of its own, made when they are first needed."""
 
     def __init__(self, make: Callable[[], Sources]) -> None:
         self._make = make
         self._turns = threading.BoundedSemaphore(_CONNECTIONS)
+        self._places = threading.BoundedSemaphore(_CONNECTIONS + _QUEUE)
         self._lock = threading.Lock()
         self._idle: list[Sources] = []
         self._closed = False
@@ -83,9 +99,7 @@ class Pool:
     @contextmanager
     def one(self) -> Iterator[Sources]:
         """Sources for one request. Raises Transient where others have all of them for too long."""
-        if not self._turns.acquire(timeout=_BUSY):
-            raise Transient("other requests are being answered; ask again in a moment")
-        try:
+        with _held(self._places, 0.0), _held(self._turns, _BUSY):
             with self._lock:
                 sources = self._idle.pop() if self._idle else None
             sources = sources or self._make()
@@ -96,8 +110,6 @@ class Pool:
                     self._idle.append(sources)
                     if self._closed:
                         self._close_idle()
-        finally:
-            self._turns.release()
 
     def close(self) -> None:
         """Close what is not in use, and the rest as it is given back."""
@@ -118,6 +130,10 @@ class Site:
         self._pool = pool
         self._health = health
         self._gate = gate
+        self._live_at: float | None = None
+        """When a page that is open asked last what is new."""
+        self._stop_shown = threading.Event()
+        """Such a page shows that the agent was stopped."""
         self._noted: dict[str, float] = {}
         """Page → until when none of its failures is logged."""
         self._templates = Environment(
@@ -138,6 +154,20 @@ class Site:
             "/metrics": self._with_sources(self._metrics),
             "/healthz": self._healthz,
         }
+
+    def show(self, pool: Pool, health: Callable[[], Health], gate: Gate) -> None:
+        """Show something else from now on."""
+        former, self._pool, self._health, self._gate = self._pool, pool, health, gate
+        former.close()
+
+    def farewell(self, seconds: float) -> None:
+        """Wait until a page that is open shows that the agent was stopped; it asks every two seconds."""
+        if self._live_at is not None and time.monotonic() - self._live_at < _LIVE:
+            self._stop_shown.wait(seconds)
+
+    def close(self) -> None:
+        """Close what the pages read."""
+        self._pool.close()
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
         """Answer one request."""
@@ -190,19 +220,23 @@ class Site:
         return answer
 
     def _front(self, sources: Sources, environ: dict[str, Any]) -> Answer:
-        return self._page("front.html", sources.views.front(_asked(environ, "q").strip()[:TEXT_AT_MOST]))
+        return self._page(environ, "front.html", sources.views.front(_asked(environ, "q").strip()[:TEXT_AT_MOST]))
 
     def _holding(self, sources: Sources, environ: dict[str, Any]) -> Answer:
         number = _asked(environ, "id")
         whole = number.isascii() and number.isdigit() and len(number) < _DIGITS
-        return self._page("holding.html", sources.views.holding(int(number)) if whole else None)
+        return self._page(environ, "holding.html", sources.views.holding(int(number)) if whole else None)
 
     def _file(self, sources: Sources, environ: dict[str, Any]) -> Answer:
-        return self._page("file.html", sources.views.file(_asked(environ, "path")))
+        return self._page(environ, "file.html", sources.views.file(_asked(environ, "path")))
 
-    def _page(self, template: str, values: dict[str, Any] | None) -> Answer:
+    def _page(self, environ: dict[str, Any], template: str, values: dict[str, Any] | None) -> Answer:
         if values is None:
             return "404 Not Found", "text/plain; charset=utf-8", b"Nothing of that is known. / shows what is.\n"
+        if environ.get("HTTP_SEC_FETCH_DEST") == "empty":  # the script of the page, not a person
+            self._live_at = time.monotonic()
+            if self._health().stopped_at is not None:
+                self._stop_shown.set()
         text = self._templates.get_template(template).render(values)
         return "200 OK", "text/html; charset=utf-8", text.encode("utf-8", "backslashreplace")
 
@@ -219,7 +253,7 @@ class Site:
     def _healthz(self, environ: dict[str, Any]) -> Answer:
         health = self._health()
         lines = ["ok"] if health.good else health.problems
-        body = "".join(f"{printable(line)}\n" for line in (*lines, *health.away))
+        body = "".join(f"{printable(line)}\n" for line in (*lines, *health.notes))
         return ("200 OK" if health.good else "503 Service Unavailable"), "text/plain; charset=utf-8", body.encode()
 
     def _alive(self) -> tuple[str, str, bytes]:

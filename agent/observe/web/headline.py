@@ -13,7 +13,7 @@ class Headline:
     """What to say first."""
 
     kind: str
-    """`safe`, `waiting`, `needs`, `looking` or `empty`: what a person would want to be told of when it changes."""
+    """`safe`, `waiting`, `needs`, `looking`, `stopped` or `empty`: what a person would want to be told of when it changes."""
     text: str
     detail: str
 
@@ -55,6 +55,11 @@ def headline(
         return Headline("safe", text, _sentence(proved, *but, "what came since is not known yet"))
     looked = f"the folders were last looked through at {swept_at}" if swept_at else ""
     return Headline("safe", f"{what} is safe", _sentence(proved, *but, looked))
+
+
+def stopped(at: str) -> Headline:
+    """The first line after a person stopped the agent: a page that is open keeps it."""
+    return Headline("stopped", f"Stopped at {at}", "Nothing is delivered or deleted until the agent is started again.")
 
 
 def _but(unclaimed: int, unseen: int) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from agent.observe.explain import explain
 from agent.observe.folder import compare
 from agent.observe.looks import Looks
 from agent.observe.status import Health, no_answer
-from agent.observe.web.headline import Headline, headline
+from agent.observe.web.headline import Headline, headline, stopped
 from agent.observe.web.marks import At, Marks
 from agent.observe.web.plot import Plot, plot
 from agent.observe.web.words import clock
@@ -185,6 +185,9 @@ class Views:
     # The first line, and what a person must do
 
     def _headline(self, said: Mapping[str, Any], needs: int, oldest: float | None, swept: bool, now: float) -> Headline:
+        stopped_at = self._health().stopped_at
+        if stopped_at is not None:
+            return stopped(clock(stopped_at, now))
         files, size = said["files"], said["bytes"]
         waiting = ("candidate", "complete", "batched")
         return headline(
@@ -210,7 +213,12 @@ class Views:
         return "" if at is None else clock(at, now)
 
     def _troubles(self, said: Mapping[str, Any]) -> Iterable[Need]:
-        for problem in self._health().problems:
+        health = self._health()
+        if health.refused is not None:
+            yield Need(
+                "The configuration is not in effect", f"{health.refused}; the old rules go on, and delete what they may"
+            )
+        for problem in health.problems if health.stopped_at is None else ():
             yield Need("The agent is not well", problem)
         self._looks.at([(root.watch.root, None) for root in self._roots])  # those that hang are known then
         for path, since in self._looks.silent().items():

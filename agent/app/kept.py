@@ -1,0 +1,105 @@
+"""The configuration that the agent runs, kept in its state directory: commands need one while the file has an error."""
+
+import json
+import logging
+import os
+import re
+import tomllib
+from pathlib import PurePath
+from typing import Any
+
+from agent.app.configuration import AT_MOST, absolute, check
+from agent.errors import cause
+from agent.host import own_files
+from agent.host.lock import require_own
+from agent.observe.status import old_rules
+from rules.config.mistake import RuleError
+from rules.config.settings import Configuration
+
+FILE = "configuration.json"
+_STATE_DIR = re.compile(r"""^[^#\n]*?\bstate_dir["']?[ \t]*=[ \t]*("[^"\n]*"|'[^'\n]*')""", re.MULTILINE)
+"""The key in a file that is no TOML."""
+_VARIABLE = "DROPLINE_AGENT__STATE_DIR"
+
+log = logging.getLogger(__name__)
+
+
+class KeptConfiguration:
+    """Remembers the configuration that runs, and why the file as it is now does not."""
+
+    def __init__(self) -> None:
+        self.refused: str | None = None
+        """Why the file, or an edit of it, is not in effect; None: what runs is what it says."""
+        self._config: Configuration | None = None
+
+    def took(self, config: Configuration) -> None:
+        """It runs."""
+        self._config, self.refused = config, None
+        self._write(None)
+
+    def not_taken(self, reason: str, stamp: tuple[int, int, int] | None) -> None:
+        """What the file says now cannot be run. `stamp`: of the file."""
+        self.refused = reason
+        log.error("%s", old_rules(reason))
+        self._write({"reason": reason, "stamp": stamp})
+
+    def _write(self, refused: dict[str, Any] | None) -> None:
+        config = self._config
+        if config is None or config.text is None:
+            return
+        source = str(absolute(PurePath(config.source)))
+        record = {"source": source, "text": config.text, "refused": refused}
+        try:
+            own_files.write_whole(config.state_dir / FILE, json.dumps(record).encode(), 0o600)
+        except OSError as error:
+            log.warning("%s cannot be written: %s; commands need the file %s", FILE, cause(error), source)
+
+
+def last_good(path: PurePath) -> Configuration | None:
+    """The configuration that the agent took last from a file which cannot be read now; None: there is none.
+
+    Raises Refused where somebody else may have written it.
+    """
+    source = absolute(path)
+    try:
+        text = own_files.read_bounded(path, AT_MOST)[0].decode("utf-8", "replace")
+        state_dir = _state_dir(text, source.parent)
+        record = _record(state_dir) if state_dir is not None else None
+        if state_dir is None or record is None or record["source"] != str(source):
+            return None
+        require_own(state_dir / FILE)
+        return check(tomllib.loads(record["text"]), str(path), source.parent)
+    except (OSError, ValueError, KeyError, TypeError, RuleError):
+        return None
+
+
+def why_refused(config: Configuration) -> str | None:
+    """Why the running agent did not take this file, as it is, though it reads well; None: nothing is known of that."""
+    try:
+        refused = (_record(config.state_dir) or {}).get("refused") or {}
+        same = refused.get("stamp") == list(config.stamp or ())
+        return str(refused["reason"]) if same else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _record(state_dir: PurePath) -> dict[str, Any] | None:
+    found, _ = own_files.read_bounded(state_dir / FILE, 2 * AT_MOST)
+    record = json.loads(found)
+    return record if isinstance(record, dict) else None
+
+
+def _state_dir(text: str, folder: PurePath) -> PurePath | None:
+    """Where the state is by the environment, by a file that may be broken elsewhere, or by default."""
+    written = os.environ.get(_VARIABLE)
+    if not written:
+        found = _STATE_DIR.search(text)
+        written = tomllib.loads(f"x = {found[1]}")["x"] if found is not None else None
+    if written:
+        return PurePath(os.path.normpath(folder / os.path.expanduser(written)))
+    from platformdirs import user_state_dir
+
+    try:
+        return PurePath(user_state_dir("dropline"))
+    except RuntimeError:
+        return None
