@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from rules.actions import Action, SharedWith, Then, named
+from rules.actions import Action, SharedWith, Then, distinct, named
 from rules.config.tables import STRICT, Cron, Duration, Fraction, LocalPath, Name, Regex, Size
 from rules.datasets.conditions import AnyCondition, looked_for, looks_beyond
 from rules.patterns.glob import check_glob, check_marker
@@ -139,7 +139,7 @@ class Rule:
     deliver: Annotated[tuple[Target, ...], Field(min_length=1)] = ()
     reclaim: Annotated[Reclaim, AfterValidator(Reclaim.checked)] | None = None
     dataset: Annotated[Together, AfterValidator(Together.checked)] | None = None
-    then: tuple[Then, ...] = ()
+    then: Annotated[tuple[Then, ...], AfterValidator(distinct)] = ()
     """What is done once a batch is verified."""
     share_with: Annotated[tuple[SharedWith, ...], AfterValidator(lambda people: tuple(dict.fromkeys(people)))] = ()
     """Who may read a verified batch at the rule's Globus destinations."""

@@ -8,7 +8,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
 from agent.errors import LedgerError, Refused, Transient
-from agent.ledger import Key, Ledger, Queued
+from agent.ledger import MESSAGES, Key, Ledger, Queued
 from rules.actions import Action
 from rules.retry import backoff
 from rules.rule import Rule
@@ -85,8 +85,11 @@ class Dispatcher:
         with self._ledger.transaction():
             self._ledger.outbox.resumed(now)
             lost = self._ledger.outbox.given_up(self._queues.keys())
-        if lost:
-            log.warning("%d calls are given up: what they were for is not configured any more", lost)
+        for one in lost:
+            whose = f"action {one.name} of rule {one.rule}" if one.rule != MESSAGES else f"messages by {one.name}"
+            log.warning(
+                "%s: %d waited and are given up, since the configuration does not have it any more", whose, one.calls
+            )
 
     @property
     def waiting(self) -> bool:

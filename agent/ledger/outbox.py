@@ -153,7 +153,10 @@ class Outbox:
         """A person asks: all that waits is tried at once. Returns how many actions do."""
         return self._store.execute("UPDATE outbox SET again = 0 WHERE rule <> ?", (MESSAGES,)).rowcount
 
-    def given_up(self, kept: Collection[Key]) -> int:
-        """What waits in other queues than these will not be done. Returns how many."""
-        gone = [(one.rule, one.name) for one in self._waiting() if (one.rule, one.name) not in kept]
-        return sum(self._store.execute("DELETE FROM outbox WHERE rule = ? AND name = ?", key).rowcount for key in gone)
+    def given_up(self, kept: Collection[Key]) -> list[Waiting]:
+        """What waits in other queues than these will not be done. Returns those queues."""
+        gone = [one for one in self._waiting() if (one.rule, one.name) not in kept]
+        self._store.executemany(
+            "DELETE FROM outbox WHERE rule = ? AND name = ?", ((one.rule, one.name) for one in gone)
+        )
+        return gone

@@ -262,7 +262,7 @@ CREATE TABLE fetches (           -- what was fetched back, and what of it is und
 CREATE TABLE outbox (            -- a call to be made, until it was made; then its row goes
   id      INTEGER PRIMARY KEY,
   rule    TEXT    NOT NULL,      -- of the action; '': a message to people
-  name    TEXT    NOT NULL,      -- which of the rule's actions ('webhook', 'webhook-2', 'share-NAME'), or which channel
+  name    TEXT    NOT NULL,      -- which of the rule's actions (`rules.actions.named`), or which channel
   batch   INTEGER REFERENCES batches (id),  -- NULL: a message
   payload BLOB    NOT NULL,      -- frozen when it was entered
   made_at REAL    NOT NULL,

@@ -1,5 +1,7 @@
 """What a rule does once a batch is verified: `then` and `share_with`."""
 
+import hashlib
+import json
 import math
 import re
 import string
@@ -11,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
 from rules.actions.event import FIELDS, PLACED
-from rules.config.tables import STRICT, Duration, LocalPath, absolute, told_by_key
+from rules.config.tables import STRICT, Duration, LocalPath, Name, absolute, told_by_key
 
 UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -68,10 +70,16 @@ class Webhook:
     header: Annotated[str, AfterValidator(_header)] = "Authorization"
     timeout: Timeout = 30.0
     """Seconds for the whole of a call."""
+    name: Name | None = None
 
     def __post_init__(self) -> None:
         if self.secret_file is None and self.header != "Authorization":
             raise ValueError("`header` names the header whose value is in `secret_file`; add that")
+
+    @property
+    def target(self) -> object:
+        """What makes it another action where it changes."""
+        return self.url
 
     @property
     def shown(self) -> str:
@@ -89,6 +97,12 @@ class Command:
     argv: Annotated[tuple[str, ...], Field(alias="command"), AfterValidator(_argv)]
     timeout: Timeout = 300.0
     """Seconds after which it is killed."""
+    name: Name | None = None
+
+    @property
+    def target(self) -> object:
+        """What makes it another action where it changes."""
+        return self.argv
 
     @property
     def shown(self) -> str:
@@ -105,6 +119,12 @@ class Flow:
     flow: Annotated[str, AfterValidator(_flow)]
     body: dict[str, Any] | None = None
     """Template of its input; None: the event."""
+    name: Name | None = None
+
+    @property
+    def target(self) -> object:
+        """What makes it another action where it changes."""
+        return self.flow
 
     @property
     def shown(self) -> str:
@@ -151,19 +171,37 @@ if TYPE_CHECKING:
 else:
     Then = told_by_key({one.kind: one for one in (Webhook, Command, Flow)})
 """One entry of `then`."""
+_DERIVED = tuple(f"{one.kind}-" for one in (Webhook, Command, Flow, Share))
+"""Beginnings of the names of actions that have none in the configuration."""
 
 
-def named(then: Collection[Action], share_with: Collection[Action]) -> dict[str, Action]:
-    """A rule's actions by the names that the ledger knows them by: `webhook`, `webhook-2`, `share-ada@example.org`.
+def named(then: Collection[Webhook | Command | Flow], share_with: Collection[Share]) -> dict[str, Action]:
+    """A rule's actions by the names that the ledger knows them by: `catalogue`, `webhook-5d41402a`, `share-ada@example.org`.
 
-    They say which it is, not what it does: what waits for a webhook goes to its mended address.
+    An action without a name of the configuration is named after what it calls, so that what waits for it never goes to
+    another receiver, however the configuration is edited. Two that call the same are numbered.
     """
     found: dict[str, Action] = {}
-    for action in (*then, *share_with):
-        name = f"share-{action.principal}" if isinstance(action, Share) else action.kind
+    for action in then:
+        name = action.name or f"{action.kind}-{_digest(action.target)}"
         number = 1 + sum(one == name or one.startswith(f"{name}-") for one in found)
-        found[name if number == 1 or isinstance(action, Share) else f"{name}-{number}"] = action
-    return found
+        found[name if number == 1 else f"{name}-{number}"] = action
+    return found | {f"share-{one.principal}": one for one in share_with}
+
+
+def _digest(target: object) -> str:
+    return hashlib.sha256(json.dumps(target).encode()).hexdigest()[:8]
+
+
+def distinct(then: tuple[Action, ...]) -> tuple[Action, ...]:
+    """Raises ValueError where two actions have one name, or one has a name as those without have it."""
+    names = [one.name for one in then if not isinstance(one, Share) and one.name is not None]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two actions have the name {name!r}; give each another one")
+        if name.startswith(_DERIVED):
+            raise ValueError(f"the name {name!r} begins as those of actions without a name; choose another one")
+    return then
 
 
 def check_body(body: Mapping[str, Any], destinations: Collection[str]) -> None:

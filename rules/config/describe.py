@@ -29,7 +29,10 @@ def describe(rule: Rule) -> list[str]:
             f"delivers each batch to {target.to} as {target.path}{_BACKFILL[target.backfill]}"
             for target in rule.deliver
         ),
-        *(f"then, for each verified batch, {_action(action)}" for action in (*rule.then, *rule.share_with)),
+        *(
+            f"then, for each verified batch, {_action(action)}{_name(action)}"
+            for action in (*rule.then, *rule.share_with)
+        ),
         _reclaim(rule.reclaim),
     ]
 
@@ -48,6 +51,10 @@ def _action(action: Action) -> str:
             return f"starts the Globus Flow {flow} with {'the event' if body is None else 'its `body`'} as its input"
         case Share():
             return f"lets {action.shown} read the batch's folders at the Globus destinations"
+
+
+def _name(action: Action) -> str:
+    return "" if isinstance(action, Share) or action.name is None else f", by the name {action.name}"
 
 
 def _dataset(rule: Rule) -> str:

@@ -133,6 +133,11 @@ class Rig:
                 return again
             assert self.woken.wait(PATIENCE)
 
+    @property
+    def names(self) -> list[str]:
+        """Of the rule's actions, as the ledger knows them."""
+        return list(self.rules[0].actions)
+
     def rows(self) -> list[tuple[str, int, float, str | None]]:
         """(action, attempts, seconds until the next, reason) of all that waits."""
         found = self.ledger.execute("SELECT name, attempt, again, reason FROM outbox ORDER BY id")
@@ -176,7 +181,7 @@ def test_a_verified_batch_leaves_one_row_for_each_action_in_its_own_transaction(
     assert (rig.verified(), rig.rows()) == ([None], [])
     rig.finish(rig.arrive("mirror"))
     assert rig.verified() == [START]
-    assert rig.rows() == [(name, 0, 0.0, None) for name in ("webhook", "webhook-2", "command")]
+    assert rig.rows() == [(name, 0, 0.0, None) for name in rig.names]
 
 
 def test_a_batch_of_which_nothing_arrived_asks_for_nothing(rig: Rig) -> None:
@@ -210,7 +215,7 @@ def test_a_webhook_gets_a_cloudevent(rig: Rig, receiver: Receiver) -> None:
     assert (one.path, one.headers["Content-Type"]) == ("/hook?x=1", "application/cloudevents+json; charset=utf-8")
     assert one.event == {
         "specversion": "1.0",
-        "id": f"{agent[:12]}-{batch}/webhook",
+        "id": f"{agent[:12]}-{batch}/{rig.names[0]}",
         "source": f"urn:dropline:{agent}",
         "type": "io.dropline.batch.verified",
         "subject": f"r/{batch}",
@@ -246,7 +251,7 @@ def test_only_2xx_is_success_and_the_very_same_is_sent_again(rig: Rig, receiver:
     rig.verify("run1/a")
     assert rig.step() == rig.now + 1.0
     ((action, attempts, again, reason),) = rig.rows()
-    assert (action, attempts, again) == ("webhook", 1, 1.0)
+    assert (action, attempts, again) == (*rig.names, 1, 1.0)
     assert str(reason).startswith(f"{receiver.url} answered {status}")
     assert rig.step() == rig.now + 1.0
     assert len(receiver.received) == 1, "not before its time"
@@ -346,7 +351,7 @@ def test_a_command_gets_the_event_and_the_batch(rig: Rig, monkeypatch: pytest.Mo
     event, own, arguments = json.loads((rig.root / "got").read_text())
     assert own == {"DROPLINE_BATCH": event["data"]["batch"], "DROPLINE_RULE": "r"}
     assert arguments == ["a b", "$HOME;*"], "no shell reads it"
-    assert event["id"] == f"{event['data']['batch']}/command"
+    assert event["id"] == f"{event['data']['batch']}/{rig.names[0]}"
     assert rig.rows() == []
 
 
@@ -363,7 +368,7 @@ def test_a_command_that_fails_says_how(rig: Rig, body: str, reason: str) -> None
     rig.configure(Command(script(rig.root, body)))
     rig.verify("run1/a")
     rig.step()
-    assert rig.rows() == [("command", 1, 1.0, f"{sys.executable} {reason}")]
+    assert rig.rows() == [(rig.names[0], 1, 1.0, f"{sys.executable} {reason}")]
 
 
 def test_what_a_command_says_without_end_fills_no_disk(rig: Rig) -> None:
@@ -471,7 +476,7 @@ def test_an_agent_that_stops_kills_its_commands_and_does_them_again(rig: Rig) ->
     (rig.root / "started").read_bytes()  # until the program closes it
     rig.dispatcher.close()
     rig.runner.close()
-    assert rig.rows() == [("command", 1, 0.0, None)]
+    assert rig.rows() == [(*rig.names, 1, 0.0, None)]
     rig.runner = Runner()
     rig.calls["command"] = rig.runner.run
     rig.restart()
@@ -493,7 +498,7 @@ def test_one_bad_batch_does_not_stop_the_others(rig: Rig) -> None:
         assert rig.verify(f"run{number}/a") == number
     rig.step()
     assert (rig.root / "ran").read_text().split() == ["1", "2", "3", "4", "5"]
-    assert [(one.batch, one.again) for one in rig.ledger.outbox.oldest(("r", "command"), 9)] == [(2, START + 1)]
+    assert [(one.batch, one.again) for one in rig.ledger.outbox.oldest(("r", *rig.names), 9)] == [(2, START + 1)]
 
 
 def test_a_receiver_that_is_down_is_asked_now_and_then(rig: Rig, receiver: Receiver) -> None:
@@ -537,14 +542,36 @@ def test_a_person_who_asks_is_served_at_once(rig: Rig, receiver: Receiver) -> No
 
 
 def test_a_mended_address_gets_what_waited(rig: Rig, receiver: Receiver) -> None:
-    """The rows say which action it is, not where it goes."""
-    rig.configure(Webhook("http://127.0.0.1:9"))
+    """Where the configuration names the action: then the rows say which action it is, not where it goes."""
+    rig.configure(Webhook("http://127.0.0.1:9", name="catalogue"))
     rig.verify("run1/a")
     rig.step()
-    rig.configure(Webhook(receiver.url))
+    rig.configure(Webhook(receiver.url, name="catalogue"))
     rig.step()
     assert len(receiver.received) == 1
     assert rig.rows() == []
+
+
+def test_what_waits_goes_to_its_own_receiver_or_to_none(
+    rig: Rig, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However actions are reordered, taken out and put in: what waits for one that is gone is dropped, and the log says so."""
+    receiver.answers = [(503, {})] * 3
+    one, two, three = (Webhook(f"{receiver.url}/{name}") for name in ("one", "two", "three"))
+    rig.configure(one, two)
+    rig.verify("run1/a")
+    rig.step()
+    first = rig.names[0]
+    rig.now += 60.0
+    rig.configure(three, two)
+    rig.step()
+    rig.now += 60.0
+    rig.configure(two, three)
+    rig.step()
+    assert [call.path for call in receiver.received[2:]] == ["/two", "/two"]
+    assert [message for message in caplog.messages if "given up" in message] == [
+        f"action {first} of rule r: 1 waited and are given up, since the configuration does not have it any more"
+    ]
 
 
 def test_what_no_rule_wants_any_more_is_given_up(rig: Rig) -> None:
@@ -553,7 +580,7 @@ def test_what_no_rule_wants_any_more_is_given_up(rig: Rig) -> None:
     rig.verify("run1/a")
     rig.step()
     rig.configure(Webhook("http://127.0.0.1:9"))
-    assert [(row[0], row[1], row[2]) for row in rig.ledger.outbox.actions()] == [("r", "webhook", 1)]
+    assert [(row[0], row[1], row[2]) for row in rig.ledger.outbox.actions()] == [("r", *rig.names, 1)]
 
 
 def test_a_mistake_of_ours_is_a_failure_like_another(rig: Rig) -> None:
@@ -566,7 +593,7 @@ def test_a_mistake_of_ours_is_a_failure_like_another(rig: Rig) -> None:
     rig.configure(Webhook("http://x"), Command(("true",)))
     rig.verify("run1/a")
     rig.step()
-    assert rig.rows() == [("webhook", 1, 1.0, "ZeroDivisionError: oh")]
+    assert rig.rows() == [(rig.names[0], 1, 1.0, "ZeroDivisionError: oh")]
 
 
 # Through Globus
@@ -694,7 +721,7 @@ def test_a_flow_is_started_with_its_input(globus: Site) -> None:
         "list": [14, True, 3],
         "first": "/mnt/share/run1/",
     }
-    assert (run["tags"], run["label"]) == ([f"{name}/flow"], f"r {name}")
+    assert (run["tags"], run["label"]) == ([f"{name}/{rig.names[0]}"], f"r {name}")
     assert service.count("GET", "/runs") == 0, "nothing was tried before"
     assert rig.rows() == []
 
@@ -752,7 +779,7 @@ def test_a_run_is_found_on_whatever_page_it_is(globus: Site) -> None:
 def test_a_flow_that_cannot_be_started_says_what_to_do(globus: Site) -> None:
     """An unknown flow, and an input that it does not take."""
     rig, service = globus.rig, globus.service
-    rig.configure(Flow(CAMPUS))
+    rig.configure(Flow(CAMPUS, name="process"))
     rig.verify("run1/a")
     rig.step()
     assert f"there is no Globus Flow {CAMPUS}" in str(rig.rows()[0][3])
@@ -760,6 +787,6 @@ def test_a_flow_that_cannot_be_started_says_what_to_do(globus: Site) -> None:
     service.faults.answer(
         "POST */run", faults.content({"error": {"code": "UNPROCESSABLE_ENTITY", "detail": "x: missing"}}, 422)
     )
-    rig.configure(Flow(flow.id))
+    rig.configure(Flow(flow.id, name="process"))
     rig.step()
     assert "mend `body`" in str(rig.rows()[0][3])

@@ -48,7 +48,11 @@ def test_once_does_what_is_to_be_done_and_ends(site: Site, receiver: Receiver) -
 def test_status_says_what_waits_and_retry_tries_it_at_once(site: Site, receiver: Receiver) -> None:
     """Text, JSON and exit codes, until it is done."""
     receiver.answers = [(500, {})]
-    then(site, {"webhook": receiver.url}, {"command": [sys.executable, "-c", "raise SystemExit('no licence')"]})
+    then(
+        site,
+        {"webhook": receiver.url, "name": "hook"},
+        {"command": [sys.executable, "-c", "raise SystemExit('no licence')"], "name": "after"},
+    )
     site.put("a.dat", b"a")
     assert site.once() == 1
     told = site.dropline("status")
@@ -57,7 +61,7 @@ def test_status_says_what_waits_and_retry_tries_it_at_once(site: Site, receiver:
     assert f"1 failed, {sys.executable} ended with exit status 1: no licence" in told.out
     waiting = site.status()["outbox"]
     assert [(one["rule"], one["action"], one["waiting"], one["failed"]) for one in waiting] == [
-        ("r", "webhook", 1, 1), ("r", "command", 1, 1),
+        ("r", "hook", 1, 1), ("r", "after", 1, 1),
     ]  # fmt: skip
     assert site.dropline("retry").out == (
         "0 files and 0 deliveries, and 2 actions for verified batches, will be tried again\n"
@@ -65,8 +69,8 @@ def test_status_says_what_waits_and_retry_tries_it_at_once(site: Site, receiver:
     assert site.once() == 1
     first, second = receiver.received
     assert first.body == second.body
-    assert [one["action"] for one in site.status()["outbox"]] == ["command"]
-    then(site, {"webhook": receiver.url})
+    assert [one["action"] for one in site.status()["outbox"]] == ["after"]
+    then(site, {"webhook": receiver.url, "name": "hook"})
     assert site.once() == 0, "what the rule does not have any more is given up"
     assert site.dropline("status").code == 0
 
@@ -74,11 +78,11 @@ def test_status_says_what_waits_and_retry_tries_it_at_once(site: Site, receiver:
 def test_a_running_agent_tells_at_once_and_shows_what_fails(site: Site, receiver: Receiver) -> None:
     """The event comes with the proof; the page, the metric and the log tell of failures; retry reaches the running agent."""
     receiver.answers = [(503, {"Retry-After": "3600"})]
-    then(site, {"webhook": f"{receiver.url}/T0/hidden"}, agent={"listen": "127.0.0.1:0"})
+    then(site, {"webhook": f"{receiver.url}/T0/hidden", "name": "hook"}, agent={"listen": "127.0.0.1:0"})
     agent = site.start()
     site.put("a.dat", b"a")
     site.until(lambda: len(receiver.received) == 1, "the event")
-    agent.logs(f"webhook of rule r for batch 1 failed and will be tried again: {receiver.url} answered 503")
+    agent.logs(f"hook of rule r for batch 1 failed and will be tried again: {receiver.url} answered 503")
     site.until(
         lambda: f'1 failed, tried again</span><span class="why">{receiver.url} answered 503' in agent.get("/").body,
         "the page",
@@ -100,13 +104,17 @@ def test_an_agent_with_a_command_that_hangs_stops_in_time(site: Site) -> None:
         f"import os, time; new = not os.path.exists({str(hang)!r});"
         f" open({str(hang)!r}, 'a').write('x'); new and time.sleep(1000)"
     )
-    then(site, {"command": [sys.executable, "-c", program]}, {"command": ["touch", str(site.root / "other")]})
+    then(
+        site,
+        {"command": [sys.executable, "-c", program], "name": "hangs"},
+        {"command": ["touch", str(site.root / "other")]},
+    )
     agent = site.start()
     site.put("a.dat", b"a")
     site.until(lambda: hang.exists() and hang.read_text() == "x", "the start")
     site.until((site.root / "other").exists, "the other one")
     assert agent.stop() == 0
-    assert [one["action"] for one in site.status()["outbox"]] == ["command"]
+    assert [one["action"] for one in site.status()["outbox"]] == ["hangs"]
     assert site.once() == 0
     assert hang.read_text() == "xx"
 

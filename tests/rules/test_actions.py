@@ -62,7 +62,7 @@ def test_each_kind_is_read_with_its_defaults() -> None:
         ({"webhook": "http://x", "header": "Content-Length", "secret_file": "s"}, "no header that can be set"),
         (
             {"webhook": "http://x", "body": {}},
-            "then.0.body: unknown key; known are header, secret_file, timeout, webhook",
+            "then.0.body: unknown key; known are header, name, secret_file, timeout, webhook",
         ),
         ({"webhook": "http://x", "timeout": "0s"}, "then.0.timeout: Input should be greater than 0"),
         ({"command": ()}, "the command is a list"),
@@ -110,14 +110,36 @@ def test_nobody_else_is_shared_with(text: str) -> None:
         rule(share_with=[text])
 
 
-def test_names_tell_actions_of_one_kind_apart() -> None:
-    """They are stable while actions of the kind are not reordered."""
-    then = [Webhook("http://a"), Command(("x",)), Webhook("http://b"), Flow(FLOW), Webhook("http://c")]
-    people = [Share("identity", "a@b"), Share("group", FLOW)]
-    assert list(named(then, people)) == [
-        "webhook", "command", "webhook-2", "flow", "webhook-3", "share-a@b", f"share-{FLOW}",
+def test_an_action_is_named_by_a_person_or_by_what_it_calls() -> None:
+    """Neither its place nor its other keys count; two that call the same are numbered."""
+    then = [
+        Webhook("http://a"), Command(("x",)), Webhook("http://b", timeout=5.0), Flow(FLOW), Webhook("http://b"),
+        Webhook("http://c", name="catalogue"),
     ]  # fmt: skip
-    assert named(then, people)["webhook-2"] == Webhook("http://b")
+    people = [Share("identity", "a@b"), Share("group", FLOW)]
+    found = named(then, people)
+    assert list(found) == [
+        "webhook-032fdcf4", "command-cd65ea2c", "webhook-2bcb6c61", "flow-16b81fda", "webhook-2bcb6c61-2",
+        "catalogue", "share-a@b", f"share-{FLOW}",
+    ]  # fmt: skip
+    assert list(found.values()) == [*then, *people]
+    assert set(named(then[::-1], people)) == set(found)
+    assert named([Webhook("http://a", "/secret", "X-Key", 9.0)], []).keys() == {"webhook-032fdcf4"}
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (("a", "b", "a"), "two actions have the name 'a'; give each another one"),
+        (("webhook-1",), "the name 'webhook-1' begins as those of actions without a name; choose another one"),
+        (("share-x",), "begins as those of actions without a name"),
+        (("a b",), "then.0.name: String should match pattern"),
+    ],
+)
+def test_a_name_is_of_one_action(names: tuple[str, ...], says: str) -> None:
+    """It can neither be written twice nor be that of an action without one."""
+    with pytest.raises(RuleError, match=re.escape(says)):
+        rule(then=[{"webhook": "http://x", "name": name} for name in names])
 
 
 def test_what_is_shown_of_a_webhook_has_no_secrets() -> None:
