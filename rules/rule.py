@@ -12,7 +12,8 @@ from pydantic.json_schema import SkipJsonSchema
 
 from rules.actions import Action, SharedWith, Then, distinct, named
 from rules.config.tables import STRICT, Cron, Duration, Fraction, LocalPath, Name, Regex, Size
-from rules.datasets.conditions import AnyCondition, looked_for, looks_beyond
+from rules.datasets.condition import Pattern
+from rules.datasets.conditions import AnyCondition, looked_for, looks_beyond, marked_by
 from rules.patterns.glob import check_glob, check_marker
 
 Glob = Annotated[str, AfterValidator(check_glob)]
@@ -64,10 +65,13 @@ class Conditions:
     """Patterns of names on the disk that `require` looks for: when one appears, datasets are looked at."""
     looks_beyond: SkipJsonSchema[bool] = field(init=False, default=False)
     """Some of them may lie outside of the dataset's directory."""
+    markers: SkipJsonSchema[tuple[str, ...]] = field(init=False, default=())
+    """Patterns of the markers and checksum lists of the dataset that `require` waits for."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "looks_for", looked_for(self.require))
         object.__setattr__(self, "looks_beyond", looks_beyond(self.require))
+        object.__setattr__(self, "markers", marked_by(self.require))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +143,8 @@ class Rule:
     deliver: Annotated[tuple[Target, ...], Field(min_length=1)] = ()
     reclaim: Annotated[Reclaim, AfterValidator(Reclaim.checked)] | None = None
     dataset: Annotated[Together, AfterValidator(Together.checked)] | None = None
+    last: tuple[Pattern, ...] | None = None
+    """Files of a dataset that go to a destination when all others are there; None: the markers and lists of `require`."""
     then: Annotated[tuple[Then, ...], AfterValidator(distinct)] = ()
     """What is done once a batch is verified."""
     share_with: Annotated[tuple[SharedWith, ...], AfterValidator(lambda people: tuple(dict.fromkeys(people)))] = ()

@@ -150,7 +150,7 @@ def complete(
     if not found:
         hint = "`dropline status` names those that wait"
         raise Refused(f"no dataset {dataset!r} is known", hint)
-    waiting = [one for one in found if one.waits]
+    waiting = [one for one in found if one.waits or opened.deliveries.closing_of(one.id)]
     if not waiting:
         why = found[0].reason or "it is complete"
         raise Refused(f"dataset {found[0].key!r} does not wait: {why}", "later files of it travel as a supplement")
@@ -158,7 +158,12 @@ def complete(
         names = ", ".join(f"{one.key!r} of rule {one.rule}" for one in waiting)
         raise Refused(f"{dataset!r} may be {names}", "name a path in it, beginning with the watched folder")
     with opened.transaction():
-        opened.datasets.released(waiting[0].id, Clock()())
+        opened.deliveries.closed(waiting[0].id, Clock()())
+        if waiting[0].waits:
+            opened.datasets.released(waiting[0].id, Clock()())
+    if not waiting[0].waits:
+        say(f"the markers of dataset {waiting[0].key} travel without the files that they waited for")
+        return
     later = "files that somebody has open for writing follow when they are closed"
     say(f"dataset {waiting[0].key} travels as it is; {later}")
 

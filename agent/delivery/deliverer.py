@@ -1,7 +1,9 @@
 """Batch → request → task → verified, for one destination."""
 
 import logging
+import math
 import random as chance
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -26,6 +28,8 @@ _WRITE_WITHIN = 1.0
 """Seconds until it is written down at the latest that threads of the agent have a request."""
 _LIGHT = 32 * 2**20
 """Bytes of a batch that is soon done."""
+_ASK_AFTER, _ASK_AGAIN = 20, 2.0
+"""Which closing batches are due is asked again after so many times as asking took; with nothing else to do, after seconds."""
 _GIANT = 2**35
 """Bytes of a batch that takes hours: these have a quarter of the room at the most."""
 _DUE_AT_ONCE = 4096
@@ -87,6 +91,9 @@ class Deliverer:
         """To be sent next; their deliveries are not due."""
         self._paused = False
         self._actions_queued = False
+        self._follow_at = -math.inf
+        """When to ask again which closing batches are due."""
+        self._not_asked = False
         self._due_requests = Bulkhead[Sequence[Delivery]]("request", _named, through=(Transient, Refused))
         self._made_requests = Bulkhead[Request](
             "request", lambda one: _named(one.submission.deliveries), ledger.savepoint
@@ -129,6 +136,7 @@ class Deliverer:
         again: list[float | None] = []
         if self._sends:
             self._hand_over(now)  # what could not be, for the ledger could not be written
+            again.append(self._follow(now))
             self._send(self._due(now), now)
             self._send_follow_ups(now)
             next_due = self._ledger.deliveries.next_due(self._destination)
@@ -146,7 +154,7 @@ class Deliverer:
         """Whether something in flight may end without a person, or a lost destination that comes back."""
         if self._paused or (self._transport.elsewhere and self.down):
             return False
-        return any(one.note is None for one in self._in_flight.values())
+        return self._not_asked or any(one.note is None for one in self._in_flight.values())
 
     @property
     def down(self) -> bool:
@@ -190,6 +198,18 @@ class Deliverer:
         else:
             self._transport.resume()
             log.info("destination %s: deliveries go on", self._transport.name)
+
+    def _follow(self, now: float) -> float | None:
+        """Closing batches are due when the other files of their datasets are there. Returns when to ask again, if any wait."""
+        self._not_asked = now < self._follow_at
+        if self._not_asked:
+            return self._follow_at
+        began, waiting = time.monotonic(), 0
+        if self._ledger.deliveries.closing(self._destination):
+            with self._ledger.transaction():
+                waiting = self._ledger.deliveries.followed(self._destination, now)
+        self._follow_at = now + _ASK_AFTER * (time.monotonic() - began) if waiting else now
+        return now + _ASK_AGAIN if waiting else None
 
     # Sending
 

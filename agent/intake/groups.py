@@ -101,9 +101,9 @@ class Groups:
         self.seal_these(ended, now)
         self._open = None
 
-    def ended(self, number: int, rule: str, reason: str) -> Sealed:
-        """A group that becomes a batch."""
-        return Sealed(number, rule, reason, self._places[rule])
+    def ended(self, number: int, rule: str, reason: str, closes: int | None = None) -> Sealed:
+        """A group that becomes a batch; `closes`: of the markers of this dataset."""
+        return Sealed(number, rule, reason, self._places[rule], closes)
 
     def seal_these(self, groups: Sequence[Sealed], now: float) -> None:
         """These become batches. Inside a transaction."""
@@ -137,6 +137,14 @@ class Joining:
             self._close(key, batch.seal(rule.batch, group, self._now).reason)  # the next file begins another
         return number
 
+    def closing(self, files: Sequence[File], rule: Rule, name: str, dataset: int) -> int:
+        """The number of the closing batch of a dataset: sealed at once, it waits at each destination for the other files."""
+        number = self._ledger.batches.opened(rule.name, _text(f"{name}, last"), self._now)
+        size = sum(counted(file.version.size) for file in files)
+        self._joined[number] = OpenBatch(name, len(files), size, self._now, self._now)
+        self._full.append(self._groups.ended(number, rule.name, "the last files of the dataset", dataset))
+        return number
+
     def together(self, files: Sequence[File], rule: Rule, name: str) -> list[int]:
         """The number of the batch of each file of a dataset: no batch is full before all its files have joined.
 
@@ -156,7 +164,7 @@ class Joining:
     def _join(self, file: File, rule: Rule, name: str | None) -> _Key:
         relpath = rule.relpath(file.path)
         key = batch.key(rule, relpath, file.version.mtime_ns, self._host) if name is None else name
-        key = key.encode("utf-8", "backslashreplace").decode()  # the ledger's text is UTF-8, file names may be anything
+        key = _text(key)
         groups = self._groups.open()
         if (rule.name, key) not in groups:
             self._groups.begin((rule.name, key), self._now)
@@ -175,3 +183,8 @@ class Joining:
         for number, group in self._joined.items():
             self._ledger.batches.joined(number, group)
         self._groups.seal_these(self._full, self._now)
+
+
+def _text(key: str) -> str:
+    """A key as the ledger's text, which is UTF-8: file names may be anything."""
+    return key.encode("utf-8", "backslashreplace").decode()

@@ -14,7 +14,7 @@ from agent.ledger import File, Ledger
 from agent.ledger.datasets import Known
 from rules.datasets.conditions import released
 from rules.datasets.facts import judge
-from rules.datasets.membership import Dataset, dataset_of
+from rules.datasets.membership import Dataset, dataset_of, travels_last
 from rules.datasets.question import Facts, Mismatch
 from rules.formats import Finding
 from rules.model import Verdict
@@ -254,8 +254,15 @@ class Wholes:
         what = f"dataset {dataset.key}" + (f", supplement {generation - 1}" if generation > 1 else "")
         why = f"{what} is complete" + (f": {reason}" if reason else "")
         joining = self._groups.joining(now)
-        batches = joining.together(files, one.rule, what)
-        self._ledger.files.completed([(file, batch, why) for file, batch in zip(files, batches, strict=True)], now)
+        last = [file for file in files if travels_last(one.rule, dataset, one.rule.relpath(file.path))]
+        closing = {file.id for file in last}
+        data = [file for file in files if file.id not in closing]
+        batches = joining.together(data, one.rule, what)
+        if last:
+            batches += [joining.closing(last, one.rule, what, one.known.id)] * len(last)
+        self._ledger.files.completed(
+            [(file, batch, why) for file, batch in zip([*data, *last], batches, strict=True)], now
+        )
         joining.end()
         named = {dataset.inside(one.rule.relpath(file.path)): file.id for file in files}
         self._ledger.datasets.proved_by_list(

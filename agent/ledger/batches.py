@@ -17,6 +17,8 @@ class Sealed(NamedTuple):
     rule: str
     reason: str
     destinations: Sequence[int]
+    closes: int | None = None
+    """The dataset whose markers it has: they go to a destination when all its other files are there."""
 
 
 class Batches:
@@ -57,12 +59,16 @@ class Batches:
     def sealed(self, batches: Sequence[Sealed], now: float) -> None:
         """The batches are immutable from now on, and each has a delivery to each of its destinations."""
         self._store.executemany(
-            "UPDATE batches SET sealed_at = ?, reason = ? WHERE id = ?",
-            ((now, batch.reason, batch.id) for batch in batches),
+            "UPDATE batches SET sealed_at = ?, reason = ?, closes = ? WHERE id = ?",
+            ((now, batch.reason, batch.closes, batch.id) for batch in batches),
         )
         self._store.executemany(
             "INSERT INTO deliveries (batch, destination, state, again, changed_at) VALUES (?, ?, 'pending', ?, ?)",
-            ((batch.id, destination, now, now) for batch in batches for destination in batch.destinations),
+            (
+                (batch.id, destination, now if batch.closes is None else None, now)
+                for batch in batches
+                for destination in batch.destinations
+            ),
         )
         members = (
             "SELECT d.path, f.name, f.size FROM files f JOIN dirs d ON d.id = f.dir"

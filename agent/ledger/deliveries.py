@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from agent.ledger.destinations import Destinations
 from agent.ledger.history import History
 from agent.ledger.holdings import Holdings
-from agent.ledger.states import CAME_LATER, UNFINISHED, DeliveryState, listed
+from agent.ledger.states import CAME_LATER, UNFINISHED, UNPROVED, DeliveryState, State, listed
 from agent.ledger.store import Store, Transition, among
 from agent.ledger.versions import File, read
 from rules.model import STAT, Content, Evidence, counted, proof_in_words
@@ -112,6 +112,68 @@ class Deliveries:
         sql = "SELECT min(again) FROM deliveries WHERE destination = ? AND again IS NOT NULL"
         found: float | None = self._store.execute(sql, (destination,)).fetchone()[0]
         return found
+
+    def closing(self, destination: int) -> bool:
+        """Whether a closing batch waits there for the other files of its dataset."""
+        sql = "SELECT EXISTS (SELECT 1 FROM deliveries WHERE destination = ? AND state = 'pending' AND again IS NULL)"
+        return bool(self._store.execute(sql, (destination,)).fetchone()[0])
+
+    def followed(self, destination: int, now: float) -> int:
+        """Closing batches are due whose datasets have no other file left to arrive there. Returns how many still wait.
+
+        A refused file holds them back, and so does one that waits to be complete: the delivery's reason names it.
+        """
+        sql = (
+            "SELECT d.id, b.closes, d.reason FROM deliveries d JOIN batches b ON b.id = d.batch"
+            " WHERE d.destination = ? AND d.state = 'pending' AND d.again IS NULL"
+        )
+        waiting = 0
+        for number, dataset, known in self._store.execute(sql, (destination,)).fetchall():
+            before = self._before_closing(dataset, destination)
+            waiting += before is not None
+            if before is None or before != known:
+                self._store.execute(
+                    "UPDATE deliveries SET again = ?, reason = ? WHERE id = ?",
+                    (now if before is None else None, before or None, number),
+                )
+        return waiting
+
+    def _before_closing(self, dataset: int, destination: int) -> str | None:
+        """What a dataset's markers wait for at a destination: a reason, "" for files on their way, None for nothing."""
+        sql = (
+            "SELECT f.state, d.path, f.name, f.reason FROM files f JOIN dirs d ON d.id = f.dir"
+            " WHERE f.dataset = ?1 AND f.state = ?3"
+            " AND NOT EXISTS (SELECT 1 FROM batches b WHERE b.id = f.batch AND b.closes IS NOT NULL)"
+            " AND NOT EXISTS (SELECT 1 FROM copies c WHERE c.file = f.id AND c.destination = ?2 AND c.proved_at IS NOT NULL)"
+            f" AND NOT EXISTS (SELECT 1 FROM deliveries v WHERE v.batch = f.batch AND v.destination = ?2"
+            f" AND v.state IN ({listed(CAME_LATER)})) LIMIT 1"
+        )
+        for state in (State.REFUSED, *UNPROVED):  # first what names a file
+            row = self._store.execute(sql, (dataset, destination, state)).fetchone()
+            if row is None:
+                continue
+            if state not in (State.REFUSED, State.CANDIDATE):
+                return ""
+            path = f"{os.fsdecode(row[1])}/{os.fsdecode(row[2])}"
+            why = f"{path} is {row[0]}" + (f": {row[3]}" if row[3] else "")
+            return f"the markers of its dataset wait: {why}; `dropline complete` sends them without it"
+        return None
+
+    def closing_of(self, dataset: int) -> bool:
+        """Whether markers of a dataset wait for its other files."""
+        sql = (
+            "SELECT EXISTS (SELECT 1 FROM batches b JOIN deliveries d ON d.batch = b.id AND d.state = 'pending'"
+            " AND d.again IS NULL WHERE b.closes = ?)"
+        )
+        return bool(self._store.execute(sql, (dataset,)).fetchone()[0])
+
+    def closed(self, dataset: int, now: float) -> None:
+        """A person said that a dataset is complete: its markers wait for nothing more."""
+        self._store.execute(
+            "UPDATE deliveries SET again = ?, reason = NULL WHERE state = 'pending' AND again IS NULL"
+            " AND batch IN (SELECT id FROM batches WHERE closes = ?)",
+            (now, dataset),
+        )
 
     def interrupted(self, destination: int, now: float) -> int:
         """Deliveries that a former run left under way, or failed, are due at once. Returns how many.

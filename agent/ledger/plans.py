@@ -203,9 +203,10 @@ class Plans:
     def begun(self, batch: int, destinations: Iterable[int], now: float) -> None:
         """The batch goes to these destinations, too."""
         self._store.executemany(
-            "INSERT INTO deliveries (batch, destination, state, again, changed_at) VALUES (?1, ?2, 'pending', ?3, ?3)"
-            " ON CONFLICT DO UPDATE SET state = 'pending', attempt = 0, submission = NULL, again = ?3, reason = NULL,"
-            " changed_at = ?3",
+            "INSERT INTO deliveries (batch, destination, state, again, changed_at) VALUES (?1, ?2, 'pending',"
+            " (SELECT iif(closes IS NULL, ?3, NULL) FROM batches WHERE id = ?1), ?3)"
+            " ON CONFLICT DO UPDATE SET state = 'pending', attempt = 0, submission = NULL, again = excluded.again,"
+            " reason = NULL, changed_at = ?3",
             ((batch, destination, now) for destination in destinations),
         )
         self._deliveries.forget_requests([batch])

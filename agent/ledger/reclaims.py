@@ -72,6 +72,19 @@ class Reclaims:
         """The verified files of a batch that are still here."""
         return read(self._store, "f.batch = ? AND f.state = 'verified' ORDER BY f.id", (batch,))
 
+    def markers(self, dataset: int) -> list[File]:
+        """The verified files of a dataset's closing batches that are still here."""
+        where = "f.batch IN (SELECT id FROM batches WHERE closes = ?) AND f.state = 'verified' ORDER BY f.id"
+        return read(self._store, where, (dataset,))
+
+    def data_is_here(self, dataset: int) -> bool:
+        """Whether verified files of a dataset are still here that are in no closing batch."""
+        sql = (
+            "SELECT EXISTS (SELECT 1 FROM files f JOIN batches b ON b.id = f.batch WHERE f.dataset = ?"
+            " AND f.state = 'verified' AND b.closes IS NULL)"
+        )
+        return bool(self._store.execute(sql, (dataset,)).fetchone()[0])
+
     def intents(self, now: float, limit: int) -> list[Intent]:
         """Removals begun and not ended, whose time has come."""
         return self._intents("WHERE purge_at <= ? ORDER BY purge_at LIMIT ?", (now, limit))

@@ -94,8 +94,10 @@ CREATE TABLE batches (           -- groups of files; sealed_at NULL while files 
   sealed_at   REAL,
   reason      TEXT,              -- why it was sealed
   verified_at REAL,              -- when its last delivery ended
-  reclaim_at  REAL               -- when to think of reclaiming it next; NULL: nothing left to reclaim
+  reclaim_at  REAL,              -- when to think of reclaiming it next; NULL: nothing left to reclaim
+  closes      INTEGER REFERENCES datasets (id)  -- it has the markers of this dataset, which go when the other files are there
 ) STRICT;
+CREATE INDEX batches_closing ON batches (closes) WHERE closes IS NOT NULL;
 CREATE INDEX batches_open ON batches (rule, first_at) WHERE sealed_at IS NULL;
 CREATE INDEX batches_under_way ON batches (rule, first_at) WHERE verified_at IS NULL;
 CREATE INDEX batches_verified ON batches (rule, verified_at) WHERE verified_at IS NOT NULL;
@@ -151,7 +153,7 @@ CREATE TABLE deliveries (        -- one batch to one destination
   under_way   INTEGER GENERATED ALWAYS AS (state IN ('pending', 'submitting', 'active', 'verifying')) VIRTUAL,
   attempt     INTEGER NOT NULL DEFAULT 0,
   submission  INTEGER REFERENCES submissions (id), -- the last request that it was in
-  again       REAL,              -- when to try (again); NULL while nothing is to be tried
+  again       REAL,              -- when to try (again); NULL while nothing is to be tried; pending and NULL: a closing batch
   reason      TEXT,
   changed_at  REAL NOT NULL,
   UNIQUE (batch, destination),
@@ -160,6 +162,7 @@ CREATE TABLE deliveries (        -- one batch to one destination
 CREATE INDEX deliveries_due ON deliveries (destination, again) WHERE again IS NOT NULL;
 CREATE INDEX deliveries_unfinished ON deliveries (destination, state) WHERE under_way;
 CREATE INDEX deliveries_of_submission ON deliveries (submission) WHERE submission IS NOT NULL;
+CREATE INDEX deliveries_closing ON deliveries (destination) WHERE state = 'pending' AND again IS NULL;
 CREATE INDEX deliveries_held_up ON deliveries (destination) WHERE under_way AND reason IS NOT NULL;
 
 CREATE TABLE behind (            -- delivered files that are not at a destination which came later, as of the last replanning

@@ -153,15 +153,22 @@ class Decisions:
             stays = Verdict(False, f"{left} files of its dataset are not proved yet", now + LATER)
             yield from (Decision(file, stays) for file in files)
             return
+        markers = self._ledger.reclaims.markers(dataset) if dataset is not None else []
+        if files[0] in markers:
+            if dataset is not None and self._ledger.reclaims.data_is_here(dataset):
+                stays = Verdict(False, "it goes after the other files of its dataset", now + LATER)
+                yield from (Decision(file, stays) for file in files)
+                return
+            markers = []
         # What costs little comes first: asking the destinations may mean that they read all the copies.
-        ready = self._each(self._ready, rule, files, free, now)
+        ready = self._each(self._ready, rule, [*files, *markers], free, now)
         stay = next((one for one in ready if not one.verdict.ok), None)
         if stay is not None:
             yield from (replace(stay, file=file) for file in files)
             return
-        decisions = list(self._each(self._decide, rule, files, free, now))
+        decisions = list(self._each(self._decide, rule, [*files, *markers], free, now))
         bad = next((each for each in decisions if not each.verdict.ok), None)
-        for each in decisions:
+        for each in decisions[: len(files)]:  # the markers are decided about with their own batch
             if bad is None or not each.verdict.ok:
                 yield each
             else:

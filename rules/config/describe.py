@@ -29,6 +29,7 @@ def describe(rule: Rule) -> list[str]:
             f"delivers each batch to {target.to} as {target.path}{_BACKFILL[target.backfill]}"
             for target in rule.deliver
         ),
+        *_last(rule),
         *(
             f"then, for each verified batch, {_action(action)}{_name(action)}"
             for action in (*rule.then, *rule.share_with)
@@ -102,6 +103,14 @@ def _batch(sealing: Sealing) -> str:
     else:
         when = f"when none has joined for {in_words(sealing.linger)} or after {in_words(max_age(sealing))}"
     return f"batches files {by}, sealed {when}, at {sealing.max_files} files or at {bytes_in_words(sealing.max_bytes)}"
+
+
+def _last(rule: Rule) -> list[str]:
+    patterns = rule.complete.markers if rule.last is None else rule.last
+    if rule.dataset is None or not patterns:
+        return []
+    what = f"delivers {', '.join(patterns)} of a dataset last, to each destination when all its other files are there"
+    return [f"{what} (`dropline complete` sends them without a file that is refused)"]
 
 
 def _reclaim(reclaim: Reclaim | None) -> str:

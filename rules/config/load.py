@@ -68,6 +68,13 @@ def _fits(rule: Rule) -> Rule:
                 pattern.check_fields(known_fields(rule.dataset))
             except ValueError as error:
                 raise wrong(error, *key.split(".")) from None
+    if rule.last and rule.dataset is None:
+        raise wrong("goes last of a dataset, and the rule has none; add `dataset`", "last")
+    for number, one in enumerate(rule.last or ()):
+        try:
+            one.check_fields(known_fields(rule.dataset))
+        except ValueError as error:
+            raise wrong(error, "last", number) from None
     _check_batch(rule, groups, shared)
     for number, target in enumerate(rule.deliver):
         if target.to in [one.to for one in rule.deliver[:number]]:

@@ -7,6 +7,7 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from rules.config.load import RuleTable
 from rules.config.tables import Duration, Size, Table
+from rules.datasets.condition import Pattern
 from rules.rule import Conditions, Rule, Sealing, Together
 
 ACTS = ("write", "open", "append", "close", "rename", "remove", "many", "kill", "release", "expect")
@@ -92,6 +93,7 @@ class PresetTable(Table):
     exclude: tuple[str, ...] = ()
     capture: str | None = None
     dataset: Together | None = None
+    last: tuple[Pattern, ...] | None = None
     complete: Conditions
     batch: Sealing = Field(default_factory=Sealing)
     path: str

@@ -293,6 +293,17 @@ def looked_for(conditions: Sequence[Condition]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(FIELD.sub("*", one.rpartition("/")[2]) for one in _on_disk(conditions)))
 
 
+def marked_by(conditions: Sequence[Condition]) -> tuple[str, ...]:
+    """Patterns of the markers and checksum lists in the dataset's directory that conditions wait for."""
+    found = (
+        pattern
+        for condition in conditions
+        for key, pattern in condition.patterns("")
+        if key.rpartition(".")[2] in ("marker", "manifest") and not pattern.startswith("../")
+    )
+    return tuple(dict.fromkeys(found))
+
+
 def looks_beyond(conditions: Sequence[Condition]) -> bool:
     """Whether conditions look for files outside of the dataset's directory."""
     return any(one.startswith("../") for one in _on_disk(conditions))

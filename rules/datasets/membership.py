@@ -5,9 +5,11 @@ expression. Without either, each file is a dataset by itself.
 """
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from rules.patterns.expression import match
+from rules.patterns.glob import fill, takes
 from rules.rule import Rule, Together
 
 
@@ -51,6 +53,20 @@ def dataset_of(rule: Rule, relpath: str) -> Dataset | None:
             shared = "|".join(groups[name] for name in own)
             return Dataset(directory + shared, directory.rstrip("/"), {"name": shared, **groups}, whole=False)
     return None
+
+
+def travels_last(rule: Rule, dataset: Dataset, relpath: str) -> bool:
+    """Whether a file goes to a destination after all others of its dataset: programs there begin when they see it."""
+    if rule.dataset is None:
+        return False
+    if rule.last is not None:
+        patterns: Sequence[str] = rule.last
+    else:  # on the disk, these names count from the dataset's directory
+        patterns = [f"/{one}" for one in rule.complete.markers]
+    if not patterns:
+        return False
+    inside = relpath.removeprefix(f"{dataset.base}/") if dataset.base else relpath
+    return takes(tuple(fill(one, dataset.fields) for one in patterns), inside)
 
 
 def _within(found: re.Match[str], group: str) -> bool:

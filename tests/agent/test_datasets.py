@@ -14,8 +14,9 @@ from agent.files.posix.tree import PosixTree
 from agent.intake import Intake, candidates, content, texts, wholes
 from agent.intake.watch import Watch
 from agent.intake.wholes import Wholes
-from agent.ledger import File, Ledger, State
+from agent.ledger import File, Ledger, Proof, State
 from rules.datasets import listed
+from rules.model import Content
 from rules.patterns.glob import Glob
 from rules.rule import Rule
 from tests import configured
@@ -100,14 +101,17 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 def test_all_files_of_a_dataset_are_in_one_batch_whatever_its_limits(site: Site) -> None:
-    """`max_files` is about files that merely travel together."""
+    """`max_files` is about files that merely travel together; the marker alone closes the dataset, in a batch after it."""
     for number in range(700):
         site.put(f"run_1/{number % 7}/{number}")
     site.put("run_1/done")
     site.start(rule(site.data, batch={"max_files": 100}))
     site.pass_time(60.0)
     batches = site.ledger.reports.batches(10)
-    assert [(one.key, one.files, one.reason) for one in batches] == [("dataset run_1", 701, "the dataset is complete")]
+    assert [(one.key, one.files, one.reason) for one in batches] == [
+        ("dataset run_1, last", 1, "the last files of the dataset"),
+        ("dataset run_1", 700, "the dataset is complete"),
+    ]
     assert set(site.states().values()) == {"batched"}
 
 
@@ -118,10 +122,11 @@ def test_datasets_may_share_a_batch_and_are_never_torn_by_its_limits(site: Site)
             site.put(f"run_{run}/{name}")
     site.start(rule(site.data, batch={"by": "{rule}", "max_files": 4, "linger": "1s"}))
     site.pass_time(60.0)
-    assert sorted(one.files for one in site.ledger.reports.batches(10)) == [6, 6]
+    assert sorted(one.files for one in site.ledger.reports.batches(10)) == [1, 1, 1, 1, 4, 4]
     of_batch: dict[str, set[int | None]] = {}
     for path, file in site.files().items():
-        of_batch.setdefault(path.split("/")[0], set()).add(file.batch)
+        if not path.endswith("/done"):
+            of_batch.setdefault(path.split("/")[0], set()).add(file.batch)
     assert all(len(batches) == 1 for batches in of_batch.values())
 
 
@@ -140,7 +145,7 @@ def test_a_file_that_no_event_told_of_is_found_before_the_dataset_is_complete(si
         site.ledger.datasets.touched([known.id], site.now)
     site.pass_time(30.0, sweep=False)
     assert site.states() == dict.fromkeys(("run_1/a", "run_1/done", "run_1/deep/late"), "batched")
-    assert len(site.ledger.reports.batches(10)) == 1
+    assert [one.key for one in site.ledger.reports.batches(10)] == ["dataset run_1, last", "dataset run_1"]
 
 
 @pytest.mark.parametrize("operation", ["names", "look", "open"])
@@ -205,7 +210,7 @@ def test_nothing_is_complete_before_the_first_sweep_after_a_start(site: Site, mo
     site.pass_time(9.0)
     assert set(site.states().values()) == {"candidate"}
     site.pass_time(5.0)
-    assert [one.files for one in site.ledger.reports.batches(10)] == [52]
+    assert [one.files for one in site.ledger.reports.batches(10)] == [1, 51]
 
 
 def test_a_file_that_goes_away_is_not_waited_for(site: Site) -> None:
@@ -234,7 +239,8 @@ def test_a_changed_file_travels_again_as_a_supplement(site: Site) -> None:
     site.pass_time(60.0)
     assert [(one.key, one.files) for one in site.ledger.reports.batches(10)] == [
         ("dataset run_1, supplement 1", 2),
-        ("dataset run_1", 2),
+        ("dataset run_1, last", 1),
+        ("dataset run_1", 1),
     ]
 
 
@@ -310,7 +316,7 @@ def test_a_mismatch_refuses_the_dataset_until_the_data_is_right(site: Site) -> N
     path.write_bytes(b"good")
     site.pass_time(60.0)
     assert site.states() == dict.fromkeys(("run_1/a", "run_1/sums", "run_1/more"), "batched")
-    assert [one.files for one in site.ledger.reports.batches(10)] == [3]
+    assert [one.files for one in site.ledger.reports.batches(10)] == [1, 2]
 
 
 @pytest.mark.usefixtures("leases")
@@ -446,3 +452,43 @@ def test_a_marker_wakes_its_dataset_and_no_other(site: Site, where: str) -> None
         site.intake._survey.take_sweeps(site.now)
     due = {one.key for one in site.ledger.datasets.due(site.now, 100)}
     assert due == ({"run_3"} if where == "done" else {f"run_{run}" for run in range(5)})
+
+
+def test_markers_are_due_at_a_destination_when_the_other_files_are_there(site: Site) -> None:
+    """However their batches are scheduled; a refused file holds the markers back, and is named, until a person says so."""
+    for name in ("a", "b", "done"):
+        site.put(f"run_1/{name}")
+    site.start(rule(site.data, batch={"by": "{rule}", "schedule": "0 0 1 1 *"}))
+    site.pass_time(60.0)
+    files, deliveries = site.files(), site.ledger.deliveries
+    (place,) = {one.id for one in [site.ledger.destinations.place("share", "/share")]}
+
+    def asked() -> tuple[int, float | None, list[str | None]]:
+        """Closing batches that wait; when the next delivery is due; the reasons of those that wait."""
+        with site.ledger.transaction():
+            waiting = deliveries.followed(place, site.now)
+        reasons = [one["reason"] for line in site.ledger.reports.batches(10) for one in line.deliveries]
+        return waiting, deliveries.next_due(place), reasons
+
+    assert asked() == (1, None, [None])
+    site.intake.seal_all(site.now)
+    (batch,) = {files["run_1/a"].batch, files["run_1/b"].batch}
+    (due,) = deliveries.due(place, site.now, 10)
+    assert (due.batch, asked()[0]) == (batch, 1)
+    proofs = [Proof(files[name], name, Content(b"c", 1), "sha256", "accepted") for name in ("run_1/a", "run_1/b")]
+    with site.ledger.transaction():
+        deliveries.planned(place, [(one.file.id, one.path) for one in proofs])
+        deliveries.proved(place, "share", proofs[:1], site.now)
+        site.ledger.files.refused([(files["run_1/b"].id, "r", files["run_1/b"].path, "its name is taken")])
+        deliveries.finished([due], site.now)
+    why = f"{site.data}/run_1/b is refused: its name is taken"
+    held = f"the markers of its dataset wait: {why}; `dropline complete` sends them without it"
+    assert asked() == (1, None, [held, None])
+    dataset = files["run_1/a"].dataset
+    assert dataset is not None
+    assert deliveries.closing_of(dataset)
+    with site.ledger.transaction():
+        deliveries.closed(dataset, site.now)
+    assert asked() == (0, site.now, [None, None])
+    (last,) = deliveries.due(place, site.now, 10)
+    assert last.batch == files["run_1/done"].batch

@@ -113,8 +113,28 @@ def test_what_comes_late_or_changes_travels_as_a_supplement(site: "Site") -> Non
     assert site.delivered == {"run_1/a": b"more", "run_1/late": b"y", "run_1/done": b""}
     batches = site.dropline("batches", "--format", "json").json
     assert [(one["key"], one["files"]) for one in batches] == [
-        ("dataset run_1, supplement 1", 2), ("dataset run_1", 2)
+        ("dataset run_1, supplement 1", 2), ("dataset run_1, last", 1), ("dataset run_1", 1)
     ]  # fmt: skip
+
+
+def test_a_marker_shows_at_the_share_after_all_other_files(site: "Site") -> None:
+    """A program there begins with it: while one file is refused it is held back, with the reason, until a person says so."""
+    site.configure(run_rule(site))
+    (site.share / "run_1").mkdir()
+    (site.share / "run_1/b").write_bytes(b"somebody else's")
+    site.put("run_1/done", b"")
+    for name in "abc":
+        site.put(f"run_1/{name}", b"mine")
+    assert site.once() == 1
+    there = {"run_1/a": b"mine", "run_1/b": b"somebody else's", "run_1/c": b"mine"}
+    assert site.delivered == there
+    (delivery,) = site.explain("run_1/done")[-1]["deliveries"]
+    assert f"{site.inbox}/run_1/b is refused: " in delivery["reason"]
+    assert "the markers of its dataset wait" in site.dropline("status").out
+    done = site.dropline("complete", "run_1")
+    assert (done.code, done.out) == (0, "the markers of dataset run_1 travel without the files that they waited for\n")
+    assert site.once() == 1
+    assert site.delivered == there | {"run_1/done": b""}
 
 
 def test_a_wrong_checksum_refuses_and_the_right_data_travels_with_its_evidence(site: "Site") -> None:

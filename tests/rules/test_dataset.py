@@ -2,14 +2,16 @@
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from rules.batch import key
-from rules.datasets.membership import Dataset, dataset_of
+from rules.datasets.membership import Dataset, dataset_of, travels_last
 from rules.match import match
 from rules.naming import place
 from rules.rule import Rule, Sealing, Together
+from tests import configured
 
 RUNS = Rule("r", "/data", dataset=Together(dir=re.compile(r"(?:[^/]+/)*?(?P<run>run_\d+)/")), batch=Sealing("dataset"))
 SLIDES = Rule(
@@ -79,3 +81,28 @@ def test_captured_groups_and_those_of_the_dataset_are_fields_together() -> None:
 def test_the_batch_of_a_dataset() -> None:
     """All its files have the same key."""
     assert {key(RUNS, path, 0, "pc") for path in ("a/run_1/x", "a/run_1/y/z")} == {"a/run_1"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "path", "last"),
+    [
+        ({}, "run_1/done", True),
+        ({}, "run_1/deep/done", False),
+        ({}, "run_1/sums.md5", True),
+        ({}, "run_1/a.tif", False),
+        ({"last": ["*.txt"]}, "run_1/done", False),
+        ({"last": ["*.txt"]}, "run_1/deep/x.txt", True),
+        ({"last": ["{name}.end"]}, "run_1/run_1.end", True),
+        ({"last": []}, "run_1/done", False),
+        ({"dataset": {"group": "^(?P<dir>.*/)(?P<image>[^/]+)[.][a-z0-9]+$"}}, "x/done", False),
+        ({"dataset": {"group": "^(?P<dir>.*/)(?P<image>[^/.]+)([.]|$)"}}, "x/done", True),
+    ],
+)
+def test_markers_and_lists_that_a_rule_waits_for_travel_last(keys: dict[str, Any], path: str, last: bool) -> None:
+    """Those in the dataset's folder, or what `last` says; what lies beside the folder is no part of the dataset."""
+    require = [{"any": [{"marker": "done"}, {"manifest": "*.md5"}]}, {"marker": "../{name}.end"}, {"gone": "*.tif"}]
+    table = {"name": "r", "watch": "/d", "dataset": {"dir": "run_[0-9]+/"}, "complete": {"require": require}}
+    rule = configured.rule(table | {"deliver": [{"to": "share"}]} | keys)
+    dataset = dataset_of(rule, path)
+    assert dataset is not None or not last
+    assert (dataset is not None and travels_last(rule, dataset, path)) is last

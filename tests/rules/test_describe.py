@@ -73,6 +73,8 @@ def test_a_rule_with_datasets() -> None:
         "files that come or change afterwards travel as a supplement",
         "batches the files of a dataset, and of no other, together",
         "delivers each batch to share as {relpath}",
+        "delivers a, m of a dataset last, to each destination when all its other files are there (`dropline complete` sends"
+        " them without a file that is refused)",
         "keeps the local files for ever",
     ]
 
