@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import os
 import platform
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -20,10 +21,13 @@ from agent.app.transports import Transports
 from agent.delivery.actions import enqueue
 from agent.delivery.deliverer import Deliverer
 from agent.destinations import Transport, Wake
-from agent.destinations.directory.transport import DirectoryTransport
+from agent.destinations.directory import transport as directories
+from agent.destinations.directory.opening import Place
+from agent.errors import Transient
 from agent.files import LOCAL
 from agent.intake import Intake
 from agent.intake.watch import Watch
+from agent.intake.zones import Zones
 from agent.ledger import Ledger, Pruner, Transition
 from agent.observe.doubts import doubt
 from agent.observe.logs import tell
@@ -86,6 +90,28 @@ def inside(config: Configuration) -> list[str]:
             if at is not None and within.holds(at) and at != within:
                 found.append(root.rstrip("/") + at.path[len(within.path.rstrip("/")) :])
     return found
+
+
+def is_destination(ledger: Ledger, identity: str, directory: str) -> bool:
+    """Whether a directory is the destination of this identity, which may be one of a former configuration.
+
+    Raises Transient where that cannot be told.
+    """
+    places = [
+        Place(name, address, identity, "size", "sha256", ledger.key)
+        for name, address in ledger.destinations.named(identity)
+        if os.path.isabs(address)  # else a collection of a service: it has no such file
+    ]
+    unknown: Transient | None = None
+    for place in places:
+        try:
+            if directories.is_destination(place, directory):
+                return True
+        except Transient as error:
+            unknown = error
+    if unknown is not None:
+        raise unknown
+    return False
 
 
 def scrubber_of(destination: str) -> str:
@@ -166,7 +192,9 @@ class Parts:
         stack.callback(self._close_watches)
         self.intake: Intake = Intake(
             self.ledger, LOCAL, config.rules, watches, places, host,
-            settings.sweep_every, settings.canary_every, time.time, wake_deliverers, inside(config), list(known.values()),
+            settings.sweep_every, settings.canary_every, time.time, wake_deliverers,
+            Zones(self.ledger.destinations.identities, partial(is_destination, self.ledger), inside(config)),
+            list(known.values()),
         )  # fmt: skip
         by_name = {rule.name: rule for rule in config.rules}
         self.replan = Replan(
@@ -242,8 +270,6 @@ class Parts:
             if name not in self._routes:
                 self._routes[name] = former._routes.pop(name)
                 one.deliverer.follow(self.config.rules, self._before[name])
-                if isinstance(one.transport, DirectoryTransport):
-                    one.transport.keep_apart([rule.watch for rule in self.config.rules])
                 self._going_on.add(name)
 
     def start(self, now: float) -> None:

@@ -40,8 +40,7 @@ class Transports:
             hold = of_destination(self._config.state_dir, name)
             return DirectoryTransport(
                 name, table.path, table.verify, table.checksum, self._key, wake, hold, table.limits,
-                mounted=table.mounted, watched=[rule.watch for rule in self._config.rules],
-                dir_mode=table.dir_mode,
+                mounted=table.mounted, dir_mode=table.dir_mode,
             )  # fmt: skip
         # Imported here: who delivers to directories only does not pay for what this brings along.
         from agent.destinations.globus import GlobusTransport

@@ -80,6 +80,8 @@ def _print_status(found: dict[str, Any]) -> None:
         say(f"{what} waits for {one['waiting']} batches, since {_when(one['since'])}{why}")
     for root in found["unclaimed"]:
         say(f"no rule claims {root['files']} files below {root['watch']}, such as {root['example']}")
+    for root in found["left_out"]:
+        say(f"{root['directories']} destinations below {root['watch']} are left out, such as {root['example']}")
     for root in found["unseen"]:
         say(f"{root['directories']} directories below {root['watch']} cannot be listed, such as {root['example']}")
     for one in found["datasets"]:

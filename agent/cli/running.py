@@ -13,7 +13,7 @@ import typer
 
 from agent.app import presets
 from agent.app.configuration import FILE_NAME, absolute, check, here, warnings
-from agent.app.parts import Parts, channels
+from agent.app.parts import Parts, channels, inside
 from agent.app.replan import preview
 from agent.cli.options import STATE_HERE, ConfigOption, PathOfUser, configuration
 from agent.cli.printing import say
@@ -205,6 +205,8 @@ def show(config: ConfigOption = None) -> None:
         )
         for sentence in notes(chosen, name, table):
             say(f"  - note: {sentence}")
+    for path in inside(chosen):
+        say("", f"{path}: a destination below a watched directory, so what is in it is left out")
     for rule in chosen.rules:
         say("", f"rule {rule.name}:")
         for sentence in describe(rule):

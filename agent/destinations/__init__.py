@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from agent.errors import Transient
-from rules.model import Content, CopyId, Observation, Version
+from rules.model import Content, Observation, Version
 from rules.scrub import Sight
-from rules.versions.copies import Confirmed
+from rules.versions.copies import Confirmed, LocalFile
 
 
 class NotNow(Transient):
@@ -179,7 +179,7 @@ class Transport(Protocol):
 
     def confirm(
         self, path: str, version: Version, checksum: bytes, algorithm: str, identity: str,
-        local: CopyId | None = None, mount: str | None = None,
+        local: LocalFile | None = None, mount: str | None = None,
     ) -> Confirmed:  # fmt: skip
         """Is this content still there, asked now? Raises Transient where the destination cannot be asked.
 

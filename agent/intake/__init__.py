@@ -11,6 +11,7 @@ from agent.intake.root import Root
 from agent.intake.survey import Survey
 from agent.intake.watch import Watch
 from agent.intake.wholes import Wholes
+from agent.intake.zones import NONE, Zones
 from agent.ledger import Ledger
 from rules.rule import Rule
 
@@ -21,7 +22,7 @@ class Intake:
     def __init__(
         self, ledger: Ledger, files: Files, rules: Sequence[Rule], watches: Sequence[Watch], destinations: Mapping[str, int],
         host: str, sweep_every: float, canary_every: float, wall: Callable[[], float], sealed: Callable[[], None],
-        own: Sequence[str] = (), known: Sequence[Root] = (),
+        zones: Zones = NONE, known: Sequence[Root] = (),
     ) -> None:  # fmt: skip
         """
         Args:
@@ -34,7 +35,7 @@ class Intake:
             sweep_every, canary_every: seconds; canary_every = 0 writes no canary.
             wall: the computer's clock, for comparison with the file systems' clocks.
             sealed: called when batches wait for delivery.
-            own: destinations below the watched directories, as they are reached there: they are left out.
+            zones: destinations below the watched directories, which are left out.
             known: trees that were watched until now: one with the same rules need not be swept for that.
         """
         self.roots = [
@@ -44,7 +45,7 @@ class Intake:
         ]
         self._ledger = ledger
         self._watched = Bulkhead[Root]("watched directory", lambda root: root.watch.root)
-        self._survey = Survey(ledger, files, self.roots, own)
+        self._survey = Survey(ledger, files, self.roots, zones)
         self._groups = Groups(ledger, rules, destinations, host)
         self._wholes = Wholes(
             ledger, files, rules, self._groups, lambda rule: self._root(rule).swept_at is not None, self._look_again,
@@ -58,6 +59,7 @@ class Intake:
 
     def start(self, now: float) -> None:
         """Before the first pass: what a former run read proves nothing about quiet periods in this one."""
+        self._survey.start()
         with self._ledger.transaction():
             self._ledger.files.restarted(now)
             self._wholes.start(now)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Container, Generator, Iterator
 from dataclasses import dataclass
 
-from agent.files import Files, Tree, Trouble, What, Whose
+from agent.files import CannotTell, Files, Tree, Trouble, What, Whose
 from agent.host.bulkhead import Bulkhead, Failure
 from agent.intake.zones import NONE, Zones
 from rules.model import OWN_PREFIX, Entry, Kind, Observation, Version, VolumeId
@@ -54,6 +54,10 @@ class Walk:
         """
         self.ended = False
         """Whether it came to its end: all was looked at."""
+        self.left_out = 0
+        """Landing zones."""
+        self.example = ""
+        """One of them."""
         self._files = files
         self._top = top
         self._begin = begin
@@ -105,7 +109,12 @@ class Walk:
         directory = os.path.join(self._top, part) if part else self._top
         below: list[str] = []
         whole = True
-        if part and (self._zones.hold if part == self._begin else self._zones.at)(tree, part):
+        zone = bool(part) and (self._zones.hold if part == self._begin else self._zones.at)(tree, part)
+        if isinstance(zone, CannotTell):
+            yield Listing(directory, None, {}, whole=False, last=True, error=zone.reason)
+            return
+        if zone:
+            self.left_out, self.example = self.left_out + 1, directory
             return
         try:
             for listed in tree.scan(part, CHUNK):

@@ -15,7 +15,7 @@ from agent.intake.departures import Departures, volume_above
 from agent.intake.register import Register
 from agent.intake.root import MOST_UNSEEN, Root, Sweep
 from agent.intake.scan import Listing, Walk
-from agent.intake.zones import IDENTITY, Zones
+from agent.intake.zones import IDENTITY, NONE, Zones
 from agent.ledger import HERE, Known, Ledger
 from rules.match import match, relative
 from rules.model import Entry, Kind, Observation
@@ -42,19 +42,27 @@ def _parts(root: Root) -> list[Hint]:
 class Survey:
     """Compares the disk with the ledger."""
 
-    def __init__(self, ledger: Ledger, files: Files, roots: Sequence[Root], own: Sequence[str] = ()) -> None:
-        """`own`: destinations below the watched directories, as they are reached there; others are known by their identity."""
+    def __init__(self, ledger: Ledger, files: Files, roots: Sequence[Root], zones: Zones = NONE) -> None:
+        """`zones`: destinations below the watched directories, which are left out."""
         self._ledger = ledger
         self._files = files
         self._departures = Departures(ledger)
         self._roots = roots
-        self._zones = Zones(ledger.destinations.identities, own)
+        self._zones = zones
         self._hinted = Bulkhead[Root]("events of", lambda root: root.watch.root)
         self._swept = Bulkhead[Root]("sweep of", lambda root: root.watch.root)
         self._hints = Bulkhead[Hint]("event of", lambda hint: hint.path, ledger.savepoint)
         self._parts = Bulkhead[Hint]("sweep of", lambda part: part.path)
         self._directories = Bulkhead[str]("directory", str, ledger.savepoint)
         self._names = Bulkhead[_Named]("name", lambda one: f"{one[0]}/{os.fsdecode(one[1][0])}", ledger.savepoint)
+
+    def start(self) -> None:
+        """Sweeps that a former configuration began begin again: they know its landing zones."""
+        for root in self._roots:
+            for sweep in filter(None, (root.sweep, root.partial)):
+                if sweep.of is None:
+                    root.why = root.why or "another configuration"
+                root.broke_off(sweep, None)
 
     # Hints
 
@@ -97,7 +105,7 @@ class Survey:
         directories = [
             Hint(hint.path, below=True)
             for hint in hints
-            if self._hint(tree, register, hint.path, hint.gone, known.get(hint.path))
+            if self._hint(root, tree, register, hint.path, hint.gone, known.get(hint.path))
         ]
         register.flush()
         return directories
@@ -120,7 +128,9 @@ class Survey:
             for name, known in self._ledger.files.known(directory, wanted).items()
         }
 
-    def _hint(self, tree: Tree, register: Register, path: str, left: bool, known: Known | None) -> bool:
+    def _hint(
+        self, root: Root, tree: Tree, register: Register, path: str, left: bool, known: Known | None
+    ) -> bool:  # fmt: skip
         """Returns whether a directory has the name. `left`: the name went away at some time since."""
         inside = relative(path, tree.root)
         if inside is None:
@@ -128,7 +138,10 @@ class Survey:
         above, _, name = inside.rpartition("/")
         if name == IDENTITY:
             self._zones.forget()
-        if self._zones.hold(tree, above):
+        zone = self._zones.hold(tree, above)
+        if isinstance(zone, CannotTell):
+            self._not_seen(root, f"{tree.root}/{above}", zone.reason)
+        if zone:
             return False
         seen = tree.look(inside)
         if isinstance(seen, CannotTell):
@@ -172,7 +185,7 @@ class Survey:
         if root.sweep is None and root.why is not None:
             log.info("sweep of %s: %s", root.watch.root, root.why)
             root.sweep, root.why, root.again_at = self._sweep(root, None), None, None
-            self._zones.forget()
+            self._zones.ask_again()
         if root.sweep is not None:
             self._go_on(root, root.sweep, now, ENTRIES_A_PASS)
         parts = [] if root.again_at is not None else _parts(root)
@@ -272,6 +285,8 @@ class Survey:
         where, unseen = root.watch.root, dict(sweep.unseen)
         if sweep.of is None:
             self._ledger.reports.left_unclaimed(where, sweep.unclaimed, sweep.example)
+            if sweep.walk is not None:
+                self._ledger.reports.left_out(where, sweep.walk.left_out, sweep.walk.example)
             if sweep.unclaimed:
                 log.warning("%s: no rule claims %d files, such as %s", where, sweep.unclaimed, sweep.example)
         else:

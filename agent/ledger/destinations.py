@@ -71,6 +71,10 @@ class Destinations:
         sql = "SELECT identity FROM destinations WHERE identity IS NOT NULL"
         return {identity for (identity,) in self._store.execute(sql)}
 
+    def named(self, identity: str) -> list[tuple[str, str]]:
+        """(name, address) of the destinations whose identity file says this."""
+        return self._store.execute("SELECT name, address FROM destinations WHERE identity = ?", (identity,)).fetchall()
+
     def set_up(self, destination: int, identity: str) -> None:
         """The destination's identity is known from now on."""
         self._store.execute("UPDATE destinations SET identity = ? WHERE id = ?", (identity, destination))

@@ -102,6 +102,15 @@ class Reports:
         """Directories below a watched one that cannot be listed, or not as a whole. Inside a transaction."""
         self._left("unseen", root, directories, example)
 
+    def left_out(self, root: str, directories: int, example: str) -> None:
+        """Destinations below a watched directory, whose files are no data. Inside a transaction."""
+        self._left("landing", root, directories, example)
+
+    def landing(self) -> list[tuple[str, int, str]]:
+        """(watched directory, destinations below it, an example), as of the last sweep."""
+        rows = self._store.execute("SELECT root, directories, example FROM landing WHERE directories > 0")
+        return [(os.fsdecode(root), directories, example) for root, directories, example in rows]
+
     def unseen(self) -> list[tuple[str, int, str]]:
         """(watched directory, directories, an example with its reason) of what cannot be listed."""
         rows = self._store.execute("SELECT root, directories, example FROM unseen WHERE directories > 0")

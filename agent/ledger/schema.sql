@@ -120,6 +120,12 @@ CREATE TABLE unseen (            -- directories that cannot be listed, or not as
   example     TEXT NOT NULL      -- one of them, with the reason
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE landing (           -- destinations below a watched directory, which its last sweep left out
+  root        BLOB PRIMARY KEY,
+  directories INTEGER NOT NULL,
+  example     TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
 
 -- Destinations, and what is there
 

@@ -7,7 +7,6 @@ from agent.files import LOCAL, CannotTell, Look, Space, Trouble, What
 from agent.files.absence import look_on
 from agent.host.asking import Asker, Silence
 from agent.intake.scan import Listing, sweep
-from agent.intake.zones import Zones
 from agent.observe.status import no_answer
 from rules.match import relative
 from rules.model import VolumeId
@@ -86,7 +85,7 @@ def contents(top: str, directory: str, at_most: int) -> Contents:
     """What stands in a directory at or below another one, and below it, as a sweep sees it."""
     listings: list[Listing] = []
     count = 0
-    for listing in sweep(LOCAL, top, relative(directory, top) or "", Zones(tuple)):
+    for listing in sweep(LOCAL, top, relative(directory, top) or ""):
         count += len(listing.entries) + 1
         if count > at_most:
             return Contents(listings, whole=False)

@@ -87,6 +87,10 @@ def status(
         "unclaimed": [
             {"watch": root, "files": count, "example": example} for root, count, example in ledger.reports.unclaimed()
         ],
+        "left_out": [
+            {"watch": root, "directories": count, "example": example}
+            for root, count, example in ledger.reports.landing()
+        ],
         "unseen": [
             {"watch": root, "directories": count, "example": example}
             for root, count, example in ledger.reports.unseen()

@@ -14,14 +14,14 @@ from rules.match import match
 from rules.model import Content, CopyId, Evidence, Kind, Observation, Verdict, Version, Writer
 from rules.retention import retention, unmoved
 from rules.rule import Rule
-from rules.versions.copies import Confirmed, distinct
+from rules.versions.copies import Confirmed, LocalFile, distinct
 from rules.versions.volumes import unchanged
 
 _NOWHERE = "no destination that it was delivered to is one of the rule that claims it now"
 LATER = 60.0
 """Seconds until a batch that could not be reclaimed is thought of again."""
 
-Confirm = Callable[[str, Version, bytes, str, str, CopyId | None, str | None], Confirmed]
+Confirm = Callable[[str, Version, bytes, str, str, LocalFile | None, str | None], Confirmed]
 """As `agent.destinations.Transport.confirm`."""
 
 
@@ -260,11 +260,11 @@ class Decisions:
         local = self._local(file)
         return required.ask(path, file.version, item.checksum, item.algorithm, identity, local, item.mount)
 
-    def _local(self, file: File) -> CopyId:
+    def _local(self, file: File) -> LocalFile:
         """Which file the local one is: its file system may have got another number since it was last seen."""
         seen = self._files.look(file.path)
         volume = seen.volume if isinstance(seen, Observation) else file.volume
-        return CopyId(volume, file.version.file_id)
+        return LocalFile(file.path, CopyId(volume, file.version.file_id))
 
     def _distinct(self, copies: Mapping[str, CopyId | None]) -> Verdict:
         """Whether each of the destinations has a copy of its own."""

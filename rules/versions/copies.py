@@ -7,6 +7,13 @@ from typing import NamedTuple
 from rules.model import CopyId, Verdict
 
 
+class LocalFile(NamedTuple):
+    """A file that is to be deleted on the proof of its copies."""
+
+    path: str
+    file: CopyId
+
+
 class Confirmed(NamedTuple):
     """Whether a copy is there still, as it was proved."""
 

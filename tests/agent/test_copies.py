@@ -14,17 +14,18 @@ import pytest
 
 from agent.destinations import Arrived, Item, Unfit
 from agent.destinations.directory.opening import Place
-from agent.destinations.directory.place import check, confirm, set_up
+from agent.destinations.directory.place import confirm, set_up
 from agent.destinations.directory.writer import Written, write
-from agent.errors import Refused, Transient
+from agent.errors import Transient
 from agent.files import LOCAL
 from agent.host.steps import Steps
 from rules.model import Observation
-from rules.versions.copies import Confirmed
+from rules.versions.copies import Confirmed, LocalFile
 
 AGENT = "a1b2c3d4e5f6"
 RIG = """
-import json, os, resource, subprocess, sys
+import json, os, resource, shutil, subprocess, sys
+from rules.versions.copies import LocalFile
 from tests.agent.test_copies import Rig, shown
 from pathlib import Path
 from agent.files import LOCAL
@@ -114,9 +115,10 @@ def test_the_local_file_is_never_confirmed_as_its_own_copy(rig: Rig) -> None:
     os.link(path, rig.share / "scan.h5")
     seen = LOCAL.look(str(path))
     assert isinstance(seen, Observation)
-    local = seen.file
-    found = rig.confirm("scan.h5", b"measured", local)
-    assert found == Confirmed(False, "at share, 'scan.h5' is the local file itself, by another name or mount", local)
+    found = rig.confirm("scan.h5", b"measured", LocalFile(str(path), seen.file))
+    assert found == Confirmed(
+        False, "at share, 'scan.h5' is the local file itself, by another name or mount", seen.file
+    )
 
 
 def test_the_copy_that_was_confirmed_is_named(rig: Rig) -> None:
@@ -132,40 +134,36 @@ def test_the_copy_that_was_confirmed_is_named(rig: Rig) -> None:
 
 # Destinations that are watched directories
 
+ITSELF = "it lies in the destination share itself: it would be a copy of itself"
+
 
 @pytest.mark.parametrize("watched", ["share", "share/inbox", "link"])
-def test_a_destination_that_is_a_watched_directory_or_contains_it_is_refused(tmp_path: Path, watched: str) -> None:
-    """It is not taken into use, whatever the name that the watched directory has in the configuration."""
-    rig = Rig(tmp_path)
+def test_files_of_a_watched_directory_that_is_the_destination_are_refused_alone(tmp_path: Path, watched: str) -> None:
+    """Or that lies in it, whatever name it has in the configuration: files of other directories arrive."""
+    rig = Rig(tmp_path).set_up()
     (rig.share / "inbox").mkdir()
     (tmp_path / "link").symlink_to("share/inbox")
-    place = rig.place._replace(watched=(str(tmp_path / watched),))
-    with pytest.raises(Refused, match="is the watched directory"):
-        set_up(place, Steps())
-    assert os.listdir(rig.share) == ["inbox"]
-    identity = rig.set_up().place.identity
-    with pytest.raises(Refused, match="is the watched directory"):
-        check(place._replace(identity=identity), Steps())
+    rig.put("beside.h5", b"measured")
+    beside, rig.data = rig.item("beside.h5", 2), tmp_path / watched
+    inside = rig.put("scan.h5", b"measured")
+    written = rig.write(rig.item("scan.h5", 1), beside)
+    assert json.loads(shown(written)) == [{"1": ITSELF, "2": "arrived"}, {}, None]
+    seen = LOCAL.look(str(inside.resolve()))
+    assert isinstance(seen, Observation)
+    with pytest.raises(Transient, match="it would be a copy of itself"):
+        rig.confirm("beside.h5", b"measured", LocalFile(str(inside), seen.file))
 
 
 BOUND = """
 import atexit
 atexit.register(subprocess.run, ["umount", "--lazy", str(rig.share)], check=False)  # at which a daemon of FUSE ends
 (rig.data / "scan.h5").write_bytes(b"measured")
-from agent.destinations.directory.place import set_up, check
-from agent.host.steps import Steps
-from agent.errors import Refused
-said = []
-for act in (lambda: set_up(rig.place._replace(watched=(str(rig.data),)), Steps()),
-            lambda: check(rig.place._replace(watched=(str(rig.data),), identity=sys.argv[2]), Steps())):
-    try:
-        act()
-        said.append("taken")
-    except Refused as error:
-        said.append(error.reason)
-rig.place = rig.place._replace(identity=sys.argv[2])
-written = rig.write(rig.item("scan.h5"))
-print(json.dumps([said, [str(one) for one in written.outcomes], written.failure]))
+(Path(sys.argv[1]) / "beside").mkdir()
+(Path(sys.argv[1]) / "beside/other.h5").write_bytes(b"measured")
+rig.set_up()
+inside = rig.item("scan.h5", 1)
+rig.data = Path(sys.argv[1]) / "beside"
+print(shown(rig.write(inside, rig.item("other.h5", 2))))
 """
 
 
@@ -185,16 +183,36 @@ print(json.dumps([said, [str(one) for one in written.outcomes], written.failure]
 def test_no_mount_makes_a_watched_directory_a_destination(
     with_mounts: Callable[..., str], tmp_path: Path, mount: str
 ) -> None:
-    """By a bind mount of it, of what contains it, or by a file system that shows it under other numbers: it is refused."""
+    """By a bind mount of it, of what contains it, or by a file system that shows it under other numbers: its files are refused."""
     Rig(tmp_path)
-    text = json.dumps({"dropline_destination": "one"})
-    (tmp_path / "identity").write_text(text)
-    script = f'{mount}; cp "$1/identity" "$1/share/.dropline-destination"'
-    said, outcomes, failure = json.loads(with_mounts(script, RIG + BOUND, tmp_path, "one"))
-    reason = f"{tmp_path}/share is the watched directory {tmp_path}/data, or contains it: its files would be copies of themselves"
-    assert (said, outcomes, failure) == (
-        [reason, reason], [], f"{reason}; give [destinations.share] another path"
-    )  # fmt: skip
+    found = json.loads(with_mounts(mount, RIG + BOUND, tmp_path))
+    assert found == [{"1": ITSELF, "2": "arrived"}, {}, None]
+
+
+COPIED = """
+rig.set_up()
+(rig.data / "sub").mkdir()
+for name in ("a", "sub/b"):
+    (rig.data / name).write_bytes(b"measured")
+for where in (rig.data, rig.data / "sub"):
+    shutil.copy(rig.share / ".dropline-destination", where)
+    os.chmod(where / ".dropline-destination", int(sys.argv[2], 8))
+print(shown(rig.write(rig.item("a", 1), rig.item("sub/b", 2))))
+seen = LOCAL.look(str(rig.data / "sub/b"))
+print(rig.confirm("sub/b", b"measured", LocalFile(str(rig.data / "sub/b"), seen.file)).ok, sorted(os.listdir(rig.share)))
+"""
+
+
+@pytest.mark.parametrize("mode", ["644", "0"])
+@pytest.mark.parametrize("script", ["", 'mount -t tmpfs tmpfs "$1/share"'], ids=["one file system", "two"])
+def test_a_copied_identity_file_refuses_nothing(
+    with_mounts: Callable[..., str], tmp_path: Path, script: str, mode: str
+) -> None:
+    """Users of a watched directory can copy it, and close it to the agent: all files there arrive, and may be deleted."""
+    Rig(tmp_path)
+    lines = with_mounts(script or "true", RIG + COPIED, tmp_path, mode).splitlines()
+    assert json.loads(lines[0]) == [{"1": "arrived", "2": "arrived"}, {}, None]
+    assert lines[1:] == ["True ['.dropline-destination', 'a', 'sub']"]
 
 
 def test_what_lies_in_the_destination_is_not_delivered_there(tmp_path: Path) -> None:
@@ -209,7 +227,7 @@ def test_what_lies_in_the_destination_is_not_delivered_there(tmp_path: Path) -> 
     inside, beside = rig.item("archive/run/scan.h5", 1), rig.item("archives/scan.h5", 2)
     found = {one.file: one for one in rig.write(inside, beside).outcomes}
     assert isinstance(found[1], Unfit)
-    assert found[1].reason == "it lies in the destination share itself"
+    assert found[1].reason == ITSELF
     assert isinstance(found[2], Arrived)
 
 

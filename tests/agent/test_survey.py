@@ -21,7 +21,7 @@ from agent.files.tree import Listed
 from agent.intake.candidates import Candidates
 from agent.intake.groups import Groups
 from agent.intake.root import Root
-from agent.intake.survey import Survey
+from agent.intake.survey import ENTRIES_A_PASS, Survey
 from agent.intake.watch import Watch
 from agent.ledger import File, Ledger, Proof, State
 from agent.observe.status import health
@@ -551,3 +551,24 @@ def test_a_marker_wakes_the_files_that_it_may_be_for(tmp_path: Path, marker: str
         root.watch._put([Hint(f"{data}/3.done")])
         survey.take_hints(2.0)
         assert {os.path.basename(file.path) for file in ledger.files.due(2.0, 10)} == woken
+
+
+def test_a_sweep_that_a_former_configuration_began_begins_again(tmp_path: Path) -> None:
+    """The whole one and that of a part: what they left out is judged by what the new one knows."""
+    data = tmp_path / "data"
+    for number in range(2 * ENTRIES_A_PASS):
+        path = data / "part" / str(number // 100) / str(number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    with surveyed(data) as (ledger, root, survey):
+        root.why = "start"
+        root.want(Hint(f"{data}/part", below=True))
+        survey.take_sweeps(1.0)
+        under_way = root.sweep, root.partial
+        assert None not in under_way
+        following = Survey(ledger, LOCAL, [root])
+        following.start()
+        assert (root.sweep, root.partial, root.why) == (None, None, "another configuration")
+        while following.take_sweeps(2.0):
+            pass
+        assert states(ledger) == {"candidate": 2 * ENTRIES_A_PASS}

@@ -256,6 +256,7 @@ def test_status_tells_counts_destinations_and_rules(delivered: "Site") -> None:
                 {"name": "r", "watch": str(delivered.inbox), "files": {"verified": 2, "refused": 1}},
             ],
             "unclaimed": [],
+            "left_out": [],
             "unseen": [],
             "datasets": [],
             "paused": [],

@@ -1,20 +1,22 @@
 """Opening a destination directory: it is entered only while it is the one that is meant, and no watched directory is in it.
 
 Names do not tell what a directory is: the same one may be reached by a bind mount, a link, or this computer's own share.
-Its identity file, its place within its file system, and its volume and file id do.
+Its location within its file system, and its volume and file id do. Its identity file does not: anybody can copy it, so what
+carries one is the destination only where a file shows that was made in the destination just now.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+import uuid
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from agent.errors import Exhausted, Refused, Transient
+from agent.errors import Exhausted, Transient
 from agent.files import LOCAL, Absent, CannotTell, NotAFile, Tree, Trouble, Whose
 from agent.files.reader import ChecksumName, whole
-from agent.host.bulkhead import Bulkhead
 from agent.host.steps import Steps
-from rules.model import OWN_PREFIX, Kind, Observation
+from rules.model import OWN_PREFIX, Observation
+from rules.versions.volumes import SameVolume, same_volume
 
 IDENTITY = OWN_PREFIX + "-destination"
 """Name of the file that says which destination a directory is."""
@@ -34,25 +36,19 @@ class Place(NamedTuple):
     """Of the agent, for temporary names; many may write to one destination."""
     mounted: bool | None = None
     """True: only while a file system is mounted on the way to it."""
-    watched: tuple[str, ...] = ()
-    """The watched directories, none of which may be this directory, or lie in it."""
     dir_mode: int | None = None
     """Permissions of directories that are made; None: those of the directories that they stand for."""
 
 
 @contextmanager
-def opened(place: Place, steps: Steps, watched: Iterable[str] = ()) -> Iterator[Tree]:
-    """The destination directory, checked. Raises Transient and Refused where it is not the one that is meant, and Trouble.
-
-    `watched`: directories to deliver from, none of which may be the destination, or lie in it.
-    """
+def opened(place: Place, steps: Steps) -> Iterator[Tree]:
+    """The destination directory, checked. Raises Transient where it is not the one that is meant, and Trouble."""
     steps.at(place.path)
     _require_mount(place)
     with LOCAL.tree(place.path) as tree:
         _require_mount(place)  # again: what was opened may be a directory that was hidden by a mount since
         if place.identity is not None:
             require(tree, place.identity)
-        require_apart(place, tree, watched, steps)
         yield tree
 
 
@@ -104,45 +100,79 @@ def require(tree: Tree, expected: str) -> None:
         )
 
 
-def require_apart(place: Place, tree: Tree, watched: Iterable[str], steps: Steps) -> None:
-    """Raise Refused where a watched directory is the destination, or lies in it. What cannot be told refuses nothing:
-    each file is compared with its copy, too.
+def holds(tree: Tree, place: Place, directory: str, steps: Steps) -> bool:
+    """Whether a directory of this computer is the open destination, or lies below it, by whatever mount.
+
+    Raises Transient where that cannot be told.
     """
-    for one in Bulkhead[str]("watched directory", str, through=(Refused, Transient)).each(watched):
-        with one as root:
-            if holds(tree, place, root, steps):
-                raise Refused(
-                    f"{place.path} is the watched directory {root}, or contains it: its files would be copies of themselves",
-                    f"give [destinations.{place.name}] another path",
-                )
-    steps.at(place.path)
-
-
-def holds(tree: Tree, place: Place, root: str, steps: Steps) -> bool:
-    """Whether a directory is the open destination, or lies below it, by whatever mount."""
-    if LOCAL.location(place.path).holds(LOCAL.location(root)):
+    if LOCAL.location(place.path).holds(LOCAL.location(directory)):
         return True
-    own = tree.opened.file
-    steps.at(root)
-    above = LOCAL.resolve(root)
+    steps.at(directory)
+    above = LOCAL.resolve(directory)
     while above:
         seen = LOCAL.look(above)
-        here = isinstance(seen, Observation) and seen.kind is Kind.DIRECTORY and seen.file == own
-        if here or _shows(above, place.identity):
+        if isinstance(seen, Observation) and seen.file == tree.opened.file:
             return True
+        if isinstance(LOCAL.look(f"{above}/{IDENTITY}"), Observation):
+            try:
+                with LOCAL.tree(above) as other:
+                    if is_destination(tree, place, other):
+                        return True
+            except Trouble as trouble:
+                raise _cannot_tell(place, above, trouble) from trouble
         above = above.rpartition("/")[0]
     return False
 
 
-def _shows(directory: str, expected: str | None) -> bool:
-    """Whether the directory has the identity file of the destination: another server's way to it has other numbers."""
-    if expected is None or not isinstance(LOCAL.look(f"{directory}/{IDENTITY}"), Observation):
+def lies_in(tree: Tree, place: Place, sources: Tree, directory: str) -> bool:
+    """Whether a directory below a watched one is the open destination, or lies in it. Raises Transient: see `holds`."""
+    path = ""
+    for name in filter(None, directory.split("/")):
+        path = f"{path}/{name}" if path else name
+        if is_destination(tree, place, sources, path):
+            return True
+    return False
+
+
+def is_destination(tree: Tree, place: Place, other: Tree, directory: str = "") -> bool:
+    """Whether a directory of another tree is the open destination. Raises Transient where that cannot be told.
+
+    Another server's way to the same directory shows other numbers, but all that is made in it.
+    """
+    own, seen = tree.opened, other.look(directory)
+    if not isinstance(seen, Observation):
+        return False
+    if same_volume(own.volume, seen.volume) is SameVolume.YES:
+        return seen.file == own.file
+    within = f"{directory}/" if directory else ""
+    if place.identity is None or not isinstance(other.look(f"{within}{IDENTITY}"), Observation):
         return False
     try:
-        with LOCAL.tree(directory) as tree:
-            return identity(tree) == expected
+        if identity(other, directory) != place.identity:
+            return False
     except (Trouble, Transient):
-        return False
+        pass  # it cannot be read: the probe tells
+    probe = f"{OWN_PREFIX}-{uuid.uuid4()}.part"
+    try:
+        tree.create(probe).close()
+        try:
+            shown = other.look(f"{within}{probe}")
+        finally:
+            tree.unlink(probe)
+    except Trouble as trouble:
+        raise _cannot_tell(place, f"{other.root}/{directory}", trouble) from trouble
+    if isinstance(shown, CannotTell):
+        raise _cannot_tell(place, f"{other.root}/{directory}", shown.trouble)
+    return isinstance(shown, Observation)
+
+
+def _cannot_tell(place: Place, directory: str, trouble: Trouble) -> Transient:
+    if trouble.whose is Whose.AGENT:
+        return Exhausted(trouble.reason)
+    return Transient(
+        f"{directory} has an identity file, and whether it is the destination {place.path} cannot be told:"
+        f" {trouble.reason}; remove {IDENTITY} there if it is a copy"
+    )
 
 
 def mount_on_the_way(tree: Tree, directory: str) -> str | None:
@@ -161,21 +191,3 @@ def mount_on_the_way(tree: Tree, directory: str) -> str | None:
         if seen.volume != above:
             found, above = path, seen.volume
     return found
-
-
-def lies_in(tree: Tree, place: Place, sources: Tree, directory: str) -> bool:
-    """Whether a directory below a watched one is the open destination, or lies in it."""
-    own, path = tree.opened.file, ""
-    for name in filter(None, directory.split("/")):
-        path = f"{path}/{name}" if path else name
-        seen = sources.look(path)
-        if not isinstance(seen, Observation):
-            return False
-        if seen.file == own:
-            return True
-        try:
-            if identity(sources, path) == place.identity:
-                return True
-        except (Trouble, Transient):
-            pass  # somebody else's, or it cannot be read
-    return False

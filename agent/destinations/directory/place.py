@@ -11,35 +11,35 @@ from agent.destinations.directory.opening import (
     IDENTITY,
     Place,
     away,
+    holds,
     identity,
+    is_destination,
     mount_on_the_way,
     opened,
-    require_apart,
 )
 from agent.destinations.directory.writer import NO_SUCH_PATH, remove_temporary, temporary_name
-from agent.errors import Refused, Transient
+from agent.errors import Transient
 from agent.files import LOCAL, Absent, CannotTell, Tree, Trouble, What
 from agent.files.reader import checksum_of
 from agent.host.bulkhead import Bulkhead
 from agent.host.steps import Steps
 from rules.model import Content, CopyId, Kind
-from rules.versions.copies import Confirmed
+from rules.versions.copies import Confirmed, LocalFile
 
 
 def set_up(place: Place, steps: Steps) -> tuple[str, bool]:
     """Read the identity file, or make one where the directory has none. Returns whether it was made, too.
 
-    Raises Transient, and Refused where a watched directory is the same, or lies in it.
+    Raises Transient.
     """
     steps.at(place.path)
     missing = LOCAL.unmounted(place.path)
     if missing is not None:
         raise Transient(f"{place.path} is below {missing}, where fstab wants a file system, but none is mounted")
     try:
-        with opened(place, steps, _that_answer(place)) as tree:
+        with opened(place, steps) as tree:
             found = identity(tree)
             if not isinstance(found, Absent):
-                require_apart(place._replace(identity=found), tree, _that_answer(place), steps)
                 return found, False
             temporary = temporary_name(place.key, "identity")
             try:
@@ -75,22 +75,21 @@ def _remove(tree: Tree, temporary: str) -> None:
 
 
 def check(place: Place, steps: Steps) -> None:
-    """Raise Transient unless the directory is there and carries the place's identity; Refused where it is a watched one."""
+    """Raise Transient unless the directory is there and carries the place's identity."""
     try:
-        with opened(place, steps, _that_answer(place)):
+        with opened(place, steps):
             pass
     except Trouble as trouble:
         raise away(place, trouble) from trouble
 
 
-def _that_answer(place: Place) -> list[str]:
-    """The watched directories that may be asked here: one that hangs must not take a destination with it that does not."""
-    patient, found = LOCAL.volume(place.path).may_hang, list[str]()
-    for one in Bulkhead[str]("watched directory", str).each(place.watched):
-        with one as root:
-            if patient or not LOCAL.volume(root).may_hang:
-                found.append(root)
-    return found
+def shows(place: Place, directory: str, steps: Steps) -> bool:
+    """Whether a directory is the destination, by whatever mount. Raises Transient where that cannot be told."""
+    try:
+        with opened(place, steps) as tree, LOCAL.tree(directory) as other:
+            return is_destination(tree, place, other)
+    except Trouble as trouble:
+        raise away(place, trouble) from trouble
 
 
 def discard(place: Place, files: Sequence[tuple[int, str]], steps: Steps) -> None:
@@ -107,7 +106,8 @@ def discard(place: Place, files: Sequence[tuple[int, str]], steps: Steps) -> Non
 
 
 def confirm(
-    place: Place, path: str, size: int, checksum: bytes, algorithm: str, local: CopyId | None, mount: str | None, steps: Steps
+    place: Place, path: str, size: int, checksum: bytes, algorithm: str, local: LocalFile | None, mount: str | None,
+    steps: Steps,
 ) -> Confirmed:  # fmt: skip
     """Read the copy again and compare (with verify = "size": compare the size). Raises Transient.
 
@@ -117,15 +117,16 @@ def confirm(
         size: that it has to have.
         checksum: that it has to have.
         algorithm: of the checksum.
-        local: the file that it is a copy of, which it may not be itself.
+        local: the file that it is a copy of, which it may not be itself, nor lie in the destination.
         mount: where the last file system began on the way to it, when it was proved.
         steps: of this work.
     """
     try:
-        with opened(place, steps, place.watched) as tree:
-            amiss, copy = _compared(place, tree, path, size, checksum, algorithm, local, mount, steps)
-    except Refused as error:
-        raise Transient(str(error)) from error
+        with opened(place, steps) as tree:
+            if local is not None and holds(tree, place, local.path.rpartition("/")[0], steps):
+                raise Transient(f"{local.path} lies in {place.path}: it would be a copy of itself")
+            own = None if local is None else local.file
+            amiss, copy = _compared(place, tree, path, size, checksum, algorithm, own, mount, steps)
     except Trouble as trouble:
         raise away(place, trouble) from trouble
     if amiss is not None:

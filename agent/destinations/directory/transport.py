@@ -17,7 +17,7 @@ from typing import Any
 from agent.destinations import Item, Outcome, Prepared, Report, Reread, Taken, Unfit, Wake
 from agent.destinations.directory.opening import Place
 from agent.destinations.directory.parts import GROUP_BYTES, LANES, Part, Task, Waiting, lane, split
-from agent.destinations.directory.place import there
+from agent.destinations.directory.place import shows, there
 from agent.destinations.directory.prove import reread
 from agent.destinations.directory.worker import JOBS, main
 from agent.destinations.directory.writer import Written, write
@@ -28,14 +28,16 @@ from agent.host.bulkhead import Bulkhead, Failure, reason_of
 from agent.host.pace import limited
 from agent.host.steps import Steps, Still
 from agent.host.worker_process import ENDS_WITHIN, STANDS_AFTER, WorkerProcess, WorkerProcesses, release
-from rules.model import CopyId, Version
+from rules.model import Version
 from rules.rate import Limit
-from rules.versions.copies import Confirmed
+from rules.versions.copies import Confirmed, LocalFile
 
 BULK_FILES = 64
 """At least so many small files at once go to a helper process; fewer are not worth starting one."""
 _MODULE = main.__module__
 """Of the worker processes."""
+_WITHIN = 5.0
+"""Seconds in which a question that somebody waits for is to be answered."""
 _THREADS = 2
 """Helper processes, and threads for each kind of large files: no kind of file waits for another."""
 
@@ -74,7 +76,6 @@ class DirectoryTransport:
         limits: Sequence[Limit] = (),
         may_hang: Callable[[str], bool] = lambda path: LOCAL.volume(path).may_hang,
         mounted: bool | None = None,
-        watched: Sequence[str] = (),
         dir_mode: int | None = None,
     ) -> None:
         """
@@ -89,12 +90,11 @@ class DirectoryTransport:
             limits: how fast files may go.
             may_hang: whether what a path leads to may hang; helper processes then do what is to be done there.
             mounted: True: only while a file system is mounted on the way there.
-            watched: the watched directories, none of which may be the directory, or lie in it.
             dir_mode: permissions of the directories that are made; None: those of the directories that they stand for.
         """
         self.name = name
         self.address = path
-        self._place = Place(name, path, None, verify, checksum, key, mounted, tuple(watched), dir_mode)
+        self._place = Place(name, path, None, verify, checksum, key, mounted, dir_mode)
         self._wake = wake
         self._hold = hold
         self._held: int | None = None
@@ -114,10 +114,6 @@ class DirectoryTransport:
         self._eye = WorkerProcess(_MODULE, tuple, limits)
         """Only reads, for whoever reclaims: it needs no lock."""
         self._large = [ThreadPoolExecutor(_THREADS, f"{name}-large-{number}") for number in range(LANES)]
-
-    def keep_apart(self, watched: Sequence[str]) -> None:
-        """Other directories are watched from now on."""
-        self._place = self._place._replace(watched=tuple(watched))
 
     def set_up(self) -> str:
         """Read the identity file, or make one where the directory has none. Raises Transient."""
@@ -281,7 +277,7 @@ class DirectoryTransport:
 
     def confirm(
         self, path: str, version: Version, checksum: bytes, algorithm: str, expected: str,
-        local: CopyId | None = None, mount: str | None = None,
+        local: LocalFile | None = None, mount: str | None = None,
     ) -> Confirmed:  # fmt: skip
         """Read the copy again and compare (with verify = "size": compare the size)."""
         self._pace.ask(0)  # not while it is paused
@@ -329,15 +325,28 @@ class DirectoryTransport:
             self._held = None
 
 
-def reachable(path: str, within: float = 5.0) -> bool | None:
-    """Whether there is a directory; None: the path leads to what does not answer within so many seconds."""
+def reachable(path: str) -> bool | None:
+    """Whether there is a directory; None: the path leads to what does not answer within seconds."""
     if not LOCAL.volume(path).may_hang:
         return there(path, Steps())
-    helper = WorkerProcess(_MODULE, tuple)
     try:
-        return bool(helper.ask("there", path, within=within))
+        return bool(_asked("there", path))
     except Transient:
         return None
+
+
+def is_destination(place: Place, directory: str) -> bool:
+    """Whether a directory is the destination, by whatever mount. Raises Transient where that cannot be told."""
+    if not LOCAL.volume(place.path).may_hang:
+        return shows(place, directory, Steps())
+    return bool(_asked("shows", place, directory))
+
+
+def _asked(job: str, *words: Any) -> Any:
+    """The answer of a worker process that ends after it. Raises Transient where none comes within seconds."""
+    worker = WorkerProcess(_MODULE, tuple)
+    try:
+        return worker.ask(job, *words, within=_WITHIN)
     finally:
-        helper.end()
-        helper.leave(time.monotonic())
+        worker.end()
+        worker.leave(time.monotonic())

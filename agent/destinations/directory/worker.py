@@ -3,14 +3,14 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from agent.destinations.directory.place import check, confirm, discard, set_up, there
+from agent.destinations.directory.place import check, confirm, discard, set_up, shows, there
 from agent.destinations.directory.prove import reread
 from agent.destinations.directory.writer import write
 from agent.files import LOCAL
 from agent.host.worker_main import serve
 
 JOBS: Mapping[str, Callable[..., Any]] = {
-    one.__name__: one for one in (check, confirm, discard, reread, set_up, there, write)
+    one.__name__: one for one in (check, confirm, discard, reread, set_up, shows, there, write)
 }  # fmt: skip
 """The last argument of each are its Steps."""
 

@@ -15,13 +15,14 @@ from agent.destinations import Arrived, Item, Occupied, Outcome, Unfit
 from agent.destinations.directory.opening import (
     IDENTITY,
     Place,
+    holds,
     lies_in,
     mount_on_the_way,
     opened,
     require,
 )
 from agent.destinations.sources import SourceAway, outcome_of
-from agent.errors import Refused, Transient
+from agent.errors import Exhausted, Transient
 from agent.files import LOCAL, Absent, CannotTell, Handle, NotAFile, Tree, Trouble, What, Whose
 from agent.files.reader import NotTheVersion, Sources, Unreadable, checksum_of, whole
 from agent.host.bulkhead import Bulkhead, Failure
@@ -118,10 +119,9 @@ def write(place: Place, group: Sequence[Item], steps: Steps) -> Written:
     failed: dict[int, str] = {}
     failure: str | None = None
     try:
-        watched = set() if place.identity is None else {item.root for item in group}
-        with opened(place, steps, watched) as tree:
+        with opened(place, steps) as tree:
             _Group(place, tree, steps, outcomes, failed).deliver(group)
-    except (Transient, Refused) as error:
+    except Transient as error:
         failure = str(error)
     except Trouble as trouble:
         failure = f"{place.path}: {trouble.reason}"
@@ -147,12 +147,12 @@ class _Group:
         self._may_hang = LOCAL.volume(place.path).may_hang
         self._sources = Sources(LOCAL, place.checksum, steps)
         # What a trouble says of the destination is asked at each step; whatever else comes is of one file.
-        known = Transient, Refused, Trouble
+        known = Transient, Trouble
         self._items = Bulkhead[Item]("file", lambda item: f"{item.root}/{item.relpath}", through=known)
         self._staged = Bulkhead[_Staged]("staged file", lambda one: one.temporary, through=known)
         self._named = Bulkhead[Arrived]("file at the destination, number", lambda one: str(one.file), through=known)
-        self._inside: dict[tuple[str, str], bool] = {}
-        """(Watched directory, directory in it) → whether that lies in the destination."""
+        self._inside: dict[tuple[str, str], bool | Transient] = {}
+        """(Watched directory, directory in it) → whether that lies in the destination, or why that cannot be told."""
         self._mounts: dict[str, str | None] = {}
         """Directory → the last file system that begins on the way to it."""
         self._silent: dict[str, str] = {}
@@ -419,15 +419,33 @@ class _Group:
             return Unfit(item.file, reason, "remove it, or exclude it")
         if self._place.identity is None:
             return None
-        directory = item.relpath.rpartition("/")[0]
+        for directory in dict.fromkeys(("", item.relpath.rpartition("/")[0])):
+            inside = self._lies_inside(item, directory)
+            if isinstance(inside, Transient):
+                self._later(item, str(inside))
+                raise _Later
+            if inside:
+                reason = f"it lies in the destination {self._place.name} itself: it would be a copy of itself"
+                hint = f"exclude that directory, or give [destinations.{self._place.name}] another path"
+                return Unfit(item.file, reason, f"{hint}, then `dropline retry`")
+        return None
+
+    def _lies_inside(self, item: Item, directory: str) -> bool | Transient:
+        """Whether the watched directory (""), or one in it, lies in the destination. Raises Trouble of the agent."""
         key = item.root, directory
         if key not in self._inside:
-            source = self._source(item)
-            self._inside[key] = source is not None and lies_in(self._tree, self._place, source, directory)
-        if not self._inside[key]:
-            return None
-        reason = f"it lies in the destination {self._place.name} itself"
-        return Unfit(item.file, reason, "exclude that directory, or give the destination another one")
+            try:
+                if directory:
+                    source = self._source(item)
+                    self._inside[key] = source is not None and lies_in(self._tree, self._place, source, directory)
+                else:
+                    self._inside[key] = holds(self._tree, self._place, item.root, self._steps)
+                    self._step()
+            except Exhausted as error:
+                raise Trouble(What.EXHAUSTED, str(error)) from error
+            except Transient as error:
+                self._inside[key] = error
+        return self._inside[key]
 
     def _mount(self, path: str) -> str | None:
         """Where the last file system begins on the way to a path. Raises Trouble."""

@@ -33,9 +33,9 @@ from agent.host.steps import Steps
 from rules.globus.collection import uncarriable
 from rules.globus.credentials import warning
 from rules.globus.task import Stage
-from rules.model import STAT, Content, CopyId, Version
+from rules.model import STAT, Content, Version
 from rules.naming import name_key, stat_content
-from rules.versions.copies import Confirmed
+from rules.versions.copies import Confirmed, LocalFile
 
 T = TypeVar("T")
 _DAY = 86400.0
@@ -376,7 +376,7 @@ class GlobusTransport:
 
     def confirm(
         self, path: str, version: Version, checksum: bytes, algorithm: str, identity: str,
-        local: CopyId | None = None, mount: str | None = None,
+        local: LocalFile | None = None, mount: str | None = None,
     ) -> Confirmed:  # fmt: skip
         """Is a file of that size and mtime still there? From the thread that reclaims. Raises Transient."""
         return self._copies.confirm(path, version, identity, self._clock())
