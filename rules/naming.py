@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from enum import Enum
 from hashlib import blake2b
 from typing import NamedTuple
@@ -78,8 +79,10 @@ def check(template: str, groups: Iterable[str]) -> None:
         if name is None:
             continue
         if conversion or (name != "mtime" and (spec or name not in known)):
+            close = [one for one in get_close_matches(name, (*known, "mtime"), n=1) if one != name]
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
             raise PathRefused(
-                f"template {template!r}: unknown field {{{name}}}; known are {', '.join(sorted(known))}, mtime"
+                f"template {template!r}: unknown field {{{name}}}{hint}; known are {', '.join(sorted(known))}, mtime"
             )
         if name == "mtime" and (not spec or "{" in spec):
             raise PathRefused(f"template {template!r}: {{mtime}} wants a format, for example {{mtime:%Y-%m-%d}}")

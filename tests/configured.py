@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rules.config.mistake import RuleError, first_mistake
+from rules.config.mistake import RuleError, all_mistakes
 from rules.config.settings import Configuration, Settings
 from rules.rule import Rule
 
@@ -18,8 +18,7 @@ def rules(
     try:
         settings = Settings.model_validate(whole, context={"absolute": absolute})
     except ValidationError as error:
-        mistake = first_mistake(error, Settings, whole)
-        raise RuleError("f.toml", mistake.table, mistake.key, mistake.message) from None
+        raise RuleError.of("f.toml", all_mistakes(error, Settings, whole), None) from None
     return Configuration(settings, "f.toml").rules
 
 

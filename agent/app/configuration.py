@@ -19,8 +19,9 @@ from agent.errors import cause
 from agent.files import LOCAL
 from agent.host import own_files
 from agent.host import secrets as secret
+from rules.config.lines import Lines
 from rules.config.load import reclaim_differs
-from rules.config.mistake import RuleError, first_mistake, location
+from rules.config.mistake import Mistake, RuleError, all_mistakes, in_text, location
 from rules.config.settings import Configuration, DirectoryTable, GlobusTable, Settings
 from rules.match import relative
 from rules.model import OWN_PREFIX
@@ -31,6 +32,7 @@ _PREFIX = "DROPLINE_"
 """Of environment variables that override the file."""
 AT_MOST = 4 * 2**20
 """Bytes of a configuration file."""
+_AT_LINE = re.compile(r"\(at line (\d+), column \d+\)")
 _DEEP = re.compile(rb"""(?<![\w-])(?:["']?[\w-]++["']?[ \t]*+\.[ \t]*+){64}""")
 """A key for which tomllib takes time by the square of its parts, minutes for one of 100 kB."""
 
@@ -111,14 +113,16 @@ def read(path: PurePath) -> Configuration:
             str(path), "", "", "has a name of 64 parts or more, with dots between, so it is no configuration"
         )
     try:
-        data = tomllib.loads(text.decode("utf-8-sig"))
+        plain = text.decode("utf-8-sig")
+        data = tomllib.loads(plain)
     except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: a number may have too many digits
-        raise RuleError(str(path), "", "", f"is not TOML: {error}") from None
+        at = _AT_LINE.search(str(error))  # for people only: this version of tomllib has the number nowhere else
+        raise in_text(str(path), text.decode("utf-8-sig", "replace"), str(error), int(at[1]) if at else None) from None
     if facts.anybody_may_write:
         message = f"may be written by anybody: chmod o-w {path}, for it decides what is deleted, and what is run"
         raise RuleError(str(path), "", "", message)
-    config = check(data, str(path), absolute(path).parent, facts.stamp)
-    config.text = text.decode("utf-8-sig")
+    config = check(data, str(path), absolute(path).parent, facts.stamp, plain)
+    config.text = plain
     secret = _secret_in(data) if facts.open_to_others else None
     if secret is not None:
         message = f"the file can be read by others: chmod 600 {path}, or keep the secret apart ({secret.instead})"
@@ -152,9 +156,9 @@ def _secret_in(data: Mapping[str, Any]) -> _Secret | None:
 
 
 def check(
-    data: dict[str, Any], source: str, folder: PurePath, stamp: tuple[int, int, int] | None = None
+    data: dict[str, Any], source: str, folder: PurePath, stamp: tuple[int, int, int] | None = None, text: str = ""
 ) -> Configuration:
-    """Make a configuration of parsed TOML. Relative paths count from `folder`; `stamp`: of the file. Raises RuleError."""
+    """Make a configuration of parsed TOML. Relative paths count from `folder`; `stamp`, `text`: of the file. Raises RuleError."""
 
     def placed(path: str) -> str:
         expanded = os.path.expanduser(path)
@@ -167,8 +171,10 @@ def check(
         settings = Settings.model_validate(_overridden(data, _environment()), context=context)
     except ValidationError as error:
         variable = _variable(error)
-        mistake = first_mistake(error, Settings, {} if variable else data)
-        raise RuleError(variable or source, mistake.table, mistake.key, mistake.message) from None
+        mistakes = all_mistakes(error, Settings, {} if variable else data)
+        if variable:
+            raise RuleError.of(variable, mistakes[:1], None) from None
+        raise RuleError.of(source, mistakes, Lines(text) if text else None) from None
     if not settings.agent.state_dir:
         from platformdirs import user_state_dir
 
@@ -177,48 +183,54 @@ def check(
         except RuntimeError as error:  # a service user may have no home
             raise RuleError(source, "[agent]", "state_dir", f"missing, and has no default here: {error}") from None
         settings = settings.model_copy(update={"agent": settings.agent.model_copy(update={"state_dir": state})})
-    _check_on_disk(settings, source)
+    apart = list(_not_apart(settings))
+    if apart:
+        raise RuleError.of(source, apart, Lines(text) if text else None)
     return Configuration(settings, source, stamp)
 
 
-def _check_on_disk(settings: Settings, source: str) -> None:
-    """Raises RuleError where directories are not apart, by whatever names and mounts they are known."""
+def _not_apart(settings: Settings) -> Iterator[Mistake]:
+    """Directories that are not apart, by whatever names and mounts they are known."""
     rules, agent = settings.rules, settings.agent
     local = {name: table for name, table in settings.destinations.items() if isinstance(table, DirectoryTable)}
     for (one, first), (other, second) in combinations(local.items(), 2):
         if _holds(first.path, second.path) and _holds(second.path, first.path):
-            message = f"destination {one!r} is the same directory; one copy would count as two"
-            raise RuleError(source, f"[destinations.{other}]", "path", message)
-    _check_trees(rules, source)
+            yield _at_destination(other, f"destination {one!r} is the same directory; one copy would count as two")
+    yield from _trees(rules)
     for rule in rules:
         for name, table in local.items():
             if _holds(table.path, rule.watch):
                 message = f"{table.path} is the watched directory {rule.watch}, or contains it; keep them apart"
-                raise RuleError(source, f"[destinations.{name}]", "path", message)
-        _check_apart(rule, local, source)
+                yield _at_destination(name, message)
+        yield from _nested(rule, local)
         inside = relative(LOCAL.resolve(agent.state_dir), LOCAL.resolve(rule.watch))
         if inside is not None and not inside.startswith(OWN_PREFIX):
             message = f"{agent.state_dir} is inside the watched directory {rule.watch}; keep it elsewhere"
-            raise RuleError(source, "[agent]", "state_dir", message)
+            yield Mistake("[agent]", "state_dir", message, ("agent", "state_dir"))
+            return  # for every rule it would be the same line
 
 
-def _check_apart(rule: Rule, local: Mapping[str, DirectoryTable], source: str) -> None:
-    """Raises RuleError where a rule delivers to two destinations of which one lies in the other."""
+def _at_destination(name: str, message: str) -> Mistake:
+    return Mistake(f"[destinations.{name}]", "path", message, ("destinations", name, "path"))
+
+
+def _nested(rule: Rule, local: Mapping[str, DirectoryTable]) -> Iterator[Mistake]:
+    """Destinations of a rule of which one lies in the other."""
     required = [(target.to, local[target.to].path) for target in rule.deliver if target.to in local]
     for (name, path), (other, inside) in permutations(required, 2):
         if _holds(path, inside):
             message = (
                 f"it lies in {name!r} ({path}), and rule {rule.name!r} delivers to both: one copy could count as two"
             )
-            raise RuleError(source, f"[destinations.{other}]", "path", message)
+            yield _at_destination(other, message)
 
 
-def _check_trees(rules: Sequence[Rule], source: str) -> None:
-    """Raises RuleError where two rules reclaim differently in one tree that they know by two names."""
-    for one, other in combinations(rules, 2):
-        nested = _holds(one.watch, other.watch) or _holds(other.watch, one.watch)
-        if nested and one.reclaim != other.reclaim:
-            raise RuleError(source, f"[[rules]] {other.name!r}", "reclaim", reclaim_differs(one, other))
+def _trees(rules: Sequence[Rule]) -> Iterator[Mistake]:
+    """Rules that reclaim differently in one tree that they know by two names."""
+    for (_, one), (number, other) in combinations(enumerate(rules), 2):
+        if (_holds(one.watch, other.watch) or _holds(other.watch, one.watch)) and one.reclaim != other.reclaim:
+            table = f"[[rules]] {other.name!r}"
+            yield Mistake(table, "reclaim", reclaim_differs(one, other), ("rules", number, "reclaim"))
 
 
 def client_secret(table: GlobusTable) -> str | None:

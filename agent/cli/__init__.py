@@ -84,7 +84,11 @@ def main() -> None:
         raise SystemExit(2) from None
     except typer.Abort:
         raise SystemExit(1) from None
-    except (RuleError, Refused, LedgerDamaged) as error:
+    except RuleError as error:
+        for message in error.messages:
+            say(f"dropline: {message}", err=True)
+        raise SystemExit(2) from None
+    except (Refused, LedgerDamaged) as error:
         say(f"dropline: {error}", err=True)
         raise SystemExit(2) from None
     except (LedgerError, Transient) as error:

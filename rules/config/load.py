@@ -1,6 +1,6 @@
 """What the tables of a rule mean together, and with the rule's preset."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields
 from itertools import combinations
 from typing import Annotated, Any
@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
 from rules.actions import Flow, check_body
-from rules.config.mistake import nearest
-from rules.config.tables import wrong
+from rules.config.mistake import close_to, nearest
+from rules.config.tables import Wrong, all_wrong
 from rules.datasets.membership import captured, known_fields
 from rules.match import relative
 from rules.model import SENT
@@ -49,63 +49,73 @@ def _with_preset(rule: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str
 
 def _fits(rule: Rule) -> Rule:
     """Raises ValidationError where the tables of the rule do not go together."""
+    found = list(_misfits(rule))
+    if found:
+        raise all_wrong(found)
+    return rule
+
+
+def _misfits(rule: Rule) -> Iterator[Wrong]:
+    """What does not go together in a rule."""
     if rule.name == SENT:
-        raise wrong("is kept for what `dropline send` delivers; choose another", "name")
+        yield "is kept for what `dropline send` delivers; choose another", ("name",)
     if not rule.deliver:
-        raise wrong("missing; this key is required", "deliver")
+        yield "missing; this key is required", ("deliver",)
     groups = list(rule.capture.groupindex) if rule.capture else []
     shared = sorted(captured(rule.dataset) - {"dir"})
     for key, found in (("capture", groups), ("dataset", shared)):
         for name in found:
             if name in (*FIELDS, "mtime"):
-                raise wrong(f"the group name {name!r} is taken by a template field; give it another", key)
+                yield f"the group name {name!r} is taken by a template field; give it another", (key,)
     if rule.complete.marker is not None and rule.whole:
         message = "is for files by themselves; for datasets write require = [{ marker = ... }]"
-        raise wrong(message, "complete", "marker")
+        yield message, ("complete", "marker")
     for number, condition in enumerate(rule.complete.require):
         for key, pattern in condition.patterns(f"complete.require.{number}"):
             try:
                 pattern.check_fields(known_fields(rule.dataset))
             except ValueError as error:
-                raise wrong(error, *key.split(".")) from None
+                yield error, [int(part) if part.isdecimal() else part for part in key.split(".")]
     if rule.last and rule.dataset is None:
-        raise wrong("goes last of a dataset, and the rule has none; add `dataset`", "last")
+        yield "goes last of a dataset, and the rule has none; add `dataset`", ("last",)
     for number, one in enumerate(rule.last or ()):
         try:
             one.check_fields(known_fields(rule.dataset))
         except ValueError as error:
-            raise wrong(error, "last", number) from None
-    _check_batch(rule, groups, shared)
+            yield error, ("last", number)
+    yield from _batch_misfits(rule, groups, shared)
     for number, target in enumerate(rule.deliver):
         if target.to in [one.to for one in rule.deliver[:number]]:
-            raise wrong("the same destination twice", "deliver", number, "to")
-        _check_template(target.path, groups, shared, "deliver", number, "path")
+            yield "the same destination twice", ("deliver", number, "to")
+        yield from _template_misfits(target.path, groups, shared, ("deliver", number, "path"))
     for number, action in enumerate(rule.then):
         try:
             check_body((action.body if isinstance(action, Flow) else None) or {}, [one.to for one in rule.deliver])
         except ValueError as error:
-            raise wrong(error, "then", number, "body") from None
-    return rule
+            yield error, ("then", number, "body")
 
 
-def _check_batch(rule: Rule, groups: Collection[str], shared: Collection[str]) -> None:
-    by = rule.batch.by
+def _batch_misfits(rule: Rule, groups: Collection[str], shared: Collection[str]) -> Iterator[Wrong]:
+    by, key = rule.batch.by, ("batch", "by")
     if by == "dataset" and not rule.whole:
-        raise wrong("'dataset' wants a `dataset`, or `complete.require`", "batch", "by")
-    if by == "capture" and not groups:
-        raise wrong("'capture' wants a `capture` regular expression with named groups, (?P<run>...)", "batch", "by")
-    if by not in ("dir", "dataset", "capture"):
-        if "{" not in by:
-            message = f"{by!r} is none of 'dir', 'dataset', 'capture' or a template such as '{{run}}'"
-            raise wrong(message, "batch", "by")
-        _check_template(by, groups, shared, "batch", "by")
+        yield "'dataset' wants a `dataset`, or `complete.require`", key
+    elif by == "capture" and not groups:
+        yield "'capture' wants a `capture` regular expression with named groups, (?P<run>...)", key
+    elif by not in ("dir", "dataset", "capture"):
+        if "{" in by:
+            yield from _template_misfits(by, groups, shared, key)
+        else:
+            close = close_to(by, ("dir", "dataset", "capture"))
+            yield f"{by!r} is none of 'dir', 'dataset', 'capture' or a template such as '{{run}}'{close}", key
 
 
-def _check_template(template: str, groups: Collection[str], shared: Collection[str], *key: str | int) -> None:
+def _template_misfits(
+    template: str, groups: Collection[str], shared: Collection[str], key: Sequence[str | int]
+) -> Iterator[Wrong]:
     try:
         check(template, (*groups, *shared))
     except PathRefused as error:
-        raise wrong(error, *key) from None
+        yield error, key
 
 
 RuleTable = Annotated[Rule, BeforeValidator(_filled_up), AfterValidator(_fits)]
@@ -114,17 +124,24 @@ RuleTable = Annotated[Rule, BeforeValidator(_filled_up), AfterValidator(_fits)]
 
 def check_together(rules: Sequence[Rule], destinations: Collection[str]) -> None:
     """Raises ValidationError where rules do not go together, or with the destinations of these names."""
+    found: list[Wrong] = []
     for (_, one), (number, other) in combinations(enumerate(rules), 2):
         if one.name == other.name:
-            raise wrong("two rules have this name; give each its own", "rules", number, "name")
+            found.append(("two rules have this name; give each its own", ("rules", number, "name")))
         nested = one.watch == other.watch or relative(one.watch, other.watch) or relative(other.watch, one.watch)
         if nested and one.reclaim != other.reclaim:
-            raise wrong(reclaim_differs(one, other), "rules", number, "reclaim")
+            found.append((reclaim_differs(one, other), ("rules", number, "reclaim")))
     for number, rule in enumerate(rules):
-        for place, target in enumerate(rule.deliver):
-            if target.to not in destinations:
-                message = f"there is no [destinations.{target.to}]{nearest(target.to, destinations)}"
-                raise wrong(message, "rules", number, "deliver", place, "to")
+        found += [
+            (
+                f"there is no [destinations.{target.to}]{nearest(target.to, destinations)}",
+                ("rules", number, "deliver", at, "to"),
+            )
+            for at, target in enumerate(rule.deliver)
+            if target.to not in destinations
+        ]
+    if found:
+        raise all_wrong(found)
 
 
 def reclaim_differs(one: Rule, other: Rule) -> str:

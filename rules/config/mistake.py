@@ -1,13 +1,23 @@
-"""Mistakes in the configuration: each is one line that names file, table and key, and says what to do."""
+"""Errors of the configuration: each names file, line, table and key, and says what to do."""
 
 import difflib
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
+from rules.config.lines import Key, Lines
+
 if TYPE_CHECKING:  # commands that read no configuration do not wait for pydantic
     from pydantic import BaseModel, ValidationError
 
+_AT_ONCE = 50
+"""Errors that are shown."""
+_LINE = 300
+"""Characters of a line of the file that are shown."""
+_QUOTED = "'([^']*)'"
+_BACKSLASH = re.compile(r'"[^"]*\\[^"]*"?')
+BACKSLASH_HINT = "in double quotes a backslash begins an escape: write it in single quotes, as in 'C:\\data'"
 _SHOWN = 2000
 """Characters of a key, or of what is wrong with it, that are shown."""
 _TYPES = {
@@ -28,45 +38,102 @@ class Mistake:
     table: str
     key: str
     message: str
+    path: Key = ()
+    """The full key, by which its line is found."""
 
 
 class RuleError(ValueError):
-    """A mistake in the configuration, as one line: file, table, key, what is wrong and what to do."""
+    """Errors of the configuration, each as one line: file, table, key, what is wrong and what to do."""
 
     def __init__(self, file: str, table: str, key: str, message: str) -> None:
-        line = ": ".join(
-            part if len(part) < _SHOWN else part[:_SHOWN] + "..."
-            for part in (file, table, key, " ".join(message.split()))
-            if part
-        )
-        super().__init__("".join(char if char.isprintable() else repr(char)[1:-1] for char in line))
+        self.messages: tuple[str, ...] = (_on_one_line(file, table, key, message),)
+        super().__init__(self.messages[0])
+
+    @classmethod
+    def of(cls, source: str, mistakes: Sequence[Mistake], lines: Lines | None) -> "RuleError":
+        """One error with all of these, each with its line of the file where `lines` knows it."""
+        made = cls(source, "", "", "")
+        found = []
+        mistakes = sorted(mistakes, key=lambda one: (lines and lines.line(one.path)) or 0)
+        for one in mistakes[:_AT_ONCE]:
+            line = None if lines is None else lines.line(one.path)
+            where = source if line is None else f"{source}:{line}"
+            shown = "" if line is None or lines is None else f"\n    {_fit(lines.text(line)[:_LINE])}"
+            found.append(_on_one_line(where, one.table, one.key, one.message) + shown)
+        if len(mistakes) > _AT_ONCE:
+            found.append(f"{source}: and {len(mistakes) - _AT_ONCE} more")
+        made.messages = tuple(found)
+        made.args = ("\n".join(found),)
+        return made
 
 
-def first_mistake(error: "ValidationError", model: "type[BaseModel]", data: dict[str, Any]) -> Mistake:
-    """The first error of pydantic as table, key and sentence; unknown keys come with the nearest known one."""
+def _on_one_line(*parts: str) -> str:
+    *places, message = parts
+    line = ": ".join(
+        part if len(part) < _SHOWN else part[:_SHOWN] + "..." for part in (*places, " ".join(message.split())) if part
+    )
+    return _fit(line)
+
+
+def _fit(line: str) -> str:
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
+
+
+def all_mistakes(error: "ValidationError", model: "type[BaseModel]", data: dict[str, Any]) -> list[Mistake]:
+    """The errors of pydantic as tables, keys and sentences, one for each key, in the order of the keys."""
     details = error.errors(include_url=False)
-    detail = details[0]
-    if detail["type"] == "missing":  # where a key in the same table is unknown, that is the one
-        beside = (one for one in details if one["type"] in _UNKNOWN and one["loc"][:-1] == detail["loc"][:-1])
-        detail = next(beside, detail)
+    unknown_in = {one["loc"][:-1] for one in details if one["type"] in _UNKNOWN}
+    found: dict[Key, Mistake] = {}
+    for detail in details:
+        # Where a key in the same table is unknown, that is the one which is missing.
+        if detail["type"] != "missing" or detail["loc"][:-1] not in unknown_in:
+            path = tuple(location(detail, model))
+            if path not in found:
+                found[path] = _mistake(detail, model, data)
+    # A list or table is not wrong by itself for what is wrong in it.
+    return [
+        one for path, one in found.items() if not any(path == other[: len(path)] for other in found if other != path)
+    ]
+
+
+def _mistake(detail: Any, model: "type[BaseModel]", data: dict[str, Any]) -> Mistake:
     kind, loc = detail["type"], location(detail, model)
     unknown = kind in _UNKNOWN
     if loc[-1:] == ["[key]"] and not unknown:  # it is about the name of a table, not about what is in it
         loc.pop()
+    path = tuple(loc)
     table, keys = _table(loc, data)
     key = ".".join(str(part) for part in keys)
     if unknown:
-        return Mistake(table, key, f"unknown key{nearest(str(loc[-1]), _keys(model, list(detail['loc'][:-1])))}")
+        message = f"unknown key{nearest(str(loc[-1]), _keys(model, list(detail['loc'][:-1])))}"
+        return Mistake(table, key, message, path)
     if kind == "union_tag_invalid":
-        named = detail["ctx"]["expected_tags"].replace("'", '"').replace(", ", " or ")
-        return Mistake(f"[{'.'.join(map(str, loc))}]", "transport", f"is {named}, not {detail['ctx']['tag']!r}")
+        known = re.findall("'([^']+)'", detail["ctx"]["expected_tags"])
+        named, tag = " or ".join(f'"{one}"' for one in known), str(detail["ctx"]["tag"])
+        message = f"is {named}, not {tag!r}{close_to(tag, known)}"
+        return Mistake(f"[{'.'.join(map(str, loc))}]", "transport", message, (*path, "transport"))
     if kind == "missing":
-        return Mistake(table, key, "missing; this key is required")
+        return Mistake(table, key, "missing; this key is required", path)
     message = _TYPES.get(kind) or detail["msg"].removeprefix("Value error, ")
     if kind == "wrong":
-        return Mistake(table, key, message)
+        return Mistake(table, key, message, path)
     shown = "" if "secret" in key or key == "globus" else _shown(detail["input"])
-    return Mistake(table, key, message if shown in message else f"{message} (got {shown})")
+    if kind in ("literal_error", "enum") and isinstance(detail["input"], str):
+        message = f"{message} (got {shown}){close_to(detail['input'], re.findall(_QUOTED, detail['ctx']['expected']))}"
+    return Mistake(table, key, message if shown in message else f"{message} (got {shown})", path)
+
+
+def in_text(source: str, text: str, problem: str, line: int | None) -> RuleError:
+    """The error of a text that is no TOML, at a line where that is known."""
+    shown = text.split("\n")[line - 1].strip() if line is not None and 0 < line <= text.count("\n") + 1 else ""
+    message = f"is not TOML: {problem}"
+    if _BACKSLASH.search(shown):
+        message += f"; {BACKSLASH_HINT}"
+    made = RuleError(source if line is None else f"{source}:{line}", "", "", message)
+    if shown:
+        made.messages = (f"{made.messages[0]}\n    {_fit(shown[:_LINE])}",)
+        made.args = made.messages
+    return made
 
 
 def location(detail: Any, model: "type[BaseModel]") -> list[int | str]:
@@ -90,10 +157,13 @@ def _shown(value: object) -> str:
 
 def nearest(word: str, known: Collection[str]) -> str:
     """A hint such as "; did you mean 'include'?", or the list of what is known."""
+    return close_to(word, known) or (f"; known are {', '.join(sorted(known))}" if known else "")
+
+
+def close_to(word: str, known: Collection[str]) -> str:
+    """A hint such as "; did you mean 'include'?"; empty where nothing is near."""
     close = difflib.get_close_matches(word[:_SHOWN], known, n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; known are {', '.join(sorted(known))}" if known else ""
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _table(loc: list[int | str], data: dict[str, Any]) -> tuple[str, list[int | str]]:

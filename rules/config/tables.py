@@ -1,7 +1,7 @@
 """What every TOML table of the configuration is made of: how durations, sizes and paths are read."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Annotated, Any, Union
@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
 from rules import units
+from rules.config.mistake import BACKSLASH_HINT
 from rules.patterns.expression import compiled
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -48,7 +49,14 @@ def _read_size(value: object) -> int:
 def _path(value: str, info: ValidationInfo) -> str:
     if not value or "\0" in value:
         raise ValueError("is not a path")
+    _without_escapes(value, "tab")
     return absolute(value, info)
+
+
+def _without_escapes(value: str, example: str) -> None:
+    """Raises ValueError where TOML made a control character of a backslash: nobody means one."""
+    if any(char < " " for char in value):
+        raise ValueError(f"has a {example} or another control character; {BACKSLASH_HINT}")
 
 
 def absolute(path: str, info: ValidationInfo) -> str:
@@ -60,6 +68,7 @@ def absolute(path: str, info: ValidationInfo) -> str:
 def _regex(value: object) -> re.Pattern[str]:
     if not isinstance(value, str) or not value:
         raise ValueError("is empty" if value == "" else "write text in quotes")
+    _without_escapes(value, "backspace")
     return compiled(value)
 
 
@@ -109,7 +118,21 @@ def told_by_key(kinds: Mapping[str, type]) -> Any:
     return Annotated[tagged, Discriminator(kind, custom_error_type="wrong", custom_error_message=message)]
 
 
+Wrong = tuple[object, Sequence[str | int]]
+"""What is wrong, and with which key, from a table on."""
+
+
 def wrong(message: object, *key: str | int) -> ValidationError:
     """The error of a key in a table, for validators of the whole table to raise. `key`: from the table on."""
-    error = PydanticCustomError("wrong", "{message}", {"message": str(message)})
-    return ValidationError.from_exception_data("", [InitErrorDetails(type=error, loc=key, input=None)])
+    return all_wrong([(message, key)])
+
+
+def all_wrong(found: Sequence[Wrong]) -> ValidationError:
+    """The same for several keys."""
+    details = [
+        InitErrorDetails(
+            type=PydanticCustomError("wrong", "{message}", {"message": str(message)}), loc=tuple(key), input=None
+        )
+        for message, key in found
+    ]
+    return ValidationError.from_exception_data("", details)

@@ -617,24 +617,96 @@ def test_a_byte_order_mark(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"[agent]\nlisten = \n", "is not TOML: Invalid value (at line 2, column 10)"),
-        (b"[agent]\n[agent]\n", "is not TOML: Cannot declare ('agent',) twice (at line 2, column 7)"),
-        (b"a = 1\na = 2\n", "is not TOML: Cannot overwrite a value (at line 2, column 6)"),
-        (b"a = '\xff'", "is not TOML: 'utf-8' codec can't decode byte 0xff in position 5: invalid start byte"),
+        (b"[agent]\nlisten = \n", ":2: is not TOML: Invalid value (at line 2, column 10)\n    listen ="),
+        (b"[agent]\n[agent]\n", ":2: is not TOML: Cannot declare ('agent',) twice (at line 2, column 7)\n    [agent]"),
+        (b"a = 1\na = 2\n", ":2: is not TOML: Cannot overwrite a value (at line 2, column 6)\n    a = 2"),
+        (b"a = '\xff'", ": is not TOML: 'utf-8' codec can't decode byte 0xff in position 5: invalid start byte"),
         (
             b"a = " + b"9" * 5000,
-            "is not TOML: Exceeds the limit (4300 digits) for integer string conversion: value has 5000 digits;"
+            ": is not TOML: Exceeds the limit (4300 digits) for integer string conversion: value has 5000 digits;"
             " use sys.set_int_max_str_digits() to increase the limit",
         ),
     ],
 )
 def test_what_is_not_toml(content: bytes, message: str, tmp_path: Path) -> None:
-    """A file that is not TOML gives one line that names it, and the line in it."""
+    """A file that is not TOML gives one line that names it and the line in it, and that line."""
     path = tmp_path / "f.toml"
     path.write_bytes(content)
     with pytest.raises(RuleError) as caught:
         read(path)
-    assert str(caught.value) == f"{path}: {message}"
+    assert str(caught.value) == f"{path}{message}"
+
+
+def test_every_error_is_reported_at_once_with_its_line(tmp_path: Path) -> None:
+    """File, line number, table, key, what is wrong, what was meant, and the line itself: of keys, values and tables together."""
+    path = tmp_path / "f.toml"
+    path.write_text(
+        """[agent]
+lisen = ""
+sweep_every = 5
+
+[destinations.share]
+path = "/mnt/share"
+verify = "checksm"
+transport = "directry"
+
+[[rules]]
+name = "r"
+watch = "/data"
+deliver = [
+  { to = "shar" },
+]
+[[rules]]
+name = "s"
+watch = "/data2"
+batch = { by = "dirs" }
+deliver = [{ to = "share", path = "{relpth}" }]
+"""
+    )
+    with pytest.raises(RuleError) as caught:
+        read(path)
+    assert str(caught.value).replace(str(path), "f.toml").splitlines() == [
+        "f.toml:2: [agent]: lisen: unknown key; did you mean 'listen'?",
+        '    lisen = ""',
+        "f.toml:3: [agent]: sweep_every: write it as text with its unit, for example '30s' (got 5)",
+        "    sweep_every = 5",
+        "f.toml:8: [destinations.share]: transport: is \"directory\" or \"globus\", not 'directry'; did you mean 'directory'?",
+        '    transport = "directry"',
+        "f.toml:19: [[rules]] 's': batch.by: 'dirs' is none of 'dir', 'dataset', 'capture' or a template such as '{run}';"
+        " did you mean 'dir'?",
+        '    batch = { by = "dirs" }',
+        "f.toml:20: [[rules]] 's': deliver.0.path: template '{relpth}': unknown field {relpth} (did you mean 'relpath'?); known are"
+        " dir, host, inside, name, relpath, rule, stem, suffix, mtime",
+        '    deliver = [{ to = "share", path = "{relpth}" }]',
+    ]
+    path.write_text(
+        '[destinations.share]\npath = "/mnt/share"\nverify = "checksm"\n[[rules]]\nname = "r"\nwatch = "/d"\n'
+        'deliver = [\n  { to = "shar" },\n]\n'
+    )
+    with pytest.raises(RuleError, match=r"f\.toml:3: .*; did you mean 'checksum'\?"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ('watch = "C:\\data"', "is not TOML: Unescaped '\\' in a string (at line 3, column 14)"),
+        ('watch = "C:\\temp"', "has a tab or another control character"),
+        ('watch = "C:\\Users"', "is not TOML: Invalid hex value (at line 3, column 14)"),
+        ('include = ["\\d+.h5"]', "is not TOML: Unescaped '\\' in a string (at line 3, column 15)"),
+        ('capture = "\\b(?P<run>x)"', "has a backspace or another control character"),
+    ],
+)
+def test_a_backslash_in_double_quotes_has_a_hint(tmp_path: Path, value: str, problem: str) -> None:
+    """Paths of Windows and regular expressions belong in single quotes: an escape that TOML takes is found as well."""
+    path = tmp_path / "f.toml"
+    path.write_text(f'[[rules]]\nname = "r"\n{value}\n')
+    with pytest.raises(RuleError) as caught:
+        read(path)
+    (found,) = [message for message in caught.value.messages if "single quotes" in message]
+    assert found.startswith(f"{path}:3: ")
+    assert problem in found
+    assert found.endswith(f"\n    {value}")
 
 
 def test_nesting_without_end(tmp_path: Path) -> None:
@@ -900,10 +972,10 @@ def said(source: str, make: Callable[[], Configuration]) -> str:
 @example({"destinations": {"path": {"path": "x", "y": 1}}})
 @example({"agent": {"state_dir": "\0"}})
 def test_whatever_the_tables_hold(data: dict[str, Any]) -> None:
-    """Any tables are a configuration or give one line that says why not, and never another error."""
-    line = said("f.toml", lambda: check(data, "f.toml", FOLDER))
-    assert line.startswith("f.toml: ")
-    assert line.isprintable()
+    """Any tables are a configuration or give lines that say why not, and never another error."""
+    for line in said("f.toml", lambda: check(data, "f.toml", FOLDER)).splitlines():
+        assert line.startswith("f.toml: ")
+        assert line.isprintable()
 
 
 @pytest.fixture(scope="module")
@@ -925,8 +997,8 @@ def garbled(draw: st.DrawFn) -> bytes:
 @law
 @given(content=garbled() | st.binary(max_size=40) | st.text(max_size=40).map(str.encode))
 def test_whatever_the_file_holds(file: Path, content: bytes) -> None:
-    """Any file is a configuration or gives one line that names the file, and never another error."""
+    """Any file is a configuration or gives lines that name the file, each with the line in it, and never another error."""
     file.write_bytes(content)
-    line = said(str(file), lambda: read(file))
-    assert line.startswith(f"{file}: ")
-    assert line.isprintable()
+    for line in said(str(file), lambda: read(file)).splitlines():
+        assert re.match(rf"{re.escape(str(file))}(:\d+)?: |    ", line)
+        assert line.isprintable()

@@ -229,14 +229,14 @@ def test_wrong_types(lines: str, message: str) -> None:
         ("rules = [5]", "[[rules]] number 1: write a table, { ... } (got 5)"),
         ("[[rules]]\nwatch = 'x'", "[[rules]] number 1: name: missing; this key is required"),
         ("[[rules]]\nname = 'r'\nwatch = 'x'", "[[rules]] 'r': deliver: missing; this key is required"),
-        (rule() + "[[rules]]\nname = 5", "[[rules]] number 2: name: write text in quotes (got 5)"),
+        (rule() + "[[rules]]\nname = 5\nwatch = 'x'", "[[rules]] number 2: name: write text in quotes (got 5)"),
         (
             rule(name="a b"),
             "[[rules]] 'a b': name: String should match pattern '^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$' (got 'a b')",
         ),
         (rule(watch=""), "[[rules]] 'r': watch: is not a path (got '')"),
         (rule(watch="a\\u0000b"), "[[rules]] 'r': watch: is not a path (got 'a\\x00b')"),
-        (f"[[rules]]\nname = 0x{'f' * 5000}", "[[rules]] number 1: name: write text in quotes"),
+        (f"[[rules]]\nname = 0x{'f' * 5000}\nwatch = 'x'", "[[rules]] number 1: name: write text in quotes"),
         ("[[rule]]", "rule: unknown key; did you mean 'rules'?"),
     ],
 )  # fmt: skip
@@ -284,7 +284,10 @@ def test_wrong_patterns(lines: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ('by = "dirs"', "batch.by: 'dirs' is none of 'dir', 'dataset', 'capture' or a template such as '{run}'"),
+        (
+            'by = "dirs"',
+            "batch.by: 'dirs' is none of 'dir', 'dataset', 'capture' or a template such as '{run}'; did you mean 'dir'?",
+        ),
         ('by = "capture"', "batch.by: 'capture' wants a `capture` regular expression with named groups, (?P<run>...)"),
         (
             'by = "{run}"',
@@ -315,7 +318,7 @@ def test_wrong_batching(lines: str, message: str) -> None:
         ('{ to = "share", path = "/srv/{name}" }', "0.path: template '/srv/{name}' makes an absolute path: '/srv/sample'"),
         (
             '{ to = "share", path = "{nmae}" }',
-            "0.path: template '{nmae}': unknown field {nmae};"
+            "0.path: template '{nmae}': unknown field {nmae} (did you mean 'name'?);"
             " known are dir, host, inside, name, relpath, rule, stem, suffix, mtime",
         ),
         ('{ to = "share", path = "{mtime:{nope}}" }',
