@@ -16,7 +16,7 @@ from rules.model import OWN_PREFIX, Content
 from rules.patterns.expression import search
 from rules.rule import Rule
 
-FIELDS = ("rule", "relpath", "dir", "name", "stem", "suffix", "host", "inside")
+FIELDS = ("rule", "relpath", "dir", "name", "stem", "suffix", "host", "inside", "rest")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _IN_PLACE = "an earlier version of this file, which changed in place"
@@ -48,6 +48,7 @@ def facts(rule: Rule, relpath: str, mtime_ns: int, host: str) -> dict[str, str]:
     if dataset is not None:
         captured = dataset.fields | captured
     base = dataset.base if dataset is not None else directory
+    inside = relpath[len(base) + 1 :] if base else relpath
     return captured | {
         "rule": rule.name,
         "relpath": relpath,
@@ -56,9 +57,41 @@ def facts(rule: Rule, relpath: str, mtime_ns: int, host: str) -> dict[str, str]:
         "stem": stem,
         "suffix": dot + suffix,
         "host": host,
-        "inside": relpath[len(base) + 1 :] if base else relpath,
+        "inside": inside,
+        "rest": _rest(relpath, found) if rule.capture is not None or dataset is None else inside,
         "mtime": str(mtime_ns),
     }
+
+
+def _rest(relpath: str, found: "re.Match[str] | None") -> str:
+    """The path below the last part in which a named group matched; at least the file's own name."""
+    ends = [found.end(name) for name in found.re.groupindex] if found is not None else []
+    slash = relpath.find("/", max(max(ends, default=0), 0)) if any(end > 0 for end in ends) else -1
+    if slash >= 0:
+        return relpath[slash + 1 :]
+    return relpath if not any(end > 0 for end in ends) else relpath.rpartition("/")[2]
+
+
+def may_meet(rule: Rule, template: str) -> str | None:
+    """Why two files of one tree may want the same path, as far as the template alone shows; None: it shows nothing."""
+    fields = {name for _, name, _, _ in string.Formatter().parse(template) if name}
+    whole = "relpath" in fields or ("dir" in fields and ("name" in fields or {"stem", "suffix"} <= fields))
+    flat = all(pattern.startswith("/") and pattern.count("/") == 1 and "**" not in pattern for pattern in rule.include)
+    if whole or (rule.dataset is not None and rule.dataset.dir is None):
+        return None
+    if rule.dataset is not None:
+        below = "inside" in fields or "rest" in fields
+        return None if below else "of different folders of one dataset; write {inside} for their path in it"
+    if "rest" in fields:
+        left_out = [f"{{{name}}}" for name in (rule.capture.groupindex if rule.capture else ()) if name not in fields]
+        return f"that differ in {', '.join(left_out)}, which it leaves out" if left_out else None
+    if not fields & {"name", "stem", "inside"}:
+        return "of all names: it has none of {relpath}, {rest} and {name}"
+    if "stem" in fields and "suffix" not in fields and not fields & {"name", "inside"}:
+        return "that differ in their suffix; write {name}"
+    return (
+        None if flat else "of different sub-folders; write {rest} for the path below what `capture` found, or {relpath}"
+    )
 
 
 def check(template: str, groups: Iterable[str]) -> None:

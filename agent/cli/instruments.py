@@ -18,7 +18,7 @@ from agent.files import LOCAL, Trouble
 from agent.host import own_files
 from agent.simulation.play import Happening, Play
 from agent.simulation.trial import Folder, enter, trial
-from rules.config.describe import describe
+from rules.config.describe import describe, traps
 from rules.config.preset import rule_of
 from rules.match import relative
 from rules.rule import Rule
@@ -85,6 +85,8 @@ def try_out(
         many = f"{one.files} files, " if one.files > 1 else ""
         say(f"{word} {one.dataset} ({many}{bytes_in_words(one.bytes)}): {one.reason}")
         say(f"         to {one.path}, in batch {one.batch or '-'}")
+    for sentence in traps(rule):
+        say(f"note: {sentence}")
     whole = sum(one.complete for one in found)
     say(f"{whole} of {len(found)} datasets are complete; nothing was written")
     if not found:

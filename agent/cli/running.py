@@ -24,7 +24,7 @@ from agent.host import own_files
 from agent.ledger import Ledger
 from agent.observe.doubts import doubts
 from agent.observe.logs import configure
-from rules.config.describe import describe
+from rules.config.describe import describe, traps
 from rules.config.settings import CollectionTable, Configuration, DirectoryTable, ScrubTable
 from rules.model import Kind
 from rules.rate import in_words
@@ -211,6 +211,8 @@ def show(config: ConfigOption = None) -> None:
         say("", f"rule {rule.name}:")
         for sentence in describe(rule):
             say(f"  - {sentence}")
+        for sentence in traps(rule):
+            say(f"  - note: {sentence}")
         note = _note(rule.watch)
         if note is not None:
             say(f"  - note: {rule.watch} {note}; the agent waits for it")

@@ -6,6 +6,7 @@ from rules.actions import Action, Command, Flow, Share, Webhook
 from rules.batch import max_age
 from rules.complete import quiet_seconds
 from rules.model import Writer
+from rules.naming import may_meet
 from rules.rule import Conditions, Reclaim, Rule, Sealing
 from rules.units import bytes_in_words, in_words
 
@@ -35,6 +36,15 @@ def describe(rule: Rule) -> list[str]:
             for action in (*rule.then, *rule.share_with)
         ),
         _reclaim(rule.reclaim),
+    ]
+
+
+def traps(rule: Rule) -> list[str]:
+    """What may surprise in a rule, as notes."""
+    return [
+        f"to {target.to}, {target.path} may give one path to two files {why}; the second is refused then"
+        for target in rule.deliver
+        if (why := may_meet(rule, target.path)) is not None
     ]
 
 

@@ -676,7 +676,7 @@ deliver = [{ to = "share", path = "{relpth}" }]
         " did you mean 'dir'?",
         '    batch = { by = "dirs" }',
         "f.toml:20: [[rules]] 's': deliver.0.path: template '{relpth}': unknown field {relpth} (did you mean 'relpath'?); known are"
-        " dir, host, inside, name, relpath, rule, stem, suffix, mtime",
+        " dir, host, inside, name, relpath, rest, rule, stem, suffix, mtime",
         '    deliver = [{ to = "share", path = "{relpth}" }]',
     ]
     path.write_text(

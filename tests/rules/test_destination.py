@@ -13,8 +13,8 @@ from rules.naming import Claim, Occupant, Owner, PathRefused, check, claim, fact
 from rules.rule import Rule
 
 JANUARY = 1_769_860_800 * 10**9  # 2026-01-31 12:00 UTC
-RULE = Rule("tomo", "/data", capture=re.compile(r"(?P<run>run_\d+)|(?P<rest>[^_]*)"))
-GROUPS = ("run", "rest")
+RULE = Rule("tomo", "/data", capture=re.compile(r"(?P<run>run_\d+)|(?P<more>[^_]*)"))
+GROUPS = ("run", "more")
 laws = settings(max_examples=200, deadline=None)
 
 names = st.one_of(
@@ -25,7 +25,7 @@ names = st.one_of(
 relpaths = st.lists(names, min_size=1, max_size=4).map("/".join)
 mtimes = st.integers(-(2**63), 2**63 - 1) | st.integers(-(2**95), 2**95)
 PIECES = (
-    *("{rule}", "{relpath}", "{dir}", "{name}", "{stem}", "{suffix}", "{host}", "{run}", "{rest}", "{mtime:%Y/%m}"),
+    *("{rule}", "{relpath}", "{dir}", "{name}", "{stem}", "{suffix}", "{host}", "{run}", "{more}", "{mtime:%Y/%m}"),
     *("{mtime:%c}", "/", "/", "..", ".", ".dropline", "x", "{{", "}}", " "),
 )
 templates = st.lists(st.sampled_from(PIECES), min_size=1, max_size=6).map("".join)
@@ -44,8 +44,8 @@ def own(path: str) -> bool:
         ("{dir}/{name}", "p1/run_3/img.0001.h5"),
         ("{stem}{suffix}", "img.0001.h5"),
         ("{host}/{run}/{name}", "pc/run_3/img.0001.h5"),
-        ("{rest}/{name}", "img.0001.h5"),
-        ("a/{rest}/b/{name}", "a/b/img.0001.h5"),
+        ("{more}/{name}", "img.0001.h5"),
+        ("a/{more}/b/{name}", "a/b/img.0001.h5"),
         ("./a//{name}", "a/img.0001.h5"),
         ("{mtime:%Y/%m}/{mtime:%d}_{name}", "2026/01/31_img.0001.h5"),
         ("{{{name}}}", "{img.0001.h5}"),
@@ -53,7 +53,7 @@ def own(path: str) -> bool:
 )
 def test_a_template_is_filled_in(template: str, path: str) -> None:
     """Fields are replaced by the file's facts, and empty parts are dropped."""
-    rule = Rule("tomo", "/data", capture=re.compile(r"(?P<run>run_\d+)/(?P<rest>nothing)?"))
+    rule = Rule("tomo", "/data", capture=re.compile(r"(?P<run>run_\d+)/(?P<more>nothing)?"))
     check(template, rule.capture.groupindex if rule.capture else ())
     assert place(template, rule, "p1/run_3/img.0001.h5", JANUARY, "pc") == path
 
@@ -73,7 +73,7 @@ def test_the_facts(relpath: str, stem: str, suffix: str) -> None:
     directory, _, name = relpath.rpartition("/")
     wanted = {
         "rule": "r", "relpath": relpath, "dir": directory, "name": name, "stem": stem, "suffix": suffix,
-        "host": "pc", "mtime": "5", "run": "", "inside": name,
+        "host": "pc", "mtime": "5", "run": "", "inside": name, "rest": relpath,
     }  # fmt: skip
     for pattern in ("(?P<run>run)?", "(?P<run>run)"):
         assert facts(Rule("r", "/data", capture=re.compile(pattern)), relpath, 5, "pc") == wanted
@@ -112,7 +112,9 @@ def test_unknown_fields(field: str) -> None:
     """Only the known fields may be used, without the rest of what Python's formatting can do."""
     with pytest.raises(PathRefused, match="unknown field") as caught:
         check(f"x/{field}", ("scan",))
-    assert str(caught.value).endswith("known are dir, host, inside, name, relpath, rule, scan, stem, suffix, mtime")
+    assert str(caught.value).endswith(
+        "known are dir, host, inside, name, relpath, rest, rule, scan, stem, suffix, mtime"
+    )
 
 
 @laws
@@ -123,13 +125,13 @@ def test_any_template_is_good_or_refused(template: str) -> None:
         check(template, GROUPS)
     except PathRefused:
         return
-    assert render(template, facts(RULE, "a/b.c", 0, "pc") | {"run": "x", "rest": "y"})
+    assert render(template, facts(RULE, "a/b.c", 0, "pc") | {"run": "x", "more": "y"})
 
 
 @laws
 @given(templates, relpaths, mtimes)
 @example("{dir}/{name}", "x", 2**70)
-@example("{run}{rest}/{name}", "../x", 0)
+@example("{run}{more}/{name}", "../x", 0)
 def test_no_file_leaves_the_destination(template: str, relpath: str, mtime_ns: int) -> None:
     """Whatever a file is called and however old it is, its path stays below the destination and off the agent's own names."""
     assume(not own(relpath))  # never claimed

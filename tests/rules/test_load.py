@@ -292,7 +292,7 @@ def test_wrong_patterns(lines: str, message: str) -> None:
         (
             'by = "{run}"',
             "batch.by: template '{run}': unknown field {run}; "
-            "known are dir, host, inside, name, relpath, rule, stem, suffix, mtime",
+            "known are dir, host, inside, name, relpath, rest, rule, stem, suffix, mtime",
         ),
         ('schedule = "at night"', "batch.schedule: 'at night' is not a cron expression: Wrong number of fields"),
         ('schedule = "61 * * * *"', "batch.schedule: '61 * * * *' is not a cron expression: Bad minute"),
@@ -319,7 +319,7 @@ def test_wrong_batching(lines: str, message: str) -> None:
         (
             '{ to = "share", path = "{nmae}" }',
             "0.path: template '{nmae}': unknown field {nmae} (did you mean 'name'?);"
-            " known are dir, host, inside, name, relpath, rule, stem, suffix, mtime",
+            " known are dir, host, inside, name, relpath, rest, rule, stem, suffix, mtime",
         ),
         ('{ to = "share", path = "{mtime:{nope}}" }',
          "0.path: template '{mtime:{nope}}': {mtime} wants a format, for example {mtime:%Y-%m-%d}"),
