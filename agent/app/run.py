@@ -87,7 +87,9 @@ def _tried(act: Callable[[], T]) -> T | _Failed:
     """What comes of it: nothing that a reload does may end the agent."""
     try:
         return act()
-    except (RuleError, LedgerError, Refused, Transient) as error:
+    except RuleError as error:
+        return _Failed(error.short)
+    except (LedgerError, Refused, Transient) as error:
         return _Failed(str(error))
     except Exception as error:
         log.exception("a reload failed unexpectedly")

@@ -86,7 +86,7 @@ def in_effect(path: PathOfUser | None) -> InEffect:
             last = last_good(found)
             if last is None:
                 raise
-            return InEffect(last, str(error))
+            return InEffect(last, error.short)
         return InEffect(config, why_refused(config))
     data = {"agent": {"state_dir": STATE_HERE}} if own_files.is_directory(STATE_HERE) else {}
     if data:

@@ -66,6 +66,14 @@ class RuleError(ValueError):
         made.args = ("\n".join(found),)
         return made
 
+    @property
+    def short(self) -> str:
+        """The first error on one line, for logs and pages."""
+        more = len(self.messages) - 1
+        return self.messages[0].partition("\n")[0] + (
+            f" (and {more} more: `dropline check` lists them)" if more else ""
+        )
+
 
 def _on_one_line(*parts: str) -> str:
     *places, message = parts

@@ -679,6 +679,9 @@ deliver = [{ to = "share", path = "{relpth}" }]
         " dir, host, inside, name, relpath, rest, rule, stem, suffix, mtime",
         '    deliver = [{ to = "share", path = "{relpth}" }]',
     ]
+    assert caught.value.short == (
+        f"{path}:2: [agent]: lisen: unknown key; did you mean 'listen'? (and 4 more: `dropline check` lists them)"
+    )
     path.write_text(
         '[destinations.share]\npath = "/mnt/share"\nverify = "checksm"\n[[rules]]\nname = "r"\nwatch = "/d"\n'
         'deliver = [\n  { to = "shar" },\n]\n'
