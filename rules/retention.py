@@ -7,6 +7,9 @@ from rules.model import STAT, Evidence, Verdict
 from rules.rule import Reclaim
 from rules.units import in_words
 
+TAKEN_AT_MOST, TAKEN_WITHIN = 10_000, 3600.0
+"""Copies that may be found gone in so many seconds where files are taken away, before a person must say that they were."""
+
 
 def retention(
     reclaim: Reclaim | None,
@@ -88,6 +91,14 @@ def unused(since: float, longest_gap: float, now: float) -> Verdict:
     if now <= until:
         return Verdict(False, f"its directory changed less than {in_words(until - since)} ago", until + 1.0)
     return Verdict(True, f"its directory has not changed for {in_words(until - since)}")
+
+
+def taken_at_once(destination: str) -> str:
+    """Why nothing is deleted where more is gone than anybody takes: after a snapshot was rolled back, or an accident."""
+    return (
+        f"more than {TAKEN_AT_MOST:,} files are gone from {destination} within {in_words(TAKEN_WITHIN)}; see that they were"
+        f" taken, then `dropline verify {destination} --accept missing`"
+    )
 
 
 def mount_doubt(name: str, path: str, mounted: bool | None, network: bool) -> str | None:

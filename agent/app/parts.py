@@ -223,7 +223,7 @@ class Parts:
                 ledgers.append(Ledger(str(config.ledger), announce))
                 scrubber = Scrubber(
                     ledgers[1], LOCAL, transport, places[name], table.scrub.policy,
-                    partial(metrics.scrubbed, name), beat(scrubber_of(name)),
+                    partial(metrics.scrubbed, name), beat(scrubber_of(name)), consumed=table.consumed,
                 )  # fmt: skip
             self._routes[name] = Route(transport, deliverer, scrubber, made.expiries.get(name), ledgers)
             return self._routes[name]
@@ -251,7 +251,9 @@ class Parts:
         }
         self.expiries = {name: one.expires_at for name, one in self.routes.items() if one.expires_at is not None}
         required = {
-            name: Required(one.transport.address, one.transport.confirm, partial(doubt, config, name))
+            name: Required(
+                one.transport.address, one.transport.confirm, partial(doubt, config, name), tables[name].consumed
+            )
             for name, one in self.routes.items()
         }
         record = Record(config.state_dir / "deletions.jsonl", settings.keep_history)

@@ -25,7 +25,7 @@ from agent.ledger import Ledger
 from agent.observe.doubts import doubts
 from agent.observe.logs import configure
 from rules.config.describe import describe, traps
-from rules.config.settings import CollectionTable, Configuration, DirectoryTable, ScrubTable
+from rules.config.settings import CollectionTable, Configuration, DestinationTable, DirectoryTable, ScrubTable
 from rules.model import Kind
 from rules.rate import in_words
 from rules.units import bytes_in_words
@@ -194,6 +194,8 @@ def show(config: ConfigOption = None) -> None:
     for name, table in chosen.settings.destinations.items():
         if isinstance(table, CollectionTable):
             say("", f"destination {name}: {of_globus(table)}")
+            for sentence in taken(chosen, name, table):
+                say(f"  - {sentence}")
             continue
         proof = "read back" if table.verify == "checksum" else "compared by size"
         limits = f"; {in_words(table.limits)}" if table.limits else ""
@@ -203,6 +205,8 @@ def show(config: ConfigOption = None) -> None:
             f" checksums are {table.checksum};"
             f" {_reread(table.scrub)}{limits}",
         )
+        for sentence in taken(chosen, name, table):
+            say(f"  - {sentence}")
         for sentence in notes(chosen, name, table):
             say(f"  - note: {sentence}")
     for path in inside(chosen):
@@ -234,6 +238,18 @@ def _changes(chosen: Configuration) -> list[str]:
             return list(preview(known, chosen))
     except (LedgerError, Refused) as error:
         return [f"unknown: {error}"]
+
+
+def taken(chosen: Configuration, name: str, table: DestinationTable) -> Iterator[str]:
+    """What `consumed` of a destination means, and where it leaves no copy that can be asked for."""
+    if not table.consumed:
+        return
+    yield "files may be taken away there: their arrival, proved once, is the proof, and what is gone is not asked for"
+    alone = [
+        rule.name for rule in chosen.rules if rule.reclaim is not None and [one.to for one in rule.deliver] == [name]
+    ]
+    if alone:
+        yield f"note: it is the only destination of {', '.join(alone)}: no copy is known once a local file is deleted"
 
 
 def notes(chosen: Configuration, name: str, table: DirectoryTable) -> Iterator[str]:

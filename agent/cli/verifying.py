@@ -81,6 +81,10 @@ def verify(
     place = opened.destinations.place(destination, table.address, in_place=isinstance(table, CollectionTable)).id
     if accepted is not None:
         _accepted(accept(opened, place, Sight(accepted.value), now), form)
+        if table.consumed and accepted is Kind.MISSING:
+            with opened.transaction():
+                opened.scrubs.all_taken(place, destination)
+            say(f"what was delivered to {destination} by now counts as taken away there: it is not asked for any more")
         return
     with _progress(opened, place, now, everything=everything) as tell:
         tally = _read(chosen, opened, destination, place, now, tell, everything=everything)
@@ -110,7 +114,8 @@ def _read(
     """Look at the findings again, then at the sample, or at all. Raises Refused."""
     tally = _Tally()
     transport = Transports(config, opened.key, Metrics()).make(name, lambda: None)
-    scrubber = Scrubber(opened, LOCAL, transport, place, _BY_HAND, lambda outcome, size: None, tell)
+    consumed = config.settings.destinations[name].consumed
+    scrubber = Scrubber(opened, LOCAL, transport, place, _BY_HAND, lambda outcome, size: None, tell, consumed=consumed)
 
     def take(copies: Sequence[Copy]) -> bool:
         """Read them. Returns whether to go on."""

@@ -10,9 +10,12 @@ from agent.ledger.store import Store, Transition
 from agent.ledger.versions import File, read
 from rules.model import SENT, Content
 from rules.naming import Owner, stat_content
+from rules.retention import taken_at_once
 from rules.scrub import Sight
 
 _NEVER = float("inf")
+_GONE = "gone."
+"""Before the name of a destination: a fact in `meta`."""
 _KEY = "coalesce(c.reread_at, c.proved_at)"
 _OPEN = "g.closed_at IS NULL"
 
@@ -193,6 +196,18 @@ class Scrubs:
         }
         return {file: State(row[0]) for file, row in found.items() if row is not None}
 
+    def taken(self, destination: str, address: str, file: int) -> bool:
+        """Whether a copy is not asked for any more: where files are taken away after their arrival, it was."""
+        sql = (
+            "SELECT EXISTS (SELECT 1 FROM copies c JOIN destinations n ON n.id = c.destination"
+            " WHERE c.file = ? AND n.name = ? AND n.address = ? AND c.reread_at = ?)"
+        )
+        return bool(self._store.execute(sql, (file, destination, address, _NEVER)).fetchone()[0])
+
+    def gone_at_once(self, destination: str) -> str | None:
+        """Why nothing is deleted on the proof of a destination where more is gone than anybody takes; None: it is not."""
+        return taken_at_once(destination) if self._store.meta(f"{_GONE}{destination}") is not None else None
+
     def owed(self, destination: int) -> list[File]:
         """Verified files whose evidence was withdrawn because of a finding, and which nobody delivers again yet."""
         sql = (
@@ -269,6 +284,17 @@ class Scrubs:
         """A person knows of it: the copy is not read any more, unless it was delivered again."""
         self.closed(destination, finding.copy, "accepted by a person", now)
         self.retired(destination, [finding.copy])
+
+    def gone(self, destination: str) -> None:
+        """More copies are gone at once than anybody takes: a person must say that they were taken. Outside of transactions."""
+        self._store.set_meta(f"{_GONE}{destination}", "more than anybody takes")
+
+    def all_taken(self, number: int, destination: str) -> None:
+        """A person says that what is gone was taken away: copies that are there by now are not asked for any more."""
+        self._store.execute(
+            "UPDATE copies SET reread_at = ? WHERE destination = ? AND proved_at IS NOT NULL", (_NEVER, number)
+        )
+        self._store.execute("DELETE FROM meta WHERE key = ?", (f"{_GONE}{destination}",))
 
     def withdrawn(self, destination: int, files: Iterable[int]) -> None:
         """The evidence counts no more, nor does an intent: what stands there is not to be written to."""

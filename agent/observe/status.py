@@ -54,7 +54,8 @@ def status(
         refuses = (name, address) in refusing
         changed, proved = since.get((name, address), (None, None))
         place = {"name": name, "address": address, "up": up, "refused": refuses, "reason": why}
-        keeps = {"keeps": doubts[name]} if name in doubts else {}
+        doubt = doubts.get(name) or ledger.scrubs.gone_at_once(name)
+        keeps = {"keeps": doubt} if doubt is not None else {}
         places.append({**place, "since": changed, "proved_at": proved} | keeps)
     return {
         "configuration": None if refused is None else old_rules(refused),

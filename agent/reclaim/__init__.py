@@ -168,6 +168,9 @@ class Reclaimer:
                     if decision.lies_until is not None:
                         self._lie_until = min(decision.lies_until, self._lie_until or decision.lies_until)
         written: list[Intent] = []
+        for name in self._decisions.gone_at_once:
+            self._ledger.scrubs.gone(name)
+        self._decisions.gone_at_once.clear()
 
         def write(some: Sequence[Intent]) -> None:
             self._ledger.reclaims.intended(some)

@@ -1,6 +1,7 @@
 """What is to become of verified files: the policy, the destinations asked again, and the local copy as it is now."""
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,7 +13,7 @@ from agent.host.steps import Steps
 from agent.ledger import File, Ledger
 from rules.match import match
 from rules.model import Content, CopyId, Evidence, Kind, Observation, Verdict, Version, Writer
-from rules.retention import retention, unmoved
+from rules.retention import TAKEN_AT_MOST, TAKEN_WITHIN, retention, taken_at_once, unmoved
 from rules.rule import Rule
 from rules.versions.copies import Confirmed, LocalFile, distinct
 from rules.versions.volumes import unchanged
@@ -33,6 +34,8 @@ class Required:
     ask: Confirm
     doubt: Callable[[], str | None] = lambda: None
     """Why its proof does not count, as things are now; None: it does."""
+    consumed: bool = False
+    """Files are taken away there after their arrival: a copy that is gone was proved all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,10 @@ class Decisions:
         self._alone = Bulkhead[File]("verified file", lambda file: file.path)
         self.begun = -math.inf
         """When this run of the agent began."""
+        self._gone: dict[str, tuple[float, int]] = {}
+        """Destination → when copies were first found gone in the last hour, and how many since."""
+        self.gone_at_once: set[str] = set()
+        """Destinations at which more are gone than anybody takes: a person must say that they were taken."""
 
     def of(self, rule: Rule, batch: int, free: float | None, now: float) -> Iterator[Decision]:
         """What is to become of each file of a batch; those of a dataset go together, or stay together."""
@@ -115,7 +122,7 @@ class Decisions:
 
     def _doubts(self, required: Sequence[str]) -> dict[str, str]:
         """Destinations whose proof does not count now, with the reason."""
-        found = {name: self._required[name].doubt() for name in required}
+        found = {name: self._required[name].doubt() or self._ledger.scrubs.gone_at_once(name) for name in required}
         return {name: reason for name, reason in found.items() if reason is not None}
 
     def wrong(self, file: File, evidence: Sequence[tuple[Evidence, str]]) -> str | None:
@@ -257,8 +264,24 @@ class Decisions:
         identity = self._ledger.destinations.identity(item.destination, required.address)
         if identity is None:
             return Confirmed(False, f"destination {item.destination} was never set up")
+        if required.consumed and self._ledger.scrubs.taken(item.destination, required.address, file.id):
+            return Confirmed(True, f"at {item.destination}, it arrived, and was taken away since")
         local = self._local(file)
-        return required.ask(path, file.version, item.checksum, item.algorithm, identity, local, item.mount)
+        found = required.ask(path, file.version, item.checksum, item.algorithm, identity, local, item.mount)
+        if not (required.consumed and found.absent):
+            return found
+        self._absent(item.destination)
+        return Confirmed(True, f"at {item.destination}, it arrived, and was taken away since")
+
+    def _absent(self, destination: str) -> None:
+        """One more copy is gone where files are taken away. Raises Transient where that are too many at once."""
+        now = time.monotonic()
+        first, count = self._gone.get(destination, (now, 0))
+        first, count = (first, count + 1) if now < first + TAKEN_WITHIN else (now, 1)
+        self._gone[destination] = first, count
+        if count > TAKEN_AT_MOST:
+            self.gone_at_once.add(destination)
+            raise Transient(taken_at_once(destination))
 
     def _local(self, file: File) -> LocalFile:
         """Which file the local one is: its file system may have got another number since it was last seen."""

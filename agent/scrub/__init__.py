@@ -47,8 +47,8 @@ class Round:
 
     seen: list[Seen] = field(default_factory=list)
     cost: int = 0
-    superseded: list[Copy] = field(default_factory=list)
-    """Copies that are not read any more: a newer version may have replaced them."""
+    retired: list[Copy] = field(default_factory=list)
+    """Copies that are not read any more: a newer version may have replaced them, or they were taken away."""
     away: str | None = None
     """Why the destination could not be asked any further."""
 
@@ -58,7 +58,7 @@ class Scrubber:
 
     def __init__(
         self, ledger: Ledger, files: Files, transport: Transport, place: int, scrub: Scrub, count: Count,
-        tell: Callable[[int], object],
+        tell: Callable[[int], object], *, consumed: bool = False,
     ) -> None:  # fmt: skip
         """
         Args:
@@ -69,6 +69,7 @@ class Scrubber:
             scrub: how much is read.
             count: counts what was read.
             tell: is told of bytes as they are read; it may raise Transient to end that.
+            consumed: files are taken away there after their arrival: a copy that is gone is not amiss.
         """
         self._ledger = ledger
         self._files = files
@@ -77,6 +78,7 @@ class Scrubber:
         self._scrub = scrub
         self._count = count
         self._tell = tell
+        self._consumed = consumed
         self._not_before = 0.0
         self._said: str | None = None
 
@@ -137,7 +139,7 @@ class Scrubber:
             return done, paid_until
         for copy in copies:
             if copy.file.state is State.SUPERSEDED and copy.proved_at is not None:
-                done.superseded.append(copy)
+                done.retired.append(copy)
                 continue
             if (free_at is not None and now < paid_until) or done.cost >= PASS_BYTES:
                 break
@@ -148,11 +150,14 @@ class Scrubber:
             except Transient as error:
                 done.away = str(error)
                 break
-            done.seen.append(Seen(copy, found.sight, found.reason))
+            if self._consumed and found.sight is Sight.MISSING and copy.proved_at is not None:
+                done.retired.append(copy)
+            else:
+                done.seen.append(Seen(copy, found.sight, found.reason))
             done.cost += found.cost
             if free_at is not None:
                 paid_until = paid(self._scrub, paid_until, found.cost, now)
-        if done.seen or done.superseded:
+        if done.seen or done.retired:
             self._write_down(done, paid_until if free_at is not None else None, now)
         return done, paid_until
 
@@ -167,7 +172,7 @@ class Scrubber:
         with self._ledger.transaction():
             kept = scrubs.free_at(self._place) if free_at is None else free_at
             scrubs.looked(self._place, kept, now)
-            scrubs.retired(self._place, done.superseded)
+            scrubs.retired(self._place, done.retired)
             states = scrubs.states(self._place, [one.copy for one in done.seen])
             # What has other evidence by now, or was superseded, was read in vain.
             done.seen = [

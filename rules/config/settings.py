@@ -161,6 +161,7 @@ class DirectoryTable(Table):
     mounted: bool | None = None
     verify: Literal["checksum", "size"] = "checksum"
     checksum: Literal["sha256", "blake3", "md5"] = "sha256"
+    consumed: bool = False
     scrub: Scrubbed = None
     bandwidth: Annotated[tuple[LimitTable, ...], BeforeValidator(_one_limit), AfterValidator(_reachable)] = ()
     dir_mode: Annotated[int, BeforeValidator(_permissions, json_schema_input_type=str)] | None = None
@@ -205,6 +206,7 @@ class CollectionTable(Table):
     notify: tuple[Literal["succeeded", "failed", "inactive"], ...] = ()
     outstanding: int = Field(default=6, ge=1, le=50)
     checksum: Literal["md5", "sha256"] | None = None
+    consumed: bool = False
     scrub: Scrubbed = None
 
     @model_validator(mode="before")

@@ -21,6 +21,8 @@ class Confirmed(NamedTuple):
     reason: str
     copy: CopyId | None = None
     """Which file it is: one file is one copy, by however many names; None: that cannot be told."""
+    absent: bool = False
+    """Nothing is at its path, at a destination that answers."""
 
 
 def distinct(copies: Mapping[str, CopyId | None], identities: Mapping[str, str]) -> Verdict:

@@ -14,6 +14,7 @@ from agent.files import LOCAL
 from agent.ledger import File, Ledger
 from agent.reclaim import Required
 from agent.reclaim.decisions import LATER, Decisions
+from rules import retention
 from rules.config.settings import Configuration
 from rules.rule import Rule
 from rules.versions.copies import Confirmed
@@ -36,6 +37,7 @@ class Desk:
         self.now: float = self.ledger.execute("SELECT max(proved_at) + 100 FROM copies").fetchone()[0]
         self.answer: Answer = lambda path: YES
         self.address = str(root / "share")
+        self.consumed = False
 
     def config(self, **reclaim: Any) -> Configuration:
         rule = {
@@ -58,7 +60,7 @@ class Desk:
 
     def decisions(self, rules: list[Rule]) -> Decisions:
         ask = lambda path, *_: self.answer(path)  # noqa: E731
-        return Decisions(self.ledger, LOCAL, rules, {"share": Required(self.address, ask)})
+        return Decisions(self.ledger, LOCAL, rules, {"share": Required(self.address, ask, consumed=self.consumed)})
 
     def file(self, name: str) -> File:
         return self.ledger.files.history(str(self.data / "run_1" / name))[-1]
@@ -134,3 +136,49 @@ def test_only_what_this_run_saw_counts_as_lying_still(
         assert found == {(True, None)}
     else:
         assert found == ({(True, None)} if may_go_in == 0 else {(False, desk.now + may_go_in)})
+
+
+ABSENT = Confirmed(False, "at share, it is gone", absent=True)
+
+
+@pytest.mark.parametrize(
+    ("consumed", "answer", "may_go"),
+    [
+        (True, ABSENT, True),
+        (False, ABSENT, False),
+        (True, Confirmed(False, "at share, it has 3 bytes instead of 5"), False),
+    ],
+)
+def test_where_files_are_taken_away_arrival_is_the_proof(
+    desk: Desk, consumed: bool, answer: Confirmed, may_go: bool
+) -> None:
+    """Only absence is believed, and only there: what stands under the name is to be what was delivered."""
+    desk.consumed, desk.answer = consumed, lambda path: answer
+    assert {name: ok for name, (ok, _, _) in desk.decide().items()} == {"a": may_go, "b": may_go}
+
+
+def test_what_counts_as_taken_is_not_asked_for(desk: Desk) -> None:
+    """Neither before a deletion nor by the scrub."""
+    desk.consumed = True
+    desk.answer = lambda path: Confirmed(False, "nobody asks")
+    with desk.ledger.transaction():
+        desk.ledger.scrubs.all_taken(1, "share")
+    assert {name: ok for name, (ok, _, _) in desk.decide().items()} == {"a": True, "b": True}
+    assert desk.ledger.scrubs.oldest_at(1) is None
+
+
+def test_more_than_anybody_takes_waits_for_a_person(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A snapshot that is rolled back takes everything at once: from then on nothing is deleted until a person says so."""
+    monkeypatch.setattr("agent.reclaim.decisions.TAKEN_AT_MOST", 1)
+    desk.consumed, desk.answer = True, lambda path: ABSENT
+    (rule,) = desk.config(after="0s", min_age="0s").rules
+    decisions = desk.decisions([rule])
+    (batch,) = desk.ledger.reclaims.batches("r")
+    assert not any(one.verdict.ok for one in decisions.of(rule, batch, None, desk.now))
+    assert decisions.gone_at_once == {"share"}
+    desk.ledger.scrubs.gone("share")
+    why = retention.taken_at_once("share")
+    assert {reason for _, reason, _ in desk.decide().values()} == {f"the proof at share does not count: {why}"}
+    with desk.ledger.transaction():
+        desk.ledger.scrubs.all_taken(1, "share")
+    assert {name: ok for name, (ok, _, _) in desk.decide().items()} == {"a": True, "b": True}

@@ -395,3 +395,33 @@ def test_when_space_is_short_the_oldest_proved_batches_go_first(site: "Site") ->
     gone = [line["file"].removeprefix(f"{site.inbox}/") for line in site.deletions()]
     assert [name.partition("/")[0] for name in gone] == ["run3", "run3", "run1", "run1", "run4", "run4"]
     assert site.delivered == {name: name.encode() for name in runs}
+
+
+def test_a_landing_zone_takes_files_and_the_local_copies_go(site: "Site") -> None:
+    """What was proved to arrive at a destination with `consumed` is deleted, whether it is still there or was taken."""
+    share = {"share": {"path": "share", "consumed": True, "scrub": "1GB"}}
+    site.configure(site.rule(reclaim={"after": "7d"}), destinations=share)
+    delivered(site)
+    (site.share / "top.dat").rename(site.root / "taken")
+    for one in ("run1/a.dat", "run1/sub/b.dat"):
+        (site.share / one).unlink()
+    said = site.dropline("check").out
+    assert "files may be taken away there: their arrival, proved once, is the proof" in said
+    assert "note: it is the only destination of r: no copy is known once a local file is deleted" in said
+    assert site.dropline("verify", "share", "--all").code == 0
+    assert site.status()["findings"] == []
+    site.configure(site.rule(reclaim={"after": "0s"}), destinations=share)
+    assert site.once() == 0
+    assert (site.local, site.delivered) == ({}, {"run2/c.dat": b""})
+
+
+def test_a_landing_zone_without_its_identity_is_no_proof(site: "Site") -> None:
+    """Nothing is there at all: the share may not be mounted, and nobody took anything."""
+    share = {"share": {"path": "share", "consumed": True}}
+    site.configure(site.rule(), destinations=share)
+    delivered(site)
+    site.share.rename(site.root / "away")
+    site.share.mkdir()
+    site.configure(site.rule(reclaim={"after": "0s"}), destinations=share)
+    assert site.once() == 1
+    assert site.local == CONTENT

@@ -16,6 +16,7 @@ from agent.destinations.directory.opening import (
     is_destination,
     mount_on_the_way,
     opened,
+    require,
 )
 from agent.destinations.directory.writer import NO_SUCH_PATH, remove_temporary, temporary_name
 from agent.errors import Transient
@@ -126,40 +127,41 @@ def confirm(
             if local is not None and holds(tree, place, local.path.rpartition("/")[0], steps):
                 raise Transient(f"{local.path} lies in {place.path}: it would be a copy of itself")
             own = None if local is None else local.file
-            amiss, copy = _compared(place, tree, path, size, checksum, algorithm, own, mount, steps)
+            found = _compared(place, tree, path, size, checksum, algorithm, own, mount, steps)
+            if found.absent and place.identity is not None:
+                require(tree, place.identity)  # what went away since it was opened says nothing of the copy
     except Trouble as trouble:
         raise away(place, trouble) from trouble
-    if amiss is not None:
-        return Confirmed(False, f"at {place.name}, {path!r} {amiss}", copy)
-    return Confirmed(True, f"at {place.name} as {path!r}", copy)
+    return found
 
 
 def _compared(
     place: Place, tree: Tree, path: str, size: int, checksum: bytes, algorithm: str, local: CopyId | None,
     mount: str | None, steps: Steps,
-) -> tuple[str | None, CopyId | None]:  # fmt: skip
-    """What is amiss with a copy (None: nothing), and which file it is. Raises Trouble, and Transient where it may be hidden."""
+) -> Confirmed:  # fmt: skip
+    """Whether a copy is as it was proved. Raises Trouble, and Transient where it may be hidden."""
+    where = f"at {place.name}, {path!r}"
     seen = tree.look(path)  # first: it mounts what is mounted when somebody comes by
     _same_mounts(place, tree, path, mount)
     if isinstance(seen, Absent):
-        return "is gone", None
+        return Confirmed(False, f"{where} is gone", absent=True)
     if isinstance(seen, CannotTell):
         if seen.trouble.what not in NO_SUCH_PATH:
             raise seen.trouble
-        return f"cannot be there: {seen.reason}", None
+        return Confirmed(False, f"{where} cannot be there: {seen.reason}")
     if seen.kind is not Kind.FILE:
-        return "is not a file any more", None
+        return Confirmed(False, f"{where} is not a file any more")
     with tree.open(path, seen) as handle:
         found, copy = handle.opened.version.size, handle.opened.file
         if copy == local:
-            return "is the local file itself, by another name or mount", copy
+            return Confirmed(False, f"{where} is the local file itself, by another name or mount", copy)
         if found != size:
-            return f"has {found} bytes instead of {size}", copy
+            return Confirmed(False, f"{where} has {found} bytes instead of {size}", copy)
         if place.verify != "size":
             LOCAL.drop_cache([handle])
             if checksum_of(handle, algorithm, size, steps.ask) != Content(checksum, size):
-                return "has other content than was delivered", copy
-    return None, copy
+                return Confirmed(False, f"{where} has other content than was delivered", copy)
+    return Confirmed(True, f"at {place.name} as {path!r}", copy)
 
 
 def _same_mounts(place: Place, tree: Tree, path: str, mount: str | None) -> None:

@@ -34,7 +34,7 @@ class Copies:
     def confirm(self, path: str, version: Version, identity: str, now: float) -> Confirmed:
         """Is a file of that size and mtime still there? Raises Transient."""
         found = self.reread(path, version, identity, now)
-        return Confirmed(found.sight.well, found.reason)
+        return Confirmed(found.sight.well, found.reason, absent=found.sight is Sight.MISSING)
 
     def reread(self, path: str, version: Version, identity: str, now: float) -> Reread:
         """The same, told apart. The service computes no checksum but in a task that may write. Raises Transient."""
