@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Protocol, TypeVar
 
 from cronsim import CronSim
@@ -28,25 +28,28 @@ def key(rule: Rule, relpath: str, mtime_ns: int, host: str) -> str:
     if rule.batch.by == "capture":
         assert rule.capture is not None, "rules.config.load checks it"
         return "/".join(values[name] for name in rule.capture.groupindex)
-    return expand(rule.batch.by, values)
+    return expand(rule.batch.by, values, rule.zone)
 
 
 def full(sealing: Sealing, group: OpenBatch) -> bool:
-    """Whether the group is sealed without waiting."""
+    """Whether no more files join the group."""
     return group.files >= sealing.max_files or group.bytes >= sealing.max_bytes
 
 
-def seal(sealing: Sealing, group: OpenBatch, now: float) -> Verdict:
-    """Whether the group is sealed at `now`; `again_at` is when time alone will seal it."""
+def seal(sealing: Sealing, group: OpenBatch, now: float, zone: tzinfo = UTC) -> Verdict:
+    """Whether the group is sealed at `now`; `again_at` is when time alone will seal it.
+
+    A schedule says when files go: one that is full waits for it, too. `zone`: whose clock it means.
+    """
+    if sealing.schedule is not None:
+        due = next_time(sealing.schedule, group.first_at, zone)
+        if now >= due:
+            return Verdict(True, f"schedule {sealing.schedule!r}")
+        return Verdict(False, f"waits for its schedule {sealing.schedule!r}", due)
     if group.files >= sealing.max_files:
         return Verdict(True, f"{group.files} files (max_files)")
     if group.bytes >= sealing.max_bytes:
         return Verdict(True, f"{bytes_in_words(group.bytes)} (max_bytes)")
-    if sealing.schedule is not None:
-        due = next_time(sealing.schedule, group.first_at)
-        if now >= due:
-            return Verdict(True, f"schedule {sealing.schedule!r}")
-        return Verdict(False, f"waits for its schedule {sealing.schedule!r}", due)
     linger = sealing.linger or 0.0
     if now >= group.last_at + linger:
         return Verdict(True, f"no more files for {in_words(linger)} (linger)")
@@ -62,12 +65,23 @@ def max_age(sealing: Sealing) -> float:
     return 5 * (sealing.linger or 0.0) if sealing.max_age is None else sealing.max_age
 
 
-def next_time(schedule: str, after: float) -> float:
-    """The first time of the cron expression after `after`; cron's fields are read as UTC.
+def next_time(schedule: str, after: float, zone: tzinfo = UTC) -> float:
+    """The first time of the cron expression after `after`; its fields are read by the clock of `zone`.
 
-    Raises `cronsim.CronSimError` where the expression is not one.
+    As cron has it: a time that the clock skips comes when the skipped hour ends; of one that the clock shows twice, the first
+    counts, where the expression names the hour. Raises `cronsim.CronSimError` where the expression is not one.
     """
-    return next(CronSim(schedule, datetime.fromtimestamp(after, UTC))).timestamp()
+    times = (at.timestamp() for at in CronSim(schedule, datetime.fromtimestamp(after, zone)))
+    return next(at for at in times if at > after)
+
+
+def next_times(schedule: str, after: float, zone: tzinfo, count: int) -> list[datetime]:
+    """The next times of a cron expression, by the clock of `zone`."""
+    found: list[datetime] = []
+    for _ in range(count):
+        after = next_time(schedule, after, zone)
+        found.append(datetime.fromtimestamp(after, zone))
+    return found
 
 
 class Due(Protocol):

@@ -5,7 +5,7 @@ import string
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from difflib import get_close_matches
 from enum import Enum
 from hashlib import blake2b
@@ -129,8 +129,8 @@ def check(template: str, groups: Iterable[str]) -> None:
         raise PathRefused(f"template {template!r} makes control characters")
 
 
-def expand(template: str, values: Mapping[str, str]) -> str:
-    """The template with its fields filled in; `{mtime:%Y-%m}` is read as UTC.
+def expand(template: str, values: Mapping[str, str], zone: tzinfo = UTC) -> str:
+    """The template with its fields filled in; `{mtime:%Y-%m}` is read by the clock of `zone`.
 
     A file may carry any time: one that the calendar has not is taken for the calendar's first or last.
     """
@@ -139,15 +139,19 @@ def expand(template: str, values: Mapping[str, str]) -> str:
         mtime = _EPOCH + timedelta(microseconds=mtime_ns // 1000)
     except OverflowError:
         mtime = _FIRST if mtime_ns < 0 else _LAST
+    try:
+        mtime = mtime.astimezone(zone)
+    except (OverflowError, OSError, ValueError):
+        pass  # there, the clock of the zone is beyond the calendar
     return _Template().vformat(template, (), {**values, "mtime": mtime})
 
 
-def render(template: str, values: Mapping[str, str]) -> str:
+def render(template: str, values: Mapping[str, str], zone: tzinfo = UTC) -> str:
     """The path relative to the destination's root, "/"-separated, without empty parts (a field may be empty).
 
     Raises PathRefused where it would leave the destination, be empty, or be one of the agent's own names.
     """
-    path = expand(template, values)
+    path = expand(template, values, zone)
     if template.startswith("/") or re.match(r"[A-Za-z]:[\\/]", path):
         raise PathRefused(f"template {template!r} makes an absolute path: {path!r}")
     parts = [part for part in path.split("/") if part not in ("", ".")]
@@ -164,7 +168,7 @@ def place(template: str, rule: Rule, relpath: str, mtime_ns: int, host: str) -> 
     """The path at the destination of a file of a rule. Raises PathRefused, see `render`."""
     if template == "{relpath}":
         return relpath  # it comes from a directory listing: no part of it can lead elsewhere
-    return render(template, facts(rule, relpath, mtime_ns, host))
+    return render(template, facts(rule, relpath, mtime_ns, host), rule.zone)
 
 
 def own_name(path: str, generation: int) -> str:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import NamedTuple, Self
 
 from rules.units import bytes_in_words
@@ -46,6 +46,8 @@ class Limit(NamedTuple):
 
     rate: int
     hours: Hours | None = None
+    zone: tzinfo | None = None
+    """Whose clock they mean; None: that of this computer."""
 
 
 def in_words(limits: Sequence[Limit]) -> str:

@@ -4,10 +4,12 @@ Times are seconds and sizes bytes: the types of the fields say how they are writ
 """
 
 import re
+from copy import copy
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf
 from pydantic.json_schema import SkipJsonSchema
 
 from rules.actions import Action, SharedWith, Then, distinct, named
@@ -88,7 +90,7 @@ class Sealing:
     max_age: Duration | None = None
     """Seconds after the first file joined at which the group is sealed, though more files keep joining; None: 5 lingers."""
     schedule: Cron | None = None
-    """Cron expression; groups are then sealed at these times only (or when they are full)."""
+    """Cron expression; groups are then sealed at these times only, full or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,14 @@ class Rule:
     """Who may read a verified batch at the rule's Globus destinations."""
     preset: str | None = None
     """What filled up the table."""
+    zone: SkipJsonSchema[InstanceOf[tzinfo]] = field(init=False, default=UTC, compare=False, repr=False)
+    """By whose clock its schedule and its templates are read."""
+
+    def in_zone(self, zone: tzinfo) -> "Rule":
+        """The same, by the clock of another zone."""
+        made = copy(self)
+        object.__setattr__(made, "zone", zone)
+        return made
 
     def relpath(self, path: str) -> str:
         """The part of an absolute path at or below `watch` that templates, datasets and destinations go by."""

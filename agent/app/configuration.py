@@ -19,6 +19,7 @@ from agent.errors import cause
 from agent.files import LOCAL
 from agent.host import own_files
 from agent.host import secrets as secret
+from agent.host.zone import zone
 from rules.config.lines import Lines
 from rules.config.load import reclaim_differs
 from rules.config.mistake import Mistake, RuleError, all_mistakes, in_text, location
@@ -183,10 +184,14 @@ def check(
         except RuntimeError as error:  # a service user may have no home
             raise RuleError(source, "[agent]", "state_dir", f"missing, and has no default here: {error}") from None
         settings = settings.model_copy(update={"agent": settings.agent.model_copy(update={"state_dir": state})})
-    apart = list(_not_apart(settings))
-    if apart:
-        raise RuleError.of(source, apart, Lines(text) if text else None)
-    return Configuration(settings, source, stamp)
+    mistakes = list(_not_apart(settings))
+    try:
+        by = zone(settings.agent.timezone)
+    except ValueError as error:
+        mistakes.append(Mistake("[agent]", "timezone", str(error), ("agent", "timezone")))
+    if mistakes:
+        raise RuleError.of(source, mistakes, Lines(text) if text else None)
+    return Configuration(settings, source, stamp, by)
 
 
 def _not_apart(settings: Settings) -> Iterator[Mistake]:

@@ -242,7 +242,7 @@ class Parts:
         self.dispatcher = Dispatcher(connect(), waiting, wake("outbox"))
         stack.callback(self.dispatcher.close)
         self.notifier = Notifier(
-            connect(), table.policy if table else Policy(frozenset(), 0.0, 0.0), list(ways),
+            connect(), table.policy(config.zone) if table else Policy(frozenset(), 0.0, 0.0), list(ways),
             {name: place.address for name, place in tables.items()}, host, status_page(settings.listen), wake("outbox"),
         )  # fmt: skip
         self.deliverers = {name: one.deliverer for name, one in self.routes.items()}

@@ -39,7 +39,7 @@ class Transports:
         if isinstance(table, DirectoryTable):
             hold = of_destination(self._config.state_dir, name)
             return DirectoryTransport(
-                name, table.path, table.verify, table.checksum, self._key, wake, hold, table.limits,
+                name, table.path, table.verify, table.checksum, self._key, wake, hold, table.limits(self._config.zone),
                 mounted=table.mounted, dir_mode=table.dir_mode,
             )  # fmt: skip
         # Imported here: who delivers to directories only does not pay for what this brings along.

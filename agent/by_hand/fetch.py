@@ -86,7 +86,7 @@ class Fetch:
                             self._source,
                             self._target,
                             f"{self._ledger.key}-fetch-{self._number}",
-                            limited(self._table.limits),
+                            limited(self._table.limits(self._config.zone)),
                         )
                     return self._by_globus(self._table, late)
             except (LedgerError, Transient, Held) as error:

@@ -119,7 +119,7 @@ def simulate(
     folder = _folder(directory)
     rules = [rule for rule in read(config).rules if rule.watch == folder or relative(folder, rule.watch) is not None]
     if not rules:  # a copy of an instrument's folder is as good as the folder
-        rules = [replace(rule, watch=folder) for rule in read(config).rules]
+        rules = [replace(rule, watch=folder).in_zone(rule.zone) for rule in read(config).rules]
     decisions, waiting = _replay(rules, folder)
     told = [(rule.name, one) for rule, one in decisions if one.at >= start]
     told.sort(key=lambda item: item[1].at)

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from enum import StrEnum
@@ -24,6 +25,7 @@ from agent.host import own_files
 from agent.ledger import Ledger
 from agent.observe.doubts import doubts
 from agent.observe.logs import configure
+from rules.batch import next_times
 from rules.config.describe import describe, traps
 from rules.config.settings import CollectionTable, Configuration, DestinationTable, DirectoryTable, ScrubTable
 from rules.model import Kind
@@ -198,7 +200,7 @@ def show(config: ConfigOption = None) -> None:
                 say(f"  - {sentence}")
             continue
         proof = "read back" if table.verify == "checksum" else "compared by size"
-        limits = f"; {in_words(table.limits)}" if table.limits else ""
+        limits = f"; {in_words(table.limits(chosen.zone))}" if table.bandwidth else ""
         say(
             "",
             f"destination {name}: the directory {table.path}{_THERE[reachable(table.path)]}; copies are {proof},"
@@ -215,6 +217,8 @@ def show(config: ConfigOption = None) -> None:
         say("", f"rule {rule.name}:")
         for sentence in describe(rule):
             say(f"  - {sentence}")
+        if rule.batch.schedule is not None:
+            say(f"  - its next times: {_next_times(rule.batch.schedule, chosen)}")
         for sentence in traps(rule):
             say(f"  - note: {sentence}")
         note = _note(rule.watch)
@@ -227,6 +231,13 @@ def show(config: ConfigOption = None) -> None:
     if chosen.settings.notify is not None:
         whom = [channel.shown for channel in channels(chosen.settings.notify).values()]
         say("", f"{chosen.settings.notify.in_words(whom)}")
+        if chosen.settings.notify.digest is not None:
+            say(f"  - its next times: {_next_times(chosen.settings.notify.digest, chosen)}")
+
+
+def _next_times(schedule: str, chosen: Configuration) -> str:
+    """When a schedule comes next, by the clock that the configuration means."""
+    return ", ".join(f"{at:%a %Y-%m-%d %H:%M %Z}" for at in next_times(schedule, time.time(), chosen.zone, 3))
 
 
 def _changes(chosen: Configuration) -> list[str]:

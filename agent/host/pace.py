@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from threading import Event, Lock
 
 from agent.errors import Transient
@@ -99,5 +99,5 @@ class Pace:
 
 
 def limited(limits: Sequence[Limit]) -> Pace:
-    """How fast files go to a destination: by the clock on this computer's wall."""
-    return Pace() if not limits else Pace(lambda: allowed(limits, datetime.now(UTC).astimezone()), time.monotonic)
+    """How fast files go to a destination: by the clock of the limits' zone."""
+    return Pace() if not limits else Pace(lambda: allowed(limits, datetime.now(limits[0].zone)), time.monotonic)

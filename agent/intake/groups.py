@@ -10,8 +10,8 @@ from rules import batch
 from rules.model import OpenBatch, counted
 from rules.rule import Rule
 
-_Key = tuple[str, str]
-"""(rule, key)"""
+_Key = tuple[str, str, int]
+"""(rule, key, 0); the number instead of 0 for a group that is full, and waits for its schedule."""
 _Group = tuple[int, OpenBatch]
 """The number in the ledger, and what is in it."""
 _AT_ONCE = -math.inf
@@ -38,18 +38,29 @@ class Groups:
         self._open = None
 
     def open(self) -> dict[_Key, _Group]:
-        """(rule, key) → the number in the ledger, and what is in it."""
+        """The groups that are not sealed."""
         if self._open is None:
-            self._open = {(rule, group.key): (number, group) for number, rule, group in self._ledger.batches.open()}
+            self._open = {}
+            for number, name, group in self._ledger.batches.open():
+                rule, key = self._rules.get(name), (name, group.key, 0)
+                full = key in self._open or (rule is not None and batch.full(rule.batch, group))
+                self._open[(name, group.key, number) if full else key] = number, group
             self._due = [(_AT_ONCE, number, key) for key, (number, _) in self._open.items()]
         return self._open
 
     def begin(self, key: _Key, now: float) -> None:
         """A group that has no files yet. Inside a transaction."""
-        rule, name = key
+        rule, name, _ = key
         number = self._ledger.batches.opened(rule, name, now)
         self.open()[key] = number, OpenBatch(name, 0, 0, now, now)
         heapq.heappush(self._due, (_AT_ONCE, number, key))
+
+    def cut(self, key: _Key) -> None:
+        """The group is full, and waits for its schedule: the next file of its key begins another."""
+        rule, name, _ = key
+        number, group = self.open().pop(key)
+        self.open()[rule, name, number] = number, group
+        heapq.heappush(self._due, (_AT_ONCE, number, (rule, name, number)))
 
     def joining(self, now: float) -> "Joining":
         """Takes files into the groups. Inside a transaction, which it does not outlive."""
@@ -63,15 +74,16 @@ class Groups:
         due: list[Sealed] = []
         candidates = list(self._take_due(now))
         for one in self._waiting.each(candidates, now, lambda one, failure: self._wait(one, failure.again)):
-            with one as ((rule, key), (number, group)):
-                if rule not in self._rules:
+            with one as (key, (number, group)):
+                rule = self._rules.get(key[0])
+                if rule is None:
                     continue  # its rule is no longer configured: the files wait until one is again
-                verdict = batch.seal(self._rules[rule].batch, group, now)
+                verdict = batch.seal(rule.batch, group, now, rule.zone)
                 if verdict.ok:
-                    due.append(self.ended(number, rule, verdict.reason))
-                    del self.open()[rule, key]
+                    due.append(self.ended(number, rule.name, verdict.reason))
+                    del self.open()[key]
                 elif verdict.again_at is not None:
-                    self._wait(((rule, key), (number, group)), verdict.again_at)
+                    self._wait((key, (number, group)), verdict.again_at)
         self.seal_these(due, now)
         self.open()
         return self._due[0][0] if self._due else None
@@ -96,7 +108,9 @@ class Groups:
         """Seal every group, inside a transaction: nothing more will come in this run."""
         groups = self.open().items()
         ended = [
-            self.ended(number, rule, "the end of the run") for (rule, _), (number, _) in groups if rule in self._rules
+            self.ended(number, rule, "the end of the run")
+            for (rule, _, _), (number, _) in groups
+            if rule in self._rules
         ]
         self.seal_these(ended, now)
         self._open = None
@@ -134,7 +148,7 @@ class Joining:
         key = self._join(file, rule, None)
         number, group = self._groups.open()[key]
         if batch.full(rule.batch, group):
-            self._close(key, batch.seal(rule.batch, group, self._now).reason)  # the next file begins another
+            self._take_full(key, group, rule)
         return number
 
     def closing(self, files: Sequence[File], rule: Rule, name: str, dataset: int) -> int:
@@ -158,7 +172,7 @@ class Joining:
             if alone and rule.batch.schedule is None:
                 self._close(key, "the dataset is complete")
             elif batch.full(rule.batch, group):
-                self._close(key, batch.seal(rule.batch, group, self._now).reason)
+                self._take_full(key, group, rule)
         return numbers
 
     def _join(self, file: File, rule: Rule, name: str | None) -> _Key:
@@ -166,13 +180,22 @@ class Joining:
         key = batch.key(rule, relpath, file.version.mtime_ns, self._host) if name is None else name
         key = _text(key)
         groups = self._groups.open()
-        if (rule.name, key) not in groups:
-            self._groups.begin((rule.name, key), self._now)
-        number, group = groups[rule.name, key]
+        place = rule.name, key, 0
+        if place not in groups:
+            self._groups.begin(place, self._now)
+        number, group = groups[place]
         group = OpenBatch(key, group.files + 1, group.bytes + counted(file.version.size), group.first_at, self._now)
-        groups[rule.name, key] = number, group
+        groups[place] = number, group
         self._joined[number] = group
-        return rule.name, key
+        return place
+
+    def _take_full(self, key: _Key, group: OpenBatch, rule: Rule) -> None:
+        """The next file begins another group; a full one goes at once, or at the times of its schedule."""
+        verdict = batch.seal(rule.batch, group, self._now, rule.zone)
+        if verdict.ok:
+            self._close(key, verdict.reason)
+        else:
+            self._groups.cut(key)
 
     def _close(self, key: _Key, reason: str) -> None:
         number, _ = self._groups.open().pop(key)

@@ -107,8 +107,9 @@ def _batch(sealing: Sealing) -> str:
         sealing.by, f"with the same {sealing.by}"
     )
     if sealing.schedule:
-        when = f"at {sealing.schedule!r} (UTC)"
-    elif not sealing.linger:
+        most = f"{sealing.max_files} files and {bytes_in_words(sealing.max_bytes)} at the most"
+        return f"batches files {by}, {most}, sealed at {sealing.schedule!r}"
+    if not sealing.linger:
         when = "as soon as they are complete"
     else:
         when = f"when none has joined for {in_words(sealing.linger)} or after {in_words(max_age(sealing))}"

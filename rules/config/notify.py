@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from datetime import tzinfo
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -34,9 +35,7 @@ def _schedule(value: str) -> str:
     try:
         return cron(f"{int(clock[2])} {int(clock[1])} * * *" if clock else value)
     except ValueError:
-        raise ValueError(
-            "is neither a time such as '07:30' nor five fields of cron such as '30 7 * * 1-5' (both UTC)"
-        ) from None
+        raise ValueError("is neither a time such as '07:30' nor five fields of cron such as '30 7 * * 1-5'") from None
 
 
 Address = Annotated[str, AfterValidator(_address)]
@@ -99,10 +98,9 @@ class NotifyTable(Table):
             raise ValueError("`events` has 'recovered' without 'down'; only of what was told as down is it told")
         return self
 
-    @property
-    def policy(self) -> Policy:
-        """What is said when."""
-        return Policy(frozenset(self.events), self.after, self.every, self.digest)
+    def policy(self, zone: tzinfo) -> Policy:
+        """What is said when, by the clock of a zone."""
+        return Policy(frozenset(self.events), self.after, self.every, self.digest, zone=zone)
 
     def in_words(self, whom: Sequence[str]) -> str:
         """What is told to them."""
@@ -112,7 +110,7 @@ class NotifyTable(Table):
             "recovered": "their recovery",
         }
         said = ", ".join(words for event, words in kinds.items() if event in self.events) or "nothing by itself"
-        daily = f"; sends a digest at {self.digest!r} (UTC)" if self.digest is not None else ""
+        daily = f"; sends a digest at {self.digest!r}" if self.digest is not None else ""
         return (
             f"tells {' and '.join(whom)} of {said}; of the same thing once in {in_words(self.every)} at the most{daily}"
         )

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, tzinfo
 from ipaddress import IPv4Address, IPv6Address
 from itertools import permutations
 from pathlib import PurePath
@@ -93,6 +94,7 @@ class AgentTable(Table):
     textfile: Annotated[LocalPath, AfterValidator(_for_node_exporter)] | None = None
     nice: int = Field(default=0, ge=0, le=19)
     io_priority: Literal["normal", "idle"] = "normal"
+    timezone: str = "local"
 
     @model_validator(mode="after")
     def _token_beyond_loopback(self) -> Self:
@@ -171,10 +173,9 @@ class DirectoryTable(Table):
         """What the ledger knows it by."""
         return self.path
 
-    @property
-    def limits(self) -> list[Limit]:
-        """How much may go there in a second, and when."""
-        return [Limit(one.limit, one.hours) for one in self.bandwidth]
+    def limits(self, zone: tzinfo) -> list[Limit]:
+        """How much may go there in a second, and when, by the clock of a zone."""
+        return [Limit(one.limit, one.hours, zone) for one in self.bandwidth]
 
 
 class GlobusTable(Table):
@@ -299,9 +300,13 @@ def _with_linger(rule: Rule, destinations: Mapping[str, object]) -> Rule:
 class Configuration:
     """Settings and rules that fit together."""
 
-    def __init__(self, settings: Settings, source: str, stamp: tuple[int, int, int] | None = None) -> None:
+    def __init__(
+        self, settings: Settings, source: str, stamp: tuple[int, int, int] | None = None, zone: tzinfo = UTC
+    ) -> None:
         self.settings = settings
-        self.rules = tuple(_with_linger(rule, settings.destinations) for rule in settings.rules)
+        self.zone = zone
+        """By whose clock times are written and read."""
+        self.rules = tuple(_with_linger(rule, settings.destinations).in_zone(zone) for rule in settings.rules)
         self.source = source
         """The file it was read from, for messages."""
         self.stamp = stamp
@@ -312,7 +317,7 @@ class Configuration:
     def with_agent(self, **changes: object) -> "Configuration":
         """The same with other values in `[agent]`."""
         agent = self.settings.agent.model_copy(update=changes)
-        return Configuration(self.settings.model_copy(update={"agent": agent}), self.source, self.stamp)
+        return Configuration(self.settings.model_copy(update={"agent": agent}), self.source, self.stamp, self.zone)
 
     @property
     def state_dir(self) -> PurePath:

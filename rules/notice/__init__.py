@@ -1,5 +1,6 @@
 """What people are told now, given what they were told when: each thing once, and not too often."""
 
+from datetime import UTC, tzinfo
 from typing import NamedTuple
 
 from rules.batch import next_time
@@ -19,8 +20,10 @@ class Policy(NamedTuple):
     every: float
     """Seconds between two messages about the same destination going down, or about refused files."""
     digest: str | None = None
-    """Cron expression, read as UTC; None: no digest."""
+    """Cron expression; None: no digest."""
     gather: float = GATHER
+    zone: tzinfo = UTC
+    """By whose clock the digest is sent."""
 
     @property
     def without_waiting(self) -> "Policy":
@@ -113,7 +116,7 @@ def digest(policy: Policy, last: float | None, now: float) -> Verdict:
     """Whether the digest is due. `last`: when it was last sent, or first thought of; None: never."""
     if policy.digest is None:
         return Verdict(False, "no digest is wanted")
-    due = next_time(policy.digest, now if last is None else last)
+    due = next_time(policy.digest, now if last is None else last, policy.zone)
     if last is None or now < due:
         return Verdict(False, "it is not time yet", due)
     return Verdict(True, f"its time was {due:.0f}")

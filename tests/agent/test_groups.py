@@ -1,6 +1,7 @@
 """Groups that become batches: each in its time, whichever of them are looked at."""
 
 from collections.abc import Iterator
+from datetime import tzinfo
 
 import pytest
 from hypothesis import given, settings
@@ -97,7 +98,9 @@ def test_only_those_are_asked_whose_time_may_have_come(ledger: Ledger, monkeypat
     asked: list[str] = []
     seal = batch.seal
     monkeypatch.setattr(
-        module.batch, "seal", lambda sealing, group, now: asked.append(group.key) or seal(sealing, group, now)
+        module.batch,
+        "seal",
+        lambda sealing, group, now, zone: asked.append(group.key) or seal(sealing, group, now, zone),
     )
     with ledger.transaction():
         joining = made.joining(T0)
@@ -120,11 +123,11 @@ def test_one_that_fails_is_asked_again_in_its_time(ledger: Ledger, monkeypatch: 
     made = Groups(ledger, [rule], {"share": ledger.destinations.place("share", "/share").id}, "host")
     seal, asked = batch.seal, list[float]()
 
-    def fail(sealing: Sealing, group: OpenBatch, now: float) -> Verdict:
+    def fail(sealing: Sealing, group: OpenBatch, now: float, zone: tzinfo) -> Verdict:
         if group.key == "bad":
             asked.append(now - T0)
             raise RecursionError
-        return seal(sealing, group, now)
+        return seal(sealing, group, now, zone)
 
     monkeypatch.setattr(module.batch, "seal", fail)
     with ledger.transaction():
@@ -140,3 +143,23 @@ def test_one_that_fails_is_asked_again_in_its_time(ledger: Ledger, monkeypatch: 
         again = found
         assert [group.key for _, _, group in ledger.batches.open()] == ["bad"]
     assert asked == [0.0, 1.0, 3.0, 7.0]
+
+
+def test_a_schedule_holds_for_full_batches(ledger: Ledger) -> None:
+    """Files beyond `max_files` are other batches, all sealed at its time; also after a restart."""
+    (rule,) = rules({"batch": {"schedule": "0 3 * * *", "by": "dir", "max_files": 2}})
+    places = {"share": ledger.destinations.place("share", "/share").id}
+    made = Groups(ledger, [rule], places, "host")
+    for number in range(5):
+        with ledger.transaction():
+            joining = made.joining(T0 + number)
+            joining.alone(file(rule, "day"), rule)
+            joining.end()
+    for again in (made, Groups(ledger, [rule], places, "host")):
+        with ledger.transaction():
+            at = again.seal(T0 + 10)
+        assert at == batch.next_time("0 3 * * *", T0)
+        assert [group.files for _, _, group in ledger.batches.open()] == [2, 2, 1]
+    with ledger.transaction():
+        assert again.seal(at) is None
+    assert ledger.batches.open() == []

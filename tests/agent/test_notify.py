@@ -8,6 +8,7 @@ import socket
 import threading
 import tomllib
 from collections.abc import Callable, Iterator
+from datetime import UTC
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,7 @@ def notify_table(text: str) -> NotifyTable:
 def test_the_tables_are_read() -> None:
     """Defaults, paths from the configuration's folder, a time of the day, ports by the kind of connection."""
     table = notify_table(f'notify.digest = "7:30"\n{MAIL}user = "me"\npassword_file = "secret"\n')
-    assert table.policy == Policy(frozenset({"refused", "down", "recovered"}), 300.0, 3600.0, "30 7 * * *")
+    assert table.policy(UTC) == Policy(frozenset({"refused", "down", "recovered"}), 300.0, 3600.0, "30 7 * * *")
     assert channels(table) == {
         "email": Email(
             "smtp.example.org", 587, "starttls", "dropline@example.org", ("ops@example.org",), "me", "/cfg/secret", 20.0

@@ -5,6 +5,7 @@ import re
 import time
 import tomllib
 from collections.abc import Callable, Iterator
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -291,11 +292,13 @@ def test_a_bandwidth_is_one_limit_or_limits_by_the_hour() -> None:
     """A size alone counts always; in a list, the last one may."""
     share = '[destinations.share]\npath = "/share"\nbandwidth = '
     limits = {
-        text: checked(share + text).settings.destinations["share"].limits  # type: ignore[union-attr]
+        text: checked(share + text).settings.destinations["share"].limits(UTC)  # type: ignore[union-attr]
         for text in ('"50MB"', '[{ hours = "22:00-06:00", limit = "1GB" }, { limit = "20MB" }]', "[]")
     }
     assert list(limits.values()) == [
-        [Limit(50_000_000)], [Limit(10**9, Hours(22 * 60, 6 * 60)), Limit(20_000_000)], []
+        [Limit(50_000_000, None, UTC)],
+        [Limit(10**9, Hours(22 * 60, 6 * 60), UTC), Limit(20_000_000, None, UTC)],
+        [],
     ]  # fmt: skip
 
 

@@ -694,7 +694,7 @@ def test_of_two_destinations_one_may_be_absent(site: "Site") -> None:
 
 
 def test_templates_say_where_files_go(site: "Site") -> None:
-    """`deliver.path` is filled in from the rule, the path, the capture's groups and the modification time (UTC)."""
+    """`deliver.path` is filled in from the rule, the path, the capture's groups and the modification time."""
     path = "{rule}/{mtime:%Y/%m-%d}/{run}_{dir}_{stem}_{name}{suffix}"
     site.configure(site.rule(capture=r"(?P<run>run\d+)", deliver=[{"to": "share", "path": path}]))
     site.put("run12/scan.one.h5", b"data", OLD)

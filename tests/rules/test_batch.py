@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from rules import batch
 from rules.model import OpenBatch, Verdict
 from rules.rule import Rule, Sealing
 
+BERLIN = ZoneInfo("Europe/Berlin")
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp()
 laws = settings(max_examples=100, deadline=None)
 RUN = re.compile(r"(?P<run>run_\d+)(?:/(?P<part>[ab]))?")
@@ -75,11 +77,14 @@ def test_any_mtime_has_a_key(mtime_ns: int, by: str) -> None:
             Verdict(False, "waits for its schedule '30 3 * * *'", NOON + 15.5 * 3600),
         ),
         (Sealing(schedule="30 3 * * *"), 1, 1, 15.5 * 3600, Verdict(True, "schedule '30 3 * * *'")),
-        (Sealing(schedule="30 3 * * *"), 500, 1, 0.0, Verdict(True, "500 files (max_files)")),
+        (
+            Sealing(schedule="30 3 * * *"), 500, 1, 3600.0,
+            Verdict(False, "waits for its schedule '30 3 * * *'", NOON + 15.5 * 3600),
+        ),
     ],
 )  # fmt: skip
 def test_sealing(sealing: Sealing, files: int, size: int, after: float, verdict: Verdict) -> None:
-    """A group leaves when it is full, else by its schedule if it has one, else when nobody joins it or when it is old."""
+    """A group leaves by its schedule if it has one, full or not; else when it is full, when nobody joins it, or when it is old."""
     group = OpenBatch("k", files, size, NOON, NOON + 10)
     now = NOON + after if sealing.schedule else NOON + 10 + after
     assert batch.seal(sealing, group, now) == verdict
@@ -113,7 +118,7 @@ def test_every_group_is_sealed_when_it_says(sealing: Sealing, group: OpenBatch, 
 @laws
 @given(sealings, groups, st.floats(0, 1e7))
 def test_what_waits_has_a_reason_to(sealing: Sealing, group: OpenBatch, after: float) -> None:
-    """A group stays open only while it has room, and its time has not come by its schedule, its linger or its age."""
+    """A group stays open while its time has not come by its schedule, or, without one, while it has room, by its linger and age."""
     now = group.last_at + after
     if sealing.schedule is None:
         oldest = 5 * sealing.linger if sealing.max_age is None else sealing.max_age
@@ -121,7 +126,7 @@ def test_what_waits_has_a_reason_to(sealing: Sealing, group: OpenBatch, after: f
     else:
         time = now >= batch.next_time(sealing.schedule, group.first_at)
     full = group.files >= sealing.max_files or group.bytes >= sealing.max_bytes
-    assert batch.seal(sealing, group, now).ok == (full or time)
+    assert batch.seal(sealing, group, now).ok == (time or (full and sealing.schedule is None))
     assert batch.full(sealing, group) == full
 
 
@@ -146,11 +151,27 @@ def test_no_group_waits_longer_than_its_age(sealing: Sealing, group: OpenBatch, 
 
 @laws
 @given(st.floats(0, 3e9))
-def test_a_schedule_is_in_utc_and_never_now(after: float) -> None:
-    """The next time of a schedule is the first one strictly later, by UTC's clock."""
-    due = batch.next_time("30 3 * * *", after)
-    assert 0 < due - after <= 86400
-    assert datetime.fromtimestamp(due, UTC).strftime("%H:%M:%S") == "03:30:00"
+def test_a_schedule_is_never_now(after: float) -> None:
+    """The next time of a schedule is the first one strictly later, by the clock of its zone."""
+    for zone in (UTC, BERLIN):
+        due = batch.next_time("30 3 * * *", after, zone)
+        assert 0 < due - after <= 90000
+        assert datetime.fromtimestamp(due, zone).strftime("%H:%M:%S") == "03:30:00"
+
+
+@pytest.mark.parametrize(
+    ("schedule", "after", "times"),
+    [
+        ("30 2 * * *", "2026-03-28T12:00+01:00", ["2026-03-29T03:00:00+02:00", "2026-03-30T02:30:00+02:00"]),
+        ("30 2 * * *", "2026-10-24T12:00+02:00", ["2026-10-25T02:30:00+02:00", "2026-10-26T02:30:00+01:00"]),
+        ("30 2 * * *", "2026-10-25T02:10+01:00", ["2026-10-26T02:30:00+01:00", "2026-10-27T02:30:00+01:00"]),
+        ("*/30 * * * *", "2026-10-25T02:15+02:00", ["2026-10-25T02:30:00+02:00", "2026-10-25T02:00:00+01:00"]),
+    ],
+)
+def test_a_clock_that_is_put_forward_or_back(schedule: str, after: str, times: list[str]) -> None:
+    """A time that is not there comes when the skipped hour ends, one that is there twice comes once, and each half hour counts."""
+    begin = datetime.fromisoformat(after).timestamp()
+    assert [one.isoformat() for one in batch.next_times(schedule, begin, BERLIN, 2)] == times
 
 
 class Due(NamedTuple):

@@ -37,7 +37,7 @@ def test_a_rule_with_everything() -> None:
         "takes a file as complete when no process has it open for writing and it has not changed for 10 s"
         " (20 s where open writers cannot be seen), and a file '{stem}.done' is beside it (waits 6 h for that),"
         " and it has 1.5 kB or more",
-        "batches files with the same {run}, sealed at '30 3 * * *' (UTC), at 7 files or at 4.29 GB",
+        "batches files with the same {run}, 7 files and 4.29 GB at the most, sealed at '30 3 * * *'",
         "delivers each batch to share as {rule}/{relpath}",
         "delivers each batch to mirror as {relpath}",
         "moves local files to the trash (for 3 d) 7 d after they are proved at every destination,"

@@ -3,6 +3,8 @@
 import re
 import unicodedata
 from dataclasses import replace
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import assume, example, given, settings
@@ -163,6 +165,14 @@ def test_a_captured_part_does_not_lead_elsewhere(captured: str) -> None:
     """What a file's name puts into a template is looked at as closely as the template, and refuses that file only."""
     with pytest.raises(PathRefused):
         render("{run}", {"run": captured, "mtime": "0"})
+
+
+def test_a_file_of_the_night_is_in_the_folder_of_its_local_day() -> None:
+    """By the clock of the rule's zone; where that is beyond the calendar, by UTC."""
+    rule = RULE.in_zone(ZoneInfo("Europe/Berlin"))
+    evening = int(datetime(2026, 6, 30, 22, 30, tzinfo=UTC).timestamp()) * 10**9
+    assert place("{mtime:%Y-%m-%d}/{name}", rule, "x.h5", evening, "pc") == "2026-07-01/x.h5"
+    assert place("{mtime:%Y-%m-%d}/{name}", rule, "x.h5", 2**100, "pc") == "9999-12-31/x.h5"
 
 
 @pytest.mark.parametrize(
