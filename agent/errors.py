@@ -62,6 +62,10 @@ class Refused(Exception):
         return type(self), (self.reason, self.hint)
 
 
+class CannotListen(Refused):
+    """The address of the status page cannot be had."""
+
+
 def is_agents(error: BaseException) -> bool:
     """Whether it is the agent's, the ledger's or the computer's own trouble: it says nothing of what was being handled."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in NO_ROOM):

@@ -172,3 +172,69 @@ def test_whatever_comes_is_caught_in_few_places() -> None:
         "agent/actions/__init__.py", "agent/app/run.py", "agent/destinations/directory/transport.py",
         "agent/observe/web/__init__.py",
     }  # fmt: skip
+
+
+_WORDS = {"reason", "message", "hint", "text", "why", "said", "words", "warning"}
+"""Names of what is for people."""
+
+
+def is_for_people(node: ast.expr) -> bool:
+    """Whether it is such a variable or field, also in small letters or without its ends; or an exception as text."""
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name in _WORDS
+        case ast.Call(func=ast.Attribute(value=value, attr="lower" | "upper" | "casefold" | "strip")):
+            return is_for_people(value)
+        case ast.Call(func=ast.Name(id="str"), args=[ast.Name(id="error" | "trouble" | "failure")]):
+            return True
+    return False
+
+
+def is_wording(node: ast.expr) -> bool:
+    """Whether it is a text of the program, or several."""
+    match node:
+        case ast.Constant(value=str() as value):
+            return any(map(str.isalpha, value))
+        case ast.Tuple(elts=elements) | ast.List(elts=elements) | ast.Set(elts=elements):
+            return any(map(is_wording, elements))
+        case ast.JoinedStr() | ast.Attribute(attr="value"):
+            return True
+        case ast.Name(id=name):
+            return name.isupper()
+    return False
+
+
+def acts_on_wording(node: ast.AST) -> bool:
+    """Whether it asks what a text for people says."""
+    match node:
+        case ast.Compare(left=left, comparators=others):
+            return any(map(is_for_people, (left, *others))) and any(map(is_wording, (left, *others)))
+        case ast.Call(func=ast.Attribute(value=value, attr="startswith" | "endswith" | "find" | "count"), args=args):
+            return is_for_people(value) and any(map(is_wording, args))
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="re")), args=[_, what, *_]):
+            return is_for_people(what) and ast.unparse(what) != "text"  # units and formats are read from texts
+    return False
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("'cannot listen' in error.reason", True), ("file.reason in (Writer.OPEN.value,)", True), ("reason == GONE", True),
+        ("message.lower().startswith('no')", True), ("re.search('x', hint)", True), ("'x' not in str(error)", True),
+        ("known.reason != failure.reason", False), ("reason == ''", False), ("reason is None", False), ("state == 'up'", False),
+    ],
+)  # fmt: skip
+def test_what_acts_on_wording_is_known(line: str, found: bool) -> None:
+    """It is a text for people against one of the program."""
+    assert any(map(acts_on_wording, ast.walk(ast.parse(line)))) is found
+
+
+def test_nothing_acts_on_the_wording_of_a_message() -> None:
+    """A field or a class says what happened. A Globus service says some things in words only: they are read in one place."""
+    found = {
+        str(path.relative_to(ROOT))
+        for room in ("agent", "rules")
+        for path in (ROOT / room).rglob("*.py")
+        if any(map(acts_on_wording, ast.walk(ast.parse(path.read_text()))))
+    }
+    assert found == {"agent/destinations/globus/session.py"}

@@ -18,12 +18,12 @@ _NUMERIC = ("exclusiveMinimum", "minimum", "maximum", "ge", "le", "gt")
 
 def schema() -> dict[str, Any]:
     """The schema, as JSON Schema 2020-12."""
-    said: dict[str, str] = json.loads(own_files.resource("agent.app", "descriptions.json"))
+    meanings: dict[str, str] = json.loads(own_files.resource("agent.app", "descriptions.json"))
     made = Settings.model_json_schema(mode="validation")
     for name, table in made["$defs"].items():
         for key, field in table.get("properties", {}).items():
-            if f"{name}.{key}" in said:  # a test sees to it that all are
-                field["description"] = said[f"{name}.{key}"]
+            if f"{name}.{key}" in meanings:  # a test sees to it that all are
+                field["description"] = meanings[f"{name}.{key}"]
     rule = made["$defs"]["Rule"]
     rule["properties"]["preset"]["enum"] = presets.names()
     rule["required"].append("deliver")  # in the program a rule may be made without

@@ -19,7 +19,7 @@ from agent.app.replan import preview
 from agent.cli.options import STATE_HERE, ConfigOption, PathOfUser, configuration
 from agent.cli.printing import say
 from agent.destinations.directory.transport import reachable
-from agent.errors import LedgerError, Refused, cause
+from agent.errors import CannotListen, LedgerError, Refused, cause
 from agent.files import ABSENT, LOCAL, CannotTell
 from agent.host import own_files
 from agent.ledger import Ledger
@@ -148,8 +148,8 @@ def run(
 
     try:
         run_agent(chosen, started)
-    except Refused as error:
-        if watch is None or "cannot listen" not in error.reason:
+    except CannotListen:
+        if watch is None:
             raise
         # Somebody who only tries it out should not have to configure a port first.
         run_agent(chosen.with_agent(listen="127.0.0.1:0"), started)

@@ -253,7 +253,7 @@ def _words(action: Action) -> Iterator[str]:
     if isinstance(action, Webhook):
         yield from _of_address(action.url)
     elif isinstance(action, Flow):
-        yield from (text for text in texts(action.body or {}) if "{" not in text)
+        yield from (one for one in texts(action.body or {}) if "{" not in one)
 
 
 def _all_contents(folder: PurePath) -> list[str]:

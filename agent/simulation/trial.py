@@ -133,6 +133,7 @@ def _verdict(rule: Rule, play: Play, group: list[File], now: float) -> tuple[boo
     known = play.ledger.datasets.get(group[0].dataset) if group[0].dataset is not None else None
     if not waits:
         return True, (known.reason if known is not None else group[0].reason) or ""
+    unsettled = play.ledger.datasets.unsettled(known.id) if known is not None else None
     for file in waits:
         # A file that only time is missing for has no reason in the ledger; the decision has the words.
         candidate = Candidate(
@@ -141,7 +142,7 @@ def _verdict(rule: Rule, play: Play, group: list[File], now: float) -> tuple[boo
         verdict = complete(rule.complete, candidate, True, Writer.NONE, now)
         if not verdict.ok and verdict.again_at is not None and file.reason is None:
             return False, f"{rule.relpath(file.path)}: {verdict.reason}"
-        if file.dataset is None or file.reason in (Writer.OPEN.value,):
+        if unsettled is None or file.path == unsettled[1]:
             return False, f"{rule.relpath(file.path)}: {file.reason or verdict.reason}"
     return False, (known.reason if known is not None else "") or ""
 

@@ -14,7 +14,7 @@ from waitress.server import BaseWSGIServer, create_server
 from waitress.task import ErrorTask
 from waitress.trigger import trigger
 
-from agent.errors import Refused, cause
+from agent.errors import CannotListen, cause
 from agent.observe.status import Health
 from agent.observe.web import HEADERS, Pool, Site, Sources
 from agent.observe.web.gate import Gate
@@ -95,7 +95,7 @@ class Server:
         `make`: connects to the ledger, from any thread. `health` needs no ledger. `former`: serves until it is closed,
         maybe at the same port of another address.
 
-        Raises Refused where the address is in use.
+        Raises CannotListen where the address is in use.
         """
         self.listen = listen
         host, _, port = listen.rpartition(":")
@@ -114,7 +114,7 @@ class Server:
         except OSError as error:
             bound.close()
             hint = "another agent may run; choose another port in [agent] listen, 0 for any free one"
-            raise Refused(f"the status page cannot listen on {listen}: {cause(error)}", hint) from error
+            raise CannotListen(f"the status page cannot listen on {listen}: {cause(error)}", hint) from error
         finally:
             for one in shared:
                 if one.fileno() >= 0:
