@@ -107,10 +107,11 @@ class Outcomes:
             case Changed() | Gone() if one.file.rule == SENT:
                 self._over(one.file, outcome, now)
             case Changed(reason=reason):
-                self._ledger.files.put_back([(one.file, reason)], now)
+                self._ledger.files.put_back([(one.file, reason)], now, self._place)
                 return True
             case Gone():
-                self._ledger.files.put_back([(one.file, "it was not there when it was to be delivered")], now)
+                reason = "it was not there when it was to be delivered"
+                self._ledger.files.put_back([(one.file, reason)], now, self._place)
                 return True
             case Unfit(reason=reason, hint=hint):
                 self.refuse(one.file, f"{reason}; {hint}")

@@ -29,6 +29,11 @@ _HAS_COPIES = (
     " JOIN copies c ON c.file = f.id WHERE m.id = ?)"
 )
 _HAS_EVIDENCE = "SELECT EXISTS (SELECT 1 FROM copies WHERE file = ? AND proved_at IS NOT NULL)"
+_ON_ITS_WAY = (
+    "SELECT EXISTS (SELECT 1 FROM copies c JOIN deliveries d ON d.destination = c.destination AND d.under_way"
+    " WHERE c.file = ?1 AND c.proved_at IS NULL AND c.destination <> ?2 AND d.state <> 'pending'"
+    " AND d.batch = (SELECT batch FROM files WHERE id = ?1))"
+)
 _KNOWN = "f.name, f.id, f.state, f.size, f.mtime_ns, f.ctime_ns, f.inode, f.device, f.generation, r.name"
 _KNOWN_IN = (
     f"SELECT {_KNOWN} FROM files f JOIN rules r ON r.id = f.rule WHERE f.dir = (SELECT id FROM dirs WHERE path = ?)"
@@ -304,14 +309,17 @@ class Files:
         )
         self._store.tell(Transition(rule, state.value, path, reason) for _, rule, path, reason in items)
 
-    def put_back(self, files: Iterable[tuple[File, str]], now: float) -> None:
+    def put_back(self, files: Iterable[tuple[File, str]], now: float, at: int | None = None) -> None:
         """(file, reason): on its way it turned out to be gone, changed or to have a writer. It is a candidate once more.
 
-        Where one destination has this version already, the version keeps its evidence and is superseded: a generation
-        of its own becomes the candidate.
+        Where one destination has this version already, or may have it in a moment, the version keeps its row for the
+        evidence and is superseded: the next generation becomes the candidate. Without that row, the copy would be nobody's.
+
+        `at`: the destination that found it.
         """
         for file, reason in files:
-            if self._store.execute(_HAS_EVIDENCE, (file.id,)).fetchone()[0]:
+            has_evidence = self._store.execute(_HAS_EVIDENCE, (file.id,)).fetchone()[0]
+            if has_evidence or (at is not None and self._store.execute(_ON_ITS_WAY, (file.id, at)).fetchone()[0]):
                 self._renewed(file, Observation(file.version, file.volume, Kind.FILE), reason, now, now)
                 continue
             self._store.execute(

@@ -31,7 +31,7 @@ class Site:
         stack.callback(self.watch.close)
         table = {
             "name": "r", "watch": str(self.data / "run"), "deliver": [{"to": "share"}],
-            "complete": {"quiet": "1s", "marker": marker, "patience": "10s"},
+            "complete": {"quiet": "1s", "marker": marker, "patience": "10s"}, "batch": {"linger": "1s"},
         }  # fmt: skip
         rules = (configured.rule(table),)
         place = self.ledger.destinations.place("share", "/share").id

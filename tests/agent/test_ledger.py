@@ -863,6 +863,27 @@ def test_evidence_is_never_carried_to_another_version(ledger: Ledger, how: str) 
     assert ledger.deliveries.former_copy(one, new) == ("scan.dat", Content(b"sum", 10))
 
 
+def test_a_copy_that_arrives_after_the_file_was_put_back_is_evidence_for_what_it_was(ledger: Ledger) -> None:
+    """One destination finds the file changed while another shows its copy: without evidence that copy would be nobody's."""
+    one, two = (ledger.destinations.place(name, "/mnt").id for name in ("one", "two"))
+    file = find(ledger, "/data/scan.dat")
+    seal(ledger, [file], one, two)
+    batched = fresh(ledger, file)
+    with ledger.transaction():
+        for place in (one, two):
+            ledger.deliveries.planned(place, [(file.id, "scan.dat")])
+            ledger.deliveries.submitting(ledger.deliveries.due(place, 2.0, 9), b"", 2.0)
+        ledger.files.put_back([(batched, "it changed")], 3.0, two)
+        (new,) = [known for known in ledger.files.history("/data/scan.dat") if known.id != file.id]
+        ledger.files.changed(new.id, Adoption(seen(size=99), True, "in place"), 3.0, 3.0)
+        proof = Proof(batched, "scan.dat", Content(b"sum", batched.version.size), "sha256", "accepted")
+        ledger.deliveries.proved(one, "share", [proof], 4.0)
+    old, new = ledger.files.history("/data/scan.dat")
+    assert (old.state, new.state, new.version.size, new.generation) == (State.SUPERSEDED, State.CANDIDATE, 99, 2)
+    (owner,) = ledger.deliveries.owners(one, "scan.dat", new)
+    assert (owner.same_source, owner.gone, owner.content) == (True, False, Content(b"sum", batched.version.size))
+
+
 def test_the_way_of_a_delivery(ledger: Ledger) -> None:
     """Pending, submitting with its frozen request, active, failed and again, until it is finished with its batch."""
     place = ledger.destinations.place("share", "/mnt").id
