@@ -11,7 +11,7 @@ from enum import Enum
 from hashlib import blake2b
 from typing import NamedTuple
 
-from rules.datasets.membership import dataset_of
+from rules.datasets.membership import Dataset, dataset_of
 from rules.model import OWN_PREFIX, Content
 from rules.patterns.expression import search
 from rules.rule import Rule
@@ -169,6 +169,26 @@ def place(template: str, rule: Rule, relpath: str, mtime_ns: int, host: str) -> 
     if template == "{relpath}":
         return relpath  # it comes from a directory listing: no part of it can lead elsewhere
     return render(template, facts(rule, relpath, mtime_ns, host), rule.zone)
+
+
+def own_folder(path: str, dataset: Dataset, relpath: str, ordinal: int) -> str:
+    """The path of a file of a dataset whose name was used before: in a folder with a number, where its files keep their names.
+
+    `run_1/f1.tif` → `run_1~2/f1.tif`; `p1/s_1_master.h5` → `p1/s_1~2/s_1_master.h5`.
+
+    Args:
+        path: where the file would go.
+        dataset: of the file.
+        relpath: of the file, in the watched directory.
+        ordinal: how often the name has been used.
+    """
+    inside = relpath[len(dataset.base) + 1 :] if dataset.base else relpath
+    if dataset.key == relpath or not f"/{path}".endswith(f"/{inside}"):
+        return own_name(path, ordinal)
+    folder = path[: -len(inside)].rstrip("/")
+    if not dataset.whole or not folder:
+        folder = f"{folder}/{dataset.key.rpartition('/')[2]}".lstrip("/")
+    return f"{folder}~{ordinal}/{inside}"
 
 
 def own_name(path: str, generation: int) -> str:

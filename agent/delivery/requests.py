@@ -9,6 +9,7 @@ from agent.destinations import Item, NotNow, Outcome, Transport
 from agent.host.bulkhead import Bulkhead
 from agent.ledger import Delivery, File, Ledger
 from rules import naming
+from rules.datasets.membership import dataset_of
 from rules.model import SENT
 from rules.naming import PathRefused
 from rules.rule import Rule
@@ -124,7 +125,12 @@ class Requests:
         if template is None:
             raise PathRefused(f"rule {rule.name!r} does not deliver to {self._transport.name} any more")
         relpath = rule.relpath(file.path)
-        path = naming.place(template, rule, relpath, file.version.mtime_ns, self._host)
+        known = None if file.dataset is None else self._ledger.datasets.get(file.dataset)
+        dated_ns = file.version.mtime_ns if known is None or known.mtime_ns is None else known.mtime_ns
+        path = naming.place(template, rule, relpath, dated_ns, self._host)
+        dataset = dataset_of(rule, relpath) if known is not None and known.ordinal > 1 else None
+        if known is not None and dataset is not None:
+            path = naming.own_folder(path, dataset, relpath, known.ordinal)
         return Item(file.id, rule.watch, relpath, file.version, path)
 
 

@@ -72,6 +72,26 @@ class Content:
             return Answer(*found, problem=f"cannot be read: {trouble.reason}")
 
 
+class OwnMarkers:
+    """A watched directory as the conditions of a dataset see it whose name was used before.
+
+    A file that did not change since the first file of the dataset came is of the former one, and is not there for this one.
+    """
+
+    def __init__(self, content: Content, tree: Tree, since_ns: int) -> None:
+        self._tree = tree
+        self._since_ns = since_ns
+        self._content = content
+        self.names, self.read, self.answer = content.names, content.read, content.answer
+
+    def size(self, path: str) -> int | None:
+        """As `Content.size`."""
+        seen = self._tree.look(path)
+        if isinstance(seen, Observation) and seen.version.ctime_ns < self._since_ns:
+            return None
+        return self._content.size(path)
+
+
 def _of_the_file(path: str, trouble: Trouble) -> None:
     """Raises Trouble where it says something of more than this file: then nothing can be told."""
     if trouble.whose is not Whose.FILE:

@@ -145,7 +145,7 @@ class Joining:
 
     def alone(self, file: File, rule: Rule) -> int:
         """The number of the batch that the file joins."""
-        key = self._join(file, rule, None)
+        key = self._join(file, rule, None, file.version.mtime_ns)
         number, group = self._groups.open()[key]
         if batch.full(rule.batch, group):
             self._take_full(key, group, rule)
@@ -159,13 +159,13 @@ class Joining:
         self._full.append(self._groups.ended(number, rule.name, "the last files of the dataset", dataset))
         return number
 
-    def together(self, files: Sequence[File], rule: Rule, name: str) -> list[int]:
+    def together(self, files: Sequence[File], rule: Rule, name: str, dated_ns: int) -> list[int]:
         """The number of the batch of each file of a dataset: no batch is full before all its files have joined.
 
-        `name`: what the batch is called where the dataset has one for itself.
+        `name`: what the batch is called where the dataset has one for itself. `dated_ns`: the mtime that dates the dataset.
         """
         alone = rule.batch.by == "dataset"
-        keys = [self._join(file, rule, name if alone else None) for file in files]
+        keys = [self._join(file, rule, name if alone else None, dated_ns) for file in files]
         numbers = [self._groups.open()[key][0] for key in keys]
         for key in dict.fromkeys(keys):
             group = self._groups.open()[key][1]
@@ -175,9 +175,9 @@ class Joining:
                 self._take_full(key, group, rule)
         return numbers
 
-    def _join(self, file: File, rule: Rule, name: str | None) -> _Key:
+    def _join(self, file: File, rule: Rule, name: str | None, dated_ns: int) -> _Key:
         relpath = rule.relpath(file.path)
-        key = batch.key(rule, relpath, file.version.mtime_ns, self._host) if name is None else name
+        key = batch.key(rule, relpath, dated_ns, self._host) if name is None else name
         key = _text(key)
         groups = self._groups.open()
         place = rule.name, key, 0

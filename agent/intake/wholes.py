@@ -1,31 +1,35 @@
 """Datasets: their files have settled one by one; are they complete as a whole?"""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from agent.files import Files, Tree, Trouble
+from agent.files import CannotTell, Files, Tree, Trouble
 from agent.files.reader import Trees
 from agent.host.bulkhead import Bulkhead, Failure, in_time
-from agent.intake.content import Content, Formats, Sums
+from agent.intake.content import Content, Formats, OwnMarkers, Sums
 from agent.intake.groups import Groups
 from agent.intake.texts import Texts
 from agent.ledger import File, Ledger
-from agent.ledger.datasets import Known
-from rules.datasets.conditions import released
+from agent.ledger.datasets import Directory, Known
+from rules.datasets.conditions import is_marker, released
 from rules.datasets.facts import judge
-from rules.datasets.membership import Dataset, dataset_of, travels_last
+from rules.datasets.membership import Dataset, dataset_of, date_ns, travels_last
 from rules.datasets.question import Facts, Mismatch
 from rules.formats import Finding
-from rules.model import Verdict
+from rules.model import Observation, Verdict
 from rules.retry import look_again
 from rules.rule import Rule
+from rules.versions.identity import made_again
 
 DATASETS_A_PASS = 200
 SECONDS_A_PASS = 1.0
 """For looks at datasets."""
 _ASK_AGAIN = 2.0
 """Seconds between two looks at a dataset of which something is known to be on its way."""
+
+log = logging.getLogger(__name__)
 
 LookAgain = Callable[[Rule, str, bool], None]
 """(rule, directory relative to `watch`, with all below it): list it again, soon."""
@@ -47,10 +51,14 @@ class Judged:
     """Name in the dataset → (algorithm, hexadecimal), of those that a list gave and that are right."""
     took: float = 0.0
     """Seconds."""
+    directory: Observation | None = None
+    """Its directory."""
+    ended: str | None = None
+    """Why what waits is another dataset, with the same name; None: it is more of this one."""
 
 
 def _name(known: Known) -> str:
-    return f"{known.key} of rule {known.rule}"
+    return f"{known.name} of rule {known.rule}"
 
 
 class Wholes:
@@ -140,6 +148,13 @@ class Wholes:
         dataset = dataset_of(rule, rule.relpath(first.path))
         if dataset is None or dataset.key != known.key:
             return Judged(known, rule, None, Verdict(False, "the rule makes other datasets now"))
+        try:
+            tree = trees.at(rule.watch)
+            ended = self._ended(known, rule, dataset, tree)
+        except Trouble as trouble:
+            return Judged(known, rule, dataset, Verdict(False, f"{rule.watch} cannot be read: {trouble.reason}"))
+        if ended is not None:
+            return Judged(known, rule, dataset, Verdict(False, ended, now), ended=ended)
         places = self._places(known, rule, dataset) if known.checked_at is not None else []
         looking = [self._looking(rule, *one, now) for one in places]
         again = max((at for at in looking if at is not None), default=None)
@@ -147,11 +162,37 @@ class Wholes:
             waits = Verdict(False, "its directories are listed once more before it is complete", again)
             return Judged(known, rule, None, waits, listing=True)
         try:
-            tree = trees.at(rule.watch)
             content = contents.setdefault(rule.watch, Content(tree, self._texts))
             return self._decide(known, rule, dataset, tree, content, now)
         except Trouble as trouble:
             return Judged(known, rule, dataset, Verdict(False, f"{rule.watch} cannot be read: {trouble.reason}"))
+
+    def _ended(self, known: Known, rule: Rule, dataset: Dataset, tree: Tree) -> str | None:
+        """Why what waits is another dataset than the one that was complete. Raises Trouble.
+
+        Its directory was removed and made again, its marker is written again, or a file that was delivered comes back.
+        """
+        if not known.generation or known.released:
+            return None
+        datasets = self._ledger.datasets
+        back = datasets.back(known.id)
+        if back is not None:
+            return f"{rule.relpath(back)}, which was delivered and was gone, is written again"
+        again = [rule.relpath(path) for path in datasets.written_again(known.id)]
+        within = len(dataset.base) + 1 if dataset.base else 0
+        markers = [path for path in again if is_marker(rule.complete.require, dataset.fields, path[within:])]
+        if markers and len(datasets.fresh(known.id, len(markers) + 1)) > len(markers):
+            return f"its marker {markers[0]} is written again"
+        if known.directory is not None and dataset.whole:
+            seen = tree.look(dataset.base)
+            if isinstance(seen, CannotTell):
+                raise seen.trouble
+            before = known.directory
+            if isinstance(seen, Observation) and made_again(
+                before.file, before.ctime_ns, seen, tree.born(dataset.base)
+            ):
+                return "its directory was removed, and made again"
+        return None
 
     def _decide(self, known: Known, rule: Rule, dataset: Dataset, tree: Tree, content: Content, now: float) -> Judged:
         datasets = self._ledger.datasets
@@ -167,8 +208,9 @@ class Wholes:
             return self._formats.made(known.id, datasets.changed_at(known.id), names, wanted)
 
         facts = Facts(dataset.fields, generation=known.generation + 1)
+        disk = content if known.ordinal == 1 else OwnMarkers(content, tree, datasets.first_ctime_ns(known.id))
         answer, facts = judge(
-            rule.complete, dataset, facts, content, sums, looks, members,
+            rule.complete, dataset, facts, disk, sums, looks, members,
             lambda: datasets.changed_at(known.id) or now, now,
         )  # fmt: skip
         right: dict[str, tuple[str, str]] = {}
@@ -176,7 +218,9 @@ class Wholes:
             right = {key.partition(":")[2]: (key.partition(":")[0], value) for key, value in facts.sums.items()}
         elif known.released:
             answer = Verdict(True, released(rule.complete, facts, now))
-        return Judged(known, rule, dataset, answer, checksums=right)
+        directory = tree.look(dataset.base) if dataset.whole else None
+        seen = directory if isinstance(directory, Observation) else None
+        return Judged(known, rule, dataset, answer, checksums=right, directory=seen)
 
     def settled(self, items: Sequence[tuple[File, Rule]], now: float) -> None:
         """Files have no writer and have not changed for their quiet period. Inside a transaction."""
@@ -206,6 +250,13 @@ class Wholes:
     def _settle(self, one: Judged, now: float) -> bool:
         datasets, known = self._ledger.datasets, one.known
         answer = one.answer
+        if one.ended is not None:
+            log.info(
+                "dataset %s of rule %s ended: %s; what comes is another dataset", known.name, known.rule, one.ended
+            )
+            datasets.ended(known.id, one.ended, now)
+            self._forget(known)
+            return True
         if isinstance(answer, Mismatch):
             assert one.dataset is not None, "it was judged by its files"
             self._refuse(one, one.dataset, answer)
@@ -251,13 +302,16 @@ class Wholes:
     def _complete(self, one: Judged, dataset: Dataset, reason: str, now: float) -> None:
         files = self._ledger.datasets.fresh(one.known.id)
         generation = one.known.generation + 1
-        what = f"dataset {dataset.key}" + (f", supplement {generation - 1}" if generation > 1 else "")
+        what = f"dataset {one.known.name}" + (f", supplement {generation - 1}" if generation > 1 else "")
         why = f"{what} is complete" + (f": {reason}" if reason else "")
         joining = self._groups.joining(now)
+        dated_ns = one.known.mtime_ns
+        if dated_ns is None:
+            dated_ns = date_ns([file.version.mtime_ns for file in files])
         last = [file for file in files if travels_last(one.rule, dataset, one.rule.relpath(file.path))]
         closing = {file.id for file in last}
         data = [file for file in files if file.id not in closing]
-        batches = joining.together(data, one.rule, what)
+        batches = joining.together(data, one.rule, what, dated_ns)
         if last:
             batches += [joining.closing(last, one.rule, what, one.known.id)] * len(last)
         self._ledger.files.completed(
@@ -269,7 +323,8 @@ class Wholes:
             (named[name], algorithm, checksum) for name, (algorithm, checksum) in one.checksums.items() if name in named
         )
         self._forget(one.known)
-        self._ledger.datasets.completed(one.known.id, reason or "all its files have settled")
+        directory = None if one.directory is None else Directory(one.directory.file, one.directory.version.ctime_ns)
+        self._ledger.datasets.completed(one.known.id, reason or "all its files have settled", dated_ns, directory)
         if one.known.released and self._ledger.datasets.unsettled(one.known.id) is not None:
             self._ledger.datasets.touched([one.known.id], now)  # what has a writer comes later, as a supplement
 

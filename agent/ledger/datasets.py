@@ -7,6 +7,15 @@ from typing import Any, NamedTuple
 from agent.ledger.states import UNPROVED, State, listed
 from agent.ledger.store import Store
 from agent.ledger.versions import File, read
+from rules.model import CopyId
+from rules.naming import own_name
+
+
+class Directory(NamedTuple):
+    """The directory of a dataset, as it was when the dataset was last complete."""
+
+    file: CopyId
+    ctime_ns: int
 
 
 class Known(NamedTuple):
@@ -22,17 +31,41 @@ class Known(NamedTuple):
     released: bool
     waits: bool
     reason: str | None
+    ordinal: int = 1
+    """2 or more: the name was used before, for another dataset."""
+    mtime_ns: int | None = None
+    """The date of all its paths, since it was first complete."""
+    directory: Directory | None = None
+
+    @property
+    def name(self) -> str:
+        """Its key, with the number where the key was used before."""
+        return own_name(self.key, self.ordinal) if self.ordinal > 1 else self.key
 
 
 _SELECT = (
-    "SELECT s.id, r.name, s.key, s.generation, s.seen_at, s.checked_at, s.released, s.again IS NOT NULL, s.reason"
+    "SELECT s.id, r.name, s.key, s.generation, s.seen_at, s.checked_at, s.released, s.again IS NOT NULL, s.reason,"
+    " s.ordinal, s.mtime_ns, s.device, s.inode, s.ctime_ns"
     " FROM datasets s JOIN rules r ON r.id = s.rule"
 )
 
 
+_BEFORE = (
+    "SELECT DISTINCT d.path, f.name FROM files f JOIN dirs d ON d.id = f.dir JOIN files g ON g.dir = f.dir AND g.name = f.name"
+    " AND g.dataset = f.dataset AND g.generation < f.generation AND (g.size <> f.size OR g.mtime_ns <> f.mtime_ns)"
+    " WHERE f.dataset = ? AND f.state = 'candidate'"
+)
+"""Files that wait for a dataset and have an earlier generation in it. One that came back as it was is no other content."""
+
+
 def _known(row: Sequence[Any]) -> Known:
-    ident, rule, key, generation, seen_at, checked_at, released, waits, reason = row
-    return Known(ident, rule, os.fsdecode(key), generation, seen_at, checked_at, bool(released), bool(waits), reason)
+    ident, rule, key, generation, seen_at, checked_at, released, waits, reason, ordinal, mtime_ns, *stamps = row
+    device, inode, ctime_ns = stamps
+    directory = None if inode is None else Directory(CopyId(device, inode), ctime_ns)
+    return Known(
+        ident, rule, os.fsdecode(key), generation, seen_at, checked_at, bool(released), bool(waits), reason, ordinal,
+        mtime_ns, directory,
+    )  # fmt: skip
 
 
 class Datasets:
@@ -44,15 +77,16 @@ class Datasets:
     # What is known
 
     def number(self, rule: int, key: str, now: float) -> int:
-        """The number of a dataset of a rule (by the rule's number); a new one is entered. Inside a transaction."""
+        """The number of the present dataset of a name (by the rule's number); a new one is entered. Inside a transaction."""
         found = self._store.numbers.get((rule, key))
         if found is None:
             raw = os.fsencode(key)
             self._store.execute(
-                "INSERT OR IGNORE INTO datasets (rule, key, generation, seen_at, again, released) VALUES (?, ?, 0, ?, ?, 0)",
-                (rule, raw, now, now),
+                "INSERT OR IGNORE INTO datasets (rule, key, generation, seen_at, again, released)"
+                " SELECT ?1, ?2, 0, ?3, ?3, 0 WHERE NOT EXISTS (SELECT 1 FROM datasets WHERE rule = ?1 AND key = ?2)",
+                (rule, raw, now),
             )
-            sql = "SELECT id FROM datasets WHERE rule = ? AND key = ?"
+            sql = "SELECT id FROM datasets WHERE rule = ? AND key = ? ORDER BY ordinal DESC LIMIT 1"
             (found,) = self._store.execute(sql, (rule, raw)).fetchone()
             self._store.numbers[rule, key] = found
         return found
@@ -83,8 +117,9 @@ class Datasets:
         return _known(self._store.execute(f"{_SELECT} WHERE s.id = ?", (number,)).fetchone())
 
     def named(self, rule: str, key: str) -> Known | None:
-        """One by its rule and key."""
-        row = self._store.execute(f"{_SELECT} WHERE r.name = ? AND s.key = ?", (rule, os.fsencode(key))).fetchone()
+        """The present one of a rule and key."""
+        sql = f"{_SELECT} WHERE r.name = ? AND s.key = ? ORDER BY s.ordinal DESC LIMIT 1"
+        row = self._store.execute(sql, (rule, os.fsencode(key))).fetchone()
         return None if row is None else _known(row)
 
     def unsettled(self, number: int) -> tuple[float, str, str | None] | None:
@@ -106,6 +141,24 @@ class Datasets:
         sql = "SELECT max(since) FROM files WHERE dataset = ? AND state = 'candidate'"
         found: float | None = self._store.execute(sql, (number,)).fetchone()[0]
         return found
+
+    def back(self, number: int) -> str | None:
+        """The first path of the files that wait which was delivered with the dataset, was seen gone, and has other content now."""
+        row = self._store.execute(
+            f"{_BEFORE} AND g.gone AND coalesce(g.ended_at, 0) < f.seen_at LIMIT 1", (number,)
+        ).fetchone()
+        return None if row is None else f"{os.fsdecode(row[0])}/{os.fsdecode(row[1])}"
+
+    def written_again(self, number: int) -> list[str]:
+        """Paths of the files that wait which were delivered with the dataset before."""
+        rows = self._store.execute(f"{_BEFORE} AND g.batch IS NOT NULL", (number,))
+        return [f"{os.fsdecode(directory)}/{os.fsdecode(name)}" for directory, name in rows]
+
+    def first_ctime_ns(self, number: int) -> int:
+        """The earliest ctime of its files."""
+        return int(
+            self._store.execute("SELECT min(ctime_ns) FROM files WHERE dataset = ?", (number,)).fetchone()[0] or 0
+        )
 
     def members(self, number: int) -> list[tuple[str, int, bool]]:
         """(path, size, whether it waits) of all its files, each in its present generation, delivered ones among them."""
@@ -173,13 +226,29 @@ class Datasets:
             "UPDATE files SET again = ?, reason = NULL WHERE dataset = ? AND state = 'candidate'", (now, number)
         )
 
-    def completed(self, number: int, reason: str) -> None:
-        """It was complete, once more."""
+    def completed(self, number: int, reason: str, mtime_ns: int, directory: Directory | None) -> None:
+        """It was complete, once more. `mtime_ns`: its date, where it was not complete before."""
+        of_directory = (None, None, None) if directory is None else (*directory.file, directory.ctime_ns)
         self._store.execute(
-            "UPDATE datasets SET generation = generation + 1, again = NULL, checked_at = NULL, released = 0, reason = ?"
-            " WHERE id = ?",
-            (reason, number),
+            "UPDATE datasets SET generation = generation + 1, again = NULL, checked_at = NULL, released = 0, reason = ?,"
+            " mtime_ns = coalesce(mtime_ns, ?), device = ?, inode = ?, ctime_ns = ? WHERE id = ?",
+            (reason, mtime_ns, *of_directory, number),
         )
+
+    def ended(self, number: int, reason: str, now: float) -> None:
+        """Nothing more comes to it: what waits with its name is another dataset."""
+        self._store.execute(
+            "INSERT INTO datasets (rule, key, ordinal, generation, seen_at, again, released)"
+            " SELECT rule, key, ordinal + 1, 0, ?1, ?1, 0 FROM datasets WHERE id = ?2",
+            (now, number),
+        )
+        rule, key, new = self._store.execute(
+            "SELECT rule, key, (SELECT id FROM datasets t WHERE t.rule = s.rule AND t.key = s.key AND t.ordinal = s.ordinal + 1)"
+            " FROM datasets s WHERE id = ?", (number,)
+        ).fetchone()  # fmt: skip
+        self._store.execute("UPDATE files SET dataset = ? WHERE dataset = ? AND state = 'candidate'", (new, number))
+        self._store.numbers[rule, os.fsdecode(key)] = new
+        self.left(number, f"ended: {reason}")
 
     def left(self, number: int, reason: str | None) -> None:
         """Nothing of it waits any more: its files went, or a person must act (then with the reason)."""

@@ -70,7 +70,12 @@ CREATE TABLE datasets (          -- files that become complete, travel and are r
   checked_at REAL,               -- when all its files were asked for once more; NULL: they were not
   released   INTEGER NOT NULL,   -- 1: a person said that it is complete
   reason     TEXT,               -- why it waits, or why it was complete
-  UNIQUE (rule, key)
+  ordinal    INTEGER NOT NULL DEFAULT 1,  -- 2, 3, ...: the name was used again, for another dataset; the highest is the present one
+  mtime_ns   INTEGER,            -- the date of all its paths, since it was first complete
+  device     INTEGER,            -- its directory when it was last complete; NULL: it has none, or that could not be told
+  inode      INTEGER,
+  ctime_ns   INTEGER,
+  UNIQUE (rule, key, ordinal)
 ) STRICT;
 CREATE INDEX datasets_due ON datasets (again) WHERE again IS NOT NULL;
 CREATE INDEX datasets_waiting ON datasets (seen_at) WHERE again IS NOT NULL;

@@ -58,7 +58,7 @@ def _dataset(ledger: Ledger, number: int | None) -> dict[str, Any] | None:
     if number is None:
         return None
     known = ledger.datasets.get(number)
-    return {"name": known.key, "complete": known.generation, "waits": known.waits, "reason": known.reason}
+    return {"name": known.name, "complete": known.generation, "waits": known.waits, "reason": known.reason}
 
 
 def _checksum(ledger: Ledger, file: int) -> str | None:

@@ -4,7 +4,7 @@
 the shell never reads what does not matter, and nothing here touches a disk.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -32,7 +32,7 @@ from rules.datasets.reading import Reads
 from rules.formats import FORMATS, format_of
 from rules.model import Verdict
 from rules.patterns.expression import search
-from rules.patterns.glob import FIELD
+from rules.patterns.glob import FIELD, fill, takes
 from rules.units import in_words
 
 if TYPE_CHECKING:
@@ -291,6 +291,16 @@ else:
 def looked_for(conditions: Sequence[Condition]) -> tuple[str, ...]:
     """Patterns of the names of all files on the disk that conditions look for."""
     return tuple(dict.fromkeys(FIELD.sub("*", one.rpartition("/")[2]) for one in _on_disk(conditions)))
+
+
+def is_marker(conditions: Sequence[Condition], fields: Mapping[str, str], name: str) -> bool:
+    """Whether a file, by its name relative to the dataset's directory, is a marker that one of the conditions looks for."""
+    return any(
+        takes((f"/{fill(pattern, fields)}",), name)
+        for condition in conditions
+        for key, pattern in condition.patterns("")
+        if key.endswith(".marker")
+    )
 
 
 def marked_by(conditions: Sequence[Condition]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ expression. Without either, each file is a dataset by itself.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from rules.patterns.expression import match
@@ -67,6 +67,19 @@ def travels_last(rule: Rule, dataset: Dataset, relpath: str) -> bool:
         return False
     inside = relpath.removeprefix(f"{dataset.base}/") if dataset.base else relpath
     return takes(tuple(fill(one, dataset.fields) for one in patterns), inside)
+
+
+_MONTH_NS = 31 * 86_400 * 1_000_000_000
+
+
+def date_ns(mtimes: Collection[int]) -> int:
+    """The mtime that dates a dataset: of its first file.
+
+    A method or a template that was copied into it may be years older: what is more than a month older than its last file
+    does not count.
+    """
+    last = max(mtimes)
+    return min(mtime for mtime in mtimes if mtime >= last - _MONTH_NS)
 
 
 def _within(found: re.Match[str], group: str) -> bool:

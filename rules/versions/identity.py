@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from rules.model import Observation, Version, VolumeId
+from rules.model import CopyId, Kind, Observation, Version, VolumeId
 from rules.versions.volumes import SameVolume, same_volume
 
 
@@ -20,6 +20,20 @@ def restamped(known: Version, seen: Version) -> bool:
     Content that was written with its mtime set back looks the same, so what is deleted on its proof is compared first.
     """
     return known != seen and known == seen._replace(ctime_ns=known.ctime_ns)
+
+
+def made_again(known: CopyId, ctime_ns: int, seen: Observation, born_ns: int | None) -> bool:
+    """Whether another directory has the name of one that is known; not where that cannot be told.
+
+    Args:
+        known: the directory.
+        ctime_ns: of the directory, when it was last seen.
+        seen: what stands there now.
+        born_ns: when that was made; None: its file system cannot tell.
+    """
+    if seen.kind is not Kind.DIRECTORY or same_volume(known.volume, seen.volume) is not SameVolume.YES:
+        return False
+    return seen.version.file_id != known.file_id or (born_ns is not None and born_ns > ctime_ns)
 
 
 def adoption(known: Version, volume: VolumeId, seen: Observation, born_ns: int | None, *, left: bool) -> Adoption:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -492,3 +493,103 @@ def test_markers_are_due_at_a_destination_when_the_other_files_are_there(site: S
     assert asked() == (0, site.now, [None, None])
     (last,) = deliveries.due(place, site.now, 10)
     assert last.batch == files["run_1/done"].batch
+
+
+def delivered(site: Site, *, reclaimed: bool = False) -> None:
+    """What is on its way is proved, and with `reclaimed` the local files go."""
+    for path, file in site.files().items():
+        assert file.state in (State.BATCHED, State.VERIFIED), path
+        if reclaimed:
+            (site.data / path).unlink()
+    with site.ledger.transaction():
+        site.ledger.execute("UPDATE files SET state = 'verified' WHERE state = 'batched'")
+        if reclaimed:
+            site.ledger.execute(
+                "UPDATE files SET state = 'reclaimed', ended_at = ? WHERE state = 'verified'", (site.now,)
+            )
+
+
+def ordinal(site: Site) -> int:
+    """How often the name run_1 was used."""
+    known = site.ledger.datasets.named("r", "run_1")
+    assert known is not None
+    return known.ordinal
+
+
+def first_run(site: Site, **keys: Any) -> None:
+    """The first run_1 is complete and on its way."""
+    for name in ("a", "b", "done"):
+        site.put(f"run_1/{name}", b"first")
+    site.start(rule(site.data, **keys))
+    site.pass_time(60.0)
+
+
+def test_a_directory_that_was_made_again_is_another_dataset(site: Site) -> None:
+    """A counter begins from 1 again: nothing of the new run_1 travels before its own marker, whatever its files are called."""
+    first_run(site)
+    delivered(site)
+    shutil.rmtree(site.data / "run_1")
+    site.pass_time(5.0)
+    site.put("run_1/other", b"second")
+    site.pass_time(300.0)
+    assert (ordinal(site), site.reason("run_1"), site.states()["run_1/other"]) == (2, "done is not there", "candidate")
+    site.put("run_1/done", b"second")
+    site.pass_time(300.0)
+    assert (ordinal(site), site.states()["run_1/other"], site.states()["run_1/done"]) == (2, "batched", "batched")
+    names = ["dataset run_1~2, last", "dataset run_1~2", "dataset run_1, last", "dataset run_1"]
+    assert [one.key for one in site.ledger.reports.batches(10)] == names
+
+
+def test_a_path_that_was_delivered_and_comes_back_begins_another_dataset(site: Site) -> None:
+    """The agent removed the local files, the folder stayed: the first file that is written again tells."""
+    first_run(site)
+    delivered(site, reclaimed=True)
+    site.pass_time(60.0)
+    site.put("run_1/a", b"another")
+    site.pass_time(300.0)
+    assert (ordinal(site), site.reason("run_1"), site.states()["run_1/a"]) == (2, "done is not there", "candidate")
+    site.put("run_1/a", b"another, and more")
+    site.pass_time(300.0)
+    assert ordinal(site) == 2
+
+
+def test_a_marker_that_no_rule_claims_counts_once(site: Site) -> None:
+    """It stands there since the first run: for the second it must be written again."""
+    first_run(site, exclude=["done"])
+    delivered(site, reclaimed=True)
+    site.pass_time(60.0)
+    site.put("run_1/a", b"another")
+    site.pass_time(300.0)
+    assert (ordinal(site), site.reason("run_1")) == (2, "done is not there")
+    site.put("run_1/done", b"again")
+    site.pass_time(300.0)
+    assert site.states()["run_1/a"] == "batched"
+
+
+def test_a_marker_that_is_written_again_ends_what_was_before(site: Site) -> None:
+    """With new data; a marker that is only touched is more of the same dataset, and so are files without a marker."""
+    first_run(site)
+    delivered(site)
+    site.put("run_1/late")
+    site.pass_time(300.0)
+    assert (ordinal(site), site.states()["run_1/late"]) == (1, "batched")
+    delivered(site)
+    site.put("run_1/done", b"touched")
+    site.pass_time(300.0)
+    assert (ordinal(site), site.states()["run_1/done"]) == (1, "batched")
+    delivered(site)
+    site.put("run_1/c", b"second")
+    site.put("run_1/done", b"second, done")
+    site.pass_time(300.0)
+    assert (ordinal(site), site.states()["run_1/c"], site.states()["run_1/done"]) == (2, "batched", "batched")
+
+
+def test_a_file_that_is_back_as_it_was_is_no_other_dataset(site: Site) -> None:
+    """A person took it out of the trash, or copied it back with its times."""
+    first_run(site)
+    before = (site.data / "run_1/a").stat()
+    delivered(site, reclaimed=True)
+    site.pass_time(60.0)
+    os.utime(site.put("run_1/a", b"first"), ns=(before.st_atime_ns, before.st_mtime_ns))
+    site.pass_time(300.0)
+    assert (ordinal(site), site.states()["run_1/a"]) == (1, "batched")

@@ -716,3 +716,29 @@ def test_the_first_rule_that_matches_takes_the_file(site: "Site") -> None:
         "out/sub/x.tmp": b"sub/x.tmp",
         "out/x.dat": b"x.dat",
     }
+
+
+def test_a_run_over_midnight_lies_in_one_folder(site: "Site") -> None:
+    """A dataset has one date, that of its first file: its supplements, too."""
+    midnight = 1_700_006_400 * 10**9  # 2023-11-15 00:00 UTC
+    keys = {"dataset": {"dir": "run_[0-9]+/"}, "deliver": [{"to": "share", "path": "{mtime:%Y-%m-%d}/{relpath}"}]}
+    site.configure(site.rule(**keys))
+    site.put("run_1/a.tif", b"a", midnight - 10**9)
+    site.put("run_1/b.tif", b"b", midnight + 10**9)
+    assert (site.once(), sorted(site.delivered)) == (0, ["2023-11-14/run_1/a.tif", "2023-11-14/run_1/b.tif"])
+    site.put("run_1/late.tif", b"c", midnight + 40 * 10**9)
+    assert (site.once(), "2023-11-14/run_1/late.tif" in site.delivered) == (0, True)
+
+
+def test_a_run_whose_name_was_used_before_has_conditions_and_a_folder_for_itself(site: "Site") -> None:
+    """What was delivered first is not touched, and the files of the second run keep their names."""
+    run = {"dataset": {"dir": "run_[0-9]+/"}, "complete": {"quiet": "0s", "require": [{"marker": "done"}]}}
+    site.configure(site.rule(reclaim={"after": "0s"}, **run))
+    for name in ("a", "done"):
+        site.put(f"run_1/{name}", b"first")
+    assert (site.once(), site.local) == (0, {})
+    site.put("run_1/a", b"second")
+    assert (site.once(), site.local) == (1, {"run_1/a": b"second"})
+    site.put("run_1/done", b"second")
+    first = {"run_1/a": b"first", "run_1/done": b"first"}
+    assert (site.once(), site.delivered) == (0, first | {"run_1~2/a": b"second", "run_1~2/done": b"second"})

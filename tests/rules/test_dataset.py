@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rules.batch import key
-from rules.datasets.membership import Dataset, dataset_of, travels_last
+from rules.datasets.membership import Dataset, dataset_of, date_ns, travels_last
 from rules.match import match
 from rules.naming import place
 from rules.rule import Rule, Sealing, Together
@@ -106,3 +106,19 @@ def test_markers_and_lists_that_a_rule_waits_for_travel_last(keys: dict[str, Any
     dataset = dataset_of(rule, path)
     assert dataset is not None or not last
     assert (dataset is not None and travels_last(rule, dataset, path)) is last
+
+
+DAY_NS = 86_400 * 10**9
+
+
+@pytest.mark.parametrize(
+    ("mtimes", "date"),
+    [
+        ([5 * DAY_NS], 5 * DAY_NS),
+        ([3 * DAY_NS, 5 * DAY_NS], 3 * DAY_NS),
+        ([0, 900 * DAY_NS, 901 * DAY_NS], 900 * DAY_NS),
+    ],
+)
+def test_the_date_of_a_dataset_is_that_of_its_first_file(mtimes: list[int], date: int) -> None:
+    """A run over midnight has one day; the method that was copied into it is years older, and does not count."""
+    assert date_ns(mtimes) == date

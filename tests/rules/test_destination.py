@@ -10,9 +10,24 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from rules.datasets.membership import dataset_of
 from rules.model import OWN_PREFIX, Content
-from rules.naming import Claim, Occupant, Owner, PathRefused, check, claim, facts, name_key, own_name, place, render
+from rules.naming import (
+    Claim,
+    Occupant,
+    Owner,
+    PathRefused,
+    check,
+    claim,
+    facts,
+    name_key,
+    own_folder,
+    own_name,
+    place,
+    render,
+)
 from rules.rule import Rule
+from tests import configured
 
 JANUARY = 1_769_860_800 * 10**9  # 2026-01-31 12:00 UTC
 RULE = Rule("tomo", "/data", capture=re.compile(r"(?P<run>run_\d+)|(?P<more>[^_]*)"))
@@ -331,3 +346,25 @@ def test_only_its_own_present_content_is_replaced(owners: list[Owner], checksum:
         assert all(owner.same_source for owner in owners)
     if not owners or not all(owner.same_source for owner in owners):
         assert what is Claim.REFUSE
+
+
+@pytest.mark.parametrize(
+    ("together", "template", "relpath", "path"),
+    [
+        ({"dir": "run_[0-9]+/"}, "{relpath}", "run_1/deep/f1.tif", "run_1~2/deep/f1.tif"),
+        ({"dir": "run_[0-9]+/"}, "{inside}", "run_1/f1.tif", "run_1~2/f1.tif"),
+        ({"dir": "run_[0-9]+/"}, "all/{name}", "run_1/deep/f1.tif", "all/f1~2.tif"),
+        ({"group": "(?P<dir>.*/)?(?P<s>s_[0-9]+)_.*"}, "{relpath}", "p/s_1_master.h5", "p/s_1~2/s_1_master.h5"),
+        ({"group": "(?P<dir>.*/)?(?P<s>s_[0-9]+)_.*"}, "{relpath}", "s_1_master.h5", "s_1~2/s_1_master.h5"),
+        (None, "{relpath}", "a/scan.h5", "a/scan~2.h5"),
+    ],
+)
+def test_a_dataset_whose_name_was_used_before_has_a_folder_for_itself(
+    together: dict[str, str] | None, template: str, relpath: str, path: str
+) -> None:
+    """Its files refer to each other by name, and keep their names."""
+    table = {"name": "r", "watch": "/data", "deliver": [{"to": "share", "path": template}]}
+    rule = configured.rule(table | ({"dataset": together} if together else {"complete": {"require": [{"has": "*"}]}}))
+    dataset = dataset_of(rule, relpath)
+    assert dataset is not None
+    assert own_folder(place(template, rule, relpath, 0, "pc"), dataset, relpath, 2) == path

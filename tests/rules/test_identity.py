@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rules.model import FileId, Kind, Observation, Version, VolumeId
-from rules.versions.identity import Adoption, adoption
+from rules.model import CopyId, FileId, Kind, Observation, Version, VolumeId
+from rules.versions.identity import Adoption, adoption, made_again, restamped
 
 KNOWN = Version(10, 100, 200, FileId(7))
 
@@ -38,3 +38,31 @@ def test_knowing_less_never_makes_another_file_the_same(file_id: int, born_ns: i
     if adoption(KNOWN, VolumeId(1), seen(file_id), born_ns, left=left).same_file:
         assert file_id == KNOWN.file_id
         assert adoption(KNOWN, VolumeId(1), seen(file_id), None, left=False).same_file
+
+
+@pytest.mark.parametrize(
+    ("volume", "file_id", "born_ns", "kind", "again"),
+    [
+        (1, 5, None, Kind.DIRECTORY, False),
+        (1, 5, 100, Kind.DIRECTORY, False),
+        (1, 5, 101, Kind.DIRECTORY, True),
+        (1, 6, None, Kind.DIRECTORY, True),
+        (2, 6, 101, Kind.DIRECTORY, False),
+        (1, 6, None, Kind.FILE, False),
+    ],
+)
+def test_whether_a_directory_was_made_again(
+    volume: int, file_id: int, born_ns: int | None, kind: Kind, *, again: bool
+) -> None:
+    """Another directory, or one that was made after the known one last changed; on another disk nothing can be told."""
+    seen = Observation(Version(0, 0, 200, FileId(file_id)), VolumeId(volume), kind)
+    assert made_again(CopyId(VolumeId(1), FileId(5)), 100, seen, born_ns) is again
+
+
+def test_a_ctime_alone_is_no_other_content_and_no_proof_of_the_same() -> None:
+    """Any other stamp that differs makes another version."""
+    known = Version(3, 10, 20, FileId(5))
+    others = [known._replace(size=4), known._replace(mtime_ns=11), known._replace(file_id=FileId(6))]
+    assert restamped(known, known._replace(ctime_ns=21))
+    assert not any(restamped(known, other._replace(ctime_ns=ctime)) for other in [known, *others] for ctime in (20,))
+    assert not any(restamped(known, other._replace(ctime_ns=21)) for other in others)
