@@ -5,7 +5,7 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -117,6 +117,11 @@ def is_destination(ledger: Ledger, identity: str, directory: str) -> bool:
 def scrubber_of(destination: str) -> str:
     """The name of the thread that reads a destination's copies again. No destination has such a name."""
     return f"scrub {destination}"
+
+
+def required_of(config: Configuration, transports: Mapping[str, Transport]) -> dict[str, Required]:
+    """The destinations as reclaim needs them."""
+    return {name: Required(one.address, one.confirm, partial(doubt, config, name)) for name, one in transports.items()}
 
 
 @dataclass(frozen=True, slots=True)

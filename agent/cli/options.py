@@ -94,12 +94,12 @@ def in_effect(path: PathOfUser | None) -> InEffect:
     return InEffect(check(data, "no configuration file", here()), None)
 
 
-def ledger(config: Configuration) -> Ledger:
+def ledger(config: Configuration, *, read_only: bool = False) -> Ledger:
     """The ledger of a configuration. Raises Refused where there is none yet."""
     if not has_ledger(config):
         hint = "start the agent with `dropline run`, or name its configuration with --config"
         raise Refused(f"there is no ledger at {config.ledger}", hint)
-    return Ledger(str(config.ledger))
+    return Ledger(str(config.ledger), read_only=read_only)
 
 
 def has_ledger(config: Configuration) -> bool:

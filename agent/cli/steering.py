@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from agent.app.parts import Parts
+from agent.app.parts import Parts, required_of
+from agent.app.transports import Transports
 from agent.cli.options import ConfigOption, Format, FormatOption, PathOfUser, configuration, ledger, seconds, state
 from agent.cli.printing import print_json, say
 from agent.errors import Refused
@@ -22,6 +23,8 @@ from agent.ledger import GONE, File, Ledger, State
 from agent.ledger.datasets import Known
 from agent.observe.logs import configure
 from agent.observe.metrics import Metrics
+from agent.reclaim import Decision, Reclaimer, Record
+from rules.config.settings import Configuration
 from rules.datasets.membership import dataset_of
 from rules.match import match, relative
 from rules.model import OWN_PREFIX, SENT, Kind
@@ -65,14 +68,13 @@ def reclaim(
     """Remove local copies that the rules allow to go. A running agent does this by itself."""
     chosen = configuration(config)
     configure("text", logging.WARNING)
-    ledger(chosen).close()
     with ExitStack() as stack:
-        if not dry_run:
-            stack.enter_context(locked(chosen.state_dir, wait=0.0))
-        parts = Parts(chosen, Metrics(), lambda name: lambda: None, stack)
         if dry_run:
-            _print_plan(parts, form)
+            _print_plan(_plan(chosen, stack), form)
             return
+        ledger(chosen).close()
+        stack.enter_context(locked(chosen.state_dir, wait=0.0))
+        parts = Parts(chosen, Metrics(), lambda name: lambda: None, stack)
         clock, before = Clock(), _reclaimed(parts.ledger)
         parts.reclaimer.start(clock())
         parts.reclaimer.step(clock())
@@ -89,8 +91,21 @@ def _reclaimed(opened: Ledger) -> int:
     return sum(files for _, state, files, _ in opened.reports.tally() if state == State.RECLAIMED.value)
 
 
-def _print_plan(parts: Parts, form: Format) -> None:
-    plan = list(parts.reclaimer.plan(Clock()()))
+def _plan(config: Configuration, stack: ExitStack) -> list[Decision]:
+    """What reclaim would do. Nothing is written, since an agent may be running: the ledger is only read."""
+    known = ledger(config, read_only=True)
+    stack.callback(known.close)
+    made = Transports(config, known.key, Metrics())
+    transports = {name: made.make(name, lambda: None) for name in config.settings.destinations}
+    for transport in transports.values():
+        stack.callback(transport.close)
+    LOCAL.prepare()
+    record = Record(config.state_dir / "deletions.jsonl")
+    reclaimer = Reclaimer(known, LOCAL, config.rules, required_of(config, transports), record)
+    return list(reclaimer.plan(Clock()()))
+
+
+def _print_plan(plan: Sequence[Decision], form: Format) -> None:
     if form is Format.JSON:
         rows = [(one.file.path, one.file.rule, one.verdict.ok, one.verdict.reason) for one in plan]
         print_json([dict(zip(("path", "rule", "reclaim", "reason"), row, strict=True)) for row in rows])

@@ -25,9 +25,9 @@ from agent.ledger.versions import File, Known
 class Ledger(Store):
     """One connection, with the methods of each noun."""
 
-    def __init__(self, path: str, announce: Announce = silent) -> None:
+    def __init__(self, path: str, announce: Announce = silent, *, read_only: bool = False) -> None:
         """Open or create the ledger at `path`. Raises Refused and LedgerError, see `Store`."""
-        super().__init__(path, announce)
+        super().__init__(path, announce, read_only=read_only)
         self.holdings = Holdings(self)
         self.files = Files(self, self.holdings.found)
         self.batches = Batches(self, self.files)

@@ -1,5 +1,6 @@
 """The SQLite file: connections, layout, transactions."""
 
+import os
 import sqlite3
 import time
 import uuid
@@ -7,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePath
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from agent.errors import LedgerDamaged, LedgerError, Refused
 from agent.host import own_files
@@ -137,8 +139,8 @@ def among(values: Sequence[object]) -> tuple[str, list[object]]:
 class Store:
     """One connection to the ledger. Each thread has its own."""
 
-    def __init__(self, path: str, announce: Announce = silent) -> None:
-        """Open or create the ledger.
+    def __init__(self, path: str, announce: Announce = silent, *, read_only: bool = False) -> None:
+        """Open or create the ledger; `read_only`: open it, and let nothing be written by this connection.
 
         Raises LedgerError where that cannot be done now, and Refused where the file is not a ledger, is damaged, or has
         another layout: it is not changed then.
@@ -153,11 +155,16 @@ class Store:
         try:
             if path != MEMORY:
                 require_own(PurePath(path))
+            if path != MEMORY and not read_only:
                 _private(path)
-            self._db = sqlite3.connect(path, timeout=_TIMEOUT, isolation_level=None, check_same_thread=False)
+            where = f"file:{quote(os.fsencode(path))}?mode=ro" if read_only else path
+            self._db = sqlite3.connect(
+                where, timeout=_TIMEOUT, isolation_level=None, check_same_thread=False, uri=read_only
+            )
             try:
                 is_empty = not self._has_layout()  # before anything is written to a file of somebody else
-                self._use_wal()
+                if not read_only:
+                    self._use_wal()
                 # A megabyte of log, not SQLite's four: on a disk that was full, it would take the room that became free.
                 for pragma in (
                     "synchronous = FULL",

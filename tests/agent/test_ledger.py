@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from importlib.resources import files as resources
 from pathlib import Path
 
@@ -237,6 +238,23 @@ def test_other_tables_are_another_layout() -> None:
     schema = resources("agent.ledger").joinpath("schema.sql").read_text("utf-8")
     statements = " ".join(re.sub(r"--.*", "", schema).split())
     assert (LAYOUT, hashlib.sha256(statements.encode()).hexdigest()[:16]) == (23, "edba962ffd225bf9")
+
+
+def test_a_ledger_that_is_only_read_is_not_written(tmp_path: Path) -> None:
+    """Nor made; it shows what others write into it meanwhile."""
+    path = tmp_path / "odd ?#% \udcff.sqlite"
+    with pytest.raises(LedgerError, match="unable to open"):
+        Ledger(str(path), read_only=True)
+    assert list(tmp_path.iterdir()) == []
+    path.touch(0o600)
+    with pytest.raises(LedgerError, match="readonly"):
+        Ledger(str(path), read_only=True)
+    assert path.stat().st_size == 0
+    with closing(Ledger(str(path))) as written, closing(Ledger(str(path), read_only=True)) as known:
+        written.set_meta("x", "1")
+        assert (known.meta("x"), known.agent) == ("1", written.agent)
+        with pytest.raises(LedgerError, match="readonly"):
+            known.set_meta("x", "2")
 
 
 def test_a_row_refers_to_rows_that_exist(ledger: Ledger) -> None:

@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import sqlite3
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -257,6 +259,24 @@ def test_a_dry_run_tells_the_verdict_on_each_file_and_removes_nothing(site: "Sit
     }
     assert (site.local, site.deletions()) == (CONTENT, [])
     assert site.status()["files"] == {"verified": 4}
+
+
+def test_a_dry_run_writes_nothing(site: "Site") -> None:
+    """Neither into the ledger, whatever the configuration says by now, nor beside it: an agent may be running."""
+
+    def contents() -> tuple[list[str], set[str]]:
+        with closing(sqlite3.connect(site.state / "ledger.sqlite")) as known:
+            return list(known.iterdump()), set(os.listdir(site.state))
+
+    delivered(site)
+    before = contents()
+    places = {"moved": {"path": str(site.root / "share"), "mounted": False}, "new": {"path": str(site.root / "new")}}
+    (site.root / "new").mkdir()
+    targets = [{"to": "moved"}, {"to": "new"}]
+    site.configure(site.rule(reclaim={"after": "0s"}, deliver=targets), destinations=places)
+    plan = site.dropline("reclaim", "--dry-run", "--format", "json").json
+    assert len(plan) == 4
+    assert contents() == before
 
 
 def test_reclaim_as_a_command_removes_what_may_go(site: "Site") -> None:
