@@ -64,7 +64,12 @@ class Outcomes:
         return returned
 
     def _proved(self, some: Sequence[_Proved], now: float) -> None:
+        away = self._ledger.files.found_in_flight([proof.file.id for _, proof in some])
         self._ledger.deliveries.proved(self._place, self._transport.name, [proof for _, proof in some], now)
+        if away:
+            self._ledger.files.lost_in_flight(away, now)
+        for file in away:
+            log.warning("%s was removed while it was copied; its copy at %s is whole", file.path, self._transport.name)
         for submission, proof in some:
             submission.open.discard(proof.file.id)
 

@@ -225,7 +225,7 @@ class Reading:
             target.set_size(size)
         self._steps.at(self._where)
         try:
-            seen = self._same_version(self.handle.look())
+            seen = self._read_whole(self.handle.look())
         except Trouble as trouble:
             raise Unreadable(trouble, _CHECK) from trouble
         if self.handle.writer() is Writer.OPEN:
@@ -241,6 +241,17 @@ class Reading:
             return self.handle.read_into(block, offset)
         except Trouble as trouble:
             raise Unreadable(trouble, _CHECK) from trouble
+
+    def _read_whole(self, seen: Observation) -> Observation:
+        """What was read, where that was the version to its end. Raises NotTheVersion, and Trouble.
+
+        Where its last name was removed meanwhile, as a ring buffer removes its oldest file, that alone moved its ctime: this
+        reading is the last that there will ever be.
+        """
+        removed = seen._replace(version=seen.version._replace(ctime_ns=self._version.ctime_ns))
+        if removed.version == self._version and not self.handle.named():
+            return removed
+        return self._same_version(seen)
 
     def _same_version(self, seen: Observation) -> Observation:
         if seen.kind is not Kind.FILE or seen.version != self._version:

@@ -51,6 +51,9 @@ class Handle(Protocol):
     def writer(self) -> Writer:
         """Whether somebody has it open for writing. Only of a handle that was opened for reading."""
 
+    def named(self) -> bool:
+        """Whether it still has a name. Without one, nobody else can open it; what has it open can read it to its end."""
+
     def allocated(self) -> int:
         """Bytes that the storage holds of it: fewer than its size where it has holes."""
 

@@ -301,6 +301,27 @@ class Files:
         """A verified file was removed by somebody else: (id, rule, path, reason). The copies may be the only ones now."""
         self._turned(items, State.REMOVED, now)
 
+    def found_in_flight(self, files: Sequence[int]) -> list[File]:
+        """Those of these files that went away while they were copied are on their way again: they were read to their end."""
+        marks, values = among(files)
+        found = read(self._store, f"f.id IN ({marks}) AND f.state = 'vanished' AND f.batch IS NOT NULL", values)
+        if found:
+            self._store.executemany(
+                "UPDATE files SET state = 'batched', ended_at = NULL, lasting = NULL, reason = NULL WHERE id = ?",
+                ((file.id,) for file in found),
+            )
+        return found
+
+    def lost_in_flight(self, files: Sequence[File], now: float) -> None:
+        """These files are away: what is proved everywhere was removed, the others vanished."""
+        reason = "removed by somebody else while it was copied"
+        on_the_way = self.batched([file.id for file in files])
+        rows = [(file.id, file.rule, file.path, f"{reason}; its copy is whole") for file in files]
+        self.removed([row for row in rows if row[0] not in on_the_way], now)
+        self.vanished(
+            [(*row[:3], f"{reason}, and not every destination has it") for row in rows if row[0] in on_the_way], now
+        )
+
     def _turned(self, items: Sequence[tuple[int, str, str, str]], state: State, ended_at: float | None) -> None:
         self._store.executemany(
             f"UPDATE files SET state = ?, ended_at = ?2, lasting = CASE WHEN ?2 IS NOT NULL THEN {LASTING} END, again = NULL,"

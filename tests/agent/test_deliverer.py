@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 
 from agent.delivery.deliverer import Deliverer
+from agent.delivery.in_flight import InFlightFile, Submission
+from agent.delivery.outcomes import Outcomes
+from agent.destinations import Arrived, Item
 from agent.destinations.directory.transport import DirectoryTransport
 from agent.errors import LedgerError
 from agent.files.posix.observing import observation
-from agent.ledger import DeliveryState, Found, Ledger, Sealed
+from agent.ledger import DeliveryState, Found, Ledger, Sealed, State
 from agent.observe.metrics import Metrics
-from rules.model import OpenBatch, VolumeId
+from rules.model import Content, OpenBatch, VolumeId
 from rules.rule import Rule, Target
 
 NOW = 2_000_000_000.0
@@ -145,7 +148,7 @@ def _delivered(root: Path, share: Share, fails_at: int) -> tuple[int, dict[str, 
     return writes, found
 
 
-def _seal(ledger: Ledger, place: int, path: Path) -> None:
+def _seal(ledger: Ledger, place: int, path: Path, *others: int) -> None:
     with ledger.transaction():
         batch = ledger.batches.opened("r", str(path), NOW)
         number = ledger.files.directory(str(path.parent))
@@ -153,7 +156,7 @@ def _seal(ledger: Ledger, place: int, path: Path) -> None:
         ledger.files.found([Found(number, str(path), "r", seen, 1, NOW, NOW)])
         ledger.files.completed([(ledger.files.history(str(path))[-1], batch, "quiet")], NOW)
         ledger.batches.joined(batch, OpenBatch("key", 1, 5, NOW, NOW))
-        ledger.batches.sealed([Sealed(batch, "r", "full", [place])], NOW)
+        ledger.batches.sealed([Sealed(batch, "r", "full", [place, *others])], NOW)
 
 
 def test_one_write_that_fails_costs_a_pass_and_nothing_else(tmp_path: Path) -> None:
@@ -170,3 +173,31 @@ def test_one_write_that_fails_costs_a_pass_and_nothing_else(tmp_path: Path) -> N
         assert {state for _, state, _ in found["deliveries"]} <= {"verified", "refused"}, f"write {fails_at}"  # type: ignore[attr-defined]
         fails_at += 1
     assert fails_at > 10
+
+
+@pytest.mark.parametrize("destinations", [1, 2])
+def test_what_was_removed_while_it_was_copied_keeps_its_proof(tmp_path: Path, share: Share, destinations: int) -> None:
+    """Its copy is proved, and may be the only one: it is removed where every destination has it, else it vanished."""
+    (tmp_path / "ring").write_bytes(b"frame")
+    path, ledger = str(tmp_path / "ring"), Ledger(str(tmp_path / "ledger.sqlite"))
+    places = [ledger.destinations.place(name, f"/{name}").id for name in ("share", "other")[:destinations]]
+    _seal(ledger, places[0], tmp_path / "ring", *places[1:])
+    with ledger.transaction():
+        (delivery,) = ledger.deliveries.due(places[0], NOW, 10)
+        (file,) = ledger.files.history(path)
+        ledger.deliveries.planned(places[0], [(file.id, "ring")])
+        ledger.files.vanished([(file.id, "r", path, "it went away before it was delivered")], NOW)
+        item = Item(file.id, str(tmp_path), "ring", file.version, "ring")
+        submission = Submission([delivery], {file.id: InFlightFile(file, item, "ring", delivery.id)})
+        told = [(submission, [Arrived(file.id, Content(b"sum", 5), "sha256", adopted=False)])]
+        assert not Outcomes(ledger, share, places[0]).settle(told, NOW)
+    (file,) = ledger.files.history(path)
+    reason = "removed by somebody else while it was copied"
+    assert (file.state, file.reason) == (
+        (State.REMOVED, f"{reason}; its copy is whole")
+        if destinations == 1
+        else (State.VANISHED, f"{reason}, and not every destination has it")
+    )
+    assert ledger.execute("SELECT count(*) FROM copies WHERE proved_at IS NOT NULL").fetchone() == (1,)
+    assert submission.open == set()
+    ledger.close()

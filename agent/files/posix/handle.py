@@ -92,6 +92,13 @@ class PosixHandle:
         """Programs need not wait for the file any more."""
         writer_probe.give_lease_back(self.fd)
 
+    def named(self) -> bool:
+        """See `Handle`."""
+        try:
+            return os.fstat(self.fd).st_nlink > 0
+        except OSError as error:
+            raise trouble(error) from error
+
     def allocated(self) -> int:
         """See `Handle`; as it was when the file was opened."""
         return self.status.st_blocks * BLOCK

@@ -71,6 +71,10 @@ class MemoryHandle:
         """See `agent.files.held.Leasable`."""
         self._opened_for_writing = None
 
+    def named(self) -> bool:
+        """See `Handle`."""
+        return self._node.names > 0
+
     def allocated(self) -> int:
         """See `Handle`."""
         return self._node.content.allocated

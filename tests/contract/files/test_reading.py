@@ -468,3 +468,37 @@ def test_trees_are_opened_once(computer: Computer) -> None:
                 trees.at(f"{computer.root}/two")
         computer.directory(f"{computer.root}/two")
         assert trees.at(f"{computer.root}/two").opened.kind is Kind.DIRECTORY
+
+
+# Removed while it is read
+
+
+def test_what_is_removed_while_it_is_read_is_read_to_its_end(computer: Computer) -> None:
+    """A ring buffer removes its oldest file: what has it open has the last copy that there will ever be."""
+    content = content_of(3 * BLOCK)
+    computer.write(f"{computer.root}/ring", content)
+    version = version_of(computer, "ring")
+    with (
+        Sources(computer.files, "sha256", Steps()) as sources,
+        sources.opened(computer.root, "ring", version) as reading,
+    ):
+        reading.handle = Meddling(reading.handle, lambda: computer.remove(f"{computer.root}/ring"), at=1)  # type: ignore[assignment]
+        assert reading.copy_to(None) == Content(_digest(content), len(content))
+
+
+def test_what_is_written_to_and_removed_while_it_is_read_counts_for_nothing(computer: Computer) -> None:
+    """Its size or its mtime shows it."""
+    computer.write(f"{computer.root}/ring", content_of(3 * BLOCK))
+    version = version_of(computer, "ring")
+
+    def change() -> None:
+        computer.write(f"{computer.root}/ring", b"x" * (3 * BLOCK))
+        computer.remove(f"{computer.root}/ring")
+
+    with (
+        Sources(computer.files, "sha256", Steps()) as sources,
+        sources.opened(computer.root, "ring", version) as reading,
+    ):
+        reading.handle = Meddling(reading.handle, change, at=1)  # type: ignore[assignment]
+        with pytest.raises(NotTheVersion):
+            reading.copy_to(None)
