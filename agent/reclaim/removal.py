@@ -54,6 +54,8 @@ class Removal:
         self._decisions = decisions
         self._record = record
         self._empty_dirs = empty_dirs
+        self._lasting: set[int] = set()
+        """Files with a line in the record which the ledger could not take as reclaimed yet."""
         self._intents = Bulkhead[Intent]("removal of", lambda intent: intent.file.path)
         self._gone = Bulkhead[tuple[Intent, Proofs]]("removal of", lambda one: one[0].file.path)
         self._reclaimed = Bulkhead[Intent]("removal of", lambda intent: intent.file.path, ledger.savepoint)
@@ -247,12 +249,21 @@ class Removal:
         recorded: list[Intent] = []
         for each in self._gone.each(gone):  # one without a line is recorded when it is found gone again
             with each as (intent, evidence):
-                lines.append(line(intent, evidence, now))
+                if intent.file.id not in self._lasting:
+                    lines.append(line(intent, evidence, now))
                 recorded.append(intent)
-        if recorded:
+        if lines:
             self._record.append(lines, now)
+        self._lasting |= {intent.file.id for intent in recorded}
+        noted: list[Intent] = []
+
+        def note(some: Sequence[Intent]) -> None:
+            self._ledger.reclaims.reclaimed(some, now)
+            noted.extend(some)
+
         with self._ledger.transaction():
-            self._reclaimed.together(recorded, lambda some: self._ledger.reclaims.reclaimed(some, now))
+            self._reclaimed.together(recorded, note)
+        self._lasting -= {intent.file.id for intent in noted}
         for one in self._intents.each(recorded):
             with one as intent:
                 self._tidy_trash(intent)

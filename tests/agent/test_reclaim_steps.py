@@ -533,6 +533,23 @@ def test_each_deletion_has_its_record(two: Desk) -> None:
     assert sorted(two.recorded) == NAMES
 
 
+def test_a_deletion_that_the_ledger_cannot_take_is_recorded_once(two: Desk) -> None:
+    """However often a pass fails after the line was written."""
+    two.ledger.execute(
+        "CREATE TEMP TRIGGER full BEFORE UPDATE OF state ON files WHEN NEW.state = 'reclaimed'"
+        " BEGIN SELECT RAISE(ABORT, 'it cannot be written'); END"
+    )
+    reclaimer = two.reclaimer(after="0s")
+    for later in range(5):
+        reclaimer.step(two.now + 100 * later)
+    assert (two.here, sorted(two.recorded)) == ({}, NAMES)
+    assert {file.state.value for file in two.files} == {"reclaiming"}
+    two.ledger.execute("DROP TRIGGER full")
+    reclaimer.step(two.now + 1000)
+    assert sorted(two.recorded) == NAMES
+    assert {file.state.value for file in two.files} == {"reclaimed"}
+
+
 @pytest.mark.parametrize("answer", ["absent", "another file system"])
 def test_only_a_file_that_is_surely_gone_is_recorded(desk: Desk, answer: str) -> None:
     """It is not where it stood aside: gone, if that is the file system where it was; else nobody can tell."""
