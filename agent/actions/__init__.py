@@ -77,6 +77,8 @@ class Dispatcher:
         self._ended: SimpleQueue[_Ended] = SimpleQueue()
         self._unwritten: list[_Ended] = []
         """Kept while the ledger cannot be written."""
+        self._followed = True
+        """Whether what nobody wants any more was given up."""
         self._failures: dict[Key, tuple[int, float]] = {}
         """(failures in a row, until when what failed before waits): a service that is down is asked now and then."""
 
@@ -84,7 +86,16 @@ class Dispatcher:
         """Before the first pass: what failed in a former run is due, what nobody wants any more is given up."""
         with self._ledger.transaction():
             self._ledger.outbox.resumed(now)
+        self._give_up()
+
+    def follow(self, queues: Mapping[Key, Queue]) -> None:
+        """Another configuration: calls under way go on, and none is made a second time beside itself. From any thread."""
+        self._queues, self._followed = queues, False
+
+    def _give_up(self) -> None:
+        with self._ledger.transaction():
             lost = self._ledger.outbox.given_up(self._queues.keys())
+        self._followed = True
         for one in lost:
             whose = f"action {one.name} of rule {one.rule}" if one.rule != MESSAGES else f"messages by {one.name}"
             log.warning(
@@ -99,21 +110,26 @@ class Dispatcher:
     def step(self, now: float) -> float | None:
         """One whole pass: write down what ended, begin what is due."""
         self._write_down(now)
+        if not self._followed:
+            self._give_up()
+        queues = self._queues
         begin: list[tuple[Key, Sequence[Queued]]] = []
         later: list[float] = []
-        for key in self._queues.keys() - self._under_way:
+        for key in queues.keys() - self._under_way:
             waiting = [(self._when(key, one), one) for one in self._ledger.outbox.due(key)]
             due = [(at, one) for at, one in waiting if at <= now]
             if due:
                 first = min(due, key=lambda one: one[0])[1]
-                together = self._queues[key].together
+                together = queues[key].together
                 begin.append((key, [first] if together == 1 else self._ledger.outbox.oldest(key, together)))
             later += [at for at, _ in waiting if at > now]
         if begin:
             with self._ledger.transaction():
                 self._ledger.outbox.tried([one for _, items in begin for one in items])
             for key, items in begin:
-                threading.Thread(target=self._call, args=(key, items), name="outbox call", daemon=True).start()
+                threading.Thread(
+                    target=self._call, args=(key, queues[key], items), name="outbox call", daemon=True
+                ).start()
                 self._under_way.add(key)  # afterwards: no thread starts where the computer has no room for another
         return min(later, default=None)
 
@@ -139,10 +155,10 @@ class Dispatcher:
             return one.again
         return max(one.again, self._failures.get(key, (0, 0.0))[1])
 
-    def _call(self, key: Key, items: Sequence[Queued]) -> None:
+    def _call(self, key: Key, queue: Queue, items: Sequence[Queued]) -> None:
         failure: Transient | Refused | None = None
         try:
-            self._queues[key].call(items)
+            queue.call(items)
         except (Transient, Refused) as error:
             failure = error
         except Exception as error:
@@ -174,7 +190,8 @@ class Dispatcher:
         self._unwritten.clear()
 
     def _report(self, one: _Ended, now: float) -> None:
-        what = self._queues[one.key].describe(one.items)
+        queue = self._queues.get(one.key)
+        what = queue.describe(one.items) if queue is not None else "a call that is not configured any more"
         if one.failure is None:
             self._failures.pop(one.key, None)
             log.info("%s: done", what)

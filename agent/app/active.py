@@ -80,7 +80,7 @@ class Active:
         ]
         names += [*config.settings.destinations, *map(scrubber_of, config.scrubs)]
         going_on = former._workers if former is not None else {}
-        serving = {*kept, *map(scrubber_of, kept)}
+        serving = {*kept, *map(scrubber_of, kept), *({"outbox"} & going_on.keys())}
         self._workers: dict[str, Worker] = {
             name: going_on[name] if name in serving else Worker(name, process.clock) for name in names
         }

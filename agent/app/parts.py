@@ -206,6 +206,8 @@ class Parts:
             self.ledger, config.rules, places, lambda batch, at: enqueue(self.ledger, by_name, batch, host, at)
         )
         made = Transports(config, self.ledger.key, metrics)
+        self._continues = False
+        """Whether former parts made calls that may be under way."""
         self._going_on: set[str] = set()
         """Destinations that former parts have in flight."""
         self._routes: dict[str, Route] = {}
@@ -236,16 +238,23 @@ class Parts:
         self.routes: dict[str, Route] = {
             name: former.routes[name] if former and name in kept else route(name) for name in tables
         }
-        commands = Runner()
-        stack.callback(commands.close)
-        calls: dict[str, Call] = {"webhook": post, "command": commands.run}
+        self._commands: Runner = former._commands if former else Runner()
+        calls: dict[str, Call] = {"webhook": post, "command": self._commands.run}
         if any(isinstance(action, Flow | Share) for rule in config.rules for action in rule.actions.values()):
             services = Services(made.session())
             calls |= {"flow": services.run_flow, "share": services.share}
         table, ways = config.settings.notify, channels(config.settings.notify)
-        waiting = queues(config.rules, calls) | notify.queues(ways, self.ledger.agent, metrics.notified)
-        self.dispatcher = Dispatcher(connect(), waiting, wake("outbox"))
-        stack.callback(self.dispatcher.close)
+        self._queues = queues(config.rules, calls) | notify.queues(ways, self.ledger.agent, metrics.notified)
+        self._outbox = ExitStack()
+        """Closes what makes calls, where these parts are the last that do."""
+        stack.callback(self._close_outbox)
+        if former is not None:
+            self.dispatcher: Dispatcher = former.dispatcher
+        else:
+            outbox = Ledger(str(config.ledger), announce)
+            self.dispatcher = Dispatcher(outbox, self._queues, wake("outbox"))
+            for close in (outbox.close, self._commands.close, self.dispatcher.close):
+                self._outbox.callback(close)
         self.notifier = Notifier(
             connect(), table.policy(config.zone) if table else Policy(frozenset(), 0.0, 0.0), list(ways),
             {name: place.address for name, place in tables.items()}, host, status_page(settings.listen), wake("outbox"),
@@ -270,6 +279,9 @@ class Parts:
         former, self._former = self._former, None
         if former is None:
             return
+        self._continues = True
+        self._outbox = former._outbox.pop_all()
+        self.dispatcher.follow(self._queues)
         used = {id(root.watch) for root in self.intake.roots}
         self._watches += [one for one in former._watches if id(one) in used]
         former._watches = [one for one in former._watches if id(one) not in used]
@@ -290,7 +302,8 @@ class Parts:
         for name, deliverer in self.deliverers.items():
             if name not in self._going_on:
                 deliverer.start(now)
-        self.dispatcher.start(now)
+        if not self._continues:
+            self.dispatcher.start(now)
         self.notifier.start(now)
         self.reclaimer.start(now)
 
@@ -311,6 +324,9 @@ class Parts:
         with ThreadPoolExecutor(max(len(self._routes), 1)) as pool:
             for closing in [pool.submit(one.transport.close) for one in self._routes.values()]:
                 closing.result()
+
+    def _close_outbox(self) -> None:
+        self._outbox.close()
 
     def _close_ledgers(self) -> None:
         for route in self._routes.values():

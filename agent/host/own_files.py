@@ -6,6 +6,7 @@ something, OSError is raised, unless a function says otherwise.
 
 import logging
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -218,6 +219,15 @@ def write_whole(path: StrPath, data: bytes, mode: int, *, durably: bool = False)
         raise
     if durably:
         _sync_directory(folder)
+
+
+def discard_unfinished(path: StrPath) -> None:
+    """Remove what `write_whole` left of this file when a process was killed in it. Nobody may write it meanwhile."""
+    folder, name = os.path.split(path)
+    left = re.compile(rf"\.{re.escape(name)}-[a-z0-9_]{{8}}")
+    for one in os.listdir(folder or "."):
+        if left.fullmatch(one):
+            remove(os.path.join(folder, one))
 
 
 def append_durably(path: StrPath, data: bytes) -> None:

@@ -45,7 +45,7 @@ class Masker:
     def text(self, text: str) -> str:
         """The text without secrets: known ones, users and queries of addresses, values of telling names."""
         for one in self._known:
-            text = text.replace(one, MASK)
+            text = _cut(text.replace(one, MASK), one)
         text = self._words.sub(MASK, text) if self._words is not None else text
         text = _HEADER.sub(rf"\1 {MASK}", text)
         text = _PAIR.sub(rf"\1{MASK}", text)
@@ -65,6 +65,30 @@ class Masker:
         if isinstance(value, list | tuple):
             return [self.value(inner) for inner in value]
         return self.text(value) if isinstance(value, str) else value
+
+
+def _cut(text: str, secret: str) -> str:
+    """The text without what a limit of length left of a secret: its first part before an end, or its last part after one."""
+    if len(secret) <= _TELLING:
+        return text
+    if secret[:_TELLING] in text:
+        text = _without_beginning(text, secret, MASK)
+    if secret[-_TELLING:] in text:
+        text = _without_beginning(text[::-1], secret[::-1], MASK[::-1])[::-1]
+    return text
+
+
+def _without_beginning(text: str, secret: str, mask: str) -> str:
+    kept, at = [], 0
+    while (found := text.find(secret[:_TELLING], at)) >= 0:
+        there = text[found : found + len(secret)]
+        end = found + next(
+            (at for at, (one, other) in enumerate(zip(there, secret, strict=False)) if one != other), len(there)
+        )
+        goes_on = text[end : end + 1].isalnum()  # then it is a word that only begins like the secret
+        kept += [text[at:end]] if goes_on else [text[at:found], mask]
+        at = end
+    return "".join([*kept, text[at:]])
 
 
 def names_a_file(key: str) -> bool:

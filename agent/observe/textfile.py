@@ -23,11 +23,16 @@ class Textfile:
         """`registry`: without process_*, for node_exporter has its own, and two of a name are an error to it."""
         self._path = path
         self._registry = registry
+        self._leftovers = True
+        """Of a process that was killed as it wrote the file."""
 
     def step(self, now: float) -> float:
         """Write it. Returns when to write it again. Raises Transient."""
         text = generate_latest(self._registry)
         try:
+            if self._leftovers:
+                own_files.discard_unfinished(self._path)
+                self._leftovers = False
             own_files.write_whole(self._path, text, _MODE)
         except OSError as error:
             raise Transient(f"[agent] textfile = {self._path} cannot be written: {cause(error)}") from None

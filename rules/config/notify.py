@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from rules.actions import web_address
-from rules.config.tables import Duration, LocalPath, Table, cron
+from rules.config.tables import Duration, LocalPath, Table, cron, is_host
 from rules.notice import Policy
 from rules.units import in_words
 
@@ -25,7 +25,7 @@ def _address(value: str) -> str:
 
 
 def _host(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9._:-]+", value):
+    if not re.fullmatch(r"[A-Za-z0-9._:-]+", value) or not is_host(value):
         raise ValueError("write the name of the mail server alone, for example 'smtp.example.org', and `port` apart")
     return value
 

@@ -21,7 +21,7 @@ from pydantic import (
 
 from rules.config.load import RuleTable, check_together
 from rules.config.notify import NotifyTable
-from rules.config.tables import Duration, LocalPath, Name, Size, Table, wrong
+from rules.config.tables import Duration, LocalPath, Name, Size, Table, is_host, wrong
 from rules.globus.collection import source_path
 from rules.match import relative
 from rules.rate import Hours, Limit
@@ -56,7 +56,7 @@ _NAMES = {"localhost": "127.0.0.1"}
 
 
 def _host_name(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", value):
+    if not re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", value) or not is_host(value):
         raise ValueError("write host names as in an address, without http:// and without the port")
     return value.removesuffix(".")
 

@@ -72,6 +72,14 @@ def _regex(value: object) -> re.Pattern[str]:
     return compiled(value)
 
 
+def is_host(name: str) -> bool:
+    """Whether a computer can have this name or address: between its dots are 1 to 63 characters."""
+    try:
+        return bool(name.encode("idna"))
+    except UnicodeError:
+        return False
+
+
 def cron(value: str) -> str:
     """A cron expression. Raises ValueError."""
     try:

@@ -35,3 +35,14 @@ def test_arguments_are_masked_in_what_the_command_said(written: bool) -> None:
     assert masker.text(said) == (
         f"put: {MASK}: no login {MASK} {MASK} with {MASK}, {MASK} and '{MASK}' about /etc/put.conf --verbose tabs"
     )
+
+
+@pytest.mark.parametrize("length", range(8, 24))
+def test_a_secret_that_a_limit_of_length_cut_is_masked(length: int) -> None:
+    """Its first part before the end of a text or line, its last one after a beginning; words that begin like it stay."""
+    secret = "s3cr3t-of-some-long-kind"
+    masker = Masker([secret])
+    first, last = secret[:length], secret[-length:]
+    text = f'put failed: {first}\n{last} was refused\nreason="{first}"'
+    assert masker.text(text) == f'put failed: {MASK}\n{MASK} was refused\nreason="{MASK}"'
+    assert masker.text("s3cr3t-of-some-longer-kind") == "s3cr3t-of-some-longer-kind"

@@ -91,6 +91,7 @@ def test_the_tables_are_read() -> None:
         (MAIL.replace("ops@", "Ops <ops@"), "write the address alone"),
         (MAIL.replace("ops@", r"x\nBcc: ops@"), "write the address alone"),
         (MAIL.replace("smtp.example.org", "smtp.example.org/x"), "write the name of the mail server alone"),
+        (MAIL.replace("smtp.example.org", "smtp..org"), "write the name of the mail server alone"),
         (f"notify.digest = '25:00'\n{MAIL}", "is neither a time such as '07:30' nor five fields of cron"),
         (f"notify.digest = '0 0 31 2 *'\n{MAIL}", "is neither a time such as '07:30' nor five fields of cron"),
         (f"notify.every = '1s'\n{MAIL}", "[notify]: every: "),

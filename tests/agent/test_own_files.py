@@ -216,3 +216,15 @@ def test_who_may_do_what(tmp_path: Path, mode: int, open_to_others: bool, anybod
     path.chmod(mode)
     facts = own_files.facts(path)
     assert (facts.open_to_others, facts.anybody_may_write) == (open_to_others, anybody)
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
+    """The unfinished versions of that file, and no other file."""
+    path = tmp_path / "metrics.prom"
+    own_files.write_whole(path, b"x", 0o644)
+    for name in (".metrics.prom-ab12_x9z", ".metrics.prom-backup", ".other.prom-ab12_x9z", "metrics.prom-ab12_x9z"):
+        (tmp_path / name).write_bytes(b"")
+    own_files.discard_unfinished(path)
+    assert sorted(one.name for one in tmp_path.iterdir()) == [
+        ".metrics.prom-backup", ".other.prom-ab12_x9z", "metrics.prom", "metrics.prom-ab12_x9z",
+    ]  # fmt: skip

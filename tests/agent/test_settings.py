@@ -240,7 +240,7 @@ def test_unknown_keys(text: str, message: str) -> None:
                 "[agent]: hosts.0: write host names as in an address, without http:// and without the port"
                 f" (got '{host}')",
             )
-            for host in ("http://page", "page:9469", "", "*", "::1")
+            for host in ("http://page", "page:9469", "", "*", "::1", "a..b", "a" * 64)
         ),
         ('agent.state_dir = ""', "[agent]: state_dir: is not a path (got '')"),
         ('agent.state_dir = "a\\u0000b"', "[agent]: state_dir: is not a path (got 'a\\x00b')"),

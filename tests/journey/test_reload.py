@@ -224,3 +224,21 @@ def test_an_open_page_keeps_that_the_agent_was_stopped(site: "Site") -> None:
     )
     assert "is dead" not in page
     assert agent.process.wait(10) == 0
+
+
+def test_a_command_under_way_is_neither_ended_nor_run_beside_itself(site: "Site") -> None:
+    """An edit, even of the action's own rule: the command of the former configuration goes on, and is run once."""
+    began, go_on = site.root / "began", site.root / "go on"
+    then = [{"command": ["/bin/sh", "-c", f"echo $$ >> '{began}'; while [ ! -e '{go_on}' ]; do sleep 0.05; done"]}]
+    site.configure(site.rule(then=then), agent=PAGE)
+    agent = site.start()
+    site.put("x.dat", b"x")
+    site.until(began.exists, "the command runs")
+    site.configure(site.rule(then=then, complete={"quiet": "1ms"}), agent=PAGE | {"sweep_every": "7m"})
+    reads(agent, site, "the configuration was read again")
+    site.put("y.dat", b"y")
+    site.until((site.share / "y.dat").exists, "the new configuration runs")
+    go_on.touch()
+    site.until(lambda: site.status()["outbox"] == [], "nothing waits to be done")
+    assert len(began.read_text().split()) == 2
+    assert agent.stop() == 0

@@ -53,6 +53,8 @@ def test_each_kind_is_read_with_its_defaults() -> None:
         ({"webhook": "http://x:99999"}, "no address"),
         ({"webhook": "http://[x"}, "no address"),
         ({"webhook": "http://x/a b"}, "no address"),
+        ({"webhook": "http://a..b/"}, "no address"),
+        ({"webhook": f"http://{'a' * 64}.org/"}, "no address"),
         ({"webhook": "http://x/\n"}, "no address"),
         ({"webhook": "http://x/é"}, "no address"),
         ({"webhook": "http://me:pass@x"}, "has a password in it"),
