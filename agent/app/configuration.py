@@ -123,7 +123,7 @@ def read(path: PurePath) -> Configuration:
         message = f"may be written by anybody: chmod o-w {path}, for it decides what is deleted, and what is run"
         raise RuleError(str(path), "", "", message)
     config = check(data, str(path), absolute(path).parent, facts.stamp, plain)
-    config.text = plain
+    config.data = data
     secret = _secret_in(data) if facts.open_to_others else None
     if secret is not None:
         message = f"the file can be read by others: chmod 600 {path}, or keep the secret apart ({secret.instead})"

@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -45,14 +46,20 @@ class KeptConfiguration:
 
     def _write(self, refused: dict[str, Any] | None) -> None:
         config = self._config
-        if config is None or config.text is None:
+        if config is None or config.data is None:
             return
         source = str(absolute(PurePath(config.source)))
-        record = {"source": source, "text": config.text, "refused": refused}
+        record = {"source": source, "configuration": _without_secrets(config.data), "refused": refused}
         try:
-            own_files.write_whole(config.state_dir / FILE, json.dumps(record).encode(), 0o600)
+            own_files.write_whole(config.state_dir / FILE, json.dumps(record, default=str).encode(), 0o600)
         except OSError as error:
             log.warning("%s cannot be written: %s; commands need the file %s", FILE, cause(error), source)
+
+
+def _without_secrets(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What commands need that go by the ledger: no account, and nothing that is done or sent besides."""
+    rules = [{key: value for key, value in rule.items() if key != "then"} for rule in data.get("rules", ())]
+    return {key: data[key] for key in ("agent", "destinations") if key in data} | {"rules": rules}
 
 
 def last_good(path: PurePath) -> Configuration | None:
@@ -68,7 +75,7 @@ def last_good(path: PurePath) -> Configuration | None:
         if state_dir is None or record is None or record["source"] != str(source):
             return None
         require_own(state_dir / FILE)
-        return check(tomllib.loads(record["text"]), str(path), source.parent)
+        return check(record["configuration"], str(path), source.parent)
     except (OSError, ValueError, KeyError, TypeError, RuleError):
         return None
 

@@ -76,6 +76,18 @@ class Reports:
         )
         return dict(self._store.execute(sql))
 
+    def unchanged_since(self) -> dict[str, float]:
+        """Since when that of a rule which is not yet verified, and has stood longest without a change, has stood so."""
+        sql = (
+            "SELECT name, (SELECT min(at) FROM ("
+            "  SELECT min(since) AS at FROM files WHERE rule = r.id AND again IS NOT NULL AND dataset IS NULL"
+            "  UNION ALL SELECT min(first_at) FROM batches WHERE rule = r.id AND verified_at IS NULL"
+            "  UNION ALL SELECT min((SELECT max(f.since) FROM files f WHERE f.dataset = s.id AND f.state = 'candidate'))"
+            "   FROM datasets s WHERE s.rule = r.id AND s.again IS NOT NULL)) AS oldest"
+            " FROM rules r WHERE oldest IS NOT NULL"
+        )
+        return dict(self._store.execute(sql))
+
     def last_verified(self) -> dict[str, float]:
         """When the last batch of each rule was verified."""
         sql = (

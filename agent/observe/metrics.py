@@ -202,6 +202,15 @@ class Readings(Collector):
         for rule in self._rules:
             oldest.add_metric([rule.name], max(now - seen[rule.name], 0.0) if rule.name in seen else 0.0)
         yield oldest
+        longest = GaugeMetricFamily(
+            "dropline_longest_wait_seconds",
+            "Longest time for which anything that is not verified has stood unchanged; 0 where there is none.",
+            labels=["rule"],
+        )  # fmt: skip
+        since = self._ledger.reports.unchanged_since()
+        for rule in self._rules:
+            longest.add_metric([rule.name], max(now - since.get(rule.name, now), 0.0))
+        yield longest
         last = GaugeMetricFamily(
             "dropline_last_verified_timestamp_seconds", "When a batch was last verified.", labels=["rule"]
         )

@@ -7,7 +7,7 @@ from datetime import UTC, tzinfo
 from ipaddress import IPv4Address, IPv6Address
 from itertools import permutations
 from pathlib import PurePath
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -311,7 +311,7 @@ class Configuration:
         """The file it was read from, for messages."""
         self.stamp = stamp
         """What tells that file, as it was read, from the same edited since; None: there is none."""
-        self.text: str | None = None
+        self.data: Mapping[str, Any] | None = None
         """What the file says; None: there is none."""
 
     def with_agent(self, **changes: object) -> "Configuration":

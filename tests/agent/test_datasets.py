@@ -389,6 +389,19 @@ def test_datasets_that_wait_keep_the_oldest_unverified_file_in_view(site: Site) 
     assert [(one.key, one.reason) for one in site.ledger.datasets.waiting()] == [("run_1", "done is not there")]
 
 
+def test_a_run_waits_from_what_was_written_of_it_last(site: Site) -> None:
+    """While it is measured it does not wait, however old its first file is; its end that never comes does."""
+    site.put("run_1/a")
+    site.start(rule(site.data))
+    for number in range(5):
+        site.pass_time(1000.0)
+        site.put(f"run_1/{number}")
+    written = site.now
+    site.pass_time(1000.0)
+    (since,) = site.ledger.reports.unchanged_since().values()
+    assert (since - written, site.ledger.reports.oldest_unverified()) == (pytest.approx(0.0, abs=60.0), {"r": START})
+
+
 def test_a_rule_that_has_other_datasets_after_an_edit_goes_by_those(site: Site) -> None:
     """What waits is sorted anew at the start."""
     site.put("run_1/a")

@@ -208,7 +208,7 @@ def test_another_file_is_not_helped_by_what_an_agent_took(site: "Site") -> None:
     other = site.root / "other.toml"
     other.write_text(f'[agent]\nstate_dir = "{site.state}"\nlisten = 1 2\n')
     done = site.dropline("status", "--config", other)
-    assert (done.code, "other.toml: is not TOML" in done.err) == (2, True)
+    assert (done.code, "other.toml:3: is not TOML" in done.err) == (2, True)
     assert agent.stop() == 0
 
 

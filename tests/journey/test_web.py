@@ -201,6 +201,8 @@ FAMILIES = {
     "dropline_backlog_files": {"rule", "state"},
     "dropline_backlog_bytes": {"rule", "state"},
     "dropline_oldest_unverified_seconds": {"rule"},
+    "dropline_longest_wait_seconds": {"rule"},
+    "dropline_config_last_reload_successful": set(),
     "dropline_deliveries": {"destination", "state"},
     "dropline_delivery_seconds_bucket": {"destination", "le"},
     "dropline_delivery_seconds_count": {"destination"},
