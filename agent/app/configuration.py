@@ -57,25 +57,63 @@ def _environment() -> dict[str, Any]:
         raise RuleError("the environment", "", "", f"{error}: it is not JSON; override single keys instead") from None
 
 
-def find(given: PurePath | None) -> PurePath | None:
+class Source(NamedTuple):
+    """A configuration file as it was read."""
+
+    path: PurePath
+    text: bytes
+    facts: own_files.Facts
+    found: bool
+    """It was found, and not named."""
+
+
+def find(given: PurePath | None) -> Source | None:
     """The configuration file: the one given, else ./dropline.toml, the user's, the computer's; None where none is.
 
-    Raises RuleError where one is found that another user put there: it names commands, which would be run as whoever asks.
+    Raises RuleError where it cannot be read, and where one is found that another user put there: it names commands, which
+    would be run as whoever asks.
     """
     if given is not None:
-        return given
-    found = next((place / FILE_NAME for place in _places() if own_files.is_file(place / FILE_NAME)), None)
-    if found is not None:
-        require_not_of_another(found)
-    return found
+        return _named(given)
+    return next((found for folder in _places() if (found := _found(folder / FILE_NAME)) is not None), None)
+
+
+def _named(path: PurePath) -> Source:
+    try:
+        return Source(path, *own_files.read_bounded(path, AT_MOST), found=False)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _found(path: PurePath) -> Source | None:
+    try:
+        found = own_files.read_found(path, AT_MOST)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    if found is None:
+        return None
+    text, facts, owner = found
+    if owner is not None:
+        raise _of_another(path, owner)
+    return Source(path, text, facts, found=True)
+
+
+def _unreadable(path: PurePath, error: OSError) -> RuleError:
+    return RuleError(str(path), "", "", f"cannot be read: {cause(error)}; `dropline init` writes one")
+
+
+def _of_another(found: PurePath, owner: int) -> RuleError:
+    message = (
+        f"it was found, and belongs to another user (uid {owner}), who decides by it what is deleted, and what is run"
+    )
+    return RuleError(str(found), "", "", f"{message}; if you trust them, name it (--config), or chown it")
 
 
 def require_not_of_another(found: PurePath) -> None:
     """Raises RuleError where what was found, and not named, belongs to another user."""
     owner = own_files.another_owner(found)
     if owner is not None:
-        message = f"it was found, and belongs to another user (uid {owner}), who decides by it what is deleted, and what is run"
-        raise RuleError(str(found), "", "", f"{message}; if you trust them, name it (--config), or chown it")
+        raise _of_another(found, owner)
 
 
 def _places() -> Iterator[PurePath]:
@@ -102,11 +140,22 @@ def absolute(path: PurePath) -> PurePath:
 
 
 def read(path: PurePath) -> Configuration:
-    """Read and check a configuration file. Raises RuleError: one line naming file, table and key."""
-    try:
-        text, facts = own_files.read_bounded(path, AT_MOST)
-    except OSError as error:
-        raise RuleError(str(path), "", "", f"cannot be read: {cause(error)}; `dropline init` writes one") from None
+    """Read and check a configuration file that was named. Raises RuleError: one line naming file, table and key."""
+    return parse(_named(path))
+
+
+def again(config: Configuration) -> Configuration:
+    """The configuration as its file is now. Raises RuleError."""
+    path = PurePath(config.source)
+    source = _found(path) if config.found else _named(path)
+    if source is None:
+        raise RuleError(str(path), "", "", "is no file any more; write it again, or name another one with --config")
+    return parse(source)
+
+
+def parse(source: Source) -> Configuration:
+    """Check what a configuration file says. Raises RuleError: one line naming file, table and key."""
+    path, text, facts, found = source
     if len(text) > AT_MOST:
         raise RuleError(str(path), "", "", f"is larger than {AT_MOST // 2**20} MiB, so it is no configuration")
     if _DEEP.search(text):
@@ -124,6 +173,7 @@ def read(path: PurePath) -> Configuration:
         raise RuleError(str(path), "", "", message)
     config = check(data, str(path), absolute(path).parent, facts.stamp, plain)
     config.data = data
+    config.found = found
     secret = _secret_in(data) if facts.open_to_others else None
     if secret is not None:
         message = f"the file can be read by others: chmod 600 {path}, or keep the secret apart ({secret.instead})"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from agent.app.configuration import AT_MOST, absolute, check
+from agent.app.configuration import AT_MOST, Source, absolute, check
 from agent.errors import cause
 from agent.host import own_files
 from agent.host.lock import require_own
@@ -62,20 +62,19 @@ def _without_secrets(data: Mapping[str, Any]) -> dict[str, Any]:
     return {key: data[key] for key in ("agent", "destinations") if key in data} | {"rules": rules}
 
 
-def last_good(path: PurePath) -> Configuration | None:
+def last_good(file: Source) -> Configuration | None:
     """The configuration that the agent took last from a file which cannot be read now; None: there is none.
 
     Raises Refused where somebody else may have written it.
     """
-    source = absolute(path)
+    source = absolute(file.path)
     try:
-        text = own_files.read_bounded(path, AT_MOST)[0].decode("utf-8", "replace")
-        state_dir = _state_dir(text, source.parent)
+        state_dir = _state_dir(file.text.decode("utf-8", "replace"), source.parent)
         record = _record(state_dir) if state_dir is not None else None
         if state_dir is None or record is None or record["source"] != str(source):
             return None
         require_own(state_dir / FILE)
-        return check(record["configuration"], str(path), source.parent)
+        return check(record["configuration"], str(file.path), source.parent)
     except (OSError, ValueError, KeyError, TypeError, RuleError):
         return None
 

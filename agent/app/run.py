@@ -5,12 +5,11 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from math import inf
-from pathlib import PurePath
 from typing import NamedTuple, TypeVar
 
 from agent.actions import END_WITHIN
 from agent.app.active import Active, Process, Started, polite
-from agent.app.configuration import Secrets, read
+from agent.app.configuration import Secrets, again
 from agent.app.kept import KeptConfiguration
 from agent.app.pages import write
 from agent.app.parts import Parts
@@ -118,7 +117,7 @@ def _following(
 
 
 def _made(active: Active, process: Process) -> Active:
-    config = read(PurePath(active.config.source))
+    config = again(active.config)
     secrets = Secrets.of(config)
     if config.state_dir != active.config.state_dir:
         raise Refused("state_dir cannot change while the agent runs", "start the agent again")

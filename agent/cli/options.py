@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from agent.app.configuration import check, find, here, read, require_not_of_another
+from agent.app.configuration import check, find, here, parse, require_not_of_another
 from agent.app.kept import last_good, why_refused
 from agent.cli.printing import say
 from agent.errors import Refused, cause
@@ -54,7 +54,7 @@ def configuration(path: PathOfUser | None) -> Configuration:
     if found is None:
         hint = "write one with `dropline init`, name one with --config, or use `dropline run --watch DIR --to DIR`"
         raise Refused("no configuration file (dropline.toml) here, in the user's or in the system's folder", hint)
-    return read(found)
+    return parse(found)
 
 
 class InEffect(NamedTuple):
@@ -81,7 +81,7 @@ def in_effect(path: PathOfUser | None) -> InEffect:
     found = find(path)
     if found is not None:
         try:
-            config = read(found)
+            config = parse(found)
         except RuleError as error:
             last = last_good(found)
             if last is None:

@@ -23,8 +23,6 @@ commands = typer.Typer()
 OutputOption = Annotated[
     PathOfUser | None, typer.Option("--output", "-o", metavar="FILE", help="Write it to this file.")
 ]
-_AT_MOST = 2**20
-"""Bytes of a configuration that is not good, in which the state directory is looked for."""
 
 
 @commands.command("schema")
@@ -62,11 +60,16 @@ def _as_far_as_it_can_be_read(config: PathOfUser | None) -> tuple[Configuration,
         return state(config), None
     except RuleError as error:
         mistake = str(error)
-    source = find(config)
-    assert source is not None, "it was read"
     try:
-        table = tomllib.loads(own_files.read_bounded(source, _AT_MOST)[0].decode("utf-8-sig")).get("agent")
+        source = find(config)
+        assert source is not None, "it was read"
+    except RuleError:
+        if config is None:
+            raise  # another user's, which may lead anywhere
+        return check({}, str(config), absolute(config).parent), mistake
+    try:
+        table = tomllib.loads(source.text.decode("utf-8-sig")).get("agent")
         place = {"state_dir": table["state_dir"]} if isinstance(table, dict) and "state_dir" in table else {}
-        return check({"agent": place}, str(source), absolute(source).parent), mistake
-    except (OSError, ValueError):  # RuleError is one
-        return check({}, str(source), absolute(source).parent), mistake
+        return check({"agent": place}, str(source.path), absolute(source.path).parent), mistake
+    except ValueError:  # RuleError is one
+        return check({}, str(source.path), absolute(source.path).parent), mistake

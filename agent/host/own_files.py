@@ -4,6 +4,7 @@ What is below a watched directory or at a destination is not among them: `agent.
 something, OSError is raised, unless a function says otherwise.
 """
 
+import errno
 import logging
 import os
 import re
@@ -22,6 +23,9 @@ StrPath = str | os.PathLike[str]
 OPEN_TO_OTHERS = 0o027
 """Bits of a mode: others than the owner and the group may read it, or others than the owner may write it."""
 _APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_FOUND = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_LINKS = 40
+"""Links that are followed one after the other, as many as the kernel follows."""
 _PART = 2**16
 """Bytes of a file's end that are read at a time."""
 
@@ -135,6 +139,52 @@ def read_bounded(path: StrPath, at_most: int) -> tuple[bytes, Facts]:
     """What is in a file, and what the file system says of it. One byte more than `at_most` comes where it is larger."""
     with open(path, "rb") as file:
         return file.read(at_most + 1), _facts(os.fstat(file.fileno()))
+
+
+def read_found(path: StrPath, at_most: int) -> tuple[bytes, Facts, int | None] | None:
+    """As `read_bounded`, of a file that was found and not named; and a user who decides what it says, but root and ours.
+
+    Links are followed, and whoever made one decides, too. All is asked of what was opened, whatever has the name since.
+    None where there is no regular file; a FIFO is not waited for.
+    """
+    owners: list[int] = []
+    for _ in range(_LINKS):
+        try:
+            fd = os.open(path, _FOUND)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            target = _link(path, owners) if error.errno in (errno.ELOOP, errno.EMLINK) else None
+            if target is None:
+                raise
+            path = os.path.join(os.path.dirname(path), target)
+            continue
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                return None
+            others = (owner for owner in (*owners, status.st_uid) if owner not in (0, os.geteuid()))
+            with open(fd, "rb", closefd=False) as file:
+                return file.read(at_most + 1), _facts(status), next(others, None)
+        finally:
+            os.close(fd)
+    return None  # the links lead in a circle
+
+
+def _link(path: StrPath, owners: list[int]) -> str | None:
+    """Where a link leads, and whose it is; None: it is none any more."""
+    if not hasattr(os, "O_PATH"):  # only Linux opens the link itself
+        owners.append(os.lstat(path).st_uid)
+        return os.readlink(path)
+    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISLNK(status.st_mode):
+            return None
+        owners.append(status.st_uid)
+        return os.readlink("", dir_fd=fd)
+    finally:
+        os.close(fd)
 
 
 def last_bytes(path: StrPath, count: int) -> bytes:

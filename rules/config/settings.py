@@ -313,11 +313,15 @@ class Configuration:
         """What tells that file, as it was read, from the same edited since; None: there is none."""
         self.data: Mapping[str, Any] | None = None
         """What the file says; None: there is none."""
+        self.found = False
+        """The file was found, and not named: it counts only as long as it belongs to no other user."""
 
     def with_agent(self, **changes: object) -> "Configuration":
         """The same with other values in `[agent]`."""
         agent = self.settings.agent.model_copy(update=changes)
-        return Configuration(self.settings.model_copy(update={"agent": agent}), self.source, self.stamp, self.zone)
+        other = Configuration(self.settings.model_copy(update={"agent": agent}), self.source, self.stamp, self.zone)
+        other.found = self.found
+        return other
 
     @property
     def state_dir(self) -> PurePath:

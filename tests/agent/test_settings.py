@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agent.app.configuration import check, client_secret, find, read, warnings
+from agent.app.configuration import Source, again, check, client_secret, find, parse, read, warnings
 from agent.errors import Refused
 from rules.actions import Share
 from rules.config.mistake import RuleError
@@ -740,8 +740,15 @@ def test_which_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_DIRS", str(computer))
     for folder in (computer / "dropline", user / "dropline", here):
         (folder / "dropline.toml").touch()
-        assert find(None) == folder / "dropline.toml"
-    assert find(Path("given.toml")) == Path("given.toml")
+        assert path_of(find(None)) == folder / "dropline.toml"
+    (here / "given.toml").touch()
+    assert path_of(find(Path("given.toml"))) == Path("given.toml")
+
+
+def path_of(source: Source | None) -> Path:
+    """Where a configuration was found."""
+    assert source is not None
+    return Path(source.path)
 
 
 def test_a_file_that_anybody_may_write(tmp_path: Path) -> None:
@@ -835,10 +842,89 @@ def test_what_another_user_put_where_it_is_found_is_refused(
             RuleError, match=rf"{place}/dropline.toml: it was found, and belongs to another user \(uid 12345\)"
         ):
             find(None)
-        assert find(place / "dropline.toml") == place / "dropline.toml"
+        assert path_of(find(place / "dropline.toml")) == place / "dropline.toml"
         os.chown(place / "dropline.toml", 0, -1, follow_symlinks=False)
-        assert find(None) == place / "dropline.toml"
+        assert path_of(find(None)) == place / "dropline.toml"
         (place / "dropline.toml").unlink()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize(
+    ("owners", "good"),
+    [((0, 0, 0), True), ((12345, 0, 0), False), ((0, 12345, 0), False), ((0, 0, 12345), False)],
+    ids=["one's own", "first link", "second link", "file"],
+)
+def test_links_of_dotfiles_are_followed_where_all_are_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owners: tuple[int, ...], good: bool
+) -> None:
+    """A link of the person to a link of theirs to a file of theirs is read; whoever made any of the three decides."""
+    (tmp_path / "dotfiles").mkdir()
+    (tmp_path / "work").mkdir()
+    chain = [tmp_path / "work/dropline.toml", tmp_path / "dotfiles/link.toml", tmp_path / "dotfiles/real.toml"]
+    chain[0].symlink_to("../dotfiles/link.toml")
+    chain[1].symlink_to("real.toml")
+    chain[2].write_text('agent.state_dir = "/s"')
+    for path, owner in zip(chain, owners, strict=True):
+        os.chown(path, owner, -1, follow_symlinks=False)
+    monkeypatch.chdir(tmp_path / "work")
+    if not good:
+        with pytest.raises(RuleError, match=r"it was found, and belongs to another user \(uid 12345\)"):
+            find(None)
+        return
+    found = find(None)
+    assert found is not None
+    assert parse(found).settings.agent.state_dir == "/s"
+
+
+def test_what_was_judged_is_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another file that takes the name after a file was found is not read."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "dropline.toml"
+    path.write_text('agent.state_dir = "/first"')
+    found = find(None)
+    assert found is not None
+    (tmp_path / "other").write_text('agent.state_dir = "/other"')
+    os.replace(tmp_path / "other", path)
+    assert parse(found).settings.agent.state_dir == "/first"
+
+
+@pytest.mark.parametrize("what", ["FIFO", "directory", "dangling", "circle", "link to a FIFO"])
+def test_what_is_found_and_is_no_file_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """A FIFO at the name is not waited for: the next folder is looked through."""
+    (tmp_path / "xdg/dropline").mkdir(parents=True)
+    (tmp_path / "work").mkdir()
+    (tmp_path / "xdg/dropline/dropline.toml").touch()
+    path = tmp_path / "work/dropline.toml"
+    if what == "FIFO":
+        os.mkfifo(path)
+    elif what == "directory":
+        path.mkdir()
+    else:
+        path.symlink_to({"dangling": "nothing", "circle": "dropline.toml"}.get(what, "fifo"))
+        os.mkfifo(tmp_path / "work/fifo")
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
+    assert path_of(find(None)) == tmp_path / "xdg/dropline/dropline.toml"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_reload_judges_what_was_found_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of another user that took the name of one that was found is refused; where it was named, it is read."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "dropline.toml"
+    path.write_text('agent.state_dir = "/s"')
+    named, source = read(path), find(None)
+    assert source is not None
+    os.chown(path, 12345, -1)
+    with pytest.raises(RuleError, match="belongs to another user"):
+        again(parse(source))
+    assert again(named).settings.agent.state_dir == "/s"
+    path.unlink()
+    for config in (named, parse(source), parse(source).with_agent(listen="")):
+        with pytest.raises(RuleError):
+            again(config)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
