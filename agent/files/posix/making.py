@@ -3,9 +3,12 @@
 import errno
 import os
 import stat
+import uuid
 from collections.abc import Callable, Iterator
 
 from agent.files.posix.handle import give_back
+from agent.files.trouble import Trouble, What
+from rules.model import OWN_PREFIX
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 PRIVATE = 0o700
@@ -80,10 +83,39 @@ def _has_default_acl(directory: int) -> bool:
         return False  # it has none, or the file system knows none
 
 
-def close_to_others(directory: int) -> None:
-    """Take away what others than the owner may do in a directory of the agent's own, as an earlier version made it."""
-    try:
-        if os.fstat(directory).st_mode & 0o077:
+def require_own(path: str, directory: int, above: int, others: int) -> None:
+    """Take away what others may do in a directory of the agent, as an earlier version made it.
+
+    Raises Trouble where another user made it, who may have it open and can let others in, and where it cannot be closed;
+    and OSError.
+
+    Args:
+        path: for people.
+        directory: a descriptor of it.
+        above: of the directory that it lies in.
+        others: bits of its mode that it may not have.
+    """
+    status = os.fstat(directory)
+    if status.st_uid == os.geteuid() and status.st_mode & others:
+        try:
             os.fchmod(directory, PRIVATE)
-    except OSError:
-        pass  # somebody else made it, who can see into it anyway
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.ENOTSUP):
+                raise
+        status = os.fstat(directory)
+    if status.st_uid == os.geteuid() and not status.st_mode & others:
+        return
+    new = _new(above)  # SMB and FAT have no permissions of their own, and servers map users
+    if status.st_uid != new.st_uid or status.st_mode & others & ~new.st_mode:
+        reason = f"{path} was made by another user (uid {status.st_uid}), or for others; remove it"
+        raise Trouble(What.NOT_PERMITTED, reason)
+
+
+def _new(above: int) -> os.stat_result:
+    """What a directory of the agent's user is like that is made for its owner alone. Raises OSError."""
+    name = f"{OWN_PREFIX}-{uuid.uuid4()}"
+    os.mkdir(name, PRIVATE, dir_fd=above)
+    try:
+        return os.stat(name, dir_fd=above, follow_symlinks=False)
+    finally:
+        os.rmdir(name, dir_fd=above)

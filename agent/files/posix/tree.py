@@ -17,7 +17,7 @@ from agent.files.held import HeldByName
 from agent.files.posix import durable
 from agent.files.posix.errors import REFUSALS, says_nothing_there, trouble
 from agent.files.posix.handle import PosixHandle, give_back
-from agent.files.posix.making import DIRECTORY, PRIVATE, close_to_others, downwards, enter, make, widest
+from agent.files.posix.making import DIRECTORY, PRIVATE, downwards, enter, make, require_own, widest
 from agent.files.posix.observing import KINDS, LEAST, MOST, born, numbers, observation
 from agent.files.posix.volume_ids import TreeVolumes
 from agent.files.tree import Handle, Listed, Tree
@@ -94,23 +94,26 @@ class PosixTree:
 
     def _grown_to(self, path: str, like: tuple["PosixTree", str] | None, mode: int | None = None) -> int:
         """The same, making what is missing: no wider than the umask, and the directories of `like`, let it be. Raises OSError."""
-        try:
-            return self.directory(path)
-        except FileNotFoundError:
-            pass  # a part of it at the least
-        above = ""
+        private = f"/{path}".find(f"/{OWN_PREFIX}") >= 0
+        if not private:
+            try:
+                return self.directory(path)
+            except FileNotFoundError:
+                pass  # a part of it at the least
+        above, inside = "", False
         wide = [0o777] * (path.count("/") + 1) if like is None else widest(path, like[1], like[0]._permissions)
         for name, most in zip(path.split("/"), wide, strict=True):
             parent, above = above, f"{above}/{name}" if above else name
             own = name.startswith(OWN_PREFIX)
             try:
-                fd = self.directory(above)
+                self.directory(above)
             except FileNotFoundError:
                 make(name, self.directory(parent), most, PRIVATE if own else mode)
                 self._grown.add(parent)
-            else:
-                if own:
-                    close_to_others(fd)
+            inside = inside or own
+            if inside:
+                holder = self.directory(parent)
+                require_own(f"{self.root}/{above}", self.directory(above), holder, 0o077 if own else 0)
         return self.directory(path)
 
     def _permissions(self, path: str) -> int:

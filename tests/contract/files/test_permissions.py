@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from agent.files.posix import PosixTree
 from agent.files.posix.making import widest
+from agent.files.trouble import Trouble, What
 from rules.model import Observation
 from tests.contract.files.computers import Here
 
@@ -114,6 +115,36 @@ def test_a_trash_of_an_earlier_version_is_closed_to_others(here: Here) -> None:
     with here.files.tree(here.root) as tree:
         tree.make_directory(".dropline-trash/1")
     assert modes(here)[".dropline-trash"] == 0o700
+
+
+def test_a_trash_that_is_whole_is_closed_to_others(here: Here) -> None:
+    """Though nothing has to be made in it."""
+    os.makedirs(f"{here.root}/.dropline-trash/1")
+    os.chmod(f"{here.root}/.dropline-trash", 0o770)
+    with here.files.tree(here.root) as tree:
+        tree.make_directory(".dropline-trash/1")
+    assert modes(here)[".dropline-trash"] == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give directories away")
+@pytest.mark.parametrize("planted", [".dropline-trash", ".dropline-trash/1", ".dropline-trash/1/private"])
+@pytest.mark.parametrize("mode", [0o777, 0o700])
+def test_nothing_is_moved_to_a_trash_that_another_user_made(here: Here, planted: str, mode: int) -> None:
+    """They may have it open, and let anybody in: the file stays where it is, and the reason says what to remove."""
+    os.mkdir(f"{here.root}/private", 0o700)
+    here.write(f"{here.root}/private/file", b"x")
+    os.makedirs(f"{here.root}/.dropline-trash/1/private")
+    os.chown(f"{here.root}/{planted}", 12345, -1)
+    os.chmod(f"{here.root}/{planted}", mode)
+    with here.files.tree(here.root) as tree:
+        seen = tree.look("private/file")
+        assert isinstance(seen, Observation)
+        with pytest.raises(Trouble) as caught:
+            tree.move_aside("private/file", ".dropline-trash/1/private/file", seen.version)
+    reason = f"{here.root}/{planted} was made by another user (uid 12345), or for others; remove it"
+    assert (caught.value.what, caught.value.reason) == (What.NOT_PERMITTED, reason)
+    assert here.read(f"{here.root}/private/file") == b"x"
+    assert sorted(os.listdir(here.root)) == [".dropline-trash", "private"]
 
 
 def test_what_is_moved_aside_and_put_back_stays_private(here: Here) -> None:
