@@ -27,10 +27,12 @@ class Held(Refused):
 def locked(state_dir: PurePath, wait: float = WAIT, name: str = AGENT) -> Iterator[int]:
     """Make the state directory and hold its lock. Gives the lock's descriptor.
 
-    Raises Held where another agent holds it after `wait` seconds, and Refused where the directory cannot be used.
+    Raises Held where another agent holds it after `wait` seconds, and Refused where the directory cannot be used, or where
+    another user made it or something in it.
     """
     fd = _taken(state_dir, name, wait)
     try:
+        _require_made_by_us(state_dir)
         yield fd
     finally:
         os.close(fd)
@@ -97,6 +99,22 @@ def require_own(path: PurePath) -> None:
         raise Refused(f"state directory {path.parent}: {reason}, and what is in it decides what is deleted", hint)
 
 
+def _require_made_by_us(state_dir: PurePath) -> None:
+    """An agent believes what is in its state directory, though its group may write there. Raises Refused."""
+    try:
+        paths = [state_dir, *(state_dir / name for name in own_files.names(state_dir))]
+    except OSError as error:
+        raise Refused(f"state directory {state_dir}: {cause(error)}", "make it readable, or choose another") from error
+    for path in paths:
+        owner = own_files.another_owner(path)
+        if owner is not None:
+            hint = f"run the agent as that user, or, if you trust what is in it: chown -R {os.geteuid()} {state_dir}"
+            raise Refused(
+                f"{path} belongs to another user (uid {owner}), and what is in the state directory decides what is deleted",
+                hint,
+            )
+
+
 def of_destination(state_dir: PurePath, name: str) -> Callable[[], int]:
     """How the lock of a destination is taken: by whoever writes there, and by its helper processes, which inherit it.
 
@@ -119,10 +137,10 @@ def of_destination(state_dir: PurePath, name: str) -> Callable[[], int]:
 def resident(state_dir: PurePath) -> bool:
     """Whether an agent that stays runs on this state directory. Raises Refused."""
     try:
-        with locked(state_dir, 0.0, RESIDENT):
-            return False
+        os.close(_taken(state_dir, RESIDENT, 0.0))  # not `locked`: root may ask of a state that is another user's
     except Held:
         return True
+    return False
 
 
 @contextmanager

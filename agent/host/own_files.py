@@ -76,9 +76,13 @@ def _facts(status: os.stat_result) -> Facts:
 def another_owner(path: StrPath) -> int | None:
     """Who made a file, or the link that leads to it, where that is neither root nor the agent's user; None: nobody else."""
     try:
-        owners = os.lstat(path).st_uid, os.stat(path).st_uid
+        owners = [os.lstat(path).st_uid]
     except OSError:
         return None  # nobody made it
+    try:
+        owners.append(os.stat(path).st_uid)
+    except OSError:
+        pass  # a link that leads nowhere
     return next((owner for owner in owners if owner not in (0, os.geteuid())), None)
 
 

@@ -248,6 +248,24 @@ def test_a_state_directory_where_everybody_may_write_must_be_ones_own(site: Site
         assert (done.code, any(reason in done.err for reason in reasons)) == (2, True)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a second user")
+@pytest.mark.parametrize("planted", ["", "ledger.sqlite", "ledger.sqlite-wal", "agent.lock", "deletions.jsonl"])
+@pytest.mark.parametrize("mode", [0o700, 0o770])
+def test_a_state_that_another_user_made_is_not_believed(site: Site, planted: str, mode: int) -> None:
+    """Nor one thing in it, which who is in its group may put there: an agent does not start, and reports go on."""
+    site.put("a.dat", b"a")
+    assert site.once() == 0
+    path = site.state / planted
+    if planted and not path.exists():
+        path.touch()
+    os.chown(path, 65534, -1)
+    site.state.chmod(mode)
+    done = site.dropline("run", "--once")
+    assert (done.code, f"{path} belongs to another user (uid 65534), and what is in" in done.err) == (2, True), done
+    assert f"chown -R 0 {site.state}" in done.err
+    assert site.dropline("status").code == 0
+
+
 @pytest.mark.parametrize("name", ["ledger.sqlite", "agent.lock", "deletions.jsonl", "log", "log/dropline.log"])
 def test_a_link_in_the_state_directory_is_not_followed(site: Site, name: str) -> None:
     """What it leads to is not made and not written to."""
