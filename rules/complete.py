@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from rules.model import Candidate, Verdict, Writer
+from rules.model import Candidate, Verdict, Version, Writer
 from rules.retry import look_again
 from rules.units import in_words
 
@@ -36,7 +36,7 @@ def complete(conditions: "Conditions", candidate: Candidate, has_marker: bool, w
     """
     if writer is Writer.OPEN:
         return Verdict(False, Writer.OPEN.value)
-    quiet = max(quiet_seconds(conditions, writer), candidate.granule)
+    quiet = max(quiet_seconds(conditions, writer), candidate.granule, candidate.learned)
     if now < candidate.since + quiet:
         return Verdict(False, f"changed less than {in_words(quiet)} ago", candidate.since + quiet)
     if candidate.size < conditions.min_size:
@@ -69,6 +69,34 @@ def next_look(conditions: "Conditions", since: float, now: float) -> float:
 def first_look(conditions: "Conditions", ctime_ns: int, now: float) -> float:
     """When a file whose new reading, with this ctime, was taken at `now` can be complete at the earliest."""
     return now + max(QUIET_WITH_PROBE if conditions.quiet is None else conditions.quiet, granule(ctime_ns))
+
+
+LONGEST_LEARNED = 600.0
+"""Seconds that a file waits unchanged at the most because writers came back."""
+_HELD = 3600.0
+"""Seconds after which a file goes as if nothing had been learned: one that is appended to for ever is not held for ever."""
+
+
+def came_back(conditions: "Conditions", before: Version, after: Version) -> float | None:
+    """How long such files wait from now on, where a writer closed a file and came back to it; None: nothing is learned.
+
+    Acquisition programs open a file for each block and close it in between, or make an empty one and fill it later. A longer
+    file tells them from one that is written again and again, which is to go each time. What the rule says of quiet periods
+    and markers holds, whatever is learned.
+
+    Args:
+        conditions: of the rule.
+        before: the version that was taken as complete.
+        after: the version that stands there now, of the same file.
+    """
+    gap = (after.mtime_ns - before.mtime_ns) / 1e9
+    longer = after.size > before.size and 0 < gap <= LONGEST_LEARNED
+    return min(2 * gap, LONGEST_LEARNED) if longer and conditions.quiet is None and conditions.marker is None else None
+
+
+def learned(conditions: "Conditions", quiet: float, seen_at: float, now: float) -> float:
+    """The quiet period that was learned for a file that was first seen at `seen_at`, where it counts; else 0."""
+    return quiet if conditions.quiet is None and conditions.marker is None and now < seen_at + _HELD else 0.0
 
 
 def quiet_seconds(conditions: "Conditions", writer: Writer) -> float:

@@ -120,6 +120,8 @@ class Candidate(NamedTuple):
     """When the agent first read exactly this version."""
     granule: float
     """Seconds within which two writes may leave the same stamps, see `rules.complete.granule`."""
+    learned: float = 0.0
+    """Seconds that it waits unchanged because writers came back to such files, see `rules.complete.learned`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from agent.errors import Refused
 from agent.ledger import State
 from agent.observe.doubts import doubts
 from agent.observe.status import status
-from rules.units import bytes_in_words
+from rules.units import bytes_in_words, in_words
 
 commands = typer.Typer()
 
@@ -84,6 +84,8 @@ def _print_status(found: dict[str, Any]) -> None:
         say(f"{root['directories']} destinations below {root['watch']} are left out, such as {root['example']}")
     for root in found["unseen"]:
         say(f"{root['directories']} directories below {root['watch']} cannot be listed, such as {root['example']}")
+    for one in found["came_back"]:
+        say(f"{one['files']} waits {in_words(one['quiet'])} unchanged: a writer came back to it")
     for one in found["datasets"]:
         say(f"waits since {_when(one['since'])}: {one['name']} (rule {one['rule']}): {one['reason']}")
     if found["datasets"]:

@@ -10,7 +10,7 @@ from agent.intake.departures import volume_above
 from agent.intake.groups import Groups
 from agent.intake.wholes import Wholes
 from agent.ledger import File, Ledger
-from rules.complete import complete, first_look, granule, next_look, without_marker
+from rules.complete import complete, first_look, granule, learned, next_look, without_marker
 from rules.config.replan import unwatched
 from rules.match import is_marker, marker_for
 from rules.model import Candidate, Kind, Writer
@@ -178,6 +178,8 @@ class Candidates:
         if missing is not None and not opened:
             return Wait(next_look(rule.complete, file.since, now), missing)
         candidate = Candidate(name, file.version.size, file.since, granule(file.version.ctime_ns))
+        longer = learned(rule.complete, self._ledger.returns.quiet(file.path), file.seen_at, now)
+        candidate = candidate._replace(learned=longer)
         verdict = complete(rule.complete, candidate, has_marker, writer, now)
         if verdict.ok:
             return Settled(rule) if rule.whole else Complete(rule, verdict.reason)

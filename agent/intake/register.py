@@ -1,5 +1,6 @@
 """Enters what was found on the disk into the ledger."""
 
+import logging
 import os
 from collections.abc import Mapping
 
@@ -9,16 +10,20 @@ from agent.intake.departures import Departures
 from agent.intake.root import Root
 from agent.intake.scan import Listing
 from agent.ledger import HERE, NAMED, Found, Known, Ledger, State
-from rules.complete import first_look
+from rules.complete import came_back, first_look
 from rules.datasets.membership import dataset_of
 from rules.match import Match, is_marker, marked_by, match, relative
 from rules.model import OWN_PREFIX, Kind, Observation
 from rules.rule import Rule
+from rules.units import in_words
 from rules.versions.identity import Adoption, restamped
 from rules.versions.volumes import unchanged
 
+_WAS_COMPLETE = (State.COMPLETE, State.BATCHED, State.VERIFIED)
 _FEW = 100
 """Names that the ledger is asked for one by one."""
+
+log = logging.getLogger(__name__)
 
 
 class Register:
@@ -120,12 +125,23 @@ class Register:
         ):  # fmt: skip
             files.restamped(known.id, seen, now)
             return found
+        if known is not None and taken is not None and taken.same_file and known.state in _WAS_COMPLETE:
+            self._came_back(path, found.rule, known, seen)
         again = first_look(found.rule.complete, seen.version.ctime_ns, now)
         if known is not None and taken is not None and known.state is State.CANDIDATE and seen.kind is Kind.FILE:
             files.changed(known.id, taken, now, again)
         else:
             self._found(path, found.rule, seen, known, again)
         return found
+
+    def _came_back(self, path: str, rule: Rule, known: Known, seen: Observation) -> None:
+        """A writer goes on with a file that was taken as complete: such files wait longer from now on."""
+        quiet = came_back(rule.complete, known.version, seen.version)
+        if quiet is None or quiet <= self._ledger.returns.quiet(path):
+            return
+        made = self._ledger.returns.came_back(path, quiet, self.now)
+        of = f"files {made.suffix or 'without a suffix'} in {made.directory}" if made.name is None else "it"
+        log.info("the writer of %s came back: %s waits %s unchanged from now on", path, of, in_words(made.quiet))
 
     def _found(self, path: str, rule: Rule, seen: Observation, known: Known | None, again: float) -> None:
         files = self._ledger.files

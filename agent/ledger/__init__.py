@@ -15,6 +15,7 @@ from agent.ledger.plans import Behind, Group, Plans
 from agent.ledger.pruning import Pruner
 from agent.ledger.reclaims import Emptied, Intent, Reclaims
 from agent.ledger.reports import BatchLine, Reports
+from agent.ledger.returns import Return, Returns
 from agent.ledger.scrubs import Copy, Finding, Scrubs, Standing
 from agent.ledger.sends import Sends, Sent
 from agent.ledger.states import CAME_LATER, GONE, HERE, NAMED, UNFINISHED, UNPROVED, DeliveryState, State
@@ -40,6 +41,7 @@ class Ledger(Store):
         self.notices = Notices(self)
         self.reclaims = Reclaims(self)
         self.reports = Reports(self)
+        self.returns = Returns(self, self.files)
         self.scrubs = Scrubs(self, self.batches)
         self.sends = Sends(self, self.files, self.batches)
         self.fetches = Fetches(self)
@@ -93,6 +95,7 @@ __all__ = [
     "Queued",
     "Reclaims",
     "Reports",
+    "Return",
     "Scrubs",
     "Sealed",
     "Sends",

@@ -107,6 +107,7 @@ class Pruner:
         self._forget_holdings(empty, whole=0)
         self._store.executemany("DELETE FROM told WHERE dir = ?", empty)
         self._store.executemany("DELETE FROM emptied WHERE dir = ?", empty)
+        self._store.executemany("DELETE FROM returns WHERE dir = ?", empty)
         self._store.executemany("DELETE FROM dirs WHERE id = ?", empty)
 
     def _forget_holdings(self, places: Sequence[tuple[int]], *, whole: int) -> None:

@@ -250,6 +250,15 @@ CREATE TABLE emptied (           -- directories that files were removed from, of
 ) STRICT;
 CREATE INDEX emptied_due ON emptied (again);
 
+CREATE TABLE returns (           -- files whose writers came back after they had closed them, by folder and suffix
+  dir        INTEGER NOT NULL REFERENCES dirs (id),
+  suffix     BLOB    NOT NULL,   -- with its dot; empty: none
+  name       BLOB,               -- the one file; NULL: several, so it holds for all with this suffix
+  quiet      REAL    NOT NULL,   -- seconds that they wait unchanged
+  learned_at REAL    NOT NULL,
+  PRIMARY KEY (dir, suffix)
+) STRICT, WITHOUT ROWID;
+
 
 -- What people send and fetch by hand
 

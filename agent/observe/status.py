@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # of an agent that runs, which a command is not
 
 _WAITING = 100
 """Datasets that wait which are named, longest waiting first."""
+_CAME_BACK = 20
+"""Files that wait longer because writers came back which are named, newest first."""
 _FINDINGS = 100
 """Copies that are not what was proved which are named."""
 
@@ -95,6 +97,10 @@ def status(
         "unseen": [
             {"watch": root, "directories": count, "example": example}
             for root, count, example in ledger.reports.unseen()
+        ],
+        "came_back": [
+            {"files": f"{one.directory}/{one.name or '*' + one.suffix}", "quiet": one.quiet}
+            for one in ledger.returns.all(_CAME_BACK)
         ],
         "datasets": [
             {"name": one.key, "rule": one.rule, "since": one.seen_at, "reason": one.reason or "found a moment ago"}

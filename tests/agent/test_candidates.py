@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from agent.files.posix.tree import PosixTree
 from agent.intake import Intake
 from agent.intake.watch import Watch
 from agent.ledger import File, Ledger, State
+from agent.observe.status import status
 from rules.model import Observation, Writer
 from tests import configured
 
@@ -22,7 +23,9 @@ NOW = 1e9
 class Site:
     """The real intake over a directory with one rule."""
 
-    def __init__(self, root: Path, stack: ExitStack, marker: str = "{name}.done") -> None:
+    def __init__(
+        self, root: Path, stack: ExitStack, marker: str = "{name}.done", complete: dict[str, str] | None = None
+    ) -> None:
         self.data = root / "data"
         (self.data / "run").mkdir(parents=True)
         self.ledger = Ledger(str(root / "ledger.sqlite"))
@@ -31,7 +34,8 @@ class Site:
         stack.callback(self.watch.close)
         table = {
             "name": "r", "watch": str(self.data / "run"), "deliver": [{"to": "share"}],
-            "complete": {"quiet": "1s", "marker": marker, "patience": "10s"}, "batch": {"linger": "1s"},
+            "batch": {"linger": "1s"},
+            "complete": {"quiet": "1s", "marker": marker, "patience": "10s"} if complete is None else complete,
         }  # fmt: skip
         rules = (configured.rule(table),)
         place = self.ledger.destinations.place("share", "/share").id
@@ -181,3 +185,66 @@ def test_a_file_that_waits_for_its_marker_is_not_opened_again_and_its_marker_wak
     site.intake.step(NOW + 7.6)
     site.intake.step(NOW + 7.6)
     assert [file.path for file in site.ledger.reports.files([State.COMPLETE], 10)] == [str(site.data / "run/scan.dat")]
+
+
+def _written(path: Path, content: bytes, mtime: float) -> None:
+    """Appended to and closed, at this time of its file system."""
+    with path.open("ab") as file:
+        file.write(content)
+    os.utime(path, (mtime, mtime))
+
+
+def test_a_writer_that_comes_back_is_waited_for(tmp_path: Path) -> None:
+    """First for its own file; after a second one, for all with the suffix in the folder, and for no other; also after a restart."""
+    with ExitStack() as stack:
+        site = Site(tmp_path, stack, complete={})
+        run, now = site.data / "run", NOW
+
+        def states(*names: str) -> list[str]:
+            for _ in range(10):
+                site.intake.step(now)
+            return [site.ledger.files.history(str(run / name))[-1].state.value for name in names]
+
+        def appended(*names: str) -> None:
+            for name in names:
+                _written(run / name, b"block", now)
+                site.watch._put([Hint(str(run / name))])
+
+        appended("one.raw")
+        states()
+        now += 1
+        assert states("one.raw") == ["complete"]
+        now += 2
+        appended("one.raw", "two.raw")
+        states()
+        now += 1
+        assert states("one.raw", "two.raw") == ["candidate", "complete"]
+        now += 2
+        appended("two.raw", "three.raw", "other.txt")
+        states()
+        now += 1
+        assert states("one.raw", "two.raw", "three.raw", "other.txt") == [
+            "candidate",
+            "candidate",
+            "candidate",
+            "complete",
+        ]
+        now += 6
+        assert states("one.raw", "two.raw", "three.raw") == ["batched"] * 3
+        held = {one.suffix: one.quiet for one in site.ledger.returns.all(10) if one.name is None}
+        assert held == {".raw": 6.0}
+        with closing(Ledger(str(tmp_path / "ledger.sqlite"), read_only=True)) as again:
+            assert [again.returns.quiet(str(run / name)) for name in ("new.raw", "new.txt")] == [6.0, 0.0]
+
+
+def test_the_page_and_status_name_what_waits_longer(tmp_path: Path) -> None:
+    """The one file, or all with its suffix in its folder."""
+    with closing(Ledger(str(tmp_path / "ledger.sqlite"))) as ledger:
+        with ledger.transaction():
+            ledger.returns.came_back("/data/a/one.raw", 6.0, NOW)
+            ledger.returns.came_back("/data/a/two.raw", 4.0, NOW + 1)
+            ledger.returns.came_back("/data/b/log", 600.0, NOW + 2)
+        assert status(ledger, [], [], {}, {})["came_back"] == [
+            {"files": "/data/b/log", "quiet": 600.0},
+            {"files": "/data/a/*.raw", "quiet": 6.0},
+        ]

@@ -260,6 +260,7 @@ def test_status_tells_counts_destinations_and_rules(delivered: "Site") -> None:
             "unclaimed": [],
             "left_out": [],
             "unseen": [],
+            "came_back": [],
             "datasets": [],
             "paused": [],
             "replanning": False,

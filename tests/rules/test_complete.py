@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from rules.complete import COARSE, TICK, complete, first_look, granule, next_look, quiet_seconds
-from rules.model import Candidate, Verdict, Writer
+from rules.complete import COARSE, TICK, came_back, complete, first_look, granule, learned, next_look, quiet_seconds
+from rules.model import Candidate, FileId, Verdict, Version, Writer
 from rules.retry import look_again
 from rules.rule import Conditions
 
@@ -187,9 +187,10 @@ def test_not_knowing_never_hurries(conditions: Conditions, candidate: Candidate,
 def test_the_first_look_misses_nothing(
     conditions: Conditions, candidate: Candidate, has_marker: bool, writer: Writer
 ) -> None:
-    """Before the first look a file cannot be complete, and at the first look it can."""
+    """Before the first look a file cannot be complete, and at the first look it can, where nothing was learned of it."""
     first = first_look(conditions, 0 if candidate.granule == COARSE else 1, candidate.since)
     assert not complete(conditions, candidate, has_marker, writer, math.nextafter(first, -math.inf)).ok
+    candidate = candidate._replace(learned=0.0)
     assert complete(replace(conditions, min_size=0), candidate, True, Writer.NONE, first).ok
 
 
@@ -227,3 +228,34 @@ def test_a_day_of_waiting_costs_some_hundred_looks() -> None:
     while at < SINCE + 86_400.0:
         looks, at = looks + 1, next_look(Conditions(marker="*.done"), SINCE, at)
     assert looks == 341
+
+
+@pytest.mark.parametrize(
+    ("conditions", "size", "later", "quiet"),
+    [
+        (Conditions(), 2, 3.0, 6.0),
+        (Conditions(), 2, 400.0, 600.0),
+        (Conditions(), 2, 601.0, None),
+        (Conditions(), 1, 3.0, None),
+        (Conditions(), 0, 3.0, None),
+        (Conditions(), 2, -3.0, None),
+        (Conditions(quiet=1.0), 2, 3.0, None),
+        (Conditions(marker="*.done"), 2, 3.0, None),
+    ],
+)
+def test_a_writer_that_comes_back(conditions: Conditions, size: int, later: float, quiet: float | None) -> None:
+    """It made the file longer within ten minutes, and the rule says nothing of quiet periods or markers."""
+    before = Version(1, 10**18, 10**18, FileId(7))
+    after = Version(size, 10**18 + int(later * 1e9), 10**18, FileId(7))
+    assert came_back(conditions, before, after) == quiet
+
+
+def test_what_was_learned_holds_for_an_hour() -> None:
+    """What is appended to for ever is not held for ever; what is written counts, whatever was learned."""
+    assert [learned(Conditions(), 6.0, 100.0, now) for now in (100.0, 3699.0, 3700.0)] == [6.0, 6.0, 0.0]
+    assert learned(Conditions(quiet=1.0), 6.0, 100.0, 100.0) == 0.0
+    waiting = Candidate("x", 1, SINCE, TICK, 6.0)
+    assert complete(Conditions(), waiting, True, Writer.NONE, SINCE + 5.0) == Verdict(
+        False, "changed less than 6 s ago", SINCE + 6.0
+    )
+    assert complete(Conditions(), waiting, True, Writer.NONE, SINCE + 6.0).ok

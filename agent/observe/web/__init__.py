@@ -21,7 +21,7 @@ from agent.observe.web.gate import Gate
 from agent.observe.web.views import TEXT_AT_MOST, Views
 from agent.observe.web.words import FILTERS
 from rules.text import printable
-from rules.units import bytes_in_words
+from rules.units import bytes_in_words, in_words
 
 HEADERS = [
     (
@@ -142,7 +142,7 @@ class Site:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters |= {"printable": printable, "bytes": bytes_in_words, **FILTERS}
+        self._templates.filters |= {"printable": printable, "bytes": bytes_in_words, "duration": in_words, **FILTERS}
         self._pages: dict[str, Callable[[dict[str, Any]], Answer]] = {
             "/": self._with_sources(self._front),
             "/of": self._with_sources(self._holding),
