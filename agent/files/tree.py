@@ -184,6 +184,12 @@ class Tree(Protocol):
     def replace(self, source: str, target: str) -> None:
         """Rename, onto a file that has the name or onto none."""
 
+    def replace_known(self, source: str, target: str, known: Observation) -> None:
+        """Rename, onto this very file or onto none: OTHER_VERSION where another one, or other content, has the name by now.
+
+        What comes in the last moment is put back where the platform can exchange names.
+        """
+
     def unlink(self, path: str) -> None:
         """Remove a name that is no directory's."""
 

@@ -121,3 +121,12 @@ class CannotTell:
 
 Look = Observation | Absent | CannotTell
 """What a look at a name shows: what is there, nothing, or cannot tell. No caller can take one for another."""
+
+
+def is_known(seen: Look, known: Observation) -> Look:
+    """What was seen, where that is the known file with its stamps, or nothing. Raises Trouble: OTHER_VERSION for all else."""
+    if isinstance(seen, CannotTell):
+        raise seen.trouble
+    if isinstance(seen, Observation) and seen != known:
+        raise OtherVersion(seen)
+    return seen

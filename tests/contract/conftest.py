@@ -115,7 +115,7 @@ class Site:
 
     def send(self, request: bytes, *items: Item) -> Result:
         """Hand over a prepared request, and wait for the end."""
-        task, _ = self.transport.submit(request, items, self.identity)
+        task = self.transport.submit(request, items, self.identity).task
         outcomes: list[Outcome] = []
         deadline = time.monotonic() + PATIENCE
         while True:

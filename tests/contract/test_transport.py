@@ -15,11 +15,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from agent.destinations import Arrived, Changed, Gone, Item, Occupied, Outcome, Reread, Unfit
+from agent.destinations.directory import writer
 from agent.destinations.directory.transport import BULK_FILES, DirectoryTransport
 from agent.destinations.directory.writer import temporary_name
 from agent.errors import Transient
@@ -899,6 +900,43 @@ def test_replaces_is_asked_again_at_the_end(
     result = folder.deliver(folder.item("scan.dat", replaces=folder.known(b"old")))
     assert result == ({1: Occupied(1, 8, None)}, None)
     assert folder.tree() == {"scan.dat": b"precious"}
+
+
+@pytest.mark.parametrize("moment", ["after it was compared", "in the last moment"])
+@pytest.mark.parametrize("how", ["another file", "written in place"])
+def test_what_was_compared_is_what_is_replaced(
+    folder: Site, monkeypatch: pytest.MonkeyPatch, moment: str, how: str
+) -> None:
+    """Other content that takes the name once the former copy was read, or between the last look and the rename, stays."""
+    folder.put("scan.dat", b"newer")
+    copy, other = folder.place / "scan.dat", folder.source / "other"
+    copy.write_bytes(b"old")
+
+    def meanwhile() -> None:
+        if how == "another file":
+            other.write_bytes(b"foreign")
+            os.replace(other, copy)
+        else:
+            copy.write_bytes(b"foreign")
+
+    def compared(group: writer._Group, one: writer._Staged) -> Observation | None:
+        found = replaceable(group, one)
+        meanwhile()
+        return found
+
+    def exchanged(*words: Any) -> None:
+        monkeypatch.setattr(disk, "exchange", exchange)
+        meanwhile()
+        exchange(*words)
+
+    exchange, replaceable = disk.exchange, writer._Group._replaceable
+    if moment == "in the last moment":
+        monkeypatch.setattr(disk, "exchange", exchanged)
+    else:
+        monkeypatch.setattr(writer._Group, "_replaceable", compared)
+    result = folder.deliver(folder.item("scan.dat", replaces=folder.known(b"old")))
+    assert result == ({1: Occupied(1, 7, None)}, None)
+    assert folder.tree() == {"scan.dat": b"foreign"}
 
 
 def test_what_cannot_be_proved_never_shows(

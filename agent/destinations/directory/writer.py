@@ -555,22 +555,23 @@ class _Group:
             self._later(item, f"{self._place.path}: what was read back of {item.path!r} is not what was written")
         return good
 
-    def _replaceable(self, one: _Staged) -> bool:
-        """Whether something may be replaced, and is there still: staging a large file takes long. Raises Trouble."""
+    def _replaceable(self, one: _Staged) -> Observation | None:
+        """What may be replaced, and is there still: staging a large file takes long. Raises Trouble."""
         item = one.item
         if item.replaces is None:
-            return False
+            return None
         seen = self._look(item)
         if isinstance(seen, Absent) or seen.kind is not Kind.FILE or seen.file == one.source:
-            return False
+            return None
         if seen.version.size != item.replaces.size:
-            return False
+            return None
         try:
             with self._tree.open(item.path, seen) as handle:
-                return checksum_of(handle, self._place.checksum, seen.version.size, self._steps.read) == item.replaces
+                content = checksum_of(handle, self._place.checksum, seen.version.size, self._steps.read)
+                return handle.opened if content == item.replaces else None
         except Trouble as trouble:
             if trouble.what in (What.ABSENT, What.NOT_A_FILE):  # since the look
-                return False
+                return None
             raise
 
     def _shown(self, one: _Staged) -> Outcome | None:
@@ -585,12 +586,13 @@ class _Group:
         """Raises Trouble."""
         item = one.item
         try:
-            if self._replaceable(one):
-                self._tree.replace(one.temporary, item.path)
-            else:
+            former = self._replaceable(one)
+            if former is None:
                 self._tree.rename_new(one.temporary, item.path)
+            else:
+                self._tree.replace_known(one.temporary, item.path, former)
         except Trouble as trouble:
-            if trouble.what is not What.EXISTS:
+            if trouble.what not in (What.EXISTS, What.OTHER_VERSION):
                 raise
             # It appeared after we looked. Look again: the same content is ours to adopt, other content is not touched.
             try:

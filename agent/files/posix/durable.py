@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 _RENAME_NOREPLACE: Final = 1
+_RENAME_EXCHANGE: Final = 2
 _WRITE: Final = 2
 _WAIT_WRITE_WAIT: Final = 1 | _WRITE | 4
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
@@ -109,6 +110,15 @@ def _advise(fd: int, advice: str, offset: int = 0, length: int = 0) -> None:
 def replace(source: str, target: str, source_dir: int, target_dir: int) -> None:
     """Rename, onto a file that has the name or onto none. Raises OSError."""
     os.rename(source, target, src_dir_fd=source_dir, dst_dir_fd=target_dir)
+
+
+def exchange(source: str, target: str, source_dir: int, target_dir: int) -> None:
+    """Let two names change their places at once. Raises OSError: ENOTSUP where there is no such call."""
+    if _libc is None or not hasattr(_libc, "renameat2"):
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+    if _libc.renameat2(source_dir, os.fsencode(source), target_dir, os.fsencode(target), _RENAME_EXCHANGE) != 0:
+        code = ctypes.get_errno()
+        raise OSError(errno.ENOTSUP if code in _NO_SUCH_CALL else code, os.strerror(code), target)
 
 
 def rename_new(source: str, target: str, source_dir: int, target_dir: int) -> None:

@@ -21,7 +21,7 @@ from agent.files.posix.making import DIRECTORY, PRIVATE, downwards, enter, make,
 from agent.files.posix.observing import KINDS, LEAST, MOST, born, numbers, observation
 from agent.files.posix.volume_ids import TreeVolumes
 from agent.files.tree import Handle, Listed, Tree
-from agent.files.trouble import ABSENT, CannotTell, Look, NotAFile, Trouble, What
+from agent.files.trouble import ABSENT, CannotTell, Look, NotAFile, Trouble, What, is_known
 from rules.model import OWN_PREFIX, Entry, Kind, Observation, Version
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -330,6 +330,29 @@ class PosixTree:
     def replace(self, source: str, target: str) -> None:
         """See `Tree`."""
         self._rename(source, target, durable.replace)
+
+    def replace_known(self, source: str, target: str, known: Observation) -> None:
+        """See `Tree`."""
+        if is_known(self.look(target), known) is ABSENT:
+            self.rename_new(source, target)
+            return
+        try:
+            self._rename(source, target, durable.exchange)
+        except Trouble as error:
+            if error.what is not What.UNSUPPORTED:
+                raise
+            self.replace(source, target)  # the gap since the look is as small as it can be made, not closed
+            return
+        taken = self.look(source)
+        version = known.version
+        if isinstance(taken, Observation):  # being renamed moves its ctime
+            version = version._replace(ctime_ns=taken.version.ctime_ns)
+        try:
+            is_known(taken, known._replace(version=version))
+        except Trouble:
+            self._rename(source, target, durable.exchange)
+            raise
+        self.unlink(source)
 
     def _rename(self, source: str, target: str, rename: durable.Rename) -> None:
         try:

@@ -6,7 +6,7 @@ from typing import Self
 
 from agent.files.held import HeldByName
 from agent.files.tree import Handle, Listed, Tree
-from agent.files.trouble import ABSENT, CannotTell, Look, NotAFile, Trouble, What
+from agent.files.trouble import ABSENT, CannotTell, Look, NotAFile, Trouble, What, is_known
 from agent.simulation.memory.faults import Faults
 from agent.simulation.memory.handle import MemoryHandle
 from agent.simulation.memory.nodes import Node, Nodes, entry_of, refused
@@ -139,6 +139,12 @@ class MemoryTree:
     def replace(self, source: str, target: str) -> None:
         """See `Tree`."""
         self._rename("replace", source, target, onto=True)
+
+    def replace_known(self, source: str, target: str, known: Observation) -> None:
+        """See `Tree`."""
+        with self._faults.operation("replace_known", self._at(source)):
+            is_known(self.look(target), known)
+            self.replace(source, target)
 
     def _rename(self, operation: str, source: str, target: str, *, onto: bool) -> None:
         with self._faults.operation(operation, self._at(source)):

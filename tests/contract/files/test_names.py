@@ -103,6 +103,42 @@ def test_a_taken_name_is_never_overwritten(computer: Computer, way: str, kind: s
     assert computer.kind(f"{computer.root}/nowhere") is None
 
 
+def test_a_known_file_is_replaced(computer: Computer, way: str) -> None:
+    """It is gone, and so is the other name."""
+    computer.write(f"{computer.root}/old", b"mine")
+    computer.write(f"{computer.root}/new", b"known")
+    with computer.files.tree(computer.root) as tree:
+        known = tree.look("new")
+        assert isinstance(known, Observation)
+        tree.replace_known("old", "new", known)
+        tree.rename_new("new", "newer")
+        computer.write(f"{computer.root}/old", b"again")
+        tree.replace_known("old", "new", known)
+    assert {name: computer.read(f"{computer.root}/{name}") for name in computer.names(computer.root)} == {
+        "new": b"again", "newer": b"mine",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [*TAKEN, "changed"])
+def test_nothing_but_the_known_file_is_replaced(computer: Computer, way: str, kind: str) -> None:
+    """What else has the name by now, or the same file with other content, keeps it, and so does the source."""
+    computer.write(f"{computer.root}/old", b"mine")
+    computer.write(f"{computer.root}/new", b"known")
+    with computer.files.tree(computer.root) as tree:
+        known = tree.look("new")
+        assert isinstance(known, Observation)
+        if kind == "changed":
+            computer.write(f"{computer.root}/new", b"other")
+        else:
+            computer.rename(f"{computer.root}/new", f"{computer.outside}/new")
+            take(computer, kind, f"{computer.root}/new")
+        before = tree.look("new"), tree.look("old")
+        with pytest.raises(Trouble) as raised:
+            tree.replace_known("old", "new", known)
+        assert raised.value.what is What.OTHER_VERSION
+        assert (tree.look("new"), tree.look("old")) == before
+
+
 @pytest.mark.parametrize("kind", ["directory", "full directory", "link", "broken link", "FIFO"])
 def test_what_is_no_file_is_renamed_itself(computer: Computer, way: str, kind: str) -> None:
     """Links stay links, and directories, which cannot be linked, keep what is in them. None is renamed onto another."""
