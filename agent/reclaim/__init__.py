@@ -45,6 +45,8 @@ class Reclaimer:
         self._decisions = Decisions(ledger, files, rules, required)
         self._record = record
         self._lie_until: float | None = None
+        self._not_before: dict[int, float] = {}
+        """Batches of which something stayed though space was short → when they are thought of again."""
         self._empty_dirs = EmptyDirs(ledger, files, self._rules)
         self._removal = Removal(ledger, files, self._rules, self._decisions, record, self._empty_dirs)
         self._free = free or self._fraction
@@ -115,11 +117,13 @@ class Reclaimer:
                 return
             log.warning("%s: space is short, so it leaves the trash early", intent.file.path)
             self._finish([intent], now)
+        self._not_before = {batch: again for batch, again in self._not_before.items() if again > now}
         for batch in self._ledger.reclaims.batches(rule.name):
             free = self._free(rule.watch)
             if free is None or free >= below:
                 return
-            self._batch(rule, batch, free, now)
+            if batch not in self._not_before:
+                self._batch(rule, batch, free, now)
 
     def _finish(self, intents: Sequence[Intent], now: float) -> None:
         for one in self._intents.each(
@@ -192,6 +196,8 @@ class Reclaimer:
                 lambda _, failure: again.append(failure.again),
             )  # fmt: skip
             self._ledger.reclaims.later(batch, min(again, default=None))
+        if free is not None and again:
+            self._not_before[batch] = min(again)
         self._removal.carry_out(written, now)
 
     def _disproved(self, decision: Decision) -> None:

@@ -217,10 +217,13 @@ class Decisions:
         return Decision(file, verdict) if lies.ok else Decision(file, lies, lies_until=lies.again_at)
 
     def _decide(self, rule: Rule, file: File, free: float | None, now: float) -> Decision:
-        """The policy, then the destinations asked again, then the local file."""
+        """The policy and the local file, then the destinations asked again, which may read all of a copy, then the local file."""
         due, evidence = self._due(rule, file, free, now)
         if not due.verdict.ok:
             return due
+        local = self._untouched(rule, file)
+        if not local.ok:
+            return Decision(file, local)
         copies: dict[str, CopyId | None] = {}
         try:
             for item, path in evidence:

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from agent.app.configuration import check
 from agent.app.run import once
+from agent.errors import Transient
 from agent.files import LOCAL, CannotTell, Files, Handle, Look, Tree, Trouble, What
 from agent.ledger import Ledger
 from agent.reclaim import Reclaimer, Record, Required
@@ -327,3 +329,31 @@ def test_without_a_checksum_nothing_says_that_the_content_is_as_it_was(touched: 
         "superseded",
         "candidate",
     ]
+
+
+@pytest.mark.parametrize("writer", [True, False], ids=["open writer", "destination away"])
+def test_short_of_space_what_cannot_go_costs_a_question_a_minute(desk: Desk, writer: bool) -> None:
+    """However often passes are made: a file with a writer is not asked about at all, and a destination not again before."""
+    asked: list[float] = []
+    now = desk.now
+    away = True
+
+    def ask(*_: object) -> Confirmed:
+        asked.append(now)
+        if away and not writer:
+            raise Transient("no answer")
+        return Confirmed(True, "it is there")
+
+    rules = desk._config({"when_free_below": "50%"}).rules
+    reclaimer = Reclaimer(
+        desk.ledger, LOCAL, rules, {"share": Required(str(desk.share), ask)}, Record(desk.record), lambda path: 0.1
+    )
+    reclaimer.start(now)
+    with open(desk.data / "a", "ab") if writer else nullcontext():
+        for seconds in range(50):
+            now = desk.now + seconds
+            reclaimer.step(now)
+    assert (asked, desk.state_of()) == ([] if writer else [desk.now], "verified")
+    away, now = False, desk.now + LATER
+    reclaimer.step(now)
+    assert (desk.state_of(), os.listdir(desk.data)) == ("reclaimed", [])
