@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from posixpath import dirname, join, normpath
 
 from rules.datasets.membership import dataset_of
 from rules.model import OWN_PREFIX
@@ -53,6 +54,23 @@ def match(rules: Sequence[Rule], path: str) -> Match:
         elif not excluded:
             reason = f"no include pattern of rule {rule.name!r} matches it"
     return Match(None, below, reason, excluded)
+
+
+def leads_out(rules: Sequence[Rule], link: str, target: str, *, directory: bool) -> str | None:
+    """Where a link leads, if that is delivered by none of the rules; None: it is delivered itself.
+
+    Args:
+        rules: in the order of the configuration.
+        link: absolute path of the link.
+        target: what it says.
+        directory: whether it leads to a directory.
+    """
+    there = normpath(join(dirname(link), target))
+    if directory:
+        delivered = any(there == rule.watch or relative(there, rule.watch) is not None for rule in rules)
+    else:
+        delivered = match(rules, there).rule is not None
+    return None if delivered else there
 
 
 def is_marker(rule: Rule, name: str) -> bool:

@@ -29,6 +29,7 @@ path = "mnt/archive"
 
 [[rules]]
 name = "tomography"
+links = "refuse"
 watch = "data/tomo"
 exclude = ["*.tmp"]
 complete = { quiet = "0s" }

@@ -42,7 +42,7 @@ def _needs_person(found: dict[str, Any]) -> bool:
     failed = any(states.get("failed") for states in found["deliveries"].values())
     down = any(place["up"] is False for place in found["destinations"])
     undone = any(one["failed"] for one in found["outbox"])
-    unplaced = found["configuration"] or found["findings"] or found["behind"] or found["unseen"]
+    unplaced = found["configuration"] or found["findings"] or found["behind"] or found["unseen"] or found["links"]
     return bool(found["files"].get("refused") or failed or down or undone or unplaced)
 
 
@@ -86,6 +86,8 @@ def _print_status(found: dict[str, Any]) -> None:
         say(f"{root['directories']} directories below {root['watch']} cannot be listed, such as {root['example']}")
     for one in found["came_back"]:
         say(f"{one['files']} waits {in_words(one['quiet'])} unchanged: a writer came back to it")
+    for one in found["links"]:
+        say(f"{one['dataset']} (rule {one['rule']}): {one['reason']} ({one['links']} links, such as {one['example']})")
     for one in found["datasets"]:
         say(f"waits since {_when(one['since'])}: {one['name']} (rule {one['rule']}): {one['reason']}")
     if found["datasets"]:

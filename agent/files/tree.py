@@ -137,6 +137,9 @@ class Tree(Protocol):
     def look(self, path: str) -> Look:
         """What has a name; "" is the root. The only operation that raises nothing."""
 
+    def target(self, path: str) -> str:
+        """What a symbolic link says, as it is written."""
+
     def born(self, path: str) -> int | None:
         """When what has the name was made, in nanoseconds by its file system's clock; None where that cannot be told."""
 

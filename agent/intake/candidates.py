@@ -171,6 +171,8 @@ class Candidates:
                 return Vanish("it went away before it was delivered")
             return Wait(now + _MOUNT_AGAIN, f"it is not there, and {same.value}")
         seen, writer = found if isinstance(found, Examined) else (found, Writer.CANNOT_TELL)
+        if seen.kind is Kind.LINK and rule.links != "refuse":
+            return Vanish("a symbolic link stands in its place, and links are skipped")
         if seen.kind is not Kind.FILE:
             return Refuse(f"a {seen.kind} stands in its place; remove it, then {_RETRY}")
         if not unchanged(file.version, file.volume, seen):

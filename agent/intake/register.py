@@ -3,16 +3,17 @@
 import logging
 import os
 from collections.abc import Mapping
+from posixpath import dirname, join, normpath
 
-from agent.files import Tree
+from agent.files import Tree, Trouble
 from agent.files.reader import adopt
 from agent.intake.departures import Departures
 from agent.intake.root import Root
 from agent.intake.scan import Listing
-from agent.ledger import HERE, NAMED, Found, Known, Ledger, State
+from agent.ledger import HERE, NAMED, Found, Known, Ledger, Link, State
 from rules.complete import came_back, first_look
 from rules.datasets.membership import dataset_of
-from rules.match import Match, is_marker, marked_by, match, relative
+from rules.match import Match, is_marker, leads_out, marked_by, match, relative
 from rules.model import OWN_PREFIX, Kind, Observation
 from rules.rule import Rule
 from rules.units import in_words
@@ -43,6 +44,8 @@ class Register:
         """(rule, key; None: any) of datasets that a file may concern which their conditions look for."""
         self._beside: set[tuple[str, str, str]] = set()
         """(directory, first, beyond): names of candidates that are to be looked at now."""
+        self._links: dict[str, list[Link]] = {}
+        """Directory → links in it that are skipped."""
         self.found_by_sweep: dict[str, int] = {}
         self.unclaimed = 0
         self.example = ""
@@ -70,8 +73,10 @@ class Register:
             if found.rule is None:
                 self.unclaimed += not found.excluded
                 self.example = self.example if found.excluded else f"{path}: {found.reason}"
-            elif counted and (item is None or item.state is not State.CANDIDATE):
+            elif counted and seen.kind is not Kind.LINK and (item is None or item.state is not State.CANDIDATE):
                 self.found_by_sweep[found.rule.name] = self.found_by_sweep.get(found.rule.name, 0) + 1
+        if listing.whole and (listing.directory in self._links or self._ledger.links.any()):
+            self._ledger.links.found(listing.directory, self._links.pop(listing.directory, ()), whole=True)
         missing = [(f"{listing.directory}/{name}", known[name]) for name in gone if known[name].state in HERE]
         self._departures.all_gone(missing, listing.volume, self.now)
 
@@ -115,6 +120,11 @@ class Register:
         found = match(self._root.rules, path)
         if found.rule is None:
             return found
+        if seen.kind is Kind.LINK and found.rule.links != "refuse":
+            if known is not None and known.state in HERE:
+                files.superseded([(known.id, known.rule, path, "a symbolic link stands in its place")], now)
+            self._links.setdefault(directory, []).append(self._link(path, found.rule))
+            return found
         if known is not None and taken is None and known.state in HERE:
             if known.state is State.CANDIDATE:  # nothing changed since the last look, but its writer may have closed it
                 self._beside.add((directory, name, name + "\0"))
@@ -142,6 +152,23 @@ class Register:
         made = self._ledger.returns.came_back(path, quiet, self.now)
         of = f"files {made.suffix or 'without a suffix'} in {made.directory}" if made.name is None else "it"
         log.info("the writer of %s came back: %s waits %s unchanged from now on", path, of, in_words(made.quiet))
+
+    def _link(self, path: str, rule: Rule) -> Link:
+        """A symbolic link, which is skipped."""
+        inside = relative(path, self._root.watch.root) or ""
+        try:
+            target = self._tree.target(inside)
+        except Trouble as trouble:
+            outside: str | None = f"? ({trouble.reason})"
+        else:
+            below = relative(normpath(join(dirname(path), target)), self._root.watch.root)
+            there = None if below is None else self._tree.look(below)
+            is_directory = isinstance(there, Observation) and there.kind is Kind.DIRECTORY
+            outside = leads_out(self._root.rules, path, target, directory=is_directory)
+        dataset = dataset_of(rule, rule.relpath(path)) if rule.whole else None
+        number = self._ledger.files.rule(rule.name)
+        of = None if dataset is None else self._ledger.datasets.number(number, dataset.key, self.now)
+        return Link(path.rpartition("/")[2], number, of, outside)
 
     def _found(self, path: str, rule: Rule, seen: Observation, known: Known | None, again: float) -> None:
         files = self._ledger.files
@@ -172,6 +199,9 @@ class Register:
 
     def flush(self) -> None:
         """Enter what was found, in one statement."""
+        for directory, links in self._links.items():
+            self._ledger.links.found(directory, links, whole=False)
+        self._links = {}
         self._ledger.files.found(self._fresh)
         self._ledger.datasets.touched(self._touched, self.now)
         self._ledger.datasets.woken(self._woken, self.now)

@@ -8,6 +8,7 @@ from agent.ledger.fetches import Fetches
 from agent.ledger.files import Files, Found
 from agent.ledger.history import INTERVAL, History, Interval
 from agent.ledger.holdings import Copies, Holding, Holdings
+from agent.ledger.links import Link, Links
 from agent.ledger.notices import Notices
 from agent.ledger.outbox import MESSAGES, Key, Outbox, Queued, Waiting
 from agent.ledger.pauses import Pausable, Pauses
@@ -38,6 +39,7 @@ class Ledger(Store):
         self.deliveries = Deliveries(self, self.destinations, self.history, self.holdings)
         self.plans = Plans(self, self.files, self.batches, self.deliveries)
         self.outbox = Outbox(self)
+        self.links = Links(self)
         self.notices = Notices(self)
         self.reclaims = Reclaims(self)
         self.reports = Reports(self)
@@ -84,6 +86,8 @@ __all__ = [
     "Key",
     "Known",
     "Ledger",
+    "Link",
+    "Links",
     "Notices",
     "Outbox",
     "Pausable",

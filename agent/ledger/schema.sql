@@ -119,6 +119,17 @@ CREATE TABLE unclaimed (         -- paths that no rule claims, per watched direc
   example TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE links (             -- symbolic links that rules would take were they files, and that are skipped
+  dir     BLOB    NOT NULL,      -- absolute path
+  name    BLOB    NOT NULL,
+  rule    INTEGER NOT NULL REFERENCES rules (id),
+  dataset INTEGER REFERENCES datasets (id) ON DELETE CASCADE,
+  outside BLOB,                  -- where it leads, if no rule delivers that; NULL: what it leads to is delivered itself
+  PRIMARY KEY (dir, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX links_of_dataset ON links (dataset) WHERE dataset IS NOT NULL;
+CREATE INDEX links_outside ON links (rule, dataset) WHERE outside IS NOT NULL;
+
 CREATE TABLE unseen (            -- directories that cannot be listed, or not as a whole, per watched directory
   root        BLOB PRIMARY KEY,
   directories INTEGER NOT NULL,

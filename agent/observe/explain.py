@@ -57,8 +57,9 @@ def _version(ledger: Ledger, file: File) -> dict[str, Any]:
 def _dataset(ledger: Ledger, number: int | None) -> dict[str, Any] | None:
     if number is None:
         return None
-    known = ledger.datasets.get(number)
-    return {"name": known.name, "complete": known.generation, "waits": known.waits, "reason": known.reason}
+    known, skipped = ledger.datasets.get(number), ledger.links.of_dataset(number)
+    links = {"links": skipped} if skipped else {}
+    return {"name": known.name, "complete": known.generation, "waits": known.waits, "reason": known.reason} | links
 
 
 def _checksum(ledger: Ledger, file: int) -> str | None:

@@ -13,7 +13,7 @@ from agent.host.steps import Steps
 from agent.ledger import File, Ledger
 from rules.match import match
 from rules.model import Content, CopyId, Evidence, Kind, Observation, Verdict, Version, Writer
-from rules.retention import TAKEN_AT_MOST, TAKEN_WITHIN, retention, taken_at_once, unmoved
+from rules.retention import TAKEN_AT_MOST, TAKEN_WITHIN, leads_out_in_words, retention, taken_at_once, unmoved
 from rules.rule import Rule
 from rules.versions.copies import Confirmed, LocalFile, distinct
 from rules.versions.volumes import unchanged
@@ -160,20 +160,23 @@ class Decisions:
             stays = Verdict(False, f"{left} files of its dataset are not proved yet", now + LATER)
             yield from (Decision(file, stays) for file in files)
             return
+        if rule.links is None and dataset is not None and self._ledger.links.outside_of(dataset):
+            stays = Verdict(False, leads_out_in_words(rule.name), now + LATER)
+            yield from (Decision(file, stays) for file in files)
+            return
         markers = self._ledger.reclaims.markers(dataset) if dataset is not None else []
-        if files[0] in markers:
-            if dataset is not None and self._ledger.reclaims.data_is_here(dataset):
-                stays = Verdict(False, "it goes after the other files of its dataset", now + LATER)
-                yield from (Decision(file, stays) for file in files)
-                return
-            markers = []
+        last = files[0] in markers
         # What costs little comes first: asking the destinations may mean that they read all the copies.
-        ready = self._each(self._ready, rule, [*files, *markers], free, now)
+        ready = self._each(self._ready, rule, files if last else [*files, *markers], free, now)
         stay = next((one for one in ready if not one.verdict.ok), None)
         if stay is not None:
             yield from (replace(stay, file=file) for file in files)
             return
-        decisions = list(self._each(self._decide, rule, [*files, *markers], free, now))
+        if last and dataset is not None and self._ledger.reclaims.data_is_here(dataset):
+            after = Verdict(False, "it goes after the other files of its dataset", now + LATER)
+            yield from (Decision(file, after) for file in files)
+            return
+        decisions = list(self._each(self._decide, rule, files if last else [*files, *markers], free, now))
         bad = next((each for each in decisions if not each.verdict.ok), None)
         for each in decisions[: len(files)]:  # the markers are decided about with their own batch
             if bad is None or not each.verdict.ok:

@@ -16,6 +16,11 @@ _BACKFILL = {
     False: ", and leaves what was delivered before it came where it is",
 }
 
+_LINKS = {
+    "skip": "skips symbolic links, wherever they lead",
+    "refuse": "refuses symbolic links",
+}
+
 
 def describe(rule: Rule) -> list[str]:
     """One sentence a line."""
@@ -31,6 +36,7 @@ def describe(rule: Rule) -> list[str]:
             for target in rule.deliver
         ),
         *_last(rule),
+        *([_LINKS[rule.links]] if rule.links is not None else []),
         *(
             f"then, for each verified batch, {_action(action)}{_name(action)}"
             for action in (*rule.then, *rule.share_with)

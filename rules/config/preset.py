@@ -1,7 +1,7 @@
 """Presets: what is known of an instrument family, as defaults for a rule, with examples and timelines that prove it."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, TypeAdapter, model_validator
 
@@ -93,6 +93,7 @@ class PresetTable(Table):
     exclude: tuple[str, ...] = ()
     capture: str | None = None
     dataset: Together | None = None
+    links: Literal["skip", "refuse"] | None = None
     last: tuple[Pattern, ...] | None = None
     complete: Conditions
     batch: Sealing = Field(default_factory=Sealing)

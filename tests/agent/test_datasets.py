@@ -606,3 +606,26 @@ def test_a_file_that_is_back_as_it_was_is_no_other_dataset(site: Site) -> None:
     os.utime(site.put("run_1/a", b"first"), ns=(before.st_atime_ns, before.st_mtime_ns))
     site.pass_time(300.0)
     assert (ordinal(site), site.states()["run_1/a"]) == (1, "batched")
+
+
+def test_links_are_known_while_they_are_there(site: Site) -> None:
+    """One that goes away is counted no more, and one in the place of a file supersedes that file."""
+    path = site.put("run_1/a")
+    (site.data / "run_1/link").symlink_to("/nowhere")
+    (site.data / "run_1/other").symlink_to("a")
+    site.start(rule(site.data))
+    site.pass_time(60.0)
+    known = site.ledger.datasets.named("r", "run_1")
+    assert known is not None
+    links = site.ledger.links
+    assert (links.of_dataset(known.id), links.outside_of(known.id), site.states()) == (
+        2,
+        True,
+        {"run_1/a": "candidate"},
+    )
+    (site.data / "run_1/link").unlink()
+    path.unlink()
+    path.symlink_to("b")
+    site.pass_time(60.0)
+    assert (links.of_dataset(known.id), links.outside_of(known.id)) == (2, False)
+    assert site.states() == {"run_1/a": "superseded"}

@@ -66,7 +66,8 @@ def test_no_page_looks_at_all_that_is_known(tmp_path: Path, monkeypatch: pytest.
         f'[agent]\nstate_dir = "{tmp_path}/state"\n[destinations.share]\npath = "{share}"\nmounted = false\n'
         f'[[rules]]\nname = "run"\nwatch = "{data}/one"\ncomplete = {{ quiet = "0s" }}\n'
         'dataset = { dir = "[^/]+" }\ndeliver = [{ to = "share" }]\n'
-        f'[[rules]]\nname = "all"\nwatch = "{data}/two"\ncomplete = {{ quiet = "0s" }}\ndeliver = [{{ to = "share" }}]\n'
+        f'[[rules]]\nname = "all"\nlinks = "refuse"\nwatch = "{data}/two"\n'
+        f'complete = {{ quiet = "0s" }}\ndeliver = [{{ to = "share" }}]\n'
         f'[[rules]]\nname = "late"\nwatch = "{data}/three"\ncomplete = {{ quiet = "0s", marker = "never" }}\n'
         'deliver = [{ to = "share" }]\n'
     )

@@ -43,7 +43,8 @@ class Site:
         for name in ("data", "share", "tape", "new", "state"):
             (root / name).mkdir()
         self.rule: dict[str, Any] = {
-            "name": "tomo", "watch": str(self.data), "include": ["**/*.h5"], "complete": {"quiet": "0s", "min_size": 2},
+            "name": "tomo", "watch": str(self.data), "include": ["**/*.h5"], "links": "refuse",
+            "complete": {"quiet": "0s", "min_size": 2},
             "batch": {"linger": "1h", "max_files": 2}, "deliver": [{"to": "share"}, {"to": "tape"}],
         }  # fmt: skip
         self.places: dict[str, Any] = {name: self.place(name) for name in ("share", "tape", "new")}

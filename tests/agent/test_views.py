@@ -33,6 +33,7 @@ def write(root: Path, *destinations: str, rule: str = "", verify: str = "checksu
         (root / name).mkdir(exist_ok=True)
     (root / "dropline.toml").write_text(
         f'[agent]\nstate_dir = "{root}/state"\nlisten = ""\n{places}[[rules]]\nname = "r"\nwatch = "{root}/data"\n'
+        f'links = "refuse"\n'
         f'complete = {{ quiet = "0s" }}\nbatch = {{ linger = "0s" }}\ndeliver = [{targets}]\n{rule}'
     )
     return root / "dropline.toml"

@@ -193,8 +193,10 @@ class Site:
         return kept | {"HOME": str(self.home), "COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"} | self.more
 
     def rule(self, **keys: Any) -> dict[str, Any]:
-        """A rule that takes everything from the inbox to the share at once, but for these keys."""
+        """A rule that takes everything from the inbox to the share at once, but for these keys. A link is a case for a person."""
         quick = {"name": "r", "watch": "inbox", "complete": {"quiet": "0s"}, "batch": {"linger": "0s"}}
+        quick |= {"links": "refuse"} if keys.get("links", "refuse") is not None else {}
+        keys = {key: value for key, value in keys.items() if value is not None}
         if "reclaim" in keys:
             keys["reclaim"] = {"min_age": "0s"} | keys["reclaim"]
         return quick | {"deliver": [{"to": "share"}]} | keys

@@ -192,6 +192,34 @@ def test_a_supplement_on_its_way_keeps_the_dataset(site: "Site") -> None:
     assert site.local == {}
 
 
+def test_links_beside_the_data_keep_nothing_here_but_those_that_lead_out(site: "Site") -> None:
+    """Where a rule delivers what they lead to, they are counted and skipped; else the dataset waits until the rule says so."""
+    site.configure(run_rule(site, reclaim={"after": "7d"}, links=None))
+    for run in "12":
+        site.put(f"run_{run}/job2/a", b"x")
+        site.put(f"run_{run}/done", b"")
+        (site.inbox / f"run_{run}/job3").mkdir()
+        (site.inbox / f"run_{run}/job3/a").symlink_to("../job2/a")
+        (site.inbox / f"run_{run}/latest").symlink_to("job2")
+    (site.inbox / "run_2/job3/frames").symlink_to("/scratch/frames")
+    assert site.once() == 0
+    assert site.status()["files"] == {"verified": 4}
+    assert site.explain("run_1/job2/a")[-1]["dataset"]["links"] == 2
+    why = 'it has links to what no rule delivers: write `links = "skip"` into rule r if they are no concern'
+    example = f"{site.inbox}/run_2/job3/frames -> /scratch/frames"
+    assert site.status()["links"] == [{"rule": "r", "dataset": "run_2", "links": 1, "example": example, "reason": why}]
+    shown = site.dropline("status")
+    assert (shown.code, f"run_2 (rule r): {why} (1 links, such as {example})" in shown.out) == (1, True)
+    site.configure(run_rule(site, reclaim={"after": "0s"}, links=None))
+    site.once()
+    files = {"run_2/done", "run_2/job2/a"}
+    assert {path for path, content in site.local.items() if isinstance(content, bytes)} == files
+    site.configure(run_rule(site, reclaim={"after": "0s"}, links="skip"))
+    assert site.once() == 0
+    assert not any(isinstance(content, bytes) for content in site.local.values())
+    assert site.dropline("status").code == 0
+
+
 def test_trying_a_preset_writes_nothing_and_says_what_it_would_do(site: "Site") -> None:
     """Datasets, whether they are complete or why not, batches, paths."""
     old = time.time_ns() - 3600 * 10**9

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from rules.match import Match, is_marker, marker_for, match, relative
+from rules.match import Match, is_marker, leads_out, marker_for, match, relative
 from rules.model import OWN_PREFIX
 from rules.patterns.glob import check_glob, check_marker, fill, takes
 from rules.rule import Conditions, Rule
@@ -319,3 +319,24 @@ def test_the_fields_of_a_pattern_match_themselves(name: str) -> None:
     assert not takes((literal,), "tilt3_1.tif")
     assert not takes((literal,), "axxb_1.tif")
     assert fill("{name}.done", {"name": name}, literal=False) == f"{name}.done"
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "directory", "outside"),
+    [
+        ("/data/a/link", "../b/x.h5", False, None),
+        ("/data/a/link", "x.h5", False, None),
+        ("/data/a/link", "/data/x.h5", False, None),
+        ("/data/a/link", "../../data/b/../x.h5", False, None),
+        ("/data/a/link", "x.txt", False, "/data/a/x.txt"),
+        ("/data/a/link", "/scratch/x.h5", False, "/scratch/x.h5"),
+        ("/data/a/link", "../../x.h5", False, "/x.h5"),
+        ("/data/a/link", "../b", True, None),
+        ("/data/a/link", "/data", True, None),
+        ("/data/a/link", "/database", True, "/database"),
+    ],
+)
+def test_where_links_lead(link: str, target: str, directory: bool, outside: str | None) -> None:
+    """To a file that a rule takes, or to a directory at or below a watched one: that is delivered itself. No disk is asked."""
+    rules = [Rule("r", "/data", include=("*.h5",))]
+    assert leads_out(rules, link, target, directory=directory) == outside

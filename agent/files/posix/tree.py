@@ -159,6 +159,14 @@ class PosixTree:
             return ABSENT
         return CannotTell(Trouble(What.STALE, "another directory stands at the root"))
 
+    def target(self, path: str) -> str:
+        """See `Tree`."""
+        try:
+            directory, name = self._parent(path)
+            return os.readlink(name, dir_fd=directory)
+        except REFUSALS as error:
+            raise trouble(error) from error
+
     def born(self, path: str) -> int | None:
         """See `Tree`."""
         try:

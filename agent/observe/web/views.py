@@ -114,6 +114,7 @@ class Views:
             *self._troubles(said),
             *self._doubts(said),
             *self._behind(said),
+            *self._links(said),
             *self._findings(said),
             *self._refusals(said["files"].get("refused", 0)),
         ]
@@ -236,6 +237,11 @@ class Views:
         for place in said["destinations"]:
             if "keeps" in place:
                 yield Need(f"Nothing is deleted here on the proof of {place['name']}", place["keeps"])
+
+    def _links(self, said: Mapping[str, Any]) -> Iterable[Need]:
+        for one in said["links"]:
+            what = f"Dataset {one['dataset']} has {one['links']:,} links to what no rule delivers"
+            yield Need(what, f"{one['reason']}: {one['example']}")
 
     def _behind(self, said: Mapping[str, Any]) -> Iterable[Need]:
         for one in said["behind"]:

@@ -73,6 +73,10 @@ class MemoryTree:
             return CannotTell(trouble)
         return ABSENT if now is self._node else CannotTell(refused(What.STALE))
 
+    def target(self, path: str) -> str:
+        """See `Tree`."""
+        return self._node_at(path).target
+
     def born(self, path: str) -> int | None:
         """See `Tree`."""
         try:

@@ -36,6 +36,9 @@ def test_a_look_shows_what_stands_there(computer: Computer) -> None:
         inner = tree.look("directory/inner")
         assert isinstance(inner, Observation)
         assert inner.version.size == 1
+        assert tree.target("link") == "file"
+        with pytest.raises(Trouble):
+            tree.target("nothing")
         assert tree.look("") == tree.opened
         assert tree.opened.kind is Kind.DIRECTORY
 
