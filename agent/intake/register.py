@@ -96,10 +96,17 @@ class Register:
             else known
         )
 
-    def entry(self, path: str, seen: Observation, known: Known | None, *, left: bool = False) -> Match | None:
+    def entry(
+        self, path: str, seen: Observation, known: Known | None, *, left: bool = False, written: bool = False
+    ) -> Match | None:
         """A path that is new, or not as the ledger has it. Returns which rule takes it, None for the agent's own files.
 
-        `left`: the name went away at some time since.
+        Args:
+            path: absolute.
+            seen: what stands there.
+            known: what the ledger has of it.
+            left: the name went away at some time since.
+            written: an event says that a program wrote the file, or gave it the name; a mode that changes makes none.
         """
         directory, _, name = path.rpartition("/")
         if name.startswith(OWN_PREFIX):
@@ -128,9 +135,10 @@ class Register:
         if known is not None and taken is None and known.state in HERE:
             if known.state is State.CANDIDATE:  # nothing changed since the last look, but its writer may have closed it
                 self._beside.add((directory, name, name + "\0"))
-            return found
-        if (
-            known is not None and taken is not None and taken.same_file and known.state is State.VERIFIED
+            if not written or known.state is not State.VERIFIED or not files.is_restamped(known.id):
+                return found  # else a sweep saw it before the event was read
+        elif (
+            known is not None and taken is not None and taken.same_file and known.state is State.VERIFIED and not written
             and known.rule == found.rule.name and restamped(known.version, seen.version)
         ):  # fmt: skip
             files.restamped(known.id, seen, now)

@@ -152,7 +152,7 @@ class Survey:
         elif seen.kind is Kind.DIRECTORY:
             return True
         else:
-            register.entry(path, seen, known, left=left)
+            register.entry(path, seen, known, left=left, written=True)
         return False
 
     # Sweeps

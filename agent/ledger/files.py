@@ -221,6 +221,10 @@ class Files:
             (seen.version.ctime_ns, now, reason, file),
         )
 
+    def is_restamped(self, file: int) -> bool:
+        """Whether the content of a version is still to be compared with its proof."""
+        return bool(self._store.execute("SELECT restamped FROM files WHERE id = ?", (file,)).fetchone()[0])
+
     def compared(self, files: Iterable[File]) -> None:
         """The content of these versions is what was proved."""
         self._store.executemany(
