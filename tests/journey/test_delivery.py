@@ -132,7 +132,7 @@ def test_a_marker_belongs_to_its_file_whatever_characters_their_names_have(site:
         site.put(name, name.encode())
     for name in ("tilt[30.0].done", "a*.done"):
         site.put(name, b"")
-    assert site.once() == 0
+    assert site.once() == 1, "some are left"
     assert site.delivered == {name: name.encode() for name in ("tilt[30.0].dat", "a*.dat")}
 
 
@@ -321,7 +321,7 @@ def test_a_file_that_is_still_open_stays_whatever_its_mtime_says(site: "Site") -
     other = site.put("done.dat", b"done")
     with path.open("ab") as writer:
         os.utime(path, ns=(OLD, OLD))
-        assert (site.once(), site.delivered) == (0, {"done.dat": b"done"})
+        assert (site.once(), site.delivered) == (1, {"done.dat": b"done"})
         (version,) = site.explain("growing.dat")
         assert (version["state"], version["reason"]) == ("candidate", "a process has it open for writing")
         writer.write(b"second half")
@@ -748,7 +748,8 @@ def test_a_run_whose_name_was_used_before_has_conditions_and_a_folder_for_itself
     site.configure(site.rule(reclaim={"after": "0s"}, **run))
     for name in ("a", "done"):
         site.put(f"run_1/{name}", b"first")
-    assert (site.once(), site.local) == (0, {})
+    assert site.once() == 0
+    assert (site.once(), site.local) == (0, {}), "the marker came last, and its dataset goes as a whole"
     site.put("run_1/a", b"second")
     assert (site.once(), site.local) == (1, {"run_1/a": b"second"})
     site.put("run_1/done", b"second")
