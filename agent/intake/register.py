@@ -146,6 +146,14 @@ class Register:
         if known is not None and taken is not None and taken.same_file and known.state in _WAS_COMPLETE:
             self._came_back(path, found.rule, known, seen)
         again = first_look(found.rule.complete, seen.version.ctime_ns, now)
+        if (
+            known is not None and taken is not None and taken.same_file and known.state is State.REFUSED
+            and known.rule == found.rule.name and seen.kind is Kind.FILE and restamped(known.version, seen.version)
+        ):  # fmt: skip
+            files.touched(known.id, seen, now, again)
+            if found.rule.whole:
+                self._dataset(path, found.rule)
+            return found
         if known is not None and taken is not None and known.state is State.CANDIDATE and seen.kind is Kind.FILE:
             files.changed(known.id, taken, now, again)
         else:

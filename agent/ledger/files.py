@@ -225,6 +225,19 @@ class Files:
         """Whether the content of a version is still to be compared with its proof."""
         return bool(self._store.execute("SELECT restamped FROM files WHERE id = ?", (file,)).fetchone()[0])
 
+    def touched(self, file: int, seen: Observation, now: float, again: float) -> None:
+        """The ctime of a refused file changed and nothing else: it is judged again, as the same version.
+
+        Its rights may have been the reason. Where they were not, it is refused again, and nothing was delivered meanwhile.
+        """
+        (known,) = read(self._store, "f.id = ?", (file,))
+        self._store.execute(
+            "UPDATE files SET state = 'candidate', batch = NULL, ctime_ns = ?, since = ?, again = ?, reason = NULL"
+            " WHERE id = ? AND state = 'refused'",
+            (seen.version.ctime_ns, now, again, file),
+        )
+        self._store.tell([Transition(known.rule, "candidate", known.path, "its rights or its owner may have changed")])
+
     def compared(self, files: Iterable[File]) -> None:
         """The content of these versions is what was proved."""
         self._store.executemany(

@@ -269,6 +269,29 @@ def test_a_file_made_readable_goes_after_a_retry(site: "Site") -> None:
     assert (site.once(unprivileged=True), site.delivered) == (0, {"locked.dat": b"mine alone"})
 
 
+def test_a_refused_file_that_is_only_touched_keeps_its_name(site: "Site") -> None:
+    """chmod of a file whose name is taken there: the same version is refused again, and nothing goes as `b~2.dat`."""
+    (site.share / "b.dat").write_bytes(b"theirs")
+    path = site.put("b.dat", b"mine")
+    assert site.once() == 1
+    (before,) = site.dropline("files", "--state", "refused", "--format", "json").json
+    for mode in (0o640, 0o600):
+        path.chmod(mode)
+        assert (site.once(), site.delivered, site.states()) == (1, {"b.dat": b"theirs"}, {"b.dat": ["refused"]})
+    (after,) = site.dropline("files", "--state", "refused", "--format", "json").json
+    assert after["reason"] == before["reason"]
+
+
+def test_a_file_made_readable_goes_without_a_retry(site: "Site") -> None:
+    """Its rights were the reason: the change of them is enough."""
+    path = site.put("locked.dat", b"mine alone")
+    path.chmod(0)
+    assert site.once(unprivileged=True) == 1
+    path.chmod(0o600)
+    assert (site.once(unprivileged=True), site.delivered) == (0, {"locked.dat": b"mine alone"})
+    assert site.states() == {"locked.dat": ["verified"]}
+
+
 def test_what_a_person_removed_needs_nobody_any_more(site: "Site") -> None:
     """A refused file that is removed, or replaced by one that can travel, leaves no refusal behind."""
     for name in ("gone.dat", "link.dat"):
