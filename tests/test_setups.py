@@ -77,7 +77,7 @@ def test_a_setup_delivers_what_its_table_says(setup: Setup) -> None:
 
 @pytest.mark.parametrize("setup", SETUPS, ids=[one.title for one in SETUPS])
 def test_a_setup_runs(setup: Setup) -> None:
-    """The real intake, in memory: what an instrument of this kind writes is complete and sealed, at night where there is a schedule."""
+    """The real intake, in memory: what an instrument writes is sealed, at night where there is a schedule."""
     (rule,) = setup.config.rules
     sealed: list[Happening] = []
 

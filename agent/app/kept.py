@@ -10,9 +10,10 @@ from pathlib import PurePath
 from typing import Any
 
 from agent.app.configuration import AT_MOST, Source, absolute, check
-from agent.errors import cause
+from agent.errors import Refused, cause
+from agent.files import LOCAL
 from agent.host import own_files
-from agent.host.lock import require_own
+from agent.host.lock import locked, require_own
 from agent.observe.status import old_rules
 from rules.config.mistake import RuleError
 from rules.config.settings import Configuration
@@ -48,7 +49,8 @@ class KeptConfiguration:
         config = self._config
         if config is None or config.data is None:
             return
-        source = str(absolute(PurePath(config.source)))
+        recorded = _recorded(config)
+        source = _source(config) if recorded is None or owner_of(config) is not None else recorded
         record = {"source": source, "configuration": _without_secrets(config.data), "refused": refused}
         try:
             own_files.write_whole(config.state_dir / FILE, json.dumps(record, default=str).encode(), 0o600)
@@ -60,6 +62,43 @@ def _without_secrets(data: Mapping[str, Any]) -> dict[str, Any]:
     """What commands need that go by the ledger: no account, and nothing that is done or sent besides."""
     rules = [{key: value for key, value in rule.items() if key != "then"} for rule in data.get("rules", ())]
     return {key: data[key] for key in ("agent", "destinations") if key in data} | {"rules": rules}
+
+
+def require_owner(config: Configuration) -> None:
+    """Raises Refused where the state directory belongs to another configuration."""
+    owner = owner_of(config)
+    if owner is not None:
+        raise Refused(
+            f"the state directory {config.state_dir} belongs to the configuration {owner}, and this one is {_source(config)}",
+            "give this one another state directory ([agent] state_dir), or, where it replaces the other, `dropline take-over`"
+            f" --config {_source(config)}",
+        )
+
+
+def owner_of(config: Configuration) -> str | None:
+    """The other configuration that the state directory belongs to, by its path as it was given; None: there is no other."""
+    owner = _recorded(config)
+    # One file under two names is one configuration; where releases change, the name as it was given stays.
+    same = owner is None or LOCAL.resolve(owner) == LOCAL.resolve(_source(config))
+    return None if same or config.data is None else owner  # `run --watch` has no file, and its state beside it
+
+
+def _recorded(config: Configuration) -> str | None:
+    try:
+        record = _record(config.state_dir)
+        return str(record["source"]) if record is not None else None
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def take_over(config: Configuration) -> None:
+    """The state directory belongs to this configuration from now on. Raises Refused where an agent uses it."""
+    with locked(config.state_dir):
+        KeptConfiguration().took(config)
+
+
+def _source(config: Configuration) -> str:
+    return str(absolute(PurePath(config.source)))
 
 
 def last_good(file: Source) -> Configuration | None:

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 from agent.actions import END_WITHIN
 from agent.app.active import Active, Process, Started, polite
 from agent.app.configuration import Secrets, again
-from agent.app.kept import KeptConfiguration
+from agent.app.kept import KeptConfiguration, require_owner
 from agent.app.pages import write
 from agent.app.parts import Parts
 from agent.errors import LedgerError, Refused, Transient
@@ -50,6 +50,7 @@ def run(config: Configuration, started: Started) -> None:
         kept(config.state_dir),
         ExitStack() as stack,
     ):
+        require_owner(config)
         active = Active(config, Secrets.of(config), process)
         stack.callback(lambda: active.close())  # noqa: PLW0108  (another one may be active by then)
         active.take_over()
@@ -165,12 +166,14 @@ def once(config: Configuration) -> bool:
     Returns whether all went well: nothing failed, refused or left on the way. Raises LedgerError, Refused, Transient.
     """
     polite(config)
-    config = config.with_agent(canary_every=0.0)  # a canary needs time to come back
+    given, config = config, config.with_agent(canary_every=0.0)  # a canary needs time to come back
     metrics, clock, bell = Metrics(), Clock(), threading.Event()
     signals = Signals(unfinished=1)
     signals.changed = bell
     signals.install()
     with locked(config.state_dir), kept(config.state_dir), ExitStack() as stack:
+        require_owner(given)
+        KeptConfiguration().took(given)
         parts = Parts(config, metrics, lambda name: bell.set, stack)
         parts.start(clock())
         seen_at: float | None = None

@@ -14,7 +14,7 @@ from agent.errors import LedgerDamaged, LedgerError, Refused, Transient
 from rules.config.mistake import RuleError
 
 _MODULES = {
-    "run": "running", "check": "running", "init": "running",
+    "run": "running", "check": "running", "init": "running", "take-over": "running",
     "status": "reports", "explain": "reports", "files": "reports", "batches": "reports",
     "retry": "steering", "reclaim": "steering", "pause": "steering", "resume": "steering", "complete": "steering",
     "wait": "steering",

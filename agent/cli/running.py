@@ -14,6 +14,7 @@ import typer
 
 from agent.app import presets
 from agent.app.configuration import FILE_NAME, absolute, check, here, warnings
+from agent.app.kept import owner_of, take_over
 from agent.app.parts import Parts, channels, inside
 from agent.app.replan import preview
 from agent.cli.options import STATE_HERE, ConfigOption, PathOfUser, configuration
@@ -191,6 +192,9 @@ def show(config: ConfigOption = None) -> None:
     """Check the configuration, and say in words what each rule will do."""
     chosen = configuration(config)
     say(f"{chosen.source} is good; state in {chosen.state_dir}")
+    owner = owner_of(chosen)
+    if owner is not None:
+        say(f"warning: that belongs to the configuration {owner}: `dropline run` refuses it for this one")
     for warning in warnings(chosen.source):
         say(f"warning: {warning}")
     for name, table in chosen.settings.destinations.items():
@@ -238,6 +242,15 @@ def show(config: ConfigOption = None) -> None:
 def _next_times(schedule: str, chosen: Configuration) -> str:
     """When a schedule comes next, by the clock that the configuration means."""
     return ", ".join(f"{at:%a %Y-%m-%d %H:%M %Z}" for at in next_times(schedule, time.time(), chosen.zone, 3))
+
+
+@commands.command("take-over")
+def take(config: ConfigOption = None) -> None:
+    """Give the state directory to this configuration, where it belongs to another one that it replaces."""
+    chosen = configuration(config)
+    former = owner_of(chosen)
+    take_over(chosen)
+    say(f"{chosen.state_dir} belongs to {chosen.source} now" + (f", no longer to {former}" if former else ""))
 
 
 def _changes(chosen: Configuration) -> list[str]:
