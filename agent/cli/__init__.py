@@ -9,12 +9,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from agent.cli.printing import say
+from agent.cli.printing import say, select
 from agent.errors import LedgerDamaged, LedgerError, Refused, Transient
 from rules.config.mistake import RuleError
 
 _MODULES = {
-    "run": "running", "check": "running", "init": "running", "take-over": "running",
+    "run": "running", "check": "running", "init": "running", "takeover": "running",
     "status": "reports", "explain": "reports", "files": "reports", "batches": "reports",
     "retry": "steering", "reclaim": "steering", "pause": "steering", "resume": "steering", "complete": "steering",
     "wait": "steering",
@@ -35,7 +35,42 @@ class _Commands(UserDict[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         module = import_module(f"agent.cli.{self.data[name]}")
-        return typer.main.get_group(module.commands).commands[name]
+        return _with_query(typer.main.get_group(module.commands).commands[name])
+
+
+def _with_query(command: Any) -> Any:
+    """The command, or each of a group, with `--jmespath` where it has `--format`."""
+    for one in getattr(command, "commands", {"": command}).values():
+        form = next((param for param in one.params if param.name == "form"), None)
+        if form is not None:
+            one.params.append(_query())
+            form.callback = lambda context, option, value: type(value)("json") if context.meta.get(_QUERY) else value
+    return command
+
+
+_QUERY = "dropline.jmespath"
+
+
+def _query() -> Any:
+    """`--jmespath`, of every command that has `--format`: as `globus` has it."""
+
+    def chosen(context: typer.Context, value: str | None) -> None:
+        context.meta[_QUERY] = select(value)
+
+    made = typer.Typer()
+
+    @made.command()
+    def _(
+        query: Annotated[
+            str | None,
+            typer.Option(
+                "--jmespath", metavar="EXPR", is_eager=True, expose_value=False, callback=chosen,
+                help="A JMESPath expression: print only what it finds, as JSON.",
+            ),
+        ] = None,
+    ) -> None: ...  # fmt: skip
+
+    return next(one for one in typer.main.get_command(made).params if one.name == "query")
 
 
 class _Group(TyperGroup):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from enum import StrEnum
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,8 +17,8 @@ from agent.app.configuration import FILE_NAME, absolute, check, here, warnings
 from agent.app.kept import owner_of, take_over
 from agent.app.parts import Parts, channels, inside
 from agent.app.replan import preview
-from agent.cli.options import STATE_HERE, ConfigOption, PathOfUser, configuration
-from agent.cli.printing import say
+from agent.cli.options import STATE_HERE, ConfigOption, Format, FormatOption, PathOfUser, configuration
+from agent.cli.printing import print_json, say
 from agent.destinations.directory.transport import reachable
 from agent.errors import CannotListen, LedgerError, Refused, cause
 from agent.files import ABSENT, LOCAL, CannotTell
@@ -31,6 +31,7 @@ from rules.config.describe import describe, traps
 from rules.config.settings import CollectionTable, Configuration, DestinationTable, DirectoryTable, ScrubTable
 from rules.model import Kind
 from rules.rate import in_words
+from rules.rule import Rule
 from rules.units import bytes_in_words
 from rules.units import in_words as duration_in_words
 
@@ -188,63 +189,91 @@ def _reread(scrub: ScrubTable | None) -> str:
 
 
 @commands.command("check")
-def show(config: ConfigOption = None) -> None:
+def show(config: ConfigOption = None, form: FormatOption = Format.TEXT) -> None:
     """Check the configuration, and say in words what each rule will do."""
     chosen = configuration(config)
-    say(f"{chosen.source} is good; state in {chosen.state_dir}")
-    owner = owner_of(chosen)
-    if owner is not None:
-        say(f"warning: that belongs to the configuration {owner}: `dropline run` refuses it for this one")
-    for warning in warnings(chosen.source):
-        say(f"warning: {warning}")
-    for name, table in chosen.settings.destinations.items():
-        if isinstance(table, CollectionTable):
-            say("", f"destination {name}: {of_globus(table)}")
-            for sentence in taken(chosen, name, table):
-                say(f"  - {sentence}")
-            continue
-        proof = "read back" if table.verify == "checksum" else "compared by size"
-        limits = f"; {in_words(table.limits(chosen.zone))}" if table.bandwidth else ""
-        say(
-            "",
-            f"destination {name}: the directory {table.path}{_THERE[reachable(table.path)]}; copies are {proof},"
-            f" checksums are {table.checksum};"
-            f" {_reread(table.scrub)}{limits}",
-        )
-        for sentence in taken(chosen, name, table):
-            say(f"  - {sentence}")
-        for sentence in notes(chosen, name, table):
-            say(f"  - note: {sentence}")
-    for path in inside(chosen):
+    found = _checked(chosen)
+    if form is Format.JSON:
+        print_json(found)
+        return
+    say(f"{chosen.source} is good; state in {chosen.state_dir}", *(f"warning: {one}" for one in found["warnings"]))
+    for one in found["destinations"]:
+        say("", f"destination {one['name']}: {one['words'][0]}", *(f"  - {sentence}" for sentence in one["words"][1:]))
+        say(*(f"  - note: {sentence}" for sentence in one["notes"]))
+    for path in found["left_out"]:
         say("", f"{path}: a destination below a watched directory, so what is in it is left out")
-    for rule in chosen.rules:
-        say("", f"rule {rule.name}:")
-        for sentence in describe(rule):
-            say(f"  - {sentence}")
-        if rule.batch.schedule is not None:
-            say(f"  - its next times: {_next_times(rule.batch.schedule, chosen)}")
-        for sentence in traps(rule):
-            say(f"  - note: {sentence}")
-        note = _note(rule.watch)
-        if note is not None:
-            say(f"  - note: {rule.watch} {note}; the agent waits for it")
-    for sentence in _changes(chosen):
+    for one in found["rules"]:
+        say("", f"rule {one['name']}:", *(f"  - {sentence}" for sentence in one["words"]))
+        say(*(f"  - note: {sentence}" for sentence in one["notes"]))
+    for sentence in found["changes"]:
         say("", f"changes: {sentence}")
     if not chosen.rules:
         say("", "no rules: nothing is watched")
-    if chosen.settings.notify is not None:
-        whom = [channel.shown for channel in channels(chosen.settings.notify).values()]
-        say("", f"{chosen.settings.notify.in_words(whom)}")
-        if chosen.settings.notify.digest is not None:
-            say(f"  - its next times: {_next_times(chosen.settings.notify.digest, chosen)}")
+    for sentence in found["notifications"]:
+        say("", sentence)
 
 
 def _next_times(schedule: str, chosen: Configuration) -> str:
     """When a schedule comes next, by the clock that the configuration means."""
-    return ", ".join(f"{at:%a %Y-%m-%d %H:%M %Z}" for at in next_times(schedule, time.time(), chosen.zone, 3))
+    times = next_times(schedule, time.time(), chosen.zone, 3)
+    return f"its next times: {', '.join(f'{at:%a %Y-%m-%d %H:%M %Z}' for at in times)}"
 
 
-@commands.command("take-over")
+def _checked(chosen: Configuration) -> dict[str, Any]:
+    """What `check` reports, with the names that its JSON has."""
+    owner = owner_of(chosen)
+    others = f"the state belongs to the configuration {owner}: `dropline run` refuses it for this one"
+    return {
+        "source": chosen.source,
+        "state_dir": str(chosen.state_dir),
+        "warnings": [*warnings(chosen.source), *([] if owner is None else [others])],
+        "destinations": [
+            {
+                "name": name,
+                "words": [_words(table, chosen), *taken(chosen, name, table)],
+                "notes": list(notes(chosen, name, table)) if isinstance(table, DirectoryTable) else [],
+            }
+            for name, table in chosen.settings.destinations.items()
+        ],
+        "left_out": list(inside(chosen)),
+        "rules": [
+            {
+                "name": rule.name,
+                "words": [*describe(rule), *_times(rule, chosen)],
+                "notes": [*traps(rule), *_note(rule.watch)],
+            }
+            for rule in chosen.rules
+        ],
+        "changes": _changes(chosen),
+        "notifications": list(_notifications(chosen)),
+    }
+
+
+def _words(table: CollectionTable | DirectoryTable, chosen: Configuration) -> str:
+    """What a destination is and does."""
+    if isinstance(table, CollectionTable):
+        return of_globus(table)
+    proof = "read back" if table.verify == "checksum" else "compared by size"
+    limits = f"; {in_words(table.limits(chosen.zone))}" if table.bandwidth else ""
+    return (
+        f"the directory {table.path}{_THERE[reachable(table.path)]}; copies are {proof},"
+        f" checksums are {table.checksum}; {_reread(table.scrub)}{limits}"
+    )
+
+
+def _times(rule: Rule, chosen: Configuration) -> list[str]:
+    return [] if rule.batch.schedule is None else [_next_times(rule.batch.schedule, chosen)]
+
+
+def _notifications(chosen: Configuration) -> Iterator[str]:
+    notify = chosen.settings.notify
+    if notify is not None:
+        yield notify.in_words([channel.shown for channel in channels(notify).values()])
+        if notify.digest is not None:
+            yield _next_times(notify.digest, chosen)
+
+
+@commands.command("takeover")
 def take(config: ConfigOption = None) -> None:
     """Give the state directory to this configuration, where it belongs to another one that it replaces."""
     chosen = configuration(config)
@@ -289,12 +318,13 @@ def notes(chosen: Configuration, name: str, table: DirectoryTable) -> Iterator[s
         yield f"nothing is deleted on its proof: {why}"
 
 
-def _note(path: str) -> str | None:
-    """What is to be said of a watched directory; None: it is there."""
+def _note(path: str) -> list[str]:
+    """What is to be said of a watched directory; nothing: it is there."""
     seen = LOCAL.look(LOCAL.resolve(path))
     if isinstance(seen, CannotTell):
-        return f"cannot be looked at now ({seen.reason})"
-    return None if seen is not ABSENT and seen.kind is Kind.DIRECTORY else "is not there now"
+        return [f"{path} cannot be looked at now ({seen.reason}); the agent waits for it"]
+    there = seen is not ABSENT and seen.kind is Kind.DIRECTORY
+    return [] if there else [f"{path} is not there now; the agent waits for it"]
 
 
 @commands.command()

@@ -16,14 +16,15 @@ def test_another_configuration_is_refused_until_it_takes_over(site: "Site") -> N
     assert (done.code, done.out) == (2, "")
     assert done.err == (
         f"dropline: the state directory {site.state} belongs to the configuration {site.config}, and this one is {other}; give this"
-        " one another state directory ([agent] state_dir), or, where it replaces the other, `dropline take-over`"
+        " one another state directory ([agent] state_dir), or, where it replaces the other, `dropline takeover`"
         f" --config {other}\n"
     )
     checked = site.dropline("check", "--config", str(other)).out
     assert (
-        f"warning: that belongs to the configuration {site.config}: `dropline run` refuses it for this one" in checked
+        f"warning: the state belongs to the configuration {site.config}: `dropline run` refuses it for this one"
+        in checked
     )
-    took = site.dropline("take-over", "--config", str(other))
+    took = site.dropline("takeover", "--config", str(other))
     assert (took.code, took.out) == (0, f"{site.state} belongs to {other} now, no longer to {site.config}\n")
     assert site.dropline("run", "--once", "--config", str(other)).code == 0
     assert site.once() == 2
