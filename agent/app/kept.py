@@ -70,7 +70,7 @@ def require_owner(config: Configuration) -> None:
     if owner is not None:
         raise Refused(
             f"the state directory {config.state_dir} belongs to the configuration {owner}, and this one is {_source(config)}",
-            "give this one another state directory ([agent] state_dir), or, where it replaces the other, `dropline take-over`"
+            "give this one another state directory ([agent] state_dir), or, where it replaces the other, `dropline takeover`"
             f" --config {_source(config)}",
         )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from agent.ledger import Ledger
 from rules.actions import Action, Flow, Share
-from rules.actions.event import Batch, at_collection, body, event, folders
+from rules.actions.event import Batch, at_collection, event, flow_input, folders
 from rules.rule import Rule
 
 
@@ -37,7 +37,7 @@ def _payload(batch: Batch, name: str, action: Action) -> Any:
                     shared.setdefault(place[0], []).extend(folders(batch, to))
             return shared or None
         case Flow():
-            told = event(batch, name)
-            return {"tag": told["id"], "label": f"{batch.rule} {batch.id}"[:64], "body": body(action.body, told)}
+            made = flow_input(action.body, batch, name)
+            return {"tag": f"{batch.id}/{name}", "label": f"{batch.rule} {batch.id}"[:64], "body": made}
         case _:
             return event(batch, name)

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 TYPE = "io.dropline.batch.verified"
+FLOW_BYTES = 150_000
+"""Bytes of a flow's input as JSON: the state of a run has 200 KB (docs.globus.org/api/flows), and the flow adds to it."""
 LISTED = 1000
 """Files that an event lists at the most: receivers limit the size of what they take."""
 FIELDS = ("event", "batch", "number", "rule", "key", "host", "time", "files", "bytes", "items", "destinations")
@@ -62,9 +64,19 @@ def at_collection(address: str) -> tuple[str, str] | None:
     return (found[1], found[2]) if found else None
 
 
-def event(batch: Batch, action: str) -> dict[str, Any]:
-    """The event for one action. Its id is the same however often it is sent."""
-    items = batch.items[:LISTED]
+def flow_input(template: Mapping[str, Any] | None, batch: Batch, action: str) -> Any:
+    """The input of a flow: as many of the batch's files are listed as it has room for."""
+    listed = LISTED
+    while True:
+        made = body(template, event(batch, action, listed))
+        if listed == 0 or len(json.dumps(made)) <= FLOW_BYTES:
+            return made
+        listed = min(listed, len(batch.items)) // 2
+
+
+def event(batch: Batch, action: str, listed: int = LISTED) -> dict[str, Any]:
+    """The event for one action, which lists so many files at the most. Its id is the same however often it is sent."""
+    items = batch.items[:listed]
     data: dict[str, Any] = {
         "rule": batch.rule,
         "batch": batch.id,

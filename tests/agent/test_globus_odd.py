@@ -241,3 +241,29 @@ def test_two_names_of_one_path_at_two_collections_are_refused_by_the_mark(rig: R
     health.check(rig.now, idle=True)
     assert health.now.condition is Condition.REFUSED
     assert "one copy would count as two" in (health.now.reason or "")
+
+
+def test_a_pause_of_the_source_is_known_before_a_task_is_made(rig: Rig) -> None:
+    """Both collections are asked for the rules that hold: the administrator's words are shown, and no task waits at the service."""
+    rig.source.paused = "the microscope moves house"
+    rig.batch(a=b"one")
+    rig.run(lambda: any(rig.reasons()))
+    assert rig.reasons() == [
+        f"the administrator of collection {rig.source.id} has paused transfers: the microscope moves house;"
+        " it goes when that has ended"
+    ]
+    assert (rig.tasks, rig.destination()) == (0, (True, None))
+    rig.source.paused = None
+    rig.deliver()
+    assert (rig.states(), rig.tasks) == ({"a": "verified"}, 1)
+
+
+@pytest.mark.parametrize(
+    "reply", [faults.internal_error(), faults.error(403, "PermissionDenied"), faults.content({"DATA": 3})]
+)
+def test_rules_that_cannot_be_read_hold_up_nothing(rig: Rig, reply: Any) -> None:
+    """They are asked for people alone."""
+    rig.service.faults.answer("GET */my_effective_pause_rule_list", reply, None)
+    rig.batch(a=b"one")
+    rig.deliver()
+    assert (rig.states(), rig.tasks) == ({"a": "verified"}, 1)

@@ -177,3 +177,13 @@ class Collection:
             "owner_string": self.owner.username, "public": True, "s3_owner_activated": False, "s3_url": None,
             "shareable": not self.is_guest, "subscription_id": None, "tlsftp_server": None, "username": self.owner.username,
         }  # fmt: skip
+
+
+def pause_rule(collection: Collection) -> Document:
+    """An administrator's rule, as who it concerns may see it."""
+    acts = ("ls", "mkdir", "rename", "task_delete", "task_transfer_write", "task_transfer_read")
+    return {
+        "DATA_TYPE": "pause_rule_limited", "id": str(uuid.uuid5(uuid.NAMESPACE_OID, collection.id)),
+        "message": collection.paused, "start_time": None, "endpoint_id": collection.id,
+        "endpoint_display_name": collection.display_name, "identity_id": None, **{f"pause_{act}": True for act in acts},
+    }  # fmt: skip

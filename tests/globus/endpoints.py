@@ -7,7 +7,7 @@ import uuid
 from tests.globus import clock, filters
 from tests.globus.auth import Auth
 from tests.globus.clock import Clock
-from tests.globus.collections import Collection, Rule
+from tests.globus.collections import Collection, Rule, pause_rule
 from tests.globus.scopes import TRANSFER
 from tests.globus.wire import Answer, Request, Route, document, transfer_problem
 
@@ -28,6 +28,7 @@ class Endpoints:
             ("GET", "/v0.10/endpoint_search", self._search),
             ("GET", "/v0.10/endpoint/{}", self._show),
             ("GET", "/v0.10/endpoint/{}/access_list", self._rules),
+            ("GET", "/v0.10/endpoint/{}/my_effective_pause_rule_list", self._pauses),
             ("POST", "/v0.10/endpoint/{}/access", self._grant),
             ("GET", "/v0.10/endpoint/{}/access/{}", self._rule),
             ("DELETE", "/v0.10/endpoint/{}/access/{}", self._revoke),
@@ -68,6 +69,13 @@ class Endpoints:
     def _show(self, request: Request, name: str) -> Answer:
         found = self._find(request, name)
         return document(filters.thinned(request, found.document(self._auth.caller(request, TRANSFER).identity)))
+
+    def _pauses(self, request: Request, name: str) -> Answer:
+        found = self._find(request, name)
+        rows = [] if found.paused is None else [pause_rule(found)]
+        return document(
+            {"DATA_TYPE": "pause_rule_limited_list", "endpoint": found.id, "length": len(rows), "DATA": rows}
+        )
 
     def _rules(self, request: Request, name: str) -> Answer:
         found = self._find(request, name, managed=True)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 
 from tests.globus import clock, filters
 from tests.globus.auth import Auth
 from tests.globus.clock import Clock
-from tests.globus.collections import Collection
+from tests.globus.collections import pause_rule
 from tests.globus.scopes import TRANSFER
 from tests.globus.submissions import Limits
 from tests.globus.tasks import Moved, Skipped, Task, Tasks
@@ -100,7 +99,7 @@ class Reports:
         order = self._task(request, name).order
         ends = [one for one in (order.source, order.destination) if one is not None and one.paused is not None]
         return document({
-            "DATA_TYPE": "pause_info_limited", "pause_rules": [_pause_rule(one) for one in ends],
+            "DATA_TYPE": "pause_info_limited", "pause_rules": [pause_rule(one) for one in ends],
             "source_pause_message": None, "source_pause_message_share": None,
             "destination_pause_message": None, "destination_pause_message_share": None,
         })  # fmt: skip
@@ -133,12 +132,3 @@ def _result(request: Request, code: str, message: str) -> Answer:
     return document(
         {"DATA_TYPE": "result", "code": code, "message": message, "resource": resource, "request_id": "ABCdef789"}
     )
-
-
-def _pause_rule(collection: Collection) -> Document:
-    acts = ("ls", "mkdir", "rename", "task_delete", "task_transfer_write", "task_transfer_read")
-    return {
-        "DATA_TYPE": "pause_rule_limited", "id": str(uuid.uuid5(uuid.NAMESPACE_OID, collection.id)),
-        "message": collection.paused, "start_time": None, "endpoint_id": collection.id,
-        "endpoint_display_name": collection.display_name, "identity_id": None, **{f"pause_{act}": True for act in acts},
-    }  # fmt: skip

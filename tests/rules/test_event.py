@@ -3,10 +3,23 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rules.actions.event import LISTED, Batch, Copy, Item, at_collection, batch_of, body, event, folders
+from rules.actions.event import (
+    FLOW_BYTES,
+    LISTED,
+    Batch,
+    Copy,
+    Item,
+    at_collection,
+    batch_of,
+    body,
+    event,
+    flow_input,
+    folders,
+)
 
 laws = settings(max_examples=200, deadline=None)
 CAMPUS = "11111111-2222-3333-4444-555555555555"
@@ -103,3 +116,18 @@ def test_only_the_address_of_a_collection_is_one() -> None:
     assert at_collection(f"{CAMPUS}:/ingest/x:y") == (CAMPUS, "/ingest/x:y")
     assert at_collection(f"/{CAMPUS}:/ingest") is None
     assert at_collection("/mnt/share") is None
+
+
+@pytest.mark.parametrize("template", [None, {"files": "{items}", "whole": "{event}"}, {"only": "{folder}"}])
+@pytest.mark.parametrize("count", [0, 1, 300, 1000, 20_000])
+def test_the_input_of_a_flow_has_a_bound(template: dict[str, str] | None, count: int) -> None:
+    """A run's state has a limit: as many files are listed as there is room for, and the counts are those of all."""
+    made = batch(*(f"{number:06}" + "n" * 200 for number in range(count)))
+    found = flow_input(template, made, "x")
+    assert len(json.dumps(found)) <= FLOW_BYTES
+    if template is None:
+        listed = len(found["data"]["items"])
+        assert (found["data"]["files"], found["id"]) == (count, event(made, "x")["id"])
+        assert (listed == count) is ("note" not in found["data"])
+        assert listed == count or found["data"]["note"].startswith(f"{count - listed} more files are not listed")
+        assert listed >= min(count, 100)

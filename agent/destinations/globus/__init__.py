@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from globus_sdk import TransferClient
 
-from agent.destinations import Arrived, Item, Occupied, Outcome, Prepared, Report, Reread, Taken, Unfit
+from agent.destinations import Arrived, Item, NotNow, Occupied, Outcome, Prepared, Report, Reread, Taken, Unfit
 from agent.destinations.globus import tasks
 from agent.destinations.globus.copies import Copies
 from agent.destinations.globus.course import Course
@@ -159,6 +159,9 @@ class GlobusTransport:
         later = [item.file for item in items if item.file not in settled]
         if not chosen:
             return Prepared(b"", outcomes, later)
+        paused = tasks.paused_by(self._ask, self._course)
+        if paused is not None:
+            raise NotNow(f"{paused}; it goes when that has ended")
         submission = str(self._ask("submission_id", lambda tc: document(tc.get_submission_id(), "value"))["value"])
         now = datetime.fromtimestamp(self._clock(), UTC)
         name = full_label(self._agent, label, delivery)

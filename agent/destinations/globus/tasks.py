@@ -16,6 +16,7 @@ from agent.destinations.globus.request import thaw
 from agent.destinations.globus.session import (
     Clash,
     Forbidden,
+    NoLogin,
     NotThere,
     Rejected,
     Unanswered,
@@ -167,6 +168,31 @@ def reading(task: Document) -> Reading:
         return found
     said = task.cancelled_by_admin or "no reason was given"
     return found._replace(reason=f"{found.reason} by the administrator of a collection: {said}")
+
+
+def paused_by(ask: Ask[Any], course: Course) -> str | None:
+    """Why an administrator's rule would hold up a transfer now; None: none would, as far as the collections tell.
+
+    Raises Transient, Refused where nothing can be asked.
+    """
+
+    def rules(tc: TransferClient, collection: str, what: str) -> list[str]:
+        found = rows(tc.my_effective_pause_rule_list(collection))
+        return [_word(one.get("message")) or "no reason was given" for one in found if one.get(what) is True]
+
+    for collection, what in (
+        (course.source, "pause_task_transfer_read"),
+        (course.collection, "pause_task_transfer_write"),
+    ):
+        try:
+            messages = ask("pause_rules", partial(rules, collection=collection, what=what))
+        except (Unanswered, NoLogin):
+            raise
+        except (Transient, Forbidden):
+            continue  # it is asked for people alone: a task that is paused waits as well, and shows why
+        if messages:
+            return f"the administrator of collection {collection} has paused transfers: {'; '.join(messages)}"
+    return None
 
 
 def later(watched: Watched, now: float, chance: float) -> float:
