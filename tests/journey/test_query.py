@@ -24,12 +24,12 @@ def used(site: "Site") -> "Site":
 
 
 def test_json_has_the_documented_names(used: "Site") -> None:
-    """What stands at the top of each command's JSON is what the manual says: no name goes, none comes unsaid."""
+    """What the manual says stands at the top of each command's JSON: no name goes. More may come."""
     for command, line in DOCUMENTED.items():
         arguments = [command, str(used.inbox / "a.dat")] if command == "explain" else [command]
         found = used.dropline(*arguments, "--format", "json").json
         names = re.findall(r"`(\w+)`", re.sub(r"\(.*?\)", "", line))
-        assert sorted(found if isinstance(found, dict) else found[0]) == sorted(names), command
+        assert set(names) <= set(found if isinstance(found, dict) else found[0]), command
 
 
 @pytest.mark.parametrize(
