@@ -123,7 +123,7 @@ def run(
     ] = None,
     to: Annotated[PathOfUser | None, typer.Option(metavar="DIR", help="Deliver to this directory.")] = None,
     log: Annotated[LogStyle, typer.Option(help="Log lines as text or JSON.")] = LogStyle.TEXT,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every transition on a terminal, too.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every transition of every file.")] = False,
 ) -> None:
     """Run the agent: in the foreground, until Ctrl-C or SIGTERM."""
     from agent.app.run import once as run_once
@@ -135,7 +135,7 @@ def run(
     if not chosen.rules:
         raise Refused(f"{chosen.source} has no [[rules]]", "add one; `dropline init` writes an example")
     live = sys.stderr.isatty() and not verbose and not once and log is LogStyle.TEXT
-    configure(log.value, logging.WARNING if live else logging.INFO)
+    configure(log.value, logging.DEBUG if verbose else logging.WARNING if live else logging.INFO)
     for warning in warnings(chosen.source):
         logging.getLogger("agent").warning(warning)
     if once:

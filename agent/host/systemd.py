@@ -7,6 +7,7 @@ a library for it would be called with; those that there are have not been releas
 import os
 import socket
 import time
+from typing import IO
 
 
 def tell(**facts: str) -> bool:
@@ -31,3 +32,12 @@ def tell(**facts: str) -> bool:
 def reloading() -> None:
     """The configuration is read again; READY="1" ends it."""
     tell(RELOADING="1", MONOTONIC_USEC=str(time.monotonic_ns() // 1000))
+
+
+def is_journal(stream: IO[str]) -> bool:
+    """Whether what is written there goes to the journal directly, which then reads priorities, see sd-daemon(3)."""
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):  # no file of the system
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"

@@ -1,4 +1,7 @@
-"""Log lines for services: one a transition, as text or JSON. The last of them are kept in the state directory."""
+"""Log lines for services, as text or JSON: few by default, one for each transition where it is asked for.
+
+The last of them are kept in the state directory.
+"""
 
 import json
 import logging
@@ -10,7 +13,9 @@ from pathlib import PurePath
 from typing import Any
 
 from agent.host import own_files
+from agent.host.systemd import is_journal
 from agent.ledger import Transition
+from agent.observe.summary import Summarizer, text
 from rules.text import printable, quoted
 
 log = logging.getLogger("agent.transitions")
@@ -21,10 +26,21 @@ KEPT = 4_000_000
 """Bytes after which a file is full; there are four."""
 
 
+_FOR_PEOPLE = frozenset({"refused", "changed", "missing", "unreadable", "doubtful"})
+"""Events for which a person must act."""
+
+
 def tell(transitions: Sequence[Transition]) -> None:
-    """Log transitions: one record for a whole transaction, which the formatters write as one line each."""
-    if log.isEnabledFor(logging.INFO):
-        log.info("%d transitions", len(transitions), extra={"transitions": transitions})
+    """Log transitions: one record for a whole transaction, which the formatters write as one line each.
+
+    What a person must act on is a warning; the others are for who follows single files, and are summed up for the rest.
+    """
+    warnings = [one for one in transitions if one.event in _FOR_PEOPLE]
+    if warnings:
+        log.warning("%d transitions", len(warnings), extra={"transitions": warnings})
+    others = transitions if not warnings else [one for one in transitions if one.event not in _FOR_PEOPLE]
+    if others and log.isEnabledFor(logging.DEBUG):
+        log.debug("%d transitions", len(others), extra={"transitions": others})
 
 
 class TextFormatter(logging.Formatter):
@@ -42,10 +58,13 @@ class TextFormatter(logging.Formatter):
         transitions: Sequence[Transition] | None = getattr(record, "transitions", None)
         if transitions is not None:
             return "\n".join(f"{head} {_text(one)}" for one in transitions)
-        text = printable(record.getMessage())
+        fields: dict[str, Any] | None = getattr(record, "summary", None)
+        if fields is not None:
+            return f"{head} {text(fields)}"
+        message = printable(record.getMessage())
         more = self.formatException(record.exc_info).splitlines() if record.exc_info else []
         return "\n".join(
-            [f"{head} {text}", *(f"  {printable(line)}" for line in more)]
+            [f"{head} {message}", *(f"  {printable(line)}" for line in more)]
         )  # no line of it looks like one of ours
 
 
@@ -58,8 +77,25 @@ class JsonFormatter(logging.Formatter):
         transitions: Sequence[Transition] | None = getattr(record, "transitions", None)
         if transitions is not None:
             return "\n".join(json.dumps(head | _fields(one)) for one in transitions)
+        summary: dict[str, Any] | None = getattr(record, "summary", None)
+        if summary is not None:
+            return json.dumps(head | summary)
         more = {"exception": self.formatException(record.exc_info)} if record.exc_info else {}
         return json.dumps(head | {"message": record.getMessage()} | more)
+
+
+class ForJournal(logging.Formatter):
+    """Lines of another formatter, each with its priority as journald reads it: so `journalctl -p warning` shows warnings."""
+
+    def __init__(self, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self._formatter = formatter
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See sd-daemon(3)."""
+        level = record.levelno
+        priority = 3 if level >= logging.ERROR else 4 if level >= logging.WARNING else 6 if level >= logging.INFO else 7
+        return "\n".join(f"<{priority}>{line}" for line in self._formatter.format(record).split("\n"))
 
 
 def _time(record: logging.LogRecord) -> str:
@@ -83,11 +119,14 @@ def configure(style: str, level: int) -> None:
     """Send the agent's log to standard error. `style`: "text" or "json"."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setLevel(level)
-    handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
+    formatter = JsonFormatter() if style == "json" else TextFormatter()
+    handler.setFormatter(ForJournal(formatter) if is_journal(sys.stderr) else formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("agent").setLevel(level)
+    log.setLevel(logging.DEBUG)
+    log.handlers[:] = [Summarizer()]
     logging.getLogger("waitress").setLevel(logging.ERROR)
 
 
@@ -102,13 +141,16 @@ def kept(state_dir: PurePath) -> Iterator[None]:
         yield
         return
     keeper.setFormatter(TextFormatter())
+    keeper.setLevel(min(logging.INFO, logging.getLogger("agent").level or logging.INFO))
     root, own = logging.getLogger(), logging.getLogger("agent")
     level = own.level
     root.addHandler(keeper)
-    own.setLevel(logging.INFO)
+    own.setLevel(min(logging.INFO, level or logging.INFO))
     try:
         yield
     finally:
+        for summarizer in log.handlers:
+            summarizer.flush()
         own.setLevel(level)
         root.removeHandler(keeper)
         keeper.close()

@@ -244,6 +244,7 @@ def test_status_tells_counts_destinations_and_rules(delivered: "Site") -> None:
     assert (done.code, told) == (
         1,
         {
+            "configuration": None,
             "files": {"verified": 2, "refused": 1},
             "bytes": {"verified": 2000, "refused": 4},
             "deliveries": {"share": {"verified": 1, "refused": 1}},

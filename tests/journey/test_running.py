@@ -451,19 +451,25 @@ def test_a_name_that_is_freed_and_taken_at_once_gets_a_name_of_its_own(site: "Si
     assert agent.stop() == 0
 
 
-def test_log_lines_are_one_a_transition(site: "Site") -> None:
-    """As text and as JSON, one line each, whatever the file's name is."""
+def test_verbose_log_lines_are_one_a_transition(site: "Site") -> None:
+    """As text and as JSON, one line each, whatever the file's name is; without --verbose there is one line of what was proved."""
     site.put("a\nb.dat", b"x")
-    done = site.dropline("run", "--once", "--log", "json")
+    done = site.dropline("run", "--once", "--log", "json", "--verbose")
     lines = [json.loads(line) for line in done.err.splitlines()]
     assert [line["event"] for line in lines if line.get("file") == str(site.inbox / "a\nb.dat")] == [
         "candidate", "complete", "batched", "proved", "verified",
     ]  # fmt: skip
     site.put("c\nd.dat", b"y")
-    text = site.dropline("run", "--once").err.splitlines()
+    text = site.dropline("run", "--once", "--verbose").err.splitlines()
     words = [line.split()[2] for line in text if f'file="{site.inbox}/c\\nd.dat"' in line]
     assert words == ["candidate", "complete", "batched", "proved", "verified"]
-    assert all(re.match(r"\d{4}-\d\d-\d\dT[\d:.]+Z (INFO|WARNING) ", line) for line in text)
+    assert all(re.match(r"\d{4}-\d\d-\d\dT[\d:.]+Z (DEBUG|INFO|WARNING) ", line) for line in text)
+    site.put("e.dat", b"z")
+    done = site.dropline("run", "--once", "--log", "json")
+    lines = [json.loads(line) for line in done.err.splitlines()]
+    assert [(line["event"], line.get("files"), line.get("verified")) for line in lines if "event" in line] == [
+        ("proved", 1, None), ("hour", None, 1),
+    ]  # fmt: skip
 
 
 def test_paused_deliveries_wait_until_they_are_resumed(site: "Site") -> None:
