@@ -173,13 +173,14 @@ def files(
     for word in only or ():
         if word not in words:
             raise Refused(f"there is no state {word!r}", f"known are {', '.join(words)}")
-    found = ledger(state(config)).reports.files([words[word] for word in only or words], limit)
+    opened = ledger(state(config))
+    found = [line(opened, file) for file in opened.reports.files([words[word] for word in only or words], limit)]
     if form is Format.JSON:
-        print_json([line(file) for file in found])
+        print_json(found)
         return
-    for file in found:
-        reason = f"  {file.reason}" if file.reason else ""
-        say(f"{file.state.value:<11} {bytes_in_words(file.version.size):>8}  {file.path}{reason}")
+    for one in found:
+        reason = f"  {one['reason']}" if one["reason"] else ""
+        say(f"{one['state']:<11} {bytes_in_words(one['size']):>8}  {one['path']}{reason}")
 
 
 @commands.command()

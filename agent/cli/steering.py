@@ -211,7 +211,7 @@ def wait(
     opened = ledger(chosen)
     limit = seconds(timeout)
     started = time.monotonic()
-    waiting = [file for path in paths for file in _below(chosen.rules, os.path.abspath(path))]
+    waiting = [file for path in paths for file in _below(opened, chosen.rules, os.path.abspath(path))]
     while True:
         waiting, refused = _left(opened, waiting)
         for path, reason in refused:
@@ -227,12 +227,16 @@ def wait(
         time.sleep(_POLL)
 
 
-def _below(rules: Sequence[Rule], path: str) -> list[str]:
+def _below(opened: Ledger, rules: Sequence[Rule], path: str) -> list[str]:
     """The file, or the files of the directory that are to be delivered. Raises Refused where nobody delivers there.
 
-    Without rules (run --watch --to) every file is, but our own.
+    Of a directory that is not there any more, those that the ledger knows. Without rules (run --watch --to) every file is, but
+    our own.
     """
     if not _is_directory(path):
+        known = opened.files.known_below(path)
+        if known:
+            return known
         found = match(rules, path)
         if rules and found.rule is None:
             raise Refused(f"{path} will not be delivered: {found.reason}", "`dropline check` says what the rules take")

@@ -119,6 +119,15 @@ class Files:
         )
         return [os.fsdecode(path) for (path,) in self._store.execute(sql, at_or_below(directory))]
 
+    def known_below(self, directory: str) -> list[str]:
+        """Paths at or below a directory of files that were delivered, or will be, wherever they are now."""
+        sql = (
+            "SELECT d.path, f.name FROM dirs d JOIN files f ON f.dir = d.id WHERE (d.path = ?1 OR (d.path >= ?2 AND d.path < ?3))"
+            f" AND (f.here OR f.gone) AND f.rule IS NOT {_OF_SENDS} GROUP BY f.dir, f.name"
+        )
+        rows = self._store.execute(sql, at_or_below(directory))
+        return [f"{os.fsdecode(above)}/{os.fsdecode(name)}" for above, name in rows]
+
     def history(self, path: str) -> list[File]:
         """All versions of a path, oldest first."""
         directory, name = os.path.split(path)

@@ -130,6 +130,14 @@ class Holdings:
         )
         return [Copies(*row) for row in self._store.execute(sql, (number,))]
 
+    def of_waiting_datasets(self) -> int:
+        """How many files that are not delivered belong to datasets which wait for more."""
+        sql = (
+            "SELECT coalesce(sum(h.waiting), 0) FROM datasets s CROSS JOIN holdings h ON h.rule = s.rule AND h.whole = 1"
+            " AND h.place = s.id WHERE s.again IS NOT NULL"
+        )
+        return int(self._store.execute(sql).fetchone()[0])
+
     def unproved_below(self, directory: str) -> bool:
         """Whether any file at or below a directory, of whichever rule, is not at all its destinations."""
         raw = os.fsencode(directory)

@@ -1,14 +1,18 @@
 """One file's whole way, with the reasons: what `dropline explain` and its page say."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from agent.files import CannotTell, Look
-from agent.ledger import File, Ledger
+from agent.ledger import File, Ledger, State
 from agent.observe.looks import look
 from rules.match import match
 from rules.model import Observation, VolumeId
 from rules.rule import Rule
+
+_LONG = 60.0
+"""Seconds from the first sight of a file, after which it is said when its quiet period began."""
 
 
 def explain(
@@ -28,19 +32,44 @@ def explain(
     }
 
 
-def line(file: File) -> dict[str, Any]:
+def line(ledger: Ledger, file: File) -> dict[str, Any]:
     """A file in one line."""
     return {
         "path": file.path,
         "rule": file.rule,
         "state": file.state.value,
         "size": file.version.size,
-        "reason": file.reason,
+        "reason": why(ledger, file),
     }
 
 
+def why(ledger: Ledger, file: File) -> str | None:
+    """Why a file is in its state, and what it waits for, if it does."""
+    if file.state is State.CANDIDATE and file.reason is None:
+        if file.since - file.seen_at < _LONG:
+            return "written a moment ago; its quiet period has not passed"
+        at = datetime.fromtimestamp(file.since).astimezone()
+        return f"its quiet period (`complete.quiet`) began again at {at:%H:%M:%S}: it changed then, or the agent was started"
+    if file.state is State.COMPLETE:
+        return "; ".join([*([file.reason] if file.reason else []), "it waits for its batch to be full or old enough"])
+    if file.state is State.BATCHED and file.batch is not None:
+        return on_their_way(ledger.reports.deliveries_of(file.batch), {}) or file.reason
+    return file.reason
+
+
+def on_their_way(deliveries: Sequence[Mapping[str, Any]], up: Mapping[str, bool | None]) -> str:
+    """What is missing until a batch is at every destination. `up`: destination -> whether it is, where that is known."""
+    found = []
+    for one in deliveries:
+        if one["state"] not in ("verified", "refused"):
+            away = "it is down" if up.get(one["destination"]) is False else one["reason"]
+            tries = f", attempt {one['attempt']}" if one["attempt"] > 1 else ""
+            found.append(f"to {one['destination']}: {one['state']}{tries}{f': {away}' if away else ''}")
+    return "; ".join(found)
+
+
 def _version(ledger: Ledger, file: File) -> dict[str, Any]:
-    return line(file) | {
+    return line(ledger, file) | {
         "generation": file.generation,
         "mtime_ns": file.version.mtime_ns,
         "seen_at": file.seen_at,

@@ -223,7 +223,7 @@ def test_the_plot_ends_now_and_shows_when_the_agent_did_not_run() -> None:
 PROVED = "3 files proved at every destination"
 LOOKED = "the folders were last looked through at 14:05"
 AT_REST: dict[str, Any] = {
-    "needs": 0, "waiting": 0, "waiting_bytes": 0, "safe": 3, "unclaimed": 0, "unseen": 0,
+    "needs": 0, "waiting": 0, "measured": 0, "waiting_bytes": 0, "safe": 3, "unclaimed": 0, "unseen": 0,
     "age": None, "swept": True, "swept_at": "14:05", "events": True,
 }  # fmt: skip
 
@@ -267,6 +267,16 @@ AT_REST: dict[str, Any] = {
         (
             {"waiting": 1, "waiting_bytes": 10, "age": 5.0},
             Headline("waiting", "1 file on its way", f"10 B to go; {PROVED}."),
+        ),
+        (
+            {"waiting": 12, "measured": 10, "waiting_bytes": 120, "safe": 0},
+            Headline(
+                "waiting", "2 files on their way and 10 files of datasets that the instrument has not ended", "120 B to go."
+            ),
+        ),
+        (
+            {"waiting": 10, "measured": 10, "waiting_bytes": 120, "safe": 0, "age": 200.0},
+            Headline("waiting", "10 files of datasets that the instrument has not ended, oldest 3 min", "120 B to go."),
         ),
         (
             {"needs": 2, "waiting": 1, "safe": 0, "age": 5.0},

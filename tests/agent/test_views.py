@@ -255,6 +255,18 @@ def test_what_needs_a_person_is_told_by_its_reason_with_the_command(tmp_path: Pa
     assert row.reason == "to share: failed: it is down" or row.reason.startswith("to share: pending")
 
 
+def test_files_that_are_refused_for_one_cause_are_one_thing(tmp_path: Path, look: Look) -> None:
+    """Though each reason names its own file: other content is there under their names."""
+    write(tmp_path, "share")
+    deliver(tmp_path)
+    for number in range(40):
+        (tmp_path / f"share/scan_{number}.h5").write_bytes(b"of somebody else")
+    deliver(tmp_path, **{f"scan_{number}.h5": b"mine" for number in range(40)})
+    (need,) = look().front("")["needs"]
+    assert (need.what, need.more) == ("40 files are not delivered", 37)
+    assert "is there already, with other content" in need.why
+
+
 def test_a_copy_that_is_not_what_was_delivered_is_told(tmp_path: Path, look: Look) -> None:
     """What `dropline verify` found at a destination needs a person, and names the file that it is the copy of."""
     config = write(tmp_path, "share")
@@ -295,7 +307,7 @@ def test_a_dataset_that_is_no_directory_tells_why_it_waits_and_lets_go(tmp_path:
     config.write_text(config.read_text().replace('complete = { quiet = "0s" }\n', 'complete.quiet = "0s"\n'))
     deliver(tmp_path, run_7_a=b"x", run_7_b=b"y")
     (row,) = rows(look())
-    assert (row.state, row.mark) == ("on its way", Verdict(False, "not yet: 2 files are on the way"))
+    assert (row.state, row.mark) == ("waits for its instrument", Verdict(False, "not yet: 2 files are on the way"))
     page = look().holding(row.holding.id)
     assert page is not None
     assert (sorted(line.name for line in page["lines"]), row.reason) == (

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -341,6 +342,34 @@ def test_wait_ends_with_the_proof_the_refusal_or_the_time(delivered: "Site") -> 
     assert (done.code, done.err.startswith(f"refused: {delivered.inbox}/taken.dat: at share, ")) == (1, True)
     done = delivered.dropline("wait", "inbox/nothing.dat", "--timeout", "1ms")
     assert (done.code, done.err) == (1, f"not verified in time: {delivered.inbox}/nothing.dat\n")
+
+
+def test_wait_ends_for_a_folder_that_was_delivered_and_is_gone(site: "Site") -> None:
+    """The ledger knows what was in it; what was never known is waited for."""
+    site.configure(site.rule(reclaim={"after": "0s", "empty_dirs": True}))
+    site.put("run/a.dat", b"a")
+    site.put("run/sub/b.dat", b"b")
+    assert site.once() == 0
+    shutil.rmtree(site.inbox / "run", ignore_errors=True)
+    assert site.dropline("wait", "inbox/run", "--timeout", "1ms").code == 0
+    assert site.dropline("wait", "inbox/never", "--timeout", "1ms").code == 1
+
+
+def test_every_state_says_what_it_waits_for(site: "Site") -> None:
+    """A file that changes again and again, one whose batch is open, one on its way: in explain and in files."""
+    site.configure(site.rule(complete={"quiet": "1h"}), site.rule(name="b", watch="other", batch={"linger": "1h"}))
+    (site.root / "other").mkdir()
+    site.put("log.txt", b"line")
+    (site.root / "other/done.dat").write_bytes(b"x")
+    agent = site.start()
+    site.until(lambda: site.status()["files"] == {"candidate": 1, "complete": 1}, "they are known")
+    found = {line["state"]: line["reason"] for line in site.dropline("files", "--format", "json").json}
+    assert found["complete"].endswith("it waits for its batch to be full or old enough")
+    assert found["candidate"] in (
+        "written a moment ago; its quiet period has not passed", "changed less than 1 h ago",
+    )  # fmt: skip
+    assert site.explain("log.txt")[0]["reason"] == found["candidate"]
+    assert agent.stop() == 0
 
 
 def test_wait_is_about_the_file_as_it_is_now(site: "Site") -> None:

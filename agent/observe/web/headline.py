@@ -19,7 +19,7 @@ class Headline:
 
 
 def headline(
-    *, needs: int, waiting: int, waiting_bytes: int, safe: int, unclaimed: int, unseen: int,
+    *, needs: int, waiting: int, measured: int, waiting_bytes: int, safe: int, unclaimed: int, unseen: int,
     age: float | None, swept: bool, swept_at: str, events: bool,
 ) -> Headline:  # fmt: skip
     """The first line.
@@ -27,6 +27,7 @@ def headline(
     Args:
         needs: things that a person must do.
         waiting, waiting_bytes: what is on its way.
+        measured: files among it whose datasets wait for what the instrument has not written yet.
         safe: files at every destination, those that are gone here among them.
         unclaimed: files that no rule claims.
         unseen: directories that cannot be listed.
@@ -37,7 +38,10 @@ def headline(
     """
     proved = f"{files(safe)} proved at every destination" if safe else ""
     oldest = "" if age is None or age < _MINUTE else f", oldest {in_words(age // _MINUTE * _MINUTE)}"
-    way = f"{files(waiting)} on {'its' if waiting == 1 else 'their'} way{oldest}" if waiting else ""
+    moving = max(waiting - measured, 0)
+    still = f"{files(measured)} of datasets that the instrument has not ended" if measured else ""
+    going = f"{files(moving)} on {'its' if moving == 1 else 'their'} way" if moving else ""
+    way = f"{' and '.join(one for one in (going, still) if one)}{oldest}" if waiting else ""
     if needs:
         text = "1 thing needs you" if needs == 1 else f"{needs} things need you"
         return Headline("needs", text, _sentence(way, proved))

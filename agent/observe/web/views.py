@@ -9,7 +9,7 @@ from typing import Any
 from agent.files import CannotTell
 from agent.intake import Root
 from agent.ledger import GONE, File, Holding, Ledger, State
-from agent.observe.explain import explain
+from agent.observe.explain import explain, on_their_way, why
 from agent.observe.folder import compare
 from agent.observe.looks import Looks
 from agent.observe.status import Health, no_answer
@@ -20,6 +20,7 @@ from agent.observe.web.words import clock
 from rules.model import SENT, Kind, Observation, Verdict
 from rules.removal import folder_removal
 from rules.rule import Rule
+from rules.text import alike
 
 _ROWS = 30
 _FOUND = 50
@@ -75,6 +76,8 @@ class Line:
     file: File
     name: str
     mark: Verdict
+    reason: str
+    """Why it is in its state, and what it waits for."""
 
 
 class Views:
@@ -194,6 +197,7 @@ class Views:
         return headline(
             needs=needs,
             waiting=sum(files.get(state, 0) for state in waiting),
+            measured=self._ledger.holdings.of_waiting_datasets(),
             waiting_bytes=sum(size.get(state, 0) for state in waiting),
             safe=max(
                 sum(files.get(state, 0) for state in (State.VERIFIED.value, *(one.value for one in GONE)))
@@ -260,13 +264,17 @@ class Views:
     def _refusals(self, count: int) -> Iterable[Need]:
         if not count:
             return
-        reasons: dict[str, list[str]] = {}
+        causes: dict[str, list[File]] = {}
         for file in self._ledger.reports.files([State.REFUSED], _REFUSED):
-            reasons.setdefault(file.reason or "no reason is known", []).append(file.path)
-        for reason, paths in list(reasons.items())[:_REASONS]:
+            causes.setdefault(alike(file.reason or "", file.path), []).append(file)
+        for files in list(causes.values())[:_REASONS]:
+            paths = sorted(file.path for file in files)
             what = "1 file is not delivered" if len(paths) == 1 else f"{len(paths):,} files are not delivered"
-            yield Need(what, reason, self.command("retry"), tuple(sorted(paths)[:3]), max(len(paths) - 3, 0))
-        left = count - sum(map(len, list(reasons.values())[:_REASONS]))
+            why_not = files[0].reason or "no reason is known"
+            if any(file.reason != files[0].reason for file in files):
+                why_not += " (and the others for the same cause)"
+            yield Need(what, why_not, self.command("retry"), tuple(paths[:3]), max(len(paths) - 3, 0))
+        left = count - sum(map(len, list(causes.values())[:_REASONS]))
         if left > 0:
             yield Need(
                 f"{left:,} more are not delivered", "too many to show here", self.command("files", "--state", "refused")
@@ -294,7 +302,10 @@ class Views:
     def _lines(self, files: Sequence[File], name: Callable[[File], str]) -> list[Line]:
         """Each file with its mark; all are looked at now."""
         seen = self._looks.at([(file.path, file.volume) for file in files])
-        return [Line(file, name(file), self._marks.of_file(file, at)) for file, at in zip(files, seen, strict=True)]
+        return [
+            Line(file, name(file), self._marks.of_file(file, at), why(self._ledger, file) or "")
+            for file, at in zip(files, seen, strict=True)
+        ]
 
     def _may_be_directory(self, path: str) -> bool:
         """Whether a directory has the name, as far as that can be told now."""
@@ -308,7 +319,8 @@ class Views:
         below = holding.waiting == 0 and self._ledger.holdings.unproved_below(self._base(holding))
         mark, copies = self._marks.of_holding(holding, below=below, up=up)
         reason = self._why(holding, up, now) if holding.waiting else ""
-        return Row(holding, self._name(holding), *_state(holding), reason, mark, copies)
+        waits = holding.whole and self._ledger.datasets.get(holding.place).waits
+        return Row(holding, self._name(holding), *_state(holding, waits=waits), reason, mark, copies)
 
     def _base(self, holding: Holding) -> str:
         """The directory that its files are told relative to."""
@@ -342,17 +354,9 @@ class Views:
         file = self._ledger.holdings.waits(holding)
         if file is None:
             return ""
-        if file.state is State.CANDIDATE:
-            return file.reason or "written a moment ago; it must be quiet first"
-        if file.state is State.COMPLETE or file.batch is None:
-            return "complete; waits for its batch to be full or old enough"
-        said = []
-        for one in self._ledger.reports.deliveries_of(file.batch):
-            if one["state"] not in ("verified", "refused"):
-                away = "it is down" if up.get(one["destination"]) is False else one["reason"]
-                tries = f", attempt {one['attempt']}" if one["attempt"] > 1 else ""
-                said.append(f"to {one['destination']}: {one['state']}{tries}{f': {away}' if away else ''}")
-        return "; ".join(said)
+        if file.state is not State.BATCHED or file.batch is None:
+            return why(self._ledger, file) or ""
+        return on_their_way(self._ledger.reports.deliveries_of(file.batch), up)
 
 
 def _behind(said: Mapping[str, Any]) -> int:
@@ -363,10 +367,12 @@ def _behind(said: Mapping[str, Any]) -> int:
     return sum(most.values())
 
 
-def _state(holding: Holding) -> tuple[str, str]:
-    """(word, kind)"""
+def _state(holding: Holding, *, waits: bool) -> tuple[str, str]:
+    """(word, kind); `waits`: as a dataset, for what the instrument has not written yet."""
     if holding.refused:
         return "needs you", "needs"
+    if waits:
+        return "waits for its instrument", "waiting"
     if holding.waiting:
         return "on its way", "waiting"
     if holding.files:
