@@ -82,6 +82,8 @@ def _print_status(found: dict[str, Any]) -> None:
         say(f"no rule claims {root['files']} files below {root['watch']}, such as {root['example']}")
     for root in found["left_out"]:
         say(f"{root['directories']} destinations below {root['watch']} are left out, such as {root['example']}")
+    for root in found["without_events"]:
+        say(f"{root['watch']}: {root['reason']}")
     for root in found["unseen"]:
         say(f"{root['directories']} directories below {root['watch']} cannot be listed, such as {root['example']}")
     for one in found["came_back"]:

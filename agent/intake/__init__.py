@@ -55,6 +55,8 @@ class Intake:
         self._sweep_every = sweep_every
         self._canary_every = canary_every
         self._wall = wall
+        self._refused: Mapping[str, str] | None = None
+        """Trees for which the computer gives no events, with the reason, as the ledger has it; None: not written yet."""
         self._sealed = sealed
 
     def start(self, now: float) -> None:
@@ -69,6 +71,10 @@ class Intake:
         for one in self._watched.each(self.roots, now):
             with one as root:
                 self._look_after(root, now)
+        refused = {root.watch.root: root.watch.refused for root in self.roots if root.watch.refused is not None}
+        if refused != self._refused:
+            self._ledger.reports.events_refused(refused)
+            self._refused = refused
         more = self._survey.take_hints(now)
         more = self._survey.take_sweeps(now) or more
         looks = self._candidates.read(now)

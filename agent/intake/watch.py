@@ -18,6 +18,9 @@ from rules.model import OWN_PREFIX, CopyId
 CANARY = OWN_PREFIX + "-canary"
 _CANARY_TEXT = b"Dropline writes this file to see that events come through.\n"
 
+_ASK_AGAIN = 600.0
+"""Seconds after which events that were refused are asked for once more: a person may have raised the limit."""
+
 log = logging.getLogger(__name__)
 
 
@@ -45,6 +48,8 @@ class Watch:
         self.present: bool | None = None
         """Whether the directory is there; None: nobody has looked yet."""
         self.reason = "not yet looked at"
+        self.refused: str | None = None
+        """Why there are no events, where the computer refuses them and could be told to give them."""
         self.lost = 0
         """How often events were lost, or may have been."""
         self.canary_at: float | None = None
@@ -62,6 +67,8 @@ class Watch:
         self._canary_sent: float | None = None
         self._canary_back = threading.Event()
         self._unanswered = 0
+        self._ask_again = 0.0
+        """When to ask once more for events that were refused."""
         self._canary_path = os.path.join(root, CANARY)
 
     def _lose(self, what: str) -> None:
@@ -110,17 +117,20 @@ class Watch:
         if identity != self._identity:
             replaced, self._identity = self._identity is not None, identity
             self.lost += replaced
-            self._start()
+            self._start(now)
             return "another directory stands in its place" if replaced else "start"
         if self._loss is not None:
             why = self._loss
             self.lost += 1
-            self._start()  # directories that appeared meanwhile are not watched
+            self._start(now)  # directories that appeared meanwhile are not watched
             return why
         if self._events is not None and not self._events.alive:
             self.lost += 1
-            self._start()
+            self._start(now)
             return "the event thread had died"
+        if self.refused is not None and now >= self._ask_again:
+            self._start(now)
+            return "events can be had again" if self.up else None
         return None
 
     def canary(self, now: float, every: float, wall: float) -> str | None:
@@ -154,12 +164,13 @@ class Watch:
         if self.up and self._unanswered > 2:
             self._unanswered = 0
             self.lost += 1
-            self._start()
+            self._start(now)
             return "events stopped coming"
         return None
 
-    def _start(self) -> None:
+    def _start(self, now: float) -> None:
         self._stop()
+        before, self.refused = self.refused, None
         self._loss = None  # what was said until here is one loss, and the sweep to come finds it
         volume = self._files.volume(self.root)
         if volume.remote:
@@ -169,8 +180,10 @@ class Watch:
         try:
             self._events = self._listen(self.root, self._put, self._lose)
         except Trouble as trouble:
-            self.up, self.reason = False, f"no events: {trouble.reason}; sweeps only"
-            log.warning("%s: %s", self.root, self.reason)
+            self.up, self.reason, self.refused = False, f"no events: {trouble.reason}; sweeps only", trouble.reason
+            self._ask_again = now + _ASK_AGAIN
+            if self.refused != before:
+                log.warning("%s: %s", self.root, self.reason)
             return
         self.up, self.reason = True, "events come"
 

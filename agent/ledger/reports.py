@@ -1,6 +1,8 @@
 """What status, metrics and people read from the ledger. Only the notes of unclaimed files and unseen directories are written."""
 
+import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +10,9 @@ from agent.ledger.states import State, listed
 from agent.ledger.store import Store
 from agent.ledger.versions import File, read
 from rules.model import proof_in_words
+
+_NO_EVENTS = "without events"
+"""The one-off fact: watched trees for which the computer gives no events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +132,15 @@ class Reports:
         """(watched directory, directories, an example with its reason) of what cannot be listed."""
         rows = self._store.execute("SELECT root, directories, example FROM unseen WHERE directories > 0")
         return [(os.fsdecode(root), directories, example) for root, directories, example in rows]
+
+    def events_refused(self, trees: Mapping[str, str]) -> None:
+        """Watched trees for which the computer gives no events, with the reason: sweeps find what comes there."""
+        self._store.set_meta(_NO_EVENTS, json.dumps(dict(trees)) if trees else None)
+
+    def without_events(self) -> dict[str, str]:
+        """Those trees, as the agent last noted them."""
+        found: dict[str, str] = json.loads(self._store.meta(_NO_EVENTS) or "{}")
+        return found
 
     def files(self, states: list[State], limit: int) -> list[File]:
         """Files in these states, newest first."""

@@ -95,6 +95,9 @@ def status(
             {"watch": root, "directories": count, "example": example}
             for root, count, example in ledger.reports.landing()
         ],
+        "without_events": [
+            {"watch": root, "reason": sweeps_only(reason)} for root, reason in ledger.reports.without_events().items()
+        ],
         "unseen": [
             {"watch": root, "directories": count, "example": example}
             for root, count, example in ledger.reports.unseen()
@@ -170,6 +173,11 @@ class Health:
         return [*([old_rules(self.refused)] if self.refused else []), *self.away]
 
 
+def sweeps_only(reason: str) -> str:
+    """The computer gives no events of a watched tree."""
+    return f"file events do not come, and new files are found by sweeps only: {reason}"
+
+
 def old_rules(reason: str) -> str:
     """The configuration file, as it is now, is not in effect."""
     return f"the configuration is not taken, the old rules go on: {reason}"
@@ -204,6 +212,8 @@ def health(
     notes = [f"destination {name} is down: {reason}" for name, reason in away.items() if reason is not None]
     notes += [f"{path}: {no_answer(since)}" for path, since in silent.items()]
     for root in roots:
+        if root.watch.refused is not None:
+            notes.append(f"{root.watch.root}: {sweeps_only(root.watch.refused)}")
         for path, reason in itertools.islice((root.unseen or {}).items(), 1):
             count = len(root.unseen or ())
             notes.append(f"{root.watch.root}: {count} directories cannot be listed, such as {path}: {reason}")

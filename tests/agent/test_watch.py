@@ -435,7 +435,7 @@ watched.close()
     if sys.platform != "linux":
         pytest.skip("needs inotify")
     done = subprocess.run([sys.executable, "-P", "-c", code, str(root)], stdout=subprocess.PIPE, text=True, check=True)
-    refused = "no more inotify watches; raise fs.inotify.max_user_watches"
+    refused = "no more inotify watches; as root: sysctl -w fs.inotify.max_user_watches=1048576"
     assert done.stdout.splitlines() == [
         "start True",
         f"{root}/run cannot be watched: {refused}",

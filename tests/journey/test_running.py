@@ -10,10 +10,14 @@ import sqlite3
 import subprocess
 import sys
 import time
+import urllib.request
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.journey.conftest import DROPLINE
+from tests.mailbox import free_port
 
 if TYPE_CHECKING:
     from tests.journey.conftest import Site
@@ -79,6 +83,48 @@ def test_what_raises_no_event_is_found_by_the_sweep(site: "Site") -> None:
     arrives(site, {"x.dat": b"first\0\0\0"})
     assert 'dropline_files_found_by_sweep_total{rule="r"} 1.0' in agent.get("/metrics").body.splitlines()
     assert agent.stop() == 0
+
+
+def test_a_kernel_that_refuses_watches_is_said_and_costs_time_only(site: "Site") -> None:
+    """With a limit of one watch: sweeps find the files, and status, /healthz and the page give the line that raises it."""
+    limited = ["unshare", "-Ur", "sh", "-c", 'echo 1 > /proc/sys/user/max_inotify_watches && exec "$@"', "sh"]
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*limited, "true"], capture_output=True, check=False).returncode
+    ):
+        pytest.skip("no user namespaces here")
+    port = free_port()
+    site.configure(agent={"listen": f"127.0.0.1:{port}", "sweep_every": "1s"})
+    site.put("a/x.dat", b"x")
+    process = subprocess.Popen(
+        [*limited, *DROPLINE, "run"],
+        cwd=site.root,
+        env=site.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    said = f"{site.inbox}: file events do not come, and new files are found by sweeps only: no more inotify watches"
+    line = "sysctl -w fs.inotify.max_user_watches="
+
+    def page(path: str) -> str:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as answer:
+                return str(answer.read().decode())
+        except OSError:
+            return ""
+
+    try:
+        arrives(site, {"a/x.dat": b"x"})
+        site.put("b/y.dat", b"y")
+        arrives(site, {"a/x.dat": b"x", "b/y.dat": b"y"})
+        site.until(lambda: said in page("/healthz") and line in page("/healthz"), "the health check says so")
+        assert page("/healthz").startswith("ok\n")
+        assert line in page("/")
+        status = site.dropline("status").out
+        assert (said in status, line in status) == (True, True)
+    finally:
+        process.terminate()
+        assert process.wait(15) == 0
 
 
 def test_what_appears_without_being_written_does_not_wait_for_the_sweep(site: "Site") -> None:

@@ -36,7 +36,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def _failed(path: str) -> OSError:
     code = ctypes.get_errno()
     words = {
-        errno.ENOSPC: "no more inotify watches; raise fs.inotify.max_user_watches",
+        errno.ENOSPC: "no more inotify watches; as root: sysctl -w fs.inotify.max_user_watches=1048576",
         errno.EMFILE: "no more inotify instances; raise fs.inotify.max_user_instances, or the limit of open files",
         errno.ENOENT: "there is no /proc, by which directories are watched",
     }
