@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf
+from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, PlainSerializer
 from pydantic.json_schema import SkipJsonSchema
 
 from rules.actions import Action, SharedWith, Then, distinct, named
@@ -155,7 +155,9 @@ class Rule:
     """Who may read a verified batch at the rule's Globus destinations."""
     preset: str | None = None
     """What filled up the table."""
-    zone: SkipJsonSchema[InstanceOf[tzinfo]] = field(init=False, default=UTC, compare=False, repr=False)
+    zone: SkipJsonSchema[Annotated[InstanceOf[tzinfo], PlainSerializer(str)]] = field(
+        init=False, default=UTC, compare=False, repr=False
+    )
     """By whose clock its schedule and its templates are read."""
 
     def in_zone(self, zone: tzinfo) -> "Rule":
