@@ -93,7 +93,7 @@ class HeldByName:
         if self._writer is Writer.OPEN or (self._writer is Writer.NONE and not self._handle.lease_is_whole()):
             return False
         named = self._tree.look(self._aside)
-        if not isinstance(named, Observation) or named.version.file_id != self._expected.file_id:
+        if not isinstance(named, Observation) or named.file != self._handle.opened.file:
             return False  # another file has taken the name
         return self._handle.look().version == self._expected
 

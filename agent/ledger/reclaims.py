@@ -23,6 +23,8 @@ class Intent:
     """Of the file since it stands aside; None: not known."""
     coming_back: int = False
     """Whether it was about to be put back: where nothing stands aside any more, it was."""
+    leaving: int = False
+    """Whether it was about to be removed from the trash: where nothing stands aside any more, it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ class Reclaims:
         return [intent for intent in self.unfinished() if intent.file.rule == rule]
 
     def _intents(self, where: str, values: tuple[object, ...]) -> list[Intent]:
-        sql = f"SELECT file, root, original, aside, purge_at, reason, ctime_ns, coming_back FROM reclaims {where}"
+        sql = f"SELECT file, root, original, aside, purge_at, reason, ctime_ns, coming_back, leaving FROM reclaims {where}"
         found = []
         for ident, root, original, aside, *rest in self._store.execute(sql, values).fetchall():
             (file,) = read(self._store, "f.id = ?", (ident,))
@@ -203,6 +205,14 @@ class Reclaims:
     def coming_back(self, item: Intent) -> None:
         """This file is about to be put back, under its own name or beside it."""
         self._store.execute("UPDATE reclaims SET coming_back = 1 WHERE file = ?", (item.file.id,))
+
+    def leaving(self, item: Intent) -> None:
+        """This file is about to be removed from the trash."""
+        self._store.execute("UPDATE reclaims SET leaving = 1 WHERE file = ?", (item.file.id,))
+
+    def taken(self, item: Intent) -> None:
+        """Somebody else took this file away, or removed it: its removal is none of the agent's."""
+        self._store.execute("DELETE FROM reclaims WHERE file = ?", (item.file.id,))
 
     def postponed(self, item: Intent, again: float) -> None:
         """What stands aside could not be asked about, or not be looked at: not before that time again."""

@@ -249,6 +249,7 @@ CREATE TABLE reclaims (          -- the intent to remove a local copy, until it 
   purge_at  REAL    NOT NULL,    -- not before this time
   ctime_ns  INTEGER,             -- since it stands aside; NULL: not known, as where the agent was killed meanwhile
   coming_back INTEGER NOT NULL DEFAULT 0, -- 1: it is being put back
+  leaving   INTEGER NOT NULL DEFAULT 0, -- 1: it is being removed from the trash
   reason    TEXT    NOT NULL
 ) STRICT;
 

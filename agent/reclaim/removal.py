@@ -149,6 +149,9 @@ class Removal:
             if wrong is not None:
                 self._put_back(tree, held, intent, now, wrong, changed=not held.whole())
                 return False
+            if not intent.leaving:
+                with self._ledger.transaction():
+                    self._ledger.reclaims.leaving(intent)
             return self._unlinked(tree, held, intent, evidence, now, compared=intent.ctime_ns is not None)
 
     def _wrong(self, intent: Intent, evidence: Proofs) -> str | None:
@@ -196,7 +199,14 @@ class Removal:
             absent = look_on(tree, path, intent.file.volume)
             if isinstance(absent, CannotTell):
                 raise absent.trouble
-        return True
+        if intent.leaving or not intent.aside.startswith(TRASH):
+            return True
+        reason = "removed by somebody else, from the trash or before it was moved there"
+        with self._ledger.transaction():
+            self._ledger.reclaims.taken(intent)
+            self._ledger.files.removed([(intent.file.id, intent.file.rule, intent.file.path, reason)], now)
+        self._tidy_trash(intent)
+        return False
 
     def _release(self, tree: Tree, intent: Intent, now: float) -> None:
         """A former run was killed while it put the file back by a second name: that one stays. Raises Trouble."""

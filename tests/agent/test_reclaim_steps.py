@@ -59,6 +59,10 @@ class Watched(PosixTree):
         super().replace(source, target)
         self._act("renamed")
 
+    def unlink(self, path: str) -> None:
+        super().unlink(path)
+        self._act("unlinked")
+
 
 class Computer:
     """This computer, with somebody who interferes."""
@@ -552,9 +556,12 @@ def test_a_deletion_that_the_ledger_cannot_take_is_recorded_once(two: Desk) -> N
 
 @pytest.mark.parametrize("answer", ["absent", "another file system"])
 def test_only_a_file_that_is_surely_gone_is_recorded(desk: Desk, answer: str) -> None:
-    """It is not where it stood aside: gone, if that is the file system where it was; else nobody can tell."""
+    """It is not where it stood aside, after a run that was about to remove it: gone, on the file system where it was."""
     trashed(desk)
-    desk.aside.unlink()
+    desk.at["unlinked"] = _killed
+    with pytest.raises(KeyboardInterrupt):
+        desk.reclaimer(after="0s", trash="1d").step(desk.now + 2 * DAY)
+    assert desk.here == {}
     if answer != "absent":
         with desk.ledger.transaction():
             desk.ledger.execute("UPDATE files SET device = device + 1")
@@ -763,8 +770,8 @@ def failing(what: What) -> Callable[[PosixTree, str], None]:
 
 
 @pytest.mark.parametrize("comes", ["another file", "a folder", "nothing"])
-def test_what_went_from_the_trash_is_gone_whatever_has_its_name(desk: Desk, comes: str) -> None:
-    """Another file, or a folder, is not the one that was removed, and is not touched."""
+def test_what_somebody_took_from_the_trash_was_not_removed_by_the_agent(desk: Desk, comes: str) -> None:
+    """Somebody else removed it, and no deletion is recorded; another file, or a folder, that has its name is not touched."""
     trashed(desk)
     desk.aside.unlink()
     if comes == "another file":
@@ -773,7 +780,8 @@ def test_what_went_from_the_trash_is_gone_whatever_has_its_name(desk: Desk, come
     elif comes == "a folder":
         (desk.path / "inside").mkdir(parents=True)
     desk.reclaimer(after="0s", trash="1d").step(desk.now + 2 * DAY)
-    assert (desk.file.state.value, desk.recorded) == ("reclaimed", [NAMES[0]])
+    assert (desk.file.state.value, desk.recorded, desk.ledger.reclaims.unfinished()) == ("removed", [], [])
+    assert desk.file.reason == "removed by somebody else, from the trash or before it was moved there"
     assert desk.here == ({NAMES[0]: b"newer"} if comes == "another file" else {})
     assert desk.path.is_dir() is (comes == "a folder")
 
