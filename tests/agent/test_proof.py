@@ -11,7 +11,7 @@ import pytest
 from agent.destinations import Arrived, Gone, Item, Outcome
 from agent.destinations.globus.course import Course
 from agent.destinations.globus.listing import Entry, Listing, entry
-from agent.destinations.globus.proof import conclude
+from agent.destinations.globus.proof import conclude, evidence
 from agent.files.posix.observing import observation
 from rules.model import STAT, Content, VolumeId
 from rules.naming import stat_content
@@ -43,7 +43,8 @@ class Place:
             return self.there
 
         listing = Listing(ask, COURSE.collection, COURSE.path)
-        ended = conclude(ask, listing, COURSE, "task", [self.item], succeeded=succeeded, skipped=False)
+        lists = evidence(ask, COURSE, "task", [self.item], skipped=False)
+        ended = conclude(listing, COURSE, lists, [self.item], {}, succeeded=succeeded)
         return ended.outcomes, ended.left
 
 
