@@ -29,7 +29,8 @@ class Transports:
         self._config = config
         self._key = key
         self._count = count
-        self._session: Session | None = None
+        self._sessions: dict[str | None, Session] = {}
+        """By the login that they act as; None: the agent's own account."""
         self.expiries: dict[str, Callable[[], float | None]] = {}
         """When the login of each destination that needs one dies unless it is used."""
 
@@ -46,27 +47,28 @@ class Transports:
         from agent.destinations.globus import GlobusTransport
 
         transport = GlobusTransport(
-            name, globus_course(name, table), self.session(), self._key, table.outstanding,
+            name, globus_course(name, table), self.session(table.login), self._key, table.outstanding,
             lambda operation, outcome: self._count.requested(name, operation, outcome),
         )  # fmt: skip
         self.expiries[name] = transport.expires_at
         return transport
 
-    def session(self) -> "Session":
-        """How Globus is spoken to. Raises Refused."""
-        if self._session is None:
-            self._session = globus_session(self._config)
-        return self._session
+    def session(self, login: str | None = None) -> "Session":
+        """Globus, as an account of the configuration speaks to it. Raises Refused."""
+        if login not in self._sessions:
+            self._sessions[login] = globus_session(self._config, login)
+        return self._sessions[login]
 
 
-def globus_session(config: Configuration) -> "Session":
-    """Globus, as the configured account speaks to it. Raises Refused."""
+def globus_session(config: Configuration, login: str | None = None) -> "Session":
+    """Globus, as a person who logged in by this name speaks to it; None: the agent's own account. Raises Refused."""
     from agent.destinations.globus.login import Account
     from agent.destinations.globus.session import Session
 
-    return Session(
-        Account(config.settings.globus.client_id, account_folder(config), client_secret(config.settings.globus))
-    )
+    table, folder = config.settings.globus, account_folder(config)
+    if login is None:
+        return Session(Account(table.client_id, folder, client_secret(table)))
+    return Session(Account(table.login_client_id or table.client_id, folder / "logins" / login, login=login))
 
 
 def globus_course(name: str, table: CollectionTable) -> "Course":

@@ -103,7 +103,7 @@ class Fetch:
         from agent.destinations.globus.mark import Mark
         from agent.destinations.globus.session import Rejected
 
-        session = globus_session(self._config)
+        session = globus_session(self._config, table.login)
         try:
             course = globus_course(self._name, table)
             if self._place.identity is not None:

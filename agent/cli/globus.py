@@ -12,7 +12,7 @@ import typer
 from agent.app.transports import globus_session
 from agent.cli.options import ConfigOption, Format, FormatOption, configuration, state
 from agent.cli.printing import print_json, say
-from agent.errors import Refused
+from agent.errors import Refused, Transient
 from rules.actions import Flow, Share
 from rules.config.settings import CollectionTable, Configuration
 from rules.globus.credentials import warning
@@ -21,11 +21,39 @@ from rules.units import bytes_in_words
 commands = typer.Typer()
 
 
-def _collections(config: Configuration) -> list[str]:
-    """The collections that the configured destinations use."""
+AsOption = Annotated[
+    str | None,
+    typer.Option("--as", metavar="LOGIN", help="A login that destinations name; else the agent's own account."),
+]
+
+
+def _tables(config: Configuration) -> list[CollectionTable]:
+    return [table for table in config.settings.destinations.values() if isinstance(table, CollectionTable)]
+
+
+def _known(config: Configuration, login: str | None) -> str | None:
+    """A login that the configuration names. Raises Refused."""
+    known = sorted({table.login for table in _tables(config) if table.login})
+    if login is not None and login not in known:
+        hint = f"known are {', '.join(known)}" if known else 'write login = "NAME" into one'
+        raise Refused(f"no destination has the login {login!r}", hint)
+    return login
+
+
+def _logins(config: Configuration) -> list[str | None]:
+    """The accounts that the configuration uses, the agent's own first."""
+    named = sorted({table.login for table in _tables(config) if table.login})
+    own = any(table.login is None for table in _tables(config)) or any(
+        isinstance(action, Flow | Share) for rule in config.rules for action in rule.actions.values()
+    )
+    return [*([None] if own or not named else []), *named]
+
+
+def _collections(config: Configuration, login: str | None) -> list[str]:
+    """The collections that the destinations of a login use."""
     from agent.destinations.globus.course import local_collection
 
-    tables = [table for table in config.settings.destinations.values() if isinstance(table, CollectionTable)]
+    tables = [table for table in _tables(config) if table.login == login]
     found = [
         one for table in tables for one in (table.source_collection or local_collection(), table.collection) if one
     ]
@@ -35,6 +63,7 @@ def _collections(config: Configuration) -> list[str]:
 @commands.command()
 def login(
     config: ConfigOption = None,
+    name: AsOption = None,
     local_server: Annotated[
         bool, typer.Option("--local-server", help="Open a browser on this computer instead of printing a URL.")
     ] = False,
@@ -44,26 +73,27 @@ def login(
     from agent.destinations.globus.person import log_in
 
     chosen = state(config)
-    actions = [action for rule in chosen.rules for action in rule.actions.values()]
+    actions = [action for rule in chosen.rules for action in rule.actions.values()] if name is None else []
     flows = dict.fromkeys(action.flow for action in actions if isinstance(action, Flow))
     names = any(isinstance(action, Share) and action.by_name for action in actions)
-    session = globus_session(chosen)
+    session = globus_session(chosen, _known(chosen, name))
     if session.account.secret is not None:
         raise Refused("[globus] has the secret of a service account, which needs no login", "see `dropline whoami`")
     try:
         more = for_errands(flows, names=names)
-        name = log_in(session, _collections(chosen), more, local_server=local_server)
+        who = log_in(session, _collections(chosen, name), more, local_server=local_server)
     finally:
         session.close()
-    say(f"logged in as {name}")
+    say(f"logged in as {who}" + (f", for destinations with login = {name}" if name else ""))
 
 
 @commands.command()
-def logout(config: ConfigOption = None) -> None:
+def logout(config: ConfigOption = None, name: AsOption = None) -> None:
     """Revoke the tokens and forget them."""
     from agent.destinations.globus.person import log_out
 
-    session = globus_session(state(config))
+    chosen = state(config)
+    session = globus_session(chosen, _known(chosen, name))
     try:
         log_out(session)
     finally:
@@ -72,25 +102,53 @@ def logout(config: ConfigOption = None) -> None:
 
 
 @commands.command()
-def whoami(config: ConfigOption = None, form: FormatOption = Format.TEXT) -> None:
+def whoami(config: ConfigOption = None, name: AsOption = None, form: FormatOption = Format.TEXT) -> None:
     """Whom Globus takes the agent for, asked now. Exit code 2 where it takes it for nobody."""
+    chosen = state(config)
+    logins = _logins(chosen) if name is None else [_known(chosen, name)]
+    found = [_account(chosen, logins[0])] if len(logins) == 1 else [_account_or_why(chosen, one) for one in logins]
+    if form is Format.JSON:
+        print_json(found[0] | {"logins": found})
+    else:
+        for one in found:
+            _show(one)
+    if any("error" in one for one in found):
+        raise typer.Exit(2)
+
+
+def _account(chosen: Configuration, login: str | None) -> dict[str, Any]:
+    """Whom Globus takes one account for. Raises Refused, Transient."""
     from agent.destinations.globus.person import who
 
-    session = globus_session(state(config))
+    session = globus_session(chosen, login)
     try:
-        found = who(session) | {
+        return who(session) | {
+            "login": login,
             "service_account": session.account.secret is not None,
             "expires_at": session.expires_at(),
+            "hint": session.account.hint,
         }
     finally:
         session.close()
-    if form is Format.JSON:
-        print_json(found)
+
+
+def _account_or_why(chosen: Configuration, login: str | None) -> dict[str, Any]:
+    try:
+        return _account(chosen, login)
+    except (Refused, Transient) as error:
+        return {"login": login, "error": str(error)}
+
+
+def _show(one: dict[str, Any]) -> None:
+    own = f"{one['login']}: " if one["login"] else ""
+    if "error" in one:
+        say(f"{own}{one['error']}")
         return
-    say(f"{found['name']} ({found['id']}){', a service account' if found['service_account'] else ''}")
-    if found["expires_at"] is not None:
-        until = datetime.fromtimestamp(found["expires_at"]).astimezone().isoformat(sep=" ", timespec="seconds")
-        say(warning(found["expires_at"], time.time()) or f"the login lasts until {until}, and longer when it is used")
+    say(f"{own}{one['name']} ({one['id']}){', a service account' if one['service_account'] else ''}")
+    if one["expires_at"] is not None:
+        until = datetime.fromtimestamp(one["expires_at"]).astimezone().isoformat(sep=" ", timespec="seconds")
+        ends = warning(one["expires_at"], time.time(), one["hint"])
+        say(ends or f"the login lasts until {until}, and longer when it is used")
 
 
 @commands.command()
@@ -140,7 +198,7 @@ def ls(
         known = [one for one, other in chosen.settings.destinations.items() if isinstance(other, CollectionTable)]
         raise Refused(f"{name!r} is no Globus destination", f"known are {', '.join(known) or 'none'}")
     base, below = ("/", path[1:]) if path.startswith("/") else (table.path, path)
-    session = globus_session(chosen)
+    session = globus_session(chosen, table.login)
     try:
         listing = Listing(lambda _, call: session.ask(call), table.collection, base)
         entries = sorted(listing.names(below.strip("/")))

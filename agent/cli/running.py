@@ -172,10 +172,11 @@ def _progress(parts: Parts) -> Iterator[None]:
 
 def of_globus(table: CollectionTable) -> str:
     """What a Globus destination is and does."""
+    person = f" as the login {table.login}" if table.login else ""
     source = table.source_collection or "the Globus Connect Personal of this computer"
     proof = "compared by checksum" if table.verify_checksum else "compared by size only, which `reclaim` does not take"
     return (
-        f"{table.path} on Globus collection {table.collection}; files in {table.source_root} are read through {source},"
+        f"{table.path} on Globus collection {table.collection}{person}; files in {table.source_root} are read through {source},"
         f" which shows them as {table.source_path}; copies are {proof}; {_reread(table.scrub)};"
         f" at most {table.outstanding} tasks at a time"
     )

@@ -211,7 +211,9 @@ def _secrets(config: Configuration) -> Iterator[str]:
         if name.upper().startswith("DROPLINE_") and "SECRET" in name.upper():
             yield value
     yield from written(_contents(config.source))
-    for text in _all_contents(config.state_dir / "globus"):
+    folder = config.state_dir / "globus"
+    logins = [folder / "logins" / name for name in _names(folder / "logins")]
+    for text in (text for one in (folder, *logins) for text in _all_contents(one)):
         yield from (word for word in text.replace('"', " ").split() if len(word) > 20)
 
 
@@ -258,8 +260,12 @@ def _words(action: Action) -> Iterator[str]:
 
 def _all_contents(folder: PurePath) -> list[str]:
     """The text of each file in a directory."""
+    return [_contents(folder / name) for name in _names(folder)]
+
+
+def _names(folder: PurePath) -> list[str]:
     try:
-        return [_contents(folder / name) for name in own_files.names(folder)]
+        return list(own_files.names(folder))
     except OSError:
         return []  # there is none, or, as of single files, nothing of it can be in there
 

@@ -184,6 +184,12 @@ class GlobusTable(Table):
     client_id: Id | None = None
     client_secret: SecretStr | None = None
     client_secret_file: LocalPath | None = None
+    login_client_id: Id | None = None
+
+    @property
+    def has_secret(self) -> bool:
+        """Whether the agent is a service account where no destination names a login."""
+        return self.client_secret is not None or self.client_secret_file is not None
 
     @model_validator(mode="after")
     def _one_secret(self) -> Self:
@@ -207,6 +213,8 @@ class CollectionTable(Table):
     notify: tuple[Literal["succeeded", "failed", "inactive"], ...] = ()
     outstanding: int = Field(default=6, ge=1, le=50)
     checksum: Literal["md5", "sha256"] | None = None
+    login: Name | None = None
+    """Of the person whom the agent acts as there; None: the agent's own account."""
     consumed: bool = False
     scrub: Scrubbed = None
 
@@ -251,6 +259,7 @@ class Settings(Table):
     def _together(self) -> Self:
         check_together(self.rules, self.destinations)
         self._check_collections_apart()
+        self._check_logins()
         for number, rule in enumerate(self.rules):
             places = {target.to: self.destinations[target.to] for target in rule.deliver}
             collections = {name: table for name, table in places.items() if isinstance(table, CollectionTable)}
@@ -269,6 +278,18 @@ class Settings(Table):
                     )
                     raise wrong(message, "destinations", name, "path")
         return self
+
+    def _check_logins(self) -> None:
+        """Raises ValidationError where a person could not log in."""
+        for name, table in self.destinations.items():
+            if (
+                isinstance(table, CollectionTable)
+                and table.login
+                and self.globus.has_secret
+                and not self.globus.login_client_id
+            ):
+                message = "nobody can log in by a service account's application; set login_client_id in [globus] to another one"
+                raise wrong(message, "destinations", name, "login")
 
     def _check_collections_apart(self) -> None:
         """Raises ValidationError where one copy at a collection would count as two."""

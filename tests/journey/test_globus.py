@@ -6,11 +6,15 @@ import json
 import os
 import re
 import stat
+import tomllib
 from collections.abc import Iterator
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agent.app.configuration import check
+from rules.config.mistake import RuleError
 from tests.globus import Collection, Globus
 
 if TYPE_CHECKING:
@@ -40,7 +44,7 @@ class Campus:
             text + f"globus = {{ {', '.join(f'{k} = {json.dumps(v)}' for k, v in globus.items())} }}\n"
         )
 
-    def login(self) -> tuple[list[str], str]:
+    def login(self, *options: str) -> tuple[list[str], str]:
         """`dropline login` with a person at the browser: (URLs that it printed, all that it said)."""
         said, keyboard = self.site.root / "login", self.site.root / "keyboard"
         said.write_text("")
@@ -48,7 +52,7 @@ class Campus:
             os.mkfifo(keyboard)
         urls: list[str] = []
         process = self.site.zygote.start(
-            ["login"], self.site.root, self.site.environment, out=said, err=said, stdin=keyboard
+            ["login", *options], self.site.root, self.site.environment, out=said, err=said, stdin=keyboard
         )
         with keyboard.open("w") as typed:
 
@@ -276,3 +280,65 @@ def test_login_asks_for_flows_and_names_and_an_old_login_still_delivers(campus: 
     assert campus.site.dropline("run", "--once").code == 0
     assert [run["flow_id"] for run in campus.service.flows.runs.values()] == [flow.id]
     assert [(rule.path, rule.principal) for rule in campus.share.rules.values()] == [("/run1/", eve.id)]
+
+
+def test_the_agent_acts_as_three_at_once(campus: Campus) -> None:
+    """Two people and a service account, each with their own destination: one is revoked while it runs, and the others go on."""
+    site, service = campus.site, campus.service
+    people = {name: service.auth.directory.person(f"{name}@example.org", name) for name in ("alice", "bob")}
+    shares = {name: service.collection(name, site.root / name, owner=who) for name, who in people.items()}
+    secret = site.root / "secret"
+    secret.write_text(service.account.secret or "")
+    secret.chmod(0o600)
+    table = {"transport": "globus", "source_collection": campus.source.id, "source_root": str(site.inbox)}
+    destinations = {
+        "own": table | {"collection": campus.share.id},
+        **{name: table | {"collection": shares[name].id, "login": name} for name in people},
+    }
+    site.configure(site.rule(deliver=[{"to": name} for name in destinations]), destinations=destinations)
+    globus = {
+        "client_id": service.account.id, "client_secret_file": str(secret), "login_client_id": service.app.id,
+    }  # fmt: skip
+    text = site.config.read_text()
+    site.config.write_text(text + f"globus = {{ {', '.join(f'{k} = {json.dumps(v)}' for k, v in globus.items())} }}\n")
+    before = site.dropline("whoami")
+    assert (before.code, "alice: not logged in to Globus; run `dropline login --as alice`" in before.out) == (2, True)
+    assert site.dropline("login", "--as", "carol").code == 2
+    for name, who in people.items():
+        service.auth.browser = who
+        _, said = campus.login("--as", name)
+        assert f"logged in as {who.username}, for destinations with login = {name}" in said
+    who = json.loads(site.dropline("whoami", "--format", "json").out)
+    assert [(one["login"], one["id"], one["service_account"]) for one in who["logins"]] == [
+        (None, service.account.id, True), ("alice", people["alice"].id, False), ("bob", people["bob"].id, False),
+    ]  # fmt: skip
+    agent = site.start()
+    site.put("a.dat", b"one")
+    site.until(lambda: all((site.root / name / "a.dat").exists() for name in people), "delivery as both")
+    site.until((site.share / "a.dat").exists, "delivery as the service account")
+    service.auth.tokens.revoke_all(identity=people["bob"].id)
+    site.put("b.dat", b"two")
+    site.until((site.root / "alice/b.dat").exists, "delivery as alice")
+    site.until((site.share / "b.dat").exists, "delivery as the service account")
+    agent.logs("run `dropline login --as bob`")
+    assert not (site.root / "bob/b.dat").exists()
+    lines = {one["name"]: one for one in site.dropline("status", "--format", "json").json["destinations"]}
+    assert {name: line["up"] for name, line in lines.items()} == {"own": True, "alice": True, "bob": False}
+    service.auth.browser = people["bob"]
+    campus.login("--as", "bob")
+    site.until((site.root / "bob/b.dat").exists, "delivery after the second login")
+
+
+def test_people_need_an_application_of_their_own_beside_a_service_account() -> None:
+    """Nobody can log in by a service account's application: the configuration says so."""
+    text = """
+    globus = { client_id = "11111111-1111-4111-8111-111111111111", client_secret = "s" }
+    [destinations.campus]
+    transport = "globus"
+    collection = "22222222-2222-4222-8222-222222222222"
+    login = "alice"
+    """
+    with pytest.raises(
+        RuleError, match=r"\[destinations.campus\]: login: nobody can log in .* set login_client_id in \[globus\]"
+    ):
+        check(tomllib.loads(text), "f.toml", PurePath("/cfg"))

@@ -126,7 +126,7 @@ class GlobusTransport:
 
     def _warn(self) -> None:
         now, expires_at = self._clock(), self.expires_at()
-        said = None if expires_at is None else warning(expires_at, now)
+        said = None if expires_at is None else warning(expires_at, now, self._session.account.hint)
         if said is not None and now - self._warned_at >= _DAY:
             log.warning("destination %s: %s", self.name, said)
             self._warned_at = now

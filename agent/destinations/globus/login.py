@@ -27,7 +27,6 @@ NAME = "Dropline"
 TIMEOUT = 30.0
 """Seconds without a byte after which a request to Globus counts as lost."""
 TRANSFER = "transfer.api.globus.org"
-LOG_IN = "run `dropline login`"
 _NOT_MINE = "register an application at https://app.globus.org/settings/developers (docs/GLOBUS.md) and set client_id in [globus]"
 
 
@@ -41,6 +40,13 @@ class Account:
     """Where its tokens are kept."""
     secret: str | None = field(default=None, repr=False)
     """Of a service account; None: a person logs in."""
+    login: str | None = None
+    """By which the configuration knows that person; None: the agent has one account, or this is its own."""
+
+    @property
+    def hint(self) -> str:
+        """What a person does where it is not logged in."""
+        return f"run `dropline login{f' --as {self.login}' if self.login else ''}`"
 
     @property
     def application(self) -> str:

@@ -69,10 +69,10 @@ def _once(
         with logged_in(session.account, scopes, more, local_server=local_server) as app:
             return str(_userinfo(app)["name"])
     except CommandLineLoginFlowEOFError:
-        raise Refused("no code was given", "run `dropline login` on a terminal, and paste the code there") from None
+        raise Refused("no code was given", f"{session.account.hint} on a terminal, and paste the code there") from None
     except (LocalServerEnvironmentalLoginError, LocalServerLoginError) as error:
         raise Refused(
-            f"no browser could be used here: {error}", "run `dropline login` without --local-server"
+            f"no browser could be used here: {error}", f"{session.account.hint} without --local-server"
         ) from None
     except UNREADABLE as error:
         raise session.translated(error) from None

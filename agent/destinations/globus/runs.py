@@ -33,7 +33,7 @@ def start(session: Session, flow: str, request: Mapping[str, Any], *, perhaps: b
     except NotThere:
         raise Refused(f"there is no Globus Flow {flow}", "compare its id in the web application") from None
     except Forbidden as error:
-        hint = "ask its owner to make the agent's identity a runnable-by of it, and run `dropline login` again"
+        hint = "ask its owner to make the agent's identity a runnable-by of it, and log in again"
         raise Refused(f"the flow {flow} may not be started: {error.reason}", hint) from None
     except Rejected as error:
         raise Refused(f"the flow {flow} does not take its input: {error}", "mend `body` in the rule") from None

@@ -21,7 +21,7 @@ from globus_sdk import (
 from globus_sdk.gare import GlobusAuthorizationParameters, to_gare
 from globus_sdk.token_storage import TokenValidationError
 
-from agent.destinations.globus.login import LOG_IN, Account, application, demand, patience, retries
+from agent.destinations.globus.login import Account, application, demand, patience, retries
 from agent.errors import Refused, Transient, cause
 from rules.globus.credentials import UNUSED_FOR
 
@@ -191,7 +191,7 @@ class Session:
     def translated(self, error: Exception) -> Transient | Refused:
         """An error of the SDK, in the agent's words."""
         if isinstance(error, TokenValidationError):
-            return NoLogin("not logged in to Globus", LOG_IN)
+            return NoLogin("not logged in to Globus", self.account.hint)
         if isinstance(error, NetworkError):
             return Unanswered(f"Globus cannot be reached: {_cause(error)}")
         if not isinstance(error, GlobusAPIError):
@@ -208,9 +208,9 @@ class Session:
             except OSError as problem:
                 log.warning("what Globus demands cannot be kept for `dropline login`: %s", cause(problem))
             what = required.authorization_parameters.session_message or error.message or required.code
-            return NoLogin(f"Globus wants another login: {_line(what)}", LOG_IN)
+            return NoLogin(f"Globus wants another login: {_line(what)}", self.account.hint)
         if error.http_status == 401:
-            return NoLogin("Globus does not accept the login any more", LOG_IN)
+            return NoLogin("Globus does not accept the login any more", self.account.hint)
         return self._answer(error)
 
     def _no_login(self, error: AuthAPIError) -> NoLogin:
@@ -221,7 +221,7 @@ class Session:
                 f"Globus does not accept the service account ({_line(code)})",
                 "check client_id and client_secret in [globus]",
             )
-        return NoLogin(f"Globus does not accept the login any more ({_line(code)})", LOG_IN)
+        return NoLogin(f"Globus does not accept the login any more ({_line(code)})", self.account.hint)
 
     def _noted(self, error: Transient | Refused) -> Transient | Refused:
         """A login that does not count is not tried with each request."""

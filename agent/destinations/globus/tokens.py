@@ -62,7 +62,7 @@ class TokenFile(JSONTokenStorage):
             found = None
         if isinstance(found, dict):
             return found
-        log.warning("%s is damaged and counts as absent; `dropline login` writes it anew", self.path)
+        log.warning("%s is damaged and counts as absent; a new login writes it", self.path)
         raise FileNotFoundError(self.path)
 
     def store_token_data_by_resource_server(self, fresh: Mapping[str, TokenStorageData]) -> None:
