@@ -270,7 +270,7 @@ def test_login_asks_for_flows_and_names_and_an_old_login_still_delivers(campus: 
     assert (campus.site.share / "run1/a.dat").read_bytes() == b"x"
     waiting = json.loads(campus.site.dropline("status", "--format", "json").out)["outbox"]
     assert [(one["action"], "run `dropline login`" in one["reason"]) for one in waiting] == [
-        ("flow", True), ("share-eve@example.org", True),
+        (f"flow-{flow.id[:8]}", True), ("share-eve@example.org", True),
     ]  # fmt: skip
     urls, _ = campus.login()
     user = f"https://auth.globus.org/scopes/{flow.id}/flow_{flow.id.replace('-', '_')}_user"
