@@ -138,3 +138,28 @@ def test_without_an_unchanged_file_nothing_is_gone_and_nothing_is_the_same(tmp_p
         assert swept(ledger, root, survey, 2.0) == {"verified": 1, "removed": 1, "candidate": 1}
         assert ledger.files.history(f"{data}/goes")[-1].state is State.VERIFIED
         assert states(ledger)["candidate"] == 1
+
+
+def test_an_overlay_is_one_file_system_whatever_its_files_are_on(
+    with_mounts: Callable[..., str], tmp_path: Path
+) -> None:
+    """Its files have other device numbers than their directory, where its layers are on two file systems."""
+    code = """
+for name in ("low", "high"):
+    os.mkdir(f"{root}/{name}")
+    sh("mount", "-t", "tmpfs", name, f"{root}/{name}")
+for name in ("low/files", "high/files", "high/work", "seen"):
+    os.mkdir(f"{root}/{name}")
+open(f"{root}/low/files/file", "w").close()
+layers = f"lowerdir={root}/low/files,upperdir={root}/high/files,workdir={root}/high/work"
+try: sh("mount", "-t", "overlay", "overlay", "-o", layers, f"{root}/seen")
+except subprocess.CalledProcessError as error: print("skip", error.stderr.decode()); sys.exit()
+root += "/seen"
+one = volume()
+open(f"{root}/new", "w").close()
+print(one == volume() == volume("new"), len({os.stat(f"{root}{name}").st_dev for name in ("", "/file", "/new")}) > 1)
+"""
+    told = with_mounts("true", SCENE.replace("(listed,) =", "(listed, *_) =") + code, tmp_path)
+    if told.startswith("skip"):
+        pytest.skip(f"needs overlays: {told}")
+    assert told == "True True\n"

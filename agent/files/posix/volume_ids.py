@@ -14,8 +14,9 @@ from rules.model import STABLE_VOLUME, VolumeId
 
 _FSID_OF_THE_DISK = {"ext2", "ext3", "ext4", "btrfs"}
 """Where f_fsid is made of what is written on the disk. On xfs and FAT it is the device number, on FUSE and NFS 0."""
-_UUID_OF_THE_MOUNT = {"tmpfs", "ramfs"}
-"""What FS_IOC_GETFSUUID returns for these is made up at each mount."""
+_UUID_OF_THE_MOUNT = {"tmpfs", "ramfs", "overlay"}
+"""What FS_IOC_GETFSUUID returns for these is made up at each mount, or depends on how it is asked: an overlay's files have other
+device numbers than their directory, and a descriptor that only names one is given no answer."""
 _GETFSUUID = 0x80111500
 """FS_IOC_GETFSUUID, _IOR(0x15, 0, struct fsuuid2) in linux/fs.h: a length, and up to 16 bytes."""
 _BY_UUID = "/dev/disk/by-uuid"
