@@ -1,5 +1,6 @@
 """The transports of the configured destinations, and how Globus is spoken to."""
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,7 @@ class Transports:
             hold = of_destination(self._config.state_dir, name)
             return DirectoryTransport(
                 name, table.path, table.verify, table.checksum, self._key, wake, hold, table.limits(self._config.zone),
-                mounted=table.mounted, dir_mode=table.dir_mode,
+                mounted=table.mounted, dir_mode=table.dir_mode, mode=table.mode, group=_group(name, table.group),
             )  # fmt: skip
         # Imported here: who delivers to directories only does not pay for what this brings along.
         from agent.destinations.globus import GlobusTransport
@@ -86,3 +87,20 @@ def globus_course(name: str, table: CollectionTable) -> "Course":
         path=table.path, verify_checksum=table.verify_checksum, encrypt_data=table.encrypt_data, deadline=table.deadline,
         notify=table.notify, checksum=table.checksum,
     )  # fmt: skip
+
+
+def _group(destination: str, name: str | None) -> int | None:
+    """The number of a group. Raises Refused where there is none, or where the agent's user cannot give files to it."""
+    if name is None:
+        return None
+    import grp  # where there are groups
+
+    try:
+        found = grp.getgrnam(name).gr_gid
+    except KeyError:
+        hint = f"correct `group` of [destinations.{destination}]"
+        raise Refused(f"there is no group {name!r} on this computer", hint) from None
+    if os.geteuid() != 0 and found not in (os.getegid(), *os.getgroups()):
+        hint = "add the user to the group, and start the agent again"
+        raise Refused(f"[destinations.{destination}]: the agent's user is not in the group {name!r}", hint)
+    return found

@@ -155,11 +155,18 @@ class Tree(Protocol):
         `seen`: what a look has just shown there; what was opened may be another file all the same, `opened` says.
         """
 
-    def create(self, path: str, like: Handle | None = None) -> Handle:
+    def create(
+        self, path: str, like: Handle | None = None, mode: int | None = None, group: int | None = None
+    ) -> Handle:
         """A new file for reading and writing, instead of a file that has the name.
 
-        `like`: whose permissions it gets, as far as the owner may still write to it. What had the name is removed, and not
-        written to: it may be a link to somebody else's file.
+        What had the name is removed, and not written to: it may be a link to somebody else's file.
+
+        Args:
+            path: of the file.
+            like: whose permissions it gets, as far as the owner may still write to it, unless a default ACL says who may.
+            mode: its permissions, whatever else says.
+            group: number of its group; None: the one that the file system gives.
         """
 
     def mark(self, path: str, content: bytes) -> Observation | None:
@@ -168,7 +175,9 @@ class Tree(Protocol):
         None where something else has the name, such as a link, a FIFO or a file with several names: it is left alone.
         """
 
-    def make_directory(self, path: str, like: tuple["Tree", str] | None = None, mode: int | None = None) -> None:
+    def make_directory(
+        self, path: str, like: tuple["Tree", str] | None = None, mode: int | None = None, group: int | None = None
+    ) -> None:
         """Make a directory, and those above it, where they are absent. One of the agent's own names is its owner's alone.
 
         Args:
@@ -176,6 +185,7 @@ class Tree(Protocol):
             like: a tree, and the directory in it that this one stands for, as those above do with the same names. Nobody is
                 let into what is made who was kept out there, unless a default ACL says who is.
             mode: permissions of what is made, whatever else says.
+            group: number of the group of what is made; None: the one that the file system gives.
         """
 
     def rename_new(self, source: str, target: str) -> None:

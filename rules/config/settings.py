@@ -155,6 +155,13 @@ def _permissions(value: object) -> object:
     return int(value, 8)
 
 
+def _file_permissions(value: object) -> object:
+    """As chmod(1) writes them: "0640". Without setuid and the like; its owner may have to replace it."""
+    if not isinstance(value, str) or not re.fullmatch("0?[67][0-7]{2}", value):
+        raise ValueError('write the permissions as in "0640"; the first of the three digits is 6 or 7')
+    return int(value, 8)
+
+
 class DirectoryTable(Table):
     """`[destinations.NAME]` with `transport = "directory"`"""
 
@@ -167,6 +174,8 @@ class DirectoryTable(Table):
     scrub: Scrubbed = None
     bandwidth: Annotated[tuple[LimitTable, ...], BeforeValidator(_one_limit), AfterValidator(_reachable)] = ()
     dir_mode: Annotated[int, BeforeValidator(_permissions, json_schema_input_type=str)] | None = None
+    mode: Annotated[int, BeforeValidator(_file_permissions, json_schema_input_type=str)] | None = None
+    group: Annotated[str, Field(min_length=1)] | None = None
 
     @property
     def address(self) -> str:

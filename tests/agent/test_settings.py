@@ -329,6 +329,18 @@ def test_permissions_are_written_as_in_chmod(value: str) -> None:
     assert (share.dir_mode, type(share)) == (0o770, DirectoryTable)  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("value", ['"rw"', '"0440"', '"4640"', "640", '""'])
+def test_permissions_of_files_let_their_owner_write(value: str) -> None:
+    """Three digits, without setuid: a copy may have to be replaced."""
+    text = f'[destinations.share]\npath = "/share"\nmode = {value}'
+    assert 'write the permissions as in "0640"; the first of the three digits is 6 or 7' in mistake_in(text)
+    share = checked('[destinations.share]\npath = "/share"\nmode = "0640"\ngroup = "staff"').settings.destinations[
+        "share"
+    ]
+    assert isinstance(share, DirectoryTable)
+    assert (share.mode, share.group) == (0o640, "staff")
+
+
 def test_globus_cannot_be_slowed() -> None:
     """The key is refused there, with what can be done instead."""
     with pytest.raises(RuleError, match=r"Globus has no limit for a transfer: .* network use, or .* `batch.schedule`"):

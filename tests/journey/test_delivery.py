@@ -1,5 +1,6 @@
 """Files on their way to the share, from the drop to the proof."""
 
+import grp
 import hashlib
 import os
 import shutil
@@ -778,3 +779,18 @@ def test_a_run_whose_name_was_used_before_has_conditions_and_a_folder_for_itself
     site.put("run_1/done", b"second")
     first = {"run_1/a": b"first", "run_1/done": b"first"}
     assert (site.once(), site.delivered) == (0, first | {"run_1~2/a": b"second", "run_1~2/done": b"second"})
+
+
+def test_a_group_at_the_share_may_read_what_arrives(site: "Site") -> None:
+    """`mode`, `dir_mode` and `group` say who may, whatever the source says; an unknown group is refused with the next step."""
+    name = grp.getgrgid(os.getegid()).gr_name
+    share = {"path": "share", "mode": "0640", "dir_mode": "0750", "group": name}
+    site.configure(destinations={"share": share})
+    site.put("run/x.dat", b"x").chmod(0o600)
+    assert site.once() == 0
+    modes = {one: stat.S_IMODE((site.share / one).stat().st_mode) for one in ("run", "run/x.dat")}
+    assert modes == {"run": 0o750, "run/x.dat": 0o640}
+    site.configure(destinations={"share": {**share, "group": "no-such-group"}})
+    done = site.dropline("run", "--once")
+    said = "there is no group 'no-such-group' on this computer; correct `group` of [destinations.share]"
+    assert (done.code, said in done.err) == (2, True)

@@ -38,6 +38,10 @@ class Place(NamedTuple):
     """True: only while a file system is mounted on the way to it."""
     dir_mode: int | None = None
     """Permissions of directories that are made; None: those of the directories that they stand for."""
+    mode: int | None = None
+    """Permissions of files; None: those of the files that they are copies of."""
+    group: int | None = None
+    """Number of the group of both; None: the one that the file system gives."""
 
 
 @contextmanager

@@ -77,6 +77,8 @@ class DirectoryTransport:
         may_hang: Callable[[str], bool] = lambda path: LOCAL.volume(path).may_hang,
         mounted: bool | None = None,
         dir_mode: int | None = None,
+        mode: int | None = None,
+        group: int | None = None,
     ) -> None:
         """
         Args:
@@ -91,10 +93,12 @@ class DirectoryTransport:
             may_hang: whether what a path leads to may hang; helper processes then do what is to be done there.
             mounted: True: only while a file system is mounted on the way there.
             dir_mode: permissions of the directories that are made; None: those of the directories that they stand for.
+            mode: permissions of files; None: those of the files that they are copies of.
+            group: number of the group of both; None: the one that the file system gives.
         """
         self.name = name
         self.address = path
-        self._place = Place(name, path, None, verify, checksum, key, mounted, dir_mode)
+        self._place = Place(name, path, None, verify, checksum, key, mounted, dir_mode, mode, group)
         self._wake = wake
         self._hold = hold
         self._held: int | None = None

@@ -511,7 +511,7 @@ class _Group:
             self._step()
             temporary = temporary_path(self._place.key, item.file, item.path)
             stands_for = self._sources.at(item.root), item.relpath.rpartition("/")[0]
-            self._tree.make_directory(item.path.rpartition("/")[0], stands_for, self._place.dir_mode)
+            self._tree.make_directory(item.path.rpartition("/")[0], stands_for, self._place.dir_mode, self._place.group)
             handle = self._new(item, temporary, reading.handle)
             try:
                 content = reading.copy_to(handle, self._place.path)
@@ -531,7 +531,7 @@ class _Group:
     def _new(self, item: Item, temporary: str, like: Handle) -> Handle:
         """A new file of that name. Raises _Later where somebody else has taken it, and Trouble."""
         try:
-            return self._tree.create(temporary, like)
+            return self._tree.create(temporary, like, self._place.mode, self._place.group)
         except Trouble as trouble:
             taken = isinstance(self._tree.look(temporary), Observation)
             if not taken or trouble.what not in (What.DIRECTORY, What.DENIED, What.NOT_PERMITTED):

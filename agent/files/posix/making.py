@@ -51,31 +51,39 @@ def widest(path: str, source: str, permissions: Callable[[str], int]) -> Iterato
         yield mode & above if apart else mode
 
 
-def make(name: str, directory: int, most: int, mode: int | None) -> None:
+def make(name: str, directory: int, most: int, mode: int | None, group: int | None) -> None:
     """Make a directory in another, where it is absent: with this mode, else as a default ACL says, else no wider than `most`.
 
-    Raises OSError.
+    `group`: its number; None: the one that the file system gives. Raises OSError.
     """
     try:
-        acl = mode is None and _has_default_acl(directory)
+        acl = mode is None and has_default_acl(directory)
         os.mkdir(downwards(name), 0o777 if acl else most | PRIVATE if mode is None else mode, dir_fd=directory)
     except FileExistsError:
         return  # another thread was faster
-    if mode is None:
+    if mode is None and group is None:
         return
     fd = enter(name, directory)
     try:
-        made = stat.S_IMODE(os.fstat(fd).st_mode)
-        if made & 0o777 != mode:  # the umask took something away
-            os.fchmod(fd, mode | made & stat.S_ISGID)  # its group is that of the one above
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP):  # SMB and FAT have no permissions of their own
-            raise
+        allow(fd, mode, group)
     finally:
         give_back(fd)
 
 
-def _has_default_acl(directory: int) -> bool:
+def allow(fd: int, mode: int | None, group: int | None) -> None:
+    """Give a file or directory that was just made this group and these permissions, whatever the umask took. Raises OSError."""
+    try:
+        if group is not None:
+            os.fchown(fd, -1, group)
+        made = stat.S_IMODE(os.fstat(fd).st_mode)
+        if mode is not None and made & 0o777 != mode:
+            os.fchmod(fd, mode | made & stat.S_ISGID)  # the group of a directory is that of the one above
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP):  # SMB and FAT have no permissions of their own
+            raise
+
+
+def has_default_acl(directory: int) -> bool:
     """Whether it says who may use what is made there, and the umask does not (acl(5))."""
     try:
         return hasattr(os, "getxattr") and bool(os.getxattr(directory, "system.posix_acl_default"))

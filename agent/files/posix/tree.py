@@ -17,7 +17,17 @@ from agent.files.held import HeldByName
 from agent.files.posix import durable
 from agent.files.posix.errors import REFUSALS, says_nothing_there, trouble
 from agent.files.posix.handle import PosixHandle, give_back
-from agent.files.posix.making import DIRECTORY, PRIVATE, downwards, enter, make, require_own, widest
+from agent.files.posix.making import (
+    DIRECTORY,
+    PRIVATE,
+    allow,
+    downwards,
+    enter,
+    has_default_acl,
+    make,
+    require_own,
+    widest,
+)
 from agent.files.posix.observing import KINDS, LEAST, MOST, born, numbers, observation
 from agent.files.posix.volume_ids import TreeVolumes
 from agent.files.tree import Handle, Listed, Tree
@@ -92,7 +102,9 @@ class PosixTree:
                 give_back(self._open.popitem(last=False)[1])
         return fd
 
-    def _grown_to(self, path: str, like: tuple["PosixTree", str] | None, mode: int | None = None) -> int:
+    def _grown_to(
+        self, path: str, like: tuple["PosixTree", str] | None, mode: int | None = None, group: int | None = None
+    ) -> int:
         """The same, making what is missing: no wider than the umask, and the directories of `like`, let it be. Raises OSError."""
         private = f"/{path}".find(f"/{OWN_PREFIX}") >= 0
         if not private:
@@ -108,7 +120,7 @@ class PosixTree:
             try:
                 self.directory(above)
             except FileNotFoundError:
-                make(name, self.directory(parent), most, PRIVATE if own else mode)
+                make(name, self.directory(parent), most, PRIVATE if own else mode, None if inside or own else group)
                 self._grown.add(parent)
             inside = inside or own
             if inside:
@@ -281,20 +293,32 @@ class PosixTree:
         if isinstance(seen, Observation) and seen.kind is not Kind.FILE:
             raise NotAFile(seen)
 
-    def create(self, path: str, like: Handle | None = None) -> PosixHandle:
+    def create(
+        self, path: str, like: Handle | None = None, mode: int | None = None, group: int | None = None
+    ) -> PosixHandle:
         """See `Tree`."""
         assert like is None or isinstance(like, PosixHandle), "handles of two platforms do not meet"
-        mode = 0o644 if like is None else like.permissions | 0o200  # writable by us: it may have to be replaced
         try:
             directory, name = self._parent(path)
+            if mode is not None:
+                most = mode
+            elif like is not None and has_default_acl(directory):
+                most = 0o666  # the ACL says who is let in
+            else:
+                most = 0o644 if like is None else like.permissions | 0o200  # by us: it may have to be replaced
             try:
-                fd = os.open(name, _NEW, mode, dir_fd=directory)
+                fd = os.open(name, _NEW, most, dir_fd=directory)
             except FileExistsError:
                 try:
                     os.unlink(name, dir_fd=directory)
                 except FileNotFoundError:
                     pass  # it went away meanwhile
-                fd = os.open(name, _NEW, mode, dir_fd=directory)
+                fd = os.open(name, _NEW, most, dir_fd=directory)
+            try:
+                allow(fd, mode, group)
+            except OSError:
+                give_back(fd)
+                raise
             return PosixHandle(fd, self._volumes)
         except REFUSALS as error:
             raise trouble(error) from error
@@ -322,12 +346,14 @@ class PosixTree:
 
     # Names
 
-    def make_directory(self, path: str, like: tuple[Tree, str] | None = None, mode: int | None = None) -> None:
+    def make_directory(
+        self, path: str, like: tuple[Tree, str] | None = None, mode: int | None = None, group: int | None = None
+    ) -> None:
         """See `Tree`."""
         tree, source = like or (None, "")
         assert tree is None or isinstance(tree, PosixTree), "trees of two platforms do not meet"
         try:
-            self._grown_to(path, None if tree is None else (tree, source), mode)
+            self._grown_to(path, None if tree is None else (tree, source), mode, group)
         except REFUSALS as error:
             raise trouble(error) from error
 

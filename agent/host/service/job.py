@@ -77,7 +77,8 @@ def job(config: Configuration, name: str, user: str | None) -> Job:
         commands=any(isinstance(one, Command) for one in actions),
         steps_back=agent.nice > 0 or agent.io_priority != "normal",
         sets_modes=any(
-            isinstance(one, DirectoryTable) and one.dir_mode is not None for one in settings.destinations.values()
+            isinstance(one, DirectoryTable) and (one.dir_mode, one.mode, one.group) != (None, None, None)
+            for one in settings.destinations.values()
         ),
     )
     for path in (found.program, found.config, found.state_dir, *found.writes, *found.reads, found.secret or "/"):

@@ -110,7 +110,9 @@ class MemoryTree:
                 raise NotAFile(node.look())
         return MemoryHandle(self._nodes, self._faults, self._at(path), node, None)
 
-    def create(self, path: str, like: Handle | None = None) -> MemoryHandle:
+    def create(
+        self, path: str, like: Handle | None = None, mode: int | None = None, group: int | None = None
+    ) -> MemoryHandle:
         """See `Tree`."""
         with self._faults.operation("create", self._at(path)):
             directory, name = self._parent(path)
@@ -131,7 +133,9 @@ class MemoryTree:
                 handle.write(content, 0)
                 return handle.look()
 
-    def make_directory(self, path: str, like: tuple[Tree, str] | None = None, mode: int | None = None) -> None:
+    def make_directory(
+        self, path: str, like: tuple[Tree, str] | None = None, mode: int | None = None, group: int | None = None
+    ) -> None:
         """See `Tree`. There are no permissions here."""
         with self._faults.operation("make_directory", self._at(path)):
             self._directory(path, make=True)

@@ -103,8 +103,12 @@ def test_a_default_acl_rules_where_there_is_one(here: Here, source: PosixTree) -
         os.setxattr(here.root, ACL_XATTR, acl)
     except OSError:
         pytest.skip("no ACLs here")
-    with here.files.tree(here.root) as tree:
+    Path(here.outside, "file").write_bytes(b"x")
+    os.chmod(f"{here.outside}/file", 0o600)
+    with here.files.tree(here.root) as tree, source.open("file") as like:
         tree.make_directory("private/open", (source, "private/open"))
+        tree.create("private/file", like).close()
+    assert stat.S_IMODE(os.stat(f"{here.root}/private/file").st_mode) == 0o660
     assert modes(here) == {"private": 0o770, "private/open": 0o770}
     assert os.getxattr(f"{here.root}/private", "system.posix_acl_access") == acl
 
@@ -163,3 +167,33 @@ def test_what_is_moved_aside_and_put_back_stays_private(here: Here) -> None:
     with here.files.tree(here.root) as tree, tree.hold(".dropline-trash/1/private/file", seen.version, None) as held:
         held.put_back("private/file")
     assert modes(here)["private"] == 0o700
+
+
+@pytest.mark.parametrize(
+    ("theirs", "mode", "made"),
+    [(0o600, None, 0o600), (0o444, None, 0o644), (0o4755, None, 0o755), (0o600, 0o664, 0o664)],
+)
+def test_a_copy_is_for_whom_its_source_was_or_for_whom_the_mode_says(
+    here: Here, source: PosixTree, theirs: int, mode: int | None, made: int
+) -> None:
+    """Never wider without a mode, whatever the umask with one; setuid does not travel; the owner may replace it."""
+    path = Path(here.outside, "file")
+    path.write_bytes(b"x")
+    path.chmod(theirs)
+    with here.files.tree(here.root) as tree, source.open("file") as like:
+        tree.create("copy", like, mode).close()
+    assert stat.S_IMODE(os.stat(f"{here.root}/copy").st_mode) == made
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files to any group")
+def test_what_is_made_has_the_group_that_was_asked_for(here: Here, source: PosixTree) -> None:
+    """Files and directories, and nothing that was there before."""
+    os.mkdir(f"{here.root}/old")
+    with here.files.tree(here.root) as tree:
+        tree.make_directory("old/new/deep", (source, "private"), 0o750, 4711)
+        tree.create("old/new/file", None, 0o640, 4711).close()
+    found = {one: os.stat(f"{here.root}/old{one}") for one in ("", "/new", "/new/deep", "/new/file")}
+    assert {one: (status.st_gid, stat.S_IMODE(status.st_mode)) for one, status in found.items() if one} == {
+        "/new": (4711, 0o750), "/new/deep": (4711, 0o750), "/new/file": (4711, 0o640),
+    }  # fmt: skip
+    assert found[""].st_gid == os.getegid()
