@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agent.app.configuration import Source, again, check, client_secret, find, parse, read, warnings
+from agent.app.configuration import Secrets, Source, again, check, client_secret, find, parse, read, warnings
 from agent.errors import Refused
 from rules.actions import Share
 from rules.config.mistake import RuleError
@@ -1106,3 +1106,27 @@ def test_whatever_the_file_holds(file: Path, content: bytes) -> None:
     for line in said(str(file), lambda: read(file)).splitlines():
         assert re.match(rf"{re.escape(str(file))}(:\d+)?: |    ", line)
         assert line.isprintable()
+
+
+def test_a_reload_sees_changed_secrets(tmp_path: Path) -> None:
+    """Those that are read when a configuration is made: the Globus secret and the page's token, though their paths are the same."""
+    for name in ("globus", "token"):
+        (tmp_path / name).write_text(f"{name}_of_16_characters_or_more")
+        (tmp_path / name).chmod(0o600)
+    config = check(
+        {
+            "agent": {"token_file": "token"},
+            "globus": {"client_id": ID, "client_secret_file": "globus"},
+        },
+        "f.toml",
+        tmp_path,
+    )  # fmt: skip
+    found = [Secrets.of(config)]
+    for name in ("globus", "token"):
+        (tmp_path / name).write_text(f"another_{name}_of_16_characters_or_more")
+        found.append(Secrets.of(config))
+    assert [tuple(one) for one in found] == [
+        ("globus_of_16_characters_or_more", "token_of_16_characters_or_more"),
+        ("another_globus_of_16_characters_or_more", "token_of_16_characters_or_more"),
+        ("another_globus_of_16_characters_or_more", "another_token_of_16_characters_or_more"),
+    ]
