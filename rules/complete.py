@@ -1,5 +1,6 @@
 """Is the writer of a candidate done?"""
 
+import re
 from typing import TYPE_CHECKING
 
 from rules.model import Candidate, Verdict, Version, Writer
@@ -17,6 +18,10 @@ TICK = 0.02
 """Seconds within which a kernel may give two writes the same time: two ticks of the slowest, for one may come late."""
 COARSE = 2.5
 """The same where times are kept in whole seconds: two for FAT, and what a pass may take until it comes to the file."""
+
+
+_RSYNC = re.compile(r"\..+\.[A-Za-z0-9]{6}", re.DOTALL)
+"""Names as rsync gives them to files that it writes. Data may have them, too: such a file only waits longer."""
 
 
 def granule(ctime_ns: int) -> float:
@@ -37,6 +42,8 @@ def complete(conditions: "Conditions", candidate: Candidate, has_marker: bool, w
     if writer is Writer.OPEN:
         return Verdict(False, Writer.OPEN.value)
     quiet = max(quiet_seconds(conditions, writer), candidate.granule, candidate.learned)
+    if conditions.quiet is None and _RSYNC.fullmatch(candidate.name):
+        quiet = max(quiet, QUIET_WITHOUT_PROBE)
     if now < candidate.since + quiet:
         return Verdict(False, f"changed less than {in_words(quiet)} ago", candidate.since + quiet)
     if candidate.size < conditions.min_size:

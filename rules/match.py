@@ -8,6 +8,7 @@ from posixpath import dirname, join, normpath
 from rules.datasets.membership import dataset_of
 from rules.model import OWN_PREFIX
 from rules.patterns.glob import PLACEHOLDER, Glob, spec_of, takes
+from rules.patterns.partial import partial
 from rules.rule import Rule
 
 _ONE_FIELD = re.compile(r"(?P<begin>[^{}*?\[\\]*)\{(?P<field>name|stem)\}(?P<end>[^{}*?\[\\]*)")
@@ -24,6 +25,8 @@ class Match:
     reason: str
     excluded: bool = False
     """A rule says in so many words that it does not want this path: nothing to report."""
+    partial: bool = False
+    """It is left out because its name is that of another program's partial file."""
 
 
 def relative(path: str, root: str) -> str | None:
@@ -34,7 +37,7 @@ def relative(path: str, root: str) -> str | None:
 
 def match(rules: Sequence[Rule], path: str) -> Match:
     """The first rule whose `watch` holds the absolute path and whose patterns take it."""
-    reason, excluded, below = "no rule watches this directory", False, ""
+    reason, excluded, below, left_out = "no rule watches this directory", False, "", False
     for rule in rules:
         relpath = relative(path, rule.watch)
         if relpath is None:
@@ -48,12 +51,31 @@ def match(rules: Sequence[Rule], path: str) -> Match:
             if rule.dataset is not None and dataset_of(rule, relpath) is None:
                 reason = reason if excluded else f"it belongs to no dataset of rule {rule.name!r}"
                 continue
+            if partial(rule, relpath):
+                reason, excluded, left_out = f"rule {rule.name!r} skips partial files of other programs", True, True
+                continue
             return Match(rule, relpath, f"claimed by rule {rule.name!r}")
         elif is_marker(rule, relpath.rpartition("/")[2]):
             reason, excluded = f"a marker of rule {rule.name!r}", True
         elif not excluded:
             reason = f"no include pattern of rule {rule.name!r} matches it"
-    return Match(None, below, reason, excluded)
+    return Match(None, below, reason, excluded, left_out)
+
+
+def pruned(rules: Sequence[Rule], directory: str) -> bool:
+    """Whether a directory need not be walked: each rule that holds it excludes it with all that is below.
+
+    Not where an exclusion has exceptions, or conditions look for files wherever they are.
+    """
+    if any((rule.watch + "/").startswith(directory + "/") for rule in rules):
+        return False
+    holding = [(rule, inside) for rule in rules if (inside := relative(directory, rule.watch)) is not None]
+    return bool(holding) and all(
+        not rule.complete.looks_for
+        and not any(pattern.startswith("!") for pattern in rule.exclude)
+        and takes(rule.exclude, f"{inside}/")
+        for rule, inside in holding
+    )
 
 
 def leads_out(rules: Sequence[Rule], link: str, target: str, *, directory: bool) -> str | None:

@@ -145,6 +145,8 @@ class Rule:
     deliver: Annotated[tuple[Target, ...], Field(min_length=1)] = ()
     reclaim: Annotated[Reclaim, AfterValidator(Reclaim.checked)] | None = None
     dataset: Annotated[Together, AfterValidator(Together.checked)] | None = None
+    skip_partial: bool = True
+    """Leave out partial and temporary files of other programs, see `rules.patterns.partial`."""
     links: Literal["skip", "refuse"] | None = None
     """What becomes of symbolic links; None: skipped, and a dataset stays here if no rule delivers what they lead to."""
     last: tuple[Pattern, ...] | None = None

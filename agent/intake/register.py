@@ -15,6 +15,7 @@ from rules.complete import came_back, first_look
 from rules.datasets.membership import dataset_of
 from rules.match import Match, is_marker, leads_out, marked_by, match, relative
 from rules.model import OWN_PREFIX, Kind, Observation
+from rules.patterns.partial import LEFT_OVER
 from rules.rule import Rule
 from rules.units import in_words
 from rules.versions.identity import Adoption, restamped
@@ -71,8 +72,10 @@ class Register:
             if found is None:
                 continue
             if found.rule is None:
-                self.unclaimed += not found.excluded
-                self.example = self.example if found.excluded else f"{path}: {found.reason}"
+                left_over = found.partial and self.now - seen.version.mtime_ns / 1e9 > LEFT_OVER
+                if left_over or not found.excluded:
+                    self.unclaimed += 1
+                    self.example = f"{path}: {'left-over partial file; ' if left_over else ''}{found.reason}"
             elif counted and seen.kind is not Kind.LINK and (item is None or item.state is not State.CANDIDATE):
                 self.found_by_sweep[found.rule.name] = self.found_by_sweep.get(found.rule.name, 0) + 1
         if listing.whole and (listing.directory in self._links or self._ledger.links.any()):

@@ -1,7 +1,7 @@
 """A walk of a watched tree: the truth, where events are hints."""
 
 import os
-from collections.abc import Container, Generator, Iterator
+from collections.abc import Callable, Container, Generator, Iterator
 from dataclasses import dataclass
 
 from agent.files import CannotTell, Files, Tree, Trouble, What, Whose
@@ -43,7 +43,10 @@ class Walk:
     the top cannot be opened, or the agent has no descriptors, the walk breaks off: what follows was not looked at.
     """
 
-    def __init__(self, files: Files, top: str, begin: str = "", zones: Zones = NONE, *, below: bool = True) -> None:
+    def __init__(
+        self, files: Files, top: str, begin: str = "", zones: Zones = NONE, *, below: bool = True,
+        pruned: Callable[[str], bool] = lambda directory: False,
+    ) -> None:  # fmt: skip
         """
         Args:
             files: where the tree is.
@@ -51,6 +54,7 @@ class Walk:
             begin: the directory to begin with, relative to `top`; nothing comes where a part of it is a link.
             zones: what is left out, with all that is below.
             below: the directories below `begin` are walked, too.
+            pruned: directories that are not walked, nor what is below them.
         """
         self.ended = False
         """Whether it came to its end: all was looked at."""
@@ -63,6 +67,7 @@ class Walk:
         self._begin = begin
         self._zones = zones
         self._below = below
+        self._pruned = pruned
         self._waiting = [begin]
         """Directories to walk, the next one last."""
         self._tree: Tree | None = None
@@ -119,8 +124,9 @@ class Walk:
         try:
             for listed in tree.scan(part, CHUNK):
                 for name in listed.directories:
-                    if not name.startswith(OWN_PREFIX):
-                        below.append(f"{part}/{name}" if part else name)
+                    inside = f"{part}/{name}" if part else name
+                    if not name.startswith(OWN_PREFIX) and not self._pruned(os.path.join(self._top, inside)):
+                        below.append(inside)
                 if not listed.last:
                     whole, self._inside = False, True
                     yield Listing(directory, listed.volume, listed.entries, whole=False, last=False)

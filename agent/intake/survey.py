@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import repeat
 
 from agent.errors import is_agents
@@ -17,7 +18,7 @@ from agent.intake.root import MOST_UNSEEN, Root, Sweep
 from agent.intake.scan import Listing, Walk
 from agent.intake.zones import IDENTITY, NONE, Zones
 from agent.ledger import HERE, Known, Ledger
-from rules.match import match, relative
+from rules.match import match, pruned, relative
 from rules.model import Entry, Kind, Observation
 
 HINTS_A_PASS = 2_000
@@ -192,11 +193,12 @@ class Survey:
         return root.sweep is not None or any(self._parts.failure(part, now) is None for part in parts)
 
     def _sweep(self, root: Root, part: Hint | None) -> Sweep:
+        pruning = partial(pruned, root.rules)
         if part is None:
-            walk = Walk(self._files, root.watch.root, zones=self._zones)
+            walk = Walk(self._files, root.watch.root, zones=self._zones, pruned=pruning)
             return Sweep(None, walk, counted=root.swept_at is not None)
         begin = relative(part.path, root.watch.root) or ""
-        below = Walk(self._files, root.watch.root, begin, self._zones, below=part.below)
+        below = Walk(self._files, root.watch.root, begin, self._zones, below=part.below, pruned=pruning)
         return Sweep(part, None if part.gone else below, counted=False)
 
     def _go_on(self, root: Root, sweep: Sweep, now: float, left: int) -> int:

@@ -7,6 +7,7 @@ from rules.batch import max_age
 from rules.complete import quiet_seconds
 from rules.model import Writer
 from rules.naming import may_meet
+from rules.patterns.partial import WORDS
 from rules.rule import Conditions, Reclaim, Rule, Sealing
 from rules.units import bytes_in_words, in_words
 
@@ -41,6 +42,7 @@ def describe(rule: Rule) -> list[str]:
             f"then, for each verified batch, {_action(action)}{_name(action)}"
             for action in (*rule.then, *rule.share_with)
         ),
+        *([f"skips partial files of other programs: {WORDS}"] if rule.skip_partial else []),
         _reclaim(rule.reclaim),
     ]
 

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -572,3 +572,26 @@ def test_a_sweep_that_a_former_configuration_began_begins_again(tmp_path: Path) 
         while following.take_sweeps(2.0):
             pass
         assert states(ledger) == {"candidate": 2 * ENTRIES_A_PASS}
+
+
+def test_excluded_directories_are_not_walked_and_left_over_partial_files_are_named(tmp_path: Path) -> None:
+    """A partial file counts once nobody has gone on with it for an hour; what is excluded counts for nothing."""
+    data = tmp_path / "data"
+    (data / "lost+found").mkdir(parents=True)
+    for name, age in (("lost+found/x", 0), ("old.h5.part", 7200), ("new.h5.part", 60)):
+        (data / name).write_bytes(b"x")
+        os.utime(data / name, (1e9 - age, 1e9 - age))
+    with closing(Ledger(str(tmp_path / "ledger.sqlite"))) as ledger:
+        rule = configured.rule({
+            "name": "r", "watch": str(data), "exclude": ["lost+found"], "deliver": [{"to": "share"}],
+        })  # fmt: skip
+        watch = Watch(LOCAL, str(data), lambda: None)
+        root = Root(watch, (rule,))
+        survey = Survey(ledger, LOCAL, [root])
+        root.why = "asked"
+        while survey.take_sweeps(1e9):
+            pass
+        example = f"{data}/old.h5.part: left-over partial file; rule 'r' skips partial files of other programs"
+        assert ledger.reports.unclaimed() == [(str(data), 1, example)]
+        assert ledger.files.directories_below(str(data)) == []
+        watch.close()

@@ -15,6 +15,7 @@ import pytest
 import typer
 
 from agent.cli import app
+from rules.patterns.partial import WORDS
 
 if TYPE_CHECKING:
     from tests.journey.conftest import Site
@@ -187,9 +188,11 @@ def test_check_says_in_words_what_will_happen(site: "Site") -> None:
         "  - takes a file as complete when no process has it open for writing and it has not changed for 10 s (20 s where"
         " open writers cannot be seen), and a file '*.done' is beside it (waits 1 h for that)",
         "  - delivers each batch to share as {rule}/{relpath}",
+        f"  - skips partial files of other programs: {WORDS}",
         "  - moves local files to the trash (for 3 d) 7 d after they are proved at every destination; deletes the oldest"
         " proved local files, and none else, while less than 15% of the disk is free; removes directories left empty and unused",
         "rule other:",
+        f"  - skips partial files of other programs: {WORDS}",
         "  - keeps the local files for ever",
         f"  - note: {site.root / 'absent'} is not there now; the agent waits for it",
     ):

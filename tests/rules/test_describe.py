@@ -4,8 +4,11 @@ import pytest
 
 from rules.actions import Command, Flow, Share, Webhook
 from rules.config.describe import describe
+from rules.patterns.partial import WORDS
 from rules.rule import Conditions, Reclaim, Rule, Sealing, Target
 from tests import configured
+
+SKIPS = f"skips partial files of other programs: {WORDS}"
 
 
 def test_the_least_rule() -> None:
@@ -16,6 +19,7 @@ def test_the_least_rule() -> None:
         " (1 min where open writers cannot be seen)",
         "batches files of one directory, sealed as soon as they are complete, at 500 files or at 50 GB",
         "delivers each batch to share as {relpath}",
+        SKIPS,
         "keeps the local files for ever",
     ]
 
@@ -40,6 +44,7 @@ def test_a_rule_with_everything() -> None:
         "batches files with the same {run}, 7 files and 4.29 GB at the most, sealed at '30 3 * * *'",
         "delivers each batch to share as {rule}/{relpath}",
         "delivers each batch to mirror as {relpath}",
+        SKIPS,
         "moves local files to the trash (for 3 d) 7 d after they are proved at every destination,"
         " once they have not changed for 1 min;"
         " deletes the oldest proved local files, and none else, while less than 12.5% of the disk is free;"
@@ -75,6 +80,7 @@ def test_a_rule_with_datasets() -> None:
         "delivers each batch to share as {relpath}",
         "delivers a, m of a dataset last, to each destination when all its other files are there (`dropline complete` sends"
         " them without a file that is refused)",
+        SKIPS,
         "keeps the local files for ever",
     ]
 

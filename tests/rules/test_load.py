@@ -139,7 +139,10 @@ def test_rules_keep_their_order() -> None:
     assert [one.name for one in load(rule(name="b") + rule(name="a") + rule(name="c"))] == ["b", "a", "c"]
 
 
-KEYS = "batch, capture, complete, dataset, deliver, exclude, include, last, links, name, preset, reclaim, share_with, then, watch"
+KEYS = (
+    "batch, capture, complete, dataset, deliver, exclude, include, last, links, name, preset, reclaim, share_with,"
+    " skip_partial, then, watch"
+)
 
 
 @pytest.mark.parametrize(
