@@ -22,7 +22,7 @@ from agent.host import secrets as secret
 from agent.host.zone import zone
 from rules.config.lines import Lines
 from rules.config.load import reclaim_differs
-from rules.config.mistake import Mistake, RuleError, all_mistakes, in_text, location
+from rules.config.mistake import Mistake, RuleError, all_mistakes, in_text, location, unknown_destinations
 from rules.config.settings import Configuration, DirectoryTable, GlobusTable, Settings
 from rules.match import relative
 from rules.model import OWN_PREFIX
@@ -225,6 +225,8 @@ def check(
         mistakes = all_mistakes(error, Settings, {} if variable else data)
         if variable:
             raise RuleError.of(variable, mistakes[:1], None) from None
+        known = {one.path for one in mistakes}
+        mistakes += [one for one in unknown_destinations(data) if one.path not in known]
         raise RuleError.of(source, mistakes, Lines(text) if text else None) from None
     if not settings.agent.state_dir:
         from platformdirs import user_state_dir

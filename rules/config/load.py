@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
 from rules.actions import Flow, check_body
-from rules.config.mistake import close_to, nearest
+from rules.config.mistake import close_to, no_destination
 from rules.config.tables import Wrong, all_wrong
 from rules.datasets.membership import captured, known_fields
 from rules.match import relative
@@ -134,7 +134,7 @@ def check_together(rules: Sequence[Rule], destinations: Collection[str]) -> None
     for number, rule in enumerate(rules):
         found += [
             (
-                f"there is no [destinations.{target.to}]{nearest(target.to, destinations)}",
+                no_destination(target.to, destinations),
                 ("rules", number, "deliver", at, "to"),
             )
             for at, target in enumerate(rule.deliver)

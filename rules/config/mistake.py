@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
@@ -102,6 +102,28 @@ def all_mistakes(error: "ValidationError", model: "type[BaseModel]", data: dict[
     return [
         one for path, one in found.items() if not any(path == other[: len(path)] for other in found if other != path)
     ]
+
+
+def unknown_destinations(data: Mapping[str, Any]) -> list[Mistake]:
+    """Destinations that rules name and the file has not, read beside errors that keep its tables from being compared."""
+    known, rules = data.get("destinations"), data.get("rules")
+    if not isinstance(known, dict) or not isinstance(rules, list):
+        return []
+    found = []
+    for number, rule in enumerate(rules):
+        targets = rule.get("deliver") if isinstance(rule, dict) else None
+        for at, target in enumerate(targets if isinstance(targets, list) else ()):
+            to = target.get("to") if isinstance(target, dict) else None
+            if isinstance(to, str) and to not in known:
+                path: list[int | str] = ["rules", number, "deliver", at, "to"]
+                table, keys = _table(list(path), dict(data))
+                found.append(Mistake(table, ".".join(map(str, keys)), no_destination(to, known), tuple(path)))
+    return found
+
+
+def no_destination(name: str, known: Collection[str]) -> str:
+    """What is wrong where a rule names a destination that there is not."""
+    return f"there is no [destinations.{name}]{nearest(name, known)}"
 
 
 def _mistake(detail: Any, model: "type[BaseModel]", data: dict[str, Any]) -> Mistake:

@@ -687,6 +687,8 @@ deliver = [{ to = "share", path = "{relpth}" }]
         "    sweep_every = 5",
         "f.toml:8: [destinations.share]: transport: is \"directory\" or \"globus\", not 'directry'; did you mean 'directory'?",
         '    transport = "directry"',
+        "f.toml:14: [[rules]] 'r': deliver.0.to: there is no [destinations.shar]; did you mean 'share'?",
+        '    { to = "shar" },',
         "f.toml:19: [[rules]] 's': batch.by: 'dirs' is none of 'dir', 'dataset', 'capture' or a template such as '{run}';"
         " did you mean 'dir'?",
         '    batch = { by = "dirs" }',
@@ -695,7 +697,7 @@ deliver = [{ to = "share", path = "{relpth}" }]
         '    deliver = [{ to = "share", path = "{relpth}" }]',
     ]
     assert caught.value.short == (
-        f"{path}:2: [agent]: lisen: unknown key; did you mean 'listen'? (and 4 more: `dropline check` lists them)"
+        f"{path}:2: [agent]: lisen: unknown key; did you mean 'listen'? (and 5 more: `dropline check` lists them)"
     )
     path.write_text(
         '[destinations.share]\npath = "/mnt/share"\nverify = "checksm"\n[[rules]]\nname = "r"\nwatch = "/d"\n'
