@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
+from markupsafe import escape
 
 from agent.observe.web.words import CODE, prose
 
@@ -36,7 +37,7 @@ def test_what_our_sentences_have_between_backticks_is_code() -> None:
     """Commands and keys, each of them."""
     found = written()
     assert {"dropline retry", "path"} <= found
-    assert {one for one in found if prose(f"do `{one}` now") != f"do <code>{one}</code> now"} == set()
+    assert {one for one in found if prose(f"do `{one}` now") != f"do <code>{escape(one)}</code> now"} == set()
 
 
 @given(st.text(st.sampled_from("`<>&'\" -/adilnoprrety"), max_size=60))

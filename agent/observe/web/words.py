@@ -13,7 +13,21 @@ _SHORT = 12
 CODE = (
     *(f"dropline {one}" for one in ("batches", "collections", "complete", "fetch", "files", "files --state refused")),
     *(f"dropline {one}" for one in ("login", "logout", "retry", "send", "status")),
-    *("backfill = true", "body", "hours", "login", "mounted = false", "mounted = true", "path", "tls", "to", "user"),
+    *(
+        "backfill = true",
+        "body",
+        "capture",
+        "complete.quiet",
+        "hours",
+        'links = "skip"',
+        "login",
+        "mounted = false",
+        "mounted = true",
+        "path",
+        "tls",
+        "to",
+        "user",
+    ),
     "globus task event-list",
 )
 """What our own sentences have between backticks."""
