@@ -65,6 +65,8 @@ class Active:
         """When a person stopped the agent; None: it runs."""
         self._process = process
         self._former = former
+        self._started = False
+        """Whether the parts have taken up what was left; their threads may not run yet."""
         self._problem: str | None = "the agent is about to start"
         """Why nothing runs."""
         kept = unaffected(former.config.settings, config.settings) if former is not None else frozenset()
@@ -129,12 +131,15 @@ class Active:
         """
         polite(self.config)
         self._process.workers.replace(self._workers)
-        self.parts.start(self._process.clock())
+        if not self._started:
+            self.parts.start(self._process.clock())
+            self._started = True
         for name, step in self._steps.items():
             if not self._workers[name].alive:
                 self._workers[name].start(step)
+        if self._problem is not None:
+            self._stack.enter_context(started(self.parts, self.server))
         self._problem = None
-        self._stack.enter_context(started(self.parts, self.server))
 
     def failed(self, reason: str) -> None:
         """It could not be started."""

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,7 @@ def test_what_an_edit_does_not_concern_goes_on(site: "Site") -> None:
             site.until((site.root / "place/y.dat").exists, "the new rule delivers")
     site.until((site.share / "x.dat").exists, "it arrives")
     assert (site.share / "x.dat").stat().st_ino == under_way
+    assert agent.log().count(f"sweep of {site.inbox}: start") == 1, "its watch stayed, too"
     assert site.dropline("wait", site.inbox / "x.dat", "--timeout", "1m").code == 0
     site.put("z.dat", b"z")
     site.until((site.share / "z.dat").exists, "the deliverer goes on")
@@ -242,3 +244,34 @@ def test_a_command_under_way_is_neither_ended_nor_run_beside_itself(site: "Site"
     site.until(lambda: site.status()["outbox"] == [], "nothing waits to be done")
     assert len(began.read_text().split()) == 2
     assert agent.stop() == 0
+
+
+FAILS = """
+import os, signal, sys
+from contextlib import contextmanager
+from pathlib import Path
+from agent.app.run import run
+from agent.app.configuration import read
+file, tries = Path(sys.argv[1]), []
+@contextmanager
+def started(parts, server):
+    tries.append([rule.name for rule in parts.config.rules])
+    print(*tries[-1], flush=True)
+    if len(tries) == 1:
+        file.write_text(file.read_text().replace('"name" = "r"', '"name" = "edited"'))
+    elif len(tries) < 4:
+        raise RuntimeError("not now")
+    else:
+        os.kill(os.getpid(), signal.SIGTERM)
+    yield
+run(read(file), started)
+"""
+
+
+def test_what_fails_when_the_former_rules_have_ended_is_tried_again(site: "Site") -> None:
+    """Whatever it raises: the agent goes on, with growing waits, until the new configuration runs."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", FAILS, site.config],
+        cwd=site.root, env=site.environment, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "r\nedited\nedited\nedited\n"), done.stderr
