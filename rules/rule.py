@@ -17,6 +17,7 @@ from rules.config.tables import STRICT, Cron, Duration, Fraction, LocalPath, Nam
 from rules.datasets.condition import Pattern
 from rules.datasets.conditions import AnyCondition, looked_for, looks_beyond, marked_by
 from rules.patterns.glob import check_glob, check_marker
+from rules.patterns.portable import check_instead
 
 Glob = Annotated[str, AfterValidator(check_glob)]
 
@@ -102,6 +103,8 @@ class Target:
     path: str = "{relpath}"
     backfill: bool | None = None
     """Whether files that were delivered before the destination came go there, too; None: nobody said."""
+    rename_invalid: Annotated[str, AfterValidator(check_instead)] | None = None
+    """The character in place of those that file systems of Windows refuse; None: names travel as they are."""
 
 
 @dataclass(frozen=True, slots=True)

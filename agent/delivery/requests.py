@@ -12,6 +12,7 @@ from rules import naming
 from rules.datasets.membership import dataset_of
 from rules.model import SENT
 from rules.naming import PathRefused
+from rules.patterns.portable import accepted
 from rules.rule import Rule
 
 
@@ -39,8 +40,8 @@ class Requests:
         self._transport = transport
         self._destination = destination
         self._rules = {rule.name: rule for rule in rules}
-        self._templates = {
-            rule.name: target.path for rule in rules for target in reversed(rule.deliver) if target.to == transport.name
+        self._targets = {
+            rule.name: target for rule in rules for target in reversed(rule.deliver) if target.to == transport.name
         }
         self._host = host
         self._files = Bulkhead[File]("file", lambda file: file.path)
@@ -121,16 +122,18 @@ class Requests:
         rule = self._rules.get(file.rule)
         if rule is None:
             raise PathRefused(f"rule {file.rule!r} is not configured any more")
-        template = self._templates.get(file.rule)
-        if template is None:
+        target = self._targets.get(file.rule)
+        if target is None:
             raise PathRefused(f"rule {rule.name!r} does not deliver to {self._transport.name} any more")
         relpath = rule.relpath(file.path)
         known = None if file.dataset is None else self._ledger.datasets.get(file.dataset)
         dated_ns = file.version.mtime_ns if known is None or known.mtime_ns is None else known.mtime_ns
-        path = naming.place(template, rule, relpath, dated_ns, self._host)
+        path = naming.place(target.path, rule, relpath, dated_ns, self._host)
         dataset = dataset_of(rule, relpath) if known is not None and known.ordinal > 1 else None
         if known is not None and dataset is not None:
             path = naming.own_folder(path, dataset, relpath, known.ordinal)
+        if target.rename_invalid is not None:
+            path = accepted(path, target.rename_invalid)
         return Item(file.id, rule.watch, relpath, file.version, path)
 
 

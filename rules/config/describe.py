@@ -8,7 +8,7 @@ from rules.complete import quiet_seconds
 from rules.model import Writer
 from rules.naming import may_meet
 from rules.patterns.partial import WORDS
-from rules.rule import Conditions, Reclaim, Rule, Sealing
+from rules.rule import Conditions, Reclaim, Rule, Sealing, Target
 from rules.units import bytes_in_words, in_words
 
 _BACKFILL = {
@@ -33,7 +33,7 @@ def describe(rule: Rule) -> list[str]:
         *_whole(rule.complete),
         _batch(rule.batch),
         *(
-            f"delivers each batch to {target.to} as {target.path}{_BACKFILL[target.backfill]}"
+            f"delivers each batch to {target.to} as {target.path}{_BACKFILL[target.backfill]}{_renamed(target)}"
             for target in rule.deliver
         ),
         *_last(rule),
@@ -122,6 +122,12 @@ def _batch(sealing: Sealing) -> str:
     else:
         when = f"when none has joined for {in_words(sealing.linger)} or after {in_words(max_age(sealing))}"
     return f"batches files {by}, sealed {when}, at {sealing.max_files} files or at {bytes_in_words(sealing.max_bytes)}"
+
+
+def _renamed(target: Target) -> str:
+    if target.rename_invalid is None:
+        return ""
+    return f", with {target.rename_invalid!r} for characters that file systems of Windows refuse"
 
 
 def _last(rule: Rule) -> list[str]:

@@ -28,6 +28,7 @@ from agent.files.reader import NotTheVersion, Sources, Unreadable, checksum_of, 
 from agent.host.bulkhead import Bulkhead, Failure
 from agent.host.steps import Steps
 from rules.model import OWN_PREFIX, Content, CopyId, Kind, Observation
+from rules.patterns.portable import refused
 from rules.units import bytes_in_words
 
 NO_SUCH_PATH = frozenset({What.LINK, What.NAME_TOO_LONG, What.NAME_CHARACTERS, What.NAME_REFUSED})
@@ -48,6 +49,8 @@ _UNFIT = {
     What.OTHER_VOLUME: "another file system begins there",
 }
 """Troubles of one name that a person must mend; with others the file is tried again."""
+_NAMES = frozenset({What.NAME_CHARACTERS, What.NAME_REFUSED, What.NOT_PERMITTED, What.DENIED})
+"""Troubles by which file systems refuse a name, where it has something that they do not take."""
 _OF_NAMES = NO_SUCH_PATH | {What.NOT_A_DIRECTORY, What.DIRECTORY, What.TOO_LARGE}
 """Troubles that say nothing of the destination, whatever it is."""
 _LARGEST = 2**50
@@ -238,8 +241,14 @@ class _Group:
         self._step()
         self._ask(trouble)
         if trouble.what in _UNFIT:
-            hint = "mend that, rename it, or change the rule's `path`, then `dropline retry`"
-            return Unfit(item.file, f"cannot be written as {item.path!r}: {_UNFIT[trouble.what]}", hint)
+            why, hint = _UNFIT[trouble.what], "mend that, rename it, or change the rule's `path`, then `dropline retry`"
+            invalid = refused(item.path) if trouble.what in _NAMES else None
+            if invalid is not None:
+                why, hint = (
+                    f"{why}: {invalid}",
+                    "rename it, or set `rename_invalid` in `deliver`, then `dropline retry`",
+                )
+            return Unfit(item.file, f"cannot be written as {item.path!r}: {why}", hint)
         self._later(item, f"{self._place.path}: {item.path!r}: {trouble.reason}")
         return None
 
