@@ -241,6 +241,8 @@ class Owner:
     """It was written under its final name: where nothing was proved, any part of it may be there."""
     spoiled: bool = False
     """Its copy was read again, and was not what had been delivered."""
+    generation: int = 0
+    """Of the file."""
 
 
 class Claim(Enum):
@@ -276,13 +278,13 @@ def claim(path: str, occupant: Occupant, owners: Sequence[Owner]) -> Claimed:
     """What to do where other content stands at the path that a file wants, and why.
 
     A file that changed in place while it is still here replaces its own copy. One whose former content may be nowhere
-    else gets a name of its own. What is not ours, or belongs to another of our files, is never touched.
+    else, or whose name another of our files has, gets a name of its own. What is not ours is never touched.
     """
     others = [owner for owner in owners if not owner.same_source]
     if others:
         other = others[0]
         alike = "" if other.path == path else f", which differs from {other.path!r} only in case or Unicode form,"
-        return Claimed(Claim.REFUSE, f"the name {path!r}{alike} belongs to {other.source!r}")
+        return Claimed(Claim.OWN_NAME, f"the name {path!r}{alike} belongs to {other.source!r}")
     if not owners:
         return Claimed(Claim.REFUSE, f"{path!r} is there already, with other content, and this agent did not write it")
     if occupant.checksum is None:

@@ -158,6 +158,8 @@ class Rule:
     """What is done once a batch is verified."""
     share_with: Annotated[tuple[SharedWith, ...], AfterValidator(lambda people: tuple(dict.fromkeys(people)))] = ()
     """Who may read a verified batch at the rule's Globus destinations."""
+    updates_in_place: bool = False
+    """Its programs change what they wrote before (a header, an index) when they go on with a file."""
     preset: str | None = None
     """What filled up the table."""
     zone: SkipJsonSchema[Annotated[InstanceOf[tzinfo], PlainSerializer(str)]] = field(

@@ -75,7 +75,7 @@ class Deliverer:
         self._on_candidates = on_candidates
         self._on_actions = on_actions
         self._health = DestinationHealth(ledger, transport, destination, counter, random, former)
-        self._outcomes = Outcomes(ledger, transport, destination)
+        self._outcomes = Outcomes(ledger, transport, destination, self._rules)
         self._requests = Requests(ledger, transport, destination, rules, host)
         self._in_flight: dict[str, Submission] = {}
         """By task."""
@@ -315,6 +315,8 @@ class Deliverer:
             ),
             failed=lambda one, failure: self._outcomes.drop(submission, one.file, failure),
         )
+        asides = [(one.file.id, one.item.aside) for one in submission.files.values() if one.item.aside is not None]
+        self._ledger.deliveries.setting_aside(self._destination, asides)
         self._outcomes.settle([(submission, request.outcomes)], now)
         left = list(submission.deliveries)
         if not request.resumed:

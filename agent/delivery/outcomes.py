@@ -1,18 +1,21 @@
 """What became of files, written down: evidence, another try, another name, or a case for a person."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from agent.delivery.in_flight import InFlightFile, Submission
-from agent.destinations import Arrived, Changed, Gone, Occupied, Outcome, Transport, Unfit
+from agent.destinations import Arrived, Changed, Gone, Item, Occupied, Outcome, Transport, Unfit
 from agent.host.bulkhead import Bulkhead, Failure
 from agent.ledger import File, Ledger, Proof
 from rules import naming as destination
-from rules.model import SENT, STAT
+from rules.model import SENT, STAT, Content
 from rules.naming import Claim, Occupant, Owner
+from rules.rule import Rule
 
 RETRY = "`dropline retry`"
+_NAMES = 1_000
+"""Names beside one that is taken which are tried."""
 _TOGETHER = 1024
 """Files in one statement: with more it takes as long for each."""
 
@@ -25,11 +28,12 @@ log = logging.getLogger(__name__)
 class Outcomes:
     """Writes down what transports tell of files."""
 
-    def __init__(self, ledger: Ledger, transport: Transport, place: int) -> None:
+    def __init__(self, ledger: Ledger, transport: Transport, place: int, rules: Mapping[str, Rule]) -> None:
         """See `agent.delivery.deliverer.Deliverer`."""
         self._ledger = ledger
         self._transport = transport
         self._place = place
+        self._rules = rules
         self._told = Bulkhead[_Told]("file", _path)
         self._others = Bulkhead[_Told]("file", _path, ledger.savepoint)
         self._proofs = Bulkhead[_Proved]("file", lambda one: one[1].file.path, ledger.savepoint)
@@ -150,7 +154,7 @@ class Outcomes:
             self.refuse(one.file, f"at {self._transport.name}, {reason}; {hint}")
             return
         if what is Claim.REPLACE:
-            item = one.item._replace(replaces=may_go)
+            item = self._may_replace(one, one.item.path, may_go, owners)
         else:
             former = self._ledger.deliveries.former_copy(self._place, one.file)
             if former is not None and former[0] == one.item.path:
@@ -165,12 +169,38 @@ class Outcomes:
                 for owner in self._ledger.deliveries.owners(self._place, former[0], one.file)
             ):
                 former = None  # what stands there may be all that is left of a former file with the same content
-            path, replaces = former or (self._own_name(one), None)
+            others = any(not owner.same_source for owner in owners)
+            path, replaces = former or (self._free_name(one) if others else self._own_name(one), None)
             had_task = self._transport.elsewhere and self._ledger.deliveries.had_task(one.delivery)
             begun = had_task and path == self._intended(one)
-            item = one.item._replace(path=path, replaces=replaces, begun=begun)
+            item = self._may_replace(one, path, replaces)._replace(begun=begun)
             log.warning("%s goes to %s as %r: %s", one.file.path, self._transport.name, path, reason)
         submission.follow_up[one.file.id] = replace(one, item=item)
+
+    def _may_replace(
+        self, one: InFlightFile, path: str, replaces: Content | None, owners: Sequence[Owner] | None = None
+    ) -> Item:
+        """The item, which may replace its former copy at a path, or is to have it renamed first: see `Item.aside`."""
+        item = one.item._replace(path=path, replaces=replaces, aside=None, rewritten=False)
+        rule = self._rules.get(one.file.rule)
+        if replaces is None or rule is None:  # a person who sends a file again means it
+            return item
+        known = self._ledger.deliveries.owners(self._place, path, one.file) if owners is None else owners
+        former = max((one.generation for one in known if one.content == replaces), default=0)
+        rewritten = self._ledger.deliveries.rewritten(one.file, former)
+        compares = not self._transport.elsewhere and not rule.updates_in_place
+        if not former or not (rewritten or compares):
+            return item
+        return item._replace(aside=self._free_name(one, path, former), rewritten=rewritten)
+
+    def _free_name(self, one: InFlightFile, path: str | None = None, number: int = 2) -> str:
+        """A name beside a path which none of our files has, or had: with this number, or a higher one."""
+        path = path or one.named
+        for free in range(number, number + _NAMES):
+            name = destination.own_name(path, free)
+            if not self._ledger.deliveries.owners(self._place, name, one.file):
+                return name
+        return destination.own_name(path, number + _NAMES)
 
     def _own_name(self, one: InFlightFile) -> str:
         """A name beside the one that is taken; first those of its own that may have the same content already."""
@@ -185,7 +215,8 @@ class Outcomes:
 
 def _proof(one: InFlightFile, outcome: Arrived) -> Proof:
     how = "adopted" if outcome.adopted else "accepted"
-    return Proof(one.file, one.item.path, outcome.content, outcome.algorithm, how, outcome.mount)
+    aside = one.item.aside if outcome.aside else None
+    return Proof(one.file, one.item.path, outcome.content, outcome.algorithm, how, outcome.mount, aside)
 
 
 def _path(one: _Told) -> str:

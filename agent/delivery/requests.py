@@ -59,10 +59,13 @@ class Requests:
         for delivery in deliveries:
             if body is not None or self._transport.elsewhere:
                 intended |= self._ledger.deliveries.intents(delivery, self._destination)
+            unproved = self._ledger.deliveries.not_proved(delivery, self._destination)
+            later = any(file.generation > 1 for file in unproved)
+            asides = self._ledger.deliveries.asides(delivery, self._destination) if later else {}
             root = self._ledger.sends.root(delivery.batch) if delivery.rule == SENT else None
             begun = self._transport.elsewhere and self._ledger.deliveries.had_task(delivery.id)
             for one in self._files.each(
-                self._ledger.deliveries.not_proved(delivery, self._destination),
+                unproved,
                 failed=lambda file, failure: unfit.append((file, f"{failure.reason}; {RETRY}")),
             ):
                 with one as file:
@@ -74,6 +77,11 @@ class Requests:
                     named, intent = item.path, intended.get(file.id)
                     if body is not None and intent is not None:
                         item = item._replace(path=intent)  # it may go under a name of its own
+                    if file.id in asides:  # an attempt that was interrupted may have renamed the former copy
+                        path, aside, replaces = asides[file.id]
+                        item = item._replace(
+                            path=path, aside=aside, replaces=replaces, rewritten=self._transport.elsewhere
+                        )
                     if begun and intent == item.path:
                         item = item._replace(begun=True)
                     files[file.id] = InFlightFile(file, item, named, delivery.id)

@@ -26,6 +26,10 @@ class Item(NamedTuple):
     """Where it goes, relative to the destination."""
     replaces: Content | None = None
     """The content at `path` that may be replaced, as `Occupied` tells of it; None: nothing may."""
+    aside: str | None = None
+    """Where what may be replaced is renamed to, if the file does not go on from it; None: it is replaced in any case."""
+    rewritten: bool = False
+    """It does not go on from what may be replaced, whatever its first bytes are."""
     mount: str | None = None
     """The last directory on the way to `path` where another file system began, when files were proved there before."""
     begun: bool = False
@@ -47,6 +51,8 @@ class Arrived(NamedTuple):
     """The same content was there already; nothing was written."""
     mount: str | None = None
     """The last directory on the way to it where another file system begins; None: there is none, or it cannot be told."""
+    aside: bool = False
+    """What may have been replaced stands at the item's `aside`."""
 
 
 class Changed(NamedTuple):

@@ -33,6 +33,8 @@ class Hash(Protocol):
 
     def digest(self) -> bytes: ...
 
+    def copy(self) -> Self: ...
+
 
 def _md5() -> Hash:
     return hashlib.md5(usedforsecurity=False)
@@ -181,6 +183,8 @@ class Reading:
         self._version = version
         self._algorithm = algorithm
         self._steps = steps
+        self.begin: bytes | None = None
+        """Checksum of the first bytes, as many as `copy_to` was asked for; None: it has fewer."""
         self._same_version(handle.opened)
 
     def __enter__(self) -> Self:
@@ -189,8 +193,10 @@ class Reading:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.handle.close()
 
-    def copy_to(self, target: Handle | None, where: str = "") -> Content:
+    def copy_to(self, target: Handle | None, where: str = "", begin: int | None = None) -> Content:
         """Read it once, hashing, writing to `target` (below `where`) where one is given. Returns what was read.
+
+        `begin`: so many of its first bytes get a checksum, too.
 
         Never more than the size of the version is written. Holes of a sparse file are not written out.
         Raises NotTheVersion where the version moved meanwhile, or where a writer has it open now: what was read then
@@ -205,6 +211,10 @@ class Reading:
             if done + length > size:
                 done += length
                 break  # it grows: not the version, or not what its size says
+            if begin is not None and done <= begin <= done + length:
+                first = found.copy()
+                first.update(block[: begin - done])
+                self.begin = first.digest()
             found.update(block)
             if target is None:
                 done += length

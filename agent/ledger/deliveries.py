@@ -58,6 +58,8 @@ class Proof(NamedTuple):
     """`accepted`: travelled now. `adopted`: the same content was there already."""
     mount: str | None = None
     """The last directory on the way to it where another file system begins; None: there is none."""
+    aside: str | None = None
+    """Where the former copy at the path stands now; None: what the path had has been replaced, if it had anything."""
 
 
 def _raw(path: str | None) -> bytes | None:
@@ -252,13 +254,33 @@ class Deliveries:
         rows = self._store.execute(sql, (destination, file.id))
         return list(dict.fromkeys(os.fsdecode(path) for (path,) in rows))
 
+    def rewritten(self, file: File, since: int) -> bool:
+        """Whether a version after the generation `since`, up to this one, was seen smaller than what was proved before it."""
+        sql = (
+            "SELECT EXISTS (SELECT 1 FROM files m JOIN files g ON g.dir = m.dir AND g.name = m.name"
+            " AND g.generation > ? AND g.generation <= m.generation WHERE m.id = ? AND g.rewritten)"
+        )
+        return bool(self._store.execute(sql, (since, file.id)).fetchone()[0])
+
+    def asides(self, delivery: Delivery, destination: int) -> dict[int, tuple[str, str, Content]]:
+        """File of the delivery's batch → (path, where the former copy there may have been renamed to, content of that copy)."""
+        sql = (
+            "SELECT m.id, i.path, i.aside, c.checksum, c.size, n.in_place, f.mtime_ns FROM files m"
+            " JOIN copies i ON i.file = m.id AND i.destination = ?2 AND i.aside IS NOT NULL"
+            " JOIN files f ON f.dir = m.dir AND f.name = m.name AND f.generation < m.generation"
+            " JOIN copies c ON c.file = f.id AND c.destination = ?2 AND c.path = i.path AND c.proved_at IS NOT NULL"
+            " JOIN destinations n ON n.id = c.destination WHERE m.batch = ?1 AND m.state = 'batched' ORDER BY f.generation"
+        )
+        rows = self._store.execute(sql, (delivery.batch, destination))
+        return {file: (os.fsdecode(path), os.fsdecode(aside), _content(*rest)) for file, path, aside, *rest in rows}
+
     def owners(self, destination: int, path: str, file: File) -> list[Owner]:
         """Who else among our files has, or had, this name at the destination (or one that it may take for the same)."""
         sql = (
             "SELECT f.dir = m.dir AND f.name = m.name, f.state, c.checksum, c.proved_at IS NOT NULL, c.path,"
             " EXISTS (SELECT 1 FROM files g WHERE g.dir = f.dir AND g.name = f.name"
             "   AND g.generation BETWEEN f.generation AND m.generation AND (g.gone OR g.state = 'vanished')), d.path, f.name,"
-            " c.size, n.in_place, f.mtime_ns"
+            " f.generation, c.size, n.in_place, f.mtime_ns"
             " FROM copies c JOIN files f ON f.id = c.file JOIN dirs d ON d.id = f.dir"
             " JOIN destinations n ON n.id = c.destination, files m"
             " WHERE m.id = ? AND c.destination = ? AND c.path_key = ? AND c.file <> m.id"
@@ -269,9 +291,10 @@ class Deliveries:
                 source=os.path.join(os.fsdecode(row[6]), os.fsdecode(row[7])),
                 same_source=bool(row[0]),
                 gone=bool(row[5]),
-                content=_content(row[2], *row[8:]) if row[3] else None,
+                content=_content(row[2], *row[9:]) if row[3] else None,
                 path=os.fsdecode(row[4]),
-                in_place=bool(row[9]),
+                in_place=bool(row[10]),
+                generation=row[8],
             )
             for row in rows
         ]
@@ -311,6 +334,13 @@ class Deliveries:
             "INSERT INTO copies (file, destination, path, path_key) VALUES (?, ?, ?, ?)"
             " ON CONFLICT DO UPDATE SET path = excluded.path, path_key = excluded.path_key WHERE proved_at IS NULL",
             ((file, destination, os.fsencode(path), name_key(path)) for file, path in items),
+        )
+
+    def setting_aside(self, destination: int, items: Iterable[tuple[int, str]]) -> None:
+        """(file, aside): the former copy at the path where the file is meant to go may be renamed to `aside` first."""
+        self._store.executemany(
+            "UPDATE copies SET aside = ? WHERE file = ? AND destination = ? AND proved_at IS NULL",
+            ((os.fsencode(aside), file, destination) for file, aside in items),
         )
 
     def submitting(
@@ -383,10 +413,13 @@ class Deliveries:
                 [item.file.id for item in items if (item.algorithm == STAT) is weak], destination, weak=weak
             )
         self._store.executemany(
-            "UPDATE copies SET checksum = ?, size = ?, algorithm = ?, proved_at = ?, mount = ?"
+            "UPDATE copies SET checksum = ?, size = ?, algorithm = ?, proved_at = ?, mount = ?, aside = NULL"
             " WHERE file = ? AND destination = ?",
             ((*item.content, item.algorithm, now, _raw(item.mount), item.file.id, destination) for item in items),
         )
+        for item in items:
+            if item.file.generation > 1:
+                self._replaced(destination, item)
         mounts = {item.mount for item in items if item.mount is not None}
         self._store.executemany(
             "INSERT OR IGNORE INTO mounts VALUES (?, ?)", ((destination, os.fsencode(path)) for path in mounts)
@@ -401,6 +434,27 @@ class Deliveries:
         self.verified([item.file for item in items], now)
         if items:
             self._destinations.proved(destination, now)
+
+    def _replaced(self, destination: int, item: Proof) -> None:
+        """Earlier versions with other content have no copy at the path any more: it was renamed, or written over."""
+        sql = (
+            "SELECT c.file FROM files m JOIN files f ON f.dir = m.dir AND f.name = m.name AND f.generation < m.generation"
+            " JOIN copies c ON c.file = f.id AND c.destination = ?1 AND c.path = ?2 AND c.proved_at IS NOT NULL"
+            " JOIN copies k ON k.file = m.id AND k.destination = ?1 AND k.algorithm = c.algorithm"
+            " WHERE m.id = ?3 AND NOT f.gone AND (k.checksum <> c.checksum OR k.size <> c.size)"
+        )
+        former = self._store.execute(sql, (destination, os.fsencode(item.path), item.file.id)).fetchall()
+        if item.aside is not None:
+            self._store.executemany(
+                "UPDATE copies SET path = ?, path_key = ? WHERE file = ? AND destination = ?",
+                ((os.fsencode(item.aside), name_key(item.aside), file, destination) for (file,) in former),
+            )
+            return
+        gone = [(file, destination) for (file,) in former]
+        self._store.executemany(
+            "UPDATE copies SET proved_at = NULL WHERE file = ? AND destination = ?", gone
+        )  # counted
+        self._store.executemany("DELETE FROM copies WHERE file = ? AND destination = ?", gone)
 
     def verified(self, files: Sequence[File], now: float) -> None:
         """Those of the files that are at every destination of their batch are verified."""

@@ -28,6 +28,11 @@ _HAS_COPIES = (
     "SELECT EXISTS (SELECT 1 FROM files m JOIN files f ON f.dir = m.dir AND f.name = m.name"
     " JOIN copies c ON c.file = f.id WHERE m.id = ?)"
 )
+_PROVED_SIZE = (
+    "(SELECT g.size FROM files g WHERE g.dir = {dir} AND g.name = {name}"
+    " AND EXISTS (SELECT 1 FROM copies WHERE file = g.id AND proved_at IS NOT NULL) ORDER BY g.generation DESC LIMIT 1)"
+)
+"""Of the last version of a path that a destination has."""
 _HAS_EVIDENCE = "SELECT EXISTS (SELECT 1 FROM copies WHERE file = ? AND proved_at IS NOT NULL)"
 _ON_ITS_WAY = (
     "SELECT EXISTS (SELECT 1 FROM copies c JOIN deliveries d ON d.destination = c.destination AND d.under_way"
@@ -172,8 +177,10 @@ class Files:
         """Each became a candidate, of this generation, or of the next one that no version sent by hand has."""
         self._store.executemany(
             "INSERT INTO files (dir, name, generation, rule, state, size, mtime_ns, ctime_ns, device, inode, seen_at, since, again,"
-            " dataset) VALUES (?1, ?2, max(?3, 1 + coalesce((SELECT max(generation) FROM files WHERE dir = ?1 AND name = ?2), 0)),"
-            " ?4, 'candidate', ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+            " dataset, rewritten)"
+            " VALUES (?1, ?2, max(?3, 1 + coalesce((SELECT max(generation) FROM files WHERE dir = ?1 AND name = ?2), 0)),"
+            " ?4, 'candidate', ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,"
+            f" ?3 > 1 AND ?5 < coalesce({_PROVED_SIZE.format(dir='?1', name='?2')}, 0))",
             (
                 (
                     item.dir,
@@ -217,7 +224,8 @@ class Files:
             return
         version = seen.version
         self._store.execute(
-            "UPDATE files SET size = ?, mtime_ns = ?, ctime_ns = ?, inode = ?, device = ?, since = ?, again = ?,"
+            "UPDATE files SET size = ?1, mtime_ns = ?, ctime_ns = ?, inode = ?, device = ?, since = ?, again = ?,"
+            f" rewritten = rewritten OR ?1 < coalesce({_PROVED_SIZE.format(dir='files.dir', name='files.name')}, 0),"
             " reason = NULL WHERE id = ? AND state = 'candidate'",
             (version.size, version.mtime_ns, version.ctime_ns, version.file_id, seen.volume, now, again, file),
         )

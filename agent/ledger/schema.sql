@@ -47,6 +47,7 @@ CREATE TABLE files (             -- one row per version of a path that will be d
   ended_at   REAL,               -- when it was superseded, reclaimed or gone; NULL: it is not, or all was forgotten that may be
   lasting    INTEGER,            -- from then on, 1: a destination may have a copy; 0: none has; NULL: it is not over
   dataset    INTEGER REFERENCES datasets (id),  -- files of rules without datasets have none
+  rewritten  INTEGER NOT NULL DEFAULT 0,  -- 1: seen smaller than what was proved of the path before: it does not go on from that
   restamped  INTEGER NOT NULL DEFAULT 0,  -- 1: only the ctime changed since the proof: compare before deleting
   CHECK (here OR gone OR state = 'superseded' OR state = 'vanished')
 ) STRICT;
@@ -212,6 +213,7 @@ CREATE TABLE copies (            -- a version at a destination: first the intent
   size        INTEGER,           -- bytes that were compared: evidence for a version of this size alone
   proved_at   REAL,              -- NULL: intent only
   reread_at   REAL,              -- when it was last read again; NULL: not since it was proved; infinite: never again
+  aside       BLOB,              -- intent only: where the former copy at the path may have been renamed to
   mount       BLOB,              -- the last directory on the way to it where another file system began; NULL: none did
   PRIMARY KEY (file, destination)
 ) STRICT, WITHOUT ROWID;

@@ -23,6 +23,9 @@ _LINKS = {
 }
 
 
+_IN_PLACE = "takes a file whose beginning changes for the same one that goes on, unless it was seen smaller"
+
+
 def describe(rule: Rule) -> list[str]:
     """One sentence a line."""
     takes = ", ".join(rule.include) + (f", but not {', '.join(rule.exclude)}" if rule.exclude else "")
@@ -38,6 +41,7 @@ def describe(rule: Rule) -> list[str]:
         ),
         *_last(rule),
         *([_LINKS[rule.links]] if rule.links is not None else []),
+        *([_IN_PLACE] if rule.updates_in_place else []),
         *(
             f"then, for each verified batch, {_action(action)}{_name(action)}"
             for action in (*rule.then, *rule.share_with)
@@ -50,7 +54,7 @@ def describe(rule: Rule) -> list[str]:
 def traps(rule: Rule) -> list[str]:
     """What may surprise in a rule, as notes."""
     return [
-        f"to {target.to}, {target.path} may give one path to two files {why}; the second is refused then"
+        f"to {target.to}, {target.path} may give one path to two files {why}; the second gets a name beside the first then"
         for target in rule.deliver
         if (why := may_meet(rule, target.path)) is not None
     ]

@@ -97,6 +97,7 @@ class PresetTable(Table):
     last: tuple[Pattern, ...] | None = None
     complete: Conditions
     batch: Sealing = Field(default_factory=Sealing)
+    updates_in_place: bool = False
     path: str
     """Where files go, for deliveries that do not say."""
     examples: tuple[ExampleTable, ...] = Field(min_length=1)

@@ -53,13 +53,15 @@ RECLAIM: dict[str, dict[str, Any] | None] = {
     "reclaim": {"after": "0s", "min_age": "0s", "empty_dirs": True},
     "trash": {"after": "0s", "min_age": "0s", "trash": "1ms"},
     "replace": None,
+    "rewrite": None,
     "send": None,
     "fetch": None,
     "then": None,
     "scrub": None,
 }
 SPOILED = {"run1/a.dat": b"b" * 5000}
-CHANGED = {"run1/a.dat": b"changed in place" * 1000}
+CHANGED = {"run1/a.dat": CONTENT["run1/a.dat"] + b"and more" * 1000}
+REWRITTEN = {"run1/a.dat": b"another measurement" * 1000}
 
 
 def destination(work: Path) -> dict[str, Any]:
@@ -219,10 +221,10 @@ def case(work: Path, scenario: str, number: int) -> dict[str, Any]:
     (work / "share").mkdir(parents=True)
     put(work, CONTENT, "share" if scenario == "fetch" else "in")
     config, act = configuration(work, scenario), ACTS.get(scenario, once)
-    if scenario in ("replace", "scrub", "trash"):
+    if scenario in ("replace", "rewrite", "scrub", "trash"):
         assert run(configuration(work, "keep")) == 0
-    if scenario == "replace":
-        put(work, CHANGED)
+    written = {"replace": CHANGED, "rewrite": REWRITTEN}.get(scenario, {})
+    put(work, written)
     if scenario == "scrub":
         put(work, SPOILED, "share")
         (work / "share/run2/c.dat").unlink()
@@ -241,7 +243,7 @@ def case(work: Path, scenario: str, number: int) -> dict[str, Any]:
     return {
         "kill": number,
         "former": digests(CONTENT),
-        "expected": digests(CONTENT | CHANGED if scenario == "replace" else CONTENT),
+        "expected": digests(CONTENT | written),
         "first": first,
         "between": between,
         "again": again,

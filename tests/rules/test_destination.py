@@ -278,11 +278,11 @@ ONLY_COPY = (Claim.OWN_NAME, "what is at 'x' may be the only copy of an earlier 
     ("owners", "what"),
     [
         ([], (Claim.REFUSE, "'x' is there already, with other content, and this agent did not write it")),
-        ([stranger()], (Claim.REFUSE, "the name 'x' belongs to '/data/y'")),
-        ([earlier(b"A"), stranger()], (Claim.REFUSE, "the name 'x' belongs to '/data/y'")),
+        ([stranger()], (Claim.OWN_NAME, "the name 'x' belongs to '/data/y'")),
+        ([earlier(b"A"), stranger()], (Claim.OWN_NAME, "the name 'x' belongs to '/data/y'")),
         (
             [stranger("X")],
-            (Claim.REFUSE, "the name 'x', which differs from 'X' only in case or Unicode form, belongs to '/data/y'"),
+            (Claim.OWN_NAME, "the name 'x', which differs from 'X' only in case or Unicode form, belongs to '/data/y'"),
         ),
         ([earlier(b"A")], CHANGED_IN_PLACE),
         ([earlier(b"A"), earlier(None)], CHANGED_IN_PLACE),
@@ -310,7 +310,7 @@ def test_a_taken_name(owners: list[Owner], what: tuple[Claim, str]) -> None:
         ([earlier(b"A", gone=True), earlier(b"B")], CHANGED_IN_PLACE, Content(b"B", 1)),
         ([earlier(b"A", gone=True)], ONLY_COPY, None),
         ([replace(earlier(b"A"), content=Content(b"A", 2))], ONLY_COPY, None),
-        ([stranger()], (Claim.REFUSE, "the name 'x' belongs to '/data/y'"), None),
+        ([stranger()], (Claim.OWN_NAME, "the name 'x' belongs to '/data/y'"), None),
     ],
 )
 def test_a_taken_name_whose_content_was_not_read(
@@ -344,8 +344,9 @@ def test_only_its_own_present_content_is_replaced(owners: list[Owner], checksum:
         assert replaces.size == 1
         assert checksum is None or (replaces.checksum == checksum and not any(owner.gone for owner in former))
         assert all(owner.same_source for owner in owners)
-    if not owners or not all(owner.same_source for owner in owners):
-        assert what is Claim.REFUSE
+    assert (what is Claim.REFUSE) == (not owners), "what nobody of ours wrote"
+    if not all(owner.same_source for owner in owners):
+        assert what is Claim.OWN_NAME
 
 
 @pytest.mark.parametrize(

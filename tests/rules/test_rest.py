@@ -64,7 +64,7 @@ def test_templates_in_which_files_may_meet_are_warned_of(path: str, keys: dict[s
     """`{name}` with sub-folders is the usual one; the note says what to write."""
     notes = traps(made(path, **keys))
     assert bool(notes) is warned
-    assert all("the second is refused" in note for note in notes)
+    assert all("the second gets a name beside the first" in note for note in notes)
 
 
 names = st.text(string.ascii_lowercase[:3], min_size=1, max_size=2)

@@ -86,6 +86,8 @@ class _Staged(NamedTuple):
     """Its path."""
     handle: Handle
     content: Content
+    goes_on: bool = True
+    """Its first bytes are what may be replaced, or nobody asks for that."""
 
 
 def temporary_name(key: str, what: int | str) -> str:
@@ -495,8 +497,10 @@ class _Group:
                         ours = reading.copy_to(None)
                     if ours == occupant:
                         self._remove(item)
-                        mount = self._mount(item.path)
-                        return Arrived(item.file, occupant, self._place.checksum, adopted=True, mount=mount)
+                        mount, aside = self._mount(item.path), self._stands_aside(item)
+                        return Arrived(
+                            item.file, occupant, self._place.checksum, adopted=True, mount=mount, aside=aside
+                        )
         except NotAFile:
             return self._not_a_file(item)
         if occupant == item.replaces:
@@ -523,7 +527,7 @@ class _Group:
             self._tree.make_directory(item.path.rpartition("/")[0], stands_for, self._place.dir_mode, self._place.group)
             handle = self._new(item, temporary, reading.handle)
             try:
-                content = reading.copy_to(handle, self._place.path)
+                content = reading.copy_to(handle, self._place.path, _begins_with(item))
                 self._step()
                 try:
                     handle.set_times(reading.handle, item.version.mtime_ns)
@@ -535,7 +539,10 @@ class _Group:
                 _close(handle)
                 self._tidy(item)
                 raise
-        return _Staged(item, reading.handle.opened.file, temporary, handle, content)
+        goes_on = item.aside is None or item.replaces is None
+        if item.replaces is not None and not goes_on:
+            goes_on = not item.rewritten and reading.begin == item.replaces.checksum
+        return _Staged(item, reading.handle.opened.file, temporary, handle, content, goes_on)
 
     def _new(self, item: Item, temporary: str, like: Handle) -> Handle:
         """A new file of that name. Raises _Later where somebody else has taken it, and Trouble."""
@@ -596,6 +603,11 @@ class _Group:
         item = one.item
         try:
             former = self._replaceable(one)
+            if former is not None and not one.goes_on and not self._stands_aside(item):
+                refused = self._set_aside(item)
+                if refused is not None:
+                    return refused
+                former = None
             if former is None:
                 self._tree.rename_new(one.temporary, item.path)
             else:
@@ -611,7 +623,37 @@ class _Group:
                 return self._unreadable(item, error)
             self._remove(item)
             return found or Unfit(item.file, f"{item.path!r} comes and goes at {self._place.name}", "`dropline retry`")
-        return Arrived(item.file, one.content, self._place.checksum, adopted=False, mount=self._mount(item.path))
+        mount, aside = self._mount(item.path), self._stands_aside(item)
+        return Arrived(item.file, one.content, self._place.checksum, adopted=False, mount=mount, aside=aside)
+
+    def _set_aside(self, item: Item) -> Unfit | None:
+        """Rename the former copy, so that both are kept: the file is another measurement. Raises Trouble."""
+        assert item.aside is not None, "it was asked for"
+        try:
+            self._tree.rename_new(item.path, item.aside)
+        except Trouble as trouble:
+            if trouble.what is not What.EXISTS:
+                raise
+            self._remove(item)
+            reason = f"at {self._place.name}, {item.path!r} is another measurement, and {item.aside!r}, where it is to be kept,"
+            return Unfit(item.file, f"{reason} is there already", "rename that there, then `dropline retry`")
+        log.info("%s: what was at %r is kept as %r", self._place.path, item.path, item.aside)
+        return None
+
+    def _stands_aside(self, item: Item) -> bool:
+        """Whether the former copy has its name aside: this attempt renamed it, or one that was interrupted. Raises Trouble."""
+        if item.aside is None or item.replaces is None:
+            return False
+        seen = self._tree.look(item.aside)
+        if not isinstance(seen, Observation) or seen.kind is not Kind.FILE or seen.version.size != item.replaces.size:
+            return False
+        with self._tree.open(item.aside, seen) as handle:
+            return checksum_of(handle, self._place.checksum, seen.version.size, self._steps.read) == item.replaces
+
+
+def _begins_with(item: Item) -> int | None:
+    """Of how many of its first bytes it is to be told whether they are what may be replaced; None: of none."""
+    return None if item.aside is None or item.replaces is None or item.rewritten else item.replaces.size
 
 
 def _close(handle: Handle) -> None:
