@@ -216,6 +216,9 @@ class GlobusTransport:
             return self._never_sent(str(uuid.uuid4()), items, None)
         if task is not None:
             return self._watch(Taken(task, "adopted"), request, items)
+        for item in items:
+            if item.aside is not None:
+                self._set_aside(item, item.aside)
         try:
             taken = tasks.hand_in(self._ask, request)
         except Rejected as error:
@@ -223,6 +226,24 @@ class GlobusTransport:
         except Forbidden as error:
             raise Refused(f"transfers to {self.address} are not permitted: {error.reason}", error.hint) from None
         return self._watch(taken, request, items)
+
+    def _set_aside(self, item: Item, aside: str) -> None:
+        """Have the service rename the former copy, before another measurement gets its name. Raises Transient, Refused, NotNow."""
+        there = self._listing.look([item.path, aside]).entries
+        former = there.get(item.path)
+        if former is None or former.content != item.replaces:
+            return  # an attempt that was interrupted renamed it
+        if aside in there:
+            raise NotNow(
+                f"at {self.name}, {item.path!r} is to be kept as {aside!r}, which is there already; rename that there"
+            )
+        old, new = self._course.there(item.path), self._course.there(aside)
+        self._ask("rename", lambda tc: tc.operation_rename(self._course.collection, old, new))
+
+    def _stands_aside(self, item: Item) -> bool:
+        """Whether the former copy has its name aside. Raises Transient, Refused."""
+        found = None if item.aside is None else self._listing.look([item.aside]).entries.get(item.aside)
+        return found is not None and found.content == item.replaces
 
     def _never_sent(self, task: str, items: Sequence[Item], failure: str | None) -> Taken:
         """The service will never take this one: the next attempt has another."""
@@ -351,8 +372,13 @@ class GlobusTransport:
             watched.checksums,
             succeeded=succeeded,
         )
+        kept = {number for number, item in watched.items.items() if self._stands_aside(item)}
+        arrived = [
+            outcome._replace(aside=outcome.file in kept) if isinstance(outcome, Arrived) else outcome
+            for outcome in ended.outcomes
+        ]
         settled = {outcome.file for outcome in ended.outcomes}
-        outcomes = ended.outcomes + [one for file, one in watched.blamed.items() if file not in settled]
+        outcomes = arrived + [one for file, one in watched.blamed.items() if file not in settled]
         left = [item for item in ended.left if item.file not in watched.blamed]
         failure = None
         if ended.barred is not None:
