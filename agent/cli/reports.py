@@ -81,7 +81,8 @@ def _print_status(found: dict[str, Any]) -> None:
     for root in found["unclaimed"]:
         say(f"no rule claims {root['files']} files below {root['watch']}, such as {root['example']}")
     for root in found["left_out"]:
-        say(f"{root['directories']} destinations below {root['watch']} are left out, such as {root['example']}")
+        more = f" and {root['directories'] - 1} more" if root["directories"] > 1 else ""
+        say(f"left out below {root['watch']}: the destination {root['example']}{more}")
     for root in found["without_events"]:
         say(f"{root['watch']}: {root['reason']}")
     for root in found["unseen"]:

@@ -201,8 +201,6 @@ def show(config: ConfigOption = None, form: FormatOption = Format.TEXT) -> None:
     for one in found["destinations"]:
         say("", f"destination {one['name']}: {one['words'][0]}", *(f"  - {sentence}" for sentence in one["words"][1:]))
         say(*(f"  - note: {sentence}" for sentence in one["notes"]))
-    for path in found["left_out"]:
-        say("", f"{path}: a destination below a watched directory, so what is in it is left out")
     for one in found["rules"]:
         say("", f"rule {one['name']}:", *(f"  - {sentence}" for sentence in one["words"]))
         say(*(f"  - note: {sentence}" for sentence in one["notes"]))
