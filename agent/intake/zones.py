@@ -11,8 +11,9 @@ __all__ = ["IDENTITY", "NONE", "Zones"]
 
 _REMEMBERED = 20_000
 """Directories of which it is known whether they lie in a landing zone."""
-_ASKED_A_SWEEP = 100
-"""Directories with an identity file that are compared with their destinations. Anybody can make more of them."""
+_ASKED_A_SWEEP = 20
+"""Directories with an identity file that are compared with their destinations, each in a second where those may hang.
+Anybody can make more of them."""
 
 IsDestination = Callable[[str, str], bool]
 """(identity, directory) → whether the destination with this identity is that directory. Raises Transient where that cannot
@@ -37,6 +38,8 @@ class Zones:
         self._paths = frozenset(paths)
         self._known: dict[tuple[str, str], bool | CannotTell] = {}
         self._left = _ASKED_A_SWEEP
+        self._copies: dict[str, Observation] = {}
+        """Directories that are no destinations → the copy of an identity file in each."""
         self._silent: dict[str, CannotTell] = {}
         """Identities of destinations that did not answer since the last sweep began."""
 
@@ -55,13 +58,21 @@ class Zones:
         path = f"{tree.root.rstrip('/')}/{directory}"
         if path in self._paths:
             return True
-        if not isinstance(tree.look(f"{directory}/{IDENTITY}"), Observation):
+        seen = tree.look(f"{directory}/{IDENTITY}")
+        if not isinstance(seen, Observation) or self._copies.get(path) == seen:
             return False
         try:
             found = identity(tree, directory)
         except (Trouble, Transient):
             return False
-        return found in self._identities() and self._proved(str(found), path)
+        if found not in self._identities():
+            return False  # another agent's, or one that is set up just now
+        zone = self._proved(str(found), path)
+        if zone is False:
+            if len(self._copies) >= _REMEMBERED:
+                self._copies.clear()
+            self._copies[path] = seen
+        return zone
 
     def _proved(self, identity: str, path: str) -> bool | CannotTell:
         """Whether the destination is the directory that has a file with its identity."""

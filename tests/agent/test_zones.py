@@ -80,14 +80,17 @@ def test_what_cannot_be_told_is_left_out_and_said(tmp_path: Path) -> None:
 
 
 def test_copies_without_number_cost_a_bounded_number_of_questions(tmp_path: Path) -> None:
-    """Beyond a hundred directories with an identity file a sweep asks nothing, and says that it cannot tell."""
-    for number in range(103):
+    """Beyond twenty directories with an identity file a sweep says that it cannot tell; the next one asks about those."""
+    for number in range(23):
         zone(tmp_path / str(number), "mine")
     asked: list[str] = []
     zones = Zones(lambda: {"mine"}, lambda identity, directory: bool(asked.append(directory)))
     errors = [one.error for one in sweep(LOCAL, str(tmp_path), zones=zones) if one.error]
-    assert (len(asked), len(errors)) == (100, 3)
-    assert all("there are more than 100 directories with such a file" in error for error in errors)
+    assert (len(asked), len(errors)) == (20, 3)
+    assert all("there are more than 20 directories with such a file" in error for error in errors)
+    zones.ask_again()
+    assert [one.error for one in sweep(LOCAL, str(tmp_path), zones=zones) if one.error] == []
+    assert len(asked) == len(set(asked)) == 23
 
 
 def test_a_directory_that_becomes_a_destination_is_left_out(tmp_path: Path) -> None:
@@ -100,6 +103,17 @@ def test_a_directory_that_becomes_a_destination_is_left_out(tmp_path: Path) -> N
         zones.forget()
         assert zones.hold(tree, "archive/run")
         assert not zones.hold(tree, "archives")
+
+
+def test_a_destination_is_known_once_it_is_set_up(tmp_path: Path) -> None:
+    """What a sweep took for another agent's is not remembered: the destination may be set up a moment later."""
+    zone(tmp_path / "archive", "mine")
+    known: set[str] = set()
+    zones = Zones(lambda: known, lambda identity, directory: True)
+    assert swept(tmp_path, zones) == {".", "archive", "archive/run"}
+    known.add("mine")
+    zones.ask_again()
+    assert swept(tmp_path, zones) == {"."}
 
 
 def test_the_watched_directory_itself_is_swept(tmp_path: Path) -> None:
