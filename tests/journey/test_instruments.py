@@ -47,7 +47,7 @@ def test_a_preset_and_a_folder_are_enough_to_configure(site: "Site") -> None:
     site.put(f"{RUN}/RunInfo.xml", b"<RunInfo/>")
     site.put(f"{RUN}/Data/s_1.bcl", b"data")
     site.put("notes.txt", b"no run")
-    assert site.once() == 0
+    assert site.once() == 1, "the run is left"
     assert site.delivered == {}
     (waiting,) = site.status()["datasets"]
     assert (waiting["name"], waiting["rule"]) == (RUN, "seq")
@@ -83,7 +83,7 @@ def test_an_aborted_run_is_held_shown_and_released(site: "Site") -> None:
     """`status` names it, `explain` says why, `complete` lets it go, and the reason stays with the files."""
     site.configure(run_rule(site))
     path = site.put("run_1/a", b"x")
-    assert site.once() == 0
+    assert site.once() == 1, "the run is left"
     shown = site.dropline("status")
     assert "run_1 (rule r): done is not there" in shown.out
     assert site.explain("run_1/a")[0]["dataset"] == {
@@ -107,10 +107,10 @@ def test_what_comes_late_or_changes_travels_as_a_supplement(site: "Site") -> Non
     site.put("run_1/a", b"x")
     site.put("run_1/done", b"")
     assert site.once() == 0
-    site.put("run_1/a", b"more")
+    site.put("run_1/a", b"x, and more")
     site.put("run_1/late", b"y")
     assert site.once() == 0
-    assert site.delivered == {"run_1/a": b"more", "run_1/late": b"y", "run_1/done": b""}
+    assert site.delivered == {"run_1/a": b"x, and more", "run_1/late": b"y", "run_1/done": b""}
     batches = site.dropline("batches", "--format", "json").json
     assert [(one["key"], one["files"]) for one in batches] == [
         ("dataset run_1, supplement 1", 2), ("dataset run_1, last", 1), ("dataset run_1", 1)
@@ -284,6 +284,6 @@ def test_json_lines_of_files_name_the_dataset_in_their_reason(site: "Site") -> N
     """What waits says for what."""
     site.configure(run_rule(site))
     site.put("run_1/a", b"x")
-    assert site.once() == 0
+    assert site.once() == 1, "the run is left"
     (line,) = json.loads(site.dropline("files", "--format", "json").out)
     assert (line["state"], line["reason"]) == ("candidate", "it waits for the rest of its dataset")

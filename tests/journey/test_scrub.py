@@ -139,9 +139,9 @@ def test_a_file_that_changes_later_replaces_its_new_copy_and_not_what_was_found(
     flipped = flip(site.share / "run/a.dat")
     verify(site)
     site.once()
-    site.put("run/a.dat", b"newer")
+    site.put("run/a.dat", A + b"newer")
     site.once()
-    assert site.delivered == {"run/a.dat": flipped, "run/a~1.dat": b"newer", "run/b.dat": B}
+    assert site.delivered == {"run/a.dat": flipped, "run/a~1.dat": A + b"newer", "run/b.dat": B}
 
 
 def test_a_second_spoiled_copy_leaves_a_third_name(site: "Site") -> None:
