@@ -15,6 +15,9 @@ _AT_ONCE = 50
 """Errors that are shown."""
 _LINE = 300
 """Characters of a line of the file that are shown."""
+_PRIVATE_TABLES = frozenset({"globus", "notify", "then"})
+_PRIVATE = re.compile(r"secret|passw|token|url|webhook|command|globus|notify|://", re.IGNORECASE)
+"""Of lines that are not shown: errors go to logs and pages, and what is written there may be private."""
 _QUOTED = "'([^']*)'"
 _BACKSLASH = re.compile(r'"[^"]*\\[^"]*"?')
 BACKSLASH_HINT = "in double quotes a backslash begins an escape: write it in single quotes, as in 'C:\\data'"
@@ -58,7 +61,8 @@ class RuleError(ValueError):
         for one in mistakes[:_AT_ONCE]:
             line = None if lines is None else lines.line(one.path)
             where = source if line is None else f"{source}:{line}"
-            shown = "" if line is None or lines is None else f"\n    {_fit(lines.text(line)[:_LINE])}"
+            public = _PRIVATE_TABLES.isdisjoint(one.path)
+            shown = _shown_line(lines.text(line)) if lines is not None and line is not None and public else ""
             found.append(_on_one_line(where, one.table, one.key, one.message) + shown)
         if len(mistakes) > _AT_ONCE:
             found.append(f"{source}: and {len(mistakes) - _AT_ONCE} more")
@@ -160,10 +164,15 @@ def in_text(source: str, text: str, problem: str, line: int | None) -> RuleError
     if _BACKSLASH.search(shown):
         message += f"; {BACKSLASH_HINT}"
     made = RuleError(source if line is None else f"{source}:{line}", "", "", message)
-    if shown:
-        made.messages = (f"{made.messages[0]}\n    {_fit(shown[:_LINE])}",)
+    if shown.startswith("[") or "=" in shown:  # else it may be a part of a text whose key stands above
+        made.messages = (made.messages[0] + _shown_line(shown),)
         made.args = made.messages
     return made
+
+
+def _shown_line(text: str) -> str:
+    """A line of the file below an error; nothing where it may have a secret, or the address of a chat or webhook."""
+    return "" if _PRIVATE.search(text) else f"\n    {_fit(text[:_LINE])}"
 
 
 def location(detail: Any, model: "type[BaseModel]") -> list[int | str]:

@@ -708,6 +708,25 @@ deliver = [{ to = "share", path = "{relpth}" }]
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        'globus = { client_secrets = "hunter2" }', '[globus]\nclient_secret = ["hunter2"]', '[globus]\nx = "hunter2"',
+        '[notify.webhook]\nurll = "https://example.org/hunter2"', '[globus]\nclient_secret = "hunter2',
+        '[[rules]]\nname = "r"\nwatch = "/d"\ndeliver = []\nthen = [{ command = ["x", "-phunter2"], timeot = "1s" }]',
+        '[[rules]]\nname = "r"\nthen = [{ command = [\n  "-phunter2" 5\n] }]', '[notify.email]\nx = """\nhunter2\n""" 5',
+    ],
+)  # fmt: skip
+def test_a_line_that_may_have_a_secret_is_not_shown(tmp_path: Path, text: str) -> None:
+    """Its number is, and what is wrong with it: errors go to logs and pages."""
+    path = tmp_path / "f.toml"
+    path.write_text(text + "\n")
+    with pytest.raises(RuleError) as caught:
+        read(path)
+    assert re.match(rf"{re.escape(str(path))}:\d+: ", str(caught.value))
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("value", "problem"),
     [
         ('watch = "C:\\data"', "is not TOML: Unescaped '\\' in a string (at line 3, column 14)"),
