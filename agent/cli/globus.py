@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from agent.app.transports import globus_session
-from agent.cli.options import ConfigOption, Format, FormatOption, configuration, state
+from agent.cli.options import ConfigOption, Format, FormatOption, as_written, configuration
 from agent.cli.printing import print_json, say
 from agent.errors import Refused, Transient
 from rules.actions import Flow, Share
@@ -72,7 +72,7 @@ def login(
     from agent.destinations.globus.login import for_errands
     from agent.destinations.globus.person import log_in
 
-    chosen = state(config)
+    chosen = as_written(config)
     actions = [action for rule in chosen.rules for action in rule.actions.values()] if name is None else []
     flows = dict.fromkeys(action.flow for action in actions if isinstance(action, Flow))
     names = any(isinstance(action, Share) and action.by_name for action in actions)
@@ -92,7 +92,7 @@ def logout(config: ConfigOption = None, name: AsOption = None) -> None:
     """Revoke the tokens and forget them."""
     from agent.destinations.globus.person import log_out
 
-    chosen = state(config)
+    chosen = as_written(config)
     session = globus_session(chosen, _known(chosen, name))
     try:
         log_out(session)
@@ -104,7 +104,7 @@ def logout(config: ConfigOption = None, name: AsOption = None) -> None:
 @commands.command()
 def whoami(config: ConfigOption = None, name: AsOption = None, form: FormatOption = Format.TEXT) -> None:
     """Whom Globus takes the agent for, asked now. Exit code 2 where it takes it for nobody."""
-    chosen = state(config)
+    chosen = as_written(config)
     logins = _logins(chosen) if name is None else [_known(chosen, name)]
     found = [_account(chosen, logins[0])] if len(logins) == 1 else [_account_or_why(chosen, one) for one in logins]
     if form is Format.JSON:
@@ -159,7 +159,7 @@ def collections(
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Find collections and their ids."""
-    session = globus_session(state(config))
+    session = globus_session(as_written(config))
     try:
         answer = session.ask(lambda tc: list(tc.endpoint_search(search, limit=limit)))
     finally:

@@ -57,6 +57,17 @@ def configuration(path: PathOfUser | None) -> Configuration:
     return parse(found)
 
 
+def as_written(path: PathOfUser | None) -> Configuration:
+    """The configuration file; without one, that of the state which `run --watch` left here. Raises RuleError, Refused."""
+    found = find(path)
+    if found is not None:
+        return parse(found)
+    data = {"agent": {"state_dir": STATE_HERE}} if own_files.is_directory(STATE_HERE) else {}
+    if data:
+        require_not_of_another(here() / STATE_HERE)
+    return check(data, "no configuration file", here())
+
+
 class InEffect(NamedTuple):
     """The configuration that commands go by, which need no more than the ledger."""
 
@@ -74,24 +85,19 @@ def state(path: PathOfUser | None) -> Configuration:
 
 
 def in_effect(path: PathOfUser | None) -> InEffect:
-    """The configuration file; while it has an error, the one that the agent took last from it.
+    """As `as_written`; while the file has an error, what the agent took last from it: no account, no actions.
 
-    Without a file: of the state that `run --watch` left here. Raises RuleError, Refused.
+    Raises RuleError, Refused.
     """
-    found = find(path)
-    if found is not None:
-        try:
-            config = parse(found)
-        except RuleError as error:
-            last = last_good(found)
-            if last is None:
-                raise
-            return InEffect(last, error.short)
-        return InEffect(config, why_refused(config))
-    data = {"agent": {"state_dir": STATE_HERE}} if own_files.is_directory(STATE_HERE) else {}
-    if data:
-        require_not_of_another(here() / STATE_HERE)
-    return InEffect(check(data, "no configuration file", here()), None)
+    try:
+        config = as_written(path)
+    except RuleError as error:
+        found = find(path)
+        last = last_good(found) if found is not None else None
+        if last is None:
+            raise
+        return InEffect(last, error.short)
+    return InEffect(config, why_refused(config))
 
 
 def ledger(config: Configuration, *, read_only: bool = False) -> Ledger:

@@ -9,7 +9,7 @@ import typer
 
 from agent.app.configuration import absolute, check, find
 from agent.app.schema import schema
-from agent.cli.options import ConfigOption, PathOfUser, state
+from agent.cli.options import ConfigOption, PathOfUser, as_written
 from agent.cli.printing import print_json, say
 from agent.errors import Refused, cause
 from agent.host import own_files
@@ -57,7 +57,7 @@ def report(config: ConfigOption = None, output: OutputOption = None) -> None:
 def _as_far_as_it_can_be_read(config: PathOfUser | None) -> tuple[Configuration, str | None]:
     """The configuration, or where that is not good, what leads to the state directory, with the mistake."""
     try:
-        return state(config), None
+        return as_written(config), None
     except RuleError as error:
         mistake = str(error)
     try:

@@ -13,7 +13,7 @@ import typer
 
 from agent.app.configuration import check, here
 from agent.app.transports import Transports
-from agent.cli.options import ConfigOption, Format, FormatOption, PathOfUser, ledger, state
+from agent.cli.options import ConfigOption, Format, FormatOption, PathOfUser, as_written, ledger
 from agent.cli.printing import print_json, say
 from agent.errors import Refused
 from agent.files import LOCAL
@@ -99,7 +99,7 @@ def verify(
 
 def _configuration(path: PathOfUser | None) -> Configuration:
     """The configuration; without a file (run --watch --to) the ledger itself knows the directories."""
-    chosen = state(path)
+    chosen = as_written(path)
     if chosen.settings.destinations:
         return chosen
     known = ledger(chosen).reports.destinations()

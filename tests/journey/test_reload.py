@@ -198,7 +198,8 @@ def test_the_emergency_brake_works_whatever_the_file_says(site: "Site") -> None:
             True,
             True,
         )
-        assert site.dropline("check").code == 2
+        for words in (("check",), ("whoami",), ("verify", "share"), ("reclaim",)):
+            assert site.dropline(*words).code == 2, words
     site.config.write_text(good)
     site.until(lambda: site.dropline("status").code == 0, "all is well")
     assert agent.stop() == 0
