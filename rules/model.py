@@ -41,6 +41,8 @@ class Kind(StrEnum):
     FIFO = "FIFO"
     SOCKET = "socket"
     DEVICE = "device"
+    PLACEHOLDER = "placeholder of a file that a cloud service keeps"
+    """Reading it would fetch the content, and removing it would remove what the service keeps."""
 
 
 class Version(NamedTuple):

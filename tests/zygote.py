@@ -108,6 +108,8 @@ def prepare() -> None:
 
     for package in (agent, rules):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if "windows" in module.name.split("."):
+                continue  # they call what only Windows has
             importlib.import_module(module.name)
     from agent.destinations.globus import session
     from rules.globus import task

@@ -3,14 +3,13 @@
 import logging
 import math
 import os
-import signal
 import subprocess
 import threading
 import time
 from typing import IO
 
 from agent.errors import Transient, cause
-from agent.host import own_files
+from agent.host import own_files, processes
 from agent.ledger import Queued
 from rules.actions import Command
 from rules.actions.event import batch_of
@@ -44,7 +43,7 @@ class Runner:
             try:
                 status = self._follow(process, said, action.timeout)
                 if status is None:
-                    refused = _signal(process)
+                    refused = processes.kill(process)
                     status = _ended(process, _DIES)
                     if status is not None and refused is None:
                         raise Transient(f"{action.shown} did not end within {action.timeout:g} s and was killed")
@@ -68,7 +67,7 @@ class Runner:
             self._closed = True
             running = [process for process in self._running if process.poll() is None]
             for process in running:  # one that ended has no number any more, it may be another's by now
-                _signal(process)
+                processes.kill(process)
         until = time.monotonic() + _DIES
         for process in running:
             if _ended(process, until - time.monotonic()) is None:
@@ -93,7 +92,7 @@ class Runner:
             try:
                 process = subprocess.Popen(  # noqa: S603  (the configuration names it; no shell reads it)
                     action.argv, stdin=event, stdout=subprocess.DEVNULL, stderr=said, env=kept | own,
-                    start_new_session=True,
+                    **processes.apart(),
                 )  # fmt: skip
             except OSError as error:
                 raise Transient(f"{action.shown} cannot be started: {cause(error)}") from None
@@ -107,15 +106,6 @@ def _ended(process: "subprocess.Popen[bytes]", within: float) -> int | None:
         return process.wait(max(within, 0.0))
     except subprocess.TimeoutExpired:
         return None
-
-
-def _signal(process: "subprocess.Popen[bytes]") -> str | None:
-    """Kill it, and whatever it started. Returns why that is refused: one that changed its user, as sudo does, is not ours."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except OSError as error:
-        return cause(error)
-    return None
 
 
 def _last_line(said: IO[bytes]) -> str:

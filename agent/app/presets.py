@@ -1,6 +1,7 @@
 """The presets that come with the program: files in rules/presets/, one per instrument family."""
 
 import os
+import posixpath
 import tomllib
 from collections.abc import Iterator
 from functools import cache
@@ -65,4 +66,4 @@ def _relpaths(directory: str) -> Iterator[str]:
 
     for listing in sweep(LOCAL, directory):
         for name, _ in listing.seen():
-            yield os.path.relpath(os.path.join(listing.directory, name), directory)
+            yield posixpath.relpath(posixpath.join(listing.directory, name), directory)

@@ -91,7 +91,10 @@ def _play(root: PurePath, pace: float) -> bool:
                 done.set()
             time.sleep(0.1)
         ledger.close()
-        os.kill(os.getpid(), signal.SIGTERM)
+        if sys.platform == "win32":
+            signal.raise_signal(signal.SIGTERM)  # os.kill would end the process at once
+        else:
+            os.kill(os.getpid(), signal.SIGTERM)
 
     @contextmanager
     def started(parts: "Parts", server: "Server | None") -> Iterator[None]:

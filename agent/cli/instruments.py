@@ -1,6 +1,5 @@
 """`presets`, `try`, `simulate` and `demo`: what is known of instruments, and what it would do."""
 
-import os
 import platform
 import time
 from dataclasses import replace
@@ -11,7 +10,7 @@ import typer
 
 from agent.app import presets
 from agent.app.configuration import read
-from agent.cli.options import Format, FormatOption, PathOfUser
+from agent.cli.options import Format, FormatOption, PathOfUser, whole
 from agent.cli.printing import print_json, say
 from agent.errors import Refused
 from agent.files import LOCAL, Trouble
@@ -96,7 +95,7 @@ def try_out(
 def _folder(directory: PathOfUser) -> str:
     if not own_files.is_directory(directory):
         raise Refused(f"{directory} is not a folder", "name the folder where the instrument writes")
-    return os.path.abspath(directory).replace(os.sep, "/")
+    return whole(directory)
 
 
 def _offer(directory: PathOfUser) -> str:

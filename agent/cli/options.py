@@ -1,5 +1,6 @@
 """What commands share: their options, the configuration, the ledger, and how results are printed."""
 
+import os
 import pathlib
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -36,6 +37,11 @@ ConfigOption = Annotated[
 
 STATE_HERE = ".dropline"
 """Where `run --watch DIR --to DIR` keeps its state: in the current directory."""
+
+
+def whole(path: str | pathlib.PurePath) -> str:
+    """A path that a person named, from the root on and with "/" between its parts, as the ledger has it."""
+    return os.path.abspath(path).replace(os.sep, "/")
 
 
 class Format(StrEnum):

@@ -1,12 +1,11 @@
 """`status`, `explain`, `files` and `batches`: what the agent knows."""
 
-import os
 from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
-from agent.cli.options import ConfigOption, Format, FormatOption, PathOfUser, in_effect, ledger, state
+from agent.cli.options import ConfigOption, Format, FormatOption, PathOfUser, in_effect, ledger, state, whole
 from agent.cli.printing import print_json, say
 from agent.errors import Refused
 from agent.ledger import State
@@ -117,7 +116,7 @@ def explain(path: PathOfUser, config: ConfigOption = None, form: FormatOption = 
 
     chosen = state(config)
     opened = ledger(chosen)
-    absolute = os.path.abspath(path)
+    absolute = whole(path)
     found = explanation(opened, chosen.rules, absolute)
     versions = found["versions"]
     if form is Format.JSON:

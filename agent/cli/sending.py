@@ -1,7 +1,6 @@
 """`send` and `fetch`: what a person, or a job script, takes to destinations and back by hand."""
 
 import logging
-import os
 import time
 from collections.abc import Sequence
 from typing import Annotated
@@ -11,7 +10,7 @@ import typer
 from agent.by_hand.fetch import Fetch
 from agent.by_hand.outbound import Outbound
 from agent.by_hand.send import Sending
-from agent.cli.options import ConfigOption, PathOfUser, configuration, seconds
+from agent.cli.options import ConfigOption, PathOfUser, configuration, seconds, whole
 from agent.cli.printing import say
 from agent.errors import Refused, cause
 from agent.files import LOCAL
@@ -46,7 +45,7 @@ def send(
     """Deliver files as they are now, once; local copies are kept. Exit code 1 where one is refused or not proved in time."""
     chosen = configuration(config)
     limit = seconds(timeout)
-    named = [os.path.abspath(path) for path in paths]
+    named = [whole(path) for path in paths]
     table = _destination(chosen, to)
     for path in named:
         _apart(path, to, table)
@@ -150,7 +149,7 @@ def fetch(
     table = _destination(chosen, name)
     if path.startswith("/") or ".." in path.split("/"):
         raise Refused(f"{path!r} is not below {name}", "write the path relative to the destination")
-    target = os.path.abspath(local)
+    target = whole(local)
     if isinstance(table, DirectoryTable) and _at_or_below(target, table.path):
         raise Refused(f"{target} is in destination {name} ({table.path})", "fetch into another directory")
     configure("text", logging.WARNING)

@@ -1,7 +1,6 @@
 """`service install`, `uninstall` and `status`: Dropline as a service of systemd."""
 
 import os
-import pwd
 import sys
 from datetime import datetime
 from typing import Annotated
@@ -79,6 +78,8 @@ def _must_be_administrator() -> None:
 
 def _tried(wanted: Job) -> None:
     """Raises Refused where the user cannot run the program, or read the configuration: nobody would see it later."""
+    import pwd  # Windows has none, and no services of this kind
+
     assert wanted.user is not None, "asked for services of the computer only"
     try:
         pwd.getpwnam(wanted.user)

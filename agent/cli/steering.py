@@ -1,7 +1,6 @@
 """`retry`, `reclaim`, `pause`, `resume` and `wait`: the commands by which a person acts."""
 
 import logging
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -12,7 +11,17 @@ import typer
 
 from agent.app.parts import Parts, required_of
 from agent.app.transports import Transports
-from agent.cli.options import ConfigOption, Format, FormatOption, PathOfUser, configuration, ledger, seconds, state
+from agent.cli.options import (
+    ConfigOption,
+    Format,
+    FormatOption,
+    PathOfUser,
+    configuration,
+    ledger,
+    seconds,
+    state,
+    whole,
+)
 from agent.cli.printing import print_json, say
 from agent.errors import Refused
 from agent.files import ABSENT, LOCAL, CannotTell
@@ -186,7 +195,7 @@ def complete(
 def _datasets(opened: Ledger, rules: Sequence[Rule], name: str) -> list[Known]:
     """The datasets that a person may mean: by name, by folder, or by a path in them."""
     names = {(rule.name, name.rstrip("/")) for rule in rules} | {(rule.name, name) for rule in rules}
-    absolute = os.path.abspath(name)
+    absolute = whole(name)
     for rule in rules:
         relpath = relative(absolute, rule.watch)
         if relpath is None or not rule.whole:
@@ -211,7 +220,7 @@ def wait(
     opened = ledger(chosen)
     limit = seconds(timeout)
     started = time.monotonic()
-    waiting = [file for path in paths for file in _below(opened, chosen.rules, os.path.abspath(path))]
+    waiting = [file for path in paths for file in _below(opened, chosen.rules, whole(path))]
     while True:
         waiting, refused = _left(opened, waiting)
         for path, reason in refused:
@@ -263,7 +272,7 @@ def _all_below(path: str) -> Iterator[str]:
     for listing in sweep(LOCAL, path):
         if listing.error is not None:
             raise Refused(f"{listing.directory} cannot be listed: {listing.error}", "name what you may read")
-        yield from (os.path.join(listing.directory, name) for name, _ in listing.seen())
+        yield from (f"{listing.directory}/{name}" for name, _ in listing.seen())
 
 
 def _left(opened: Ledger, paths: list[str]) -> tuple[list[str], list[tuple[str, str]]]:

@@ -13,7 +13,7 @@ _REMOTE = {
 # File systems of which this kernel knows every writer. Of a kind that is neither here nor there it cannot tell.
 _LOCAL = {
     "ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "bcachefs", "f2fs", "jfs", "nilfs2", "reiserfs", "tmpfs", "ramfs", "overlay",
-    "vfat", "msdos", "exfat", "ntfs", "ntfs3", "hfs", "hfsplus", "iso9660", "udf", "squashfs", "erofs",
+    "vfat", "msdos", "exfat", "ntfs", "ntfs3", "refs", "hfs", "hfsplus", "iso9660", "udf", "squashfs", "erofs",
 }  # fmt: skip
 
 

@@ -1,1 +1,10 @@
 """The computer: locks, the service, priority, secrets, worker threads and processes, and the agent's own files."""
+
+import sys
+
+if sys.platform == "win32":
+    from agent.host.windows import exclusive, processes, protection
+else:
+    from agent.host.posix import exclusive, processes, protection
+
+__all__ = ["exclusive", "processes", "protection"]

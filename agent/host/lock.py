@@ -1,6 +1,5 @@
 """One agent per state directory; does it stay? And one process for each fetch."""
 
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -8,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import PurePath
 
 from agent.errors import Refused, Transient, cause
-from agent.host import own_files
+from agent.host import exclusive, own_files
 
 AGENT = "agent.lock"
 RESIDENT = "resident.lock"
@@ -16,7 +15,6 @@ RESIDENT = "resident.lock"
 WAIT = 5.0
 """Seconds to wait for a lock: whoever holds it may be about to end."""
 _POLL = 0.05
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
 
 
 class Held(Refused):
@@ -25,47 +23,36 @@ class Held(Refused):
 
 @contextmanager
 def locked(state_dir: PurePath, wait: float = WAIT, name: str = AGENT) -> Iterator[int]:
-    """Make the state directory and hold its lock. Gives the lock's descriptor.
+    """Make the state directory and hold its lock. Gives the lock.
 
     Raises Held where another agent holds it after `wait` seconds, and Refused where the directory cannot be used, or where
     another user made it or something in it.
     """
-    fd = _taken(state_dir, name, wait)
+    lock = _taken(state_dir, name, wait)
     try:
         _require_made_by_us(state_dir)
-        yield fd
+        yield lock
     finally:
-        os.close(fd)
+        exclusive.give_back(lock)
 
 
 def _taken(state_dir: PurePath, name: str, wait: float) -> int:
-    """The descriptor of the lock. Raises Held, Refused."""
-    try:
-        own_files.make_private_directory(state_dir)
-        require_own(state_dir / name)
-        fd = os.open(state_dir / name, _FLAGS, 0o600)
-    except OSError as error:
-        raise Refused(f"state directory {state_dir}: {cause(error)}", "make it writable, or choose another") from error
+    """The lock. Raises Held, Refused."""
     deadline = time.monotonic() + wait
     while True:
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            own_files.make_private_directory(state_dir)
+            require_own(state_dir / name)
+            lock = exclusive.take(state_dir / name)
         except OSError as error:
-            if time.monotonic() > deadline:
-                holder = _holder(fd)
-                os.close(fd)
-                raise _held(state_dir, holder) from error
-            time.sleep(_POLL)
-        else:
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, b"%d" % os.getpid(), 0)
-            return fd
-
-
-def _holder(fd: int) -> int | None:
-    """Process id that the holder wrote into the lock's file; None where it has not yet."""
-    content = os.pread(fd, 20, 0)
-    return int(content) if content.isdigit() else None
+            raise Refused(
+                f"state directory {state_dir}: {cause(error)}", "make it writable, or choose another"
+            ) from error
+        if lock is not None:
+            return lock
+        if time.monotonic() > deadline:
+            raise _held(state_dir, exclusive.holder(state_dir / name))
+        time.sleep(_POLL)
 
 
 def _held(state_dir: PurePath, holder: int | None) -> "Held":
@@ -148,18 +135,14 @@ def alone(state_dir: PurePath, fetch: int) -> Iterator[None]:
     """Be the only process that works on this fetch.
 
     Raises Held where another one does, and Refused where the directory cannot be used.
-
-    One byte of one file for each, so that nothing is left behind.
     """
     try:
-        fd = os.open(state_dir / "fetch.lock", _FLAGS, 0o600)
+        lock = exclusive.take_part(state_dir / "fetch.lock", fetch)
     except OSError as error:
         raise Refused(f"state directory {state_dir}: {cause(error)}", "make it writable, or choose another") from error
+    if lock is None:
+        raise Held("the same is being fetched by another process", "wait for that one")
     try:
-        try:
-            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, fetch)
-        except OSError as error:
-            raise Held("the same is being fetched by another process", "wait for that one") from error
         yield
     finally:
-        os.close(fd)
+        exclusive.give_back(lock)

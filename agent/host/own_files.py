@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,11 +20,13 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path, PurePath
 from typing import IO, BinaryIO, NamedTuple
 
+from agent.host import protection
+
 StrPath = str | os.PathLike[str]
 OPEN_TO_OTHERS = 0o027
 """Bits of a mode: others than the owner and the group may read it, or others than the owner may write it."""
-_APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-_FOUND = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | protection.OPEN
+_FOUND = os.O_RDONLY | protection.OPEN | protection.NEVER_WAITS
 _LINKS = 40
 """Links that are followed one after the other, as many as the kernel follows."""
 _PART = 2**16
@@ -70,7 +73,8 @@ def facts(path: StrPath) -> Facts:
 
 
 def _facts(status: os.stat_result) -> Facts:
-    return Facts(status.st_size, status.st_mtime_ns, status.st_ino, status.st_mode, status.st_uid, status.st_gid)
+    mode = protection.permissions(status)
+    return Facts(status.st_size, status.st_mtime_ns, status.st_ino, mode, status.st_uid, status.st_gid)
 
 
 def another_owner(path: StrPath) -> int | None:
@@ -83,7 +87,7 @@ def another_owner(path: StrPath) -> int | None:
         owners.append(os.stat(path).st_uid)
     except OSError:
         pass  # a link that leads nowhere
-    return next((owner for owner in owners if owner not in (0, os.geteuid())), None)
+    return next(filter(protection.is_foreign, owners), None)
 
 
 def in_the_hands_of_others(path: StrPath) -> str | None:
@@ -91,20 +95,7 @@ def in_the_hands_of_others(path: StrPath) -> str | None:
 
     Raises OSError. What is not there yet is nobody's.
     """
-    for whole in dict.fromkeys((os.path.abspath(path), os.path.realpath(path))):
-        above, mode = "/", 0
-        for part in PurePath(whole).parts:
-            above = os.path.join(above, part)
-            try:
-                status = os.lstat(above)
-            except FileNotFoundError:
-                break
-            if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-                return f"everybody may replace {above}"
-            if mode & stat.S_IWOTH and status.st_uid not in (0, os.geteuid()):
-                return f"{above} was made by another user"
-            mode = status.st_mode if stat.S_ISDIR(status.st_mode) else 0  # the mode of a link says nothing
-    return None
+    return protection.in_the_hands_of_others(path)
 
 
 def exists(path: StrPath) -> bool:
@@ -167,7 +158,7 @@ def read_found(path: StrPath, at_most: int) -> tuple[bytes, Facts, int | None] |
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 return None
-            others = (owner for owner in (*owners, status.st_uid) if owner not in (0, os.geteuid()))
+            others = filter(protection.is_foreign, (*owners, status.st_uid))
             with open(fd, "rb", closefd=False) as file:
                 return file.read(at_most + 1), _facts(status), next(others, None)
         finally:
@@ -228,17 +219,12 @@ def make_inner_directory(path: StrPath) -> None:
     """
     make_private_directory(Path(path).parent)
     make_private_directory(path)
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        if os.fstat(fd).st_mode & 0o077:
-            os.fchmod(fd, 0o700)
-    finally:
-        os.close(fd)
+    protection.protect_directory(path)
 
 
 def make_private(path: StrPath) -> bool:
     """Take away what others than the owner may do with a file. Returns whether there was anything."""
-    mode = os.stat(path).st_mode
+    mode = protection.permissions(os.stat(path))
     if not mode & 0o077:
         return False
     os.chmod(path, stat.S_IMODE(mode) & ~0o077)
@@ -247,7 +233,7 @@ def make_private(path: StrPath) -> bool:
 
 def create(path: StrPath, mode: int = 0o600) -> BinaryIO:
     """A new file, open for writing. Raises FileExistsError where the name is taken, and OSError."""
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb")
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | protection.OPEN, mode), "wb")
 
 
 def write(path: StrPath, data: bytes) -> None:
@@ -263,7 +249,7 @@ def write_whole(path: StrPath, data: bytes, mode: int, *, durably: bool = False)
     try:
         with os.fdopen(fd, "wb") as file:
             file.write(data)
-            os.fchmod(fd, mode)
+            protection.protect(fd, mode)
             file.flush()
             if durably:
                 os.fsync(fd)
@@ -272,7 +258,7 @@ def write_whole(path: StrPath, data: bytes, mode: int, *, durably: bool = False)
         os.unlink(fresh)
         raise
     if durably:
-        _sync_directory(folder)
+        protection.sync_directory(folder)
 
 
 def discard_unfinished(path: StrPath) -> None:
@@ -296,7 +282,7 @@ def append_durably(path: StrPath, data: bytes) -> None:
             raise
         os.fsync(fd)
         if end == 0:
-            _sync_directory(os.path.dirname(path))  # else the name may go with the power
+            protection.sync_directory(os.path.dirname(path))  # else the name may go with the power
     finally:
         os.close(fd)
 
@@ -304,7 +290,7 @@ def append_durably(path: StrPath, data: bytes) -> None:
 def rename_durably(path: StrPath, to: StrPath) -> None:
     """Give a file another name in its directory, one that is free. After a crash it has one of both names."""
     os.rename(path, to)
-    _sync_directory(os.path.dirname(to))
+    protection.sync_directory(os.path.dirname(os.fspath(to)))
 
 
 def mend_lines(path: StrPath) -> bytes:
@@ -318,7 +304,8 @@ def mend_lines(path: StrPath) -> bytes:
         torn = b""
         while kept and not torn.startswith(b"\n"):
             start = max(kept - _PART, 0)
-            part = os.pread(fd, kept - start, start)
+            os.lseek(fd, start, os.SEEK_SET)
+            part = os.read(fd, kept - start)
             found = part.rfind(b"\n")
             torn, kept = part[max(found, 0) :] + torn, start + max(found, 0)
         torn = torn.removeprefix(b"\n")
@@ -337,14 +324,6 @@ def _write_all(fd: int, data: bytes) -> None:
         rest = rest[os.write(fd, rest) :]
 
 
-def _sync_directory(path: str) -> None:
-    fd = os.open(path or ".", os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 def temporary() -> IO[bytes]:
     """A file without a name, which is gone when it is closed."""
     return tempfile.TemporaryFile()
@@ -352,7 +331,9 @@ def temporary() -> IO[bytes]:
 
 def empty_beyond(file: IO[bytes], size: int) -> None:
     """Drop what a file holds, where that is more than `size` bytes; what is written next comes where it would have come."""
-    if os.fstat(file.fileno()).st_blocks * 512 > size:
+    status = os.fstat(file.fileno())
+    held = status.st_size if sys.platform == "win32" else status.st_blocks * 512
+    if held > size:
         os.ftruncate(file.fileno(), 0)
 
 
@@ -386,7 +367,7 @@ class BoundedLog(RotatingFileHandler):
         """For its owner alone, whatever the umask and an earlier version say; a link is not followed."""
         fd = os.open(self.baseFilename, _APPEND, 0o600)
         try:
-            os.fchmod(fd, 0o600)
+            protection.protect(fd, 0o600)
             return open(fd, "a", encoding=self.encoding, errors=self.errors)
         except BaseException:
             os.close(fd)

@@ -1,9 +1,9 @@
 """How the agent steps back behind the programs of the instrument: for the processor, and for the disk."""
 
-import os
 from typing import Literal
 
 from agent.errors import cause
+from agent.host import processes
 
 IoPriority = Literal["normal", "idle"]
 
@@ -22,8 +22,7 @@ def step_back(nice: int, io_priority: IoPriority) -> list[str]:
     """
     failed = []
     try:
-        if os.getpriority(os.PRIO_PROCESS, 0) < nice:
-            os.setpriority(os.PRIO_PROCESS, 0, nice)
+        processes.lower(nice)
     except OSError as error:
         failed.append(f"nice = {nice} cannot be had: {cause(error)}")
     if io_priority == "idle":
@@ -31,7 +30,7 @@ def step_back(nice: int, io_priority: IoPriority) -> list[str]:
         import psutil
 
         try:
-            psutil.Process().ionice(psutil.IOPRIO_CLASS_IDLE)
+            psutil.Process().ionice(getattr(psutil, processes.LOWEST_IO))
         except AttributeError:
             failed.append('io_priority = "idle" cannot be had: this system has no such thing')
         except (OSError, psutil.Error) as error:

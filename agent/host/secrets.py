@@ -4,6 +4,7 @@ import os
 import stat
 
 from agent.errors import Refused, cause
+from agent.host import protection
 from agent.host.own_files import OPEN_TO_OTHERS, StrPath
 
 _AT_MOST = 64 * 1024
@@ -14,11 +15,11 @@ def read(path: StrPath) -> str:
     """The secret in a file. Raises Refused where it cannot be read, or can be by others."""
     try:
         # Not waiting for the other end of a pipe. What is looked at is what is read, whatever has the name since.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        with open(os.open(path, os.O_RDONLY | protection.NEVER_WAITS), "rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode) or status.st_size > _AT_MOST:
                 raise Refused(f"{path} holds no secret: it is no file, or a large one", "name the file with the secret")
-            if status.st_mode & OPEN_TO_OTHERS:
+            if protection.permissions(status) & OPEN_TO_OTHERS:
                 raise Refused(f"the secret in {path} can be read by others", f"chmod 600 {path}")
             secret = file.read(_AT_MOST).decode("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

@@ -6,10 +6,14 @@ import signal
 import socket
 import threading
 import time
+from typing import Final
 
 STOP_AT_MOST = 9.5
 """Seconds from the signal to the end of the process. What has not ended by then is done again by the next run, as after a crash."""
-_STOP = (signal.SIGTERM, signal.SIGINT)
+_STOP: Final = (signal.SIGTERM, signal.SIGINT, *filter(None, [getattr(signal, "SIGBREAK", None)]))
+"""Ctrl-Break, and the closing of a console window, are SIGBREAK."""
+_HANG_UP: Final = getattr(signal, "SIGHUP", None)
+"""Windows has none: there an edit of the configuration reloads it."""
 
 log = logging.getLogger(__name__)
 
@@ -28,12 +32,14 @@ class Signals:
 
     def install(self) -> None:
         """From the main thread."""
-        at_terminal = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and _has_terminal()  # nohup ignores it
+        ends: tuple[int, ...] = _STOP
         for number in _STOP:
             signal.signal(number, self._on_stop)
-        signal.signal(signal.SIGHUP, self._on_hang_up if at_terminal else self._on_reload)
+        if _HANG_UP is not None:
+            at_terminal = signal.getsignal(_HANG_UP) is not signal.SIG_IGN and _has_terminal()  # nohup ignores it
+            signal.signal(_HANG_UP, self._on_hang_up if at_terminal else self._on_reload)
+            ends = (*_STOP, _HANG_UP) if at_terminal else _STOP
         self._shown = [fd for fd in (1, 2) if os.isatty(fd)]
-        ends = (*_STOP, signal.SIGHUP) if at_terminal else _STOP
         # The handlers above run in the main thread, between two of its steps: not while it waits for a share that hangs.
         # The number of a signal is written to this socket at once.
         received, sender = socket.socketpair()

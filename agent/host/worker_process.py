@@ -13,7 +13,6 @@ This is the agent's side of it; `agent.host.worker_main` is the worker's.
 """
 
 import logging
-import os
 import pickle
 import subprocess
 import threading
@@ -24,6 +23,7 @@ from itertools import count
 from typing import Any
 
 from agent.errors import Exhausted, Transient, cause
+from agent.host import exclusive, processes
 from agent.host.steps import Still
 from agent.host.worker_main import MOVES, PAUSE, RESUME, command
 from rules.rate import Limit
@@ -46,7 +46,7 @@ Keep = Callable[[], Sequence[int]]
 
 def release(descriptor: int) -> None:
     """Give back what worker processes inherited; those that still run have it until they end."""
-    os.close(descriptor)
+    exclusive.give_back(descriptor)
 
 
 class Call:
@@ -172,7 +172,7 @@ class WorkerProcess:
                 command(self._module),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                pass_fds=tuple(self._keep()),
+                **processes.inheriting(tuple(self._keep())),
             )
         except OSError as error:
             raise Exhausted(f"a worker process cannot be started: {cause(error)}") from error

@@ -1,6 +1,7 @@
 """A walk of a watched tree: the truth, where events are hints."""
 
 import os
+import posixpath
 from collections.abc import Callable, Container, Generator, Iterator
 from dataclasses import dataclass
 
@@ -105,13 +106,13 @@ class Walk:
                     yield from self._directory(self._tree, part)
             while failed:
                 self._inside = False
-                directory = os.path.join(self._top, part) if part else self._top
+                directory = posixpath.join(self._top, part) if part else self._top
                 yield Listing(directory, None, {}, whole=False, last=True, error=failed.pop().reason)
         self.ended = True
 
     def _directory(self, tree: Tree, part: str) -> Generator[Listing]:
         """The listings of one directory; those in it are walked next."""
-        directory = os.path.join(self._top, part) if part else self._top
+        directory = posixpath.join(self._top, part) if part else self._top
         below: list[str] = []
         whole = True
         zone = bool(part) and (self._zones.hold if part == self._begin else self._zones.at)(tree, part)
@@ -125,7 +126,7 @@ class Walk:
             for listed in tree.scan(part, CHUNK):
                 for name in listed.directories:
                     inside = f"{part}/{name}" if part else name
-                    if not name.startswith(OWN_PREFIX) and not self._pruned(os.path.join(self._top, inside)):
+                    if not name.startswith(OWN_PREFIX) and not self._pruned(posixpath.join(self._top, inside)):
                         below.append(inside)
                 if not listed.last:
                     whole, self._inside = False, True

@@ -6,7 +6,7 @@ written while its watch is made are lost.
 """
 
 import logging
-import os
+import posixpath
 import threading
 from collections.abc import Callable, Sequence
 
@@ -69,7 +69,7 @@ class Watch:
         self._unanswered = 0
         self._ask_again = 0.0
         """When to ask once more for events that were refused."""
-        self._canary_path = os.path.join(root, CANARY)
+        self._canary_path = posixpath.join(root, CANARY)
 
     def _lose(self, what: str) -> None:
         self._loss = self._loss or what

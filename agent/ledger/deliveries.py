@@ -1,6 +1,7 @@
 """Batches on their way to destinations, and the evidence that comes of it."""
 
 import os
+import posixpath
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -288,7 +289,7 @@ class Deliveries:
         rows = self._store.execute(sql, (file.id, destination, name_key(path)))
         return [
             Owner(
-                source=os.path.join(os.fsdecode(row[6]), os.fsdecode(row[7])),
+                source=posixpath.join(os.fsdecode(row[6]), os.fsdecode(row[7])),
                 same_source=bool(row[0]),
                 gone=bool(row[5]),
                 content=_content(row[2], *row[9:]) if row[3] else None,

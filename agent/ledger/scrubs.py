@@ -1,6 +1,7 @@
 """Copies that are read again after their delivery, and what was found to be amiss."""
 
 import os
+import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -156,7 +157,7 @@ class Scrubs:
         )
         return [
             Owner(
-                source=os.path.join(os.fsdecode(row[2]), os.fsdecode(row[3])),
+                source=posixpath.join(os.fsdecode(row[2]), os.fsdecode(row[3])),
                 same_source=bool(row[0]),
                 gone=True,  # what stands there now may be the only one of its kind, whoever made it
                 content=Content(stat_content(*row[5:]) if row[4] else row[1], row[5]),

@@ -1,6 +1,7 @@
 """A folder as it is now, compared with what the ledger knows of it."""
 
 import os
+import posixpath
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
@@ -34,9 +35,9 @@ def compare(ledger: Ledger, rules: Sequence[Rule], directory: str, contents: Con
     if not contents.listings and contents.whole:
         unseen = "the folder is not there"
     zones = _zones(contents.listings)
-    filled = {os.path.dirname(one.directory) for one in contents.listings} | set(zones)
+    filled = {posixpath.dirname(one.directory) for one in contents.listings} | set(zones)
     for listing in contents.listings:
-        inside = os.path.relpath(listing.directory, directory)
+        inside = posixpath.relpath(listing.directory, directory)
         shown = "" if inside == "." else f"{inside}/"
         if listing.error is not None:
             unseen = unseen or f"{listing.directory} cannot be listed: {listing.error}"

@@ -144,7 +144,7 @@ def _system(config: Configuration) -> dict[str, Any]:
         "platform": platform.platform(),
         "python": sys.version,
         "interpreter": sys.executable,
-        "user": {"uid": os.getuid(), "gid": os.getgid()},
+        "user": _user(),
         "versions": _versions(),
         "agent_running": running,
         "healthz": healthz(config.settings.agent.listen) if running else None,
@@ -166,6 +166,12 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "not installed"
     return found
+
+
+def _user() -> dict[str, object]:
+    if sys.platform == "win32":
+        return {"name": os.environ.get("USERNAME", "")}
+    return {"uid": os.getuid(), "gid": os.getgid()}
 
 
 def _size(path: PurePath) -> int | None:

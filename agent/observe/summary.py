@@ -1,7 +1,7 @@
 """What happened, in few lines: a second's proofs of each rule and destination in one, and an hour's work of each rule in one."""
 
 import logging
-import os
+import posixpath
 import threading
 import time
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ class Proved:
 
     def add(self, one: Transition) -> None:
         """One more."""
-        directory = os.path.dirname(one.path)
+        directory = posixpath.dirname(one.path)
         self.directory = directory if not self.files else _above(self.directory, directory)
         self.files += 1
         self.bytes += one.size

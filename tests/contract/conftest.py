@@ -29,8 +29,7 @@ from agent.destinations.globus.login import Account
 from agent.destinations.globus.session import Session
 from agent.errors import Transient
 from agent.files import LOCAL
-from agent.files.posix.observing import observation
-from rules.model import STAT, Content, VolumeId
+from rules.model import STAT, Content, Observation, Version
 from rules.naming import stat_content
 from tests.globus import Globus
 
@@ -45,6 +44,13 @@ class Result(NamedTuple):
 
     outcomes: dict[int, Outcome]
     failure: str | None
+
+
+def version_of(path: Path) -> Version:
+    """The version of the file that has the name now."""
+    seen = LOCAL.look(str(path).replace(os.sep, "/"))
+    assert isinstance(seen, Observation)
+    return seen.version
 
 
 @dataclass
@@ -71,7 +77,7 @@ class Site:
     ) -> Item:
         """The version that now stands at the source, to be delivered under the same path or another."""
         name = os.fsdecode(relpath)
-        version = observation(os.lstat(self.source / name), VolumeId(0)).version
+        version = version_of(self.source / name)
         return Item(file, str(self.source), name, version, name if path is None else path, replaces)
 
     def checksum(self, content: bytes) -> bytes:

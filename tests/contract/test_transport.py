@@ -26,8 +26,7 @@ from agent.destinations.directory.writer import temporary_name
 from agent.errors import Transient
 from agent.files import LOCAL
 from agent.files.posix import durable as disk
-from agent.files.posix.observing import observation
-from rules.model import Content, Observation, VolumeId, Writer
+from rules.model import Content, Observation, Writer
 from rules.rate import Limit
 from rules.scrub import Sight
 
@@ -47,15 +46,15 @@ def still(path: Path) -> tuple[int, ...]:
 
 def _seen(path: Path) -> Observation:
     """What a look shows."""
-    seen = LOCAL.look(str(path))
+    seen = LOCAL.look(str(path).replace(os.sep, "/"))
     assert isinstance(seen, Observation)
     return seen
 
 
 def until_noticed(path: Path, act: Callable[[Path], object]) -> None:
     """Act again until the clock of the file system has moved on, so that the change can be seen at all."""
-    before = observation(os.lstat(path), VolumeId(0)).version
-    while observation(os.lstat(path), VolumeId(0)).version == before:
+    before = _seen(path).version
+    while _seen(path).version == before:
         act(path)
 
 
@@ -1012,8 +1011,7 @@ def test_an_unreadable_source_is_unfit_alone(
     (source / "good").write_bytes(b"good")
     (source / "secret").chmod(0)
     items = [
-        Item(n, str(source), name, observation(os.lstat(source / name), VolumeId(0)).version, name)
-        for n, name in enumerate(("secret", "good"))
+        Item(n, str(source), name, _seen(source / name).version, name) for n, name in enumerate(("secret", "good"))
     ]
     (((outcomes, failure), there),) = elsewhere.as_nobody(share, folder.identity, delivery(items))
     assert failure is None
@@ -1037,10 +1035,7 @@ def sources(commons: Path, *names: str) -> list[Item]:
     source.mkdir()
     for name in names:
         (source / name).write_bytes(name.encode())
-    return [
-        Item(number, str(source), name, observation(os.lstat(source / name), VolumeId(0)).version, name)
-        for number, name in enumerate(names)
-    ]
+    return [Item(number, str(source), name, _seen(source / name).version, name) for number, name in enumerate(names)]
 
 
 def test_a_destination_that_may_not_be_written_is_down(
@@ -1088,7 +1083,7 @@ def test_a_full_destination_fails_and_goes_on_when_there_is_room(
     share, items = shared(commons, folder), sources(commons, "small", "big")
     big = commons / "data/big"
     big.write_bytes(b"x" * size)
-    items[1] = items[1]._replace(version=observation(os.lstat(big), VolumeId(0)).version)
+    items[1] = items[1]._replace(version=_seen(big).version)
     filler = ["sh", "-c", f"head -c 200000 /dev/zero > {share}/filler"]
     before = [*mounted(share, folder, f"size={size + 100_000}"), filler]
     first, second = elsewhere.with_mounts(

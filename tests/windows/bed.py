@@ -99,16 +99,18 @@ def _made() -> Bed:
             _standard_library(HOME / "py/Lib")
             _packages(Path(folder), HOME / "py/Lib/site-packages", lock)
         _run("wineboot", "--init", env=bed.environment)
+        # Wine hides names that begin with a dot. Windows does not.
+        _run("wine", "reg", "add", r"HKCU\Software\Wine", "/v", "ShowDotFiles", "/d", "Y", "/f", env=bed.environment)
         (HOME / "prefix/drive_c/tmp").mkdir()
         stamp.write_text(key)
     return bed
 
 
-def run(*arguments: str, patience: float) -> subprocess.CompletedProcess[str]:
-    """Run the Windows Python in the checkout; what it prints is one text."""
+def run(*arguments: str, patience: float, directory: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run the Windows Python in a directory; what it prints is one text."""
     one = made()
     return subprocess.run(
-        one.command(*arguments), cwd=ROOT, env=one.environment, check=False, text=True, timeout=patience, errors="replace",
+        one.command(*arguments), cwd=directory, env=one.environment, check=False, text=True, timeout=patience, errors="replace",
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
 
@@ -177,6 +179,9 @@ def _packages(work: Path, target: Path, lock: str) -> None:
             if "==" in name and (not marker or Marker(marker).evaluate(_AS_WINDOWS)):
                 file.write(" ".join([name, *map(str.strip, hashes)]) + "\n")
     _pip("install", *_wanted(), "--target", str(target), "--requirement", str(needed))
+    (target / "dropline.pth").write_text("Z:" + str(ROOT).replace("/", "\\") + "\n")
+    for one in Path(sysconfig.get_path("purelib")).glob("dropline-*.dist-info"):
+        shutil.copytree(one, target / one.name)  # its version is asked for
 
 
 if __name__ == "__main__":

@@ -3,7 +3,10 @@
 They are the same tests with the same assertions. What Windows or Wine has not is skipped there, and docs/WINDOWS.md lists it.
 """
 
+import shutil
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,8 +16,12 @@ from tests.windows import bed
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="runs Wine, on Linux")
 PATIENCE = 600.0
 """Seconds after which a suite counts as hanging."""
-SUITES = {"rules": ["tests/rules", "--ignore=tests/rules/test_presets.py"]}
-"""What is run there. test_presets.py needs parts of the agent that do not run on Windows yet."""
+SUITES = {
+    "rules": ["tests/rules", "tests/agent/test_windows_facts.py"],
+    "files": ["tests/contract/files", "-k", "here"],
+}
+"""What is run there."""
+DROPLINE = ["-P", "-c", "from agent.cli import main; main()"]
 
 
 @pytest.fixture(autouse=True)
@@ -32,3 +39,26 @@ def test_the_suite_passes_in_the_windows_python(suite: str) -> None:
     options = ["-n0", "-q", "-rs", "--tb=short", "-p", "no:cacheprovider"]
     done = bed.run("-m", "pytest", *options, *SUITES[suite], patience=PATIENCE)
     assert done.returncode == 0, done.stdout[-8000:]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder on the drive C: of Windows."""
+    path = bed.made().home / "prefix/drive_c/tmp/dropline"
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir()
+    yield path
+    shutil.rmtree(path)
+
+
+def test_the_first_command_delivers(folder: Path) -> None:
+    """The command that a person types first delivers what is there, and the commands that report know it."""
+    (folder / "inbox/run 1").mkdir(parents=True)
+    (folder / "inbox/run 1/scan.raw").write_bytes(b"a scan")
+    done = bed.run(
+        *DROPLINE, "run", "--once", "--watch", r".\inbox", "--to", r".\share", patience=PATIENCE, directory=folder
+    )
+    assert done.returncode == 0, done.stdout
+    assert (folder / "share/run 1/scan.raw").read_bytes() == b"a scan"
+    explained = bed.run(*DROPLINE, "explain", r"inbox\run 1\scan.raw", patience=PATIENCE, directory=folder)
+    assert "verified" in explained.stdout, explained.stdout

@@ -1,7 +1,6 @@
 """The system's own commands, run to their end."""
 
 import os
-import pwd
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -63,6 +62,8 @@ def must(run: Run, *words: str, hint: str = "mend that and try again") -> str:
 
 
 def _group(user: str) -> int:
+    import pwd  # Windows has none, and no services of this kind
+
     return pwd.getpwnam(user).pw_gid
 
 

@@ -1,6 +1,6 @@
 """What the pages show, as values: gathered from the ledger and from the parts that run."""
 
-import os
+import posixpath
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -160,7 +160,7 @@ class Views:
             "now": now,
             "row": row,
             "lines": lines,
-            "base": base if is_folder else os.path.dirname(base),
+            "base": base if is_folder else posixpath.dirname(base),
             "complete": self.command("complete", holding.name) if waits else "",
         }
 
@@ -171,7 +171,7 @@ class Views:
             return None  # nothing else is looked at: anybody may ask for any path
         told = explain(self._ledger, list(self._rules.values()), path, lambda *one: self._looks.at([one])[0])
         own = [file for file in versions if file.rule != SENT] or versions
-        (line,) = self._lines(own[-1:], lambda file: os.path.basename(path))
+        (line,) = self._lines(own[-1:], lambda file: posixpath.basename(path))
         return {
             "now": self._clock(),
             "told": told,
@@ -327,22 +327,22 @@ class Views:
         if not holding.whole:
             return holding.name
         rule = self._rules.get(holding.rule)
-        return os.path.join(rule.watch, holding.name) if rule is not None else holding.name
+        return posixpath.join(rule.watch, holding.name) if rule is not None else holding.name
 
     def _name(self, holding: Holding) -> str:
         rule = self._rules.get(holding.rule)
         if holding.whole or rule is None:
             return holding.name
-        inside = os.path.relpath(holding.name, rule.watch)
-        return holding.name if inside.startswith("..") else os.path.basename(rule.watch) if inside == "." else inside
+        inside = posixpath.relpath(holding.name, rule.watch)
+        return holding.name if inside.startswith("..") else posixpath.basename(rule.watch) if inside == "." else inside
 
     def _within(self, file: File, base: str) -> str:
-        inside = os.path.relpath(file.path, base)
+        inside = posixpath.relpath(file.path, base)
         return self._shown(file) if inside.startswith("..") else inside  # a dataset need not be a directory
 
     def _shown(self, file: File) -> str:
         rule = self._rules.get(file.rule)
-        inside = os.path.relpath(file.path, rule.watch) if rule is not None else file.path
+        inside = posixpath.relpath(file.path, rule.watch) if rule is not None else file.path
         return file.path if inside.startswith("..") else inside
 
     def _why(self, holding: Holding, up: Mapping[str, bool | None], now: float) -> str:

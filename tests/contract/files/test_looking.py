@@ -1,6 +1,7 @@
 """What has a name: it is there, it is not there, or that cannot be told."""
 
 import os
+import sys
 
 import pytest
 
@@ -207,7 +208,12 @@ def test_a_root_that_is_no_directory_cannot_be_opened(computer: Computer, path: 
 @pytest.mark.parametrize("name", ODD, ids=repr)
 def test_names_of_any_bytes(computer: Computer, name: bytes) -> None:
     """Bytes that are no UTF-8, spaces and newlines are names like others, of files and of directories."""
-    path = os.fsdecode(name)
+    try:
+        path = os.fsdecode(name)
+    except UnicodeDecodeError:
+        pytest.skip("names are text on Windows")
+    computer.write(f"{computer.root}/{path}")
+    computer.remove(f"{computer.root}/{path}")
     with computer.files.tree(computer.root) as tree:
         tree.make_directory(path)
         with tree.create(f"{path}/{path}") as handle:
@@ -227,6 +233,8 @@ def test_names_of_any_bytes(computer: Computer, name: bytes) -> None:
 @pytest.mark.parametrize("path", IMPOSSIBLE, ids=repr)
 def test_a_name_that_cannot_be_is_refused(computer: Computer, path: str) -> None:
     """NULs, halves of surrogate pairs, and parts that lead up: such names have no file, and nothing leads out of the root."""
+    if sys.platform == "win32" and path == "\ud800":
+        pytest.skip("a name like others on Windows")
     computer.directory(f"{computer.root}/d")
     computer.write(f"{computer.root}/file", b"mine")
     computer.write(f"{computer.outside}/file", b"theirs")

@@ -1,0 +1,1 @@
+"""What the computer is asked on POSIX systems. `agent/host/windows` has the same modules."""

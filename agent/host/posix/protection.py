@@ -1,0 +1,66 @@
+"""Who may do what with the agent's own files: owners and permissions."""
+
+import os
+import stat
+from pathlib import PurePath
+from typing import Final
+
+OPEN: Final = os.O_NOFOLLOW | os.O_CLOEXEC
+"""Added to each open of a file of the agent's own: no link is followed, and no other program inherits it."""
+NEVER_WAITS: Final = os.O_NONBLOCK
+"""Added to an open that must not wait for the other end of a pipe."""
+
+
+def permissions(status: os.stat_result) -> int:
+    """The mode of a file."""
+    return status.st_mode
+
+
+def is_foreign(owner: int) -> bool:
+    """Whether a file of this owner is neither root's nor the agent's user's."""
+    return owner not in (0, os.geteuid())
+
+
+def in_the_hands_of_others(path: str | os.PathLike[str]) -> str | None:
+    """Which part of a path another user made, or may replace, in a directory that everybody may write; None: no part.
+
+    Raises OSError. What is not there yet is nobody's.
+    """
+    for whole in dict.fromkeys((os.path.abspath(path), os.path.realpath(path))):
+        above, mode = "/", 0
+        for part in PurePath(whole).parts:
+            above = os.path.join(above, part)
+            try:
+                status = os.lstat(above)
+            except FileNotFoundError:
+                break
+            if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+                return f"everybody may replace {above}"
+            if mode & stat.S_IWOTH and is_foreign(status.st_uid):
+                return f"{above} was made by another user"
+            mode = status.st_mode if stat.S_ISDIR(status.st_mode) else 0  # the mode of a link says nothing
+    return None
+
+
+def protect(fd: int, mode: int) -> None:
+    """Set the mode of an open file."""
+    os.fchmod(fd, mode)
+
+
+def protect_directory(path: str | os.PathLike[str]) -> None:
+    """Take away what others than its owner may do in a directory. Raises OSError, also where it is a link."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | OPEN)
+    try:
+        if os.fstat(fd).st_mode & 0o077:
+            os.fchmod(fd, 0o700)
+    finally:
+        os.close(fd)
+
+
+def sync_directory(path: str) -> None:
+    """Make the names in a directory durable."""
+    fd = os.open(path or ".", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

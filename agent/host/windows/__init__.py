@@ -1,0 +1,1 @@
+"""What the computer is asked on Windows. `agent/host/posix` has the same modules."""
