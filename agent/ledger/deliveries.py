@@ -266,14 +266,15 @@ class Deliveries:
     def asides(self, delivery: Delivery, destination: int) -> dict[int, tuple[str, str, Content]]:
         """File of the delivery's batch → (path, where the former copy there may have been renamed to, content of that copy)."""
         sql = (
-            "SELECT m.id, i.path, i.aside, c.checksum, c.size, n.in_place, f.mtime_ns FROM files m"
-            " JOIN copies i ON i.file = m.id AND i.destination = ?2 AND i.aside IS NOT NULL"
-            " JOIN files f ON f.dir = m.dir AND f.name = m.name AND f.generation < m.generation"
-            " JOIN copies c ON c.file = f.id AND c.destination = ?2 AND c.path = i.path AND c.proved_at IS NOT NULL"
-            " JOIN destinations n ON n.id = c.destination WHERE m.batch = ?1 AND m.state = 'batched' ORDER BY f.generation"
+            "SELECT f.generation, m.id, i.path, i.aside, c.checksum, c.size, n.in_place, f.mtime_ns FROM files m"
+            # CROSS JOIN keeps the order: from one batch to its files to their copies, never through all copies.
+            " CROSS JOIN copies i ON i.file = m.id AND i.destination = ?2 AND i.aside IS NOT NULL"
+            " CROSS JOIN files f ON f.dir = m.dir AND f.name = m.name AND f.generation < m.generation"
+            " CROSS JOIN copies c ON c.file = f.id AND c.destination = ?2 AND c.path = i.path AND c.proved_at IS NOT NULL"
+            " CROSS JOIN destinations n ON n.id = c.destination WHERE m.batch = ?1 AND m.state = 'batched'"
         )
-        rows = self._store.execute(sql, (delivery.batch, destination))
-        return {file: (os.fsdecode(path), os.fsdecode(aside), _content(*rest)) for file, path, aside, *rest in rows}
+        rows = sorted(self._store.execute(sql, (delivery.batch, destination)).fetchall())
+        return {file: (os.fsdecode(path), os.fsdecode(aside), _content(*rest)) for _, file, path, aside, *rest in rows}
 
     def owners(self, destination: int, path: str, file: File) -> list[Owner]:
         """Who else among our files has, or had, this name at the destination (or one that it may take for the same)."""
