@@ -8,6 +8,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
 from agent.errors import LedgerError, Refused, Transient
+from agent.host.bulkhead import Bulkhead, Failure, ignore
 from agent.ledger import MESSAGES, Key, Ledger, Queued
 from rules.actions import Action
 from rules.retry import backoff
@@ -33,6 +34,13 @@ class Queue(NamedTuple):
     """For logs."""
     together: int = 1
     """How many of those that wait go in one call."""
+
+
+class _Beginning(NamedTuple):
+    """A call that is to be made."""
+
+    key: Key
+    items: Sequence[Queued]
 
 
 class _Ended(NamedTuple):
@@ -81,6 +89,10 @@ class Dispatcher:
         """Whether what nobody wants any more was given up."""
         self._failures: dict[Key, tuple[int, float]] = {}
         """(failures in a row, until when what failed before waits): a service that is down is asked now and then."""
+        self._beginning = Bulkhead[Key]("queue", " ".join)
+        self._trying = Bulkhead[_Beginning]("queue", lambda one: " ".join(one.key), ledger.savepoint)
+        self._noting = Bulkhead[_Ended]("what came of a call of", lambda one: " ".join(one.key), ledger.savepoint)
+        self._reporting = Bulkhead[_Ended]("what came of a call of", lambda one: " ".join(one.key))
 
     def start(self, now: float) -> None:
         """Before the first pass: what failed in a former run is due, what nobody wants any more is given up."""
@@ -109,28 +121,36 @@ class Dispatcher:
 
     def step(self, now: float) -> float | None:
         """One whole pass: write down what ended, begin what is due."""
-        self._write_down(now)
+        later: list[float] = []
+
+        def wait(item: object, failure: Failure) -> None:
+            later.append(failure.again)
+
+        self._write_down(now, wait)
         if not self._followed:
             self._give_up()
         queues = self._queues
-        begin: list[tuple[Key, Sequence[Queued]]] = []
-        later: list[float] = []
-        for key in queues.keys() - self._under_way:
-            waiting = [(self._when(key, one), one) for one in self._ledger.outbox.due(key)]
-            due = [(at, one) for at, one in waiting if at <= now]
-            if due:
-                first = min(due, key=lambda one: one[0])[1]
-                together = queues[key].together
-                begin.append((key, [first] if together == 1 else self._ledger.outbox.oldest(key, together)))
-            later += [at for at, _ in waiting if at > now]
+        begin: list[_Beginning] = []
+        for one in self._beginning.each(queues.keys() - self._under_way, now, wait):
+            with one as key:
+                waiting = [(self._when(key, queued), queued) for queued in self._ledger.outbox.due(key)]
+                due = [(at, queued) for at, queued in waiting if at <= now]
+                if due:
+                    first = min(due, key=lambda one: one[0])[1]
+                    together = queues[key].together
+                    items: Sequence[Queued] = [first] if together == 1 else self._ledger.outbox.oldest(key, together)
+                    begin.append(_Beginning(key, items))
+                later += [at for at, _ in waiting if at > now]
+        tried: list[_Beginning] = []
         if begin:
             with self._ledger.transaction():
-                self._ledger.outbox.tried([one for _, items in begin for one in items])
-            for key, items in begin:
-                threading.Thread(
-                    target=self._call, args=(key, queues[key], items), name="outbox call", daemon=True
-                ).start()
-                self._under_way.add(key)  # afterwards: no thread starts where the computer has no room for another
+                for each in self._trying.each(begin, now, wait):
+                    with each as ready:
+                        self._ledger.outbox.tried(ready.items)
+                        tried.append(ready)
+        for key, items in tried:
+            threading.Thread(target=self._call, args=(key, queues[key], items), name="outbox call", daemon=True).start()
+            self._under_way.add(key)  # afterwards: no thread starts where the computer has no room for another
         return min(later, default=None)
 
     def wait(self, seconds: float) -> None:
@@ -167,7 +187,8 @@ class Dispatcher:
         self._ended.put(_Ended(key, items, failure))
         self._wake()
 
-    def _write_down(self, now: float) -> None:
+    def _write_down(self, now: float, failed: Callable[[_Ended, Failure], object] = ignore) -> None:
+        """What cannot be noted stays, and its queue with it: the call is not made once more."""
         while True:
             try:
                 self._unwritten.append(self._ended.get_nowait())
@@ -175,19 +196,27 @@ class Dispatcher:
                 break
         if not self._unwritten:
             return
+        written: list[_Ended] = []
         with self._ledger.transaction():
-            for one in self._unwritten:
-                if one.failure is None:
-                    self._ledger.outbox.done(one.items)
-                else:
-                    after = one.failure.after if isinstance(one.failure, Transient) else 0.0
-                    attempt = 1 + max(item.attempt for item in one.items)
-                    again = now + max(backoff(attempt, RETRY_AT_MOST), after)
-                    self._ledger.outbox.failed(one.items, str(one.failure), again)
-        for one in self._unwritten:
-            self._report(one, now)
-            self._under_way.discard(one.key)
-        self._unwritten.clear()
+            for each in self._noting.each(self._unwritten, now, failed):
+                with each as one:
+                    self._note(one, now)
+                    written.append(one)
+        self._unwritten = [one for one in self._unwritten if one not in written]
+        self._under_way -= {one.key for one in written}
+        for each in self._reporting.each(written):
+            with each as one:
+                self._report(one, now)
+
+    def _note(self, one: _Ended, now: float) -> None:
+        """Inside a transaction."""
+        if one.failure is None:
+            self._ledger.outbox.done(one.items)
+            return
+        after = one.failure.after if isinstance(one.failure, Transient) else 0.0
+        attempt = 1 + max(item.attempt for item in one.items)
+        again = now + max(backoff(attempt, RETRY_AT_MOST), after)
+        self._ledger.outbox.failed(one.items, str(one.failure), again)
 
     def _report(self, one: _Ended, now: float) -> None:
         queue = self._queues.get(one.key)

@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from agent.host.bulkhead import LONGEST_WAIT, Bulkhead
 from agent.ledger import CAME_LATER, UNFINISHED, DeliveryState, File, Group, Ledger, State
 from rules.config.replan import At, Plan, Planned, Stage, What, heir, line_for, replan, unwanted
 from rules.config.settings import Configuration
@@ -55,6 +56,13 @@ class Replan:
         self._behind: dict[tuple[str, int], list[int]] = {}
         """(rule, destination) -> files that are not there: [undecided, gone from here]."""
         self._changes: dict[str, int] = {}
+        self._again_at: float | None = None
+        """When all is looked at again, since something of it could not be replanned."""
+        self._deciding = Bulkhead[File]("replanning of", lambda file: file.path)
+        self._applying = Bulkhead[tuple[File, Plan]]("replanning of", lambda one: one[0].path, ledger.savepoint)
+        self._batches = Bulkhead[Group](
+            "replanning of batch", lambda one: f"{one.id} of rule {one.rule}", ledger.savepoint
+        )
 
     def start(self, now: float) -> None:
         """Before the other parts: what is on its way follows the configuration."""
@@ -64,6 +72,9 @@ class Replan:
             with self._ledger.transaction():
                 plans.replanning()
             self._after = 0
+        self._begin(now, changed=changed)
+
+    def _begin(self, now: float, *, changed: bool) -> None:
         if changed:
             self._undelivered(now)
         self._under_way(now)
@@ -73,15 +84,18 @@ class Replan:
         """A part of what was delivered, and what waits for a destination that is gone. Returns whether there is more."""
         if self._ledger.plans.waits_elsewhere(self._places.values()):
             self._under_way(now)
+        if self._again_at is not None and self._after is None and self._again_at <= now:
+            self._again_at, self._after = None, 0
+            self._behind.clear()
+            self._begin(now, changed=True)
         if self._after is None:
             return False
         before = {key: [*counts] for key, counts in self._behind.items()}
         try:
             with self._ledger.transaction():
                 found = self._ledger.plans.sealed(self._after, _FILES_A_PASS, ended=True)
-                for batch in found:
-                    self._batch(batch, now)
-                if not found:
+                self._replan(found, now)
+                if not found and self._again_at is None:
                     self._ledger.plans.followed(self._plan, self._behind)
         except BaseException:
             self._behind = before  # what was noted is undone, too
@@ -97,7 +111,7 @@ class Replan:
         while True:
             with self._ledger.transaction():
                 files = self._ledger.plans.undelivered(after, _FILES_A_PASS)
-                self._apply([(file, self._decide(file, file.rule)) for file in files], now)
+                self._apply(self._decided(files, lambda file: self._decide(file, file.rule), now), now)
             if not files:
                 break
             after = files[-1].id
@@ -110,15 +124,40 @@ class Replan:
         while after is not None:
             with self._ledger.transaction():
                 found = self._ledger.plans.sealed(after, _FILES_A_PASS, ended=False)
-                for batch in found:
-                    self._batch(batch, now)
+                self._replan(found, now)
             after = found[-1].id if found else None
+
+    def _replan(self, batches: Sequence[Group], now: float) -> None:
+        """Inside a transaction."""
+        for one in self._batches.each(batches, now, lambda *_: self._later(now)):
+            behind, changes = {key: [*counts] for key, counts in self._behind.items()}, self._changes.copy()
+            with one as batch:
+                try:
+                    self._batch(batch, now)
+                except BaseException:
+                    self._behind, self._changes = behind, changes  # what was noted is undone, too
+                    raise
+
+    def _later(self, now: float) -> None:
+        """Something could not be replanned: the plan is not followed yet."""
+        self._again_at = now + LONGEST_WAIT
+
+    def _decided(self, files: Sequence[File], decide: Callable[[File], Plan], now: float) -> list[tuple[File, Plan]]:
+        """Of each file what becomes of it; a file for which that cannot be decided stays as it is."""
+        found: list[tuple[File, Plan]] = []
+        for one in self._deciding.each(files, now, lambda *_: self._later(now)):
+            with one as file:
+                found.append((file, decide(file)))
+        return found
 
     def _decide(self, file: File, rule: str, *at: Sequence[str]) -> Plan:
         return replan(self._rules, Planned(file.path, rule, _STAGES[file.state], *at))
 
     def _apply(self, items: Sequence[tuple[File, Plan]], now: float) -> None:
         """What becomes of files themselves. Inside a transaction."""
+        self._applying.together(items, lambda some: self._write(some, now), now, lambda *_: self._later(now))
+
+    def _write(self, items: Sequence[tuple[File, Plan]], now: float) -> None:
         files = self._ledger.files
         again = [(file, plan) for file, plan in items if plan.what is What.AGAIN]
         files.put_back(((file._replace(rule=plan.rule, dataset=None), plan.reason) for file, plan in again), now)
@@ -152,10 +191,13 @@ class Replan:
         states, proved = plans.deliveries(batch.id), plans.proved(batch.id)
         planned = [self._name(place) for place, state in states.items() if state not in CAME_LATER]
         later = [self._name(place) for place, state in states.items() if state in CAME_LATER]
-        items = [
-            (file, self._decide(file, rule, planned, [self._name(place) for place in proved.get(file.id, ())], later))
-            for file in files
-        ]
+        items = self._decided(
+            files,
+            lambda file: self._decide(
+                file, rule, planned, [self._name(place) for place in proved.get(file.id, ())], later
+            ),
+            now,
+        )
         self._apply(items, now)
         on_their_way = [item for item in items if item[0].state is State.BATCHED]
         self._on_their_way(Group(batch.id, rule), states, on_their_way, now)

@@ -11,6 +11,7 @@ from agent.destinations.directory.opening import Place, require
 from agent.destinations.directory.writer import write
 from agent.errors import Refused, Transient
 from agent.files import LOCAL, CannotTell, Trouble
+from agent.host.bulkhead import Bulkhead, Failure
 from agent.host.pace import Pace
 from agent.host.steps import Steps
 from agent.intake.scan import sweep
@@ -82,12 +83,21 @@ def fetch(share: str, identity: str | None, source: str, target: str, key: str, 
 
 def _items(share: str, source: str, done: Fetched) -> Iterator[Item]:
     beside = len(source) - len(source.rpartition("/")[2])
-    for path, seen in _below(share, source, done):
-        relpath = path[beside:]
-        if seen.kind is Kind.FILE:
-            yield Item(_number(relpath), share, path, seen.version, relpath)
-        else:
-            done.refused[relpath] = f"a {seen.kind}, not a file"
+
+    def refuse(found: tuple[str, Observation], failure: Failure) -> None:
+        done.refused[found[0][beside:]] = failure.reason
+
+    each = Bulkhead[tuple[str, Observation]]("fetching of", lambda found: found[0])
+    for one in each.each(_below(share, source, done), failed=refuse):
+        item = None
+        with one as (path, seen):
+            relpath = path[beside:]
+            if seen.kind is Kind.FILE:
+                item = Item(_number(relpath), share, path, seen.version, relpath)
+            else:
+                done.refused[relpath] = f"a {seen.kind}, not a file"
+        if item is not None:
+            yield item
 
 
 def _number(relpath: str) -> int:

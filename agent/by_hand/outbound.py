@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from agent.files import Absent, CannotTell, Files, Trouble
 from agent.files.reader import Examined, Trees, examine
+from agent.host.bulkhead import Bulkhead
 from agent.intake.scan import sweep
 from agent.ledger import Ledger, Sent
 from rules.complete import complete, first_look, granule
@@ -48,18 +49,23 @@ class Outbound:
         self._sleep = sleep
         self.refused: list[Refusal] = []
         """What is not sent, and why."""
+        self._found = Bulkhead[tuple[str, Observation]]("sending of", lambda one: one[0])
+        self._examining = Bulkhead[Named]("sending of", lambda one: one.path)
 
     def gather(self, paths: Iterable[str]) -> list[Named]:
         """The files at and below these absolute paths, each once. Links and what is no file are refused."""
         found: dict[str, Named] = {}
         for path in paths:
             root = os.path.dirname(path)
-            for at, seen in self._below(path):
-                if seen.kind is Kind.FILE:
-                    found.setdefault(at, Named(root, at, seen, self._clock()))
-                else:
-                    reason = _NO_LINKS if seen.kind is Kind.LINK else f"a {seen.kind}, not a file"
-                    self.refused.append(Refusal(at, reason))
+            for one in self._found.each(
+                self._below(path), failed=lambda one, failure: self.refused.append(Refusal(one[0], failure.reason))
+            ):
+                with one as (at, seen):
+                    if seen.kind is Kind.FILE:
+                        found.setdefault(at, Named(root, at, seen, self._clock()))
+                    else:
+                        reason = _NO_LINKS if seen.kind is Kind.LINK else f"a {seen.kind}, not a file"
+                        self.refused.append(Refusal(at, reason))
         return list(found.values())
 
     def _below(self, path: str) -> Iterator[tuple[str, Observation]]:
@@ -88,8 +94,12 @@ class Outbound:
             longer: list[Named] = []
             again: list[float] = []
             with Trees(self._files) as trees:
-                for one in waiting:
-                    verdict = self._verdict(trees, one)
+                for each in self._examining.each(
+                    waiting, failed=lambda one, failure: self.refused.append(Refusal(one.path, failure.reason))
+                ):
+                    verdict = None
+                    with each as one:
+                        verdict = self._verdict(trees, one)
                     if verdict is None:
                         continue
                     if verdict.ok:
@@ -133,11 +143,27 @@ class Outbound:
         """Write the files down as batches to be delivered. Returns the command's number; None where there are none."""
         command: int | None = None
         for batch in _batches(files):
-            root = batch[0][0].root
-            sent = [Sent(one.path, one.seen, one.seen_at, reason) for one, reason in batch]
             with ledger.transaction():
-                command = ledger.sends.sent(command, root, destination, sent, now)
+                command = self._write(ledger, command, destination, batch, now)
         return command
+
+    def _write(
+        self, ledger: Ledger, command: int | None, destination: int, batch: Sequence[tuple[Named, str]], now: float
+    ) -> int | None:
+        """Inside a transaction. Returns the command, which `command` is unless this is its first batch."""
+        root = batch[0][0].root
+        commands = [] if command is None else [command]
+        each = Bulkhead[Sent]("sending of", lambda one: one.path, ledger.savepoint)
+
+        def write(some: Sequence[Sent]) -> None:
+            if some:
+                commands.append(ledger.sends.sent(next(iter(commands), None), root, destination, some, now))
+
+        each.together(
+            [Sent(one.path, one.seen, one.seen_at, reason) for one, reason in batch], write,
+            failed=lambda one, failure: self.refused.append(Refusal(one.path, failure.reason)),
+        )  # fmt: skip
+        return next(iter(commands), None)
 
 
 def _batches(files: Iterable[tuple[Named, str]]) -> Iterator[list[tuple[Named, str]]]:

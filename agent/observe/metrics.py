@@ -18,8 +18,9 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from agent.host.bulkhead import Bulkhead
 from agent.intake import Root
-from agent.ledger import Ledger, State, Transition
+from agent.ledger import Ledger, Standing, State, Transition
 from agent.observe.looks import Looks
 from rules.rule import Rule
 from rules.scrub import Sight
@@ -163,15 +164,21 @@ class Readings(Collector):
         self._clock = clock
         self._expiries = expiries
         self._looks = looks
+        self._families = Bulkhead[Callable[[], Iterable[Metric]]]("metrics", lambda read: read.__name__)
+        self._expiring = Bulkhead[str]("login of destination", str)
+        self._standing = Bulkhead[Standing]("metrics of destination", lambda one: one.destination)
+        self._watched = Bulkhead[tuple[Root, Rule]]("metrics of rule", lambda one: one[1].name)
 
     def collect(self) -> Iterable[Metric]:
         """All families."""
-        yield from self._of_files()
-        yield self._of_outbox()
-        yield self._of_notices()
-        yield from self._of_destinations()
-        yield from self._of_scrubs()
-        yield from self._of_roots()
+        readings = (
+            self._of_files, self._of_outbox, self._of_notices, self._of_destinations, self._of_scrubs, self._of_roots
+        )  # fmt: skip
+        for one in self._families.each(readings):
+            found: list[Metric] = []
+            with one as family:
+                found += family()
+            yield from found
         read = GaugeMetricFamily(
             "dropline_read_timestamp_seconds",
             "When these values were read: in a text file, when the agent last wrote it.",
@@ -218,7 +225,7 @@ class Readings(Collector):
             last.add_metric([name], at)
         yield last
 
-    def _of_outbox(self) -> Metric:
+    def _of_outbox(self) -> Iterable[Metric]:
         pending = GaugeMetricFamily(
             "dropline_outbox_pending", "Batches for which an action is not done yet.", labels=["rule", "action"]
         )
@@ -229,12 +236,12 @@ class Readings(Collector):
                 found[rule, kinds[rule, action]] += count
         for labels, count in found.items():
             pending.add_metric(labels, count)
-        return pending
+        yield pending
 
-    def _of_notices(self) -> Metric:
+    def _of_notices(self) -> Iterable[Metric]:
         waiting = GaugeMetricFamily("dropline_notices_pending", "Messages to people that are not sent yet.")
         waiting.add_metric([], sum(one.calls for one in self._ledger.outbox.messages()))
-        return waiting
+        yield waiting
 
     def _of_destinations(self) -> Iterable[Metric]:
         deliveries = GaugeMetricFamily("dropline_deliveries", "Deliveries per state.", labels=["destination", "state"])
@@ -252,10 +259,11 @@ class Readings(Collector):
             "dropline_credentials_expiry_timestamp_seconds", "When the login of a destination dies unless it is used.",
             labels=["destination"],
         )  # fmt: skip
-        for name, ask in self._expiries.items():
-            at = ask()
-            if at is not None:
-                expiry.add_metric([name], at)
+        for each in self._expiring.each(self._expiries):
+            with each as name:
+                at = self._expiries[name]()
+                if at is not None:
+                    expiry.add_metric([name], at)
         yield expiry
 
     def _of_scrubs(self) -> Iterable[Metric]:
@@ -270,15 +278,17 @@ class Readings(Collector):
             "dropline_scrub_findings", "Copies that are not what was proved, and that nobody has settled.",
             labels=["destination", "kind"],
         )  # fmt: skip
-        for one in self._ledger.scrubs.standings():
-            if self._destinations.get(one.destination) != one.address:
-                continue
-            for family, at in ((last, one.last_at), (oldest, one.oldest_at)):
-                if at is not None:
-                    family.add_metric([one.destination], at)
-            for sight in Sight:
-                if not sight.well:
-                    amiss.add_metric([one.destination, sight.value], one.amiss.get(sight.value, 0))
+        standings = [
+            one for one in self._ledger.scrubs.standings() if self._destinations.get(one.destination) == one.address
+        ]
+        for each in self._standing.each(standings):
+            with each as one:
+                for family, at in ((last, one.last_at), (oldest, one.oldest_at)):
+                    if at is not None:
+                        family.add_metric([one.destination], at)
+                for sight in Sight:
+                    if not sight.well:
+                        amiss.add_metric([one.destination, sight.value], one.amiss.get(sight.value, 0))
         yield from (last, oldest, amiss)
 
     def _of_roots(self) -> Iterable[Metric]:
@@ -298,8 +308,8 @@ class Readings(Collector):
         )
         free = GaugeMetricFamily("dropline_source_free_bytes", "Free space at the watched directory.", labels=["rule"])
         now = self._clock()
-        for root in self._roots:
-            for rule in root.rules:
+        for each in self._watched.each((root, rule) for root in self._roots for rule in root.rules):
+            with each as (root, rule):
                 name, space = [rule.name], self._looks.space(rule.watch)
                 lost.add_metric(name, root.watch.lost)
                 found.add_metric(name, root.found_by_sweep.get(rule.name, 0))

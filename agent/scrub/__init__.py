@@ -13,6 +13,7 @@ from agent.destinations import Transport
 from agent.errors import Transient
 from agent.files import CannotTell, Files
 from agent.files.absence import look_on
+from agent.host.bulkhead import Bulkhead, Failure
 from agent.ledger import Copy, File, Finding, Ledger, State
 from rules.model import Kind, Observation
 from rules.scrub import DAY, IS_BACK, MOST_OPEN, Scrub, Sight, consequence, due, paid, resolved
@@ -81,6 +82,11 @@ class Scrubber:
         self._consumed = consumed
         self._not_before = 0.0
         self._said: str | None = None
+        self._readings = Bulkhead[Copy]("reading again of the copy of", _path, through=(Transient,))
+        self._looks = Bulkhead[Seen]("look at", lambda one: _path(one.copy))
+        self._notes = Bulkhead[Seen]("finding about the copy of", lambda one: _path(one.copy), ledger.savepoint)
+        self._back = Bulkhead[Copy]("finding about the copy of", _path, ledger.savepoint)
+        self._again = Bulkhead[File]("delivery again of", lambda file: file.path, ledger.savepoint)
 
     def step(self, now: float) -> float | None:
         """One whole pass, as far as the rate allows. Returns when the next is due."""
@@ -137,26 +143,30 @@ class Scrubber:
         if identity is None:
             done.away = "it was never set up"
             return done, paid_until
-        for copy in copies:
-            if copy.file.state is State.SUPERSEDED and copy.proved_at is not None:
-                done.retired.append(copy)
-                continue
-            if (free_at is not None and now < paid_until) or done.cost >= PASS_BYTES:
-                break
-            try:
-                found = self._transport.reread(
-                    copy.path, copy.file.version, copy.checksum, copy.algorithm, identity, self._tell
-                )
-            except Transient as error:
-                done.away = str(error)
-                break
-            if self._consumed and found.sight is Sight.MISSING and copy.proved_at is not None:
-                done.retired.append(copy)
-            else:
-                done.seen.append(Seen(copy, found.sight, found.reason))
-            done.cost += found.cost
-            if free_at is not None:
-                paid_until = paid(self._scrub, paid_until, found.cost, now)
+
+        def unreadable(copy: Copy, failure: Failure) -> None:
+            done.seen.append(Seen(copy, Sight.UNREADABLE, failure.reason))
+
+        try:
+            for one in self._readings.each(copies, now, unreadable):
+                if (free_at is not None and now < paid_until) or done.cost >= PASS_BYTES:
+                    break
+                with one as copy:
+                    if copy.file.state is State.SUPERSEDED and copy.proved_at is not None:
+                        done.retired.append(copy)
+                        continue
+                    found = self._transport.reread(
+                        copy.path, copy.file.version, copy.checksum, copy.algorithm, identity, self._tell
+                    )
+                    if self._consumed and found.sight is Sight.MISSING and copy.proved_at is not None:
+                        done.retired.append(copy)
+                    else:
+                        done.seen.append(Seen(copy, found.sight, found.reason))
+                    done.cost += found.cost
+                    if free_at is not None:
+                        paid_until = paid(self._scrub, paid_until, found.cost, now)
+        except Transient as error:
+            done.away = str(error)
         if done.seen or done.retired:
             self._write_down(done, paid_until if free_at is not None else None, now)
         return done, paid_until
@@ -167,30 +177,40 @@ class Scrubber:
         """One transaction for all that was read, so that no evidence is withdrawn without its file being on its way."""
         scrubs = self._ledger.scrubs
         # The local files are looked at before: a file system that hangs must not hold the ledger.
-        here = {one.copy.file.id: self._stands(one.copy.file) for one in done.seen if not one.sight.well}
+        here: dict[int, bool | None] = {}
+        for each in self._looks.each([one for one in done.seen if not one.sight.well], now):
+            with each as one:
+                here[one.copy.file.id] = self._stands(one.copy.file)
         loud: list[str] = []
         with self._ledger.transaction():
             kept = scrubs.free_at(self._place) if free_at is None else free_at
             scrubs.looked(self._place, kept, now)
-            scrubs.retired(self._place, done.retired)
-            states = scrubs.states(self._place, [one.copy for one in done.seen])
+            self._back.together(done.retired, lambda some: scrubs.retired(self._place, some), now)
+            states: dict[int, State] = {}
+            for each in self._notes.each(done.seen, now):
+                with each as one:
+                    states |= scrubs.states(self._place, [one.copy])
             # What has other evidence by now, or was superseded, was read in vain.
             done.seen = [
                 one for one in done.seen
                 if one.copy.file.id in states
                 and (one.copy.proved_at is None or states[one.copy.file.id] is not State.SUPERSEDED)
             ]  # fmt: skip
-            scrubs.reread(self._place, (one.copy for one in done.seen), now)
+            self._back.together(
+                [one.copy for one in done.seen], lambda some: scrubs.reread(self._place, some, now), now
+            )
             read, done.seen = done.seen, []
-            for one in read:
-                if one.sight.well:
-                    self._close(one.copy, IS_BACK, now)
-                    done.seen.append(one)
-                elif not self._mended(one, now):
-                    reason, news = self._amiss(one, states[one.copy.file.id], here=here[one.copy.file.id], now=now)
-                    done.seen.append(one._replace(reason=reason))
-                    loud += [f"{one.copy.file.path}: {reason}"] if news else []
-            scrubs.delivered_again(self._place, scrubs.owed(self._place), now)
+            for each in self._notes.each(read, now):
+                with each as one:
+                    if one.sight.well:
+                        self._close(one.copy, IS_BACK, now)
+                        done.seen.append(one)
+                    elif not self._mended(one, now):
+                        local = here.get(one.copy.file.id)
+                        reason, news = self._amiss(one, states[one.copy.file.id], here=local, now=now)
+                        done.seen.append(one._replace(reason=reason))
+                        loud += [f"{one.copy.file.path}: {reason}"] if news else []
+            self._deliver_again(now)
         for one in done.seen:
             self._count(one.sight.value, one.copy.file.version.size)
         for line in loud:
@@ -242,9 +262,19 @@ class Scrubber:
         if not (scrubs.owed(self._place) or scrubs.arrived_again(self._place)):
             return
         with self._ledger.transaction():
-            scrubs.delivered_again(self._place, scrubs.owed(self._place), now)
-            for copy in scrubs.arrived_again(self._place):
-                self._close(copy, "it was delivered again", now)
+            self._deliver_again(now)
+            for one in self._back.each(scrubs.arrived_again(self._place), now):
+                with one as copy:
+                    self._close(copy, "it was delivered again", now)
+
+    def _deliver_again(self, now: float) -> None:
+        """Files whose evidence was withdrawn are batches once more. Inside a transaction."""
+        scrubs = self._ledger.scrubs
+        self._again.together(scrubs.owed(self._place), lambda some: scrubs.delivered_again(self._place, some, now), now)
+
+
+def _path(copy: Copy) -> str:
+    return copy.file.path
 
 
 def accept(ledger: Ledger, place: int, sight: Sight, now: float) -> list[Finding]:

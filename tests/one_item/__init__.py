@@ -93,6 +93,7 @@ def _places() -> Mapping[FunctionType, list[tuple[Any, str]]]:
             if (
                 plain is not None
                 and plain.__module__.startswith(("agent.", "rules."))
+                and not plain.__module__.startswith(_NOT_ITEMS)
                 and plain.__name__ not in _OTHERS
             ):
                 found.setdefault(plain, []).append((space, name))

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from agent.observe.metrics import Metrics
 from tests.one_item import BAD
 
 T0 = 2_000_000_000.0
+Acting = Callable[[], AbstractContextManager[object]]
+"""Around what a scene does with its items, without what goes before and after it."""
 _PATIENCE = 20.0
 _MOUNTS = list(mounts._table())
 """Nothing is mounted meanwhile: the scenes ask some hundred times."""
@@ -83,6 +85,19 @@ class Site:
             path = self.data / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
+
+    states = tuple(State)
+
+    def place(self, name: str) -> int:
+        """The number of a destination."""
+        return self.ledger.destinations.place(name, self.config.settings.destinations[name].address).id
+
+    def take_in(self, now: float) -> None:
+        """Find what is there, and seal it."""
+        self.parts.replan.start(now - 2)
+        self.parts.intake.start(now - 2)
+        for at in (now - 2, now - 1, now):
+            self.passes(self.parts.take_in, at, 4)
 
     def passes(self, step: Callable[[float], object], now: float, times: int = 8, of: str = "") -> None:
         """As the worker that runs the passes. `of`: what it is for; a thread of a bad item may fail."""

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from agent.actions import Queue
-from agent.ledger import MESSAGES, UNFINISHED, UNPROVED, Key, Ledger, Queued, State
+from agent.host.bulkhead import Bulkhead
+from agent.ledger import MESSAGES, UNFINISHED, UNPROVED, File, Key, Ledger, Queued, State
 from rules import notice
 from rules.notice import GATHER, Policy, Remark, message
 from rules.notice.message import LISTED, Message, Part, RefusedFile, Summary
@@ -89,6 +90,8 @@ class Notifier:
         """When the first of the refused files was noticed that nobody was told of yet."""
         self._speak_at = 0.0
         """Before that nothing is said of destinations."""
+        self._noticing = Bulkhead[str]("news of destination", str, ledger.savepoint)
+        self._listing = Bulkhead[File]("news of", lambda file: file.path)
 
     def start(self, now: float) -> None:
         """Before the first pass. What the ledger says of destinations is of a former run until they were looked at."""
@@ -137,23 +140,23 @@ class Notifier:
         for name, state, count in self._ledger.reports.deliveries():
             waiting[name] = waiting.get(name, 0) + (count if state in UNFINISHED else 0)
         wanted = self._destinations if "down" in policy.events else {}
-        for name, address in wanted.items():
-            up, why = places.get((name, address), (None, None))
-            thing, before = f"destination {name}", known.get(f"destination {name}")
-            word = notice.destination(policy, up, (name, address) in refusing, before, now, self._speak_at)
-            again.append(word.again_at)
-            if word.remark != before:
-                self._ledger.notices.remarked(thing, word.remark)
-            if word.event is None or word.event not in policy.events:
-                continue
-            shown, left = printable(address), waiting.get(name, 0)
-            if word.event == "recovered":
-                since = None if before is None else before.since
-                parts.append(message.recovered(name, shown, since, left, now))
-            elif word.remark is not None:
-                since = word.remark.since or now
-                reason, acute = printable(why or "not known"), word.remark.acute
-                parts.append(message.down(name, shown, since, reason, left, acute=acute))
+        for one in self._noticing.each(wanted, now, lambda _, failure: again.append(failure.again)):
+            with one as name:
+                address = wanted[name]
+                up, why = places.get((name, address), (None, None))
+                thing, before = f"destination {name}", known.get(f"destination {name}")
+                word = notice.destination(policy, up, (name, address) in refusing, before, now, self._speak_at)
+                if word.remark != before:
+                    self._ledger.notices.remarked(thing, word.remark)
+                shown, left = printable(address), waiting.get(name, 0)
+                if word.event == "recovered" and word.event in policy.events:
+                    since = None if before is None else before.since
+                    parts.append(message.recovered(name, shown, since, left, now))
+                elif word.event in policy.events and word.remark is not None:
+                    since = word.remark.since or now
+                    reason, acute = printable(why or "not known"), word.remark.acute
+                    parts.append(message.down(name, shown, since, reason, left, acute=acute))
+                again.append(word.again_at)
         for thing in known.keys() - {f"destination {name}" for name in wanted} - {_REFUSED, _DIGEST}:
             self._ledger.notices.remarked(thing, None)  # nobody wants to hear of it any more
         return parts, again
@@ -171,7 +174,10 @@ class Notifier:
         self._ledger.notices.refusals_forgotten(now)
         self._ledger.notices.refusals_told(now)
         self._ledger.notices.remarked(_REFUSED, Remark(told_at=now))
-        listed = [RefusedFile(printable(file.path), file.rule, printable(file.reason or "")) for file in files]
+        listed: list[RefusedFile] = []
+        for one in self._listing.each(files):
+            with one as file:
+                listed.append(RefusedFile(printable(file.path), file.rule, printable(file.reason or "")))
         return [message.refused(count, listed)], None
 
     def _of_digest(self, policy: Policy, known: Remark | None, now: float) -> tuple[list[Part], float | None]:
