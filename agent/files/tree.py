@@ -228,8 +228,8 @@ class Tree(Protocol):
     def sync_volumes(self, paths: Iterable[str]) -> None:
         """Bring all that was written to the file systems of these directories to stable storage."""
 
-    def writable(self) -> bool:
-        """Whether the agent's user may make names in the root."""
+    def writable(self, path: str = "") -> bool:
+        """Whether the agent's user may make and remove names in a directory; "" is the root."""
 
 
 class Files(Protocol):

@@ -12,7 +12,7 @@ from agent.ledger import File, Intent, Ledger
 from agent.reclaim.decisions import LATER, Confirm, Decision, Decisions, Required
 from agent.reclaim.empty_dirs import EmptyDirs
 from agent.reclaim.record import Record
-from agent.reclaim.removal import TRASH, Removal
+from agent.reclaim.removal import Removal, trash_for
 from rules.model import OWN_PREFIX
 from rules.rule import Rule
 
@@ -213,7 +213,9 @@ class Reclaimer:
         relpath = rule.relpath(file.path)
         window = rule.reclaim.trash if rule.reclaim is not None and trash else None
         if window:
-            return Intent(file, rule.watch, relpath, f"{TRASH}/{file.id}/{relpath}", now + window, reason)
+            with self._files.tree(rule.watch) as tree:
+                aside = f"{trash_for(tree, relpath)}/{file.id}/{relpath}"
+            return Intent(file, rule.watch, relpath, aside, now + window, reason)
         parent, slash, _ = relpath.rpartition("/")
         return Intent(file, rule.watch, relpath, f"{parent}{slash}{OWN_PREFIX}-reclaim-{file.id}", now, reason)
 

@@ -1,5 +1,6 @@
 """What is to become of verified files: the policy, the destinations asked again, and the local copy as it is now."""
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +25,8 @@ LATER = 60.0
 
 Confirm = Callable[[str, Version, bytes, str, str, LocalFile | None, str | None], Confirmed]
 """As `agent.destinations.Transport.confirm`."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,8 @@ class Decisions:
         """When this run of the agent began."""
         self._gone: dict[str, tuple[float, int]] = {}
         """Destination → when copies were first found gone in the last hour, and how many since."""
+        self._denied: set[str] = set()
+        """Directories from which the agent's user may not remove files, as the log says once."""
         self.gone_at_once: set[str] = set()
         """Destinations at which more are gone than anybody takes: a person must say that they were taken."""
 
@@ -307,6 +312,7 @@ class Decisions:
         try:
             with self._files.tree(rule.watch) as tree:
                 found = examine(tree, rule.relpath(file.path), file.version)
+                may_go = tree.writable(rule.relpath(file.path).rpartition("/")[0])
         except Trouble as trouble:
             found = CannotTell(trouble)
         if isinstance(found, CannotTell):
@@ -317,6 +323,13 @@ class Decisions:
             or not unchanged(file.version, file.volume, found.seen)
         ):
             return Verdict(False, "the local file is not the version that was proved")
-        return (
-            Verdict(False, Writer.OPEN.value) if found.writer is Writer.OPEN else Verdict(True, "unchanged, no writer")
-        )
+        if found.writer is Writer.OPEN:
+            return Verdict(False, Writer.OPEN.value)
+        if not may_go:
+            directory = file.path.rpartition("/")[0]
+            reason = f"the agent's user may not remove files from {directory}; let it write there"
+            if directory not in self._denied:
+                self._denied.add(directory)
+                log.warning("what is in it is kept: %s", reason)
+            return Verdict(False, reason)
+        return Verdict(True, "unchanged, no writer")

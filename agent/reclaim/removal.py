@@ -199,7 +199,7 @@ class Removal:
             absent = look_on(tree, path, intent.file.volume)
             if isinstance(absent, CannotTell):
                 raise absent.trouble
-        if intent.leaving or not intent.aside.startswith(TRASH):
+        if intent.leaving or not _in_trash(intent):
             return True
         reason = "removed by somebody else, from the trash or before it was moved there"
         with self._ledger.transaction():
@@ -241,7 +241,8 @@ class Removal:
             self._ledger.reclaims.kept(intent, state, reason, ctime_ns, now, now + LATER)
 
     def _keep(self, intent: Intent, reason: str, now: float, again: float) -> None:
-        log.warning("%s is kept: %s", intent.file.path, reason)
+        if reason != intent.file.reason:  # said once, however often it is tried
+            log.warning("%s is kept: %s", intent.file.path, reason)
         with self._ledger.transaction():
             self._ledger.reclaims.kept(intent, State.VERIFIED, reason, None, now, again)
 
@@ -281,13 +282,30 @@ class Removal:
 
     def _tidy_trash(self, intent: Intent) -> None:
         """Remove the directories of the trash that this removal left empty."""
-        if not intent.aside.startswith(TRASH):
+        if not _in_trash(intent):
             return
         try:
             with self._files.tree(intent.root) as tree:
                 _remove_empty(tree, intent.aside.rpartition("/")[0])
         except Trouble:
             pass  # the watched directory is away: empty directories stay
+
+
+def _in_trash(intent: Intent) -> bool:
+    return TRASH in intent.aside.split("/")
+
+
+def trash_for(tree: Tree, path: str) -> str:
+    """The trash of the file system that a path is on: in the highest directory below the root that lies on it. Raises Trouble."""
+    volume, top, above = tree.opened.volume, "", ""
+    for name in path.split("/")[:-1]:
+        above = f"{above}/{name}".lstrip("/")
+        seen = tree.look(above)
+        if isinstance(seen, CannotTell):
+            raise seen.trouble
+        if isinstance(seen, Observation) and seen.volume != volume:
+            volume, top = seen.volume, above
+    return f"{top}/{TRASH}".lstrip("/")
 
 
 def _remove_empty(tree: Tree, directory: str) -> None:

@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import re
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -445,3 +447,40 @@ def test_a_landing_zone_without_its_identity_is_no_proof(site: "Site") -> None:
     site.configure(site.rule(reclaim={"after": "0s"}), destinations=share)
     assert site.once() == 1
     assert site.local == CONTENT
+
+
+def test_a_file_on_another_disk_goes_to_the_trash_of_that_disk(site: "Site") -> None:
+    """A rename crosses no file system: each below the watched directory has a trash, which goes when it is empty."""
+    disk = site.inbox / "runs/disk"
+    disk.mkdir(parents=True)
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "none", disk], check=False).returncode:
+        pytest.skip("may not mount")
+    try:
+        site.configure(site.rule(reclaim={"after": "0s", "trash": "7d"}))
+        site.put("runs/disk/run1/a.dat", b"there")
+        site.put("runs/b.dat", b"here")
+        assert site.once() == 0
+        found = {re.sub(r"/\d+/", "/N/", path): content for path, content in site.local.items()}
+        assert found == {
+            ".dropline-trash/N/runs/b.dat": b"here",
+            "runs/disk/.dropline-trash/N/runs/disk/run1/a.dat": b"there",
+        }
+        site.configure(site.rule(reclaim={"after": "0s", "trash": "1s"}))
+        Ledger(str(site.state / "ledger.sqlite")).execute("UPDATE reclaims SET purge_at = 0")
+        assert site.once() == 0
+        assert (site.local, site.status()["files"]) == ({}, {"reclaimed": 2})
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def test_a_folder_in_which_the_agent_may_not_delete_keeps_its_files(site: "Site") -> None:
+    """No destination is asked for that, and `reclaim --dry-run` says whose right is missing."""
+    policy(site)
+    site.put("run1/a.dat", b"x").parent.chmod(0o555)
+    site.put("run2/b.dat", b"y")
+    site.once(unprivileged=True)
+    assert site.local == {"run1/a.dat": b"x"}
+    done = site.dropline("reclaim", "--dry-run", "--format", "json", unprivileged=True).json
+    reasons = {os.path.relpath(one["path"], site.inbox): one["reason"] for one in done}
+    directory = site.inbox / "run1"
+    assert reasons["run1/a.dat"] == f"the agent's user may not remove files from {directory}; let it write there"

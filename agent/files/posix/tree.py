@@ -465,9 +465,14 @@ class PosixTree:
         except REFUSALS as error:
             raise trouble(error) from error
 
-    def writable(self) -> bool:
+    def writable(self, path: str = "") -> bool:
         """See `Tree`."""
-        return os.access(self.root, os.W_OK)
+        if not path:
+            return os.access(self.root, os.W_OK)
+        try:
+            return os.access(".", os.W_OK | os.X_OK, dir_fd=self.directory(path))
+        except REFUSALS:
+            return False
 
 
 def _alone(status: os.stat_result) -> bool:

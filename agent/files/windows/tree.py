@@ -385,10 +385,10 @@ class WindowsTree:
             self._sync(path)
         self._grown.clear()
 
-    def writable(self) -> bool:
+    def writable(self, path: str = "") -> bool:
         """See `Tree`."""
         try:
-            with self._directory("", nt.ADD_FILE):
+            with self._directory(path, nt.ADD_FILE):
                 return True
         except Trouble:
             return False

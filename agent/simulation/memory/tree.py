@@ -198,6 +198,6 @@ class MemoryTree:
         for path in paths:
             self.sync(path)
 
-    def writable(self) -> bool:
+    def writable(self, path: str = "") -> bool:
         """See `Tree`."""
         return True
