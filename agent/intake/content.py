@@ -98,6 +98,38 @@ def _of_the_file(path: str, trouble: Trouble) -> None:
         raise Trouble(trouble.what, f"{path}: {trouble.reason}") from trouble
 
 
+class Allowance:
+    """What all datasets together may use in one pass.
+
+    Those that did not get enough in the last pass get equal parts: a large dataset comes to its end later, and no other waits
+    until then.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = self._part = self._left = most
+        self._used: dict[int, int] = {}
+        self._wanting: set[int] = set()
+
+    def begin(self) -> None:
+        """A new pass."""
+        self._part = max(self._most // max(len(self._wanting), 1), 1)
+        self._left = self._most
+        self._used.clear()
+        self._wanting.clear()
+
+    def allows(self, dataset: int) -> bool:
+        """Whether the dataset may use more in this pass; else it is remembered for the next."""
+        if self._left > 0 and self._used.get(dataset, 0) < self._part:
+            return True
+        self._wanting.add(dataset)
+        return False
+
+    def use(self, dataset: int, amount: int) -> None:
+        """The dataset used so much."""
+        self._left -= amount
+        self._used[dataset] = self._used.get(dataset, 0) + amount
+
+
 @dataclass(slots=True)
 class _UnderWay:
     version: Version
@@ -112,11 +144,11 @@ class Sums:
     def __init__(self) -> None:
         self._datasets: dict[int, dict[tuple[str, str], _UnderWay]] = {}
         """Number of a dataset → (algorithm, path) → how far it is."""
-        self._left = BYTES_A_PASS
+        self._allowance = Allowance(BYTES_A_PASS)
 
     def begin(self) -> None:
         """A new pass."""
-        self._left = BYTES_A_PASS
+        self._allowance.begin()
 
     def make(
         self, dataset: int, tree: Tree, wanted: Sequence[tuple[str, str]], versions: Mapping[str, Version]
@@ -130,21 +162,22 @@ class Sums:
             versions: what the files were when they settled; another version is as good as unreadable.
         """
         files = self._datasets.setdefault(dataset, {})
-        return [self._make(files, tree, algorithm, path, versions.get(path)) for algorithm, path in wanted]
+        return [self._make(dataset, files, tree, algorithm, path, versions.get(path)) for algorithm, path in wanted]
 
     def forget(self, dataset: int) -> None:
         """It is decided."""
         self._datasets.pop(dataset, None)
 
     def _make(
-        self, files: dict[tuple[str, str], _UnderWay], tree: Tree, algorithm: str, path: str, version: Version | None
-    ) -> str:
+        self, dataset: int, files: dict[tuple[str, str], _UnderWay], tree: Tree, algorithm: str, path: str,
+        version: Version | None,
+    ) -> str:  # fmt: skip
         if version is None:
             return "?"
         known = files.get((algorithm, path))
         if known is None or known.version != version:
             known = files[algorithm, path] = _UnderWay(version, hashlib.new(algorithm, usedforsecurity=False))
-        if known.result or self._left <= 0:
+        if known.result or not self._allowance.allows(dataset):
             return known.result
         try:
             with tree.open(path) as handle:
@@ -152,8 +185,8 @@ class Sums:
                 for block in blocks(handle.read_into, version.size, known.done):
                     known.digest.update(block)
                     known.done += len(block)
-                    self._left -= len(block)
-                    if self._left <= 0:
+                    self._allowance.use(dataset, len(block))
+                    if known.done < version.size and not self._allowance.allows(dataset):
                         ended = False
                         break
         except Trouble as trouble:
@@ -180,11 +213,11 @@ class Formats:
     def __init__(self) -> None:
         self._datasets: dict[int, tuple[float | None, dict[int, int]]] = {}
         """Number of a dataset → when its files changed last, and what was asked → how many files, from the first on, are good."""
-        self._left = LOOKS_A_PASS
+        self._allowance = Allowance(LOOKS_A_PASS)
 
     def begin(self) -> None:
         """A new pass."""
-        self._left = LOOKS_A_PASS
+        self._allowance.begin()
 
     def made(
         self, dataset: int, changed_at: float | None, names: tuple[str, ...], looks: Sequence[Callable[[], Finding]]
@@ -196,9 +229,9 @@ class Formats:
         good = asked.get(hash(names), 0)
         found: list[Finding | None] = [Finding(State.CANNOT_TELL, "was looked at before")] * good
         for look in looks[good:]:
-            if self._left <= 0:
+            if not self._allowance.allows(dataset):
                 break
-            self._left -= 1
+            self._allowance.use(dataset, 1)
             finding = look()
             found.append(finding)
             if finding.unfinished:

@@ -13,7 +13,7 @@ import pytest
 
 from agent.files import LOCAL, NotAFile
 from agent.files.reader import whole
-from agent.intake.content import Content
+from agent.intake.content import Allowance, Content
 from agent.intake.texts import Texts
 from rules.formats import State, companions, format_of, look
 
@@ -170,3 +170,17 @@ def test_a_link_is_not_followed_and_the_file_is_closed_again(tmp_path: Path) -> 
         assert (content.read("scan.h5", 90, 100), content.read("link.h5", 0, 9)) == (b"x" * 10, b"")
         assert (content.size("scan.h5"), content.size("link.h5"), content.size("missing")) == (100, None, None)
         assert (set(os.listdir("/proc/self/fd")) if sys.platform == "linux" else set()) == before
+
+
+def test_datasets_take_turns() -> None:
+    """One that wants very much gets all of the first pass, and then a part like that of any other: none waits for two passes."""
+    made, used = Allowance(100), dict[int, list[int]]()
+    for _ in range(4):
+        made.begin()
+        for dataset, wants in ((1, 1000), (2, 1000), (3, 10)):
+            got = 0
+            while got < wants and made.allows(dataset):
+                made.use(dataset, 1)
+                got += 1
+            used.setdefault(dataset, []).append(got)
+    assert used == {1: [100, 33, 50, 33], 2: [0, 33, 50, 33], 3: [0, 10, 0, 10]}
