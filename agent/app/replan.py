@@ -46,9 +46,12 @@ class Replan:
         self._names = {number: name for name, number in places.items()}
         self._owe = owe
         self._plan = hashlib.sha256(
-            repr([(one.name, one.watch, one.include, one.exclude, one.dataset, one.deliver) for one in rules]).encode(
-                "utf-8", "surrogateescape"
-            )
+            repr(
+                [
+                    (one.name, one.watch, one.include, one.exclude, one.skip_partial, one.dataset, one.deliver)
+                    for one in rules
+                ]
+            ).encode("utf-8", "surrogateescape")
             + repr(sorted(places.items())).encode()
         ).hexdigest()
         self._after: int | None = None
