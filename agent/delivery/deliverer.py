@@ -208,7 +208,7 @@ class Deliverer:
         if self._ledger.deliveries.closing(self._destination):
             with self._ledger.transaction():
                 waiting = self._ledger.deliveries.followed(self._destination, now)
-        self._follow_at = now + _ASK_AFTER * (time.monotonic() - began) if waiting else now
+        self._follow_at = now + _ASK_AFTER * (time.monotonic() - began) if waiting else -math.inf
         return now + _ASK_AGAIN if waiting else None
 
     # Sending
