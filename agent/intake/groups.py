@@ -84,7 +84,9 @@ class Groups:
                     del self.open()[key]
                 elif verdict.again_at is not None:
                     self._wait((key, (number, group)), verdict.again_at)
-        self.seal_these(due, now)
+        # As in `seal_these`, which itself would be outside of any bulkhead here.
+        self._sealing.together(due, lambda some: self._ledger.batches.sealed(some, now), now, lambda *_: self._forget())
+        self._sealed = self._sealed or bool(due)
         self.open()
         return self._due[0][0] if self._due else None
 
