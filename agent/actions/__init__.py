@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from agent.errors import LedgerError, Refused, Transient
 from agent.host.bulkhead import Bulkhead, Failure, ignore
 from agent.ledger import MESSAGES, Key, Ledger, Queued
-from rules.actions import Action
+from rules.actions import Action, label
 from rules.retry import backoff
 from rules.rule import Rule
 
@@ -57,7 +57,8 @@ def queues(rules: Sequence[Rule], calls: Mapping[str, Call]) -> dict[Key, Queue]
     def queue(rule: str, name: str, action: Action) -> Queue:
         call = calls[action.kind]
         return Queue(
-            lambda items: call(action, items[0]), lambda items: f"{name} of rule {rule} for batch {items[0].batch}"
+            lambda items: call(action, items[0]),
+            lambda items: f"{label(name)} of rule {rule} for batch {items[0].batch}",
         )
 
     return {
@@ -109,7 +110,9 @@ class Dispatcher:
             lost = self._ledger.outbox.given_up(self._queues.keys())
         self._followed = True
         for one in lost:
-            whose = f"action {one.name} of rule {one.rule}" if one.rule != MESSAGES else f"messages by {one.name}"
+            whose = (
+                f"action {label(one.name)} of rule {one.rule}" if one.rule != MESSAGES else f"messages by {one.name}"
+            )
             log.warning(
                 "%s: %d waited and are given up, since the configuration does not have it any more", whose, one.calls
             )

@@ -11,6 +11,7 @@ from agent.errors import Refused
 from agent.ledger import State
 from agent.observe.doubts import doubts
 from agent.observe.status import status
+from rules.actions import label
 from rules.units import bytes_in_words, in_words
 
 commands = typer.Typer()
@@ -75,7 +76,7 @@ def _print_status(found: dict[str, Any]) -> None:
         say(f"{one['kind']} since {_when(one['since'])}: {one['path']}: {one['reason']}")
     for one in found["outbox"]:
         why = f": {one['failed']} failed, {one['reason']}" if one["failed"] else ""
-        what = f"{one['action']} of rule {one['rule']}"
+        what = f"{label(one['action'])} of rule {one['rule']}"
         say(f"{what} waits for {one['waiting']} batches, since {_when(one['since'])}{why}")
     for root in found["unclaimed"]:
         say(f"no rule claims {root['files']} files below {root['watch']}, such as {root['example']}")

@@ -173,6 +173,7 @@ else:
 """One entry of `then`."""
 _DERIVED = tuple(f"{one.kind}-" for one in (Webhook, Command, Flow, Share))
 """Beginnings of the names of actions that have none in the configuration."""
+_DIGEST = re.compile(r"-[0-9a-f]{8}(-[0-9]+)?$")
 
 
 def named(then: Collection[Webhook | Command | Flow], share_with: Collection[Share]) -> dict[str, Action]:
@@ -187,6 +188,11 @@ def named(then: Collection[Webhook | Command | Flow], share_with: Collection[Sha
         number = 1 + sum(one == name or one.startswith(f"{name}-") for one in found)
         found[name if number == 1 else f"{name}-{number}"] = action
     return found | {f"share-{one.principal}": one for one in share_with}
+
+
+def label(name: str) -> str:
+    """What people read of an action's name: the kind alone where it has none. What is said of it has the address."""
+    return _DIGEST.sub("", name) if name.startswith(_DERIVED) else name
 
 
 def _digest(target: object) -> str:

@@ -26,7 +26,7 @@ from agent.destinations.globus.login import Account
 from agent.destinations.globus.session import Session
 from agent.errors import Transient
 from agent.ledger import Delivery, File, Found, Ledger, Proof, Queued, Sealed
-from rules.actions import Action, Command, Flow, Share, Webhook
+from rules.actions import Action, Command, Flow, Share, Webhook, label
 from rules.model import Content, Observation, OpenBatch, Version
 from rules.rule import Rule, Target
 from tests.globus import Globus, faults
@@ -570,7 +570,7 @@ def test_what_waits_goes_to_its_own_receiver_or_to_none(
     rig.step()
     assert [call.path for call in receiver.received[2:]] == ["/two", "/two"]
     assert [message for message in caplog.messages if "given up" in message] == [
-        f"action {first} of rule r: 1 waited and are given up, since the configuration does not have it any more"
+        f"action {label(first)} of rule r: 1 waited and are given up, since the configuration does not have it any more"
     ]
 
 

@@ -76,7 +76,7 @@ def test_a_preset_that_does_not_exist_is_a_mistake_in_the_configuration(site: "S
     site.configure(site.rule(preset="nexus"))
     found = site.dropline("check")
     assert found.code == 2
-    assert f"{site.config}: [[rules]] 'r': there is no preset 'nexus'" in found.err
+    assert f"{site.config}:3: [[rules]] 'r': there is no preset 'nexus'" in found.err
 
 
 def test_an_aborted_run_is_held_shown_and_released(site: "Site") -> None:

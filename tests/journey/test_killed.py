@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from rules.actions import label
 from tests.globus import Globus
 from tests.receiver import Receiver
 
@@ -118,7 +119,7 @@ def test_a_kill_at_any_step_leaves_no_verified_batch_untold(tmp_path: Path, monk
             of_agents.setdefault(event["source"], {}).setdefault(event["id"], []).append(event)
         assert len(of_agents) == len(seen)
         for ids in of_agents.values():
-            assert sorted(one.partition("/")[2] for one in ids) == [kind] * 2
+            assert [label(one.partition("/")[2]) for one in ids] == [kind] * 2
             paths = [item["path"].partition("/in/")[2] for one in ids.values() for item in one[0]["data"]["items"]]
             assert sorted(paths) == sorted(seen[0]["expected"])
             assert all(one[0] == again for one in ids.values() for again in one), "frozen"

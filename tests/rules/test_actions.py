@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rules.actions import Command, Flow, Share, Webhook, named
+from rules.actions import Command, Flow, Share, Webhook, label, named
 from rules.config.mistake import RuleError
 from rules.rule import Rule
 from tests import configured
@@ -147,3 +147,15 @@ def test_a_name_is_of_one_action(names: tuple[str, ...], says: str) -> None:
 def test_what_is_shown_of_a_webhook_has_no_secrets() -> None:
     """Its path and query often are."""
     assert Webhook("https://hooks.example.org:8443/T0/secret?token=x").shown == "https://hooks.example.org:8443"
+
+
+def test_people_read_the_kind_of_an_action_without_a_name() -> None:
+    """A digest tells nobody anything; a name of the configuration stays as it is."""
+    names = ["webhook-032fdcf4", "webhook-2bcb6c61-2", "catalogue", "catalogue-032fdcf4", "share-ada@example.org"]
+    assert [label(name) for name in names] == [
+        "webhook",
+        "webhook",
+        "catalogue",
+        "catalogue-032fdcf4",
+        "share-ada@example.org",
+    ]
