@@ -8,7 +8,7 @@ nothing is done.
 
 Everything that is installed, pip first, comes as a wheel from PIP_INDEX_URL, or pip.conf's index-url, or PyPI, and has a
 sha256 that requirements.lock knows: no index can slip in anything else. The stamp in .venv is written last: a .venv
-without a valid one is made anew.
+without a valid one is made again.
 """
 
 # This file must parse on Python 3.7, to be able to say that 3.7 is too old. And most imports are where they are used:

@@ -45,7 +45,7 @@ def environment() -> Mapping[str, str]:
 def start(
     command: Sequence[str], folder: Path, log: Path, more: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start a command in a session of its own, with its output in `log` and `more` in its environment."""
+    """Start a command in its own session, with its output in `log` and `more` in its environment."""
     with log.open("ab") as output:
         return subprocess.Popen(
             command,
@@ -108,7 +108,7 @@ def snapshot(pid: int) -> Snapshot:
     return Snapshot(cpu, resident, peak)
 
 
-def settle(process: subprocess.Popen[bytes], quiet: float, limit: float) -> None:
+def apply(process: subprocess.Popen[bytes], quiet: float, limit: float) -> None:
     """Wait until a process has used next to no CPU (2 ticks) for `quiet` seconds, or ended; at most `limit` seconds."""
     began = since = time.monotonic()
     cpu = snapshot(process.pid).cpu

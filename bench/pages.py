@@ -22,7 +22,7 @@ from agent.app.configuration import read
 from agent.app.pages import Page
 from agent.app.parts import Parts
 from agent.ledger import Found, Ledger, Proof, Sealed
-from agent.observe.looks import Looks
+from agent.observe.file_inspector import FileInspector
 from agent.observe.metrics import Metrics
 from agent.observe.status import Health
 from bench import table
@@ -156,7 +156,7 @@ def ask(config: Configuration) -> list[float]:
     with ExitStack() as stack:
         metrics = Metrics()
         parts = Parts(config, metrics, lambda name: lambda: None, stack)
-        looks = Looks(time.time, [rule.watch for rule in config.rules])
+        looks = FileInspector(time.time, [rule.watch for rule in config.rules])
         server = Page(parts, lambda: Health([]), metrics, time.time, looks, None).serve()  # type: ignore[arg-type]
         assert server is not None
         stack.callback(server.close)

@@ -24,7 +24,7 @@ class Match:
     relpath: str
     reason: str
     excluded: bool = False
-    """A rule says in so many words that it does not want this path: nothing to report."""
+    """A rule excludes this path explicitly: nothing to report."""
     partial: bool = False
     """It is left out because its name is that of another program's partial file."""
 
@@ -69,12 +69,12 @@ def pruned(rules: Sequence[Rule], directory: str) -> bool:
     """
     if any((rule.watch + "/").startswith(directory + "/") for rule in rules):
         return False
-    holding = [(rule, inside) for rule in rules if (inside := relative(directory, rule.watch)) is not None]
-    return bool(holding) and all(
-        not rule.complete.looks_for
+    holders = [(rule, inside) for rule in rules if (inside := relative(directory, rule.watch)) is not None]
+    return bool(holders) and all(
+        not rule.complete.markers_wanted
         and not any(pattern.startswith("!") for pattern in rule.exclude)
         and takes(rule.exclude, f"{inside}/")
-        for rule, inside in holding
+        for rule, inside in holders
     )
 
 
@@ -97,8 +97,8 @@ def leads_out(rules: Sequence[Rule], link: str, target: str, *, directory: bool)
 
 def is_marker(rule: Rule, name: str) -> bool:
     """Whether a file of this name may be a marker of the rule, for whatever data file."""
-    if rule.complete.looks_for:
-        return any(spec_of(one).match_file(name) for one in rule.complete.looks_for)
+    if rule.complete.markers_wanted:
+        return any(spec_of(one).match_file(name) for one in rule.complete.markers_wanted)
     if rule.complete.marker is None:
         return False
     return spec_of(PLACEHOLDER.sub("*", rule.complete.marker)).match_file(name)

@@ -192,7 +192,7 @@ def own_folder(path: str, dataset: Dataset, relpath: str, ordinal: int) -> str:
 
 
 def own_name(path: str, generation: int) -> str:
-    """A name beside `path` for a file that may not replace what is there: `a/scan.h5` → `a/scan~2.h5`."""
+    """A name beside `path` for a file that may not replace the existing one: `a/scan.h5` → `a/scan~2.h5`."""
     directory, slash, name = path.rpartition("/")
     stem, dot, suffix = name.rpartition(".")
     if not stem:
@@ -200,10 +200,10 @@ def own_name(path: str, generation: int) -> str:
     return f"{directory}{slash}{stem}~{generation}{dot}{suffix}"
 
 
-def unspoiled_name(path: str, generation: int, spoiled: Collection[str]) -> str:
-    """`own_name`, or where the copy under that name was spoiled, too, one beside it: `a/scan~1~2.h5`."""
+def undamaged_name(path: str, generation: int, damaged: Collection[str]) -> str:
+    """`own_name`, or where the copy under that name was damaged, too, one beside it: `a/scan~1~2.h5`."""
     name, number = own_name(path, generation), 1
-    while name in spoiled:
+    while name in damaged:
         number += 1
         name = own_name(own_name(path, generation), number)
     return name
@@ -226,7 +226,7 @@ def stat_content(size: int, mtime_ns: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A file of ours that has, or had, a name at a destination."""
+    """One of our files that has, or had, a name at a destination."""
 
     source: str
     """Its local path."""
@@ -239,7 +239,7 @@ class Owner:
     path: str
     in_place: bool = False
     """It was written under its final name: where nothing was proved, any part of it may be there."""
-    spoiled: bool = False
+    damaged: bool = False
     """Its copy was read again, and was not what had been delivered."""
     generation: int = 0
     """Of the file."""
@@ -278,7 +278,7 @@ def claim(path: str, occupant: Occupant, owners: Sequence[Owner]) -> Claimed:
     """What to do where other content stands at the path that a file wants, and why.
 
     A file that changed in place while it is still here replaces its own copy. One whose former content may be nowhere
-    else, or whose name another of our files has, gets a name of its own. What is not ours is never touched.
+    else, or whose name another of our files has, gets its own name. What is not ours is never touched.
     """
     others = [owner for owner in owners if not owner.same_source]
     if others:
@@ -288,7 +288,7 @@ def claim(path: str, occupant: Occupant, owners: Sequence[Owner]) -> Claimed:
     if not owners:
         return Claimed(Claim.REFUSE, f"{path!r} is there already, with other content, and this agent did not write it")
     if occupant.checksum is None:
-        gone = {owner.content for owner in owners if owner.gone}  # what is there may be all that is left of these
+        gone = {owner.content for owner in owners if owner.gone}  # that content may be all that is left of these
         here = [owner.content for owner in owners if occupant.may_be(owner.content) and owner.content not in gone]
         if here:  # of the same size: where it is other content all the same, it comes back with its checksum
             return Claimed(Claim.REPLACE, _IN_PLACE, here[0])
@@ -298,7 +298,7 @@ def claim(path: str, occupant: Occupant, owners: Sequence[Owner]) -> Claimed:
         ]
         if former and not any(owner.gone for owner in former):
             return Claimed(Claim.REPLACE, _IN_PLACE, Content(occupant.checksum, occupant.size))
-    if any(owner.spoiled for owner in owners):
+    if any(owner.damaged for owner in owners):
         reason = f"what is at {path!r} is not what was delivered there, and is left for a person to look at"
         return Claimed(Claim.OWN_NAME, reason)
     return Claimed(Claim.OWN_NAME, f"what is at {path!r} may be the only copy of an earlier file of this name")

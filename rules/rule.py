@@ -64,7 +64,7 @@ class Conditions:
     min_size: Size = 0
     require: tuple[AnyCondition, ...] = ()
     """What must be true of the whole dataset, besides that each of its files has settled."""
-    looks_for: SkipJsonSchema[tuple[str, ...]] = field(init=False, default=())
+    markers_wanted: SkipJsonSchema[tuple[str, ...]] = field(init=False, default=())
     """Patterns of names on the disk that `require` looks for: when one appears, datasets are looked at."""
     looks_beyond: SkipJsonSchema[bool] = field(init=False, default=False)
     """Some of them may lie outside of the dataset's directory."""
@@ -72,7 +72,7 @@ class Conditions:
     """Patterns of the markers and checksum lists of the dataset that `require` waits for."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "looks_for", looked_for(self.require))
+        object.__setattr__(self, "markers_wanted", looked_for(self.require))
         object.__setattr__(self, "looks_beyond", looks_beyond(self.require))
         object.__setattr__(self, "markers", marked_by(self.require))
 

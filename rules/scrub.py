@@ -15,7 +15,7 @@ _CREDIT = 60.0
 """Seconds of the rate that may be saved up: a share that was away is not read in a rush when it is back."""
 
 
-class Sight(Enum):
+class CopyStatus(Enum):
     """How a copy was found."""
 
     GOOD = "good"
@@ -32,8 +32,8 @@ class Sight(Enum):
 
     @property
     def well(self) -> bool:
-        """Nothing is amiss."""
-        return self in (Sight.GOOD, Sight.STAT)
+        """Nothing is wrong."""
+        return self in (CopyStatus.GOOD, CopyStatus.STAT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +55,20 @@ class Consequence:
     hint: str
 
 
-def due(scrub: Scrub, oldest: float | None, free_at: float, amiss: int, now: float) -> Verdict:
+def due(scrub: Scrub, oldest: float | None, free_at: float, findings: int, now: float) -> Verdict:
     """May the copy whose proof is the oldest be read now?
 
     Args:
         scrub: the policy of the destination.
         oldest: when that copy was last proved or read again; None where there is no copy.
         free_at: before this time the rate allows nothing, see `paid`.
-        amiss: findings at the destination that nobody has looked at yet.
+        findings: findings at the destination that nobody has looked at yet.
         now: seconds since the epoch.
     """
     if oldest is None:
         return Verdict(False, "there is no copy to read")
-    if amiss >= MOST_OPEN:
-        return Verdict(False, f"{amiss} copies are amiss already; a person must look before more are read")
+    if findings >= MOST_OPEN:
+        return Verdict(False, f"{findings} copies are wrong already; a person must look before more are read")
     if now <= oldest + scrub.every:
         return Verdict(False, f"each copy was read less than {in_words(scrub.every)} ago", oldest + scrub.every)
     if now < free_at:
@@ -84,26 +84,32 @@ def paid(scrub: Scrub, free_at: float, cost: int, now: float) -> float:
     return max(free_at, now - _CREDIT) + cost * DAY / scrub.per_day
 
 
-def consequence(sight: Sight, destination: str, *, here: bool | None, others: Sequence[tuple[str, str]]) -> Consequence:
+def consequence(
+    copy_status: CopyStatus, destination: str, *, here: bool | None, others: Sequence[tuple[str, str]]
+) -> Consequence:
     """What is to be done about a copy that is not well.
 
     Args:
-        sight: how it was found.
+        copy_status: how it was found.
         destination: its name.
         here: the local copy still exists, as it was delivered; None: that cannot be told now.
         others: (destination, path) of copies of the same version elsewhere, proved and not found otherwise.
     """
-    accept = f"`dropline verify {destination} --accept {sight.value}`"
-    if sight is Sight.UNREADABLE:
+    accept = f"`dropline verify {destination} --accept {copy_status.value}`"
+    if copy_status is CopyStatus.UNREADABLE:
         return Consequence(False, "mend that there; it is read again within a day")
-    if sight is Sight.DOUBTFUL:
+    if copy_status is CopyStatus.DOUBTFUL:
         return Consequence(False, f"its content cannot be asked for from here: compare it there, then {accept}")
     if here is None:
         return Consequence(
             False, "whether the local copy is still here cannot be told now; it is read again within a day"
         )
     if here:
-        then = "" if sight is Sight.MISSING else "; what stands there is not touched: look at it, and move it away"
+        then = (
+            ""
+            if copy_status is CopyStatus.MISSING
+            else "; what stands there is not touched: look at it, and move it away"
+        )
         return Consequence(True, f"the local copy is kept and delivered again{then}")
     if others:
         where = ", ".join(f"{name} has it as {path!r}" for name, path in others)
@@ -113,16 +119,16 @@ def consequence(sight: Sight, destination: str, *, here: bool | None, others: Se
     )
 
 
-def resolved(former: Sight, sight: Sight, *, proved_elsewhere: bool) -> str | None:
+def resolved(former: CopyStatus, copy_status: CopyStatus, *, proved_at_another: bool) -> str | None:
     """Why a finding is closed without a person, looked at once more; None: it stays open.
 
     Args:
         former: what was found.
-        sight: what is found now.
-        proved_elsewhere: the version was delivered again and is proved there, under another name.
+        copy_status: what is found now.
+        proved_at_another: the version was delivered again and is proved there, under another name.
     """
-    if sight.well:
+    if copy_status.well:
         return IS_BACK
-    if former is Sight.CHANGED and sight is Sight.MISSING and proved_elsewhere:
+    if former is CopyStatus.CHANGED and copy_status is CopyStatus.MISSING and proved_at_another:
         return "it was moved away, and the copy that was delivered again is proved"
     return None

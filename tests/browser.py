@@ -18,7 +18,7 @@ PATIENCE = 30.0
 _KEYS = {"Tab": 9, "Enter": 13, " ": 32, "Escape": 27}
 
 
-class NotNow(AssertionError):
+class Busy(AssertionError):
     """The browser could not do it; while a page is being left, or is not there yet, it may a moment later."""
 
 
@@ -43,7 +43,7 @@ class Browser:
             told = json.loads(self._connection.recv(timeout=PATIENCE))
             if told.get("id") == self._number:
                 if "error" in told:
-                    raise NotNow(f"{method}: {told['error']}")
+                    raise Busy(f"{method}: {told['error']}")
                 return told["result"]
             self._note(told.get("method", ""), told.get("params", {}))
 
@@ -63,7 +63,7 @@ class Browser:
         """The value of a JavaScript expression on the page."""
         told = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         if "exceptionDetails" in told:
-            raise NotNow(f"{script}: {told['exceptionDetails']}")
+            raise Busy(f"{script}: {told['exceptionDetails']}")
         return told["result"].get("value")
 
     def until(self, script: str, what: str) -> Any:
@@ -72,7 +72,7 @@ class Browser:
         while True:
             try:
                 found = self.run(script)
-            except NotNow:
+            except Busy:
                 if time.monotonic() > deadline:
                     raise
                 found = None
@@ -130,7 +130,7 @@ class Browser:
 
 @contextmanager
 def chromium(program: str) -> Iterator[Browser]:
-    """A browser with a profile of its own, without a network but this computer's."""
+    """A browser with its own profile, without a network but this computer's."""
     with tempfile.TemporaryDirectory(prefix="dropline-browser-", ignore_cleanup_errors=True) as profile:
         command = [
             program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",

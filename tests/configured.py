@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rules.config.mistake import RuleError, all_mistakes
+from rules.config.config_error import RuleError, all_mistakes
 from rules.config.settings import Configuration, Settings
 from rules.rule import Rule
 

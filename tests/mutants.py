@@ -136,7 +136,7 @@ def passes(place: Path, command: list[str], timeout: float) -> bool:
 
 
 def _tested(place: Path, command: list[str]) -> int:
-    """Run the tests in a process of its own; its exit code."""
+    """Run the tests in its own process; its exit code."""
     os.setsid()
     silence = os.open(os.devnull, os.O_RDWR)
     for number in range(3):

@@ -108,7 +108,7 @@ def _take(tab: Browser, url: str) -> None:
             tab.look(width, tab.run("document.documentElement.scrollHeight"), scheme)
         tab.picture(IMAGES / f"{name}.png")
     tab.look(1000, 700)
-    tab.open(tab.run("[...document.querySelectorAll('#holdings a')].find(a => /scan_0043/.test(a.textContent)).href"))
+    tab.open(tab.run("[...document.querySelectorAll('#summaries a')].find(a => /scan_0043/.test(a.textContent)).href"))
     tab.open(tab.run("document.querySelector('#files a').href"))
     tab.picture(IMAGES / "file.png")
 

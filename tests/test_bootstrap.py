@@ -215,7 +215,7 @@ def test_an_interrupted_addition_is_repaired(clone: Clone) -> None:
 
 @pytest.mark.parametrize("name", ["pyproject.toml", "requirements.lock"])
 def test_a_changed_project_makes_the_environment_anew(clone: Clone, name: str) -> None:
-    """After a change of what is needed, or of its versions, .venv is made anew, with the extra that it had."""
+    """After a change of what is needed, or of its versions, .venv is made again, with the extra that it had."""
     clone.run("test")
     (clone.venv / "stale").touch()
     with (clone.root / name).open("a") as file:
@@ -226,7 +226,7 @@ def test_a_changed_project_makes_the_environment_anew(clone: Clone, name: str) -
 
 
 def test_a_moved_clone_makes_its_environment_anew(clone: Clone) -> None:
-    """A .venv that was moved with its clone is made anew, because its scripts name the old place."""
+    """A .venv that was moved with its clone is made again, because its scripts name the old place."""
     clone.run()
     moved = clone.root.rename(clone.root.with_name("moved"))
     (moved / ".venv" / "stale").touch()
@@ -236,7 +236,7 @@ def test_a_moved_clone_makes_its_environment_anew(clone: Clone) -> None:
 
 
 def test_another_python_makes_the_environment_anew(clone: Clone) -> None:
-    """A .venv of another minor version of Python is made anew, and one of another patch release is current."""
+    """A .venv of another minor version of Python is made again, and one of another patch release is current."""
     clone.run()
     (clone.venv / "stale").touch()
     assert "is current" in clone.run(python=(*sys.version_info[:2], 99)).stdout
@@ -245,7 +245,7 @@ def test_another_python_makes_the_environment_anew(clone: Clone) -> None:
 
 
 def test_an_environment_whose_python_is_gone_is_made_anew(clone: Clone) -> None:
-    """When the interpreter in .venv leads nowhere, as after an upgrade of the system, .venv is made anew."""
+    """When the interpreter in .venv leads nowhere, as after an upgrade of the system, .venv is made again."""
     clone.run()
     python = clone.dropline.with_name("python")
     python.unlink()
@@ -273,7 +273,7 @@ def test_an_interrupted_install_is_repaired(clone: Clone) -> None:
 
 @pytest.mark.parametrize("keep", [[], ["pyvenv.cfg"]], ids=["empty", "only pyvenv.cfg"])
 def test_a_barely_begun_environment_is_repaired(clone: Clone, keep: list[str]) -> None:
-    """A .venv in which a killed run had written next to nothing is made anew."""
+    """A .venv in which a killed run had written next to nothing is made again."""
     clone.run()
     for path in clone.venv.iterdir():
         if path.name not in keep:

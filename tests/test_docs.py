@@ -21,7 +21,7 @@ from agent.app.configuration import check
 from agent.cli import app
 from agent.files.posix import durable
 from agent.ledger import Datasets, Deliveries, DeliveryState, Files, Ledger, Reclaims, Scrubs, State
-from agent.observe.looks import Looks
+from agent.observe.file_inspector import FileInspector
 from agent.observe.metrics import Metrics, Readings
 from rules.actions import Command, Flow, Webhook
 from rules.config.notify import EmailTable, NotifyTable, WebhookTable
@@ -230,7 +230,7 @@ def metrics(tmp_path: Path) -> dict[str, str]:
     """Names of the metrics as they are exposed, with their types."""
     ledger, registry = Ledger(str(tmp_path / "ledger.sqlite")), Metrics().registry
     try:
-        registry.register(Readings(ledger, [], [], {}, lambda: 0.0, {}, Looks(lambda: 0.0, [])))
+        registry.register(Readings(ledger, [], [], {}, lambda: 0.0, {}, FileInspector(lambda: 0.0, [])))
         text = generate_latest(registry).decode()
     finally:
         ledger.close()
@@ -288,7 +288,7 @@ def test_the_house_is_as_it_is_drawn() -> None:
 
 
 def test_every_name_in_the_code_exists() -> None:
-    """`agent.intake.watch.Watch` and the like, and short forms such as `files.found`."""
+    """`agent.intake.watch.Watch` and similar, and short forms such as `files.found`."""
     short = {
         "files": Files,
         "datasets": Datasets,

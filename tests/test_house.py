@@ -134,7 +134,7 @@ def test_connections_are_made_in_one_place() -> None:
 
 
 def test_programs_are_started_in_three_places() -> None:
-    """Those of the configuration, the system's own when a person asks for a service, and the agent's workers: each with an end."""
+    """Those of the configuration, the system's own when a person asks for a service, and the agent's workers: each with a bound."""
     assert users("subprocess.Popen", "subprocess.run", "subprocess.check_output", "os.system", "os.popen") == {
         "agent/actions/command.py", "agent/host/service/programs.py", "agent/host/worker_process.py",
     }  # fmt: skip

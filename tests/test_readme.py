@@ -56,7 +56,7 @@ def test_every_shell_block_is_run_or_says_why_not(copy: test_bootstrap.Clone) ->
             until(lambda: "status page: http" in said.read_text() or agent.poll() is not None, "a status page")
             assert agent.poll() is None, said.read_text()
             (copy.root / "inbox/scan.h5").write_bytes(b"a scan")
-            until(lambda: " verified " in said.read_text(), "the proof")
+            until(lambda: " proved" in said.read_text(), "the proof")
             assert (copy.root / "share/scan.h5").read_bytes() == b"a scan"
             told = ""
             for block in others:

@@ -47,7 +47,7 @@ def documented() -> dict[str, str]:
     return found
 
 
-def mistakes(text: str) -> list[str]:
+def config_errors(text: str) -> list[str]:
     """What the schema has against a TOML file."""
     return [error.message for error in validator().iter_errors(tomllib.loads(text))]
 
@@ -66,7 +66,7 @@ def test_every_key_is_described_as_in_the_documentation() -> None:
 @pytest.mark.parametrize("number", range(len(blocks("toml"))))
 def test_every_example_of_the_documentation_is_taken(number: int) -> None:
     """What `dropline check` takes, an editor does not complain about."""
-    assert mistakes(blocks("toml")[number][1]) == []
+    assert config_errors(blocks("toml")[number][1]) == []
 
 
 @pytest.mark.parametrize("name", presets.names())
@@ -96,11 +96,11 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("mistake", WRONG)
-def test_a_mistake_is_shown_in_the_editor(mistake: str) -> None:
-    """What `dropline check` refuses for its form, the schema refuses, too; without the mistake it takes it."""
-    assert mistakes(RULE) == []
-    assert len(mistakes(WRONG[mistake])) == 1
+@pytest.mark.parametrize("config_error", WRONG)
+def test_a_mistake_is_shown_in_the_editor(config_error: str) -> None:
+    """What `dropline check` refuses for its form, the schema refuses, too; without the error it takes it."""
+    assert config_errors(RULE) == []
+    assert len(config_errors(WRONG[config_error])) == 1
 
 
 def test_defaults_are_shown_as_they_are_written() -> None:

@@ -1,6 +1,6 @@
 """Starts `dropline` commands by forking a process that has imported everything: a thousand of them pay for the imports once.
 
-Each is a process of its own, in a session of its own, that runs the product's `main` to its end.
+Each is its own process, in its own session, that runs the product's `main` to its end.
 """
 
 import gc

@@ -111,6 +111,6 @@ def _ended(process: "subprocess.Popen[bytes]", within: float) -> int | None:
 def _last_line(said: IO[bytes]) -> str:
     end = said.seek(0, os.SEEK_END)
     said.seek(max(end - _SHOWN, 0))
-    # Where it was emptied meanwhile it begins with zeros.
+    # Where it was emptied since, it begins with zeros.
     lines = said.read().replace(b"\0", b"").decode("utf-8", "replace").strip().splitlines()
     return f": {lines[-1].strip()[:300]}" if lines else ""

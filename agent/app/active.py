@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.app.configuration import Secrets
 from agent.app.pages import Page, write
 from agent.app.parts import Parts, scrubber_of
-from agent.host.priority import step_back
+from agent.host.priority import lower_priority
 from agent.host.worker import Clock, Worker, Workers
-from agent.observe.looks import Looks
+from agent.observe.file_inspector import FileInspector
 from agent.observe.metrics import Metrics
 from agent.observe.status import Health, health
 from rules.config.reload import unaffected
@@ -32,9 +32,9 @@ Started = Callable[[Parts, "Server | None"], AbstractContextManager[object]]
 """Gets what runs, and may show it while it runs."""
 
 
-def polite(config: Configuration) -> None:
+def apply_priority(config: Configuration) -> None:
     """Lower the priority, as configured, below that of the instrument's programs. From the main thread, before others start."""
-    for sentence in step_back(config.settings.agent.nice, config.settings.agent.io_priority):
+    for sentence in lower_priority(config.settings.agent.nice, config.settings.agent.io_priority):
         log.warning("[agent] %s", sentence)
 
 
@@ -88,15 +88,15 @@ class Active:
         }
         with ExitStack() as stack:
             self.parts: Parts = Parts(
-                config, process.metrics, process.workers.wake, stack, lambda name: self._workers[name].beat,
+                config, process.metrics, process.workers.wake, stack, lambda name: self._workers[name].heartbeat,
                 former.parts if former is not None else None, kept,
             )  # fmt: skip
-            self._looks = Looks(process.clock, [rule.watch for rule in config.rules])
-            self._page = Page(self.parts, self.health, process.metrics, process.clock, self._looks, secrets.token)
+            self._inspector = FileInspector(process.clock, [rule.watch for rule in config.rules])
+            self._page = Page(self.parts, self.health, process.metrics, process.clock, self._inspector, secrets.token)
             self.server = self._page.serve(former.server if former is not None else None)
             stack.callback(self._close_server)
-            textfile = write(self.parts, process.metrics, process.clock, self._looks, stack)
-            self._steps: Mapping[str, Callable[[float], float | None]] = {
+            textfile = write(self.parts, process.metrics, process.clock, self._inspector, stack)
+            self._heartbeat: Mapping[str, Callable[[float], float | None]] = {
                 "intake": self.parts.take_in,
                 "reclaim": self.parts.reclaimer.step,
                 "outbox": self.parts.dispatcher.step,
@@ -129,12 +129,12 @@ class Active:
 
         Raises LedgerError, Refused, Transient.
         """
-        polite(self.config)
+        apply_priority(self.config)
         self._process.workers.replace(self._workers)
         if not self._started:
             self.parts.start(self._process.clock())
             self._started = True
-        for name, step in self._steps.items():
+        for name, step in self._heartbeat.items():
             if not self._workers[name].alive:
                 self._workers[name].start(step)
         if self._problem is not None:
@@ -165,7 +165,7 @@ class Active:
         found = health(
             list(self._workers.values()), self.parts.intake.roots, self.config.settings.agent.sweep_every,
             {name: one.refusal for name, one in deliverers.items()}, {name: one.away for name, one in deliverers.items()},
-            self._looks.silent(), self._process.clock(),
+            self._inspector.silent(), self._process.clock(),
         )  # fmt: skip
         return replace(found, refused=refused)
 

@@ -20,9 +20,9 @@ from agent.files import LOCAL
 from agent.host import own_files
 from agent.host import secrets as secret
 from agent.host.zone import zone
+from rules.config.config_error import ConfigError, RuleError, all_mistakes, in_text, location, unknown_destinations
 from rules.config.lines import Lines
 from rules.config.load import reclaim_differs
-from rules.config.mistake import Mistake, RuleError, all_mistakes, in_text, location, unknown_destinations
 from rules.config.settings import Configuration, DirectoryTable, GlobusTable, Settings
 from rules.match import relative
 from rules.model import OWN_PREFIX
@@ -124,7 +124,7 @@ def _places() -> Iterator[PurePath]:
     try:
         yield PurePath(user_config_dir("dropline"))
     except RuntimeError:
-        pass  # a service user without a home has no configuration of its own
+        pass  # a service user without a home has no configuration
     yield PurePath(site_config_dir("dropline"))
     yield PurePath("/etc/dropline")
 
@@ -191,7 +191,7 @@ class _Secret(NamedTuple):
 
 
 def _secret_in(data: Mapping[str, Any]) -> _Secret | None:
-    """The first secret in a file that was checked. Who knows the address of a chat, or the path of a webhook, may write there."""
+    """The first secret in a file that was checked. The address of a chat, or the path of a webhook, is enough to write there."""
     if data.get("globus", {}).get("client_secret"):
         return _Secret("[globus]", "client_secret", "client_secret_file")
     if data.get("notify", {}).get("webhook", {}).get("url"):
@@ -222,12 +222,12 @@ def check(
         settings = Settings.model_validate(_overridden(data, _environment()), context=context)
     except ValidationError as error:
         variable = _variable(error)
-        mistakes = all_mistakes(error, Settings, {} if variable else data)
+        config_errors = all_mistakes(error, Settings, {} if variable else data)
         if variable:
-            raise RuleError.of(variable, mistakes[:1], None) from None
-        known = {one.path for one in mistakes}
-        mistakes += [one for one in unknown_destinations(data) if one.path not in known]
-        raise RuleError.of(source, mistakes, Lines(text) if text else None) from None
+            raise RuleError.of(variable, config_errors[:1], None) from None
+        known = {one.path for one in config_errors}
+        config_errors += [one for one in unknown_destinations(data) if one.path not in known]
+        raise RuleError.of(source, config_errors, Lines(text) if text else None) from None
     if not settings.agent.state_dir:
         from platformdirs import user_state_dir
 
@@ -236,17 +236,17 @@ def check(
         except RuntimeError as error:  # a service user may have no home
             raise RuleError(source, "[agent]", "state_dir", f"missing, and has no default here: {error}") from None
         settings = settings.model_copy(update={"agent": settings.agent.model_copy(update={"state_dir": state})})
-    mistakes = list(_not_apart(settings))
+    config_errors = list(_not_apart(settings))
     try:
         by = zone(settings.agent.timezone)
     except ValueError as error:
-        mistakes.append(Mistake("[agent]", "timezone", str(error), ("agent", "timezone")))
-    if mistakes:
-        raise RuleError.of(source, mistakes, Lines(text) if text else None)
+        config_errors.append(ConfigError("[agent]", "timezone", str(error), ("agent", "timezone")))
+    if config_errors:
+        raise RuleError.of(source, config_errors, Lines(text) if text else None)
     return Configuration(settings, source, stamp, by)
 
 
-def _not_apart(settings: Settings) -> Iterator[Mistake]:
+def _not_apart(settings: Settings) -> Iterator[ConfigError]:
     """Directories that are not apart, by whatever names and mounts they are known."""
     rules, agent = settings.rules, settings.agent
     local = {name: table for name, table in settings.destinations.items() if isinstance(table, DirectoryTable)}
@@ -263,15 +263,15 @@ def _not_apart(settings: Settings) -> Iterator[Mistake]:
         inside = relative(LOCAL.resolve(agent.state_dir), LOCAL.resolve(rule.watch))
         if inside is not None and not inside.startswith(OWN_PREFIX):
             message = f"{agent.state_dir} is inside the watched directory {rule.watch}; keep it elsewhere"
-            yield Mistake("[agent]", "state_dir", message, ("agent", "state_dir"))
+            yield ConfigError("[agent]", "state_dir", message, ("agent", "state_dir"))
             return  # for every rule it would be the same line
 
 
-def _at_destination(name: str, message: str) -> Mistake:
-    return Mistake(f"[destinations.{name}]", "path", message, ("destinations", name, "path"))
+def _at_destination(name: str, message: str) -> ConfigError:
+    return ConfigError(f"[destinations.{name}]", "path", message, ("destinations", name, "path"))
 
 
-def _nested(rule: Rule, local: Mapping[str, DirectoryTable]) -> Iterator[Mistake]:
+def _nested(rule: Rule, local: Mapping[str, DirectoryTable]) -> Iterator[ConfigError]:
     """Destinations of a rule of which one lies in the other."""
     required = [(target.to, local[target.to].path) for target in rule.deliver if target.to in local]
     for (name, path), (other, inside) in permutations(required, 2):
@@ -282,12 +282,12 @@ def _nested(rule: Rule, local: Mapping[str, DirectoryTable]) -> Iterator[Mistake
             yield _at_destination(other, message)
 
 
-def _trees(rules: Sequence[Rule]) -> Iterator[Mistake]:
+def _trees(rules: Sequence[Rule]) -> Iterator[ConfigError]:
     """Rules that reclaim differently in one tree that they know by two names."""
     for (_, one), (number, other) in combinations(enumerate(rules), 2):
         if (_holds(one.watch, other.watch) or _holds(other.watch, one.watch)) and one.reclaim != other.reclaim:
             table = f"[[rules]] {other.name!r}"
-            yield Mistake(table, "reclaim", reclaim_differs(one, other), ("rules", number, "reclaim"))
+            yield ConfigError(table, "reclaim", reclaim_differs(one, other), ("rules", number, "reclaim"))
 
 
 def client_secret(table: GlobusTable) -> str | None:
@@ -312,7 +312,7 @@ class Secrets(NamedTuple):
         page = config.settings.agent
         if not page.listen or page.token_file is None:
             return cls(client_secret(config.settings.globus), None)
-        from agent.observe.web.gate import token
+        from agent.observe.web.authenticator import token
 
         return cls(client_secret(config.settings.globus), token(page.token_file))
 

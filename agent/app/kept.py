@@ -15,7 +15,7 @@ from agent.files import LOCAL
 from agent.host import own_files
 from agent.host.lock import locked, require_own
 from agent.observe.status import old_rules
-from rules.config.mistake import RuleError
+from rules.config.config_error import RuleError
 from rules.config.settings import Configuration
 
 FILE = "configuration.json"

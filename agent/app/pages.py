@@ -11,7 +11,7 @@ from agent.host import own_files
 from agent.host.worker import Clock
 from agent.ledger import Ledger
 from agent.observe.doubts import doubts
-from agent.observe.looks import Looks
+from agent.observe.file_inspector import FileInspector
 from agent.observe.metrics import Metrics, Readings, everything, with_process
 from agent.observe.status import Health, status
 from agent.observe.textfile import Textfile
@@ -25,14 +25,20 @@ class Page:
     """What the status page of one configuration shows."""
 
     def __init__(
-        self, parts: Parts, well: Callable[[], Health], metrics: Metrics, clock: Clock, looks: Looks, token: str | None
+        self,
+        parts: Parts,
+        well: Callable[[], Health],
+        metrics: Metrics,
+        clock: Clock,
+        looks: FileInspector,
+        token: str | None,
     ) -> None:
         """`token`: what is wanted of every request; None: nothing."""
         self._parts = parts
         self._well = well
         self._metrics = metrics
         self._clock = clock
-        self._looks = looks
+        self._inspector = looks
         self._token = token
 
     def serve(self, former: "Server | None" = None) -> "Server | None":
@@ -62,13 +68,13 @@ class Page:
         def state() -> dict[str, Any]:
             return status(ledger, config.rules, destinations, config.scrubs, doubts(config), self._well().refused)
 
-        clock, looks = self._clock, self._looks
+        clock, looks = self._clock, self._inspector
         readings = Readings(ledger, config.rules, roots, dict(destinations), clock, self._parts.expiries, looks)
         views = Views(ledger, config.rules, destinations, roots, state, self._well, clock, source, looks)
         return Sources(views, state, with_process(everything(self._metrics, readings)), ledger.close)
 
 
-def write(parts: Parts, metrics: Metrics, clock: Clock, looks: Looks, stack: ExitStack) -> Textfile | None:
+def write(parts: Parts, metrics: Metrics, clock: Clock, looks: FileInspector, stack: ExitStack) -> Textfile | None:
     """The file for node_exporter, where one is configured."""
     config = parts.config
     if config.settings.agent.textfile is None:

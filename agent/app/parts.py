@@ -49,7 +49,7 @@ def host_name() -> str:
 
 
 def status_page(listen: str) -> str:
-    """The address of the status page; "" where there is none, or its port is chosen anew at each start."""
+    """The address of the status page; "" where there is none, or each start chooses another port."""
     return "" if not listen or listen.endswith(":0") else f"http://{listen}/"
 
 
@@ -145,7 +145,7 @@ class Parts:
         metrics: Metrics,
         wake: Callable[[str], Wake],
         stack: ExitStack,
-        beat: Callable[[str], Callable[[int], object]] = lambda name: lambda length: None,
+        heartbeat: Callable[[str], Callable[[int], object]] = lambda name: lambda length: None,
         former: "Parts | None" = None,
         kept: Collection[str] = (),
     ) -> None:
@@ -156,7 +156,7 @@ class Parts:
             metrics: counts what happens.
             wake: how to wake the part of a name: `intake`, `reclaim`, `outbox`, `notify`, or a destination's.
             stack: closes what is opened here.
-            beat: what the long passes of the part of a name call, as they go on.
+            heartbeat: what the long passes of the part of a name call, as they go on.
             former: the parts that run until `take_over`.
             kept: destinations that former parts serve, and that go on as they are.
         """
@@ -230,7 +230,7 @@ class Parts:
                 ledgers.append(Ledger(str(config.ledger), announce))
                 scrubber = Scrubber(
                     ledgers[1], LOCAL, transport, places[name], table.scrub.policy,
-                    partial(metrics.scrubbed, name), beat(scrubber_of(name)), consumed=table.consumed,
+                    partial(metrics.scrubbed, name), heartbeat(scrubber_of(name)), consumed=table.consumed,
                 )  # fmt: skip
             self._routes[name] = Route(transport, deliverer, scrubber, made.expiries.get(name), ledgers)
             return self._routes[name]

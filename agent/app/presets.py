@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from agent.host import own_files
-from rules.config.mistake import nearest
+from rules.config.config_error import nearest
 
 if TYPE_CHECKING:  # who reads a configuration needs the data alone
     from rules.config.preset import PresetTable
@@ -53,7 +53,7 @@ def recognised(directory: own_files.StrPath) -> list[str]:
     tables = {name: table(name) for name in names()}
     for relpath in islice(_relpaths(os.fspath(directory)), _LOOKED_AT):
         for name, one in tables.items():
-            if takes(one.looks_like, relpath):
+            if takes(one.recognized_by, relpath):
                 found[name] = found.get(name, 0) + 1
     if len(found) > 1:
         found.pop("drop-folder", None)

@@ -31,20 +31,20 @@ class Replan:
     """Carries out what `rules.config.replan` decides: first for what is on its way, then, bit by bit, for what was delivered."""
 
     def __init__(
-        self, ledger: Ledger, rules: Sequence[Rule], places: Mapping[str, int], owe: Callable[[int, float], object]
+        self, ledger: Ledger, rules: Sequence[Rule], places: Mapping[str, int], enqueue: Callable[[int, float], object]
     ) -> None:
         """
         Args:
             ledger: intake's connection.
             rules: in the order of the configuration.
             places: name of each configured destination -> its number.
-            owe: called for each batch that is verified because a destination left, in the transaction.
+            enqueue: called for each batch that is verified because a destination left, in the transaction.
         """
         self._ledger = ledger
         self._rules = rules
         self._places = places
         self._names = {number: name for name, number in places.items()}
-        self._owe = owe
+        self._enqueue = enqueue
         self._plan = hashlib.sha256(
             repr(
                 [
@@ -85,7 +85,7 @@ class Replan:
 
     def step(self, now: float) -> bool:
         """A part of what was delivered, and what waits for a destination that is gone. Returns whether there is more."""
-        if self._ledger.plans.waits_elsewhere(self._places.values()):
+        if self._ledger.plans.waits_at_others(self._places.values()):
             self._under_way(now)
         if self._again_at is not None and self._after is None and self._again_at <= now:
             self._again_at, self._after = None, 0
@@ -226,7 +226,7 @@ class Replan:
         drops = [waiting[to] for to in unwanted(self._rules, batch.rule, waiting)]
         if drops:
             for verified in plans.dropped(batch.id, drops, At.DROPPED.value, now):
-                self._owe(verified, now)
+                self._enqueue(verified, now)
             self._count(f"batches of rule {batch.rule} that wait no more for a destination which the rule has not")
 
     def _delivered(self, batch: int, rule: str, items: Sequence[tuple[File, Plan]], now: float) -> None:

@@ -8,7 +8,7 @@ from math import inf
 from typing import NamedTuple, TypeVar
 
 from agent.actions import END_WITHIN
-from agent.app.active import Active, Process, Started, polite
+from agent.app.active import Active, Process, Started, apply_priority
 from agent.app.configuration import Secrets, again
 from agent.app.kept import KeptConfiguration, require_owner
 from agent.app.pages import write
@@ -18,11 +18,11 @@ from agent.host import own_files, systemd
 from agent.host.lock import RESIDENT, locked
 from agent.host.signals import Signals
 from agent.host.worker import Clock, Workers
+from agent.observe.file_inspector import FileInspector
 from agent.observe.logs import kept
-from agent.observe.looks import Looks
 from agent.observe.metrics import Metrics
 from agent.observe.status import Health
-from rules.config.mistake import RuleError
+from rules.config.config_error import RuleError
 from rules.config.settings import Configuration
 from rules.retry import backoff
 
@@ -144,9 +144,9 @@ def _start(active: Active, started: Started, signals: Signals) -> None:
 
 
 def _report(found: Health, *, alive: bool) -> None:
-    """Tell systemd how it goes, and, while every thread runs, that it need not start the agent anew.
+    """Tell systemd how it goes, and, while every thread runs, that it need not restart the agent.
 
-    A thread that is long over its pass is told, too, but still counts as alive: it may be comparing a file of 500 GB
+    A thread that is long over its pass is reported, too, but still counts as alive: it may be comparing a file of 500 GB
     before its deletion, which every restart would begin from the start.
     """
     systemd.tell(STATUS="; ".join(found.problems) or "at work", **({"WATCHDOG": "1"} if alive else {}))
@@ -160,12 +160,12 @@ def _stamp(config: Configuration) -> tuple[int, int, int] | None:
 
 
 def once(config: Configuration) -> bool:
-    """Process what is there until nothing more can be done without waiting for a person, a writer or a lost destination.
+    """Process the files that exist until nothing more can be done without waiting for a person, a writer or a lost destination.
 
     It waits for the quiet periods that run when it has seen all that is there, and takes what comes a few seconds longer.
     Returns whether all went well: nothing failed, refused or left on the way. Raises LedgerError, Refused, Transient.
     """
-    polite(config)
+    apply_priority(config)
     given, config = config, config.with_agent(canary_every=0.0)  # a canary needs time to come back
     metrics, clock, bell = Metrics(), Clock(), threading.Event()
     signals = Signals(unfinished=1)
@@ -191,7 +191,7 @@ def once(config: Configuration) -> bool:
             bell.wait(wait)
         parts.pruner.step(clock())
         parts.conclude(clock(), END_WITHIN if signals.stop else _CONCLUDE_WITHIN)
-        textfile = write(parts, metrics, clock, Looks(clock, [rule.watch for rule in config.rules]), stack)
+        textfile = write(parts, metrics, clock, FileInspector(clock, [rule.watch for rule in config.rules]), stack)
         if textfile is not None:
             textfile.step(clock())
         down = any(deliverer.down for deliverer in parts.deliverers.values())
@@ -200,7 +200,7 @@ def once(config: Configuration) -> bool:
 
 
 def _pass(parts: Parts, clock: Clock, takes_until: float = inf) -> float | None:
-    """One pass of every part. Returns seconds until the next makes sense; None: nothing moves by itself any more.
+    """One pass of every part. Returns seconds until the next makes sense; None: nothing moves any more.
 
     `takes_until`: when intake ends; what is sealed by then is delivered.
     """
@@ -216,9 +216,9 @@ def _pass(parts: Parts, clock: Clock, takes_until: float = inf) -> float | None:
         return 0.0
     if parts.dispatcher.waiting or any(deliverer.waiting for deliverer in parts.deliverers.values()):
         return 0.2
-    settled = parts.ledger.files.next_settled()
-    if takes and settled is not None and settled <= takes_until:
-        return min(max(settled - now, 0.0), 0.2)
+    done = parts.ledger.files.next_rested()
+    if takes and done is not None and done <= takes_until:
+        return min(max(done - now, 0.0), 0.2)
     if parts.intake.seal_all(now) or any(deliverer.ready(now) for deliverer in parts.deliverers.values()):
         return 0.0
     lie_until = parts.reclaimer.lie_until

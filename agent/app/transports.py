@@ -13,7 +13,7 @@ from agent.observe.metrics import Metrics
 from rules.config.settings import CollectionTable, Configuration, DirectoryTable
 
 if TYPE_CHECKING:
-    from agent.destinations.globus.course import Course
+    from agent.destinations.globus.collection_path import CollectionPath
     from agent.destinations.globus.session import Session
 
 
@@ -48,7 +48,7 @@ class Transports:
         from agent.destinations.globus import GlobusTransport
 
         transport = GlobusTransport(
-            name, globus_course(name, table), self.session(table.login), self._key, table.outstanding,
+            name, globus_collection_path(name, table), self.session(table.login), self._key, table.outstanding,
             lambda operation, outcome: self._count.requested(name, operation, outcome),
         )  # fmt: skip
         self.expiries[name] = transport.expires_at
@@ -72,9 +72,9 @@ def globus_session(config: Configuration, login: str | None = None) -> "Session"
     return Session(Account(table.login_client_id or table.client_id, folder / "logins" / login, login=login))
 
 
-def globus_course(name: str, table: CollectionTable) -> "Course":
+def globus_collection_path(name: str, table: CollectionTable) -> "CollectionPath":
     """Between which collections a destination's files go. Raises Refused where there is no source collection."""
-    from agent.destinations.globus.course import Course, local_collection
+    from agent.destinations.globus.collection_path import CollectionPath, local_collection
 
     source = table.source_collection or local_collection()
     if source is None:
@@ -82,7 +82,7 @@ def globus_course(name: str, table: CollectionTable) -> "Course":
             f"destination {name} has no source_collection, and there is no Globus Connect Personal here",
             "set source_collection to the collection that shows the files (`dropline collections SEARCH` finds it)",
         )
-    return Course(
+    return CollectionPath(
         source=source, source_root=table.source_root, source_path=table.source_path, collection=table.collection,
         path=table.path, verify_checksum=table.verify_checksum, encrypt_data=table.encrypt_data, deadline=table.deadline,
         notify=table.notify, checksum=table.checksum,

@@ -4,13 +4,13 @@ import logging
 import time
 from collections.abc import Callable
 
-from agent.app.transports import globus_course, globus_session
+from agent.app.transports import globus_collection_path, globus_session
 from agent.by_hand import inbound
 from agent.by_hand.inbound import Fetched
 from agent.errors import LedgerError, Refused, Transient
 from agent.files import LOCAL, Trouble, What
 from agent.host.lock import Held, alone
-from agent.host.pace import limited
+from agent.host.rate_limiter import limited
 from agent.ledger import Ledger
 from rules.config.settings import CollectionTable, Configuration, DirectoryTable
 from rules.globus.task import Stage, next_look
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def _make(target: str) -> None:
-    """Make a directory of a person's, and those above it, where they are absent. Raises Trouble."""
+    """Make a person's directory, and those above it, where they are absent. Raises Trouble."""
     above, missing = target, ""
     while True:
         try:
@@ -99,23 +99,23 @@ class Fetch:
 
     def _by_globus(self, table: CollectionTable, late: Callable[[], bool]) -> Fetched | None:
         """One task after the other, each stored before it is sent, until nothing is left."""
+        from agent.destinations.globus.identity_marker import IdentityMarker
         from agent.destinations.globus.inbound import Inbound
-        from agent.destinations.globus.mark import Mark
         from agent.destinations.globus.session import Rejected
 
         session = globus_session(self._config, table.login)
         try:
-            course = globus_course(self._name, table)
+            collection_path = globus_collection_path(self._name, table)
             if self._place.identity is not None:
-                Mark(lambda _, call: session.ask(call), course).require(self._place.identity)
+                IdentityMarker(lambda _, call: session.ask(call), collection_path).require(self._place.identity)
             coming = Inbound(
-                self._name, course, lambda _, call: session.ask(call), self._source, self._target,
+                self._name, collection_path, lambda _, call: session.ask(call), self._source, self._target,
                 f"Dropline {self._ledger.agent} fetch {self._number}",
             )  # fmt: skip
             while True:
                 under_way = self._ledger.fetches.under_way(self._number)
                 if under_way is None:
-                    request = coming.freeze()
+                    request = coming.serialize()
                     if request is None:
                         coming.clear()
                         return Fetched(coming.arrived, coming.present, coming.refused)

@@ -6,14 +6,14 @@ from hashlib import blake2b
 from itertools import islice
 from typing import NamedTuple
 
-from agent.destinations import Arrived, Gone, Item, Occupied, Unfit
+from agent.destinations import Arrived, Gone, Item, NameTaken, Undeliverable
 from agent.destinations.directory.opening import Place, require
 from agent.destinations.directory.writer import write
 from agent.errors import Refused, Transient
 from agent.files import LOCAL, CannotTell, Trouble
 from agent.host.bulkhead import Bulkhead, Failure
-from agent.host.pace import Pace
-from agent.host.steps import Steps
+from agent.host.heartbeat import Heartbeat
+from agent.host.rate_limiter import RateLimiter
 from agent.intake.scan import sweep
 from rules.model import OWN_PREFIX, Kind, Observation
 
@@ -32,7 +32,7 @@ class Fetched(NamedTuple):
     """What is not here, and why."""
 
 
-def fetch(share: str, identity: str | None, source: str, target: str, key: str, pace: Pace) -> Fetched:
+def fetch(share: str, identity: str | None, source: str, target: str, key: str, rate_limiter: RateLimiter) -> Fetched:
     """Copy what is at and below a path.
 
     Args:
@@ -41,7 +41,7 @@ def fetch(share: str, identity: str | None, source: str, target: str, key: str, 
         source: path there; empty: all of it.
         target: an existing local directory.
         key: of the agent and the fetch, for temporary names: the same at each attempt.
-        pace: how fast.
+        rate_limiter: how fast.
 
     Raises Transient where the share is away, Refused where nothing is there.
     """
@@ -52,11 +52,11 @@ def fetch(share: str, identity: str | None, source: str, target: str, key: str, 
                 require(tree, identity)
     except Trouble as trouble:
         raise Transient(f"{share}: {trouble.reason}") from trouble
-    # The content of what is here already is compared: nothing of a person's is overwritten.
+    # The content of what is here already is compared: no file of a person is overwritten.
     place = Place(target, target, None, "checksum", "sha256", key)
     items = _items(share, source, done)
     while group := list(islice(items, _GROUP)):
-        written = write(place, group, Steps(pace))
+        written = write(place, group, Heartbeat(rate_limiter))
         sizes = {item.file: (item.path, item.version.size) for item in group}
         for outcome in written.outcomes:
             path, size = sizes[outcome.file]
@@ -65,14 +65,14 @@ def fetch(share: str, identity: str | None, source: str, target: str, key: str, 
                     done.present.add(path)
                 case Arrived():
                     done.arrived[path] = size
-                case Occupied():
+                case NameTaken():
                     done.refused[path] = (
                         "other content has this name here; move it away, or fetch into another directory"
                     )
-                case Unfit(reason=reason):
+                case Undeliverable(reason=reason):
                     done.refused[path] = reason
                 case Gone():
-                    done.refused[path] = "it went away meanwhile"
+                    done.refused[path] = "it is gone since it was listed"
                 case _:
                     done.refused[path] = "it changes; fetch it again when its writer is done"
         done.refused.update((sizes[file][0], reason) for file, reason in written.failed.items())
@@ -106,7 +106,7 @@ def _number(relpath: str) -> int:
 
 
 def _below(share: str, source: str, done: Fetched) -> Iterator[tuple[str, Observation]]:
-    """(path relative to the share, what stands there); never by way of a link."""
+    """(path relative to the share, what has the name); never by way of a link."""
     try:
         with LOCAL.tree(share) as tree:
             found = tree.look(source)
@@ -114,7 +114,7 @@ def _below(share: str, source: str, done: Fetched) -> Iterator[tuple[str, Observ
         found = CannotTell(trouble)
     if not isinstance(found, Observation):
         reason = found.reason if isinstance(found, CannotTell) else "No such file or directory"
-        raise Refused(f"{share}/{source}: {reason}", "look at what is there; links are not followed")
+        raise Refused(f"{share}/{source}: {reason}", "look at the path; links are not followed")
     if found.kind is not Kind.DIRECTORY:
         yield source, found
         return

@@ -5,7 +5,7 @@ import threading
 import time
 from contextlib import ExitStack
 
-from agent.app.active import polite
+from agent.app.active import apply_priority
 from agent.app.transports import Transports
 from agent.delivery.deliverer import Deliverer
 from agent.files import LOCAL
@@ -51,7 +51,7 @@ class Sending:
 
         Returns whether it was left to an agent.
 
-        Where an agent stays on the state directory, that one delivers. Whoever else holds the lock may end before it
+        Where an agent stays on the state directory, that one delivers. Another holder of the lock may end before it
         looks at our deliveries, so it is taken as soon as it is free. Raises Refused, Transient.
         """
         while not self.over and not self._late:
@@ -77,7 +77,7 @@ class Sending:
         table = self._config.settings.destinations[self._to]
         bell, clock, metrics = threading.Event(), Clock(), Metrics()
         LOCAL.prepare()
-        polite(self._config)
+        apply_priority(self._config)
         with ExitStack() as stack:
             ledger = Ledger(str(self._config.ledger), tell)
             stack.callback(ledger.close)

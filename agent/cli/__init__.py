@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from agent.cli.printing import say, select
 from agent.errors import LedgerDamaged, LedgerError, Refused, Transient
-from rules.config.mistake import RuleError
+from rules.config.config_error import RuleError
 
 _MODULES = {
     "run": "running", "check": "running", "init": "running", "takeover": "running",
@@ -81,7 +81,7 @@ class _Group(TyperGroup):
 
 
 _USAGE: Any = typer.BadParameter.__bases__[0]
-"""UsageError, which typer has of click, or of its own."""
+"""UsageError: click's, or typer's own."""
 app = typer.Typer(
     name="dropline",
     cls=_Group,

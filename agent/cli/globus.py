@@ -51,7 +51,7 @@ def _logins(config: Configuration) -> list[str | None]:
 
 def _collections(config: Configuration, login: str | None) -> list[str]:
     """The collections that the destinations of a login use."""
-    from agent.destinations.globus.course import local_collection
+    from agent.destinations.globus.collection_path import local_collection
 
     tables = [table for table in _tables(config) if table.login == login]
     found = [
@@ -103,7 +103,7 @@ def logout(config: ConfigOption = None, name: AsOption = None) -> None:
 
 @commands.command()
 def whoami(config: ConfigOption = None, name: AsOption = None, form: FormatOption = Format.TEXT) -> None:
-    """Whom Globus takes the agent for, asked now. Exit code 2 where it takes it for nobody."""
+    """The identity that Globus knows the agent by, asked now. Exit code 2 where there is none."""
     chosen = as_written(config)
     logins = _logins(chosen) if name is None else [_known(chosen, name)]
     found = [_account(chosen, logins[0])] if len(logins) == 1 else [_account_or_why(chosen, one) for one in logins]

@@ -23,12 +23,12 @@ def notify(
         bool, typer.Option("--test", help="Send a message by each channel now, and say what came of it.")
     ] = False,
 ) -> None:
-    """Who is told, and what waits to be sent. Exit code 1 where something could not be sent."""
+    """The recipients of messages, and what waits to be sent. Exit code 1 where something could not be sent."""
     chosen = configuration(config)
     ways = channels(chosen.settings.notify)
     if not ways:
         hint = "add [notify.email] or [notify.webhook]; docs/RULES.md has the keys"
-        raise Refused(f"{chosen.source} has no [notify]: nobody is told", hint)
+        raise Refused(f"{chosen.source} has no [notify]: no message is sent", hint)
     for name, channel in ways.items():
         say(f"{name}: {channel.shown}")
     failed = False

@@ -14,7 +14,7 @@ from agent.errors import Refused, cause
 from agent.host import own_files
 from agent.ledger import Ledger
 from agent.observe.status import old_rules
-from rules.config.mistake import RuleError
+from rules.config.config_error import RuleError
 from rules.config.settings import Configuration
 from rules.units import duration
 

@@ -94,7 +94,7 @@ def _print_status(found: dict[str, Any]) -> None:
     for one in found["datasets"]:
         say(f"waits since {_when(one['since'])}: {one['name']} (rule {one['rule']}): {one['reason']}")
     if found["datasets"]:
-        say("`dropline complete DATASET` lets one go that will never be complete by itself")
+        say("`dropline complete DATASET` releases one that will never be complete")
     for name in found["paused"]:
         say(f"paused: {name} (`dropline resume {name}`)")
     if found["files"].get("refused"):

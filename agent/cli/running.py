@@ -49,7 +49,7 @@ class LogStyle(StrEnum):
 
 
 _WATCH, _TO, _FILE = PathOfUser("inbox"), PathOfUser("share"), PathOfUser(FILE_NAME)
-"""What `init` writes about, and where, unless it is told."""
+"""What `init` writes about, and where, without options."""
 _STARTER = """\
 #:schema ./dropline.schema.json
 # For editors that know this line: `dropline schema --output dropline.schema.json` writes that file.
@@ -117,7 +117,7 @@ def adhoc(watch: PurePath, to: PurePath) -> Configuration:
 @commands.command()
 def run(
     config: ConfigOption = None,
-    once: Annotated[bool, typer.Option("--once", help="Process what is there, and end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Process the files that exist, and end.")] = False,
     watch: Annotated[
         PathOfUser | None, typer.Option(metavar="DIR", help="Watch this directory; needs no configuration file.")
     ] = None,
@@ -342,7 +342,7 @@ def init(
     if known:
         others = f"; or {', '.join(known[1:])}" if known[1:] else ""
         how = _BY_PRESET.format(
-            preset=dumps(known[0]), why=f"by what is there now{others}: see `dropline presets {known[0]}`"
+            preset=dumps(known[0]), why=f"by the files there now{others}: see `dropline presets {known[0]}`"
         )
     mounted = _mounted(str(absolute(to)))
     text = _STARTER.format(watch=dumps(str(absolute(watch))), to=dumps(str(absolute(to))), how=how, mounted=mounted)

@@ -29,7 +29,7 @@ TimeoutOption = Annotated[
     str | None, typer.Option(metavar="DURATION", help='Wait no longer than this, for example "10m".')
 ]
 _SHOWN = 100
-"""So many files are told of one by one."""
+"""So many files are listed one by one."""
 
 
 @commands.command()

@@ -13,7 +13,7 @@ from agent.errors import Refused
 from agent.host.service import Job, healthz, plist, systemd
 from agent.host.service.job import checked, job
 from agent.host.service.programs import Said, run
-from agent.observe.web.gate import token
+from agent.observe.web.authenticator import token
 
 NameOption = Annotated[str, typer.Option("--name", help="Of the service; each configuration needs its own.")]
 UserOption = Annotated[
@@ -30,7 +30,7 @@ commands.add_typer(group, name="service")
 
 
 def manager(person: bool) -> systemd.Systemd:
-    """Who sees to services here. Raises Refused where nobody does.
+    """The service manager of this computer. Raises Refused where there is none.
 
     `person`: services of the person who asks, not of the computer.
     """
@@ -45,7 +45,7 @@ def install(
     config: ConfigOption = None,
     person: UserOption = False,
     run_as: Annotated[
-        str | None, typer.Option("--run-as", metavar="USER", help="Whom a service of the computer runs as.")
+        str | None, typer.Option("--run-as", metavar="USER", help="The user that a service of the computer runs as.")
     ] = None,
     name: NameOption = "dropline",
     show: Annotated[bool, typer.Option("--print", help="Only print what would be installed.")] = False,
@@ -133,7 +133,7 @@ def status(
 
 
 def _token(file: str | None) -> str | None:
-    """The page's token, for who may read it."""
+    """The page's token."""
     try:
         return None if file is None else token(file)
     except Refused:

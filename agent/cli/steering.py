@@ -74,7 +74,7 @@ def reclaim(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print each file with its verdict.")] = False,
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """Remove local copies that the rules allow to go. A running agent does this by itself."""
+    """Remove local copies that the rules allow to go. A running agent does this without the command."""
     chosen = configuration(config)
     configure("text", logging.WARNING)
     with ExitStack() as stack:
@@ -126,7 +126,7 @@ def _print_plan(plan: Sequence[Decision], form: Format) -> None:
 
 @commands.command()
 def pause(what: Pausable, destination: DestinationArgument = None, config: ConfigOption = None) -> None:
-    """Stop every deletion, or all copying, until `resume`. What is found meanwhile waits; an agent that runs obeys in seconds."""
+    """Stop every deletion, or all copying, until `resume`. What is found until then waits; a running agent obeys in seconds."""
     opened = _steered(what, destination, config)
     opened.pauses.paused(what.value, destination)
     words = f"{what.value} {destination}" if destination else what.value

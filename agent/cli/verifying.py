@@ -24,7 +24,7 @@ from agent.observe.metrics import Metrics
 from agent.observe.status import described
 from agent.scrub import PASS_COPIES, Scrubber, Seen, accept
 from rules.config.settings import CollectionTable, Configuration
-from rules.scrub import MOST_OPEN, Scrub, Sight
+from rules.scrub import MOST_OPEN, CopyStatus, Scrub
 from rules.units import bytes_in_words
 
 commands = typer.Typer()
@@ -76,11 +76,11 @@ def verify(
         known = ", ".join(chosen.settings.destinations) or "none"
         raise Refused(f"there is no destination {destination!r} in {chosen.source}", f"known are {known}")
     configure("text", logging.WARNING)
-    logging.getLogger("agent.scrub").setLevel(logging.CRITICAL)  # what is amiss is printed below, once
+    logging.getLogger("agent.scrub").setLevel(logging.CRITICAL)  # what is wrong is printed below, once
     opened, now = ledger(chosen), Clock()()
     place = opened.destinations.place(destination, table.address, in_place=isinstance(table, CollectionTable)).id
     if accepted is not None:
-        _accepted(accept(opened, place, Sight(accepted.value), now), form)
+        _accepted(accept(opened, place, CopyStatus(accepted.value), now), form)
         if table.consumed and accepted is Kind.MISSING:
             with opened.transaction():
                 opened.scrubs.all_taken(place, destination)
@@ -121,12 +121,12 @@ def _read(
         """Read them. Returns whether to go on."""
         done = scrubber.by_hand(copies, now)
         for one in done.seen:
-            tally.counts[one.sight.value] += 1
+            tally.counts[one.copy_status.value] += 1
             tally.copies, tally.size = tally.copies + 1, tally.size + one.copy.file.version.size
-            tally.seen += [] if one.sight.well else [one]
+            tally.seen += [] if one.copy_status.well else [one]
         tally.stopped = done.away
-        if done.away is None and sum(opened.scrubs.amiss(place).values()) >= MOST_OPEN:
-            tally.stopped = f"{MOST_OPEN} copies are amiss; look at the destination before more are read"
+        if done.away is None and sum(opened.scrubs.findings(place).values()) >= MOST_OPEN:
+            tally.stopped = f"{MOST_OPEN} copies are wrong; look at the destination before more are read"
         return tally.stopped is None
 
     try:
@@ -164,7 +164,7 @@ def _accepted(found: Sequence[Finding], form: Format) -> None:
         print_json([described(one) for one in found])
         return
     for one in found:
-        say(f"accepted: {one.sight.value}: {one.copy.path} (of {one.copy.file.path})")
+        say(f"accepted: {one.copy_status.value}: {one.copy.path} (of {one.copy.file.path})")
     say(f"{len(found)} findings are settled; these copies are not read again")
 
 
@@ -173,7 +173,7 @@ def _as_json(name: str, tally: _Tally, left: int, still: Sequence[Finding]) -> d
         "destination": name,
         "copies": tally.copies,
         "bytes": tally.size,
-        "outcomes": {sight.value: tally.counts[sight.value] for sight in Sight},
+        "outcomes": {copy_status.value: tally.counts[copy_status.value] for copy_status in CopyStatus},
         "left": left,
         "stopped": tally.stopped,
         "findings": [described(one) for one in still],
@@ -183,11 +183,11 @@ def _as_json(name: str, tally: _Tally, left: int, still: Sequence[Finding]) -> d
 def _print(name: str, tally: _Tally, left: int, still: Sequence[Finding], *, everything: bool) -> None:
     words = {"stat": "as delivered by size and mtime, which is all that can be asked there"}
     counts = ", ".join(
-        f"{tally.counts[one.value]} {words.get(one.value, one.value)}" for one in Sight if tally.counts[one.value]
+        f"{tally.counts[one.value]} {words.get(one.value, one.value)}" for one in CopyStatus if tally.counts[one.value]
     )
     say(f"{name}: {tally.copies} copies ({bytes_in_words(tally.size)}) were read again{': ' if counts else ''}{counts}")
     for one in still:
-        say(f"{one.sight.value}: {one.copy.file.path}: {one.reason}")
+        say(f"{one.copy_status.value}: {one.copy.file.path}: {one.reason}")
     if tally.stopped is not None:
         say(f"stopped: {tally.stopped}", err=True)
     if left and not everything:

@@ -13,7 +13,7 @@ from agent.delivery.health import Counter, DestinationHealth
 from agent.delivery.in_flight import InFlightFile, Submission
 from agent.delivery.outcomes import Outcomes
 from agent.delivery.requests import Request, Requests
-from agent.destinations import Arrived, Changed, Gone, NotNow, Report, Transport
+from agent.destinations import Arrived, Busy, Changed, Gone, Report, Transport
 from agent.errors import Refused, Transient
 from agent.host.bulkhead import Bulkhead, Failure
 from agent.ledger import Delivery, DeliveryState, Ledger
@@ -64,7 +64,7 @@ class Deliverer:
             on_candidates: called when files became candidates again.
             on_actions: called when a verified batch queued an action.
             random: a number from 0 to 1, so that many agents do not come back at the same moment.
-            former: the destinations before this one in the configuration, none of which may be the same: number → name.
+            former: the destinations before this one in the configuration, which must all differ: number → name.
         """
         self._ledger = ledger
         self._transport = transport
@@ -152,7 +152,7 @@ class Deliverer:
     @property
     def waiting(self) -> bool:
         """Whether something in flight may end without a person, or a lost destination that comes back."""
-        if self._paused or (self._transport.elsewhere and self.down):
+        if self._paused or (self._transport.is_service and self.down):
             return False
         return self._not_asked or any(one.note is None for one in self._in_flight.values())
 
@@ -246,7 +246,7 @@ class Deliverer:
             return
         left = [delivery for some in due for delivery in some]
         # Each request to a service is made when those before it are sent: it must know what is on its way.
-        for several in [[some] for some in due] if self._transport.elsewhere else [due]:
+        for several in [[some] for some in due] if self._transport.is_service else [due]:
             requests: list[Request] = []
             try:
                 for one in self._due_requests.each(
@@ -255,7 +255,7 @@ class Deliverer:
                     with one as some:
                         try:
                             requests.append(self._requests.of(some, identity))
-                        except NotNow as error:
+                        except Busy as error:
                             self._not_made(some, str(error), now, now + _WAIT_FOR_OTHERS)
             except (Transient, Refused) as error:
                 self._health.stopped(error, now)
@@ -305,7 +305,7 @@ class Deliverer:
     def _write_request(self, request: Request, now: float) -> list[Delivery]:
         """Returns the deliveries that have not ended by that. Inside a transaction."""
         submission = request.submission
-        for file, reason in request.unfit:
+        for file, reason in request.undeliverable:
             self._outcomes.refuse(file, reason)
         not_sent = submission.deferred | {one.file for one in request.outcomes if not isinstance(one, Arrived)}
         self._planned.together(
@@ -317,12 +317,12 @@ class Deliverer:
         )
         asides = [(one.file.id, one.item.aside) for one in submission.files.values() if one.item.aside is not None]
         self._ledger.deliveries.setting_aside(self._destination, asides)
-        self._outcomes.settle([(submission, request.outcomes)], now)
+        self._outcomes.apply([(submission, request.outcomes)], now)
         left = list(submission.deliveries)
         if not request.resumed:
             ended: list[Delivery] = []
             left = submission.unfinished()
-            for one in submission.settled():
+            for one in submission.done():
                 (left if self._leftovers(one) else ended).append(one)
             self._finish(ended, now)
         if submission.open or (left and not submission.follow_up):
@@ -342,7 +342,7 @@ class Deliverer:
                         try:
                             self._discard_leftovers(request.submission)
                             self._accepted.append((request.submission, self._submit(request)))
-                        except NotNow as error:
+                        except Busy as error:
                             self._unanswered.append((request.submission, str(error), now + _WAIT_FOR_OTHERS))
                 self._written.pop(0)
         except (Transient, Refused) as error:
@@ -351,7 +351,7 @@ class Deliverer:
             self._written.clear()
         # What threads of the agent have is written down for people only: it is sent again whether or not that was
         # written. So it waits for the next transaction, which is mostly the one that ends it.
-        if self._unanswered or (self._accepted and self._transport.elsewhere):
+        if self._unanswered or (self._accepted and self._transport.is_service):
             self._write_answers(now)
 
     def _discard_leftovers(self, submission: Submission) -> None:
@@ -379,11 +379,11 @@ class Deliverer:
         for submission, task in accepted:
             assert submission.number is not None, "it was written down before it was sent"
             self._ledger.deliveries.submitted(submission.number, task, now)
-            if self._transport.elsewhere and not submission.refused:
+            if self._transport.is_service and not submission.refused:
                 self._ledger.deliveries.began(submission.deliveries, task, now)
 
     def _submit(self, request: Request) -> str:
-        """Hand the request over. Returns its task. Raises Transient (NotNow among it) and Refused."""
+        """Hand the request over. Returns its task. Raises Transient (Busy among it) and Refused."""
         assert self._health.identity is not None, "nothing is sent before the destination is set up"
         submission = request.submission
         sent = submission.open - submission.deferred
@@ -414,7 +414,7 @@ class Deliverer:
         try:
             request = self._requests.new(former.deliveries, former.follow_up, self._health.identity)
         except (Transient, Refused) as error:
-            if not isinstance(error, NotNow):
+            if not isinstance(error, Busy):
                 self._health.stopped(error, now)
             again = max(self._health.now.check_at, now + _WAIT_FOR_OTHERS)
             self._not_made(former.deliveries, str(error), now, again)
@@ -436,7 +436,7 @@ class Deliverer:
         tasks = {report.task for report, _ in ended}
         with self._ledger.transaction():
             self._submitted(((submission, task) for submission, task in self._accepted if task not in tasks), now)
-            returned = self._outcomes.settle([(submission, report.outcomes) for report, submission in known], now)
+            returned = self._outcomes.apply([(submission, report.outcomes) for report, submission in known], now)
             notes = [(report, one) for report, one in known if not report.ended and report.note != one.note]
             for one in self._reported.each(notes):
                 with one as (report, submission):
@@ -471,7 +471,7 @@ class Deliverer:
             if _failure(report, submission) is None:
                 submission.follow_up.update(self._left_over(submission))
                 submission.open.clear()
-        self._finish([delivery for _, submission in ended for delivery in submission.settled()], now)
+        self._finish([delivery for _, submission in ended for delivery in submission.done()], now)
         for report, submission in ended:
             failure = _failure(report, submission)
             if failure is not None:
@@ -499,7 +499,7 @@ class Deliverer:
     def _left_over(self, submission: Submission) -> dict[int, InFlightFile]:
         """Files that a task has no outcome for: where a service wrote, any part of them may be there."""
         found = {number: submission.files[number] for number in submission.open}
-        if not self._transport.elsewhere:
+        if not self._transport.is_service:
             return found
         return {
             number: one if number in submission.deferred else replace(one, item=one.item._replace(begun=True))

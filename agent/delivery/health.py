@@ -35,7 +35,7 @@ class DestinationHealth:
         self._counter = counter
         self._random = random
         self.former = former
-        """The destinations before this one in the configuration, none of which may be the same: number → name."""
+        """The destinations before this one in the configuration, which must all differ: number → name."""
         self.identity: str | None = None
         """Of the destination; None before it was set up."""
         self.now = Health()
@@ -75,7 +75,7 @@ class DestinationHealth:
                 raise Refused(
                     f"{self._transport.address} is the same directory as destination {self.former[number]}:"
                     " one copy would count as two",
-                    "give it a directory of its own, or remove one of the two",
+                    "give it its own directory, or remove one of the two",
                 )
 
     def stopped(self, error: Transient | Refused, now: float) -> None:
@@ -100,7 +100,7 @@ class DestinationHealth:
 
     def _spread(self) -> float:
         """Many agents lost the same service: what they ask when it is back must not come all at once."""
-        return self._random() / 4 if self._transport.elsewhere else 0.0
+        return self._random() / 4 if self._transport.is_service else 0.0
 
     def _becomes(self, health: Health, now: float) -> None:
         before, name, reason = self.now, self._transport.name, health.reason

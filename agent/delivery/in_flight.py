@@ -50,7 +50,7 @@ class Submission:
         """Deliveries with files that have no outcome, or go once more."""
         return self._divided()[0]
 
-    def settled(self) -> list[Delivery]:
+    def done(self) -> list[Delivery]:
         """The others."""
         return self._divided()[1]
 

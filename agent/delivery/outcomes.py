@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from agent.delivery.in_flight import InFlightFile, Submission
-from agent.destinations import Arrived, Changed, Gone, Item, Occupied, Outcome, Transport, Unfit
+from agent.destinations import Arrived, Changed, Gone, Item, NameTaken, Outcome, Transport, Undeliverable
 from agent.host.bulkhead import Bulkhead, Failure
 from agent.ledger import File, Ledger, Proof
 from rules import naming as destination
@@ -38,7 +38,7 @@ class Outcomes:
         self._others = Bulkhead[_Told]("file", _path, ledger.savepoint)
         self._proofs = Bulkhead[_Proved]("file", lambda one: one[1].file.path, ledger.savepoint)
 
-    def settle(self, told: Iterable[tuple[Submission, Sequence[Outcome]]], now: float) -> bool:
+    def apply(self, told: Iterable[tuple[Submission, Sequence[Outcome]]], now: float) -> bool:
         """Write down what became of files. Returns whether some became candidates again. Inside a transaction.
 
         All that arrived is written down together: a batch of one file costs as many statements as one of hundreds.
@@ -62,7 +62,7 @@ class Outcomes:
         returned = False
         for one in self._others.each(others, failed=self._unforeseen):
             with one as (submission, outcome):
-                if outcome.file in still:  # else superseded meanwhile: its newer version has a way of its own
+                if outcome.file in still:  # else superseded: its newer version travels separately
                     returned = self._other(submission, outcome, now) or returned
                 submission.open.discard(outcome.file)
         return returned
@@ -99,13 +99,13 @@ class Outcomes:
         if outcome.content.size != one.file.version.size:
             reason = f"at {self._transport.name}, {one.item.path!r} has {outcome.content.size} bytes"
             reason = f"{reason}, and the file has {one.file.version.size}"
-            return Unfit(outcome.file, reason, f"look at what is there, then {RETRY}")
-        if not self._transport.elsewhere or not outcome.adopted or outcome.algorithm != STAT:
+            return Undeliverable(outcome.file, reason, f"look at that path, then {RETRY}")
+        if not self._transport.is_service or not outcome.adopted or outcome.algorithm != STAT:
             return outcome
-        return Occupied(outcome.file, outcome.content.size, outcome.content.checksum) if self._owners(one) else outcome
+        return NameTaken(outcome.file, outcome.content.size, outcome.content.checksum) if self._owners(one) else outcome
 
     def _owners(self, one: InFlightFile) -> list[Owner]:
-        """Who else has, or had, the name that a file wants; the file itself, where its copy there was spoiled."""
+        """The other files that have, or had, the name that a file wants; the file itself, where its copy there was damaged."""
         known = self._ledger.deliveries.owners(self._place, one.item.path, one.file)
         return known + self._ledger.scrubs.owners(self._place, one.item.path, one.file)
 
@@ -122,10 +122,10 @@ class Outcomes:
                 reason = "it was not there when it was to be delivered"
                 self._ledger.files.put_back([(one.file, reason)], now, self._place)
                 return True
-            case Unfit(reason=reason, hint=hint):
+            case Undeliverable(reason=reason, hint=hint):
                 self.refuse(one.file, f"{reason}; {hint}")
-            case Occupied(size=size, checksum=checksum):
-                self._occupied(submission, one, Occupant(size, checksum))
+            case NameTaken(size=size, checksum=checksum):
+                self._name_taken(submission, one, Occupant(size, checksum))
         return False
 
     def _over(self, file: File, outcome: Changed | Gone, now: float) -> None:
@@ -144,8 +144,8 @@ class Outcomes:
         """A person must act on this file. Inside a transaction."""
         self._ledger.files.refused([(file.id, file.rule, file.path, reason)])
 
-    def _occupied(self, submission: Submission, one: InFlightFile, occupant: Occupant) -> None:
-        """Other content has the name: replace it, take a name of its own, or refuse."""
+    def _name_taken(self, submission: Submission, one: InFlightFile, occupant: Occupant) -> None:
+        """Other content has the name: replace it, take another name, or refuse."""
         owners = self._owners(one)
         what, reason, may_go = destination.claim(one.item.path, occupant, owners)
         if what is Claim.REFUSE:
@@ -159,7 +159,7 @@ class Outcomes:
             former = self._ledger.deliveries.former_copy(self._place, one.file)
             if former is not None and former[0] == one.item.path:
                 if not any(owner.content is None or occupant.may_be(owner.content) for owner in owners):
-                    reason = f"{one.item.path!r} changed by itself; look at it"
+                    reason = f"{one.item.path!r} changed at the destination; look at it"
                     self.refuse(one.file, f"at {self._transport.name}, {reason}, then {RETRY}")
                     return
                 # What stands there is of a file that is gone, or an interrupted attempt may have put it there.
@@ -168,10 +168,10 @@ class Outcomes:
                 owner.gone and owner.content == former[1]
                 for owner in self._ledger.deliveries.owners(self._place, former[0], one.file)
             ):
-                former = None  # what stands there may be all that is left of a former file with the same content
+                former = None  # that copy may be all that is left of a former file with the same content
             others = any(not owner.same_source for owner in owners)
             path, replaces = former or (self._free_name(one) if others else self._own_name(one), None)
-            had_task = self._transport.elsewhere and self._ledger.deliveries.had_task(one.delivery)
+            had_task = self._transport.is_service and self._ledger.deliveries.had_task(one.delivery)
             begun = had_task and path == self._intended(one)
             item = self._may_replace(one, path, replaces)._replace(begun=begun)
             log.warning("%s goes to %s as %r: %s", one.file.path, self._transport.name, path, reason)
@@ -188,7 +188,7 @@ class Outcomes:
         known = self._ledger.deliveries.owners(self._place, path, one.file) if owners is None else owners
         former = max((one.generation for one in known if one.content == replaces), default=0)
         rewritten = self._ledger.deliveries.rewritten(one.file, former)
-        compares = not self._transport.elsewhere and not rule.updates_in_place
+        compares = not self._transport.is_service and not rule.updates_in_place
         if not former or not (rewritten or compares):
             return item
         return item._replace(aside=self._free_name(one, path, former), rewritten=rewritten)
@@ -203,14 +203,14 @@ class Outcomes:
         return destination.own_name(path, number + _NAMES)
 
     def _own_name(self, one: InFlightFile) -> str:
-        """A name beside the one that is taken; first those of its own that may have the same content already."""
-        spoiled = self._ledger.scrubs.spoiled(self._place, one.file)
-        own = destination.unspoiled_name(one.named, one.file.generation, spoiled)
-        names = [*self._ledger.deliveries.likenesses(self._place, one.file), own]
-        names = [name for name in names if name != one.named and name not in spoiled]
+        """A name beside the one that is taken; first its own names that may have the same content already."""
+        damaged = self._ledger.scrubs.damaged(self._place, one.file)
+        own = destination.undamaged_name(one.named, one.file.generation, damaged)
+        names = [*self._ledger.deliveries.same_size_copies(self._place, one.file), own]
+        names = [name for name in names if name != one.named and name not in damaged]
         if one.item.path in names:
             names = names[names.index(one.item.path) + 1 :]
-        return names[0] if names else destination.unspoiled_name(one.item.path, one.file.generation, spoiled)
+        return names[0] if names else destination.undamaged_name(one.item.path, one.file.generation, damaged)
 
 
 def _proof(one: InFlightFile, outcome: Arrived) -> Proof:

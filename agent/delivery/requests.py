@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from agent.delivery.in_flight import InFlightFile, Submission
 from agent.delivery.outcomes import RETRY
-from agent.destinations import Item, NotNow, Outcome, Transport
+from agent.destinations import Busy, Item, Outcome, Transport
 from agent.host.bulkhead import Bulkhead
 from agent.ledger import Delivery, File, Ledger
 from rules import naming
@@ -23,7 +23,7 @@ class Request:
     submission: Submission
     body: bytes
     outcomes: Sequence[Outcome] = ()
-    unfit: Sequence[tuple[File, str]] = ()
+    undeliverable: Sequence[tuple[File, str]] = ()
     """Files for which no path can be made, with the reason."""
     resumed: bool = False
     """A former run, or a pass that got no answer, may have sent it."""
@@ -50,69 +50,69 @@ class Requests:
     def of(self, deliveries: Sequence[Delivery], identity: str) -> Request:
         """What to send for deliveries of one rule: what may have been sent before, or a new request.
 
-        Raises Transient (NotNow among it) and Refused.
+        Raises Transient (Busy among it) and Refused.
         """
         body = self._ledger.deliveries.request(deliveries[0]) if deliveries[0].resumed else None
         files: dict[int, InFlightFile] = {}
-        unfit: list[tuple[File, str]] = []
+        undeliverable: list[tuple[File, str]] = []
         intended: dict[int, str] = {}
         for delivery in deliveries:
-            if body is not None or self._transport.elsewhere:
+            if body is not None or self._transport.is_service:
                 intended |= self._ledger.deliveries.intents(delivery, self._destination)
             unproved = self._ledger.deliveries.not_proved(delivery, self._destination)
             later = any(file.generation > 1 for file in unproved)
             asides = self._ledger.deliveries.asides(delivery, self._destination) if later else {}
             root = self._ledger.sends.root(delivery.batch) if delivery.rule == SENT else None
-            begun = self._transport.elsewhere and self._ledger.deliveries.had_task(delivery.id)
+            begun = self._transport.is_service and self._ledger.deliveries.had_task(delivery.id)
             for one in self._files.each(
                 unproved,
-                failed=lambda file, failure: unfit.append((file, f"{failure.reason}; {RETRY}")),
+                failed=lambda file, failure: undeliverable.append((file, f"{failure.reason}; {RETRY}")),
             ):
                 with one as file:
                     try:
                         item = self._item(file) if root is None else _sent(file, root)
                     except PathRefused as error:
-                        unfit.append((file, f"{error}; change the rule's `path`, then {RETRY}"))
+                        undeliverable.append((file, f"{error}; change the rule's `path`, then {RETRY}"))
                         continue
                     named, intent = item.path, intended.get(file.id)
                     if body is not None and intent is not None:
-                        item = item._replace(path=intent)  # it may go under a name of its own
+                        item = item._replace(path=intent)  # it may go under another name
                     if file.id in asides:  # an attempt that was interrupted may have renamed the former copy
                         path, aside, replaces = asides[file.id]
                         item = item._replace(
-                            path=path, aside=aside, replaces=replaces, rewritten=self._transport.elsewhere
+                            path=path, aside=aside, replaces=replaces, rewritten=self._transport.is_service
                         )
                     if begun and intent == item.path:
                         item = item._replace(begun=True)
                     files[file.id] = InFlightFile(file, item, named, delivery.id)
         if body is None:
-            return self.new(deliveries, files, identity, unfit)
+            return self.new(deliveries, files, identity, undeliverable)
         not_sent = files.keys() - intended.keys()
         submission = Submission(deliveries, self._with_mounts(files), deliveries[0].submission, deferred=set(not_sent))
-        return Request(submission, body, (), unfit, resumed=True)
+        return Request(submission, body, (), undeliverable, resumed=True)
 
     def new(
         self, deliveries: Sequence[Delivery], files: dict[int, InFlightFile], identity: str,
-        unfit: Sequence[tuple[File, str]] = (),
+        undeliverable: Sequence[tuple[File, str]] = (),
     ) -> Request:  # fmt: skip
-        """A new request for these files. Raises Transient, Refused, and NotNow while others are on their way to all the names."""
+        """A new request for these files. Raises Transient, Refused, and Busy while others are on their way to all the names."""
         files = self._with_mounts(files)
         items = [one.item for one in files.values()]
         busy: set[int] = set()
         # Two tasks that write one file at the same time spoil it.
         for one in self._items.each(
-            items if self._transport.elsewhere else (), failed=lambda item, _: busy.add(item.file)
+            items if self._transport.is_service else (), failed=lambda item, _: busy.add(item.file)
         ):
             with one as item:
                 if self._ledger.deliveries.busy(self._destination, item.path, item.file):
                     busy.add(item.file)
         if busy and len(busy) == len(items):
-            raise NotNow(f"at {self._transport.name}, other files are on their way to the same names")
+            raise Busy(f"at {self._transport.name}, other files are on their way to the same names")
         free = [item for item in items if item.file not in busy]
         first, others = deliveries[0], len(deliveries) - 1
         label = f"{first.rule} batch {first.batch}" + (f" and {others} more" if others else "")
         body, outcomes, later = self._transport.prepare(first.id, label, free, identity)
-        return Request(Submission(deliveries, files, deferred=busy.union(later)), body, outcomes, unfit)
+        return Request(Submission(deliveries, files, deferred=busy.union(later)), body, outcomes, undeliverable)
 
     def _with_mounts(self, files: dict[int, InFlightFile]) -> dict[int, InFlightFile]:
         """The same, each with the file system below the destination that it must find mounted on its way."""

@@ -5,11 +5,11 @@ from typing import NamedTuple, Protocol
 
 from agent.errors import Transient
 from rules.model import Content, Observation, Version
-from rules.scrub import Sight
+from rules.scrub import CopyStatus
 from rules.versions.copies import Confirmed, LocalFile
 
 
-class NotNow(Transient):
+class Busy(Transient):
     """This request must wait for something; others may go."""
 
 
@@ -25,7 +25,7 @@ class Item(NamedTuple):
     path: str
     """Where it goes, relative to the destination."""
     replaces: Content | None = None
-    """The content at `path` that may be replaced, as `Occupied` tells of it; None: nothing may."""
+    """The content at `path` that may be replaced, as `NameTaken` tells of it; None: nothing may."""
     aside: str | None = None
     """Where what may be replaced is renamed to, if the file does not go on from it; None: it is replaced in any case."""
     rewritten: bool = False
@@ -33,7 +33,7 @@ class Item(NamedTuple):
     mount: str | None = None
     """The last directory on the way to `path` where another file system began, when files were proved there before."""
     begun: bool = False
-    """An earlier attempt at this file may have left any part of it at `path`: where the transport works `elsewhere`."""
+    """An earlier attempt at this file may have left any part of it at `path`: where the transport works `is_service`."""
 
 
 class Arrived(NamedTuple):
@@ -69,7 +69,7 @@ class Gone(NamedTuple):
     file: int
 
 
-class Occupied(NamedTuple):
+class NameTaken(NamedTuple):
     """Other content is at the path. Nothing was touched."""
 
     file: int
@@ -80,7 +80,7 @@ class Occupied(NamedTuple):
     tells it from the version and from what may be replaced."""
 
 
-class Unfit(NamedTuple):
+class Undeliverable(NamedTuple):
     """This file cannot be delivered as things are; a person must act."""
 
     file: int
@@ -88,7 +88,7 @@ class Unfit(NamedTuple):
     hint: str
 
 
-Outcome = Arrived | Changed | Gone | Occupied | Unfit
+Outcome = Arrived | Changed | Gone | NameTaken | Undeliverable
 
 
 class Prepared(NamedTuple):
@@ -101,7 +101,7 @@ class Prepared(NamedTuple):
     """Files for a request of their own, when this one has ended."""
 
 
-class Taken(NamedTuple):
+class Accepted(NamedTuple):
     """A request that the destination has."""
 
     task: str
@@ -128,7 +128,7 @@ class Report(NamedTuple):
 class Reread(NamedTuple):
     """What was found where a copy should be."""
 
-    sight: Sight
+    copy_status: CopyStatus
     reason: str
     cost: int
     """Bytes that asking cost the destination, or what asking costs it otherwise, as bytes."""
@@ -148,7 +148,7 @@ class Transport(Protocol):
     task_files: int
     task_bytes: int
     """Files, and bytes, up to which deliveries of one rule share a task; 0: each has its own."""
-    elsewhere: bool
+    is_service: bool
     """Others carry its tasks out: they go on without us, are known by their names, and write under the final names."""
     check_every: float
     """Seconds between two looks whether an idle destination is still there."""
@@ -168,10 +168,10 @@ class Transport(Protocol):
         Outside of transactions: it may ask the destination. Raises Transient, Refused.
         """
 
-    def submit(self, request: bytes, items: Sequence[Item], identity: str, task: str | None = None) -> Taken:
+    def submit(self, request: bytes, items: Sequence[Item], identity: str, task: str | None = None) -> Accepted:
         """Hand over. Sending the same request again is safe. Raises Transient, Refused.
 
-        `items`: what is still to be told of. `task`: what a former run got for this request; None: not known.
+        `items`: what still needs a report. `task`: what a former run got for this request; None: not known.
         """
 
     def reports(self, now: float) -> list[Report]:
@@ -195,9 +195,9 @@ class Transport(Protocol):
     def reread(
         self, path: str, version: Version, checksum: bytes, algorithm: str, identity: str, tell: Callable[[int], object]
     ) -> Reread:
-        """Look at a copy as thoroughly as can be, and tell what is amiss. Nothing there is changed.
+        """Look at a copy as thoroughly as can be, and tell what is wrong. Nothing there is changed.
 
-        `tell`: is told of bytes as they are read; what it raises ends the reading. Raises Transient where the
+        `tell`: called with the bytes that were read; what it raises ends the reading. Raises Transient where the
         destination is away: then nothing is known of the copy.
         """
 

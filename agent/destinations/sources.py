@@ -3,17 +3,17 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from agent.destinations import Changed, Gone, Item, NotNow, Outcome, Unfit
+from agent.destinations import Busy, Changed, Gone, Item, Outcome, Undeliverable
 from agent.files import LOCAL, Trouble, What
 from agent.files.reader import NotTheVersion, Sources, Unreadable
-from agent.host.steps import Steps
+from agent.host.heartbeat import Heartbeat
 from rules.model import Writer
 
 _PASSING = frozenset({What.STALE, What.NO_ANSWER, What.EXHAUSTED})
 """Troubles of a whole file system, or of the agent, that say nothing of a file."""
 
 
-class SourceAway(NotNow):
+class SourceAway(Busy):
     """A watched directory does not answer, or the agent cannot ask it. It says nothing of the destination."""
 
     def __init__(self, reason: str, trouble: Trouble) -> None:
@@ -27,10 +27,10 @@ def outcome_of(item: Item, error: NotTheVersion | Unreadable) -> Outcome:
         return Gone(item.file) if error.seen is None else Changed(item.file, error.seen, error.reason)
     if error.trouble.what in _PASSING:
         raise SourceAway(f"{item.root}/{item.relpath} cannot be read: {error.trouble.reason}", error.trouble)
-    return Unfit(item.file, f"cannot be read: {error.trouble.reason}", error.hint)
+    return Undeliverable(item.file, f"cannot be read: {error.trouble.reason}", error.hint)
 
 
-class Spoiled(NamedTuple):
+class ChangedSources(NamedTuple):
     """Items whose local file is not known to be what was sealed."""
 
     outcomes: dict[int, Outcome]
@@ -39,10 +39,10 @@ class Spoiled(NamedTuple):
     """File → why nothing can be said of it now."""
 
 
-def spoiled(items: Iterable[Item]) -> Spoiled:
+def damaged(items: Iterable[Item]) -> ChangedSources:
     """Those items whose local file is not what was sealed, has a writer, or cannot be read now."""
-    found = Spoiled({}, {})
-    with Sources(LOCAL, "sha256", Steps()) as sources:
+    found = ChangedSources({}, {})
+    with Sources(LOCAL, "sha256", Heartbeat()) as sources:
         for item in items:
             try:
                 with sources.opened(item.root, item.relpath, item.version) as reading:

@@ -13,7 +13,7 @@ from blake3 import blake3
 
 from agent.files.tree import Files, Handle, Tree
 from agent.files.trouble import Absent, CannotTell, NotAFile, Trouble, What
-from agent.host.steps import Steps
+from agent.host.heartbeat import Heartbeat
 from rules.model import Content, Kind, Observation, Version, VolumeId, Writer
 from rules.versions.identity import Adoption, adoption
 
@@ -158,7 +158,7 @@ class NotTheVersion(Exception):
     """What is at the source is not what was sealed, or has a writer."""
 
     def __init__(self, seen: Observation | None, reason: str) -> None:
-        """`seen`: what stands there; None: nothing does."""
+        """`seen`: what has the name; None: nothing."""
         super().__init__(reason)
         self.seen = seen
         self.reason = reason
@@ -176,13 +176,13 @@ class Unreadable(Exception):
 class Reading:
     """An open version of a file."""
 
-    def __init__(self, handle: Handle, where: str, version: Version, algorithm: str, steps: Steps) -> None:
+    def __init__(self, handle: Handle, where: str, version: Version, algorithm: str, heartbeat: Heartbeat) -> None:
         """`where`: the watched directory, which may hang. Raises NotTheVersion."""
         self.handle = handle
         self._where = where
         self._version = version
         self._algorithm = algorithm
-        self._steps = steps
+        self._heartbeat = heartbeat
         self.begin: bytes | None = None
         """Checksum of the first bytes, as many as `copy_to` was asked for; None: it has fewer."""
         self._same_version(handle.opened)
@@ -199,7 +199,7 @@ class Reading:
         `begin`: so many of its first bytes get a checksum, too.
 
         Never more than the size of the version is written. Holes of a sparse file are not written out.
-        Raises NotTheVersion where the version moved meanwhile, or where a writer has it open now: what was read then
+        Raises NotTheVersion where the version changed, or where a writer has it open now: what was read then
         proves nothing. Raises Unreadable, and the target's Trouble.
         """
         found = _HASHES[self._algorithm]()
@@ -218,11 +218,11 @@ class Reading:
             found.update(block)
             if target is None:
                 done += length
-                self._steps.go_on()
+                self._heartbeat.go_on()
                 continue
             hole = sparse and block.tobytes() == _ZEROS[:length]
-            self._steps.wrote(0 if hole else length)
-            self._steps.at(where)
+            self._heartbeat.wrote(0 if hole else length)
+            self._heartbeat.at(where)
             if not hole:
                 target.write(block, done)
             done += length
@@ -233,7 +233,7 @@ class Reading:
                 ended, begun = begun, done
         if target is not None and sparse:
             target.set_size(size)
-        self._steps.at(self._where)
+        self._heartbeat.at(self._where)
         try:
             seen = self._read_whole(self.handle.look())
         except Trouble as trouble:
@@ -246,7 +246,7 @@ class Reading:
 
     def _read(self, block: memoryview, offset: int) -> int:
         """As `Handle.read_into`. Raises Unreadable."""
-        self._steps.at(self._where)
+        self._heartbeat.at(self._where)
         try:
             return self.handle.read_into(block, offset)
         except Trouble as trouble:
@@ -255,7 +255,7 @@ class Reading:
     def _read_whole(self, seen: Observation) -> Observation:
         """What was read, where that was the version to its end. Raises NotTheVersion, and Trouble.
 
-        Where its last name was removed meanwhile, as a ring buffer removes its oldest file, that alone moved its ctime: this
+        where its last name was removed, as a ring buffer removes its oldest file, that alone moved its ctime: this
         reading is the last that there will ever be.
         """
         removed = seen._replace(version=seen.version._replace(ctime_ns=self._version.ctime_ns))
@@ -293,17 +293,17 @@ class Trees:
 class Sources(Trees):
     """The watched directories that the files of one group come from."""
 
-    def __init__(self, files: Files, algorithm: str, steps: Steps) -> None:
+    def __init__(self, files: Files, algorithm: str, heartbeat: Heartbeat) -> None:
         super().__init__(files)
         self._algorithm = algorithm
-        self._steps = steps
+        self._heartbeat = heartbeat
 
     def opened(self, root: str, path: str, version: Version) -> Reading:
         """The version, open for reading; a context manager closes it.
 
         Raises NotTheVersion where it is not there as it was, and Unreadable.
         """
-        self._steps.at(root)
+        self._heartbeat.at(root)
         try:
             handle = self.at(root).open(path)
         except NotAFile as error:
@@ -311,7 +311,7 @@ class Sources(Trees):
         except Trouble as trouble:
             raise self._failed(root, path, trouble) from trouble
         try:
-            return Reading(handle, root, version, self._algorithm, self._steps)
+            return Reading(handle, root, version, self._algorithm, self._heartbeat)
         except BaseException:
             handle.close()
             raise

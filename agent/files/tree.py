@@ -108,7 +108,7 @@ class Held(Protocol):
         """Remove it, if it is whole. Returns whether it is gone.
 
         `same`: whether its content is what was proved. It is asked where stamps do not prove that: the platform cannot
-        keep writers away meanwhile, or its ctime since the rename is not known. It may take long.
+        keep writers away, or its ctime since the rename is not known. It may take long.
         """
 
     def put_back(self, path: str) -> int | None:
@@ -210,7 +210,7 @@ class Tree(Protocol):
         """Rename a file to a name that only the agent gives away, if it is what was proved, and has no writer.
 
         Raises Trouble where it was not renamed: OTHER_VERSION, BUSY where it has a writer. What is returned may be not
-        whole: a program came meanwhile.
+        whole: a program opened it.
         """
 
     def hold(self, aside: str, proved: Version, ctime_ns: int | None) -> Held:

@@ -120,7 +120,7 @@ class CannotTell:
 
 
 Look = Observation | Absent | CannotTell
-"""What a look at a name shows: what is there, nothing, or cannot tell. No caller can take one for another."""
+"""What a look at a name shows: a file, nothing, or cannot tell. No caller can take one for another."""
 
 
 def is_known(seen: Look, known: Observation) -> Look:

@@ -1,4 +1,4 @@
-"""File systems: of which kind, and how full."""
+"""File systems: their kind, and how full they are."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,7 +10,7 @@ _REMOTE = {
     "virtiofs", "fakeowner", "wekafs", "panfs", "orangefs", "pvfs2", "gfs2", "ocfs2",
 }  # fmt: skip
 
-# File systems of which this kernel knows every writer. Of a kind that is neither here nor there it cannot tell.
+# File systems whose writers this kernel all knows. For a kind in neither list it cannot tell.
 _LOCAL = {
     "ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "bcachefs", "f2fs", "jfs", "nilfs2", "reiserfs", "tmpfs", "ramfs", "overlay",
     "vfat", "msdos", "exfat", "ntfs", "ntfs3", "refs", "hfs", "hfsplus", "iso9660", "udf", "squashfs", "erofs",

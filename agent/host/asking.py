@@ -1,6 +1,6 @@
 """Questions that may never be answered: a call to a file system whose server is gone does not return.
 
-Each is put by a thread of its own, which is left behind where no answer comes.
+Each is put by its own thread, which is left behind where no answer comes.
 """
 
 import threading

@@ -182,5 +182,5 @@ def reason_of(error: Exception) -> str:
 
 
 def _is_ours(error: Exception) -> bool:
-    """Whether it says by itself what happened."""
+    """Whether its message is enough."""
     return isinstance(error, (Transient, Refused)) or hasattr(error, "whose")

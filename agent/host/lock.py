@@ -11,7 +11,7 @@ from agent.host import exclusive, own_files
 
 AGENT = "agent.lock"
 RESIDENT = "resident.lock"
-"""Held besides by an agent that stays until it is told to stop: what is in the ledger need not be carried by others."""
+"""Held besides by an agent that stays until somebody stops it: what is in the ledger need not be carried by others."""
 WAIT = 5.0
 """Seconds to wait for a lock: whoever holds it may be about to end."""
 _POLL = 0.05
@@ -64,7 +64,7 @@ def _held(state_dir: PurePath, holder: int | None) -> "Held":
     except psutil.Error:
         ended = False
     if not ended:
-        hint = "stop it, or give this one a state directory of its own ([agent] state_dir)"
+        hint = "stop it, or give this one its own state directory ([agent] state_dir)"
         return Held(f"another agent uses {state_dir}", hint)
     waits = "it was stopped, and still waits in the kernel for a file system that does not answer"
     hint = "end the program that serves that file system (sshfs, rclone) or unmount it with umount -f, then start again"

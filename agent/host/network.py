@@ -18,7 +18,7 @@ from urllib.request import BaseHandler, HTTPHandler, HTTPSHandler, OpenerDirecto
 from agent.host.asking import Asker, Silence
 
 AT_MOST = 2**20
-"""Bytes of an answer of which little is wanted: a status, some headers, the lines of a mail server."""
+"""Bytes of an answer that is hardly read: a status, some headers, the lines of a mail server."""
 
 
 class _Call:
@@ -120,7 +120,7 @@ def connect(address: tuple[str, int], *_: object) -> socket.socket:
 
 
 def secured(context: ssl.SSLContext) -> ssl.SSLContext:
-    """The context, of which connections end with their call, too."""
+    """The context. Its connections end with their call, too."""
     context.sslsocket_class = _SecureSocket
     return context
 

@@ -78,7 +78,7 @@ def _facts(status: os.stat_result) -> Facts:
 
 
 def another_owner(path: StrPath) -> int | None:
-    """Who made a file, or the link that leads to it, where that is neither root nor the agent's user; None: nobody else."""
+    """The owner of a file, or of the link that leads to it, where that is neither root nor the agent's user; None: no other."""
     try:
         owners = [os.lstat(path).st_uid]
     except OSError:
@@ -262,7 +262,7 @@ def write_whole(path: StrPath, data: bytes, mode: int, *, durably: bool = False)
 
 
 def discard_unfinished(path: StrPath) -> None:
-    """Remove what `write_whole` left of this file when a process was killed in it. Nobody may write it meanwhile."""
+    """Remove what `write_whole` left of this file when a process was killed in it. Nobody may write it at that time."""
     folder, name = os.path.split(path)
     left = re.compile(rf"\.{re.escape(name)}-[a-z0-9_]{{8}}")
     for one in os.listdir(folder or "."):
@@ -339,7 +339,7 @@ def empty_beyond(file: IO[bytes], size: int) -> None:
 
 @contextmanager
 def temporary_folder(prefix: str, *, keep: bool) -> Iterator[PurePath]:
-    """A folder of its own among the temporary files; removed at the end, unless it is to be kept."""
+    """A separate folder among the temporary files; removed at the end, unless it is to be kept."""
     path = tempfile.mkdtemp(prefix=prefix)
     try:
         yield PurePath(path)

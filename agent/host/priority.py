@@ -8,7 +8,7 @@ from agent.host import processes
 IoPriority = Literal["normal", "idle"]
 
 
-def step_back(nice: int, io_priority: IoPriority) -> list[str]:
+def lower_priority(nice: int, io_priority: IoPriority) -> list[str]:
     """Take less of the computer: never more than the agent was started with, which only an administrator may.
 
     It counts for the calling thread, the threads that it starts from then on, and the processes that these start: so it

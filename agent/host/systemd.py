@@ -1,4 +1,4 @@
-"""What systemd is told: that the agent is ready, what it does, that it is alive, that it stops.
+"""Messages to systemd: that the agent is ready, what it does, that it is alive, that it stops.
 
 The protocol is one datagram of `KEY=value` lines to the socket in `NOTIFY_SOCKET` (sd_notify(3)). It is as short as what
 a library for it would be called with; those that there are have not been released since 2017, or want libsystemd.

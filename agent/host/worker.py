@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 LONGEST_WAIT = 5.0
 """Seconds between two passes at the most: a pass also looks after things that nobody announces."""
 GATHER = 0.06
-"""Seconds from being woken to the pass: what else comes meanwhile shares its transactions, each of which waits for a disk."""
+"""Seconds from being woken to the pass: what comes until then shares its transactions, and each transaction waits for a disk."""
 _RETRY_AT_MOST = 60.0
 
 
@@ -60,7 +60,7 @@ class Worker:
             self._thread.join(seconds)
         return not self.alive
 
-    def beat(self, _: object = None) -> None:
+    def heartbeat(self, _: object = None) -> None:
         """The pass under way is long, and goes on. Raises Transient where it is to end. From the thread itself."""
         self.passed_at = self._clock()
         if self._stop.is_set():

@@ -1,6 +1,6 @@
 """The life of a worker process beside the agent.
 
-It gets pickled calls on its standard input, does each in a thread of its own, and answers on its standard output. It ends
+It gets pickled calls on its standard input, does each in its own thread, and answers on its standard output. It ends
 when its input ends. It imports little: there may be many.
 """
 
@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, BinaryIO
 
 from agent.errors import Refused, Transient
-from agent.host.pace import limited
-from agent.host.steps import Steps
+from agent.host.heartbeat import Heartbeat
+from agent.host.rate_limiter import limited
 
 MOVES, PAUSE, RESUME = "moves", "pause", "resume"
 
@@ -25,7 +25,7 @@ Jobs = Mapping[str, Callable[..., Any]]
 
 
 def command(module: str) -> list[str]:
-    """Runs `main` of a module of ours in an interpreter like this one, whatever lies in the current directory."""
+    """Runs `main` of one of our modules in an interpreter like this one, whatever lies in the current directory."""
     return [sys.executable, "-P", "-c", f"from {module} import main; main()"]
 
 
@@ -41,14 +41,14 @@ def _discard_output(target: BinaryIO) -> None:
 
 
 def serve(jobs: Jobs, source: BinaryIO = sys.stdin.buffer, target: BinaryIO = sys.stdout.buffer) -> None:
-    """Take calls, do each in a thread of its own, answer, until the input ends. `jobs`: the last argument of each are its Steps."""
+    """Take calls, do each in its own thread, answer, until the input ends. `jobs`: the last argument of each is its Heartbeat."""
     _ignore_signals()
     try:
         limits = pickle.load(source)  # noqa: S301  (from the agent that started us)
     except EOFError:
         return  # the agent ended before it said anything
-    pace, speaking = limited(limits), threading.Lock()
-    under_way: dict[int, Steps] = {}
+    rate_limiter, speaking = limited(limits), threading.Lock()
+    under_way: dict[int, Heartbeat] = {}
 
     def answer(number: int, found: Any) -> None:
         with speaking:
@@ -76,12 +76,14 @@ def serve(jobs: Jobs, source: BinaryIO = sys.stdin.buffer, target: BinaryIO = sy
             break
         if job == MOVES:
             now = time.monotonic()
-            answer(number, {one: (steps.where, now - steps.moved_at) for one, steps in list(under_way.items())})
+            answer(
+                number, {one: (heartbeat.where, now - heartbeat.moved_at) for one, heartbeat in list(under_way.items())}
+            )
             continue
         if job in (PAUSE, RESUME):
-            (pace.pause if job == PAUSE else pace.resume)()
+            (rate_limiter.pause if job == PAUSE else rate_limiter.resume)()
             answer(number, None)
             continue
-        under_way[number] = Steps(pace)
+        under_way[number] = Heartbeat(rate_limiter)
         threading.Thread(target=work, args=(number, job, words), name=job).start()
-    pace.stop()
+    rate_limiter.stop()

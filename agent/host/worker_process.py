@@ -24,7 +24,7 @@ from typing import Any
 
 from agent.errors import Exhausted, Transient, cause
 from agent.host import exclusive, processes
-from agent.host.steps import Still
+from agent.host.heartbeat import Stall
 from agent.host.worker_main import MOVES, PAUSE, RESUME, command
 from rules.rate import Limit
 
@@ -33,7 +33,7 @@ ANSWERS_WITHIN = 30.0
 STANDS_AFTER = 120.0
 """Seconds without a step after which files under way stand still: making a large one durable may take long."""
 ENDS_WITHIN = 3.0
-"""Seconds in which a worker process may end what is under way, once it is told to. Then it is left behind."""
+"""Seconds in which a worker process must end what is under way, once it is asked to. Then it is left behind."""
 _LOOK = 1.0
 _PROMPT = 5.0
 """Seconds in which the worker process itself answers, whatever its threads wait for."""
@@ -63,7 +63,7 @@ class Call:
         self.hung: str | None = None
         """Why nobody waits for the answer any more."""
 
-    def settle(self, answer: Any) -> None:
+    def apply(self, answer: Any) -> None:
         """This is the answer."""
         self.answer = answer
         self.answered.set()
@@ -133,7 +133,7 @@ class WorkerProcess:
     ) -> Any:
         """Ask, and wait for the answer as long as it moves. Raises what the job raises, and Transient.
 
-        `waiting`: called now and then meanwhile; what it raises ends the waiting.
+        `waiting`: called now and then; what it raises ends the waiting.
         A question that went unanswered is not asked again before it is.
         """
         within = ANSWERS_WITHIN if within is None else within
@@ -150,7 +150,7 @@ class WorkerProcess:
                 raise Transient(call.hung)
         return self.result(call)
 
-    def still(self, call: Call, after: float) -> Still | None:
+    def still(self, call: Call, after: float) -> Stall | None:
         """What the call stands still at, after so many seconds; None: it moves, or has ended."""
         if time.monotonic() - call.began < after or call.answered.is_set():
             return None
@@ -159,12 +159,12 @@ class WorkerProcess:
         except Transient:
             return None  # it is ended: so is the call
         if not asked.answered.wait(_PROMPT):
-            return Still(call.where, call.began)  # it was killed, and cannot die
+            return Stall(call.where, call.began)  # it was killed, and cannot die
         moves = asked.answer if isinstance(asked.answer, dict) else {}
         where, seconds = moves.get(call.number, ("", 0.0))
         if call.answered.is_set() or seconds < after:
             return None
-        return Still(where, time.monotonic() - seconds)
+        return Stall(where, time.monotonic() - seconds)
 
     def _start(self) -> subprocess.Popen[bytes]:
         try:
@@ -192,7 +192,7 @@ class WorkerProcess:
                 with self._lock:
                     call = self._calls.pop(number, None)
                 if call is not None:
-                    call.settle(answer)
+                    call.apply(answer)
         except Exception as error:
             # A call whose answer nobody reads would be waited for without end, whatever was the reason.
             if not isinstance(error, (OSError, EOFError, pickle.UnpicklingError)):
@@ -201,14 +201,14 @@ class WorkerProcess:
             process.wait()
             process.stdout.close()
             _close(process)
-            self._settle_all()
+            self._apply_all()
 
-    def _settle_all(self) -> None:
+    def _apply_all(self) -> None:
         with self._lock:
             reason = "the agent stops" if self._closed else "a worker process ended unexpectedly; it is started again"
             calls, self._calls, self._process = self._calls, {}, None
         for call in calls.values():
-            call.settle(Transient(reason))
+            call.apply(Transient(reason))
 
     def end(self) -> None:
         """Let what is under way end. Nothing is begun any more."""
@@ -225,7 +225,7 @@ class WorkerProcess:
         reader.join(max(deadline - time.monotonic(), 0.0))
         if reader.is_alive():
             process.kill()  # it dies when the call that hangs returns, and does nothing any more
-            self._settle_all()
+            self._apply_all()
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:
@@ -234,11 +234,11 @@ def _close(process: subprocess.Popen[bytes]) -> None:
     try:
         process.stdin.close()
     except BrokenPipeError:
-        pass  # it has ended by itself
+        pass  # it has ended
 
 
 class WorkerProcesses:
-    """A few worker processes for groups of small files, each with a thread of ours that speaks to it."""
+    """A few worker processes for groups of small files, each with one thread that speaks to it."""
 
     def __init__(self, module: str, number: int, name: str, keep: Keep) -> None:
         self._module = module

@@ -6,11 +6,11 @@ from agent.files import Files
 from agent.files.events import Hint
 from agent.host.bulkhead import Bulkhead
 from agent.intake.candidates import Candidates
+from agent.intake.dataset_completer import DatasetCompleter
 from agent.intake.groups import Groups
 from agent.intake.root import Root
-from agent.intake.survey import Survey
+from agent.intake.scanner import Scanner
 from agent.intake.watch import Watch
-from agent.intake.wholes import Wholes
 from agent.intake.zones import NONE, Zones
 from agent.ledger import Ledger
 from rules.rule import Rule
@@ -45,13 +45,13 @@ class Intake:
         ]
         self._ledger = ledger
         self._watched = Bulkhead[Root]("watched directory", lambda root: root.watch.root)
-        self._survey = Survey(ledger, files, self.roots, zones)
+        self._scanner = Scanner(ledger, files, self.roots, zones)
         self._groups = Groups(ledger, rules, destinations, host)
-        self._wholes = Wholes(
+        self._datasets_completer = DatasetCompleter(
             ledger, files, rules, self._groups, lambda rule: self._root(rule).swept_at is not None, self._look_again,
             self._looking,
         )  # fmt: skip
-        self._candidates = Candidates(ledger, files, rules, self._groups, self._wholes)
+        self._candidates = Candidates(ledger, files, rules, self._groups, self._datasets_completer)
         self._sweep_every = sweep_every
         self._canary_every = canary_every
         self._wall = wall
@@ -61,10 +61,10 @@ class Intake:
 
     def start(self, now: float) -> None:
         """Before the first pass: what a former run read proves nothing about quiet periods in this one."""
-        self._survey.start()
+        self._scanner.start()
         with self._ledger.transaction():
             self._ledger.files.restarted(now)
-            self._wholes.start(now)
+            self._datasets_completer.start(now)
 
     def step(self, now: float) -> float | None:
         """One whole pass. Returns when the next is due: now, where there was more than one pass takes."""
@@ -75,13 +75,13 @@ class Intake:
         if refused != self._refused:
             self._ledger.reports.events_refused(refused)
             self._refused = refused
-        more = self._survey.take_hints(now)
-        more = self._survey.take_sweeps(now) or more
+        more = self._scanner.take_hints(now)
+        more = self._scanner.take_sweeps(now) or more
         looks = self._candidates.read(now)
-        judged = self._wholes.read(now)
+        judged = self._datasets_completer.read(now)
         with self._ledger.transaction():
-            more = self._wholes.settle(judged, now) or more  # first: what settles now is not judged yet
-            more = self._candidates.settle(looks, now) or more
+            more = self._datasets_completer.apply(judged, now) or more  # first: what settles now is not judged yet
+            more = self._candidates.apply(looks, now) or more
             again = self._groups.seal(now)
             self._ledger.history.noted(now)
         if self._groups.sealed_some():
@@ -91,7 +91,7 @@ class Intake:
         due = [
             again,
             self._ledger.files.next_due(),
-            self._wholes.next_due(),
+            self._datasets_completer.next_due(),
         ]
         for one in self._watched.each(self.roots):
             with one as root:
@@ -117,7 +117,7 @@ class Intake:
         self._root(rule).want(_part(rule, directory, below), needed=True)
 
     def _looking(self, rule: Rule, directory: str, below: bool, now: float) -> float | None:
-        return self._survey.next_sweep(self._root(rule), _part(rule, directory, below), now)
+        return self._scanner.next_sweep(self._root(rule), _part(rule, directory, below), now)
 
     def _next_sweep(self, root: Root) -> float | None:
         return None if root.swept_at is None else root.swept_at + self._sweep_every

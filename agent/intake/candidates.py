@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from agent.files import ABSENT, CannotTell, Files, Tree, Trouble, What, Whose
 from agent.files.reader import Examined, Trees, adopt, examine
 from agent.host.bulkhead import Bulkhead, Failure, in_time
-from agent.intake.departures import volume_above
+from agent.intake.dataset_completer import DatasetCompleter
 from agent.intake.groups import Groups
-from agent.intake.wholes import Wholes
+from agent.intake.missing_files import volume_above
 from agent.ledger import File, Ledger
 from rules.complete import complete, first_look, granule, learned, next_look, without_marker
 from rules.config.replan import unwatched
@@ -37,7 +37,7 @@ class Complete:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class Rested:
     """The writer is done; the file waits for the rest of its dataset."""
 
     rule: Rule
@@ -72,20 +72,22 @@ class Vanish:
     reason: str
 
 
-Decision = Complete | Settled | Wait | Changed | Refuse | Vanish
+Decision = Complete | Rested | Wait | Changed | Refuse | Vanish
 Decided = tuple[File, Decision]
 
 
 class Candidates:
     """Decides about the candidates that are due, and writes the decisions down."""
 
-    def __init__(self, ledger: Ledger, files: Files, rules: Sequence[Rule], groups: Groups, wholes: Wholes) -> None:
+    def __init__(
+        self, ledger: Ledger, files: Files, rules: Sequence[Rule], groups: Groups, dataset_completer: DatasetCompleter
+    ) -> None:
         self._ledger = ledger
         self._files = files
         self._rules = {rule.name: rule for rule in rules}
         self._groups = groups
-        self._wholes = wholes
-        self._looks = Bulkhead[File]("candidate", lambda file: file.path)
+        self._datasets_completer = dataset_completer
+        self._inspector = Bulkhead[File]("candidate", lambda file: file.path)
         self._decided = Bulkhead[Decided]("candidate", lambda one: one[0].path, ledger.savepoint)
 
     def read(self, now: float) -> list[Decided]:
@@ -97,32 +99,32 @@ class Candidates:
         with Trees(self._files) as trees:
             markers = _Markers()
             some = in_time(due, SECONDS_A_PASS)
-            for one in self._looks.each(some, now, lambda file, failure: found.append((file, _failed(failure)))):
+            for one in self._inspector.each(some, now, lambda file, failure: found.append((file, _failed(failure)))):
                 with one as file:
                     found.append((file, self._decide(trees, markers, file, now)))
         return found
 
-    def settle(self, decisions: Sequence[Decided], now: float) -> bool:
+    def apply(self, decisions: Sequence[Decided], now: float) -> bool:
         """Write the decisions down, inside a transaction. Returns whether more may be due at once."""
         more = [len(decisions) == LOOKS_A_PASS]
         self._decided.together(
-            decisions, lambda some: more.append(self._settle(some, now)), now,
+            decisions, lambda some: more.append(self._apply(some, now)), now,
             lambda one, failure: self._ledger.files.waits([(failure.again, failure.reason, one[0].id)]),
         )  # fmt: skip
         return any(more)
 
-    def _settle(self, decisions: Sequence[Decided], now: float) -> bool:
+    def _apply(self, decisions: Sequence[Decided], now: float) -> bool:
         files, joining = self._ledger.files, self._groups.joining(now)
         completed: list[tuple[File, int, str]] = []
-        settled: list[tuple[File, Rule]] = []
+        done: list[tuple[File, Rule]] = []
         waits: list[tuple[float, str | None, int]] = []
         more = False
         for file, decision in decisions:
             match decision:
                 case Complete(rule, reason):
                     completed.append((file, joining.alone(file, rule), reason))
-                case Settled(rule):
-                    settled.append((file, rule))
+                case Rested(rule):
+                    done.append((file, rule))
                 case Wait(again, reason):
                     waits.append((again, reason, file.id))
                 case Changed(adoption):
@@ -136,9 +138,9 @@ class Candidates:
         files.completed(completed, now)
         files.waits(waits)
         joining.end()
-        if settled:
-            self._wholes.settled(settled, now)
-        return more or bool(settled)
+        if done:
+            self._datasets_completer.done(done, now)
+        return more or bool(done)
 
     def _decide(self, trees: Trees, markers: "_Markers", file: File, now: float) -> Decision:
         """Read one candidate again, and decide about it."""
@@ -184,7 +186,7 @@ class Candidates:
         candidate = candidate._replace(learned=longer)
         verdict = complete(rule.complete, candidate, has_marker, writer, now)
         if verdict.ok:
-            return Settled(rule) if rule.whole else Complete(rule, verdict.reason)
+            return Rested(rule) if rule.whole else Complete(rule, verdict.reason)
         if verdict.again_at is not None:
             return Wait(verdict.again_at, None)
         return Wait(next_look(rule.complete, file.since, now), verdict.reason)

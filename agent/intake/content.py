@@ -131,7 +131,7 @@ class Allowance:
 
 
 @dataclass(slots=True)
-class _UnderWay:
+class _InProgress:
     version: Version
     digest: Any
     done: int = 0
@@ -142,7 +142,7 @@ class Sums:
     """Checksums of the files of datasets, made a part a pass. Forgotten with the process: then they are made again."""
 
     def __init__(self) -> None:
-        self._datasets: dict[int, dict[tuple[str, str], _UnderWay]] = {}
+        self._datasets: dict[int, dict[tuple[str, str], _InProgress]] = {}
         """Number of a dataset → (algorithm, path) → how far it is."""
         self._allowance = Allowance(BYTES_A_PASS)
 
@@ -169,14 +169,14 @@ class Sums:
         self._datasets.pop(dataset, None)
 
     def _make(
-        self, dataset: int, files: dict[tuple[str, str], _UnderWay], tree: Tree, algorithm: str, path: str,
+        self, dataset: int, files: dict[tuple[str, str], _InProgress], tree: Tree, algorithm: str, path: str,
         version: Version | None,
     ) -> str:  # fmt: skip
         if version is None:
             return "?"
         known = files.get((algorithm, path))
         if known is None or known.version != version:
-            known = files[algorithm, path] = _UnderWay(version, hashlib.new(algorithm, usedforsecurity=False))
+            known = files[algorithm, path] = _InProgress(version, hashlib.new(algorithm, usedforsecurity=False))
         if known.result or not self._allowance.allows(dataset):
             return known.result
         try:
@@ -222,7 +222,7 @@ class Formats:
     def made(
         self, dataset: int, changed_at: float | None, names: tuple[str, ...], looks: Sequence[Callable[[], Finding]]
     ) -> list[Finding | None]:
-        """See `rules.datasets.facts.Looks`. It goes on where it was, as long as no file of the dataset has changed."""
+        """See `rules.datasets.facts.FileInspector`. It goes on where it was, as long as no file of the dataset has changed."""
         before, asked = self._datasets.get(dataset, (changed_at, {}))
         asked = asked if before == changed_at else {}
         self._datasets[dataset] = changed_at, asked

@@ -7,7 +7,7 @@ from posixpath import dirname, join, normpath
 
 from agent.files import Tree, Trouble
 from agent.files.reader import adopt
-from agent.intake.departures import Departures
+from agent.intake.missing_files import MissingFiles
 from agent.intake.root import Root
 from agent.intake.scan import Listing
 from agent.ledger import HERE, NAMED, Found, Known, Ledger, Link, State
@@ -31,10 +31,10 @@ log = logging.getLogger(__name__)
 class Register:
     """What a part of a transaction found. Made inside it, and of no use after it; `flush` comes before its end."""
 
-    def __init__(self, ledger: Ledger, departures: Departures, root: Root, tree: Tree, now: float) -> None:
+    def __init__(self, ledger: Ledger, missing_files: MissingFiles, root: Root, tree: Tree, now: float) -> None:
         """`tree`: the watched directory of `root`."""
         self._ledger = ledger
-        self._departures = departures
+        self._missing_files = missing_files
         self._root = root
         self._tree = tree
         self.now = now
@@ -81,7 +81,7 @@ class Register:
         if listing.whole and (listing.directory in self._links or self._ledger.links.any()):
             self._ledger.links.found(listing.directory, self._links.pop(listing.directory, ()), whole=True)
         missing = [(f"{listing.directory}/{name}", known[name]) for name in gone if known[name].state in HERE]
-        self._departures.all_gone(missing, listing.volume, self.now)
+        self._missing_files.all_gone(missing, listing.volume, self.now)
 
     def _mounted_again(self, known: dict[str, Known], seen: Mapping[str, Observation]) -> dict[str, Known]:
         """Follow file systems that have another identity since they were mounted again: one unchanged file proves it for all."""
@@ -106,7 +106,7 @@ class Register:
 
         Args:
             path: absolute.
-            seen: what stands there.
+            seen: the file there.
             known: what the ledger has of it.
             left: the name went away at some time since.
             written: an event says that a program wrote the file, or gave it the name; a mode that changes makes none.
@@ -120,7 +120,7 @@ class Register:
             inside = relative(path, self._root.watch.root) or ""
             taken = adopt(self._tree, inside, known.version, known.volume, seen, left=left)
             if not taken.same_file and known.state is not State.CANDIDATE:
-                known = self._departures.replaced(path, known, seen, now)
+                known = self._missing_files.replaced(path, known, seen, now)
         for rule in self._root.rules:
             if is_marker(rule, name):
                 if rule.whole:

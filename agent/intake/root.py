@@ -32,7 +32,7 @@ class Sweep:
     unseen: dict[str, str] = field(default_factory=dict)
     """Directories that could not be listed, or not as a whole, with the reason."""
     by_name: list[tuple[str, str]] = field(default_factory=list)
-    """Directories of which each name is looked for, and the last one that was."""
+    """Directories whose names are looked for one by one, and the last one that was."""
     known: list[str] | None = None
     """Directories that the ledger knows and that are still to be looked for; None before the walk has ended."""
 
@@ -85,7 +85,7 @@ class Root:
     def broke_off(self, sweep: Sweep, again_at: float | None) -> None:
         """A sweep failed, and what it had taken is given back: it begins again, from its beginning.
 
-        `again_at`: when, and so does the whole; None: this part by itself.
+        `again_at`: when, and so does the whole; None: this part alone.
         """
         sweep.close()
         self.again_at = again_at or self.again_at

@@ -30,7 +30,7 @@ class Listing:
     """Why the directory, or a part of it, was not seen."""
 
     def seen(self, but: Container[Entry] = ()) -> Iterator[tuple[str, Observation]]:
-        """Each name, and what stands there; without the entries `but`."""
+        """Each name, and what has it; without the entries `but`."""
         for entry, kind in self.entries.items():
             if entry not in but:
                 name, size, mtime_ns, ctime_ns, file_id, volume = entry
@@ -40,7 +40,7 @@ class Listing:
 class Walk:
     """A walk of a tree, a directory (or a part of a huge one) at a time. Symbolic links are not followed, but at the top.
 
-    A directory that cannot be listed comes as a listing with its error; one that went away meanwhile does not come. Where
+    A directory that cannot be listed comes as a listing with its error; one that went away does not come. Where
     the top cannot be opened, or the agent has no descriptors, the walk breaks off: what follows was not looked at.
     """
 
@@ -113,6 +113,8 @@ class Walk:
     def _directory(self, tree: Tree, part: str) -> Generator[Listing]:
         """The listings of one directory; those in it are walked next."""
         directory = posixpath.join(self._top, part) if part else self._top
+        if part != self._begin and self._pruned(directory):
+            return
         below: list[str] = []
         whole = True
         zone = bool(part) and (self._zones.hold if part == self._begin else self._zones.at)(tree, part)
@@ -126,7 +128,7 @@ class Walk:
             for listed in tree.scan(part, CHUNK):
                 for name in listed.directories:
                     inside = f"{part}/{name}" if part else name
-                    if not name.startswith(OWN_PREFIX) and not self._pruned(posixpath.join(self._top, inside)):
+                    if not name.startswith(OWN_PREFIX):
                         below.append(inside)
                 if not listed.last:
                     whole, self._inside = False, True

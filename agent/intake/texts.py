@@ -21,7 +21,7 @@ _CHANGED = "changed while it was read"
 
 
 class _Text:
-    """A text of which a part has been read."""
+    """A text that has been read in part."""
 
     def __init__(self, version: Version, reading: Reading) -> None:
         self.version = version

@@ -55,7 +55,7 @@ class Watch:
         self.canary_at: float | None = None
         """When the canary was last seen to come through."""
         self.skew: float | None = None
-        """Seconds that the file system's clock is ahead of ours."""
+        """Seconds that the file system's clock is ahead of the agent's."""
         self._files = files
         self._wake = wake
         self._listen = listen or files.watch
@@ -89,7 +89,7 @@ class Watch:
         return self._loss is not None
 
     def drain(self, limit: int) -> list[Hint]:
-        """At most so many of the hints that came since. Who cannot look at them gives them back."""
+        """At most so many of the hints that came since. A caller that cannot look at them gives them back."""
         return self._hints.take(limit)
 
     def give_back(self, hints: Sequence[Hint]) -> None:
@@ -122,7 +122,7 @@ class Watch:
         if self._loss is not None:
             why = self._loss
             self.lost += 1
-            self._start(now)  # directories that appeared meanwhile are not watched
+            self._start(now)  # directories that appeared since are not watched
             return why
         if self._events is not None and not self._events.alive:
             self.lost += 1

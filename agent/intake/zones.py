@@ -10,7 +10,7 @@ from rules.model import Observation
 __all__ = ["IDENTITY", "NONE", "Zones"]
 
 _REMEMBERED = 20_000
-"""Directories of which it is known whether they lie in a landing zone."""
+"""Directories that were asked whether they lie in a landing zone."""
 _ASKED_A_SWEEP = 20
 """Directories with an identity file that are compared with their destinations, each in a second where those may hang.
 Anybody can make more of them."""

@@ -7,7 +7,6 @@ from agent.ledger.destinations import Destinations, Place
 from agent.ledger.fetches import Fetches
 from agent.ledger.files import Files, Found
 from agent.ledger.history import INTERVAL, History, Interval
-from agent.ledger.holdings import Copies, Holding, Holdings
 from agent.ledger.links import Link, Links
 from agent.ledger.notices import Notices
 from agent.ledger.outbox import MESSAGES, Key, Outbox, Queued, Waiting
@@ -21,6 +20,7 @@ from agent.ledger.scrubs import Copy, Finding, Scrubs, Standing
 from agent.ledger.sends import Sends, Sent
 from agent.ledger.states import CAME_LATER, GONE, HERE, NAMED, UNFINISHED, UNPROVED, DeliveryState, State
 from agent.ledger.store import MEMORY, Announce, Store, Transition, silent
+from agent.ledger.summaries import Copies, Summaries, Summary
 from agent.ledger.versions import File, Known
 
 
@@ -30,13 +30,13 @@ class Ledger(Store):
     def __init__(self, path: str, announce: Announce = silent, *, read_only: bool = False) -> None:
         """Open or create the ledger at `path`. Raises Refused and LedgerError, see `Store`."""
         super().__init__(path, announce, read_only=read_only)
-        self.holdings = Holdings(self)
-        self.files = Files(self, self.holdings.found)
+        self.summaries = Summaries(self)
+        self.files = Files(self, self.summaries.found)
         self.batches = Batches(self, self.files)
         self.datasets = Datasets(self)
         self.history = History(self)
         self.destinations = Destinations(self)
-        self.deliveries = Deliveries(self, self.destinations, self.history, self.holdings)
+        self.deliveries = Deliveries(self, self.destinations, self.history, self.summaries)
         self.plans = Plans(self, self.files, self.batches, self.deliveries)
         self.outbox = Outbox(self)
         self.links = Links(self)
@@ -79,8 +79,6 @@ __all__ = [
     "Found",
     "Group",
     "History",
-    "Holding",
-    "Holdings",
     "Intent",
     "Interval",
     "Key",
@@ -107,6 +105,8 @@ __all__ = [
     "Standing",
     "State",
     "Store",
+    "Summaries",
+    "Summary",
     "Transition",
     "Waiting",
     "silent",

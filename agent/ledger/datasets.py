@@ -122,7 +122,7 @@ class Datasets:
         row = self._store.execute(sql, (rule, os.fsencode(key))).fetchone()
         return None if row is None else _known(row)
 
-    def unsettled(self, number: int) -> tuple[float, str, str | None] | None:
+    def unfinished(self, number: int) -> tuple[float, str, str | None] | None:
         """(when it is looked at, path, why it waits) of the first of its files that has not settled."""
         sql = (
             "SELECT f.again, d.path, f.name, f.reason FROM files f JOIN dirs d ON d.id = f.dir"
@@ -198,7 +198,7 @@ class Datasets:
             values = (now, rule) if key is None else (now, rule, os.fsencode(key))
             self._store.execute(f"UPDATE datasets SET again = ?1 WHERE rule = ?2 AND again > ?1{one}", values)
 
-    def settled(self, items: Iterable[tuple[int, str, int]]) -> None:
+    def done(self, items: Iterable[tuple[int, str, int]]) -> None:
         """Files have no writer and have not changed for their quiet period: (dataset, reason, id)."""
         self._store.executemany(
             "UPDATE files SET again = NULL, dataset = ?, reason = ? WHERE id = ? AND state = 'candidate'", items

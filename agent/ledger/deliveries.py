@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from agent.ledger.destinations import Destinations
 from agent.ledger.history import History
-from agent.ledger.holdings import Holdings
 from agent.ledger.states import CAME_LATER, UNFINISHED, UNPROVED, DeliveryState, State, listed
 from agent.ledger.store import Store, Transition, among
+from agent.ledger.summaries import Summaries
 from agent.ledger.versions import File, read
 from rules.model import STAT, Content, Evidence, counted, proof_in_words
 from rules.naming import Owner, name_key, stat_content
@@ -86,11 +86,11 @@ def _deliveries(rows: Iterable[tuple[Any, ...]]) -> list[Delivery]:
 class Deliveries:
     """Rows of `deliveries` and `copies`. Past-tense methods are transitions, for use in a transaction."""
 
-    def __init__(self, store: Store, destinations: Destinations, history: History, holdings: Holdings) -> None:
+    def __init__(self, store: Store, destinations: Destinations, history: History, summaries: Summaries) -> None:
         self._store = store
         self._destinations = destinations
         self._history = history
-        self._holdings = holdings
+        self._summaries = summaries
 
     # What is to be done
 
@@ -245,7 +245,7 @@ class Deliveries:
         row = self._store.execute(sql, (destination, file.id)).fetchone()
         return (os.fsdecode(row[0]), _content(*row[1:])) if row else None
 
-    def likenesses(self, destination: int, file: File) -> list[str]:
+    def same_size_copies(self, destination: int, file: File) -> list[str]:
         """Paths of copies of earlier generations that have its size, the newest first: it may be one of those, back again."""
         sql = (
             "SELECT c.path FROM files m JOIN files f ON f.dir = m.dir AND f.name = m.name AND f.size = m.size"
@@ -277,7 +277,7 @@ class Deliveries:
         return {file: (os.fsdecode(path), os.fsdecode(aside), _content(*rest)) for _, file, path, aside, *rest in rows}
 
     def owners(self, destination: int, path: str, file: File) -> list[Owner]:
-        """Who else among our files has, or had, this name at the destination (or one that it may take for the same)."""
+        """The other files of ours that have, or had, this name at the destination (or one that it may take for the same)."""
         sql = (
             "SELECT f.dir = m.dir AND f.name = m.name, f.state, c.checksum, c.proved_at IS NOT NULL, c.path,"
             " EXISTS (SELECT 1 FROM files g WHERE g.dir = f.dir AND g.name = f.name"
@@ -402,7 +402,7 @@ class Deliveries:
     def proved(self, destination: int, name: str, items: Sequence[Proof], now: float) -> None:
         """These files are at the destination; those that are now at every destination of their batch are verified.
 
-        A file that became another version meanwhile is passed over: what arrived is no evidence for what it is now, nor
+        A file that became another version is passed over: what arrived is no evidence for what it is now, nor
         is content of another size than the version's.
         """
         versions = self._versions([item.file.id for item in items])
@@ -411,7 +411,7 @@ class Deliveries:
             if versions[item.file.id] == item.file.version and item.content.size == item.file.version.size
         ]  # fmt: skip
         for weak in (False, True):
-            self._holdings.proved(
+            self._summaries.proved(
                 [item.file.id for item in items if (item.algorithm == STAT) is weak], destination, weak=weak
             )
         self._store.executemany(
@@ -463,7 +463,7 @@ class Deliveries:
         everywhere = self._everywhere([file.id for file in files])
         done = [file for file in files if file.id in everywhere]
         if done:
-            self._holdings.verified([file.id for file in done])
+            self._summaries.verified([file.id for file in done])
         self._store.executemany(
             "UPDATE files SET state = 'verified', reason = NULL WHERE id = ?", ((file.id,) for file in done)
         )
@@ -494,7 +494,7 @@ class Deliveries:
             " AND destination IN (SELECT id FROM destinations WHERE name = ?)",
             (file.id, destination),
         )
-        # Where an intent says that any part of the file may be there, it must not: what is there is somebody else's work.
+        # Where an intent says that any part of the file may be there, it must not: that file is somebody else's work.
         self._store.execute(
             "DELETE FROM copies WHERE file = ? AND proved_at IS NULL"
             " AND destination IN (SELECT id FROM destinations WHERE name = ? AND in_place = 1)",
@@ -516,7 +516,7 @@ class Deliveries:
         return self.ended(dict.fromkeys(delivery.batch for delivery in deliveries), now)
 
     def ended(self, batches: Iterable[int], now: float) -> list[int]:
-        """Those of the batches of which every delivery has ended are verified: they are returned."""
+        """Those batches whose deliveries have all ended are verified: they are returned."""
         sql = (
             "UPDATE batches SET verified_at = ?2, reclaim_at = ?2 WHERE id = ?1 AND verified_at IS NULL"
             f" AND NOT EXISTS (SELECT 1 FROM deliveries WHERE batch = ?1 AND state IN ({listed(UNFINISHED)}))"

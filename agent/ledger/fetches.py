@@ -6,7 +6,7 @@ from typing import NamedTuple
 from agent.ledger.store import Store
 
 
-class UnderWay(NamedTuple):
+class InFlight(NamedTuple):
     """A request that may have been sent. `task` None: no answer is known."""
 
     request: bytes
@@ -14,7 +14,7 @@ class UnderWay(NamedTuple):
 
 
 class Fetches:
-    """Rows of `fetches`. Each method is a transaction of its own."""
+    """Rows of `fetches`. Each method is one transaction."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -28,10 +28,10 @@ class Fetches:
         found: int = self._store.execute(sql, values).fetchone()[0]
         return found
 
-    def under_way(self, fetch: int) -> UnderWay | None:
+    def under_way(self, fetch: int) -> InFlight | None:
         """What was asked for and has not ended."""
         row = self._store.execute("SELECT request, task FROM fetches WHERE id = ?", (fetch,)).fetchone()
-        return UnderWay(*row) if row and row[0] is not None else None
+        return InFlight(*row) if row and row[0] is not None else None
 
     def frozen(self, fetch: int, request: bytes) -> None:
         """The request is about to be sent."""

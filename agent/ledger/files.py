@@ -59,7 +59,7 @@ class Files:
     """Rows of `files`. Methods in the past tense are transitions; call them inside `Store.transaction`."""
 
     def __init__(self, store: Store, count: Count) -> None:
-        """`count`: told of candidates that were entered: (rule, dataset, directory, size) of each."""
+        """`count`: called with candidates that were entered: (rule, dataset, directory, size) of each."""
         self._store = store
         self._count = count
 
@@ -159,7 +159,7 @@ class Files:
         found: float | None = self._store.execute("SELECT min(again) FROM files WHERE again IS NOT NULL").fetchone()[0]
         return found
 
-    def next_settled(self) -> float | None:
+    def next_rested(self) -> float | None:
         """When the next candidate that only waits for time is to be looked at: not for a writer, marker or person."""
         sql = "SELECT min(again) FROM files WHERE again IS NOT NULL AND reason IS NULL"
         found: float | None = self._store.execute(sql).fetchone()[0]
@@ -245,7 +245,7 @@ class Files:
     def touched(self, file: int, seen: Observation, now: float, again: float) -> None:
         """The ctime of a refused file changed and nothing else: it is judged again, as the same version.
 
-        Its rights may have been the reason. Where they were not, it is refused again, and nothing was delivered meanwhile.
+        Its rights may have been the reason. Where they were not, it is refused again, and nothing was delivered since.
         """
         (known,) = read(self._store, "f.id = ?", (file,))
         self._store.execute(

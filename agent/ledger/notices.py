@@ -1,34 +1,34 @@
-"""What people were told, and when."""
+"""What people were notified, and when."""
 
 from agent.ledger.store import Store
 from agent.ledger.versions import File, read
-from rules.notice import Remark
+from rules.notice import NotificationState
 
 _NEWS = (
     "f.state = 'refused' AND NOT EXISTS (SELECT 1 FROM told t"
     " WHERE t.dir = f.dir AND t.name = f.name AND t.reason = coalesce(f.reason, ''))"
 )
-"""Refused, and nobody was told of this file for this reason."""
+"""Refused, and in no message for this reason."""
 _FORGET_AFTER = 86400.0
-"""Seconds for which a file that comes and goes among the refused is told of once."""
+"""Seconds for which a file that comes and goes among the refused is in one message."""
 
 
 class Notices:
-    """Rows of `remarks` and `told`. Past-tense methods are transitions, for use in a transaction."""
+    """Rows of `notification_states` and `told`. Past-tense methods are transitions, for use in a transaction."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def remarks(self) -> dict[str, Remark]:
+    def notification_states(self) -> dict[str, NotificationState]:
         """Thing → what is remembered of it."""
         rows = self._store.execute("SELECT thing, since, told_at, standing, acute FROM remarks")
         return {
-            thing: Remark(since, told_at, bool(standing), bool(acute))
+            thing: NotificationState(since, told_at, bool(standing), bool(acute))
             for thing, since, told_at, standing, acute in rows
         }
 
     def news(self, limit: int) -> tuple[int, list[File]]:
-        """(how many refused files nobody was told of, some of them)."""
+        """(how many refused files were in no message, some of them)."""
         count = self._store.execute(f"SELECT count(*) FROM files f WHERE {_NEWS}").fetchone()[0]
         return count, read(self._store, f"{_NEWS} ORDER BY f.id LIMIT ?", (limit,)) if count else []
 
@@ -42,14 +42,14 @@ class Notices:
 
     # Transitions
 
-    def remarked(self, thing: str, remark: Remark | None) -> None:
+    def noted_state(self, thing: str, notification_state: NotificationState | None) -> None:
         """This is to be remembered of it; None: nothing any more."""
         self._store.execute("DELETE FROM remarks WHERE thing = ?", (thing,))
-        if remark is not None:
-            self._store.execute("INSERT INTO remarks VALUES (?, ?, ?, ?, ?)", (thing, *remark))
+        if notification_state is not None:
+            self._store.execute("INSERT INTO remarks VALUES (?, ?, ?, ?, ?)", (thing, *notification_state))
 
     def refusals_told(self, now: float) -> None:
-        """People were told of every file that is refused now."""
+        """Every file that is refused now was in a message."""
         self._store.execute(
             "INSERT OR REPLACE INTO told SELECT f.dir, f.name, coalesce(f.reason, ''), ? FROM files f"
             f" WHERE {_NEWS} ORDER BY f.id",

@@ -15,7 +15,7 @@ class Pauses:
         self._store = store
 
     def hold(self, what: Pausable, of: str | None = None) -> bool:
-        """Whether it is paused, by itself or with all the others."""
+        """Whether it is paused, alone or with all the others."""
         sql = "SELECT EXISTS (SELECT 1 FROM meta WHERE key IN (?, ?))"
         keys = _KEY + what, _KEY + (what if of is None else f"{what}.{of}")
         return bool(self._store.execute(sql, keys).fetchone()[0])
@@ -30,7 +30,7 @@ class Pauses:
         self._store.set_meta(_KEY + (what if of is None else f"{what}.{of}"), "by a person")
 
     def resumed(self, what: Pausable, of: str | None = None) -> None:
-        """A person lets it go on; without `of`, also each that was paused by itself."""
+        """A person lets it go on; without `of`, also each that was paused alone."""
         key = _KEY + (what if of is None else f"{what}.{of}")
         with self._store.transaction():
             self._store.execute("DELETE FROM meta WHERE key = ?", (key,))

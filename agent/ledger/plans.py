@@ -63,7 +63,7 @@ class Plans:
         return [Behind(*row) for row in self._store.execute(sql)]
 
     def later(self, rule: str, address: str) -> int:
-        """How many files of a rule are in batches that were delivered, and of which nothing is at this destination."""
+        """How many files of a rule are in delivered batches that have nothing at this destination."""
         sql = (
             "SELECT coalesce(sum(b.files), 0) FROM batches b WHERE b.rule = (SELECT id FROM rules WHERE name = ?)"
             " AND b.verified_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM files f JOIN copies c ON c.file = f.id"
@@ -80,7 +80,7 @@ class Plans:
         )
         return list(self._store.execute(sql))
 
-    def waits_elsewhere(self, destinations: Collection[int]) -> bool:
+    def waits_at_others(self, destinations: Collection[int]) -> bool:
         """Whether a delivery waits for another destination than these."""
         sql = f"SELECT DISTINCT destination FROM delivery_tally WHERE {_UNFINISHED} AND deliveries > 0"
         return any(number not in destinations for (number,) in self._store.execute(sql))
@@ -95,7 +95,7 @@ class Plans:
         return read(self._store, where, (after, limit))
 
     def sealed(self, after: int, files: int, *, ended: bool) -> list[Group]:
-        """Sealed batches of which every delivery has ended, or not, in order after `after`, until they have so many files."""
+        """Sealed batches whose deliveries have all ended, or not, in order after `after`, until they have so many files."""
         which = "b.verified_at IS NOT NULL" if ended else "b.verified_at IS NULL AND b.sealed_at IS NOT NULL"
         sql = (
             "SELECT b.id, r.name, b.files FROM batches b JOIN rules r ON r.id = b.rule"
@@ -150,9 +150,9 @@ class Plans:
         )
         return set(self._store.execute(sql, (batch,)))
 
-    def skipped_in(self, holding: tuple[str, bool, int]) -> dict[tuple[str, str], int]:
+    def skipped_in(self, summary: tuple[str, bool, int]) -> dict[tuple[str, str], int]:
         """(name, address) -> how many verified files of (rule, whether it is a dataset, its number) need not be there."""
-        rule, whole, place = holding
+        rule, whole, place = summary
         which = "f.dataset = ?" if whole else "f.dir = ? AND f.dataset IS NULL"
         sql = (
             f"SELECT n.name, n.address, count(*) FROM files f CROSS JOIN deliveries d ON d.batch = f.batch AND d.state = 'skipped'"
@@ -178,7 +178,7 @@ class Plans:
         self._store.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_PLAN, plan))
 
     def inherited(self, batch: Group, rule: str) -> None:
-        """The batch belongs to another rule from now on, and with it the datasets of its own."""
+        """The batch belongs to another rule from now on, and with it its datasets."""
         self._store.execute("UPDATE batches SET rule = ? WHERE id = ?", (self._files.rule(rule), batch.id))
         self._store.execute(
             "UPDATE OR IGNORE datasets SET rule = ? WHERE id IN (SELECT dataset FROM files WHERE batch = ?)",
@@ -231,7 +231,7 @@ class Plans:
         )
 
     def split(self, batch: int, rule: str, files: Sequence[File], now: float) -> int:
-        """These delivered files are a batch by themselves, of which every delivery has ended. Returns it."""
+        """These delivered files become a batch whose deliveries have all ended. Returns it."""
         number = self._batches.opened(rule, self._batches.key(batch), now)
         self._batches.joined(number, _group(files, now))
         self._store.execute(

@@ -97,26 +97,26 @@ class Pruner:
             " AND NOT EXISTS (SELECT 1 FROM files WHERE dataset = s.id)"
         )
         empty = [row for number in numbers for row in self._store.execute(sql, (number,)).fetchall()]
-        self._forget_holdings(empty, whole=1)
+        self._forget_summaries(empty, whole=1)
         self._store.executemany("DELETE FROM datasets WHERE id = ?", empty)
 
     def _forget_directories(self, numbers: Iterable[int]) -> None:
         """Those that no file is known of."""
         sql = "SELECT id FROM dirs d WHERE id = ? AND NOT EXISTS (SELECT 1 FROM files WHERE dir = d.id)"
         empty = [row for number in numbers for row in self._store.execute(sql, (number,)).fetchall()]
-        self._forget_holdings(empty, whole=0)
+        self._forget_summaries(empty, whole=0)
         self._store.executemany("DELETE FROM told WHERE dir = ?", empty)
         self._store.executemany("DELETE FROM emptied WHERE dir = ?", empty)
         self._store.executemany("DELETE FROM returns WHERE dir = ?", empty)
         self._store.executemany("DELETE FROM dirs WHERE id = ?", empty)
 
-    def _forget_holdings(self, places: Sequence[tuple[int]], *, whole: int) -> None:
+    def _forget_summaries(self, places: Sequence[tuple[int]], *, whole: int) -> None:
         """The counts of directories, or of datasets, that are about to be forgotten."""
         which = f"rule IN (SELECT id FROM rules) AND whole = {whole} AND place = ?"
         self._store.executemany(
-            f"DELETE FROM holding_copies WHERE holding IN (SELECT id FROM holdings WHERE {which})", places
+            f"DELETE FROM summary_copies WHERE summary IN (SELECT id FROM summaries WHERE {which})", places
         )
-        self._store.executemany(f"DELETE FROM holdings WHERE {which}", places)
+        self._store.executemany(f"DELETE FROM summaries WHERE {which}", places)
 
     def _forget_batches(self, now: float, limit: int) -> int:
         """Batches that no file is in any more, and that nobody has in hand. Returns how many were forgotten."""

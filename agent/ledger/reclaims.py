@@ -11,7 +11,7 @@ from agent.ledger.versions import File, read
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A file that is being removed: where it belongs, and where it stands meanwhile (relative to the root)."""
+    """A file that is being removed: where it belongs, and where it stands until then (relative to the root)."""
 
     file: File
     root: str

@@ -195,10 +195,10 @@ class Reports:
         ]
 
     def findings_of(self, file: int) -> list[dict[str, Any]]:
-        """Copies of a version that were found amiss, settled ones among them."""
+        """Copies of a version that were found wrong, settled ones among them."""
         sql = (
             "SELECT n.name, g.path, g.kind, g.reason, g.found_at, g.closed_at, g.closed"
-            # CROSS: destination by destination, of which there are few; findings have no index by file alone.
+            # CROSS: destination by destination: there are few; findings have no index by file alone.
             " FROM destinations n CROSS JOIN findings g ON g.destination = n.id AND g.file = ? ORDER BY g.found_at"
         )
         names = ("destination", "path", "kind", "reason", "found_at", "closed_at", "closed")

@@ -236,7 +236,7 @@ CREATE TABLE findings (          -- copies that were read again and are not what
   algorithm   TEXT    NOT NULL,
   found_at    REAL    NOT NULL,
   looked_at   REAL    NOT NULL,  -- when it was last looked at again
-  closed_at   REAL,              -- NULL: open. A closed one still says that what stands there is not what we delivered
+  closed_at   REAL,              -- NULL: open. A closed one still says that the copy is not what we delivered
   closed      TEXT,              -- why
   PRIMARY KEY (destination, file, path)
 ) STRICT, WITHOUT ROWID;
@@ -247,9 +247,9 @@ CREATE TABLE reclaims (          -- the intent to remove a local copy, until it 
   file      INTEGER PRIMARY KEY REFERENCES files (id),
   root      BLOB    NOT NULL,    -- watched directory
   original  BLOB    NOT NULL,    -- path relative to root
-  aside     BLOB    NOT NULL,    -- where it stands meanwhile, relative to root
+  aside     BLOB    NOT NULL,    -- where it stands until then, relative to root
   purge_at  REAL    NOT NULL,    -- not before this time
-  ctime_ns  INTEGER,             -- since it stands aside; NULL: not known, as where the agent was killed meanwhile
+  ctime_ns  INTEGER,             -- since it stands aside; NULL: not known, as where the agent was killed
   coming_back INTEGER NOT NULL DEFAULT 0, -- 1: it is being put back
   leaving   INTEGER NOT NULL DEFAULT 0, -- 1: it is being removed from the trash
   reason    TEXT    NOT NULL
@@ -294,7 +294,7 @@ CREATE TABLE fetches (           -- what was fetched back, and what of it is und
 ) STRICT;
 
 
--- What is done because a batch was verified, and what people are told
+-- What is done because a batch was verified, and messages to people
 
 CREATE TABLE outbox (            -- a call to be made, until it was made; then its row goes
   id      INTEGER PRIMARY KEY,
@@ -318,7 +318,7 @@ CREATE TABLE remarks (           -- what is remembered of what was said, so that
   acute    INTEGER NOT NULL      -- 1: they know that it waits for a person
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE told (              -- a refused file that people were told of
+CREATE TABLE told (              -- a refused file that was in a message
   dir     INTEGER NOT NULL REFERENCES dirs (id),
   name    BLOB    NOT NULL,
   reason  TEXT    NOT NULL,
@@ -347,7 +347,7 @@ END;
 CREATE TRIGGER files_forgotten AFTER DELETE ON files BEGIN
   UPDATE tally SET files = files - 1, bytes = bytes - old.counted WHERE rule = old.rule AND state = old.state;
   UPDATE batches SET left = left + 1 WHERE id = old.batch;
-  UPDATE holdings SET vanished = vanished - (old.state = 'vanished')
+  UPDATE summaries SET vanished = vanished - (old.state = 'vanished')
     WHERE rule = old.rule AND whole = (old.dataset IS NOT NULL) AND place = coalesce(old.dataset, old.dir);
 END;
 CREATE TRIGGER files_recounted AFTER UPDATE OF state, size, rule ON files BEGIN
@@ -377,7 +377,7 @@ END;
 
 -- What the status page reads, the same however much is known: counts per dataset and directory, and the last day.
 
-CREATE TABLE holdings (          -- the files of one rule in one dataset, or (without datasets) directly in one directory
+CREATE TABLE summaries (          -- the files of one rule in one dataset, or (without datasets) directly in one directory
   id             INTEGER PRIMARY KEY,
   rule           INTEGER NOT NULL REFERENCES rules (id),
   whole          INTEGER NOT NULL,   -- 1: `place` is a dataset; 0: a directory
@@ -396,24 +396,24 @@ CREATE TABLE holdings (          -- the files of one rule in one dataset, or (wi
   vanished       INTEGER NOT NULL,
   UNIQUE (rule, whole, place)
 ) STRICT;
-CREATE INDEX holdings_latest ON holdings (latest);
-CREATE INDEX holdings_waiting ON holdings (latest) WHERE waiting > 0;
-CREATE INDEX holdings_refused ON holdings (latest) WHERE refused > 0;
+CREATE INDEX summaries_latest ON summaries (latest);
+CREATE INDEX summaries_waiting ON summaries (latest) WHERE waiting > 0;
+CREATE INDEX summaries_refused ON summaries (latest) WHERE refused > 0;
 
-CREATE TABLE holding_copies (    -- proved copies of a holding's files at one destination
-  holding     INTEGER NOT NULL REFERENCES holdings (id),
+CREATE TABLE summary_copies (    -- proved copies of a summary's files at one destination
+  summary     INTEGER NOT NULL REFERENCES summaries (id),
   destination INTEGER NOT NULL REFERENCES destinations (id),
   here        INTEGER NOT NULL,  -- of versions that are here
-  weak        INTEGER NOT NULL,  -- those of them of which only size and mtime were compared
+  weak        INTEGER NOT NULL,  -- those of them with only size and mtime compared
   gone        INTEGER NOT NULL,  -- of versions that were reclaimed, or removed by somebody else
-  PRIMARY KEY (holding, destination)
+  PRIMARY KEY (summary, destination)
 ) STRICT, WITHOUT ROWID;
 
 -- Like `tally`, kept by triggers. Superseded versions count nowhere.
--- What many files do at once, Holdings counts in one statement for all, where a trigger would look up the holding of each:
+-- What many files do at once, Holdings counts in one statement for all, where a trigger would look up the summary of each:
 -- those that are found as candidates, those that become verified, and copies that are proved.
-CREATE TRIGGER holdings_counted AFTER INSERT ON files WHEN new.state <> 'candidate' BEGIN
-  INSERT INTO holdings VALUES (NULL, new.rule, new.dataset IS NOT NULL, coalesce(new.dataset, new.dir), new.id,
+CREATE TRIGGER summaries_counted AFTER INSERT ON files WHEN new.state <> 'candidate' BEGIN
+  INSERT INTO summaries VALUES (NULL, new.rule, new.dataset IS NOT NULL, coalesce(new.dataset, new.dir), new.id,
       new.waiting, new.waiting * new.counted, new.state = 'verified', (new.state = 'verified') * new.counted,
       new.state IN ('reclaiming', 'reclaimed'), (new.state IN ('reclaiming', 'reclaimed')) * new.counted, new.state = 'removed', (new.state = 'removed') * new.counted, new.state = 'refused', (new.state = 'refused') * new.counted, new.state = 'vanished')
     ON CONFLICT (rule, whole, place) DO UPDATE SET latest = max(latest, excluded.latest),
@@ -425,10 +425,10 @@ CREATE TRIGGER holdings_counted AFTER INSERT ON files WHEN new.state <> 'candida
       vanished = vanished + excluded.vanished;
   UPDATE dirs SET unproved = unproved + 1 WHERE id = new.dir AND (new.waiting OR new.state = 'refused');
 END;
-CREATE TRIGGER holdings_recounted AFTER UPDATE OF state, size ON files
+CREATE TRIGGER summaries_recounted AFTER UPDATE OF state, size ON files
 WHEN (old.state <> new.state AND NOT (old.waiting AND new.waiting) AND NOT (old.state = 'batched' AND new.state = 'verified'))
   OR old.size <> new.size BEGIN
-  UPDATE holdings SET
+  UPDATE summaries SET
       waiting = waiting + new.waiting - old.waiting,
       waiting_bytes = waiting_bytes + new.waiting * new.counted - old.waiting * old.counted,
       verified = verified + (new.state = 'verified') - (old.state = 'verified'),
@@ -444,9 +444,9 @@ WHEN (old.state <> new.state AND NOT (old.waiting AND new.waiting) AND NOT (old.
   UPDATE dirs SET unproved = unproved + (new.waiting OR new.state = 'refused') - (old.waiting OR old.state = 'refused')
     WHERE id = old.dir AND (new.waiting OR new.state = 'refused') <> (old.waiting OR old.state = 'refused');
 END;
-CREATE TRIGGER holdings_moved AFTER UPDATE OF rule, dataset ON files
+CREATE TRIGGER summaries_moved AFTER UPDATE OF rule, dataset ON files
 WHEN old.rule <> new.rule OR old.dataset IS NOT new.dataset BEGIN
-  UPDATE holdings SET  -- first the counts of the row as it is now leave the old place ...
+  UPDATE summaries SET  -- first the counts of the row as it is now leave the old place ...
       waiting = waiting - new.waiting, waiting_bytes = waiting_bytes - new.waiting * new.counted,
       verified = verified - (new.state = 'verified'), verified_bytes = verified_bytes - (new.state = 'verified') * new.counted,
       reclaimed = reclaimed - (new.state IN ('reclaiming', 'reclaimed')), reclaimed_bytes = reclaimed_bytes - (new.state IN ('reclaiming', 'reclaimed')) * new.counted,
@@ -454,7 +454,7 @@ WHEN old.rule <> new.rule OR old.dataset IS NOT new.dataset BEGIN
       refused = refused - (new.state = 'refused'), refused_bytes = refused_bytes - (new.state = 'refused') * new.counted,
       vanished = vanished - (new.state = 'vanished')
     WHERE rule = old.rule AND whole = (old.dataset IS NOT NULL) AND place = coalesce(old.dataset, old.dir);
-  INSERT INTO holdings VALUES (NULL, new.rule, new.dataset IS NOT NULL, coalesce(new.dataset, new.dir), new.id,
+  INSERT INTO summaries VALUES (NULL, new.rule, new.dataset IS NOT NULL, coalesce(new.dataset, new.dir), new.id,
       new.waiting, new.waiting * new.counted, new.state = 'verified', (new.state = 'verified') * new.counted,
       new.state IN ('reclaiming', 'reclaimed'), (new.state IN ('reclaiming', 'reclaimed')) * new.counted, new.state = 'removed', (new.state = 'removed') * new.counted, new.state = 'refused', (new.state = 'refused') * new.counted, new.state = 'vanished')
     ON CONFLICT (rule, whole, place) DO UPDATE SET latest = max(latest, excluded.latest),
@@ -464,36 +464,36 @@ WHEN old.rule <> new.rule OR old.dataset IS NOT new.dataset BEGIN
       removed = removed + excluded.removed, removed_bytes = removed_bytes + excluded.removed_bytes,
       refused = refused + excluded.refused, refused_bytes = refused_bytes + excluded.refused_bytes,
       vanished = vanished + excluded.vanished;  -- ... and come to the new one; so do its copies.
-  INSERT INTO holding_copies SELECT h.id, c.destination,
+  INSERT INTO summary_copies SELECT h.id, c.destination,
       -new.here, -(new.here AND c.algorithm = 'stat'), -new.gone
-    FROM copies c JOIN holdings h ON h.rule = old.rule AND h.whole = (old.dataset IS NOT NULL)
+    FROM copies c JOIN summaries h ON h.rule = old.rule AND h.whole = (old.dataset IS NOT NULL)
       AND h.place = coalesce(old.dataset, old.dir)
     WHERE c.file = new.id AND c.proved_at IS NOT NULL
     ON CONFLICT DO UPDATE SET here = here + excluded.here, weak = weak + excluded.weak, gone = gone + excluded.gone;
-  INSERT INTO holding_copies SELECT h.id, c.destination,
+  INSERT INTO summary_copies SELECT h.id, c.destination,
       new.here, new.here AND c.algorithm = 'stat', new.gone
-    FROM copies c JOIN holdings h ON h.rule = new.rule AND h.whole = (new.dataset IS NOT NULL)
+    FROM copies c JOIN summaries h ON h.rule = new.rule AND h.whole = (new.dataset IS NOT NULL)
       AND h.place = coalesce(new.dataset, new.dir)
     WHERE c.file = new.id AND c.proved_at IS NOT NULL
     ON CONFLICT DO UPDATE SET here = here + excluded.here, weak = weak + excluded.weak, gone = gone + excluded.gone;
 END;
-CREATE TRIGGER holding_copies_disproved AFTER UPDATE OF proved_at ON copies
+CREATE TRIGGER summary_copies_disproved AFTER UPDATE OF proved_at ON copies
 WHEN old.proved_at IS NOT NULL AND new.proved_at IS NULL BEGIN
-  UPDATE holding_copies SET
+  UPDATE summary_copies SET
       here = here - (SELECT here FROM files WHERE id = old.file),
       weak = weak - (SELECT here AND old.algorithm = 'stat' FROM files WHERE id = old.file),
       gone = gone - (SELECT gone FROM files WHERE id = old.file)
-    WHERE destination = old.destination AND holding = (SELECT h.id FROM files f JOIN holdings h ON h.rule = f.rule
+    WHERE destination = old.destination AND summary = (SELECT h.id FROM files f JOIN summaries h ON h.rule = f.rule
         AND h.whole = (f.dataset IS NOT NULL) AND h.place = coalesce(f.dataset, f.dir) WHERE f.id = old.file);
 END;
-CREATE TRIGGER holding_copies_stayed AFTER UPDATE OF state ON files  -- here, removed, or counting no more
+CREATE TRIGGER summary_copies_stayed AFTER UPDATE OF state ON files  -- here, removed, or counting no more
 WHEN old.here <> new.here OR old.gone <> new.gone BEGIN
-  UPDATE holding_copies SET
+  UPDATE summary_copies SET
       here = here + new.here - old.here,
       weak = weak + (new.here - old.here)
-        * (SELECT algorithm = 'stat' FROM copies WHERE file = new.id AND destination = holding_copies.destination),
+        * (SELECT algorithm = 'stat' FROM copies WHERE file = new.id AND destination = summary_copies.destination),
       gone = gone + new.gone - old.gone
-    WHERE holding = (SELECT id FROM holdings WHERE rule = old.rule AND whole = (old.dataset IS NOT NULL)
+    WHERE summary = (SELECT id FROM summaries WHERE rule = old.rule AND whole = (old.dataset IS NOT NULL)
         AND place = coalesce(old.dataset, old.dir))
       AND destination IN (SELECT destination FROM copies WHERE file = new.id AND proved_at IS NOT NULL);
 END;

@@ -1,4 +1,4 @@
-"""Copies that are read again after their delivery, and what was found to be amiss."""
+"""Copies that are read again after their delivery, and what was found to be wrong."""
 
 import os
 import posixpath
@@ -12,7 +12,7 @@ from agent.ledger.versions import File, read
 from rules.model import SENT, Content
 from rules.naming import Owner, stat_content
 from rules.retention import taken_at_once
-from rules.scrub import Sight
+from rules.scrub import CopyStatus
 
 _NEVER = float("inf")
 _GONE = "gone."
@@ -38,7 +38,7 @@ class Finding(NamedTuple):
     destination: str
     address: str
     copy: Copy
-    sight: Sight
+    copy_status: CopyStatus
     reason: str
     found_at: float
 
@@ -52,7 +52,7 @@ class Standing(NamedTuple):
     """When a copy there was last read again."""
     oldest_at: float | None
     """When the copy that was read longest ago was read or, if never, proved."""
-    amiss: dict[str, int]
+    findings: dict[str, int]
     """Kind → open findings."""
 
 
@@ -113,31 +113,32 @@ class Scrubs:
         rows = self._store.execute(sql, values).fetchall()
         copies = self._copies((*row[:4], None) for row in rows)
         return [
-            Finding(row[4], row[5], copy, Sight(row[6]), row[7], row[8]) for row, copy in zip(rows, copies, strict=True)
+            Finding(row[4], row[5], copy, CopyStatus(row[6]), row[7], row[8])
+            for row, copy in zip(rows, copies, strict=True)
         ]
 
     def standings(self) -> list[Standing]:
         """How far each destination, of former configurations too, is read again."""
         rows = self._store.execute("SELECT id, name, address, reread_at FROM destinations ORDER BY id").fetchall()
         return [
-            Standing(name, address, at, self.oldest_at(number), self.amiss(number))
+            Standing(name, address, at, self.oldest_at(number), self.findings(number))
             for number, name, address, at in rows
         ]
 
-    def known(self, destination: int, copy: Copy) -> tuple[Sight, str] | None:
+    def known(self, destination: int, copy: Copy) -> tuple[CopyStatus, str] | None:
         """(how it was found, reason) of the open finding about a copy."""
         sql = (
             f"SELECT g.kind, g.reason FROM findings g WHERE g.destination = ? AND g.file = ? AND g.path = ? AND {_OPEN}"
         )
         row = self._store.execute(sql, (destination, copy.file.id, os.fsencode(copy.path))).fetchone()
-        return (Sight(row[0]), row[1]) if row else None
+        return (CopyStatus(row[0]), row[1]) if row else None
 
-    def amiss(self, destination: int) -> dict[str, int]:
+    def findings(self, destination: int) -> dict[str, int]:
         """Kind → open findings at a destination."""
         sql = f"SELECT g.kind, count(*) FROM findings g WHERE g.destination = ? AND {_OPEN} GROUP BY g.kind"
         return dict(self._store.execute(sql, (destination,)))
 
-    def spoiled(self, destination: int, file: File) -> set[str]:
+    def damaged(self, destination: int, file: File) -> set[str]:
         """Paths there at which a copy of this path was found to be something else: they are not ours to write to."""
         sql = (
             "SELECT g.path FROM files m JOIN files f ON f.dir = m.dir AND f.name = m.name"
@@ -146,7 +147,7 @@ class Scrubs:
         return {os.fsdecode(path) for (path,) in self._store.execute(sql, (destination, file.id))}
 
     def owners(self, destination: int, path: str, file: File) -> list[Owner]:
-        """Of which of our files a copy was found spoiled at this path."""
+        """Of which of our files a copy was found damaged at this path."""
         sql = (
             "SELECT f.dir = m.dir AND f.name = m.name, g.checksum, d.path, f.name, n.in_place, f.size, f.mtime_ns"
             " FROM findings g JOIN files f ON f.id = g.file JOIN dirs d ON d.id = f.dir"
@@ -159,17 +160,17 @@ class Scrubs:
             Owner(
                 source=posixpath.join(os.fsdecode(row[2]), os.fsdecode(row[3])),
                 same_source=bool(row[0]),
-                gone=True,  # what stands there now may be the only one of its kind, whoever made it
+                gone=True,  # that copy may be the only one of its kind, whoever made it
                 content=Content(stat_content(*row[5:]) if row[4] else row[1], row[5]),
                 path=path,
                 in_place=bool(row[4]),
-                spoiled=True,
+                damaged=True,
             )
             for row in self._store.execute(sql, (file.id, destination, os.fsencode(path)))
         ]
 
     def others(self, destination: int, file: int) -> list[tuple[str, str]]:
-        """(destination, path) of the version's copies elsewhere that nothing was found amiss with."""
+        """(destination, path) of the version's copies elsewhere that nothing was found wrong with."""
         sql = (
             "SELECT n.name, c.path FROM copies c JOIN destinations n ON n.id = c.destination"
             " WHERE c.file = ? AND c.destination <> ? AND c.proved_at IS NOT NULL AND NOT EXISTS"
@@ -209,7 +210,7 @@ class Scrubs:
         """Why nothing is deleted on the proof of a destination where more is gone than anybody takes; None: it is not."""
         return taken_at_once(destination) if self._store.meta(f"{_GONE}{destination}") is not None else None
 
-    def owed(self, destination: int) -> list[File]:
+    def to_enqueue(self, destination: int) -> list[File]:
         """Verified files whose evidence was withdrawn because of a finding, and which nobody delivers again yet."""
         sql = (
             "SELECT g.file FROM findings g JOIN files f ON f.id = g.file WHERE g.destination = ? AND f.state = 'verified'"
@@ -246,11 +247,11 @@ class Scrubs:
         """These copies are not read any more."""
         self.reread(destination, copies, _NEVER)
 
-    def found(self, destination: int, name: str, copy: Copy, sight: Sight, reason: str, now: float) -> bool:
+    def found(self, destination: int, name: str, copy: Copy, copy_status: CopyStatus, reason: str, now: float) -> bool:
         """A copy is not what was proved. Returns whether that is news."""
         key = (destination, copy.file.id, os.fsencode(copy.path))
         known = self.known(destination, copy)
-        if known is not None and known[0] is sight:
+        if known is not None and known[0] is copy_status:
             self._store.execute(
                 "UPDATE findings SET looked_at = ?, reason = ? WHERE destination = ? AND file = ? AND path = ?",
                 (now, reason, *key),
@@ -258,10 +259,10 @@ class Scrubs:
             return False
         self._store.execute(
             "INSERT OR REPLACE INTO findings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
-            (*key, sight.value, reason, copy.checksum, copy.algorithm, now, now),
+            (*key, copy_status.value, reason, copy.checksum, copy.algorithm, now, now),
         )
         self._store.tell(
-            [Transition(copy.file.rule, sight.value, copy.file.path, reason, copy.file.version.size, name)]
+            [Transition(copy.file.rule, copy_status.value, copy.file.path, reason, copy.file.version.size, name)]
         )
         return True
 
@@ -298,7 +299,7 @@ class Scrubs:
         self._store.execute("DELETE FROM meta WHERE key = ?", (f"{_GONE}{destination}",))
 
     def withdrawn(self, destination: int, files: Iterable[int]) -> None:
-        """The evidence counts no more, nor does an intent: what stands there is not to be written to."""
+        """The evidence counts no more, nor does an intent: that file is not to be written to."""
         copies = [(file, destination) for file in files]
         self._store.executemany(
             "UPDATE copies SET proved_at = NULL WHERE file = ? AND destination = ?", copies

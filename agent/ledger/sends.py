@@ -25,7 +25,7 @@ class Sent(NamedTuple):
 
 
 class Sends:
-    """Rows of `sends`, and their files. Each file is a generation of its own: what rules do with the path goes on."""
+    """Rows of `sends`, and their files. Each file is a separate generation: what rules do with the path goes on."""
 
     def __init__(self, store: Store, files: Files, batches: Batches) -> None:
         self._store = store
@@ -95,7 +95,7 @@ class Sends:
     def _refused_before(self, files: Sequence[tuple[int, bytes, int, int, float]]) -> None:
         """(dir, name, rule, destination, now): what an earlier command there was refused is settled by this one.
 
-        It wrote nothing; so what it meant to write says nothing of what stands there, unless others may have written.
+        It wrote nothing; so what it meant to write says nothing of the file there, unless others may have written.
         """
         which = (
             "dir = ?1 AND name = ?2 AND rule = ?3 AND state = 'refused'"

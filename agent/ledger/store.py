@@ -184,7 +184,7 @@ class Store:
             raise unreadable(f"ledger {path}", error) from error
 
     def _use_wal(self) -> None:
-        """Write ahead, as the file remembers from its first connection on. Here SQLite does not wait for others by itself."""
+        """Write ahead, as the file remembers from its first connection on. Here SQLite does not wait for others."""
         deadline = time.monotonic() + _TIMEOUT
         while True:
             try:
@@ -239,7 +239,7 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing; what was announced inside is told after the commit. Raises LedgerError where SQLite cannot."""
+        """All or nothing; what was announced inside is passed on after the commit. Raises LedgerError where SQLite cannot."""
         self.execute("BEGIN IMMEDIATE")
         self.numbers.clear()
         with self._undone_by("ROLLBACK"):
@@ -295,7 +295,7 @@ class Store:
 
     @property
     def agent(self) -> str:
-        """The agent's id, for people, services and the names of its own: the beginning of its key."""
+        """The agent's id, for people, services and its own names: the beginning of its key."""
         return self.key[:12]
 
     def meta(self, key: str) -> str | None:

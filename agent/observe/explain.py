@@ -6,7 +6,7 @@ from typing import Any
 
 from agent.files import CannotTell, Look
 from agent.ledger import File, Ledger, State
-from agent.observe.looks import look
+from agent.observe.file_inspector import look
 from rules.match import match
 from rules.model import Observation, VolumeId
 from rules.rule import Rule

@@ -9,7 +9,7 @@ from agent.files import CannotTell
 from agent.intake.scan import Listing
 from agent.intake.zones import IDENTITY
 from agent.ledger import NAMED, Known, Ledger
-from agent.observe.looks import Contents
+from agent.observe.file_inspector import Contents
 from rules.match import match
 from rules.model import OWN_PREFIX, Entry
 from rules.removal import InFolder

@@ -65,7 +65,7 @@ class TextFormatter(logging.Formatter):
         more = self.formatException(record.exc_info).splitlines() if record.exc_info else []
         return "\n".join(
             [f"{head} {message}", *(f"  {printable(line)}" for line in more)]
-        )  # no line of it looks like one of ours
+        )  # no line of it looks like a line of the log
 
 
 class JsonFormatter(logging.Formatter):
@@ -132,7 +132,7 @@ def configure(style: str, level: int) -> None:
 
 @contextmanager
 def kept(state_dir: PurePath) -> Iterator[None]:
-    """Keep the last lines in the state directory meanwhile, for who looks at it afterwards. Needs the state's lock."""
+    """Keep the last lines in the state directory, to be read afterwards. Needs the state's lock."""
     path = state_dir / FILE
     try:
         keeper = own_files.BoundedLog(path, KEPT)

@@ -21,9 +21,9 @@ from prometheus_client.registry import Collector
 from agent.host.bulkhead import Bulkhead
 from agent.intake import Root
 from agent.ledger import Ledger, Standing, State, Transition
-from agent.observe.looks import Looks
+from agent.observe.file_inspector import FileInspector
 from rules.rule import Rule
-from rules.scrub import Sight
+from rules.scrub import CopyStatus
 
 T = TypeVar("T")
 disable_created_metrics()  # type: ignore[no-untyped-call]  # their names would not be ours, and `rate()` needs none of them
@@ -154,7 +154,7 @@ class Readings(Collector):
 
     def __init__(
         self, ledger: Ledger, rules: Sequence[Rule], roots: Sequence[Root], destinations: Mapping[str, str],
-        clock: Callable[[], float], expiries: Mapping[str, Callable[[], float | None]], looks: Looks,
+        clock: Callable[[], float], expiries: Mapping[str, Callable[[], float | None]], looks: FileInspector,
     ) -> None:  # fmt: skip
         """`destinations`: name → address. `expiries`: destination → when its login dies unless it is used."""
         self._ledger = ledger
@@ -163,7 +163,7 @@ class Readings(Collector):
         self._destinations = destinations
         self._clock = clock
         self._expiries = expiries
-        self._looks = looks
+        self._inspector = looks
         self._families = Bulkhead[Callable[[], Iterable[Metric]]]("metrics", lambda read: read.__name__)
         self._expiring = Bulkhead[str]("login of destination", str)
         self._standing = Bulkhead[Standing]("metrics of destination", lambda one: one.destination)
@@ -274,7 +274,7 @@ class Readings(Collector):
             "dropline_oldest_proof_timestamp_seconds", "When the copy that was read longest ago was read or, if never, proved.",
             labels=["destination"],
         )  # fmt: skip
-        amiss = GaugeMetricFamily(
+        findings = GaugeMetricFamily(
             "dropline_scrub_findings", "Copies that are not what was proved, and that nobody has settled.",
             labels=["destination", "kind"],
         )  # fmt: skip
@@ -286,10 +286,12 @@ class Readings(Collector):
                 for family, at in ((last, one.last_at), (oldest, one.oldest_at)):
                     if at is not None:
                         family.add_metric([one.destination], at)
-                for sight in Sight:
-                    if not sight.well:
-                        amiss.add_metric([one.destination, sight.value], one.amiss.get(sight.value, 0))
-        yield from (last, oldest, amiss)
+                for copy_status in CopyStatus:
+                    if not copy_status.well:
+                        findings.add_metric(
+                            [one.destination, copy_status.value], one.findings.get(copy_status.value, 0)
+                        )
+        yield from (last, oldest, findings)
 
     def _of_roots(self) -> Iterable[Metric]:
         lost = CounterMetricFamily(
@@ -310,7 +312,7 @@ class Readings(Collector):
         now = self._clock()
         for each in self._watched.each((root, rule) for root in self._roots for rule in root.rules):
             with each as (root, rule):
-                name, space = [rule.name], self._looks.space(rule.watch)
+                name, space = [rule.name], self._inspector.space(rule.watch)
                 lost.add_metric(name, root.watch.lost)
                 found.add_metric(name, root.found_by_sweep.get(rule.name, 0))
                 up.add_metric(name, float(root.watch.up))

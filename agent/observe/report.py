@@ -50,19 +50,19 @@ class Entry(NamedTuple):
     """Bytes."""
 
 
-def write(target: PurePath, config: Configuration, mistake: str | None) -> list[Entry]:
+def write(target: PurePath, config: Configuration, config_error: str | None) -> list[Entry]:
     """Make the bundle. Returns what is in it. Raises Refused where it cannot be written, or is there already.
 
     Args:
         target: a ZIP file to be made.
         config: as far as it could be read.
-        mistake: what is wrong with the file of the configuration, if anything is.
+        config_error: what is wrong with the file of the configuration, if anything is.
     """
     masker = Masker(_secrets(config), _arguments(config))
     entries = []
     try:
         with own_files.create(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as bundle:
-            for name, what, content in _parts(config, mistake):
+            for name, what, content in _parts(config, config_error):
                 text = masker.text(content) if isinstance(content, str) else _text(masker.value(content))
                 bundle.writestr(name, text.encode("utf-8", "backslashreplace"))
                 entries.append(Entry(name, what, len(text)))
@@ -77,8 +77,12 @@ def _text(value: Any) -> str:
     return json.dumps(value, indent=2, default=str) + "\n"
 
 
-def _parts(config: Configuration, mistake: str | None) -> Iterator[tuple[str, str, Any]]:
-    yield "configuration.json", "the configuration as it is in effect, without secrets", _configuration(config, mistake)
+def _parts(config: Configuration, config_error: str | None) -> Iterator[tuple[str, str, Any]]:
+    yield (
+        "configuration.json",
+        "the configuration as it is in effect, without secrets",
+        _configuration(config, config_error),
+    )
     yield "system.json", "versions, this computer, file systems, free space, limits", _system(config)
     yield "status.json", "what `dropline status` says", _ask(config, lambda ledger: _status(ledger, config))
     yield "refused.json", "the last refused files, and why", _ask(config, _refused)
@@ -90,10 +94,10 @@ def _parts(config: Configuration, mistake: str | None) -> Iterator[tuple[str, st
     )
 
 
-def _configuration(config: Configuration, mistake: str | None) -> dict[str, Any]:
+def _configuration(config: Configuration, config_error: str | None) -> dict[str, Any]:
     return {
         "source": config.source,
-        "mistake": mistake,
+        "mistake": config_error,
         "settings": config.settings.model_dump(mode="json", by_alias=True),
         # Their values are in effect above, and masked by key there.
         "environment": sorted(name for name in os.environ if name.upper().startswith("DROPLINE_")),
@@ -244,7 +248,7 @@ def _held(value: Any, key: str = "") -> Iterator[str]:
 
 
 def _kept_in(path: str) -> Iterator[str]:
-    """A secret in a file of its own: as a whole, and its words."""
+    """A secret in its own file: as a whole, and its words."""
     text = _contents(path)
     yield from (text, *text.split())
 

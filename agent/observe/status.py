@@ -77,7 +77,7 @@ def status(
                 "every": scrubs[one.destination].every if one.destination in scrubs else None,
                 "last_at": one.last_at,
                 "oldest_at": one.oldest_at,
-                "findings": one.amiss,
+                "findings": one.findings,
             }
             for one in ledger.scrubs.standings()
             if (one.destination, one.address) in destinations and (one.destination in scrubs or one.last_at is not None)
@@ -141,7 +141,7 @@ def described(finding: Finding) -> dict[str, Any]:
         "destination": finding.destination,
         "address": finding.address,
         "copy": finding.copy.path,
-        "kind": finding.sight.value,
+        "kind": finding.copy_status.value,
         "path": finding.copy.file.path,
         "rule": finding.copy.file.rule,
         "size": finding.copy.file.version.size,

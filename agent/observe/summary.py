@@ -50,7 +50,7 @@ class Proved:
 
 
 @dataclass(slots=True)
-class Summary:
+class LogSummary:
     """Counts transitions, and says which lines are due."""
 
     begun: float
@@ -116,7 +116,7 @@ class Summarizer(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self._summary = Summary(time.monotonic())
+        self._summary = LogSummary(time.monotonic())
         self._guard = threading.Lock()
         self._woken = threading.Event()
         self._thread: threading.Thread | None = None

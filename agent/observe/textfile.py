@@ -1,4 +1,4 @@
-"""The metrics as a file for node_exporter's textfile collector, for hosts that Prometheus cannot reach by itself.
+"""The metrics as a file for node_exporter's textfile collector, for hosts that Prometheus cannot reach.
 
 https://github.com/prometheus/node_exporter#textfile-collector: it reads `*.prom` in one directory.
 """
@@ -13,7 +13,7 @@ from agent.host import own_files
 EVERY = 15.0
 """Seconds between two versions of the file."""
 _MODE = 0o644
-"""node_exporter has a user of its own, and the metrics no secrets."""
+"""node_exporter runs as another user, and the metrics have no secrets."""
 
 
 class Textfile:

@@ -189,7 +189,7 @@ class Reclaimer:
                 with one as decision:
                     log.warning("%s: %s", decision.file.path, decision.verdict.reason)
                     self._ledger.files.put_back([(decision.file, decision.verdict.reason)], now)
-            # Asking takes long: evidence that was withdrawn meanwhile took the file out of its batch.
+            # Asking takes long: evidence that was withdrawn in that time took the file out of its batch.
             still = {file.id for file in self._ledger.reclaims.verified(batch)}
             self._intended.together(
                 [intent for intent in intents if intent.file.id in still], write, now,

@@ -10,7 +10,7 @@ from agent.errors import Transient
 from agent.files import CannotTell, Files, Trouble
 from agent.files.reader import CHECKSUMS, Examined, NotTheVersion, Sources, Unreadable, examine
 from agent.host.bulkhead import Bulkhead
-from agent.host.steps import Steps
+from agent.host.heartbeat import Heartbeat
 from agent.ledger import File, Ledger
 from rules.match import match
 from rules.model import Content, CopyId, Evidence, Kind, Observation, Verdict, Version, Writer
@@ -145,7 +145,7 @@ class Decisions:
         self, decide: Callable[[Rule, File, float | None, float], Decision], rule: Rule, files: Sequence[File],
         free: float | None, now: float,
     ) -> Iterator[Decision]:  # fmt: skip
-        """One decision after the other; a file of which none could be made stays."""
+        """One decision after the other; a file without a decision stays."""
         found: list[Decision] = []
         for one in self._alone.each(
             files, now,
@@ -259,7 +259,7 @@ class Decisions:
             )
             return Decision(file, Verdict(False, reason), changed=True)
         try:
-            with Sources(self._files, strong.algorithm, Steps()) as sources:
+            with Sources(self._files, strong.algorithm, Heartbeat()) as sources:
                 content = sources.content(rule.watch, rule.relpath(file.path), file.version)
         except NotTheVersion as error:
             return Decision(file, Verdict(False, error.reason))
@@ -301,7 +301,7 @@ class Decisions:
         return LocalFile(file.path, CopyId(volume, file.version.file_id))
 
     def _distinct(self, copies: Mapping[str, CopyId | None]) -> Verdict:
-        """Whether each of the destinations has a copy of its own."""
+        """Whether each of the destinations has its own copy."""
         identities = {
             name: self._ledger.destinations.identity(name, self._required[name].address) or "" for name in copies
         }

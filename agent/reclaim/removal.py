@@ -188,7 +188,7 @@ class Removal:
             if seen.version == intent.file.version:
                 self._keep(intent, "it had not been moved yet", now, now)
                 return False
-            # Taken out of the trash by a person, who gets the whole period again, or changed: it is proved anew.
+            # Taken out of the trash by a person, who gets the whole period again, or changed: it is proved again.
             log.warning("%s is back at its place", intent.file.path)
             self._is_back(intent, State.SUPERSEDED, "it is back at its place", None, now)
             return False

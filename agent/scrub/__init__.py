@@ -1,6 +1,6 @@
 """Verified → still there? Copies are read again after their delivery, and compared with the evidence.
 
-What is amiss becomes a finding, loudly. Where the local copy still exists, the evidence is withdrawn and the file is a
+What is wrong becomes a finding, loudly. Where the local copy still exists, the evidence is withdrawn and the file is a
 batch once more, in one transaction; nothing at the destination is touched.
 """
 
@@ -16,7 +16,7 @@ from agent.files.absence import look_on
 from agent.host.bulkhead import Bulkhead, Failure
 from agent.ledger import Copy, File, Finding, Ledger, State
 from rules.model import Kind, Observation
-from rules.scrub import DAY, IS_BACK, MOST_OPEN, Scrub, Sight, consequence, due, paid, resolved
+from rules.scrub import DAY, IS_BACK, MOST_OPEN, CopyStatus, Scrub, consequence, due, paid, resolved
 from rules.versions.volumes import unchanged
 
 PASS_COPIES, PASS_BYTES = 500, 2**30
@@ -26,7 +26,7 @@ _LATER = 60.0
 _GATHER = 30.0
 """Seconds in which what the rate allows is gathered, so that one transaction is for many small files."""
 _TRAVELS = (State.CANDIDATE, State.COMPLETE, State.REFUSED, State.RECLAIMING)
-"""States in which a file without evidence will travel again by itself, or when a person acts, or when it is put back."""
+"""States in which a file without evidence will travel again without a person, or when a person acts, or when it is put back."""
 
 Count = Callable[[str, int], object]
 """(how a copy was found, its bytes): counts."""
@@ -38,7 +38,7 @@ class Seen(NamedTuple):
     """One copy, read again."""
 
     copy: Copy
-    sight: Sight
+    copy_status: CopyStatus
     reason: str
 
 
@@ -69,8 +69,8 @@ class Scrubber:
             place: the destination's number in the ledger.
             scrub: how much is read.
             count: counts what was read.
-            tell: is told of bytes as they are read; it may raise Transient to end that.
-            consumed: files are taken away there after their arrival: a copy that is gone is not amiss.
+            tell: called with the bytes that were read; it may raise Transient to end that.
+            consumed: files are taken away there after their arrival: a copy that is gone is not missed.
         """
         self._ledger = ledger
         self._files = files
@@ -83,7 +83,7 @@ class Scrubber:
         self._not_before = 0.0
         self._said: str | None = None
         self._readings = Bulkhead[Copy]("reading again of the copy of", _path, through=(Transient,))
-        self._looks = Bulkhead[Seen]("look at", lambda one: _path(one.copy))
+        self._inspector = Bulkhead[Seen]("look at", lambda one: _path(one.copy))
         self._notes = Bulkhead[Seen]("finding about the copy of", lambda one: _path(one.copy), ledger.savepoint)
         self._back = Bulkhead[Copy]("finding about the copy of", _path, ledger.savepoint)
         self._again = Bulkhead[File]("delivery again of", lambda file: file.path, ledger.savepoint)
@@ -99,16 +99,16 @@ class Scrubber:
             free_at = self._work([one.copy for one in again], free_at, now)
             if self._not_before > now:
                 return self._not_before
-        amiss = sum(self._ledger.scrubs.amiss(self._place).values())
-        verdict = due(self._scrub, self._ledger.scrubs.oldest_at(self._place), free_at, amiss, now)
+        findings = sum(self._ledger.scrubs.findings(self._place).values())
+        verdict = due(self._scrub, self._ledger.scrubs.oldest_at(self._place), free_at, findings, now)
         if verdict.ok:
             oldest = self._ledger.scrubs.oldest(
-                self._place, now - self._scrub.every, min(PASS_COPIES, MOST_OPEN - amiss)
+                self._place, now - self._scrub.every, min(PASS_COPIES, MOST_OPEN - findings)
             )
             free_at = self._work(oldest, free_at, now)
             self._not_before = max(self._not_before, min(free_at, now + _GATHER))
             return self._not_before
-        if amiss >= MOST_OPEN:
+        if findings >= MOST_OPEN:
             self._say(f"{self._transport.name}: {verdict.reason}")
         return verdict.again_at
 
@@ -145,7 +145,7 @@ class Scrubber:
             return done, paid_until
 
         def unreadable(copy: Copy, failure: Failure) -> None:
-            done.seen.append(Seen(copy, Sight.UNREADABLE, failure.reason))
+            done.seen.append(Seen(copy, CopyStatus.UNREADABLE, failure.reason))
 
         try:
             for one in self._readings.each(copies, now, unreadable):
@@ -158,10 +158,10 @@ class Scrubber:
                     found = self._transport.reread(
                         copy.path, copy.file.version, copy.checksum, copy.algorithm, identity, self._tell
                     )
-                    if self._consumed and found.sight is Sight.MISSING and copy.proved_at is not None:
+                    if self._consumed and found.copy_status is CopyStatus.MISSING and copy.proved_at is not None:
                         done.retired.append(copy)
                     else:
-                        done.seen.append(Seen(copy, found.sight, found.reason))
+                        done.seen.append(Seen(copy, found.copy_status, found.reason))
                     done.cost += found.cost
                     if free_at is not None:
                         paid_until = paid(self._scrub, paid_until, found.cost, now)
@@ -178,7 +178,7 @@ class Scrubber:
         scrubs = self._ledger.scrubs
         # The local files are looked at before: a file system that hangs must not hold the ledger.
         here: dict[int, bool | None] = {}
-        for each in self._looks.each([one for one in done.seen if not one.sight.well], now):
+        for each in self._inspector.each([one for one in done.seen if not one.copy_status.well], now):
             with each as one:
                 here[one.copy.file.id] = self._stands(one.copy.file)
         loud: list[str] = []
@@ -202,17 +202,17 @@ class Scrubber:
             read, done.seen = done.seen, []
             for each in self._notes.each(read, now):
                 with each as one:
-                    if one.sight.well:
+                    if one.copy_status.well:
                         self._close(one.copy, IS_BACK, now)
                         done.seen.append(one)
                     elif not self._mended(one, now):
                         local = here.get(one.copy.file.id)
-                        reason, news = self._amiss(one, states[one.copy.file.id], here=local, now=now)
+                        reason, news = self._findings(one, states[one.copy.file.id], here=local, now=now)
                         done.seen.append(one._replace(reason=reason))
                         loud += [f"{one.copy.file.path}: {reason}"] if news else []
             self._deliver_again(now)
         for one in done.seen:
-            self._count(one.sight.value, one.copy.file.version.size)
+            self._count(one.copy_status.value, one.copy.file.version.size)
         for line in loud:
             log.error("%s", line)
 
@@ -233,12 +233,12 @@ class Scrubber:
         proved = self._ledger.scrubs.now_proved(self._place, one.copy.file.id)
         if former is None or proved == one.copy.path:
             return False
-        why = resolved(former[0], one.sight, proved_elsewhere=proved is not None)
+        why = resolved(former[0], one.copy_status, proved_at_another=proved is not None)
         if why is not None:
             self._close(one.copy, why, now)
         return why is not None
 
-    def _amiss(self, one: Seen, state: State, *, here: bool | None, now: float) -> tuple[str, bool]:
+    def _findings(self, one: Seen, state: State, *, here: bool | None, now: float) -> tuple[str, bool]:
         """A copy is not well. Returns the reason with its hint, and whether that is news. Inside a transaction."""
         scrubs, copy = self._ledger.scrubs, one.copy
         former = scrubs.known(self._place, copy)
@@ -248,18 +248,18 @@ class Scrubber:
             return former[1], False
         local = True if state in (*_TRAVELS, State.BATCHED) else here if state is State.VERIFIED else False
         others = scrubs.others(self._place, copy.file.id)
-        then = consequence(one.sight, self._transport.name, here=local, others=others)
+        then = consequence(one.copy_status, self._transport.name, here=local, others=others)
         reason = f"{one.reason}; {then.hint}"
-        news = scrubs.found(self._place, self._transport.name, copy, one.sight, reason, now)
+        news = scrubs.found(self._place, self._transport.name, copy, one.copy_status, reason, now)
         # A batch that is still under way there does not know of it: it is looked at again when that has ended.
         if then.withdrawn and (state is not State.BATCHED or scrubs.reopened(self._place, copy.file, now)):
             scrubs.withdrawn(self._place, [copy.file.id])
         return reason, news
 
     def _catch_up(self, now: float) -> None:
-        """Files that were just being removed when their copy was found amiss travel when they were put back."""
+        """Files that were just being removed when their copy was found wrong travel when they were put back."""
         scrubs = self._ledger.scrubs
-        if not (scrubs.owed(self._place) or scrubs.arrived_again(self._place)):
+        if not (scrubs.to_enqueue(self._place) or scrubs.arrived_again(self._place)):
             return
         with self._ledger.transaction():
             self._deliver_again(now)
@@ -270,17 +270,19 @@ class Scrubber:
     def _deliver_again(self, now: float) -> None:
         """Files whose evidence was withdrawn are batches once more. Inside a transaction."""
         scrubs = self._ledger.scrubs
-        self._again.together(scrubs.owed(self._place), lambda some: scrubs.delivered_again(self._place, some, now), now)
+        self._again.together(
+            scrubs.to_enqueue(self._place), lambda some: scrubs.delivered_again(self._place, some, now), now
+        )
 
 
 def _path(copy: Copy) -> str:
     return copy.file.path
 
 
-def accept(ledger: Ledger, place: int, sight: Sight, now: float) -> list[Finding]:
+def accept(ledger: Ledger, place: int, copy_status: CopyStatus, now: float) -> list[Finding]:
     """A person knows of these findings. Returns them."""
     with ledger.transaction():
-        found = [one for one in ledger.scrubs.open(place) if one.sight is sight]
+        found = [one for one in ledger.scrubs.open(place) if one.copy_status is copy_status]
         for one in found:
             ledger.scrubs.accepted(place, one, now)
     return found

@@ -13,11 +13,11 @@ class Disk:
     def __init__(self, root: str) -> None:
         self._root = Path(root)
 
-    def open(self, name: str, *, anew: bool) -> Pen:
+    def open(self, name: str, *, truncate: bool) -> Pen:
         """See `Desk`."""
         path = self._root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        return DiskPen(path, anew=anew)
+        return DiskPen(path, truncate=truncate)
 
     def rename(self, source: str, target: str) -> None:
         """See `Desk`."""
@@ -36,8 +36,8 @@ class Disk:
 class DiskPen:
     """See `Pen`."""
 
-    def __init__(self, path: Path, *, anew: bool) -> None:
-        self._file = path.open("wb" if anew else "ab", buffering=0)
+    def __init__(self, path: Path, *, truncate: bool) -> None:
+        self._file = path.open("wb" if truncate else "ab", buffering=0)
 
     def write(self, data: bytes, /) -> None:
         """See `Pen`."""

@@ -23,8 +23,8 @@ class Pen(Protocol):
 class Desk(Protocol):
     """Where the instrument writes; names are relative."""
 
-    def open(self, name: str, *, anew: bool) -> Pen:
-        """Open a file, made with its directories where it is missing; `anew`: cut it off."""
+    def open(self, name: str, *, truncate: bool) -> Pen:
+        """Open a file, made with its directories where it is missing; `truncate`: cut it off."""
 
     def rename(self, source: str, target: str) -> object:
         """Rename."""
@@ -66,7 +66,7 @@ class Instrument:
             self.close()
 
     def _write(self, name: str, step: StepTable) -> None:
-        pen = self._open[name] = self._desk.open(name, anew=True)
+        pen = self._open[name] = self._desk.open(name, truncate=True)
         pen.write(step.content)
         if step.hole:
             assert step.size is not None, "a hole reaches up to it"
@@ -77,7 +77,7 @@ class Instrument:
         if kept is not None:
             kept.write(step.content)
             return
-        pen = self._desk.open(name, anew=False)
+        pen = self._desk.open(name, truncate=False)
         pen.write(step.content)
         pen.close()
         self._date(name, step)
@@ -101,9 +101,9 @@ class Memory:
         self._root = root
         self._clock = clock
 
-    def open(self, name: str, *, anew: bool) -> Pen:
+    def open(self, name: str, *, truncate: bool) -> Pen:
         """See `Desk`."""
-        return self._storage.open(f"{self._root}/{name}", anew=anew)
+        return self._storage.open(f"{self._root}/{name}", truncate=truncate)
 
     def rename(self, source: str, target: str) -> None:
         """See `Desk`."""

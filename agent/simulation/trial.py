@@ -19,7 +19,7 @@ from rules.rule import Rule
 
 
 class Trial(NamedTuple):
-    """A dataset, or a file by itself, and what would become of it."""
+    """A dataset, or a single file, and what would become of it."""
 
     dataset: str
     complete: bool
@@ -41,7 +41,7 @@ class Folder:
         files.tree(path).close()
 
     def seen(self) -> Iterator[tuple[str, Observation]]:
-        """(absolute path, what stands there) of each regular file."""
+        """(absolute path, observation) of each regular file."""
         for listing in sweep(self._files, self.path):
             for name, seen in listing.seen():
                 if seen.kind is Kind.FILE:
@@ -81,7 +81,7 @@ def trial(rule: Rule, files: Files, host: str, now: float) -> Iterator[Trial]:
     with Play([rule], host, start - 1.0, lambda rule, happening: None) as play, files.tree(rule.watch) as tree:
         if folder_is_remote(files, rule.watch):
             play.storage.mount(rule.watch, files.volume(rule.watch).kind)
-            play.settle()
+            play.apply()
         for since, path, seen in found:
             play.until(max(min(since, now), play.now))
             enter(play, folder, path, seen)
@@ -133,7 +133,7 @@ def _verdict(rule: Rule, play: Play, group: list[File], now: float) -> tuple[boo
     known = play.ledger.datasets.get(group[0].dataset) if group[0].dataset is not None else None
     if not waits:
         return True, (known.reason if known is not None else group[0].reason) or ""
-    unsettled = play.ledger.datasets.unsettled(known.id) if known is not None else None
+    unfinished = play.ledger.datasets.unfinished(known.id) if known is not None else None
     for file in waits:
         # A file that only time is missing for has no reason in the ledger; the decision has the words.
         candidate = Candidate(
@@ -142,7 +142,7 @@ def _verdict(rule: Rule, play: Play, group: list[File], now: float) -> tuple[boo
         verdict = complete(rule.complete, candidate, True, Writer.NONE, now)
         if not verdict.ok and verdict.again_at is not None and file.reason is None:
             return False, f"{rule.relpath(file.path)}: {verdict.reason}"
-        if unsettled is None or file.path == unsettled[1]:
+        if unfinished is None or file.path == unfinished[1]:
             return False, f"{rule.relpath(file.path)}: {file.reason or verdict.reason}"
     return False, (known.reason if known is not None else "") or ""
 

@@ -1,4 +1,4 @@
-"""What is told of a verified batch: a CloudEvent (https://github.com/cloudevents/spec, 1.0), and what is made of it."""
+"""The event of a verified batch: a CloudEvent (https://github.com/cloudevents/spec, 1.0), and what is made of it."""
 
 import json
 import re
@@ -54,7 +54,7 @@ class Batch(NamedTuple):
 
     @property
     def id(self) -> str:
-        """Unlike any other batch's, of this agent or another: numbers begin anew with a lost ledger, ids do not."""
+        """Unlike any other batch's, of this agent or another: numbers begin again with a lost ledger, ids do not."""
         return f"{self.agent}-{self.number}"
 
 

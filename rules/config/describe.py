@@ -82,7 +82,7 @@ def _name(action: Action) -> str:
 
 def _dataset(rule: Rule) -> str:
     if rule.dataset is None:
-        return "takes each file as a dataset by itself"
+        return "takes each file as its own dataset"
     if rule.dataset.dir is not None:
         return f"takes each folder {rule.dataset.dir.pattern} with everything below it as one dataset"
     patterns = " or ".join(pattern.pattern for pattern in rule.dataset.group)

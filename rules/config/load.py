@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
 from rules.actions import Flow, check_body
-from rules.config.mistake import close_to, no_destination
+from rules.config.config_error import close_to, no_destination
 from rules.config.tables import Wrong, all_wrong
 from rules.datasets.membership import captured, known_fields
 from rules.match import relative

@@ -93,7 +93,7 @@ class NotifyTable(Table):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.email is None and self.webhook is None:
-            raise ValueError("nobody is told: add a table [notify.email] or [notify.webhook]")
+            raise ValueError("no message can be sent: add a table [notify.email] or [notify.webhook]")
         if "recovered" in self.events and "down" not in self.events:
             raise ValueError("`events` has 'recovered' without 'down'; only of what was told as down is it told")
         return self
@@ -103,13 +103,13 @@ class NotifyTable(Table):
         return Policy(frozenset(self.events), self.after, self.every, self.digest, zone=zone)
 
     def in_words(self, whom: Sequence[str]) -> str:
-        """What is told to them."""
+        """The messages to them."""
         kinds = {
             "refused": "refused files",
             "down": f"destinations that are down for {in_words(self.after)}",
             "recovered": "their recovery",
         }
-        said = ", ".join(words for event, words in kinds.items() if event in self.events) or "nothing by itself"
+        said = ", ".join(words for event, words in kinds.items() if event in self.events) or "nothing unasked"
         daily = f"; sends a digest at {self.digest!r}" if self.digest is not None else ""
         return (
             f"tells {' and '.join(whom)} of {said}; of the same thing once in {in_words(self.every)} at the most{daily}"

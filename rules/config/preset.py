@@ -87,7 +87,7 @@ class PresetTable(Table):
     """What it is for, how such an instrument writes, and what to watch out for."""
     sources: tuple[str, ...] = Field(min_length=1)
     """Where the names, marks and times are from: documents, and pipelines in public use."""
-    looks_like: tuple[str, ...] = Field(min_length=1)
+    recognized_by: tuple[str, ...] = Field(min_length=1)
     """Patterns of files by which a folder of this kind is recognised."""
     include: tuple[str, ...]
     exclude: tuple[str, ...] = ()
@@ -105,7 +105,7 @@ class PresetTable(Table):
 
 
 def rule_of(name: str, data: Mapping[str, Any], watch: str) -> Rule:
-    """The rule that a preset makes by itself, for trying it out: its destination is called `share`. Raises ValueError."""
+    """The rule that a preset makes alone, for trying it out: its destination is called `share`. Raises ValueError."""
     table = {"name": name, "watch": watch, "preset": name, "deliver": [{"to": "share"}]}
     context = {"preset": lambda name: data, "absolute": lambda path: path}
     rule: Rule = TypeAdapter(RuleTable).validate_python(table, context=context)

@@ -156,7 +156,7 @@ def _permissions(value: object) -> object:
 
 
 def _file_permissions(value: object) -> object:
-    """As chmod(1) writes them: "0640". Without setuid and the like; its owner may have to replace it."""
+    """As chmod(1) writes them: "0640". Without setuid and similar; its owner may have to replace it."""
     if not isinstance(value, str) or not re.fullmatch("0?[67][0-7]{2}", value):
         raise ValueError('write the permissions as in "0640"; the first of the three digits is 6 or 7')
     return int(value, 8)
@@ -283,7 +283,7 @@ class Settings(Table):
                     raise wrong(message, "destinations", name, "source_root")
                 if rule.share_with and table.path.startswith("/~"):
                     message = (
-                        f"rule {rule.name!r} shares what is there, for which {table.path} must be written without '~'"
+                        f"rule {rule.name!r} shares the directory, for which {table.path} must be written without '~'"
                     )
                     raise wrong(message, "destinations", name, "path")
         return self

@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
 from rules import units
-from rules.config.mistake import BACKSLASH_HINT
+from rules.config.config_error import BACKSLASH_HINT
 from rules.patterns.expression import compiled
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -102,11 +102,11 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 Regex = Annotated[re.Pattern[str], BeforeValidator(_regex), WithJsonSchema({"type": "string", "minLength": 1})]
 Cron = Annotated[str, AfterValidator(cron)]
 STRICT = ConfigDict(extra="forbid")
-"""Of dataclasses that are tables: unknown keys are mistakes."""
+"""Of dataclasses that are tables: unknown keys are errors."""
 
 
 class Table(BaseModel):
-    """A TOML table: unknown keys are mistakes."""
+    """A TOML table: unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 

@@ -129,7 +129,7 @@ class Manifest(Reads):
     columns: tuple[str, str] | None = None
     """Of a CSV list: the columns with the path and with the checksum."""
     payload: Pattern | None = None
-    """Files of which each must be in the list."""
+    """Each of these files must be in the list."""
 
     def read_blocks(self, found: Found, blocks: Iterator[str], here: Collection[str]) -> Iterator[Answer | None]:
         directory, _, name = found.name.rpartition("/")

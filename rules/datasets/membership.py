@@ -1,7 +1,7 @@
 """Which files belong together: the dataset of a path.
 
 A dataset is a directory with everything below it, or the files whose names agree in the named groups of a regular
-expression. Without either, each file is a dataset by itself.
+expression. Without either, each file is its own dataset.
 """
 
 import re

@@ -1,7 +1,7 @@
 """What a Globus transfer task is doing, in words, and when to look at it again.
 
 Codes and states: https://docs.globus.org/api/transfer/task/ and /task_events/. Not all of them are documented; what is
-not known here is told as it came.
+not known here is shown as it came.
 """
 
 from enum import Enum
@@ -30,7 +30,7 @@ _ABOUT_FILES = {
     "AMBIGUOUS_PATH", "FILE_ACCESS",
 }  # fmt: skip
 """Errors that single files may be the cause of."""
-BLAMED = {
+FAILED_FILES = {
     "PERMISSION_DENIED": "permission is denied",
     "IS_A_DIRECTORY": "a directory has this name there",
     "NOT_A_DIRECTORY": "a part of the path is not a directory there",
@@ -45,11 +45,11 @@ class Stage(Enum):
 
     MOVING = "moving"
     HELD = "held up"
-    """By something that no file of it is the cause of: it goes on by itself when that is over."""
+    """By something that none of its files causes: it continues when that is over."""
     STUCK = "stuck"
     """Perhaps on single files: they are to be looked at."""
     SUSPENDED = "suspended"
-    """It will not go on by itself."""
+    """It will not continue."""
     SUCCEEDED = "succeeded"
     FAILED = "failed"
 

@@ -1,4 +1,4 @@
-"""What people are told now, given what they were told when: each thing once, and not too often."""
+"""Which messages are sent now, given the earlier ones: each thing once, and not too often."""
 
 from datetime import UTC, tzinfo
 from typing import NamedTuple
@@ -7,16 +7,16 @@ from rules.batch import next_time
 from rules.model import Verdict
 
 GATHER = 30.0
-"""Seconds from the first refused file to the message: what is refused meanwhile is in the same one."""
+"""Seconds from the first refused file to the message: what is refused until then is in the same one."""
 
 
 class Policy(NamedTuple):
-    """What is told, and how often."""
+    """Which messages are sent, and how often."""
 
     events: frozenset[str]
     """Of `refused`, `down`, `recovered`."""
     after: float
-    """Seconds that a destination must have been down before anybody is told: short interruptions are no news."""
+    """Seconds that a destination must have been down before a message: short interruptions are no news."""
     every: float
     """Seconds between two messages about the same destination going down, or about refused files."""
     digest: str | None = None
@@ -27,17 +27,17 @@ class Policy(NamedTuple):
 
     @property
     def without_waiting(self) -> "Policy":
-        """The same, where nothing will change any more by itself: what stands now is told."""
+        """The same, where nothing will change any more until a person acts."""
         return self._replace(after=0.0, gather=0.0)
 
 
-class Remark(NamedTuple):
-    """What is remembered of a thing that people are told of."""
+class NotificationState(NamedTuple):
+    """What is remembered of a thing that messages are about."""
 
     since: float | None = None
     """Since when a destination is down; None while it is up."""
     told_at: float | None = None
-    """When people were last told that it is bad."""
+    """When the last message said that it is bad."""
     standing: bool = False
     """They believe that it is down: a `recovered` is owed."""
     acute: bool = False
@@ -50,13 +50,13 @@ class Word(NamedTuple):
     event: str | None
     """`down`, `recovered`, or None: nothing."""
     reason: str
-    remark: Remark | None
+    notification_state: NotificationState | None
     """None: nothing is to be remembered."""
     again_at: float | None = None
 
 
 def destination(
-    policy: Policy, up: bool | None, refused: bool, known: Remark | None, now: float, speak_at: float = 0.0
+    policy: Policy, up: bool | None, refused: bool, known: NotificationState | None, now: float, speak_at: float = 0.0
 ) -> Word:
     """What to say of a destination.
 
@@ -68,11 +68,11 @@ def destination(
         now: seconds since the epoch.
         speak_at: nothing is said before: what is known may be of a former run.
     """
-    known = known or Remark()
+    known = known or NotificationState()
     if up is None:
         return Word(None, "it has not been looked at yet", known)
     if up:
-        back = Remark(None, known.told_at)
+        back = NotificationState(None, known.told_at)
         if known.standing and now < speak_at:
             return Word(None, "it was told as down, and may be up", known, speak_at)
         if known.standing:
@@ -89,7 +89,9 @@ def destination(
         due = max(due, known.told_at + policy.every)
     if now < due:
         return Word(None, "it is down, and not for long, or it was told as down not long ago", here, due)
-    return Word("down", "it waits for a person" if refused else "it is down", Remark(since, now, True, refused))
+    return Word(
+        "down", "it waits for a person" if refused else "it is down", NotificationState(since, now, True, refused)
+    )
 
 
 def refusals(policy: Policy, files: int, noticed_at: float, told_at: float | None, now: float) -> Verdict:
@@ -97,13 +99,13 @@ def refusals(policy: Policy, files: int, noticed_at: float, told_at: float | Non
 
     Args:
         policy: of the configuration.
-        files: how many there are that nobody was told of.
+        files: how many there are that were in no message.
         noticed_at: when the first of them was noticed.
-        told_at: when refused files were last told of.
+        told_at: when refused files were last in a message.
         now: seconds since the epoch.
     """
     if not files:
-        return Verdict(False, "no file is refused that was not told of")
+        return Verdict(False, "every refused file was in a message")
     due = noticed_at + policy.gather
     if told_at is not None:
         due = max(due, told_at + policy.every)

@@ -42,7 +42,7 @@ class RefusedFile(NamedTuple):
     """With what to do."""
 
 
-class Summary(NamedTuple):
+class Digest(NamedTuple):
     """How things stand, for the digest."""
 
     since: float
@@ -74,10 +74,10 @@ def refused(files: int, listed: Sequence[RefusedFile]) -> Part:
 def down(name: str, address: str, since: float, reason: str, waiting: int, *, acute: bool) -> Part:
     """A destination takes no files; `acute`: until a person acts."""
     if acute:
-        headline, then = f"destination {name} waits for you", "It goes on by itself within seconds after that."
+        headline, then = f"destination {name} waits for you", "It continues within seconds after that."
     else:
         headline = f"destination {name} is down"
-        then = "It is looked at again every minute or sooner, and goes on by itself when the cause is gone."
+        then = "It is looked at again every minute or sooner, and continues when the cause is gone."
     lines = [
         f"Destination {name} ({address}) takes no files since {when(since)}.",
         "",
@@ -97,7 +97,7 @@ def recovered(name: str, address: str, since: float | None, waiting: int, now: f
     return Part(f"destination {name} is up again", text)
 
 
-def digest(summary: Summary, now: float) -> Part:
+def digest(summary: Digest, now: float) -> Part:
     """How things stand."""
     files, size = (sum(column) for column in zip(*summary.verified.values(), (0, 0), strict=True))
     waiting, _ = (sum(column) for column in zip(*summary.backlog.values(), (0, 0), strict=True))
@@ -135,7 +135,7 @@ def compose(host: str, parts: Sequence[Part], page: str) -> Message:
 
 def trial(host: str) -> Message:
     """What a person sends to see that it arrives."""
-    text = "This is a test: whoever reads it is told when Dropline needs a person."
+    text = "This is a test: messages come here when Dropline needs a person."
     return compose(host, [Part("this is a test", text)], "")
 
 

@@ -1,7 +1,7 @@
-"""Regular expressions of the configuration, on names and texts that others wrote, with an end.
+"""Regular expressions of the configuration, on names and texts that others wrote, with bounds.
 
 A pattern such as `(a+)+b` takes longer than the universe for a name of some dozen letters (catastrophic backtracking).
-Who writes the pattern is trusted, but who names a file is not. Python's own engine cannot be stopped, and stops all
+The author of the pattern is trusted, the author of a file name is not. Python's own engine cannot be stopped, and stops all
 threads; the package `regex` reads the same patterns and takes a limit. It is imported with the first pattern: most rules
 have none.
 """

@@ -15,7 +15,9 @@ _NAMES = re.compile(
 )
 LEFT_OVER = 3600.0
 """Seconds without a change after which nobody goes on with one."""
-WORDS = "*.part, *.partial, *.filepart, *.crdownload, *.tmp, *.swp, ~$*, ._*, Thumbs.db, desktop.ini, .DS_Store and the like"
+WORDS = (
+    "*.part, *.partial, *.filepart, *.crdownload, *.tmp, *.swp, ~$*, ._*, Thumbs.db, desktop.ini, .DS_Store and similar"
+)
 
 
 def partial(rule: Rule, relpath: str) -> bool:

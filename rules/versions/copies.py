@@ -1,4 +1,4 @@
-"""Copies at destinations, asked again: whether each is there, and is a copy of its own."""
+"""Copies at destinations, asked again: whether each is there, and is its own copy."""
 
 from collections.abc import Mapping
 from itertools import combinations
@@ -37,4 +37,4 @@ def distinct(copies: Mapping[str, CopyId | None], identities: Mapping[str, str])
             return Verdict(False, f"{one} and {other} are one directory, so there is one copy and not two")
         if copy is not None and copy == another:
             return Verdict(False, f"at {one} and {other} is one file under two names, so there is one copy and not two")
-    return Verdict(True, "each destination has a copy of its own")
+    return Verdict(True, "each destination has its own copy")

@@ -28,7 +28,7 @@ def made_again(known: CopyId, ctime_ns: int, seen: Observation, born_ns: int | N
     Args:
         known: the directory.
         ctime_ns: of the directory, when it was last seen.
-        seen: what stands there now.
+        seen: the file there now.
         born_ns: when that was made; None: its file system cannot tell.
     """
     if seen.kind is not Kind.DIRECTORY or same_volume(known.volume, seen.volume) is not SameVolume.YES:
@@ -44,12 +44,12 @@ def adoption(known: Version, volume: VolumeId, seen: Observation, born_ns: int |
     Args:
         known: what was read before.
         volume: the file system that it was read on.
-        seen: what stands there now.
+        seen: the file there now.
         born_ns: when that was made, by its file system's clock; None: it cannot tell.
         left: the name went away at some time since.
     """
     if left:
-        return Adoption(seen, False, "the name was away meanwhile")
+        return Adoption(seen, False, "the name was away in between")
     same = same_volume(volume, seen.volume)
     if same is not SameVolume.YES:  # a file id tells a file from others of its file system only
         return Adoption(seen, False, same.value)

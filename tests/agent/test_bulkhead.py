@@ -68,7 +68,7 @@ def test_what_says_nothing_of_an_item_goes_on_to_the_pass(error: BaseException, 
 
 
 def test_what_fails_again_is_handled_less_and_less_often() -> None:
-    """The time until the next attempt doubles up to a bound, and begins anew when it went well."""
+    """The time until the next attempt doubles up to a bound, and begins again when it went well."""
     bulkhead, tried = words(), list[float]()
 
     def until(end: float, *, well: bool = False) -> None:

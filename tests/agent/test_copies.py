@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from agent.destinations import Arrived, Item, Unfit
+from agent.destinations import Arrived, Item, Undeliverable
 from agent.destinations.directory.opening import Place
 from agent.destinations.directory.place import confirm, set_up
 from agent.destinations.directory.writer import Written, write
 from agent.errors import Transient
 from agent.files import LOCAL
-from agent.host.steps import Steps
+from agent.host.heartbeat import Heartbeat
 from rules.model import Observation
 from rules.versions.copies import Confirmed, LocalFile
 
@@ -46,7 +46,7 @@ class Rig:
         self.place = Place("share", str(self.share), None, "checksum", "sha256", AGENT, **place)
 
     def set_up(self) -> "Rig":
-        identity, _ = set_up(self.place, Steps())
+        identity, _ = set_up(self.place, Heartbeat())
         self.place = self.place._replace(identity=identity)
         return self
 
@@ -62,13 +62,13 @@ class Rig:
         return Item(file, str(self.data), name, seen.version, more.pop("path", name), **more)
 
     def write(self, *items: Item) -> Written:
-        return write(self.place, items, Steps())
+        return write(self.place, items, Heartbeat())
 
     def confirm(self, name: str, content: bytes, local: Any = None, mount: str | None = None) -> Confirmed:
         import hashlib
 
         checksum = hashlib.sha256(content).digest()
-        return confirm(self.place, name, len(content), checksum, "sha256", local, mount, Steps())
+        return confirm(self.place, name, len(content), checksum, "sha256", local, mount, Heartbeat())
 
 
 def shown(written: Written) -> str:
@@ -95,7 +95,7 @@ def test_a_file_is_no_copy_of_itself(rig: Rig, replaces: bytes | None) -> None:
     path = rig.put("scan.h5", b"measured")
     os.link(path, rig.share / "scan.h5")
     (found,) = rig.write(rig.item("scan.h5", replaces=replaces)).outcomes
-    assert isinstance(found, Unfit)
+    assert isinstance(found, Undeliverable)
     assert found.reason == "at share, 'scan.h5' is the very file that is to be delivered, not a copy of it"
     assert (path.stat().st_ino, path.read_bytes()) == ((rig.share / "scan.h5").stat().st_ino, b"measured")
 
@@ -226,7 +226,7 @@ def test_what_lies_in_the_destination_is_not_delivered_there(tmp_path: Path) -> 
     rig.put("archives/scan.h5", b"measured")
     inside, beside = rig.item("archive/run/scan.h5", 1), rig.item("archives/scan.h5", 2)
     found = {one.file: one for one in rig.write(inside, beside).outcomes}
-    assert isinstance(found[1], Unfit)
+    assert isinstance(found[1], Undeliverable)
     assert found[1].reason == ITSELF
     assert isinstance(found[2], Arrived)
 
@@ -279,17 +279,17 @@ def test_a_mount_inside_a_destination_is_part_of_the_proof(with_mounts: Callable
 def test_a_mount_is_wanted_on_the_way(with_mounts: Callable[..., str], tmp_path: Path) -> None:
     """With `mounted = true` a bare mount point is not taken into use, and is down once its share is gone."""
     if LOCAL.volume(str(tmp_path)).mounted_at != "/":
-        pytest.skip("the temporary directory is on a mount of its own")
+        pytest.skip("the temporary directory is on its own mount")
     rig = Rig(tmp_path, mounted=True)
     with pytest.raises(
         Transient, match=r"nothing is mounted there or above, and the configuration says `mounted = true`"
     ):
-        set_up(rig.place, Steps())
+        set_up(rig.place, Heartbeat())
     assert os.listdir(rig.share) == []
     code = RIG + (
         "from agent.destinations.directory.place import check\n"
-        "from agent.host.steps import Steps\n"
-        "rig.place = rig.place._replace(mounted=True)\nrig.set_up()\ncheck(rig.place, Steps())\nprint('taken')"
+        "from agent.host.heartbeat import Heartbeat\n"
+        "rig.place = rig.place._replace(mounted=True)\nrig.set_up()\ncheck(rig.place, Heartbeat())\nprint('taken')"
     )
     assert with_mounts('mount -t tmpfs tmpfs "$1/share"', code, tmp_path) == "taken\n"
 

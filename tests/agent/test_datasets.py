@@ -12,9 +12,9 @@ import pytest
 
 from agent.files import LOCAL, CannotTell, Trouble, What
 from agent.files.posix.tree import PosixTree
-from agent.intake import Intake, candidates, content, texts, wholes
+from agent.intake import Intake, candidates, content, dataset_completer, texts
+from agent.intake.dataset_completer import DatasetCompleter
 from agent.intake.watch import Watch
-from agent.intake.wholes import Wholes
 from agent.ledger import File, Ledger, Proof, State
 from rules.datasets import listed
 from rules.model import Content
@@ -166,14 +166,14 @@ def test_a_disk_that_does_not_answer_makes_nothing_complete(
             return CannotTell(trouble)
         raise trouble
 
-    decide = Wholes._decide
+    decide = DatasetCompleter._decide
 
-    def without_answer(self: Wholes, *arguments: Any) -> Any:
+    def without_answer(self: DatasetCompleter, *arguments: Any) -> Any:
         with monkeypatch.context() as patch:
             patch.setattr(PosixTree, operation, refuse)
             return decide(self, *arguments)
 
-    monkeypatch.setattr(Wholes, "_decide", without_answer)
+    monkeypatch.setattr(DatasetCompleter, "_decide", without_answer)
     site.pass_time(60.0)
     assert set(site.states().values()) == {"candidate"}
     inside = "run_1" if operation == "names" else "run_1/md5.sums"
@@ -206,7 +206,7 @@ def test_nothing_is_complete_before_the_first_sweep_after_a_start(site: Site, mo
     for number in range(50):
         site.put(f"run_1/{number:03}/late")
     site.put("run_1/done")
-    monkeypatch.setattr("agent.intake.survey.ENTRIES_A_PASS", 5)
+    monkeypatch.setattr("agent.intake.scanner.ENTRIES_A_PASS", 5)
     site.start(rule(site.data))
     site.pass_time(9.0)
     assert set(site.states().values()) == {"candidate"}
@@ -281,7 +281,7 @@ def test_a_long_list_holds_up_no_other_dataset(site: Site, monkeypatch: pytest.M
 
 def test_a_pass_takes_its_time_and_no_more(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow the looks at files and datasets are, the first of each is looked at, and the others come next."""
-    monkeypatch.setattr(wholes, "SECONDS_A_PASS", 0.0)
+    monkeypatch.setattr(dataset_completer, "SECONDS_A_PASS", 0.0)
     monkeypatch.setattr(candidates, "SECONDS_A_PASS", 0.0)
     monkeypatch.setattr(content, "LOOKS_A_PASS", 1)
     for run in range(3):
@@ -463,7 +463,7 @@ def test_a_marker_wakes_its_dataset_and_no_other(site: Site, where: str) -> None
     site.put(f"run_3/{where.format(name='run_3')}")
     site.intake.roots[0].why = "test"
     while site.intake.roots[0].why or site.intake.roots[0].sweep:
-        site.intake._survey.take_sweeps(site.now)
+        site.intake._scanner.take_sweeps(site.now)
     due = {one.key for one in site.ledger.datasets.due(site.now, 100)}
     assert due == ({"run_3"} if where == "done" else {f"run_{run}" for run in range(5)})
 

@@ -190,7 +190,7 @@ def test_what_was_removed_while_it_was_copied_keeps_its_proof(tmp_path: Path, sh
         item = Item(file.id, str(tmp_path), "ring", file.version, "ring")
         submission = Submission([delivery], {file.id: InFlightFile(file, item, "ring", delivery.id)})
         told = [(submission, [Arrived(file.id, Content(b"sum", 5), "sha256", adopted=False)])]
-        assert not Outcomes(ledger, share, places[0]).settle(told, NOW)
+        assert not Outcomes(ledger, share, places[0], {}).apply(told, NOW)
     (file,) = ledger.files.history(path)
     reason = "removed by somebody else while it was copied"
     assert (file.state, file.reason) == (

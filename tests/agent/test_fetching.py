@@ -94,7 +94,7 @@ def test_the_same_is_fetched_by_one_process_at_a_time(tmp_path: Path) -> None:
 
 
 def test_a_fetch_keeps_its_number(rig: Rig) -> None:
-    """Each path and directory is a fetch of its own, whoever asks for it again."""
+    """Each path and directory is its own fetch, whoever asks for it again."""
     place = rig.ledger.destinations.place("campus", "Campus").id
     numbers = [
         rig.ledger.fetches.number(place, source, target) for source, target in (("a", "/x"), ("b", "/x"), ("a", "/y"))

@@ -18,7 +18,7 @@ import pytest
 
 from agent.delivery.deliverer import Deliverer
 from agent.destinations.globus import MARK, GlobusTransport
-from agent.destinations.globus.course import Course
+from agent.destinations.globus.collection_path import CollectionPath
 from agent.destinations.globus.login import Account
 from agent.destinations.globus.session import Session
 from agent.files import Trouble, What
@@ -66,9 +66,9 @@ class Rig:
         self.counts = Counts()
         account = Account(self.service.account.id, self.root / "tokens", self.service.account.secret)
         self.session = Session(account, clock=lambda: self.now, sleep=self.wait)
-        course = Course(self.source.id, str(self.data), "/", self.campus.id, "/", **self.options)
+        collection_path = CollectionPath(self.source.id, str(self.data), "/", self.campus.id, "/", **self.options)
         self.transport = GlobusTransport(
-            "campus", course, self.session, "a1b2c3d4e5f6", 6,
+            "campus", collection_path, self.session, "a1b2c3d4e5f6", 6,
             lambda operation, outcome: self.counts.requested("campus", operation, outcome),
             chance=lambda: 0.0, clock=lambda: self.now,
         )  # fmt: skip
@@ -714,7 +714,7 @@ def test_a_clash_with_a_stranger_is_waited_out(rig: Rig) -> None:
 
 
 def test_a_request_that_the_service_rejects_is_made_anew(rig: Rig) -> None:
-    """400: the next attempt has a submission of its own, and the destination stays up."""
+    """400: the next attempt has its own submission, and the destination stays up."""
     rig.batch(a=b"one")
     rig.service.faults.answer(SUBMIT, faults.error(400, "ClientError.BadRequest", "no such field"), 1)
     rig.deliver()
@@ -745,7 +745,7 @@ def test_a_token_that_expires_is_renewed(rig: Rig) -> None:
 
 
 def test_a_service_account_consents_by_itself(rig: Rig) -> None:
-    """A mapped collection wants a consent of its own: the account asks for a token with it."""
+    """A mapped collection wants its own consent: the account asks for a token with it."""
     rig.campus.entity_type = "GCSv5_mapped_collection"
     rig.batch(a=b"one")
     rig.deliver()

@@ -1,4 +1,4 @@
-"""A service that answers oddly about one task: that is the task's own trouble, with an end in requests and time."""
+"""A service that answers oddly about one task: that is the task's own trouble, with a bound in requests and time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from agent.delivery.health import DestinationHealth
 from agent.destinations.globus import GlobusTransport
-from agent.destinations.globus.course import Course
+from agent.destinations.globus.collection_path import CollectionPath
 from agent.errors import Refused, Transient
 from rules.health import Condition
 from tests.agent.test_globus import SUBMIT, Rig
@@ -234,8 +234,10 @@ def test_two_names_of_one_path_at_two_collections_are_refused_by_the_mark(rig: R
     guest = rig.service.collection("Guest", rig.share)
     rig.batch(a=b"one")
     rig.deliver()
-    course = Course(rig.source.id, str(rig.data), "/", guest.id, "/")
-    transport = GlobusTransport("guest", course, rig.session, "a1b2c3d4e5f6", 6, lambda *_: None, clock=lambda: rig.now)
+    collection_path = CollectionPath(rig.source.id, str(rig.data), "/", guest.id, "/")
+    transport = GlobusTransport(
+        "guest", collection_path, rig.session, "a1b2c3d4e5f6", 6, lambda *_: None, clock=lambda: rig.now
+    )
     place = rig.ledger.destinations.place("guest", transport.address, in_place=True).id
     health = DestinationHealth(rig.ledger, transport, place, rig.counts, lambda: 0.0, {rig.place: "campus"})
     health.check(rig.now, idle=True)

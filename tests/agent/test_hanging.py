@@ -20,7 +20,7 @@ from agent.app.parts import Parts
 from agent.app.run import once
 from agent.host.lock import Held, locked
 from agent.host.worker import Clock
-from agent.observe.looks import Looks
+from agent.observe.file_inspector import FileInspector
 from agent.observe.metrics import Metrics
 from agent.observe.status import Health, health
 from agent.observe.web.server import Server
@@ -34,7 +34,7 @@ SOON = 5.0
 class Site:
     """An agent's pages, of a watched folder on a share that may hang."""
 
-    def __init__(self, server: Server, share: Share, looks: Looks) -> None:
+    def __init__(self, server: Server, share: Share, looks: FileInspector) -> None:
         self.share = share
         self.looks = looks
         self._address = urlsplit(server.url).netloc
@@ -67,7 +67,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         assert once(config)
         metrics, clock = Metrics(), Clock()
         parts = Parts(config, metrics, lambda name: lambda: None, stack)
-        looks = Looks(clock, [rule.watch for rule in config.rules])
+        looks = FileInspector(clock, [rule.watch for rule in config.rules])
 
         def well() -> Health:
             return health([], parts.intake.roots, 300.0, {}, {}, looks.silent(), clock())

@@ -35,7 +35,7 @@ deliver = [{ to = "share" }]
 
 
 def imported(folder: Path, *words: str) -> set[str]:
-    """The modules that a command imports, by an interpreter of its own."""
+    """The modules that a command imports, by its own interpreter."""
     for name in ("share", "inbox"):
         (folder / name).mkdir(exist_ok=True)
     (folder / "inbox/scan.h5").write_bytes(b"scan")

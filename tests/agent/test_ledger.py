@@ -157,25 +157,25 @@ _KEY = "f.rule, f.dataset IS NOT NULL, coalesce(f.dataset, f.dir)"
 _BYTES = "sum((f.state IN ({0})) * f.size)"
 
 
-def holdings(ledger: Ledger) -> list[list[tuple[object, ...]]]:
+def summaries(ledger: Ledger) -> list[list[tuple[object, ...]]]:
     """What is kept of holdings, their copies and what is not proved in a directory; without what counts nothing."""
     return [
         ledger.execute(sql).fetchall()
         for sql in (
             "SELECT rule, whole, place, waiting, waiting_bytes, verified, verified_bytes, reclaimed, reclaimed_bytes,"
-            " removed, removed_bytes, refused, refused_bytes, vanished FROM holdings"
+            " removed, removed_bytes, refused, refused_bytes, vanished FROM summaries"
             " WHERE waiting <> 0 OR verified <> 0 OR reclaimed <> 0 OR removed <> 0 OR refused <> 0 OR vanished <> 0"
             " OR waiting_bytes <> 0 OR verified_bytes <> 0"
             " OR reclaimed_bytes <> 0 OR removed_bytes <> 0 OR refused_bytes <> 0 ORDER BY 1, 2, 3",
-            "SELECT h.rule, h.whole, h.place, c.destination, c.here, c.weak, c.gone FROM holding_copies c"
-            " JOIN holdings h ON h.id = c.holding WHERE c.here <> 0 OR c.weak <> 0 OR c.gone <> 0 ORDER BY 1, 2, 3, 4",
+            "SELECT h.rule, h.whole, h.place, c.destination, c.here, c.weak, c.gone FROM summary_copies c"
+            " JOIN summaries h ON h.id = c.summary WHERE c.here <> 0 OR c.weak <> 0 OR c.gone <> 0 ORDER BY 1, 2, 3, 4",
             "SELECT id, unproved FROM dirs ORDER BY id",
         )
     ]
 
 
 def recounted(ledger: Ledger) -> list[list[tuple[object, ...]]]:
-    """The same, counted anew."""
+    """The same, counted again."""
     here, gone = f"f.state IN ({listed(HERE)})", f"f.state IN ({listed(GONE)})"
     counts = ", ".join(
         f"sum(f.state IN ({listed(states)})), {_BYTES.format(listed(states))}"
@@ -237,7 +237,7 @@ def test_other_tables_are_another_layout() -> None:
     """
     schema = resources("agent.ledger").joinpath("schema.sql").read_text("utf-8")
     statements = " ".join(re.sub(r"--.*", "", schema).split())
-    assert (LAYOUT, hashlib.sha256(statements.encode()).hexdigest()[:16]) == (27, "52345d266370b567")
+    assert (LAYOUT, hashlib.sha256(statements.encode()).hexdigest()[:16]) == (27, "6c2e5072cc1209b3")
 
 
 def test_a_ledger_that_is_only_read_is_not_written(tmp_path: Path) -> None:
@@ -637,7 +637,7 @@ def test_names_of_any_bytes_come_back(ledger: Ledger) -> None:
     newer = find(ledger, file.path)
     assert ledger.deliveries.former_copy(place, newer) == (f"to/{ODD}", Content(b"sum", 10))
     assert ledger.deliveries.owners(place, f"to/{ODD}", newer) == [
-        Owner(file.path, True, False, Content(b"sum", file.version.size), f"to/{ODD}")
+        Owner(file.path, True, False, Content(b"sum", file.version.size), f"to/{ODD}", generation=1)
     ]
     with ledger.transaction():
         ledger.reclaims.intended([intent(newer)])
@@ -723,7 +723,7 @@ def test_what_is_due(ledger: Ledger) -> None:
         ledger.files.waits([(5.0, "a writer", 2), (6.0, None, 3), (7.0, None, 1)])
     assert names(ledger.files.due(8.0, 10)) == ["b", "c", "a"]
     assert names(ledger.files.due(8.0, 2)) == ["b", "c"]
-    assert (ledger.files.next_due(), ledger.files.next_settled()) == (5.0, 6.0)
+    assert (ledger.files.next_due(), ledger.files.next_rested()) == (5.0, 6.0)
     with ledger.transaction():
         ledger.files.woken([("/data", "", "\udcff")], 0.5)
     assert {(file.path, file.reason) for file in ledger.files.due(0.5, 10)} == {
@@ -739,7 +739,7 @@ def test_what_is_due(ledger: Ledger) -> None:
 
 def test_owners_are_the_others_with_that_name(ledger: Ledger) -> None:
     """Other files that have, or had, or are meant to have a name at the destination are told with what is proved of them."""
-    place, elsewhere = (ledger.destinations.place(name, "/mnt").id for name in ("share", "campus"))
+    place, is_service = (ledger.destinations.place(name, "/mnt").id for name in ("share", "campus"))
     me = find(ledger, "/data/me.dat")
     seal(ledger, [me], place)
     assert ledger.deliveries.owners(place, "x/Scan.dat", me) == []
@@ -747,13 +747,13 @@ def test_owners_are_the_others_with_that_name(ledger: Ledger) -> None:
     meant = find(ledger, "/data/meant.dat")
     folded = deliver(ledger, place, find(ledger, "/data/folded.dat"), "x/scan.DAT", b"2")
     deliver(ledger, place, find(ledger, "/data/other.dat"), "x/scan2.dat", b"3")
-    deliver(ledger, elsewhere, find(ledger, "/data/elsewhere.dat"), "x/Scan.dat", b"4")
+    deliver(ledger, is_service, find(ledger, "/data/elsewhere.dat"), "x/Scan.dat", b"4")
     with ledger.transaction():
         ledger.deliveries.planned(place, [(meant.id, "x/Scan.dat"), (me.id, "x/Scan.dat")])
     assert sorted(ledger.deliveries.owners(place, "x/Scan.dat", me), key=lambda owner: owner.source) == [
-        Owner(folded.path, False, False, Content(b"2", folded.version.size), "x/scan.DAT"),
-        Owner(meant.path, False, False, None, "x/Scan.dat"),
-        Owner(proved.path, False, False, Content(b"1", proved.version.size), "x/Scan.dat"),
+        Owner(folded.path, False, False, Content(b"2", folded.version.size), "x/scan.DAT", generation=1),
+        Owner(meant.path, False, False, None, "x/Scan.dat", generation=1),
+        Owner(proved.path, False, False, Content(b"1", proved.version.size), "x/Scan.dat", generation=1),
     ]
 
 
@@ -788,14 +788,14 @@ def test_owners_know_whether_the_copy_may_be_the_only_one(ledger: Ledger, end: s
     me = find(ledger, "/data/scan.dat")
     gone = end != "changed in place"
     assert ledger.deliveries.owners(place, "scan.dat", me) == [
-        Owner(first.path, True, gone, Content(b"1", first.version.size), "scan.dat")
+        Owner(first.path, True, gone, Content(b"1", first.version.size), "scan.dat", generation=1)
     ]
     assert ledger.deliveries.former_copy(place, me) == (None if gone else ("scan.dat", Content(b"1", 10)))
 
 
 def test_the_former_copy_is_the_last_one_proved_there(ledger: Ledger) -> None:
     """Of earlier generations that changed in place the last one proved at that destination may be replaced."""
-    place, elsewhere = (ledger.destinations.place(name, "/mnt").id for name in ("share", "campus"))
+    place, is_service = (ledger.destinations.place(name, "/mnt").id for name in ("share", "campus"))
     first = find(ledger, "/data/scan.dat")
     assert ledger.deliveries.former_copy(place, first) is None
     deliver(ledger, place, first, "scan.dat", b"1")
@@ -806,7 +806,7 @@ def test_the_former_copy_is_the_last_one_proved_there(ledger: Ledger) -> None:
         ledger.deliveries.planned(place, [(third.id, "scan~3.dat")])  # meant, never proved
     fourth = find(ledger, "/data/scan.dat")
     assert ledger.deliveries.former_copy(place, fourth) == ("scan~2.dat", Content(b"2", 10))
-    assert ledger.deliveries.former_copy(elsewhere, fourth) is None
+    assert ledger.deliveries.former_copy(is_service, fourth) is None
     assert ledger.deliveries.former_copy(place, second) == ("scan.dat", Content(b"1", 10))
     other = find(ledger, "/data/other.dat")
     assert ledger.deliveries.former_copy(place, other) is None
@@ -862,7 +862,7 @@ def test_a_proof_is_for_one_version_only(ledger: Ledger, told: list[Transition])
 
 @pytest.mark.parametrize("how", ["put back", "changed after a retry"])
 def test_evidence_is_never_carried_to_another_version(ledger: Ledger, how: str) -> None:
-    """A version that one destination has keeps its row and evidence; what the path became is a generation of its own."""
+    """A version that one destination has keeps its row and evidence; what the path became is its own generation."""
     one, two = (ledger.destinations.place(name, "/mnt").id for name in ("one", "two"))
     file = find(ledger, "/data/scan.dat")
     seal(ledger, [file], one, two)
@@ -999,7 +999,7 @@ def test_copies_in_place_are_known_by_size_and_mtime(ledger: Ledger) -> None:
     content = Content(stat_content(first.version.size, first.version.mtime_ns), first.version.size)
     second = find(ledger, "/data/scan.dat")
     assert ledger.deliveries.owners(place, "scan.dat", second) == [
-        Owner(first.path, True, False, content, "scan.dat", in_place=True)
+        Owner(first.path, True, False, content, "scan.dat", in_place=True, generation=1)
     ]
     assert ledger.deliveries.former_copy(place, second) == ("scan.dat", content)
     with ledger.transaction():
@@ -1262,7 +1262,7 @@ class Agent(RuleBasedStateMachine):
         def change() -> None:
             for file in files:
                 number = self.ledger.datasets.number(self.ledger.files.rule(file.rule), "run", self.now)
-                self.ledger.datasets.settled([(number, "quiet", file.id)])
+                self.ledger.datasets.done([(number, "quiet", file.id)])
                 self.ledger.datasets.checked(number, self.now)
 
         self.act(change)
@@ -1397,8 +1397,8 @@ class Agent(RuleBasedStateMachine):
         assert self.ledger.execute(tally).fetchall() == self.ledger.execute(recount).fetchall()
 
     @invariant()
-    def holdings_are_recounts(self) -> None:
-        assert holdings(self.ledger) == recounted(self.ledger)
+    def summaries_are_recounts(self) -> None:
+        assert summaries(self.ledger) == recounted(self.ledger)
 
     @invariant()
     def nothing_dangles(self) -> None:
@@ -1483,7 +1483,7 @@ def test_no_size_overflows_a_sum(ledger: Ledger) -> None:
     assert [(state, count, held) for _, state, count, held in ledger.reports.tally() if count] == [
         ("verified", 300, 300 * 2**44)
     ]
-    (held,) = ledger.holdings.current(10)
+    (held,) = ledger.summaries.current(10)
     assert (held.verified, held.verified_bytes, held.waiting_bytes) == (300, 300 * 2**44, 0)
     assert {fresh(ledger, file).version.size for file in files} == {2**63 - 1}
 

@@ -22,7 +22,7 @@ from agent.files import LOCAL
 from agent.files.events import Hint
 from agent.files.posix import mounts
 from agent.intake.root import Root
-from agent.intake.survey import Survey
+from agent.intake.scanner import Scanner
 from agent.intake.watch import Watch
 from agent.ledger import Ledger
 from rules.rule import Rule, Target
@@ -30,7 +30,7 @@ from rules.rule import Rule, Target
 data, other = os.fsdecode(bytes.fromhex(sys.argv[1])), os.fsdecode(bytes.fromhex(sys.argv[2]))
 ledger = Ledger(data + ".sqlite")
 root = Root(Watch(LOCAL, data, lambda: None), [Rule("r", data, deliver=(Target("s"),))])
-survey = Survey(ledger, LOCAL, [root])
+scanner = Scanner(ledger, LOCAL, [root])
 
 def known():
     rows = ledger.files._store.execute("SELECT name FROM files WHERE state = 'candidate'")
@@ -38,16 +38,16 @@ def known():
 
 def sweep(now):
     root.why = "start"
-    while survey.take_sweeps(now):
+    while scanner.take_sweeps(now):
         pass
 
 names = os.listdir(data)
 root.watch._put([Hint(f"{data}/{name}") for name in names[::2]])  # as an event tells some of them ...
-survey.take_hints(1.0)
+scanner.take_hints(1.0)
 sweep(2.0)                                                        # ... and a sweep the others
 sweep(3.0)
 root.watch._put([Hint(f"{data}/{name}") for name in names])
-survey.take_hints(4.0)
+scanner.take_hints(4.0)
 print(sys.getfilesystemencoding(), *known())
 print(mounts._plain(os.fsencode(other).replace(b" ", b"\\\\040")) == other)
 """

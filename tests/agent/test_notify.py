@@ -21,7 +21,7 @@ from agent.app.configuration import check
 from agent.app.parts import channels
 from agent.errors import Refused, Transient
 from agent.ledger import Found, Ledger
-from rules.config.mistake import RuleError
+from rules.config.config_error import RuleError
 from rules.config.notify import NotifyTable
 from rules.model import Observation, Version
 from rules.notice import Policy
@@ -80,8 +80,8 @@ def test_the_tables_are_read() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[notify]", "notify: nobody is told: add a table [notify.email] or [notify.webhook]"),
-        ("[notify]\nevery = '1h'", "notify: nobody is told: add a table [notify.email] or [notify.webhook]"),
+        ("[notify]", "notify: no message can be sent: add a table [notify.email] or [notify.webhook]"),
+        ("[notify]\nevery = '1h'", "notify: no message can be sent: add a table [notify.email] or [notify.webhook]"),
         ("[notify.mail]\nhost = 'x'", "[notify]: mail: unknown key; did you mean 'email'?"),
         (f"{MAIL}form = 'x@y'", "[notify]: email.form: unknown key; did you mean 'from'?"),
         ("[notify.email]\nfrom = 'a@b'\nto = ['c@d']", "[notify]: email.host: missing; this key is required"),
@@ -486,7 +486,7 @@ def test_what_came_of_a_message_is_kept_through_an_error_that_nobody_expects(
     agent: Callable[..., Agent], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next pass writes it down: the message is not sent again, and the channel is free."""
-    one, errors = agent(), [RuntimeError("a mistake")]
+    one, errors = agent(), [RuntimeError("an error")]
 
     def commit() -> None:
         if one.told["email"].messages and errors:
@@ -522,7 +522,7 @@ def test_only_wanted_events_are_told(agent: Callable[..., Agent]) -> None:
     one.refuse("a")
     one.after(300)
     assert one.after(300) == ["1 file refused"]
-    assert set(one.ledger.notices.remarks()) == {"refused"}
+    assert set(one.ledger.notices.notification_states()) == {"refused"}
 
 
 def test_the_digest_comes_in_the_morning(agent: Callable[..., Agent]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from agent.app.configuration import read
 from agent.app.run import once
 from agent.ledger import Ledger
-from agent.observe.looks import Looks
+from agent.observe.file_inspector import FileInspector
 from agent.observe.metrics import Readings
 from agent.observe.status import Health, status
 from agent.observe.web.views import Views
@@ -38,9 +38,9 @@ def too_much(plan: str) -> bool:
     return table in LARGE
 
 
-NEWEST = {"holdings_latest", "holdings_waiting", "holdings_refused", "findings_open"}
+NEWEST = {"summaries_latest", "summaries_waiting", "summaries_refused", "findings_open"}
 """Read from one end, as far as the page goes."""
-KEPT = LARGE | {"datasets", "dirs", "holdings", "holding_copies", "checksums", "history"}
+KEPT = LARGE | {"datasets", "dirs", "summaries", "summary_copies", "checksums", "history"}
 
 
 def trace(monkeypatch: pytest.MonkeyPatch) -> dict[str, None]:
@@ -82,13 +82,15 @@ def test_no_page_looks_at_all_that_is_known(tmp_path: Path, monkeypatch: pytest.
     places = [("share", str(share))]
     views = Views(
         ledger, read_.rules, places, [], lambda: status(ledger, read_.rules, places, {}, {}), lambda: Health([]), lambda: 1e9, "",
-        Looks(lambda: 1e9, []),
+        FileInspector(lambda: 1e9, []),
     )  # fmt: skip
     assert len(views.front("")["rows"]) == 3
     for row in views.front("")["rows"]:
-        assert views.holding(row.holding.id) is not None
+        assert views.summary(row.summary.id) is not None
     assert views.file(f"{data}/two/b") is not None
-    assert list(Readings(ledger, read_.rules, [], dict(places), lambda: 1e9, {}, Looks(lambda: 1e9, [])).collect())
+    assert list(
+        Readings(ledger, read_.rules, [], dict(places), lambda: 1e9, {}, FileInspector(lambda: 1e9, [])).collect()
+    )
     ledger.close()
     plain = sqlite3.connect(read_.ledger)
     plans = {
@@ -98,7 +100,7 @@ def test_no_page_looks_at_all_that_is_known(tmp_path: Path, monkeypatch: pytest.
     }
     plain.close()
     assert len(plans) > 25
-    aliases = ALIASES | {"h": "holdings", "s": "datasets", "d": "dirs", "e": "dirs", "g": "files"}
+    aliases = ALIASES | {"h": "summaries", "s": "datasets", "d": "dirs", "e": "dirs", "g": "files"}
     walked = {
         text: step
         for text, plan in plans.items()

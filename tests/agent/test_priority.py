@@ -1,4 +1,4 @@
-"""How the agent steps back: tried in a process of its own, for it cannot be undone."""
+"""How the agent steps back: tried in its own process, for it cannot be undone."""
 
 import json
 import os
@@ -9,10 +9,10 @@ import pytest
 
 PRINTS = """
 import json, os, subprocess, sys, threading
-from agent.host.priority import step_back
+from agent.host.priority import lower_priority
 if {before}:
     os.nice({before})
-failed = step_back({nice}, {io!r})
+failed = lower_priority({nice}, {io!r})
 seen = []
 def look():
     ours = subprocess.run([sys.executable, "-c", "import os, psutil; print(os.nice(0), psutil.Process().ionice().ioclass.value)"],

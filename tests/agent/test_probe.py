@@ -196,7 +196,7 @@ def test_other_systems_cannot_tell(file: Opened, monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_observation_says_what_stands_there(tmp_path: Path) -> None:
-    """Files, links, directories, FIFOs, sockets and devices are told apart, and the version is what the stat shows."""
+    """Files, links, directories, FIFOs, sockets and devices are distinguished, and the version is what the stat shows."""
     (tmp_path / "file").write_bytes(b"x")
     (tmp_path / "directory").mkdir()
     (tmp_path / "link").symlink_to("file")

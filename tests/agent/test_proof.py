@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agent.destinations import Arrived, Gone, Item, Outcome
-from agent.destinations.globus.course import Course
+from agent.destinations.globus.collection_path import CollectionPath
 from agent.destinations.globus.listing import Entry, Listing, entry
 from agent.destinations.globus.proof import conclude, evidence
 from agent.files.posix.observing import observation
@@ -19,7 +19,7 @@ from rules.naming import stat_content
 CONTENT = b"measured"
 SIZE = len(CONTENT)
 MD5 = hashlib.md5(CONTENT, usedforsecurity=False).digest()
-COURSE = Course("source", "/", "/", "target", "/share")
+COURSE = CollectionPath("source", "/", "/", "target", "/share")
 
 
 class Place:

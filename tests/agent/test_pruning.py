@@ -17,7 +17,7 @@ from agent.app.parts import Parts
 from agent.ledger import File, Found, Ledger, Proof, Pruner, Sealed, State
 from agent.ledger.pruning import SLICE
 from agent.observe.metrics import Metrics
-from rules.config.mistake import RuleError
+from rules.config.config_error import RuleError
 from rules.model import Content, FileId, Kind, Observation, OpenBatch, Version, VolumeId
 from rules.versions.pruning import MOST_UNDELIVERED
 
@@ -29,7 +29,7 @@ CONTENTS = (b"one", b"two", b"three", b"thirteen")
 
 
 class Agent:
-    """An agent in directories of its own, that passes when it is told to."""
+    """An agent in its own directories, that passes when it is told to."""
 
     def __init__(self, root: Path, *, forgets: bool) -> None:
         self.root, self.data, self.now = root, root / "data", T0
@@ -233,7 +233,7 @@ class Names:
 
     def rows(self) -> dict[str, int]:
         """Of each table that grows with what comes."""
-        tables = ("files", "dirs", "datasets", "batches", "deliveries", "submissions", "holdings", "copies")
+        tables = ("files", "dirs", "datasets", "batches", "deliveries", "submissions", "summaries", "copies")
         return {table: self.ledger.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}  # noqa: S608
 
 
@@ -287,7 +287,7 @@ def test_what_was_delivered_is_compacted_in_its_time(names: Names) -> None:
     last = names.deliver(names.come("b"))
     names.now += HISTORY - 2
     names.forget()
-    assert names.rows() == dict.fromkeys(names.rows(), 2) | {"dirs": 1, "datasets": 0, "holdings": 1}
+    assert names.rows() == dict.fromkeys(names.rows(), 2) | {"dirs": 1, "datasets": 0, "summaries": 1}
     copies = names.ledger.reports.copies_of(file.id)
     names.now += 2
     names.forget()

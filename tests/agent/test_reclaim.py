@@ -239,7 +239,7 @@ def test_two_names_for_one_directory_are_one_destination(tmp_path: Path) -> None
     ledger.close()
     assert reason == (
         f"{tmp_path}/two is the same directory as destination one: one copy would count as two; "
-        "give it a directory of its own, or remove one of the two"
+        "give it its own directory, or remove one of the two"
     )
 
 

@@ -128,7 +128,7 @@ def test_proof_from_where_a_destination_was_is_none(desk: Desk) -> None:
 def test_only_what_this_run_saw_counts_as_lying_still(
     desk: Desk, begun: float, since: float, may_go_in: float | None
 ) -> None:
-    """`begun`, `since`: seconds from now. What a former run saw, or a clock that is ahead, begins anew with this run."""
+    """`begun`, `since`: seconds from now. What a former run saw, or a clock that is ahead, begins again with this run."""
     with desk.ledger.transaction():
         desk.ledger.execute("UPDATE files SET since = ?", (desk.now + since,))
     found = {(ok, again) for ok, _, again in desk.decide(begun=desk.now + begun, min_age="60s").values()}

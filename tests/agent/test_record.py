@@ -35,7 +35,7 @@ def recorded(path: Path) -> dict[str, list[int]]:
 
 
 def delete(path: Path, keep: float = math.inf, each: float = 400 * DAY) -> None:
-    """Eight deletions, each with a record of its own, as of one run."""
+    """Eight deletions, each with its own record, as of one run."""
     for number in range(8):
         now = T0 + number * each
         Record(path, keep).append([of(number, now)], now)

@@ -76,7 +76,7 @@ class Desk:
         return {os.path.basename(one.path): one.state.value for one in self.ledger.reports.files(list(State), 100)}
 
     def findings(self) -> list[tuple[str, str]]:
-        return [(one.sight.value, one.copy.path) for one in self.ledger.scrubs.open(self.place)]
+        return [(one.copy_status.value, one.copy.path) for one in self.ledger.scrubs.open(self.place)]
 
     def proved(self) -> list[str]:
         sql = "SELECT path FROM copies WHERE destination = ? AND proved_at IS NOT NULL ORDER BY path"
@@ -107,7 +107,7 @@ def test_nothing_is_read_before_its_period_is_over(desk: Desk) -> None:
     assert scrubber.step(later) == later + MONTH
     assert len(desk.counted) == 3
     (standing, _) = desk.ledger.scrubs.standings()
-    assert (standing.last_at, standing.oldest_at, standing.amiss) == (later, later, {})
+    assert (standing.last_at, standing.oldest_at, standing.findings) == (later, later, {})
 
 
 def test_the_rate_outlasts_a_restart(desk: Desk) -> None:

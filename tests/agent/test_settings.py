@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from agent.app.configuration import Secrets, Source, again, check, client_secret, find, parse, read, warnings
 from agent.errors import Refused
 from rules.actions import Share
-from rules.config.mistake import RuleError
+from rules.config.config_error import RuleError
 from rules.config.settings import AgentTable, CollectionTable, Configuration, DirectoryTable, GlobusTable
 from rules.rate import Hours, Limit
 from rules.rule import Rule, Target
@@ -61,8 +61,8 @@ def checked(text: str, folder: Path = FOLDER) -> Configuration:
     return check(tomllib.loads(text), "f.toml", folder)
 
 
-def mistake_in(text: str) -> str:
-    """The one line that the mistake in the text gives."""
+def config_error_in(text: str) -> str:
+    """The one line that the error in the text gives."""
     with pytest.raises(RuleError) as caught:
         checked(text)
     assert len(str(caught.value).splitlines()) == 1
@@ -124,7 +124,7 @@ def homeless(patch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("path", ["~/x", "~nobody.of.this.name/x"])
 def test_no_such_home(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A path in a home that does not exist is a mistake, not a folder called "~"."""
+    """A path in a home that does not exist is an error, not a folder called "~"."""
     homeless(monkeypatch)
     places = {
         "[agent]: state_dir": parted(state=path),
@@ -132,7 +132,7 @@ def test_no_such_home(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
         "[[rules]] 'r': watch": parted(watch=path),
     }
     for place, text in places.items():
-        assert mistake_in(text) == (
+        assert config_error_in(text) == (
             f"f.toml: {place}: there is no such home directory; write the path in full, or begin with ./~ (got {path!r})"
         )
     assert checked(parted(watch="./~/x")).rules[0].watch == "/cfg/~/x"
@@ -141,7 +141,7 @@ def test_no_such_home(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_user_without_a_home_says_where_the_state_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is no folder for state by default, the configuration must name one."""
     homeless(monkeypatch)
-    assert mistake_in("").startswith("f.toml: [agent]: state_dir: missing, and has no default here: ")
+    assert config_error_in("").startswith("f.toml: [agent]: state_dir: missing, and has no default here: ")
     assert checked('agent.state_dir = "/state"').state_dir == Path("/state")
 
 
@@ -194,7 +194,7 @@ def test_another_state_dir_for_this_run() -> None:
 )  # fmt: skip
 def test_unknown_keys(text: str, message: str) -> None:
     """An unknown key in any table is named, with the nearest known one."""
-    assert mistake_in(text) == f"f.toml: {message}"
+    assert config_error_in(text) == f"f.toml: {message}"
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_unknown_keys(text: str, message: str) -> None:
 )
 def test_wrong_types(text: str, message: str) -> None:
     """A value of the wrong type is named with its table and key, and with what was written."""
-    assert mistake_in(text) == f"f.toml: {message}"
+    assert config_error_in(text) == f"f.toml: {message}"
 
 
 ID = "313ce13e-b597-5858-ae13-29e46fea26e6"
@@ -317,14 +317,14 @@ def test_a_bandwidth_is_one_limit_or_limits_by_the_hour() -> None:
 def test_mistakes_about_a_bandwidth(bandwidth: str, message: str) -> None:
     """Each names the entry and says what to write."""
     text = f'[destinations.share]\npath = "/share"\nbandwidth = {bandwidth}'
-    assert mistake_in(text) == f"f.toml: [destinations.share]: {message}"
+    assert config_error_in(text) == f"f.toml: [destinations.share]: {message}"
 
 
 @pytest.mark.parametrize("value", ['"rwx"', '"0650"', '"07550"', "750", "0o750", '"2770"', '""', '"0o750"'])
 def test_permissions_are_written_as_in_chmod(value: str) -> None:
     """Three digits; the owner must be able to write there."""
     text = f'[destinations.share]\npath = "/share"\ndir_mode = {value}'
-    assert 'write the permissions as in "0750"; the first of the three digits is 7' in mistake_in(text)
+    assert 'write the permissions as in "0750"; the first of the three digits is 7' in config_error_in(text)
     share = checked('[destinations.share]\npath = "/share"\ndir_mode = "0770"').settings.destinations["share"]
     assert (share.dir_mode, type(share)) == (0o770, DirectoryTable)  # type: ignore[union-attr]
 
@@ -333,7 +333,7 @@ def test_permissions_are_written_as_in_chmod(value: str) -> None:
 def test_permissions_of_files_let_their_owner_write(value: str) -> None:
     """Three digits, without setuid: a copy may have to be replaced."""
     text = f'[destinations.share]\npath = "/share"\nmode = {value}'
-    assert 'write the permissions as in "0640"; the first of the three digits is 6 or 7' in mistake_in(text)
+    assert 'write the permissions as in "0640"; the first of the three digits is 6 or 7' in config_error_in(text)
     share = checked('[destinations.share]\npath = "/share"\nmode = "0640"\ngroup = "staff"').settings.destinations[
         "share"
     ]
@@ -369,11 +369,11 @@ def test_copies_are_read_again_only_where_it_is_written() -> None:
         "{ per_day = '1GB', every = '0s' }": "scrub.every: Input should be greater than 0 (got '0s')",
         "true": "scrub: write a table, { ... } (got True)",
     }.items():
-        assert mistake_in(text.format("a", "a", value)) == f"f.toml: [destinations.a]: {message}"
+        assert config_error_in(text.format("a", "a", value)) == f"f.toml: [destinations.a]: {message}"
 
 
 def test_sharing_wants_a_globus_destination_whose_folder_is_written_in_full() -> None:
-    """One that is Globus is enough; without any, or with a home for a folder, it is a mistake."""
+    """One that is Globus is enough; without any, or with a home for a folder, it is an error."""
     shared = campus(path="/ingest")
     shared["rules"][0]["share_with"] = ["ada@example.org"]
     shared["destinations"]["share"] = {"path": "/mnt/share"}
@@ -409,13 +409,13 @@ def test_mistakes_about_a_collection(keys: dict[str, Any], message: str) -> None
 
 
 def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Neither printing the settings nor a mistake tells a secret; it comes from the file, the environment or a file."""
+    """Neither printing the settings nor an error tells a secret; it comes from the file, the environment or a file."""
     config = check({"globus": {"client_id": ID, "client_secret": "hush"}}, "f.toml", FOLDER)
     assert "hush" not in repr(config.settings)
     assert client_secret(config.settings.globus) == "hush"
-    with pytest.raises(RuleError) as mistake:
+    with pytest.raises(RuleError) as config_error:
         check({"globus": {"client_secret": 4711}}, "f.toml", FOLDER)
-    assert "4711" not in str(mistake.value)
+    assert "4711" not in str(config_error.value)
     monkeypatch.setenv("DROPLINE_GLOBUS__CLIENT_SECRET", "shh")
     assert client_secret(check({}, "f.toml", FOLDER).settings.globus) == "shh"
     monkeypatch.delenv("DROPLINE_GLOBUS__CLIENT_SECRET")
@@ -435,7 +435,7 @@ def test_a_destination_is_apart_from_what_is_watched(share: str, watch: str) -> 
     """A destination is not a watched directory, nor around one: files would be copies of themselves."""
     here = os.path.normpath(FOLDER / share)
     wanted = f"path: {here} is the watched directory {watch}, or contains it; keep them apart"
-    assert mistake_in(parted(share=share, watch=watch)) == f"f.toml: [destinations.share]: {wanted}"
+    assert config_error_in(parted(share=share, watch=watch)) == f"f.toml: [destinations.share]: {wanted}"
 
 
 def test_a_link_does_not_hide_that_directories_overlap(tmp_path: Path) -> None:
@@ -453,7 +453,7 @@ def test_two_destinations_are_two_places(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("/mnt/share")
     for path in ("/mnt/share", "/mnt/./share/", f"{tmp_path}/link"):
         text = f'destinations.share.path = "/mnt/share"\ndestinations.mirror.path = "{path}"'
-        assert mistake_in(text) == (
+        assert config_error_in(text) == (
             "f.toml: [destinations.mirror]: path: destination 'share' is the same directory; one copy would count as two"
         )
 
@@ -472,11 +472,11 @@ def test_two_destinations_of_one_collection_are_two_paths() -> None:
         )
 
     both, apart = '{ to = "campus" }, { to = "tape" }', ('{ to = "campus" }', '{ to = "tape" }')
-    assert mistake_in(text(one, "/in/")) == (
+    assert config_error_in(text(one, "/in/")) == (
         "f.toml: [destinations.tape]: path: destination 'campus' is the same path of the same collection; one copy would count"
         " as two"
     )
-    assert mistake_in(text(one, "/in/raw", both)) == (
+    assert config_error_in(text(one, "/in/raw", both)) == (
         "f.toml: [destinations.tape]: path: it lies in 'campus' (/in), and a rule delivers to both: one copy could count as two"
     )
     checked(text(one, "/in/raw", *apart))
@@ -527,7 +527,7 @@ def test_directories_that_may_be_configured(share: str, watch: str) -> None:
 
 def test_the_state_is_apart_from_what_is_watched() -> None:
     """The ledger is not in a watched directory, unless under a name of the agent's own, which no rule claims."""
-    assert mistake_in(parted(state="/data/state")) == (
+    assert config_error_in(parted(state="/data/state")) == (
         "f.toml: [agent]: state_dir: /data/state is inside the watched directory /data; keep it elsewhere"
     )
     assert checked(parted(state="/data/.dropline/state")).state_dir == Path("/data/.dropline/state")
@@ -537,7 +537,7 @@ def test_the_state_is_apart_from_what_is_watched() -> None:
 def test_overlapping_rules_that_reclaim_differently() -> None:
     """Rules are compared by where they watch after relative paths are made absolute."""
     second = '\n[[rules]]\nname = "s"\nwatch = "in/../in/sub"\ndeliver = [{ to = "share" }]\nreclaim = { after = "0s" }'
-    assert mistake_in(GOOD + second) == (
+    assert config_error_in(GOOD + second) == (
         "f.toml: [[rules]] 's': reclaim: its directory /cfg/in/sub overlaps that of rule 'r' (/cfg/in), but they reclaim"
         " differently; give both the same reclaim, or watch separate directories"
     )
@@ -608,7 +608,7 @@ def test_the_environment_may_replace_the_rules(monkeypatch: pytest.MonkeyPatch) 
 def test_a_mistake_in_the_environment(variable: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bad value in the environment is one line, too, and names the variable rather than the file."""
     monkeypatch.setenv(variable, value)
-    assert mistake_in(GOOD) == message
+    assert config_error_in(GOOD) == message
 
 
 # The file
@@ -749,7 +749,7 @@ def test_a_backslash_in_double_quotes_has_a_hint(tmp_path: Path, value: str, pro
 
 
 def test_nesting_without_end(tmp_path: Path) -> None:
-    """A file that is nested too deeply to be read is a mistake like any other."""
+    """A file that is nested too deeply to be read is an error like any other."""
     (tmp_path / "f.toml").write_text("a = " + "[" * 100_000)
     with pytest.raises(RuleError, match=r"f\.toml: is not TOML: maximum recursion depth exceeded"):
         read(tmp_path / "f.toml")

@@ -9,7 +9,7 @@ import pytest
 from agent.host.systemd import is_journal
 from agent.ledger import Transition
 from agent.observe.logs import ForJournal, JsonFormatter, TextFormatter, tell
-from agent.observe.summary import Summary
+from agent.observe.summary import LogSummary
 
 
 def proved(path: str, size: int, rule: str = "r", destination: str = "share") -> Transition:
@@ -19,7 +19,7 @@ def proved(path: str, size: int, rule: str = "r", destination: str = "share") ->
 
 def test_a_line_a_second_for_each_rule_and_destination() -> None:
     """The first at once, and what comes within a second of it in the next one, with the folder that holds all of it."""
-    summary = Summary(0.0)
+    summary = LogSummary(0.0)
     summary.add([proved("/data/run/a/1.h5", 1000)], 10.0)
     first = {"event": "proved", "rule": "r", "destination": "share"}
     assert summary.due(10.0) == [first | {"files": 1, "bytes": 1000, "rate": 1000, "in": "/data/run/a"}]
@@ -37,7 +37,7 @@ def test_a_line_a_second_for_each_rule_and_destination() -> None:
 
 def test_a_line_an_hour_for_each_rule() -> None:
     """What became of files, as counts; nothing where nothing happened."""
-    summary = Summary(0.0)
+    summary = LogSummary(0.0)
     events = ["candidate", "complete", "complete", "verified", "refused"]
     summary.add([Transition("r", event, "/x", size=5) for event in events], 5.0)
     assert summary.due(3599.0) == []

@@ -277,12 +277,12 @@ def test_the_waits_grow_and_a_receiver_may_ask_for_longer_ones(rig: Rig, receive
 
 def test_a_webhook_that_nobody_takes_says_why(rig: Rig, receiver: Receiver) -> None:
     """Nobody listens, no answer in time, an answer that is none: each has its reason, without the address's secrets."""
-    gate = threading.Event()
-    receiver.before = lambda one: assert_true(gate.wait(PATIENCE))
+    authenticator = threading.Event()
+    receiver.before = lambda one: assert_true(authenticator.wait(PATIENCE))
     rig.configure(Webhook("http://127.0.0.1:9/secret"), Webhook(f"{receiver.url}/secret", timeout=0.05))
     rig.verify("run1/a")
     rig.step()
-    gate.set()
+    authenticator.set()
     assert [row[3] for row in rig.rows()] == [
         "http://127.0.0.1:9 cannot be reached: Connection refused",
         f"{receiver.url} did not answer: timed out",

@@ -14,9 +14,9 @@ from agent.app.configuration import read
 from agent.app.run import once
 from agent.cli import app as cli
 from agent.ledger import Ledger
-from agent.observe import looks
+from agent.observe import file_inspector
+from agent.observe.file_inspector import FileInspector
 from agent.observe.folder import compare
-from agent.observe.looks import Looks
 from agent.observe.status import Health, status
 from agent.observe.web.views import Need, Row, Views
 from rules.model import Verdict
@@ -71,7 +71,7 @@ def look(tmp_path: Path) -> Iterator[Look]:
                 lambda: Health(list(problems)),
                 lambda: NOW,
                 config.source,
-                Looks(lambda: NOW, [rule.watch for rule in config.rules]),
+                FileInspector(lambda: NOW, [rule.watch for rule in config.rules]),
             )
 
         yield make
@@ -101,7 +101,7 @@ def test_the_mark_is_only_for_the_very_version_that_is_here(tmp_path: Path, look
     assert mark(views, path) == changed
     path.write_bytes(b"other")
     assert mark(views, path) == changed
-    folder = views.holding(rows(views)[0].holding.id)
+    folder = views.summary(rows(views)[0].summary.id)
     assert folder is not None
     assert [line.mark for line in folder["lines"]] == [changed]
     assert folder["row"].mark == Verdict(False, f"{changed.reason} (a)")
@@ -138,7 +138,7 @@ def test_size_and_mtime_alone_are_no_proof_unless_the_rule_says_so(tmp_path: Pat
     ledger = Ledger(str(tmp_path / "state/ledger.sqlite"))
     with ledger.transaction():
         ledger.execute("UPDATE copies SET algorithm = 'stat', checksum = CAST('stat:1:1' AS BLOB)")
-        ledger.execute("UPDATE holding_copies SET weak = here")
+        ledger.execute("UPDATE summary_copies SET weak = here")
     ledger.close()
     no = Verdict(False, "not yet: at share, only size and mtime were compared")
     assert (rows(look())[0].mark, mark(look(), tmp_path / "data/a")) == (no, no)
@@ -165,7 +165,7 @@ def test_a_folder_is_not_marked_while_something_below_it_is_not_safe(tmp_path: P
 def folder_mark(views: Views, name: str) -> Verdict:
     """What the page of a folder says, which looks at it."""
     (row,) = (one for one in rows(views) if one.name == name)
-    page = views.holding(row.holding.id)
+    page = views.summary(row.summary.id)
     assert page is not None
     verdict: Verdict = page["row"].mark
     return verdict
@@ -220,12 +220,12 @@ def test_of_a_folder_that_cannot_be_looked_at_as_a_whole_nothing_is_said(
     """Too many entries for a page, or a folder that is not there any more."""
     write(tmp_path, "share")
     deliver(tmp_path, run__a=b"x", run__b=b"y")
-    monkeypatch.setattr(looks, "ENTRIES", 2)
+    monkeypatch.setattr(file_inspector, "ENTRIES", 2)
     assert folder_mark(look(), "run") == Verdict(False, "cannot tell: there are more entries than a page looks at")
     monkeypatch.undo()
     shutil.rmtree(tmp_path / "data/run")
     assert folder_mark(look(), "run").reason == "not here any more (b)"
-    gone = looks.contents(str(tmp_path / "data"), str(tmp_path / "data/run"), 10)
+    gone = file_inspector.contents(str(tmp_path / "data"), str(tmp_path / "data/run"), 10)
     ledger = Ledger(":memory:")
     assert compare(ledger, [], str(tmp_path / "data/run"), gone).unseen == "the folder is not there"
     ledger.close()
@@ -308,7 +308,7 @@ def test_a_dataset_that_is_no_directory_tells_why_it_waits_and_lets_go(tmp_path:
     deliver(tmp_path, run_7_a=b"x", run_7_b=b"y")
     (row,) = rows(look())
     assert (row.state, row.mark) == ("waits for its instrument", Verdict(False, "not yet: 2 files are on the way"))
-    page = look().holding(row.holding.id)
+    page = look().summary(row.summary.id)
     assert page is not None
     assert (sorted(line.name for line in page["lines"]), row.reason) == (
         ["run_7_a", "run_7_b"], "no *.done has come",

@@ -10,7 +10,7 @@ import pytest
 from agent.files import LOCAL
 from agent.ledger import State
 from rules.model import STABLE_VOLUME, Kind, Observation, VolumeId
-from tests.agent.test_survey import delivered, put_into, states, surveyed, swept
+from tests.agent.test_scanner import delivered, put_into, states, surveyed, swept
 
 SCENE = """
 import os, subprocess, sys
@@ -97,8 +97,8 @@ def test_one_unchanged_file_proves_a_remount_for_all(tmp_path: Path, passing: bo
         (data / name).write_bytes(b"x")
     (data / "run").mkdir()
     (data / "run/goes").write_bytes(b"x")
-    with surveyed(data) as (ledger, root, survey):
-        assert swept(ledger, root, survey, 1.0) == {"candidate": 4}
+    with surveyed(data) as (ledger, root, scanner):
+        assert swept(ledger, root, scanner, 1.0) == {"candidate": 4}
         place = ledger.destinations.place("s", "/s").id
         delivered(ledger, place, data / "grows")
         for name in ("stays", "goes", "grows", "run/goes"):
@@ -110,7 +110,7 @@ def test_one_unchanged_file_proves_a_remount_for_all(tmp_path: Path, passing: bo
         (data / "run/goes").unlink()
         with (data / "grows").open("ab") as file:
             file.write(b"+")
-        found = swept(ledger, root, survey, 2.0)
+        found = swept(ledger, root, scanner, 2.0)
         generations = [file.generation for file in ledger.files.history(f"{data}/grows")]
         if passing:
             assert found == {"verified": 1, "removed": 2, "superseded": 1, "candidate": 1}
@@ -121,13 +121,13 @@ def test_one_unchanged_file_proves_a_remount_for_all(tmp_path: Path, passing: bo
 
 
 def test_without_an_unchanged_file_nothing_is_gone_and_nothing_is_the_same(tmp_path: Path) -> None:
-    """Whether the same file system is there cannot be told: what is missing waits, what is new gets a name of its own."""
+    """Whether the same file system is there cannot be told: what is missing waits, what is new gets its own name."""
     data = tmp_path / "data"
     data.mkdir()
     for name in ("goes", "grows"):
         (data / name).write_bytes(b"x")
-    with surveyed(data) as (ledger, root, survey):
-        swept(ledger, root, survey, 1.0)
+    with surveyed(data) as (ledger, root, scanner):
+        swept(ledger, root, scanner, 1.0)
         for name in ("goes", "grows"):
             put_into(ledger, data / name, State.VERIFIED)
         with ledger.transaction():
@@ -135,7 +135,7 @@ def test_without_an_unchanged_file_nothing_is_gone_and_nothing_is_the_same(tmp_p
         (data / "goes").unlink()
         with (data / "grows").open("ab") as file:
             file.write(b"+")
-        assert swept(ledger, root, survey, 2.0) == {"verified": 1, "removed": 1, "candidate": 1}
+        assert swept(ledger, root, scanner, 2.0) == {"verified": 1, "removed": 1, "candidate": 1}
         assert ledger.files.history(f"{data}/goes")[-1].state is State.VERIFIED
         assert states(ledger)["candidate"] == 1
 

@@ -22,11 +22,11 @@ from prometheus_client import CollectorRegistry, Gauge
 from agent.errors import Transient
 from agent.ledger import Found, Ledger
 from agent.observe import web
-from agent.observe.looks import Looks
+from agent.observe.file_inspector import FileInspector
 from agent.observe.status import Health, status
 from agent.observe.web import Sources
 from agent.observe.web import server as web_server
-from agent.observe.web.gate import token
+from agent.observe.web.authenticator import token
 from agent.observe.web.server import Server
 from agent.observe.web.views import Views
 from rules.model import Observation, Version
@@ -71,7 +71,7 @@ def sources(ledger: Ledger) -> Sources:
     def state() -> dict[str, Any]:
         return status(ledger, (), [], {}, {})
 
-    views = Views(ledger, (), [], [], state, health, lambda: 0.0, "", Looks(lambda: 0.0, []))
+    views = Views(ledger, (), [], [], state, health, lambda: 0.0, "", FileInspector(lambda: 0.0, []))
     return Sources(views, state, registry, lambda: None)
 
 

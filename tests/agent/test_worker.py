@@ -169,7 +169,7 @@ def test_a_failure_is_told_once(worker: Worker, caplog: pytest.LogCaptureFixture
 
 
 def test_an_unexpected_failure_shows_where_it_was(worker: Worker, caplog: pytest.LogCaptureFixture) -> None:
-    """A defect is logged with its traceback, for whoever has to find it."""
+    """A defect is logged with its traceback, for anyone who has to find it."""
 
     def step(now: float) -> None:
         raise ZeroDivisionError("division by zero")
@@ -288,17 +288,17 @@ def test_the_end_of_a_pass_is_noted() -> None:
 
 
 def test_a_long_pass_says_that_it_goes_on_and_hears_that_it_is_to_end() -> None:
-    """`beat` moves the time of the last sign of life, and raises in a pass that should stop."""
+    """`heartbeat` moves the time of the last sign of life, and raises in a pass that should stop."""
     ticks = iter(range(10, 100))
     worker = Worker("part", lambda: float(next(ticks)))
     seen: list[float] = []
 
     def step(now: float) -> None:
         for _ in range(2):
-            worker.beat()
+            worker.heartbeat()
             seen.append(worker.passed_at - now)
         worker.stop()
-        worker.beat()
+        worker.heartbeat()
         seen.append(-1.0)
 
     worker.start(step)

@@ -17,7 +17,7 @@ from rules.config.settings import Configuration
 
 
 def zone(path: Path, identity: str) -> Path:
-    """A directory with an identity file and a file in a directory of its own."""
+    """A directory with an identity file and a file in its own directory."""
     (path / "run").mkdir(parents=True)
     (path / ".dropline-destination").write_text(json.dumps({"dropline_destination": identity}))
     (path / "run/scan.h5").write_bytes(b"x")

@@ -62,7 +62,7 @@ class Journal:
         """Every version there ever was."""
         return (one for versions in list(self.versions.values()) for one in list(versions))
 
-    def owed(self) -> Iterator[Written]:
+    def to_enqueue(self) -> Iterator[Written]:
         """Every version that must be whole somewhere."""
         return (one for one in self.all() if not one.over)
 
@@ -91,7 +91,7 @@ class Instrument:
     """Writes into the watched folder. Files that it has open are really open."""
 
     def __init__(self, root: Path, chance: Random, pace: float = 0.02) -> None:
-        """`pace`: mean seconds between two acts. The instrument has a rhythm of its own; nothing relies on how long it is."""
+        """`pace`: mean seconds between two acts. The instrument has its own rhythm; nothing relies on how long it is."""
         self.root = root
         self.journal = Journal()
         self._chance = chance

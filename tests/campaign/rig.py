@@ -107,7 +107,7 @@ class Rig:
             if any(deliverer.waiting for deliverer in parts.deliverers.values()):
                 self._bell.wait(0.2)
             else:
-                self.now = max(self.now + wait, parts.ledger.files.next_settled() or 0.0)
+                self.now = max(self.now + wait, parts.ledger.files.next_rested() or 0.0)
         raise AssertionError("it does not come to rest")
 
     def replace_unheard(self, done: Callable[[], bool]) -> None:

@@ -21,10 +21,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from agent.destinations import Arrived, Item, Occupied, Outcome, Transport, Wake
+from agent.destinations import Arrived, Item, NameTaken, Outcome, Transport, Wake
 from agent.destinations.directory.transport import DirectoryTransport
 from agent.destinations.globus import GlobusTransport
-from agent.destinations.globus.course import Course
+from agent.destinations.globus.collection_path import CollectionPath
 from agent.destinations.globus.login import Account
 from agent.destinations.globus.session import Session
 from agent.errors import Transient
@@ -90,7 +90,7 @@ class Site:
 
     def adopted(self, item: Item) -> Arrived:
         """The outcome for a file that is there already, as far as the destination tells."""
-        if self.transport.elsewhere:
+        if self.transport.is_service:
             told = Content(stat_content(item.version.size, item.version.mtime_ns), item.version.size)
             return Arrived(item.file, told, STAT, adopted=True)
         content = (self.source / item.relpath).read_bytes()
@@ -99,14 +99,14 @@ class Site:
     def content(self, relpath: str) -> Content:
         """What the destination tells of the content at a path there."""
         copy = self.place / relpath
-        if self.transport.elsewhere:
+        if self.transport.is_service:
             return Content(stat_content(copy.stat().st_size, copy.stat().st_mtime_ns), copy.stat().st_size)
         return self.known(copy.read_bytes())
 
-    def occupied(self, item: Item, content: Content) -> Occupied:
+    def occupied(self, item: Item, content: Content) -> NameTaken:
         """The outcome for a file at whose path this content stands: what is of another size need not be read."""
-        read = self.transport.elsewhere or content.size == item.version.size
-        return Occupied(item.file, content.size, content.checksum if read else None)
+        read = self.transport.is_service or content.size == item.version.size
+        return NameTaken(item.file, content.size, content.checksum if read else None)
 
     def deliver(self, *items: Item) -> Result:
         """Hand a batch over, and wait for the end."""
@@ -115,9 +115,9 @@ class Site:
             request, outcomes, _ = self.transport.prepare(self.tasks, "r", items, self.identity)
         except Transient as error:
             return Result({}, str(error))
-        settled = {outcome.file: outcome for outcome in outcomes}
-        found, failure = self.send(request, *(item for item in items if item.file not in settled))
-        return Result(settled | found, failure)
+        done = {outcome.file: outcome for outcome in outcomes}
+        found, failure = self.send(request, *(item for item in items if item.file not in done))
+        return Result(done | found, failure)
 
     def send(self, request: bytes, *items: Item) -> Result:
         """Hand over a prepared request, and wait for the end."""
@@ -158,7 +158,7 @@ def _directory(place: Path, source: Path, wake: Wake) -> Iterator[tuple[Transpor
 
 
 @contextmanager
-def _afar(place: Path, source: Path, wake: Wake) -> Iterator[tuple[Transport, str]]:
+def _may_hang(place: Path, source: Path, wake: Wake) -> Iterator[tuple[Transport, str]]:
     """The same, as where the file system may hang: helper processes do it all."""
     place.mkdir()
     yield (
@@ -174,13 +174,13 @@ def _globus(place: Path, source: Path, wake: Wake) -> Iterator[tuple[Transport, 
             patch.setenv(name, value)
         instrument, campus = service.collection("Instrument", source), service.collection("Campus", place)
         session = Session(Account(service.account.id, place.with_name("tokens"), service.account.secret))
-        course = Course(instrument.id, str(source), "/", campus.id, "/")
-        yield GlobusTransport("share", course, session, AGENT, 6, lambda operation, outcome: None), "md5"
+        collection_path = CollectionPath(instrument.id, str(source), "/", campus.id, "/")
+        yield GlobusTransport("share", collection_path, session, AGENT, 6, lambda operation, outcome: None), "md5"
 
 
 TRANSPORTS: Mapping[str, Callable[[Path, Path, Wake], AbstractContextManager[tuple[Transport, str]]]] = {
     "directory": _directory,
-    "directory-afar": _afar,
+    "directory-afar": _may_hang,
     "globus": _globus,
 }
 """How each transport is set up to deliver into a directory: (transport, algorithm of its evidence)."""
@@ -236,7 +236,7 @@ class Round:
 
 @dataclass
 class Elsewhere:
-    """Runs the directory transport in another process: as an ordinary user, or with mounts of its own."""
+    """Runs the directory transport in another process: as an ordinary user, or with its own mounts."""
 
     skip: Callable[[str], Any] = field(default=pytest.skip)
 
@@ -255,8 +255,8 @@ class Elsewhere:
     def _run(
         self, python: Sequence[str], place: Path, identity: str, rounds: Sequence[Round], *, drop: bool
     ) -> list[tuple[Result, dict[str, bytes | str]]]:
-        steps = [(list(one.before), list(one.items)) for one in rounds]
-        job = pickle.dumps((str(place), AGENT, identity, drop, steps))
+        heartbeat = [(list(one.before), list(one.items)) for one in rounds]
+        job = pickle.dumps((str(place), AGENT, identity, drop, heartbeat))
         done = subprocess.run(
             [*python, "-P", str(UNPRIVILEGED)], input=job, stdout=subprocess.PIPE, check=True, timeout=60
         )
@@ -270,14 +270,14 @@ class Elsewhere:
 
 
 @pytest.fixture
-def elsewhere() -> Elsewhere:
+def is_service() -> Elsewhere:
     """Deliveries in another process."""
     return Elsewhere()
 
 
 @pytest.fixture
 def delivery() -> type[Round]:
-    """One round of `elsewhere`."""
+    """One round of `is_service`."""
     return Round
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agent.destinations import Arrived, Changed, Gone, Item, Occupied, Outcome, Reread, Unfit
+from agent.destinations import Arrived, Changed, Gone, Item, NameTaken, Outcome, Reread, Undeliverable
 from agent.destinations.directory import writer
 from agent.destinations.directory.transport import BULK_FILES, DirectoryTransport
 from agent.destinations.directory.writer import temporary_name
@@ -28,7 +28,7 @@ from agent.files import LOCAL
 from agent.files.posix import durable as disk
 from rules.model import Content, Observation, Writer
 from rules.rate import Limit
-from rules.scrub import Sight
+from rules.scrub import CopyStatus
 
 if TYPE_CHECKING:
     from tests.contract.conftest import Elsewhere, Round, Site
@@ -70,7 +70,7 @@ def test_what_arrives_is_what_was_sent(site: Site, size: int) -> None:
     result = site.deliver(site.item("run/scan.dat"))
     assert result == ({1: Arrived(1, site.known(content), site.algorithm, adopted=False)}, None)
     assert site.tree() == {"run/scan.dat": content}
-    grain = 10**9 if site.transport.elsewhere else 1
+    grain = 10**9 if site.transport.is_service else 1
     assert (site.place / "run/scan.dat").stat().st_mtime_ns // grain == 1_500_000_000_987_654_321 // grain
     assert path.stat().st_mtime_ns == 1_500_000_000_987_654_321
 
@@ -306,7 +306,7 @@ def test_a_linked_directory_at_the_source_is_never_followed(site: Site, tmp_path
     (site.source / "run").symlink_to(tmp_path / "elsewhere")
     outcomes, failure = site.deliver(*items)
     assert failure is None
-    assert isinstance(outcomes[1], Unfit)
+    assert isinstance(outcomes[1], Undeliverable)
     assert outcomes[2] == Arrived(2, site.known(b"good"), site.algorithm, adopted=False)
     assert site.tree() == {"good.dat": b"good"}
 
@@ -343,7 +343,7 @@ def test_replaces_permits_exactly_that_content(site: Site, size: int) -> None:
     for replaces in (site.known(b"other"), old._replace(size=4)):
         other = site.item("scan.dat", replaces=replaces)
         assert site.deliver(other) == ({1: site.occupied(other, old)}, None)
-    assert site.deliver(site.item("scan.dat", replaces=site.known(b"new"))) == ({1: Occupied(1, *old[::-1])}, None)
+    assert site.deliver(site.item("scan.dat", replaces=site.known(b"new"))) == ({1: NameTaken(1, *old[::-1])}, None)
     assert still(copy) == before
     right = site.item("scan.dat", replaces=old)
     assert site.deliver(right) == ({1: Arrived(1, site.known(new), site.algorithm, adopted=False)}, None)
@@ -356,7 +356,7 @@ def test_what_a_killed_attempt_staged_goes_when_the_name_is_taken(folder: Site) 
     folder.put("scan.dat", b"ours")
     (folder.place / "scan.dat").write_bytes(b"theirs")
     (folder.place / temporary_name(AGENT, 1)).write_bytes(b"ou")
-    assert folder.deliver(folder.item("scan.dat")) == ({1: Occupied(1, 6, None)}, None)
+    assert folder.deliver(folder.item("scan.dat")) == ({1: NameTaken(1, 6, None)}, None)
     assert folder.tree() == {"scan.dat": b"theirs"}
 
 
@@ -368,7 +368,7 @@ def test_content_of_another_size_is_not_read(folder: Site) -> None:
         file.truncate(2**43)
     result = folder.deliver(folder.item("scan.dat", replaces=folder.known(b"old")), folder.item("good.dat", 2))
     good = Arrived(2, folder.known(b"good"), folder.algorithm, adopted=False)
-    assert result == ({1: Occupied(1, 2**43, None), 2: good}, None)
+    assert result == ({1: NameTaken(1, 2**43, None), 2: good}, None)
 
 
 def test_what_may_be_replaced_may_be_gone(site: Site) -> None:
@@ -395,7 +395,7 @@ def test_what_is_not_a_file_is_not_touched(site: Site, tmp_path: Path, there: st
     site.put("good.dat", b"good")
     outcomes, failure = site.deliver(site.item("scan.dat", 1), site.item("good.dat", 2))
     assert failure is None
-    assert isinstance(outcomes[1], Unfit)
+    assert isinstance(outcomes[1], Undeliverable)
     assert outcomes[2] == Arrived(2, site.known(b"good"), site.algorithm, adopted=False)
     assert still(copy) == before
     assert (tmp_path / "elsewhere").read_bytes() == b"x"
@@ -409,7 +409,7 @@ def test_a_name_that_cannot_be_there_concerns_one_file(site: Site, path: str) ->
         site.put(name, name.encode())
     outcomes, failure = site.deliver(site.item("one", 1), site.item("two", 2, path), site.item("three", 3))
     assert failure is None
-    assert isinstance(outcomes[2], Unfit)
+    assert isinstance(outcomes[2], Undeliverable)
     assert path in outcomes[2].reason
     assert {1: outcomes[1], 3: outcomes[3]} == {
         1: Arrived(1, site.known(b"one"), site.algorithm, adopted=False),
@@ -430,8 +430,8 @@ def test_a_linked_directory_at_the_destination_is_never_followed(site: Site, tmp
         site.item("sub/scan.dat", 1), site.item("sub/deeper/scan.dat", 2), site.item("good.dat", 3)
     )
     assert failure is None
-    assert isinstance(outcomes[1], Unfit)
-    assert isinstance(outcomes[2], Unfit)
+    assert isinstance(outcomes[1], Undeliverable)
+    assert isinstance(outcomes[2], Undeliverable)
     assert outcomes[3] == Arrived(3, site.known(b"good"), site.algorithm, adopted=False)
     assert list((tmp_path / "elsewhere").iterdir()) == []
     site.transport.discard([(1, "sub/scan.dat")])
@@ -460,7 +460,7 @@ def spoil(place: Path, how: str) -> None:
             place.rename(place.with_name("unplugged"))
 
 
-SPOILED = [
+DAMAGED = [
     "no identity",
     "another identity",
     "damaged identity",
@@ -471,7 +471,7 @@ SPOILED = [
 ]
 
 
-@pytest.mark.parametrize("how", SPOILED)
+@pytest.mark.parametrize("how", DAMAGED)
 def test_nothing_is_written_into_a_hole(folder: Site, how: str) -> None:
     """A destination that is absent, or not the one that was set up, fails with its reason; nothing is written there."""
     folder.put("run/scan.dat", b"x")
@@ -615,10 +615,10 @@ def test_confirm_reads_the_copy(folder: Site, damage: str) -> None:
     test_confirm_knows_a_copy_that_is_not_what_was_delivered(folder, damage)
 
 
-SIGHTS = {
-    "missing": Sight.MISSING,
-    "missing with its directory": Sight.MISSING,
-    "its directory is a file": Sight.MISSING,
+STATUSES = {
+    "missing": CopyStatus.MISSING,
+    "missing with its directory": CopyStatus.MISSING,
+    "its directory is a file": CopyStatus.MISSING,
 }
 """Damages that leave nothing; all others leave something else."""
 
@@ -638,8 +638,8 @@ def test_a_true_copy_is_seen_as_one(site: Site, size: int) -> None:
     site.deliver(site.item("run/scan.dat"))
     before = still(site.place / "run/scan.dat")
     found = reread(site, "run/scan.dat", content, told)
-    assert found.sight is (Sight.STAT if site.transport.elsewhere else Sight.GOOD)
-    assert sum(told) == (0 if site.transport.elsewhere else size)
+    assert found.copy_status is (CopyStatus.STAT if site.transport.is_service else CopyStatus.GOOD)
+    assert sum(told) == (0 if site.transport.is_service else size)
     assert found.cost >= size
     assert still(site.place / "run/scan.dat") == before
 
@@ -651,7 +651,7 @@ def test_what_is_amiss_with_a_copy_is_told_apart(site: Site, damage: str) -> Non
     site.deliver(site.item("run/scan.dat"))
     DAMAGE[damage](site.place / "run/scan.dat")
     found = reread(site, "run/scan.dat", b"x" * SMALL)
-    assert (found.sight, "run/scan.dat" in found.reason) == (SIGHTS.get(damage, Sight.CHANGED), True)
+    assert (found.copy_status, "run/scan.dat" in found.reason) == (STATUSES.get(damage, CopyStatus.CHANGED), True)
 
 
 def test_another_mtime_alone_is_a_doubt_at_most(site: Site) -> None:
@@ -659,7 +659,9 @@ def test_another_mtime_alone_is_a_doubt_at_most(site: Site) -> None:
     site.put("scan.dat", b"x")
     site.deliver(site.item("scan.dat"))
     os.utime(site.place / "scan.dat", (1_400_000_000, 1_400_000_000))
-    assert reread(site, "scan.dat", b"x").sight is (Sight.DOUBTFUL if site.transport.elsewhere else Sight.GOOD)
+    assert reread(site, "scan.dat", b"x").copy_status is (
+        CopyStatus.DOUBTFUL if site.transport.is_service else CopyStatus.GOOD
+    )
 
 
 def test_a_changed_bit_is_read_twice_before_it_is_believed(folder: Site) -> None:
@@ -670,7 +672,7 @@ def test_a_changed_bit_is_read_twice_before_it_is_believed(folder: Site) -> None
     version, told = folder.item("scan.dat").version, list[int]()
     by_size = DirectoryTransport("share", str(folder.place), "size", "sha256", AGENT, lambda: None)
     found = by_size.reread("scan.dat", version, folder.checksum(b"x" * SMALL), "sha256", folder.identity, told.append)
-    assert found == (Sight.CHANGED, "at share, 'scan.dat' has other content than was delivered", 2 * SMALL)
+    assert found == (CopyStatus.CHANGED, "at share, 'scan.dat' has other content than was delivered", 2 * SMALL)
     assert sum(told) == 2 * SMALL
     by_size.close()
 
@@ -710,7 +712,7 @@ def test_a_destination_that_is_away_says_nothing_of_its_copies(site: Site) -> No
 
 
 def test_a_destination_that_goes_away_meanwhile_says_nothing_of_its_copies(folder: Site) -> None:
-    """What is amiss is believed only if the destination is the right one still."""
+    """What is wrong is believed only if the destination is the right one still."""
     folder.put("scan.dat", b"x" * SMALL)
     folder.deliver(folder.item("scan.dat"))
     flip(folder.place / "scan.dat")
@@ -906,7 +908,7 @@ def test_replaces_is_asked_again_at_the_end(
     copy.write_bytes(b"old")
     before_it_shows(lambda: copy.write_bytes(b"precious"))
     result = folder.deliver(folder.item("scan.dat", replaces=folder.known(b"old")))
-    assert result == ({1: Occupied(1, 8, None)}, None)
+    assert result == ({1: NameTaken(1, 8, None)}, None)
     assert folder.tree() == {"scan.dat": b"precious"}
 
 
@@ -943,7 +945,7 @@ def test_what_was_compared_is_what_is_replaced(
     else:
         monkeypatch.setattr(writer._Group, "_replaceable", compared)
     result = folder.deliver(folder.item("scan.dat", replaces=folder.known(b"old")))
-    assert result == ({1: Occupied(1, 7, None)}, None)
+    assert result == ({1: NameTaken(1, 7, None)}, None)
     assert folder.tree() == {"scan.dat": b"foreign"}
 
 
@@ -1002,7 +1004,7 @@ def test_a_source_that_changes_while_it_is_read_is_not_delivered(
 
 
 def test_an_unreadable_source_is_unfit_alone(
-    commons: Path, folder: Site, elsewhere: Elsewhere, delivery: type[Round]
+    commons: Path, folder: Site, is_service: Elsewhere, delivery: type[Round]
 ) -> None:
     """A source that the agent's user may not read is for a person; the others arrive."""
     source, share = commons / "data", shared(commons, folder)
@@ -1013,9 +1015,9 @@ def test_an_unreadable_source_is_unfit_alone(
     items = [
         Item(n, str(source), name, _seen(source / name).version, name) for n, name in enumerate(("secret", "good"))
     ]
-    (((outcomes, failure), there),) = elsewhere.as_nobody(share, folder.identity, delivery(items))
+    (((outcomes, failure), there),) = is_service.as_nobody(share, folder.identity, delivery(items))
     assert failure is None
-    assert isinstance(outcomes[0], Unfit)
+    assert isinstance(outcomes[0], Undeliverable)
     assert (outcomes[0].reason, "readable" in outcomes[0].hint) == ("cannot be read: Permission denied", True)
     assert outcomes[1] == Arrived(1, folder.known(b"good"), "sha256", adopted=False)
     assert there == {"good": b"good"}
@@ -1039,20 +1041,20 @@ def sources(commons: Path, *names: str) -> list[Item]:
 
 
 def test_a_destination_that_may_not_be_written_is_down(
-    commons: Path, folder: Site, elsewhere: Elsewhere, delivery: type[Round]
+    commons: Path, folder: Site, is_service: Elsewhere, delivery: type[Round]
 ) -> None:
     """Where the agent's user may not write at all, the delivery fails with the reason, and no file is blamed."""
     share, items = shared(commons, folder), sources(commons, "one", "two")
     share.chmod(0o555)
-    (first,) = elsewhere.as_nobody(share, folder.identity, delivery(items))
+    (first,) = is_service.as_nobody(share, folder.identity, delivery(items))
     assert first == (({}, f"{share}: {os.strerror(errno.EACCES)}"), {})
     share.chmod(0o777)
-    (second,) = elsewhere.as_nobody(share, folder.identity, delivery(items))
+    (second,) = is_service.as_nobody(share, folder.identity, delivery(items))
     assert second[1] == {"one": b"one", "two": b"two"}
 
 
 def test_a_directory_that_may_not_be_written_concerns_its_files_only(
-    commons: Path, folder: Site, elsewhere: Elsewhere, delivery: type[Round]
+    commons: Path, folder: Site, is_service: Elsewhere, delivery: type[Round]
 ) -> None:
     """A sub-directory or file at the destination that belongs to somebody else stops the files that want it, no others."""
     share, (one, two, three) = shared(commons, folder), sources(commons, "one", "two", "three")
@@ -1061,9 +1063,9 @@ def test_a_directory_that_may_not_be_written_concerns_its_files_only(
     (share / "three").write_bytes(b"three")
     (share / "three").chmod(0)
     items = [one._replace(path="theirs/one"), two, three]
-    (((outcomes, failure), there),) = elsewhere.as_nobody(share, folder.identity, delivery(items))
+    (((outcomes, failure), there),) = is_service.as_nobody(share, folder.identity, delivery(items))
     assert failure is None
-    assert [type(outcomes[number]) for number in range(3)] == [Unfit, Arrived, Unfit]
+    assert [type(outcomes[number]) for number in range(3)] == [Undeliverable, Arrived, Undeliverable]
     assert there == {"two": b"two", "three": None}
 
 
@@ -1077,7 +1079,7 @@ def mounted(share: Path, folder: Site, options: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("size", [300_000, LARGE])
 def test_a_full_destination_fails_and_goes_on_when_there_is_room(
-    commons: Path, folder: Site, elsewhere: Elsewhere, delivery: type[Round], size: int
+    commons: Path, folder: Site, is_service: Elsewhere, delivery: type[Round], size: int
 ) -> None:
     """When space runs out the delivery fails with the reason and leaves no temporary file; with room it goes on."""
     share, items = shared(commons, folder), sources(commons, "small", "big")
@@ -1086,7 +1088,7 @@ def test_a_full_destination_fails_and_goes_on_when_there_is_room(
     items[1] = items[1]._replace(version=_seen(big).version)
     filler = ["sh", "-c", f"head -c 200000 /dev/zero > {share}/filler"]
     before = [*mounted(share, folder, f"size={size + 100_000}"), filler]
-    first, second = elsewhere.with_mounts(
+    first, second = is_service.with_mounts(
         share, folder.identity, delivery(items, before), delivery(items, [["rm", str(share / "filler")]])
     )
     assert first[0].failure == f"{share}: 'big': {os.strerror(errno.ENOSPC)}"
@@ -1097,12 +1099,12 @@ def test_a_full_destination_fails_and_goes_on_when_there_is_room(
 
 
 def test_a_destination_mounted_read_only_is_down(
-    commons: Path, folder: Site, elsewhere: Elsewhere, delivery: type[Round]
+    commons: Path, folder: Site, is_service: Elsewhere, delivery: type[Round]
 ) -> None:
     """A read-only mount fails the delivery with the reason; remounted, everything arrives."""
     share, items = shared(commons, folder), sources(commons, "one", "two")
     before = [*mounted(share, folder, "size=1m"), ["mount", "-o", "remount,bind,ro", str(share)]]
-    first, second = elsewhere.with_mounts(
+    first, second = is_service.with_mounts(
         share,
         folder.identity,
         delivery(items, before),

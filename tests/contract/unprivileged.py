@@ -1,4 +1,4 @@
-"""Delivers with the directory transport in a process of its own: a driver for test_transport.py.
+"""Delivers with the directory transport in its own process: a driver for test_transport.py.
 
 Standard input: a pickle of (destination, agent, identity, whether to become an ordinary user, rounds), each round being
 (commands to run before, items). Standard output: a pickle with (outcomes, failure, what is at the destination) of each.

@@ -108,7 +108,7 @@ class Auth:
         return document({"consents": self.consents.documents(identity)})
 
     def _register(self, request: Request) -> Answer:
-        """An app makes a client of its own from a template, as the `globus` command does before a person's first login."""
+        """An app makes its own client from a template, as the `globus` command does before a person's first login."""
         template = request.json()["client"].get("template_id")
         client = Client(str(uuid.uuid4()), "secret-of-a-templated-client")
         self.directory.clients[client.id] = client

@@ -104,7 +104,7 @@ class Collection:
         return f"{self.owner.legacy_name}#{self.id}"
 
     def open(self, identity: str, groups: Iterable[Group], path: str, *, write: bool) -> Path:
-        """Where this path is on the machine, for whoever may read (or also write) there.
+        """Where this path is on the machine, for anyone who may read (or also write) there.
 
         Raises FileFault: they may not, or the path leads out of the collection, or can be no name.
         """

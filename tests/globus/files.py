@@ -144,7 +144,7 @@ def _entry(place: str, name: str) -> Document:
     linked = stat.S_ISLNK(link.st_mode)
     try:
         found = os.stat(place) if linked else link
-    except OSError:  # a link to nothing, which has a type of its own
+    except OSError:  # a link to nothing, which has its own type
         found, kind = link, "invalid_symlink"
     else:
         kinds = {

@@ -41,7 +41,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class Client:
-    """An application: with a secret it has an identity of its own, without one it acts for people."""
+    """An application: with a secret it has its own identity, without one it acts for people."""
 
     id: str
     secret: str | None = None

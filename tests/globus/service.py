@@ -48,7 +48,7 @@ class Seen(NamedTuple):
 
 
 class Globus:
-    """The service. A context manager that is up inside; leaving it tells of mistakes that the stand-in made.
+    """The service. A context manager that is up inside; leaving it tells of errors that the stand-in made.
 
     `by_itself`: tasks run as they come, in a thread. Otherwise nothing moves until `work`.
     """

@@ -308,8 +308,8 @@ def test_a_task_is_its_owners_alone(
     other = globus.auth.directory.account()
     auth = globus_sdk.ConfidentialAppAuthClient(other.id, str(other.secret))
     scope = globus_sdk.scopes.TransferScopes.all
-    with auth, Client(authorizer=globus_sdk.ClientCredentialsAuthorizer(auth, scope)) as stranger:
-        assert stranger.task_list().data["total"] == 0
+    with auth, Client(authorizer=globus_sdk.ClientCredentialsAuthorizer(auth, scope)) as unauthenticated:
+        assert unauthenticated.task_list().data["total"] == 0
         with pytest.raises(globus_sdk.TransferAPIError) as caught:
-            stranger.cancel_task(task)
+            unauthenticated.cancel_task(task)
     assert (caught.value.http_status, transfer.get_task(task)["status"]) == (404, "ACTIVE")

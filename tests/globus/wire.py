@@ -123,7 +123,7 @@ class Server:
     answer: Callable[[Request], Answer]
     port: int = 0
     broken: list[str] = field(default_factory=list)
-    """Tracebacks of requests that met a mistake of the stand-in itself."""
+    """Tracebacks of requests that met an error of the stand-in itself."""
     _server: ThreadingHTTPServer | None = None
     _thread: threading.Thread | None = None
     _connections: set[socket.socket] = field(default_factory=set)

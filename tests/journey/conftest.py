@@ -1,4 +1,4 @@
-"""The product as a user meets it: the real command in a process of its own, on real directories, with its own home."""
+"""The product as a user meets it: the real command in its own process, on real directories, with its own home."""
 
 import errno
 import http.client

@@ -59,7 +59,7 @@ RECLAIM: dict[str, dict[str, Any] | None] = {
     "then": None,
     "scrub": None,
 }
-SPOILED = {"run1/a.dat": b"b" * 5000}
+DAMAGED = {"run1/a.dat": b"b" * 5000}
 CHANGED = {"run1/a.dat": CONTENT["run1/a.dat"] + b"and more" * 1000}
 REWRITTEN = {"run1/a.dat": b"another measurement" * 1000}
 
@@ -164,7 +164,7 @@ def fetch(config: Configuration) -> bool:
 
 
 def scrub(config: Configuration) -> bool:
-    """`dropline verify share --all`, then a pass of the agent. Whether all is proved; what is amiss waits for a person."""
+    """`dropline verify share --all`, then a pass of the agent. Whether all is proved; what is wrong waits for a person."""
     verifying._configuration = lambda _: config  # type: ignore[assignment]
     with suppress(typer.Exit):
         verifying.verify("share", everything=True)
@@ -226,7 +226,7 @@ def case(work: Path, scenario: str, number: int) -> dict[str, Any]:
     written = {"replace": CHANGED, "rewrite": REWRITTEN}.get(scenario, {})
     put(work, written)
     if scenario == "scrub":
-        put(work, SPOILED, "share")
+        put(work, DAMAGED, "share")
         (work / "share/run2/c.dat").unlink()
     first = run(config, act, lambda: kill_at(number, files=scenario != "then"))
     between = {"share": tree(work / "share"), "in": tree(work / "in")}

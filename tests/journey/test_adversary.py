@@ -35,7 +35,7 @@ _EXCHANGE = 2
 
 
 @contextmanager
-def holding(root: Path, path: Path) -> Iterator[tuple[int, str]]:
+def summary(root: Path, path: Path) -> Iterator[tuple[int, str]]:
     """A descriptor of the directory of a path, and its last part: those who swap must not be led outside themselves."""
     *parts, name = path.relative_to(root).parts
     fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
@@ -80,7 +80,7 @@ def outside(root: Path) -> dict[str, Entry]:
 
 
 class Adversary:
-    """Swaps names below `root` for links to what is outside, and back, in threads of its own."""
+    """Swaps names below `root` for links to what is outside, and back, in its own threads."""
 
     def __init__(self, site: Site, seed: int) -> None:
         self.site = site
@@ -128,7 +128,7 @@ class Adversary:
         link = hidden / "link"
         link.unlink(missing_ok=True)
         link.symlink_to(target)
-        with holding(self.site.root, path) as (fd, name), holding(hidden, link) as (other, its_name):
+        with summary(self.site.root, path) as (fd, name), summary(hidden, link) as (other, its_name):
             exchange(fd, name, other, its_name)
             time.sleep(chance.choice([0.0, 0.00003, 0.001, 0.01]) * chance.random())
             exchange(fd, name, other, its_name)
@@ -157,7 +157,7 @@ class Adversary:
         return way
 
     def own(self, top: Path) -> Way:
-        """Swaps what the agent makes under names of its own: temporary files, its trash, and what lies in that."""
+        """Swaps what the agent makes under its own names: temporary files, its trash, and what lies in that."""
 
         def way(chance: random.Random, hidden: Path) -> None:
             where = chance.choice(["", *(f"{name}/" for name in DIRECTORIES)])
@@ -169,7 +169,7 @@ class Adversary:
             if below and chance.random() < 0.8:
                 path = os.path.relpath(chance.choice(below), top)
             target = self.outside / chance.choice(["", *DIRECTORIES, "secret"])
-            with holding(self.site.root, top / path) as (fd, name):
+            with summary(self.site.root, top / path) as (fd, name):
                 kind = chance.randrange(4)
                 if kind == 0 or stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
                     self._swapped(top / path, hidden, target, chance)

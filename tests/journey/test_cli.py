@@ -90,10 +90,10 @@ MISTAKES: dict[str, "tuple[Callable[[str], str], str]"] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_in_the_configuration_is_told_in_one_line(site: "Site", mistake: str) -> None:
+@pytest.mark.parametrize("config_error", MISTAKES)
+def test_a_mistake_in_the_configuration_is_told_in_one_line(site: "Site", config_error: str) -> None:
     """File, line, table and key, what is wrong, then the line: on standard error, exit code 2, and nothing is begun."""
-    edit, message = MISTAKES[mistake]
+    edit, message = MISTAKES[config_error]
     site.config.write_text(edit(site.config.read_text()), errors="surrogateescape")
     for command in (["check"], ["run", "--once"]):
         done = site.dropline(*command)
@@ -216,7 +216,7 @@ def test_init_writes_what_check_takes_and_never_overwrites(site: "Site") -> None
 
 
 def test_the_environment_overrides_the_file(site: "Site") -> None:
-    """DROPLINE_AGENT__STATE_DIR and its like come before the file; a mistake there is told, too."""
+    """DROPLINE_AGENT__STATE_DIR and its like come before the file; an error there is told, too."""
     done = site.dropline("check", environment={"DROPLINE_AGENT__STATE_DIR": str(site.root / "elsewhere")})
     assert done.out.splitlines()[0] == f"{site.config} is good; state in {site.root / 'elsewhere'}"
     done = site.dropline("check", environment={"DROPLINE_AGENT__SWEEP_EVERY": "often"})
@@ -398,7 +398,7 @@ def test_wait_is_about_the_file_as_it_is_now(site: "Site") -> None:
 
 
 def test_wait_does_not_wait_for_what_never_goes(site: "Site") -> None:
-    """In a directory, files that no rule takes and our own are passed over; asked for by name they are a mistake."""
+    """In a directory, files that no rule takes and our own are passed over; asked for by name they are an error."""
     site.configure(site.rule(include=["*.dat"]))
     site.put("x.dat", b"x")
     assert site.once() == 0

@@ -485,7 +485,7 @@ def test_a_new_file_under_a_reclaimed_name_gets_a_name_of_its_own(site: "Site") 
 
 
 def test_another_file_under_the_name_that_no_event_told_of_gets_a_name_of_its_own(site: "Site") -> None:
-    """Removed and written anew while the agent was off: the copy of the former content is not touched."""
+    """Removed and written again while the agent was off: the copy of the former content is not touched."""
     path = site.put("x.dat", b"first")
     assert site.once() == 0
     other = site.put("other", b"second")  # there at the same time, so that its inode number is another one
@@ -511,7 +511,7 @@ def anew(path: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize("runs", ["once", "stays"])
 def test_an_inode_number_that_is_used_again_does_not_make_it_the_same_file(site: "Site", runs: str) -> None:
-    """ext4 gives a new file the number of the one just removed: removed and written anew while the agent was off."""
+    """ext4 gives a new file the number of the one just removed: removed and written again while the agent was off."""
     path = site.put("x.dat", b"first")
     site.put("changed.dat", b"before")
     assert site.once() == 0
@@ -564,7 +564,7 @@ def test_a_file_that_went_away_and_comes_back_is_found_under_its_own_name(site: 
 
 
 def test_a_file_under_a_reclaimed_name_that_changes_replaces_its_own_copy(site: "Site") -> None:
-    """Written again after reclaim, the file has a name of its own; changed in place then, it replaces that copy."""
+    """Written again after reclaim, the file has its own name; changed in place then, it replaces that copy."""
     site.configure(site.rule(reclaim={"after": "0s"}))
     site.put("x.dat", b"first")
     assert site.once() == 0
@@ -596,7 +596,7 @@ def test_a_copy_of_what_is_gone_stays_though_a_later_version_is_the_same_and_cha
 
 
 def test_a_file_that_came_again_as_it_was_and_then_changes_leaves_the_copy_of_what_is_gone(site: "Site") -> None:
-    """The same content as was reclaimed is adopted; changed in place, it goes under a name of its own, and nobody must act."""
+    """The same content as was reclaimed is adopted; changed in place, it goes under its own name, and nobody must act."""
     site.configure(site.rule(reclaim={"after": "0s"}))
     site.put("x.dat", b"first")
     assert site.once() == 0

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agent.app.configuration import check
-from rules.config.mistake import RuleError
+from rules.config.config_error import RuleError
 from tests.globus import Collection, Globus
 
 if TYPE_CHECKING:

@@ -102,7 +102,7 @@ def test_an_aborted_run_is_held_shown_and_released(site: "Site") -> None:
 
 
 def test_what_comes_late_or_changes_travels_as_a_supplement(site: "Site") -> None:
-    """Never lost, and visible as a batch of its own."""
+    """Never lost, and visible as its own batch."""
     site.configure(run_rule(site))
     site.put("run_1/a", b"x")
     site.put("run_1/done", b"")

@@ -50,22 +50,26 @@ def test_a_kill_before_any_operation_loses_nothing_and_repeats_nothing(tmp_path:
         assert case["share"] == expected | kept, at
         if scenario in ("reclaim", "trash"):
             assert case["in"] == {}, at
+            assert dict(case["states"]) == {"reclaimed": 3}, at
+            assert [name.rpartition("/in/")[2] for name in case["recorded"]] == sorted(expected), at
+        else:
+            assert case["in"] == expected, at
             states = {"superseded": 1, "verified": 3} if scenario in ("replace", "rewrite") else {"verified": 3}
             assert dict(case["states"]) == ({} if scenario == "fetch" else states), at
 
 
 def test_a_kill_while_copies_are_read_again_loses_nothing_and_overwrites_nothing(tmp_path: Path) -> None:
-    """Killed anywhere from the reading to the new delivery: what was spoiled is untouched, and what is here travels again."""
+    """Killed anywhere from the reading to the new delivery: what was damaged is untouched, and what is here travels again."""
     seen = cases(tmp_path, "scrub")
     assert [case["first"] for case in seen] == [-9] * (len(seen) - 1) + [0]
     assert len(seen) > 6, "the kills were not spread over the run"
     for case in seen:
         at, expected = f"killed before operation {case['kill']}", case["expected"]
-        spoiled = hashlib.sha256(b"b" * 5000).hexdigest()
+        damaged = hashlib.sha256(b"b" * 5000).hexdigest()
         assert case["between"]["in"] == case["in"] == expected, at
-        assert case["between"]["share"]["run1/a.dat"] == spoiled, at
+        assert case["between"]["share"]["run1/a.dat"] == damaged, at
         assert case["again"] == 0, at
-        assert case["share"] == expected | {"run1/a.dat": spoiled, "run1/a~1.dat": expected["run1/a.dat"]}, at
+        assert case["share"] == expected | {"run1/a.dat": damaged, "run1/a~1.dat": expected["run1/a.dat"]}, at
         assert dict(case["states"]) == {"verified": 3}, at
 
 

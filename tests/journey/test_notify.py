@@ -135,7 +135,7 @@ def test_the_trial_says_whether_mail_goes_out(site: Site, box: Mailbox, tmp_path
     site.configure()
     done = site.dropline("notify", "--test")
     assert (done.code, done.out) == (2, "")
-    assert "has no [notify]: nobody is told; add [notify.email] or [notify.webhook]" in done.err
+    assert "has no [notify]: no message is sent; add [notify.email] or [notify.webhook]" in done.err
 
 
 def test_check_says_who_is_told(site: Site) -> None:

@@ -81,9 +81,9 @@ def test_what_is_verified_meanwhile_shows_up_without_a_reload(tab: Browser, agen
     tab.type("half a na")
     tab.run("window.scrollTo(0, 150)")
     site.put("run_0002/new.h5", b"y" * 10)
-    tab.until("/run_0002/.test(document.querySelector('#holdings').textContent)", "the folder is shown")
+    tab.until("/run_0002/.test(document.querySelector('#summaries').textContent)", "the folder is shown")
     tab.until(
-        "[...document.querySelectorAll('#holdings tr')]"
+        "[...document.querySelectorAll('#summaries tr')]"
         ".some(row => /run_0002[^]*What is delivered is safe/.test(row.textContent))",
         "it is safe",
     )
@@ -95,10 +95,10 @@ def test_what_is_verified_meanwhile_shows_up_without_a_reload(tab: Browser, agen
 def test_focus_stays_on_a_row_that_moves_down(tab: Browser, agent: "tuple[Site, Agent]") -> None:
     """Rows are matched by what they are, not by where they stand."""
     site, _ = agent
-    link = "[...document.querySelectorAll('#holdings a')].find(a => /run_0001/.test(a.textContent))"
+    link = "[...document.querySelectorAll('#summaries a')].find(a => /run_0001/.test(a.textContent))"
     tab.run(f"window.row = {link}; row.focus()")
     site.put("run_0003/new.h5", b"z")
-    tab.until("/run_0003/.test(document.querySelector('#holdings').textContent)", "the folder is shown")
+    tab.until("/run_0003/.test(document.querySelector('#summaries').textContent)", "the folder is shown")
     assert tab.run(f"row === {link} && document.activeElement === row")
 
 
@@ -151,7 +151,7 @@ def test_all_text_can_be_read_in_the_light_and_in_the_dark(tab: Browser, scheme:
 def test_a_phone_shows_it_without_scrolling_sideways(tab: Browser) -> None:
     """360 pixels wide: the first page, a search, a folder and a file."""
     tab.look(360, 740)
-    links = tab.run("[...document.querySelectorAll('#holdings th a, .examples a')].map(a => a.href)")
+    links = tab.run("[...document.querySelectorAll('#summaries th a, .examples a')].map(a => a.href)")
     for link in (tab.run("location.href"), tab.run("location.href") + "?q=run", *links):
         tab.open(link)
         assert tab.run(OVERFLOW) <= 0, link

@@ -158,7 +158,7 @@ def linked(copy: Path) -> None:
     copy.symlink_to("elsewhere")
 
 
-SPOILED: dict[str, tuple[Callable[[Path], None], str]] = {
+DAMAGED: dict[str, tuple[Callable[[Path], None], str]] = {
     "flipped": (flipped, "at share, 'run1/a.dat' has other content than was delivered"),
     "shortened": (shortened, "at share, 'run1/a.dat' has 2999 bytes instead of 3000"),
     "missing": (Path.unlink, "at share, 'run1/a.dat' is gone"),
@@ -166,10 +166,10 @@ SPOILED: dict[str, tuple[Callable[[Path], None], str]] = {
 KEPT = "; the local file is kept; look at the destination, then `dropline retry` delivers it again"
 
 
-@pytest.mark.parametrize("how", SPOILED)
+@pytest.mark.parametrize("how", DAMAGED)
 def test_a_copy_that_is_not_what_was_proved_keeps_the_local_file(site: "Site", how: str) -> None:
     """A flipped bit (size and mtime as before), a short or a missing copy: the file stays, refused with the reason."""
-    spoil, reason = SPOILED[how]
+    spoil, reason = DAMAGED[how]
     delivered(site)
     spoil(site.share / "run1/a.dat")
     policy(site)

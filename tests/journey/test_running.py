@@ -229,7 +229,7 @@ def test_an_interrupt_ends_it_as_well(site: "Site") -> None:
 
 
 def test_a_bad_edit_keeps_the_old_rules_and_a_good_one_takes_effect(site: "Site") -> None:
-    """On SIGHUP or an edit the configuration is read again; a mistake is told and changes nothing."""
+    """On SIGHUP or an edit the configuration is read again; an error is told and changes nothing."""
     site.configure(agent={"listen": "127.0.0.1:0"})
     agent = site.start()
     good = site.config.read_text()
@@ -331,7 +331,7 @@ def test_two_agents_never_share_a_state_directory(site: "Site") -> None:
         assert (done.code, done.err.splitlines()[-1]) == (
             2,
             f"dropline: another agent uses {site.state};"
-            " stop it, or give this one a state directory of its own ([agent] state_dir)",
+            " stop it, or give this one its own state directory ([agent] state_dir)",
         )
     site.put("x.dat", b"first")
     arrives(site, {"x.dat": b"first"})

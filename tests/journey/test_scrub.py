@@ -1,4 +1,4 @@
-"""What was delivered is read again: what is amiss is said, what is here travels again, and nothing there is overwritten."""
+"""What was delivered is read again: what is wrong is said, what is here travels again, and nothing there is overwritten."""
 
 import os
 import sys
@@ -68,7 +68,7 @@ def test_a_flipped_bit_is_found_and_the_file_travels_again_under_its_own_name(si
     flipped = flip(site.share / "run/a.dat")
     agent = site.start()
     wanted = {"run/a.dat": flipped, "run/a~1.dat": A, "run/b.dat": B}
-    site.until(lambda: site.delivered == wanted, "the file under a name of its own")
+    site.until(lambda: site.delivered == wanted, "the file under its own name")
     reason = f"at share, 'run/a.dat' {OTHER}; {AGAIN}{LEFT}"
     agent.logs(f"ERROR {site.inbox}/run/a.dat: {reason}")
     agent.logs(f'changed rule=r at=share file="{site.inbox}/run/a.dat" size=3000 reason="{reason}"')
@@ -301,10 +301,10 @@ def test_a_sample_goes_on_where_the_last_one_ended(site: "Site") -> None:
     assert first[1:] == [f"30 {left}"]
     opened = Ledger(str(site.state / "ledger.sqlite"))
     sql = "SELECT f.name FROM copies c JOIN files f ON f.id = c.file WHERE c.reread_at IS NULL"
-    unread = [name.decode() for (name,) in opened.execute(sql)]
+    unreadable = [name.decode() for (name,) in opened.execute(sql)]
     opened.close()
-    assert len(unread) == 30
-    flip(site.share / unread[0])
+    assert len(unreadable) == 30
+    flip(site.share / unreadable[0])
     assert verify(site)[:2] == (1, {"good": 99, "changed": 1})
     assert verify(site, "--all")[:2] == (1, {"good": 129, "changed": 1})
 

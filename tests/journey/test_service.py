@@ -202,7 +202,7 @@ def test_the_last_lines_are_kept_within_a_bound(site: "Site") -> None:
     from agent.observe import logs as log
 
     site.put("a.dat", b"x")
-    done = site.dropline("run", "--once")
+    done = site.dropline("run", "--once", "--verbose")
     assert done.code == 0
     kept = (site.state / log.FILE).read_text()
     assert [line.split()[2] for line in kept.splitlines() if "a.dat" in line] == [
@@ -324,7 +324,7 @@ def test_the_bundle_says_what_is_refused_and_where_things_are(site: "Site") -> N
 
 
 def test_a_bundle_is_made_of_a_configuration_that_is_not_good(site: "Site") -> None:
-    """That is when it is needed: the mistake is in it, the ledger is found, and no secret of the file is."""
+    """That is when it is needed: the error is in it, the ledger is found, and no secret of the file is."""
     assert site.once() == 0
     text = site.config.read_text()
     site.config.write_text(f'{text}[globus]\nclient_secret = "{SENTINELS["client"]}"\nclient_idd = "x"\n')

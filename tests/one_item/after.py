@@ -14,8 +14,8 @@ from agent.app.replan import Replan
 from agent.by_hand import inbound
 from agent.by_hand.outbound import Outbound
 from agent.files import LOCAL
-from agent.host.pace import limited
-from agent.observe.looks import Looks
+from agent.host.rate_limiter import limited
+from agent.observe.file_inspector import FileInspector
 from agent.observe.metrics import Readings
 from tests.one_item import BAD
 from tests.one_item.site import T0, Acting, Site
@@ -43,7 +43,7 @@ def scrub(root: Path, patch: pytest.MonkeyPatch, acting: Acting) -> dict[str, An
                 (root / f"to-share/plain/only{end}.h5").write_bytes(b"content")
             site.passes(scrubber.step, T0 + 200_000, 2)
             site.passes(scrubber.step, T0 + 400_000, 2)
-        found = {one.copy.path: one.sight.value for one in site.ledger.scrubs.open() if BAD not in one.copy.path}
+        found = {one.copy.path: one.copy_status.value for one in site.ledger.scrubs.open() if BAD not in one.copy.path}
         sealed = {one.reason for one in site.ledger.reports.batches(100)}
         return {"trouble": site.trouble, "found": found, "sealed": len(sealed), **site.files}
 
@@ -173,8 +173,8 @@ def shown(root: Path, patch: pytest.MonkeyPatch, acting: Acting) -> dict[str, An
         site.put("plain/1", f"{BAD}/1")
         site.take_in(T0)
         site.deliver(T0)
-        patch.setattr(Looks, "space", lambda looks, path: LOCAL.space(path))
-        looks = Looks(lambda: T0, [])
+        patch.setattr(FileInspector, "space", lambda looks, path: LOCAL.space(path))
+        looks = FileInspector(lambda: T0, [])
         addresses = {name: table.address for name, table in site.config.settings.destinations.items()}
         expiries = {name: (lambda name=name: _expiry(name)) for name in (BAD, "share")}
         made = Readings(site.ledger, site.config.rules, site.parts.intake.roots, addresses, lambda: T0, expiries, looks)

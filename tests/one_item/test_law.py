@@ -66,7 +66,7 @@ def intake(root: Path, patch: pytest.MonkeyPatch, acting: Acting) -> dict[str, A
             try:
                 watch._put(hints)
             except RuntimeError:
-                pass  # it ends a thread that is only of this directory, which is begun anew
+                pass  # it ends a thread that is only of this directory, which is begun again
 
         def put(*names: str) -> None:
             for name in names:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rules.actions import Command, Flow, Share, Webhook, label, named
-from rules.config.mistake import RuleError
+from rules.config.config_error import RuleError
 from rules.rule import Rule
 from tests import configured
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rules.config.mistake import RuleError
+from rules.config.config_error import RuleError
 from rules.datasets.conditions import decide, released
 from rules.datasets.facts import Reading, judge
 from rules.datasets.membership import Dataset

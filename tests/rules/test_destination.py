@@ -265,7 +265,7 @@ def earlier(checksum: bytes | None, *, gone: bool = False) -> Owner:
     return Owner("/data/x", True, gone, None if checksum is None else Content(checksum, 1), "x")
 
 
-def stranger(path: str = "x") -> Owner:
+def unauthenticated(path: str = "x") -> Owner:
     """Another file of ours."""
     return Owner("/data/y", False, False, Content(b"A", 1), path)
 
@@ -278,10 +278,10 @@ ONLY_COPY = (Claim.OWN_NAME, "what is at 'x' may be the only copy of an earlier 
     ("owners", "what"),
     [
         ([], (Claim.REFUSE, "'x' is there already, with other content, and this agent did not write it")),
-        ([stranger()], (Claim.OWN_NAME, "the name 'x' belongs to '/data/y'")),
-        ([earlier(b"A"), stranger()], (Claim.OWN_NAME, "the name 'x' belongs to '/data/y'")),
+        ([unauthenticated()], (Claim.OWN_NAME, "the name 'x' belongs to '/data/y'")),
+        ([earlier(b"A"), unauthenticated()], (Claim.OWN_NAME, "the name 'x' belongs to '/data/y'")),
         (
-            [stranger("X")],
+            [unauthenticated("X")],
             (Claim.OWN_NAME, "the name 'x', which differs from 'X' only in case or Unicode form, belongs to '/data/y'"),
         ),
         ([earlier(b"A")], CHANGED_IN_PLACE),
@@ -310,7 +310,7 @@ def test_a_taken_name(owners: list[Owner], what: tuple[Claim, str]) -> None:
         ([earlier(b"A", gone=True), earlier(b"B")], CHANGED_IN_PLACE, Content(b"B", 1)),
         ([earlier(b"A", gone=True)], ONLY_COPY, None),
         ([replace(earlier(b"A"), content=Content(b"A", 2))], ONLY_COPY, None),
-        ([stranger()], (Claim.OWN_NAME, "the name 'x' belongs to '/data/y'"), None),
+        ([unauthenticated()], (Claim.OWN_NAME, "the name 'x' belongs to '/data/y'"), None),
     ],
 )
 def test_a_taken_name_whose_content_was_not_read(

@@ -24,7 +24,7 @@ def seen(file_id: int) -> Observation:
         (7, 201, False, False, "another file has its name, and its number again"),
         (8, 0, False, False, "another file has its name"),
         (8, None, False, False, "another file has its name"),
-        (7, 0, True, False, "the name was away meanwhile"),
+        (7, 0, True, False, "the name was away in between"),
     ],
 )
 def test_whose_a_reading_is(file_id: int, born_ns: int | None, left: bool, same: bool, reason: str) -> None:

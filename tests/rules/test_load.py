@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rules.actions import Command, Flow, Share, Webhook
-from rules.config.mistake import RuleError, nearest
+from rules.config.config_error import RuleError, nearest
 from rules.rule import Conditions, Reclaim, Rule, Sealing, Target
 from tests import configured
 
@@ -27,8 +27,8 @@ def rule(lines: str = "", name: str = "r", watch: str = "/data") -> str:
     return f'[[rules]]\nname = "{name}"\nwatch = "{watch}"\n{deliver}{lines}\n'
 
 
-def mistake_in(text: str) -> str:
-    """The one line that the mistake in the text gives."""
+def config_error_in(text: str) -> str:
+    """The one line that the error in the text gives."""
     with pytest.raises(RuleError) as caught:
         load(text)
     assert len(str(caught.value).splitlines()) == 1
@@ -131,7 +131,7 @@ def test_what_is_done_for_verified_batches() -> None:
 )  # fmt: skip
 def test_mistakes_in_what_is_done_for_verified_batches(lines: str, message: str) -> None:
     """As everywhere: file, table, key, what is wrong and what to write."""
-    assert mistake_in(rule(lines)) == f"f.toml: [[rules]] 'r': {message}"
+    assert config_error_in(rule(lines)) == f"f.toml: [[rules]] 'r': {message}"
 
 
 def test_rules_keep_their_order() -> None:
@@ -141,7 +141,7 @@ def test_rules_keep_their_order() -> None:
 
 KEYS = (
     "batch, capture, complete, dataset, deliver, exclude, include, last, links, name, preset, reclaim, share_with,"
-    " skip_partial, then, watch"
+    " skip_partial, then, updates_in_place, watch"
 )
 
 
@@ -167,7 +167,7 @@ KEYS = (
 )  # fmt: skip
 def test_unknown_keys(lines: str, message: str) -> None:
     """An unknown key, however deep, is named with the nearest known key of its table, or with all of them."""
-    assert mistake_in(rule(lines)) == f"f.toml: [[rules]] 'r': {message}"
+    assert config_error_in(rule(lines)) == f"f.toml: [[rules]] 'r': {message}"
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_unknown_keys(lines: str, message: str) -> None:
 )  # fmt: skip
 def test_wrong_types(lines: str, message: str) -> None:
     """A value of the wrong type is named with its table and key, with what to write and, if short, what was written."""
-    assert mistake_in(rule(lines)) == f"f.toml: [[rules]] 'r': {message}"
+    assert config_error_in(rule(lines)) == f"f.toml: [[rules]] 'r': {message}"
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_wrong_types(lines: str, message: str) -> None:
 )  # fmt: skip
 def test_wrong_tables(text: str, message: str) -> None:
     """A table that is not one, or lacks what it needs, is named by its name or else by its number."""
-    assert mistake_in(text) == f"f.toml: {message}"
+    assert config_error_in(text) == f"f.toml: {message}"
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_wrong_tables(text: str, message: str) -> None:
 )  # fmt: skip
 def test_wrong_expressions(lines: str, message: str) -> None:
     """A regular expression compiles, and its groups do not hide the fields of templates."""
-    assert mistake_in(rule(lines)) == f"f.toml: [[rules]] 'r': capture: {message}"
+    assert config_error_in(rule(lines)) == f"f.toml: [[rules]] 'r': capture: {message}"
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_wrong_expressions(lines: str, message: str) -> None:
 )  # fmt: skip
 def test_wrong_patterns(lines: str, message: str) -> None:
     """A pattern that cannot be read, or can match nothing, is not left to be found out later."""
-    assert mistake_in(rule(lines)) == f"f.toml: [[rules]] 'r': {message}"
+    assert config_error_in(rule(lines)) == f"f.toml: [[rules]] 'r': {message}"
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_wrong_patterns(lines: str, message: str) -> None:
 )
 def test_wrong_batching(lines: str, message: str) -> None:
     """A batch is grouped by something that exists, at times that come."""
-    assert mistake_in(rule(f"batch = {{ {lines} }}")) == f"f.toml: [[rules]] 'r': {message}"
+    assert config_error_in(rule(f"batch = {{ {lines} }}")) == f"f.toml: [[rules]] 'r': {message}"
 
 
 @pytest.mark.parametrize(
@@ -328,26 +328,26 @@ def test_wrong_batching(lines: str, message: str) -> None:
 )  # fmt: skip
 def test_wrong_deliveries(deliver: str, message: str) -> None:
     """A delivery names a destination that exists, once, and a path below it."""
-    assert mistake_in(rule(f"deliver = [{deliver}]")) == f"f.toml: [[rules]] 'r': deliver.{message}"
+    assert config_error_in(rule(f"deliver = [{deliver}]")) == f"f.toml: [[rules]] 'r': deliver.{message}"
 
 
 @pytest.mark.parametrize("reclaim", ["{}", '{ trash = "3d" }', "{ empty_dirs = true }"])
 def test_a_reclaim_that_never_happens(reclaim: str) -> None:
     """A reclaim table says when."""
     wanted = "reclaim: says neither `after` nor `when_free_below`, so it would never reclaim; add one"
-    assert mistake_in(rule(f"reclaim = {reclaim}")) == f"f.toml: [[rules]] 'r': {wanted}"
+    assert config_error_in(rule(f"reclaim = {reclaim}")) == f"f.toml: [[rules]] 'r': {wanted}"
 
 
 def test_two_rules_of_one_name() -> None:
-    """Each rule has a name of its own."""
+    """Each rule has its own name."""
     text = rule(name="a") + rule(name="b") + rule(name="a", watch="/elsewhere")
-    assert mistake_in(text) == "f.toml: [[rules]] 'a': name: two rules have this name; give each its own"
+    assert config_error_in(text) == "f.toml: [[rules]] 'a': name: two rules have this name; give each its own"
 
 
 def test_the_name_of_what_is_sent_by_hand_is_taken() -> None:
     """A rule of that name would be taken for what a person sent."""
     said = "is kept for what `dropline send` delivers; choose another"
-    assert mistake_in(rule(name="send")) == f"f.toml: [[rules]] 'send': name: {said}"
+    assert config_error_in(rule(name="send")) == f"f.toml: [[rules]] 'send': name: {said}"
 
 
 SOON, NEVER = 'reclaim = { after = "0s" }', ""
@@ -362,8 +362,8 @@ def test_overlapping_rules_that_reclaim_differently(one: str, other: str) -> Non
         f"f.toml: [[rules]] 'b': reclaim: its directory {other} overlaps that of rule 'a' ({one}), but they reclaim"
         " differently; give both the same reclaim, or watch separate directories"
     )
-    assert mistake_in(rule(SOON, "a", one) + rule(NEVER, "b", other)) == wanted
-    assert mistake_in(rule(NEVER, "a", one) + rule('reclaim = { after = "1s" }', "b", other)) == wanted
+    assert config_error_in(rule(SOON, "a", one) + rule(NEVER, "b", other)) == wanted
+    assert config_error_in(rule(NEVER, "a", one) + rule('reclaim = { after = "1s" }', "b", other)) == wanted
     assert len(load(rule(SOON, "a", one) + rule(SOON, "b", other))) == 2
 
 

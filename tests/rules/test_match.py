@@ -13,7 +13,7 @@ from rules.patterns.glob import check_glob, check_marker, fill, takes
 from rules.rule import Conditions, Rule
 
 
-def mistake_of(check: Callable[[str], str], pattern: str) -> str | None:
+def config_error_of(check: Callable[[str], str], pattern: str) -> str | None:
     """What is wrong with a pattern, without the pattern; None: nothing."""
     try:
         check(pattern)
@@ -264,7 +264,7 @@ def test_no_marker() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "mistake"),
+    ("pattern", "config_error"),
     [
         ("*.h5", None),
         ("!/scratch/", None),
@@ -278,13 +278,13 @@ def test_no_marker() -> None:
         ("/", "matches nothing"),
     ],
 )
-def test_what_is_no_pattern(pattern: str, mistake: str | None) -> None:
-    """A pattern that cannot be read, or can match nothing, is a mistake."""
-    assert mistake_of(check_glob, pattern) == mistake
+def test_what_is_no_pattern(pattern: str, config_error: str | None) -> None:
+    """A pattern that cannot be read, or can match nothing, is an error."""
+    assert config_error_of(check_glob, pattern) == config_error
 
 
 @pytest.mark.parametrize(
-    ("marker", "mistake"),
+    ("marker", "config_error"),
     [
         ("*.done", None),
         ("/{name}.done", None),
@@ -295,9 +295,9 @@ def test_what_is_no_pattern(pattern: str, mistake: str | None) -> None:
         ("/", "matches nothing"),
     ],
 )
-def test_what_is_no_marker(marker: str, mistake: str | None) -> None:
-    """A marker that no name beside the file can match is a mistake."""
-    assert mistake_of(check_marker, marker) == mistake
+def test_what_is_no_marker(marker: str, config_error: str | None) -> None:
+    """A marker that no name beside the file can match is an error."""
+    assert config_error_of(check_marker, marker) == config_error
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -305,9 +305,9 @@ def test_what_is_no_marker(marker: str, mistake: str | None) -> None:
 @given(st.text("ab*?[]!-^\\/#{}\n \0ü", max_size=10))
 def test_a_pattern_without_mistake_works(pattern: str) -> None:
     """Whatever `check_glob` and `check_marker` let pass can be matched with."""
-    if mistake_of(check_glob, pattern) is None:
+    if config_error_of(check_glob, pattern) is None:
         match([rule(pattern, exclude=(pattern,))], "/data/a/b")
-    if mistake_of(check_marker, pattern) is None:
+    if config_error_of(check_marker, pattern) is None:
         is_marker(rule(marker=pattern), "x")
         assert marker_for(rule(marker=pattern), "x[a]") is not None
 

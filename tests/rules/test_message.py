@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rules.notice.message import (
+    Digest,
     Message,
     RefusedFile,
-    Summary,
     compose,
     digest,
     down,
@@ -51,11 +51,11 @@ def test_a_destination_comes_with_its_cause() -> None:
     passing = down("share", "/mnt/share", T, "not mounted", 3, acute=False)
     assert passing.headline == "destination share is down"
     assert passing.text == text.format(
-        "is looked at again every minute or sooner, and goes on by itself when the cause is gone."
+        "is looked at again every minute or sooner, and continues when the cause is gone."
     )
     acute = down("share", "/mnt/share", T, "not mounted", 3, acute=True)
     assert acute.headline == "destination share waits for you"
-    assert acute.text == text.format("goes on by itself within seconds after that.")
+    assert acute.text == text.format("continues within seconds after that.")
     back = recovered("share", "/mnt/share", T, 3, T + 7200)
     assert back.headline == "destination share is up again"
     assert back.text == "Destination share (/mnt/share) takes files again after 2 h; 3 deliveries are on the way there."
@@ -72,7 +72,7 @@ def test_what_is_said_at_once_is_one_message() -> None:
 
 def test_the_digest_says_whether_all_is_well() -> None:
     """Per rule; then what needs somebody, or that nothing does."""
-    quiet = Summary(T - 86400, {}, {"tomo": (0, 0)}, {}, 0, [], 0)
+    quiet = Digest(T - 86400, {}, {"tomo": (0, 0)}, {}, 0, [], 0)
     good = digest(quiet, T)
     assert good.headline == "all is well: 0 files verified, 0 on the way"
     assert good.text == (
@@ -80,7 +80,7 @@ def test_the_digest_says_whether_all_is_well() -> None:
         "rule tomo: 0 files (0 B) verified, 0 files (0 B) on the way\n\nNothing waits for you."
     )
     bad = digest(
-        Summary(
+        Digest(
             T - 86400, {"tomo": (3, 3000), "old": (1, 5)}, {"tomo": (2, 10)}, {"tomo": T - 7200}, 4, [("share", "gone")], 6
         ),
         T,
@@ -120,12 +120,12 @@ NAMES = st.text(st.sampled_from("`<>&!@|[]()*_~: /x\\'"), max_size=40)
 
 @given(NAMES, st.booleans())
 def test_names_are_no_markup_in_chats(name: str, acute: bool) -> None:
-    """Each is in a code span of its own line, with what Slack reads even there escaped; commands of ours stay code."""
+    """Each is in its own code span line, with what Slack reads even there escaped; commands of ours stay code."""
     name = f"MARK{name}"
     parts = [
         refused(1, [RefusedFile(f"/data/{name}", "r", f"at share, {name!r} is not a file; then `dropline retry`")]),
         down("share", "/mnt/share", T, f"/mnt/share: {name}", 1, acute=acute),
-        digest(Summary(T, {}, {}, {}, 1, [("share", name)], 0), T),
+        digest(Digest(T, {}, {}, {}, 1, [("share", name)], 0), T),
     ]
     lines = in_chat(compose("pc7", parts, "")).split("\n")
     assert len([line for line in lines if "MARK" in line]) == 4
@@ -137,5 +137,5 @@ def test_names_are_no_markup_in_chats(name: str, acute: bool) -> None:
 
 def test_the_trial_says_that_it_is_one() -> None:
     """`dropline notify --test`."""
-    text = "This is a test: whoever reads it is told when Dropline needs a person."
+    text = "This is a test: messages come here when Dropline needs a person."
     assert trial("pc7") == Message("[dropline pc7] this is a test", f"{text}\n\n----\n\n{FOOT}")

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rules.model import Verdict
-from rules.notice import Policy, Remark, Word, destination, digest, refusals
+from rules.notice import NotificationState as Known
+from rules.notice import Policy, Word, destination, digest, refusals
 
 T = 1_800_000_000.0
 POLICY = Policy(frozenset({"refused", "down", "recovered"}), after=300.0, every=3600.0)
@@ -17,48 +18,48 @@ EARLY = "it is down, and not for long, or it was told as down not long ago"
 @pytest.mark.parametrize(
     ("up", "refused", "known", "word"),
     [
-        (None, False, None, Word(None, "it has not been looked at yet", Remark())),
-        (None, False, Remark(T - 9, T - 9, True), Word(None, "it has not been looked at yet", Remark(T - 9, T - 9, True))),
+        (None, False, None, Word(None, "it has not been looked at yet", Known())),
+        (None, False, Known(T - 9, T - 9, True), Word(None, "it has not been looked at yet", Known(T - 9, T - 9, True))),
         (True, False, None, Word(None, "it is up", None)),
-        (False, False, None, Word(None, EARLY, Remark(T), T + 300)),
-        (False, False, Remark(T - 299), Word(None, EARLY, Remark(T - 299), T + 1)),
-        (False, False, Remark(T - 300), Word("down", "it is down", Remark(T - 300, T, True))),
-        (False, True, None, Word("down", "it waits for a person", Remark(T, T, True, True))),
+        (False, False, None, Word(None, EARLY, Known(T), T + 300)),
+        (False, False, Known(T - 299), Word(None, EARLY, Known(T - 299), T + 1)),
+        (False, False, Known(T - 300), Word("down", "it is down", Known(T - 300, T, True))),
+        (False, True, None, Word("down", "it waits for a person", Known(T, T, True, True))),
         (
-            False, False, Remark(T - 9e9, T - 8e9, True),
-            Word(None, "it was told as down, and still is", Remark(T - 9e9, T - 8e9, True)),
+            False, False, Known(T - 9e9, T - 8e9, True),
+            Word(None, "it was told as down, and still is", Known(T - 9e9, T - 8e9, True)),
         ),
-        (False, True, Remark(T - 999, T - 99, True), Word("down", "it waits for a person", Remark(T - 999, T, True, True))),
+        (False, True, Known(T - 999, T - 99, True), Word("down", "it waits for a person", Known(T - 999, T, True, True))),
         (
-            False, False, Remark(T - 999, T - 99, True, True),
-            Word(None, "it was told as down, and still is", Remark(T - 999, T - 99, True, True)),
+            False, False, Known(T - 999, T - 99, True, True),
+            Word(None, "it was told as down, and still is", Known(T - 999, T - 99, True, True)),
         ),
-        (True, False, Remark(T - 300), Word(None, "it is up", None)),
+        (True, False, Known(T - 300), Word(None, "it is up", None)),
         (
-            True, False, Remark(T - 999, T - 99, True),
-            Word("recovered", "it was told as down, and is up", Remark(None, T - 99)),
+            True, False, Known(T - 999, T - 99, True),
+            Word("recovered", "it was told as down, and is up", Known(None, T - 99)),
         ),
         (
-            True, False, Remark(None, T - 99),
-            Word(None, "it is up; when it was last told as down is remembered", Remark(None, T - 99), T + 3501),
+            True, False, Known(None, T - 99),
+            Word(None, "it is up; when it was last told as down is remembered", Known(None, T - 99), T + 3501),
         ),
-        (True, False, Remark(None, T - 3600), Word(None, "it is up", None)),
-        (False, False, Remark(None, T - 99), Word(None, EARLY, Remark(T, T - 99), T + 3501)),
-        (False, True, Remark(None, T - 99), Word(None, EARLY, Remark(T, T - 99), T + 3501)),
-        (False, False, Remark(T - 400, T - 3600), Word("down", "it is down", Remark(T - 400, T, True))),
+        (True, False, Known(None, T - 3600), Word(None, "it is up", None)),
+        (False, False, Known(None, T - 99), Word(None, EARLY, Known(T, T - 99), T + 3501)),
+        (False, True, Known(None, T - 99), Word(None, EARLY, Known(T, T - 99), T + 3501)),
+        (False, False, Known(T - 400, T - 3600), Word("down", "it is down", Known(T - 400, T, True))),
     ],
 )  # fmt: skip
-def test_what_is_said_of_a_destination(up: bool | None, refused: bool, known: Remark | None, word: Word) -> None:
+def test_what_is_said_of_a_destination(up: bool | None, refused: bool, known: Known | None, word: Word) -> None:
     """Only what lasts, once; that it is back, once; again after an hour at the earliest."""
     assert destination(POLICY, up, refused, known, T) == word
 
 
 def test_after_a_start_nothing_is_said_and_time_counts() -> None:
     """Until destinations were looked at; what was already known of them stands."""
-    early = Word(None, EARLY, Remark(T - 999), T + 30)
-    assert destination(POLICY, False, False, Remark(T - 999), T, T + 30) == early
-    assert destination(POLICY, False, True, None, T, T + 30) == Word(None, EARLY, Remark(T), T + 30)
-    told = Remark(T - 999, T - 99, True)
+    early = Word(None, EARLY, Known(T - 999), T + 30)
+    assert destination(POLICY, False, False, Known(T - 999), T, T + 30) == early
+    assert destination(POLICY, False, True, None, T, T + 30) == Word(None, EARLY, Known(T), T + 30)
+    told = Known(T - 999, T - 99, True)
     maybe = Word(None, "it was told as down, and may be up", told, T + 30)
     assert destination(POLICY, True, False, told, T, T + 30) == maybe
     assert destination(POLICY, True, False, told, T + 30, T + 30).event == "recovered"
@@ -73,15 +74,15 @@ looks = st.lists(
 @settings(max_examples=100, deadline=None)
 @given(looks)
 def test_downs_and_recoveries_alternate_and_do_not_come_too_often(
-    steps: list[tuple[float, tuple[bool | None, bool]]],
+    heartbeat: list[tuple[float, tuple[bool | None, bool]]],
 ) -> None:
     """One `recovered` for each `down`; a second `down` before it only where waiting no longer helps."""
     now, known = T, None
     said: list[tuple[str, float, bool]] = []
-    for seconds, (up, refused) in steps:
+    for seconds, (up, refused) in heartbeat:
         now += seconds
         word = destination(POLICY, up, refused, known, now)
-        known = word.remark
+        known = word.notification_state
         if word.event is not None:
             assert word.event == ("recovered" if up else "down")
             said.append((word.event, now, refused))
@@ -98,15 +99,17 @@ def test_downs_and_recoveries_alternate_and_do_not_come_too_often(
 
 @settings(max_examples=100, deadline=None)
 @given(looks, st.booleans())
-def test_what_stays_down_is_told_in_the_end(steps: list[tuple[float, tuple[bool | None, bool]]], refused: bool) -> None:
+def test_what_stays_down_is_told_in_the_end(
+    heartbeat: list[tuple[float, tuple[bool | None, bool]]], refused: bool
+) -> None:
     """Whatever was before: asked again when the decision says so, it is told, and then believed to be down."""
     now, known = T, None
-    for seconds, (up, acute) in steps:
+    for seconds, (up, acute) in heartbeat:
         now += seconds
-        known = destination(POLICY, up, acute, known, now).remark
+        known = destination(POLICY, up, acute, known, now).notification_state
     for _ in range(2):
         word = destination(POLICY, False, refused, known, now)
-        known, now = word.remark, word.again_at or now
+        known, now = word.notification_state, word.again_at or now
     assert known is not None
     assert known.standing
     assert known.acute or not refused
@@ -115,7 +118,7 @@ def test_what_stays_down_is_told_in_the_end(steps: list[tuple[float, tuple[bool 
 @pytest.mark.parametrize(
     ("files", "noticed", "told", "verdict"),
     [
-        (0, T, None, Verdict(False, "no file is refused that was not told of")),
+        (0, T, None, Verdict(False, "every refused file was in a message")),
         (1, T, None, Verdict(False, "others may come that belong into the same message", T + 30)),
         (7, T - 30, None, Verdict(True, "7 files were refused")),
         (7, T - 30, T - 3599, Verdict(False, "others may come that belong into the same message", T + 1)),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rules.config.mistake import RuleError
+from rules.config.config_error import RuleError
 from rules.naming import facts
 from rules.patterns.expression import AT_MOST, _Engine, compiled, each, match, search
 from rules.patterns.glob import check_glob, takes

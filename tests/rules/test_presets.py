@@ -43,7 +43,7 @@ def test_names_that_a_program_proposes_each_day_go_to_a_folder_of_their_day(name
 
 
 def test_there_are_presets_for_each_family() -> None:
-    """At least fourteen, each in a file of its own in rules/presets."""
+    """At least fourteen, each in its own file in rules/presets."""
     folder = Path(__file__).resolve().parents[2] / "rules/presets"
     assert presets.names() == sorted(path.stem for path in folder.glob("*.toml"))
     assert len(presets.names()) >= 14
@@ -72,4 +72,4 @@ def test_what_looks_like_an_instrument_is_what_its_examples_look_like() -> None:
             for timeline in table.timelines
             for step in timeline.steps
         ]
-        assert any(takes(table.looks_like, path) for path in written if path), name
+        assert any(takes(table.recognized_by, path) for path in written if path), name

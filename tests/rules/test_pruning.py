@@ -28,7 +28,7 @@ NOTHING = Over(
     ],
 )  # fmt: skip
 def test_each_verdict_has_its_reason(over: dict[str, bool], what: What, reason: str) -> None:
-    """What has a copy of its own is never forgotten; of the rest, what another version's way depends on is kept."""
+    """What has its own copy is never forgotten; of the rest, what another version's way depends on is kept."""
     assert prune(NOTHING._replace(**over), HISTORY) == (what, reason)
 
 

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rules.model import Content, Verdict
-from rules.naming import Claim, Occupant, Owner, claim, own_name, unspoiled_name
-from rules.scrub import DAY, IS_BACK, MOST_OPEN, Consequence, Scrub, Sight, consequence, due, paid, resolved
+from rules.naming import Claim, Occupant, Owner, claim, own_name, undamaged_name
+from rules.scrub import DAY, IS_BACK, MOST_OPEN, Consequence, CopyStatus, Scrub, consequence, due, paid, resolved
 
 NOW = 1_000_000_000.0
 MONTHLY = Scrub(per_day=50 * 10**9, every=30 * DAY)
@@ -14,7 +14,7 @@ laws = settings(max_examples=100, deadline=None)
 
 
 @pytest.mark.parametrize(
-    ("oldest", "free_at", "amiss", "verdict"),
+    ("oldest", "free_at", "findings", "verdict"),
     [
         (None, 0.0, 0, Verdict(False, "there is no copy to read")),
         (NOW - 31 * DAY, 0.0, 0, Verdict(True, "proved 31 d ago")),
@@ -23,15 +23,15 @@ laws = settings(max_examples=100, deadline=None)
         (NOW - 29 * DAY, 0.0, 0, Verdict(False, "each copy was read less than 30 d ago", NOW + DAY)),
         (
             NOW - 31 * DAY, 0.0, MOST_OPEN,
-            Verdict(False, "1000 copies are amiss already; a person must look before more are read"),
+            Verdict(False, "1000 copies are wrong already; a person must look before more are read"),
         ),
     ],
 )  # fmt: skip
 def test_the_oldest_proof_is_read_again_when_period_and_rate_allow(
-    oldest: float | None, free_at: float, amiss: int, verdict: Verdict
+    oldest: float | None, free_at: float, findings: int, verdict: Verdict
 ) -> None:
     """Each reason to wait says when it ends, where time alone ends it."""
-    assert due(MONTHLY, oldest, free_at, amiss, NOW) == verdict
+    assert due(MONTHLY, oldest, free_at, findings, NOW) == verdict
 
 
 @laws
@@ -53,9 +53,9 @@ def test_a_person_is_told_what_to_do_about_each_copy() -> None:
     """Here, it travels again; gone, other copies are named; what could not be read or compared disproves nothing."""
     mirror = [("mirror", "run/a.dat")]
     found = {
-        (sight.value, here, bool(others)): consequence(sight, "share", here=here, others=others)
-        for sight in Sight
-        if not sight.well
+        (copy_status.value, here, bool(others)): consequence(copy_status, "share", here=here, others=others)
+        for copy_status in CopyStatus
+        if not copy_status.well
         for here in (True, False)
         for others in (mirror, [])
     }
@@ -102,49 +102,54 @@ def test_a_person_is_told_what_to_do_about_each_copy() -> None:
 
 def test_a_finding_is_closed_by_what_mends_it_and_by_nothing_else() -> None:
     """The content is back, or what had changed was moved away while the file is proved under another name."""
-    bad = [sight for sight in Sight if not sight.well]
+    bad = [copy_status for copy_status in CopyStatus if not copy_status.well]
     closed = {
-        (former, sight, elsewhere): why
+        (former, copy_status, is_service): why
         for former in bad
-        for sight in Sight
-        for elsewhere in (True, False)
-        if (why := resolved(former, sight, proved_elsewhere=elsewhere))
+        for copy_status in CopyStatus
+        for is_service in (True, False)
+        if (why := resolved(former, copy_status, proved_at_another=is_service))
     }
     moved = "it was moved away, and the copy that was delivered again is proved"
     back = {
-        (one, sight, where): IS_BACK for one in bad for sight in (Sight.GOOD, Sight.STAT) for where in (True, False)
+        (one, copy_status, where): IS_BACK
+        for one in bad
+        for copy_status in (CopyStatus.GOOD, CopyStatus.STAT)
+        for where in (True, False)
     }
-    assert closed == back | {(Sight.CHANGED, Sight.MISSING, True): moved}
+    assert closed == back | {(CopyStatus.CHANGED, CopyStatus.MISSING, True): moved}
 
 
-def spoiled_owner(content: bytes, *, in_place: bool = False) -> Owner:
+def damaged_owner(content: bytes, *, in_place: bool = False) -> Owner:
     """A file whose copy was read again, and was not what had been delivered."""
-    return Owner("/data/a.dat", True, True, Content(content, 6), "a.dat", in_place, spoiled=True)
+    return Owner("/data/a.dat", True, True, Content(content, 6), "a.dat", in_place, damaged=True)
 
 
 @pytest.mark.parametrize("occupant", [b"proved", b"rotten", None])
 @pytest.mark.parametrize("in_place", [True, False])
 def test_what_was_found_changed_is_never_replaced(occupant: bytes | None, in_place: bool) -> None:
-    """Whatever stands at the name, the file that is delivered again gets a name of its own."""
-    what, reason, _ = claim("a.dat", Occupant(6, occupant), [spoiled_owner(b"proved", in_place=in_place)])
+    """Whatever stands at the name, the file that is delivered again gets its own name."""
+    what, reason, _ = claim("a.dat", Occupant(6, occupant), [damaged_owner(b"proved", in_place=in_place)])
     assert (what, reason) == (
         Claim.OWN_NAME, "what is at 'a.dat' is not what was delivered there, and is left for a person to look at",
     )  # fmt: skip
 
 
 def test_each_spoiled_copy_leaves_another_name() -> None:
-    """The same choice each time it is made, and never a name at which a copy was spoiled."""
+    """The same choice each time it is made, and never a name at which a copy was damaged."""
     names: list[str] = []
     for _ in range(4):
-        names.append(unspoiled_name("run/a.dat", 1, names))
+        names.append(undamaged_name("run/a.dat", 1, names))
     assert names == ["run/a~1.dat", "run/a~1~2.dat", "run/a~1~3.dat", "run/a~1~4.dat"]
     assert names[0] == own_name("run/a.dat", 1)
 
 
-@pytest.mark.parametrize("sight", [Sight.CHANGED, Sight.MISSING])
+@pytest.mark.parametrize("copy_status", [CopyStatus.CHANGED, CopyStatus.MISSING])
 @pytest.mark.parametrize("others", [[], [("mirror", "a")]])
-def test_a_local_copy_that_cannot_be_looked_at_is_not_gone(sight: Sight, others: list[tuple[str, str]]) -> None:
+def test_a_local_copy_that_cannot_be_looked_at_is_not_gone(
+    copy_status: CopyStatus, others: list[tuple[str, str]]
+) -> None:
     """Nobody is sent to a backup, nothing is withdrawn, and it is asked again."""
-    assert consequence(sight, "share", here=None, others=others) == Consequence(
+    assert consequence(copy_status, "share", here=None, others=others) == Consequence(
         False, "whether the local copy is still here cannot be told now; it is read again within a day"
     )

@@ -76,4 +76,4 @@ def test_looks_come_seldom_when_a_task_takes_long(begun: float, age: float) -> N
 )
 def test_a_login_that_ends_soon(left: float, said: str | None) -> None:
     """Two weeks before, and from then on."""
-    assert warning(1e9 + left, 1e9) == said
+    assert warning(1e9 + left, 1e9, "run `dropline login`") == said

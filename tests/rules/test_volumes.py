@@ -63,7 +63,7 @@ def test_a_file_id_tells_nothing_on_another_file_system(
     seen = Observation(FINE._replace(size=11), now, Kind.FILE)
     taken = adoption(FINE, before, seen, born_ns, left=left)
     if before != now:
-        reason = "the name was away meanwhile" if left else same_volume(before, now).value
+        reason = "the name was away in between" if left else same_volume(before, now).value
         assert taken == Adoption(seen, False, reason)
     elif not left and born_ns is None:
         assert taken.same_file

@@ -9,8 +9,8 @@ from agent.actions import Queue
 from agent.host.bulkhead import Bulkhead
 from agent.ledger import MESSAGES, UNFINISHED, UNPROVED, File, Key, Ledger, Queued, State
 from rules import notice
-from rules.notice import GATHER, Policy, Remark, message
-from rules.notice.message import LISTED, Message, Part, RefusedFile, Summary
+from rules.notice import GATHER, NotificationState, Policy, message
+from rules.notice.message import LISTED, Digest, Message, Part, RefusedFile
 from rules.text import printable
 
 _REFUSED = "refused"
@@ -72,7 +72,7 @@ class Notifier:
         """
         Args:
             ledger: this thread's connection.
-            policy: what is told, and how often.
+            policy: which messages are sent, and how often.
             channels: their names; without any nothing is said, and nothing remembered.
             destinations: name → address, as configured.
             host: this computer's name, for people.
@@ -87,7 +87,7 @@ class Notifier:
         self._page = page
         self._wake = wake
         self._noticed_at: float | None = None
-        """When the first of the refused files was noticed that nobody was told of yet."""
+        """When the first of the refused files was noticed that was in no message yet."""
         self._speak_at = 0.0
         """Before that nothing is said of destinations."""
         self._noticing = Bulkhead[str]("news of destination", str, ledger.savepoint)
@@ -104,7 +104,7 @@ class Notifier:
         return self._say(self._policy, now) if self._channels else None
 
     def conclude(self, now: float) -> None:
-        """Say what stands now, for nothing changes by itself any more."""
+        """Send what is true now: nothing changes any more until a person acts."""
         self._speak_at = now
         if self._channels:
             self._say(self._policy.without_waiting, now)
@@ -114,7 +114,7 @@ class Notifier:
     def _say(self, policy: Policy, now: float) -> float | None:
         """Enter what is to be said now. Returns when time alone changes that."""
         with self._ledger.transaction():
-            known = self._ledger.notices.remarks()
+            known = self._ledger.notices.notification_states()
             parts, again = self._of_destinations(policy, known, now)
             refused, later = self._of_refusals(policy, known.get(_REFUSED), now)
             told = [*refused, *parts]
@@ -126,11 +126,11 @@ class Notifier:
         if messages:
             self._wake()
         for part in told:
-            log.info("people are told: %s", part.headline)
+            log.info("message: %s", part.headline)
         return min((at for at in (*again, later, morning) if at is not None), default=None)
 
     def _of_destinations(
-        self, policy: Policy, known: Mapping[str, Remark], now: float
+        self, policy: Policy, known: Mapping[str, NotificationState], now: float
     ) -> tuple[list[Part], list[float | None]]:
         parts: list[Part] = []
         again: list[float | None] = []
@@ -146,22 +146,24 @@ class Notifier:
                 up, why = places.get((name, address), (None, None))
                 thing, before = f"destination {name}", known.get(f"destination {name}")
                 word = notice.destination(policy, up, (name, address) in refusing, before, now, self._speak_at)
-                if word.remark != before:
-                    self._ledger.notices.remarked(thing, word.remark)
+                if word.notification_state != before:
+                    self._ledger.notices.noted_state(thing, word.notification_state)
                 shown, left = printable(address), waiting.get(name, 0)
                 if word.event == "recovered" and word.event in policy.events:
                     since = None if before is None else before.since
                     parts.append(message.recovered(name, shown, since, left, now))
-                elif word.event in policy.events and word.remark is not None:
-                    since = word.remark.since or now
-                    reason, acute = printable(why or "not known"), word.remark.acute
+                elif word.event in policy.events and word.notification_state is not None:
+                    since = word.notification_state.since or now
+                    reason, acute = printable(why or "not known"), word.notification_state.acute
                     parts.append(message.down(name, shown, since, reason, left, acute=acute))
                 again.append(word.again_at)
         for thing in known.keys() - {f"destination {name}" for name in wanted} - {_REFUSED, _DIGEST}:
-            self._ledger.notices.remarked(thing, None)  # nobody wants to hear of it any more
+            self._ledger.notices.noted_state(thing, None)  # nobody wants to hear of it any more
         return parts, again
 
-    def _of_refusals(self, policy: Policy, known: Remark | None, now: float) -> tuple[list[Part], float | None]:
+    def _of_refusals(
+        self, policy: Policy, known: NotificationState | None, now: float
+    ) -> tuple[list[Part], float | None]:
         count, files = self._ledger.notices.news(LISTED) if _REFUSED in policy.events else (0, [])
         if not count:
             self._noticed_at = None
@@ -173,24 +175,26 @@ class Notifier:
         self._noticed_at = None
         self._ledger.notices.refusals_forgotten(now)
         self._ledger.notices.refusals_told(now)
-        self._ledger.notices.remarked(_REFUSED, Remark(told_at=now))
+        self._ledger.notices.noted_state(_REFUSED, NotificationState(told_at=now))
         listed: list[RefusedFile] = []
         for one in self._listing.each(files):
             with one as file:
                 listed.append(RefusedFile(printable(file.path), file.rule, printable(file.reason or "")))
         return [message.refused(count, listed)], None
 
-    def _of_digest(self, policy: Policy, known: Remark | None, now: float) -> tuple[list[Part], float | None]:
+    def _of_digest(
+        self, policy: Policy, known: NotificationState | None, now: float
+    ) -> tuple[list[Part], float | None]:
         last = known.told_at if known else None
         verdict = notice.digest(policy, last, now)
         if policy.digest is None or (last is not None and not verdict.ok):
             return [], verdict.again_at
-        self._ledger.notices.remarked(_DIGEST, Remark(told_at=now))
+        self._ledger.notices.noted_state(_DIGEST, NotificationState(told_at=now))
         if last is None:
             return [], verdict.again_at
         return [message.digest(self._summary(last), now)], None
 
-    def _summary(self, since: float) -> Summary:
+    def _summary(self, since: float) -> Digest:
         backlog: dict[str, tuple[int, int]] = {}
         refused = 0
         for rule, state, files, size in self._ledger.reports.tally():
@@ -199,7 +203,7 @@ class Notifier:
                 backlog[rule] = held[0] + files, held[1] + size
             elif state == State.REFUSED.value:
                 refused += files
-        return Summary(
+        return Digest(
             since=since,
             verified=self._ledger.notices.verified_since(since),
             backlog=backlog,

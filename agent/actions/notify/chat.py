@@ -12,7 +12,7 @@ from rules.notice.message import Message, in_chat
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """An incoming webhook: one of the two. Whoever knows the address can write there, so it is a secret."""
+    """An incoming webhook: one of the two. The address is a secret: knowing it is enough to write there."""
 
     url: str | None = None
     url_file: str | None = None

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from agent.errors import Exhausted, Transient
 from agent.files import LOCAL, Absent, CannotTell, NotAFile, Tree, Trouble, Whose
 from agent.files.reader import ChecksumName, whole
-from agent.host.steps import Steps
+from agent.host.heartbeat import Heartbeat
 from rules.model import OWN_PREFIX, Observation
 from rules.versions.volumes import SameVolume, same_volume
 
@@ -29,7 +29,7 @@ class Place(NamedTuple):
     name: str
     path: str
     identity: str | None
-    """What its identity file says; None: a directory of a person, which has none."""
+    """What its identity file says; None: a person's directory, which has none."""
     verify: str
     checksum: ChecksumName
     key: str
@@ -45,9 +45,9 @@ class Place(NamedTuple):
 
 
 @contextmanager
-def opened(place: Place, steps: Steps) -> Iterator[Tree]:
+def opened(place: Place, heartbeat: Heartbeat) -> Iterator[Tree]:
     """The destination directory, checked. Raises Transient where it is not the one that is meant, and Trouble."""
-    steps.at(place.path)
+    heartbeat.at(place.path)
     _require_mount(place)
     with LOCAL.tree(place.path) as tree:
         _require_mount(place)  # again: what was opened may be a directory that was hidden by a mount since
@@ -104,14 +104,14 @@ def require(tree: Tree, expected: str) -> None:
         )
 
 
-def holds(tree: Tree, place: Place, directory: str, steps: Steps) -> bool:
+def holds(tree: Tree, place: Place, directory: str, heartbeat: Heartbeat) -> bool:
     """Whether a directory of this computer is the open destination, or lies below it, by whatever mount.
 
     Raises Transient where that cannot be told.
     """
     if LOCAL.location(place.path).holds(LOCAL.location(directory)):
         return True
-    steps.at(directory)
+    heartbeat.at(directory)
     above = LOCAL.resolve(directory)
     while above:
         seen = LOCAL.look(above)

@@ -14,7 +14,7 @@ SMALL = 4 * 2**20
 GROUP_FILES, GROUP_BYTES = 128, 32 * 2**20
 _LANES = (2**30, 2**35, 2**40)
 LANES = len(_LANES) + 1
-"""Kinds of large files, by size, each with threads of its own: none waits behind one that takes hours more."""
+"""Kinds of large files, by size, each with separate threads: none waits behind one that takes hours more."""
 
 
 def lane(size: int) -> int:

@@ -23,22 +23,22 @@ from agent.errors import Transient
 from agent.files import LOCAL, Absent, CannotTell, Tree, Trouble, What
 from agent.files.reader import checksum_of
 from agent.host.bulkhead import Bulkhead
-from agent.host.steps import Steps
+from agent.host.heartbeat import Heartbeat
 from rules.model import Content, CopyId, Kind
 from rules.versions.copies import Confirmed, LocalFile
 
 
-def set_up(place: Place, steps: Steps) -> tuple[str, bool]:
+def set_up(place: Place, heartbeat: Heartbeat) -> tuple[str, bool]:
     """Read the identity file, or make one where the directory has none. Returns whether it was made, too.
 
     Raises Transient.
     """
-    steps.at(place.path)
+    heartbeat.at(place.path)
     missing = LOCAL.unmounted(place.path)
     if missing is not None:
         raise Transient(f"{place.path} is below {missing}, where fstab wants a file system, but none is mounted")
     try:
-        with opened(place, steps) as tree:
+        with opened(place, heartbeat) as tree:
             found = identity(tree)
             if not isinstance(found, Absent):
                 return found, False
@@ -75,32 +75,32 @@ def _remove(tree: Tree, temporary: str) -> None:
         pass  # it became the identity file; or nothing can be changed there now, and the next attempt writes over it
 
 
-def check(place: Place, steps: Steps) -> None:
+def check(place: Place, heartbeat: Heartbeat) -> None:
     """Raise Transient unless the directory is there and carries the place's identity."""
     try:
-        with opened(place, steps):
+        with opened(place, heartbeat):
             pass
     except Trouble as trouble:
         raise away(place, trouble) from trouble
 
 
-def shows(place: Place, directory: str, steps: Steps) -> bool:
+def shows(place: Place, directory: str, heartbeat: Heartbeat) -> bool:
     """Whether a directory is the destination, by whatever mount. Raises Transient where that cannot be told."""
     try:
-        with opened(place, steps) as tree, LOCAL.tree(directory) as other:
+        with opened(place, heartbeat) as tree, LOCAL.tree(directory) as other:
             return is_destination(tree, place, other)
     except Trouble as trouble:
         raise away(place, trouble) from trouble
 
 
-def discard(place: Place, files: Sequence[tuple[int, str]], steps: Steps) -> None:
+def discard(place: Place, files: Sequence[tuple[int, str]], heartbeat: Heartbeat) -> None:
     """Remove temporary files of intents (file, path) that nobody carries out, where that can be done now. Raises Transient."""
     alone = Bulkhead[tuple[int, str]]("leftover of", lambda one: f"{place.path}/{one[1]}")
     try:
         with LOCAL.tree(place.path) as tree:
             for one in alone.each(files):
                 with one as (file, path):
-                    steps.at(place.path)
+                    heartbeat.at(place.path)
                     remove_temporary(tree, place.key, file, path)
     except Trouble as trouble:
         raise away(place, trouble) from trouble
@@ -108,7 +108,7 @@ def discard(place: Place, files: Sequence[tuple[int, str]], steps: Steps) -> Non
 
 def confirm(
     place: Place, path: str, size: int, checksum: bytes, algorithm: str, local: LocalFile | None, mount: str | None,
-    steps: Steps,
+    heartbeat: Heartbeat,
 ) -> Confirmed:  # fmt: skip
     """Read the copy again and compare (with verify = "size": compare the size). Raises Transient.
 
@@ -120,14 +120,14 @@ def confirm(
         algorithm: of the checksum.
         local: the file that it is a copy of, which it may not be itself, nor lie in the destination.
         mount: where the last file system began on the way to it, when it was proved.
-        steps: of this work.
+        heartbeat: of this work.
     """
     try:
-        with opened(place, steps) as tree:
-            if local is not None and holds(tree, place, local.path.rpartition("/")[0], steps):
+        with opened(place, heartbeat) as tree:
+            if local is not None and holds(tree, place, local.path.rpartition("/")[0], heartbeat):
                 raise Transient(f"{local.path} lies in {place.path}: it would be a copy of itself")
             own = None if local is None else local.file
-            found = _compared(place, tree, path, size, checksum, algorithm, own, mount, steps)
+            found = _compared(place, tree, path, size, checksum, algorithm, own, mount, heartbeat)
             if found.absent and place.identity is not None:
                 require(tree, place.identity)  # what went away since it was opened says nothing of the copy
     except Trouble as trouble:
@@ -137,7 +137,7 @@ def confirm(
 
 def _compared(
     place: Place, tree: Tree, path: str, size: int, checksum: bytes, algorithm: str, local: CopyId | None,
-    mount: str | None, steps: Steps,
+    mount: str | None, heartbeat: Heartbeat,
 ) -> Confirmed:  # fmt: skip
     """Whether a copy is as it was proved. Raises Trouble, and Transient where it may be hidden."""
     where = f"at {place.name}, {path!r}"
@@ -159,7 +159,7 @@ def _compared(
             return Confirmed(False, f"{where} has {found} bytes instead of {size}", copy)
         if place.verify != "size":
             LOCAL.drop_cache([handle])
-            if checksum_of(handle, algorithm, size, steps.ask) != Content(checksum, size):
+            if checksum_of(handle, algorithm, size, heartbeat.ask) != Content(checksum, size):
                 return Confirmed(False, f"{where} has other content than was delivered", copy)
     return Confirmed(True, f"at {place.name} as {path!r}", copy)
 
@@ -177,9 +177,9 @@ def _same_mounts(place: Place, tree: Tree, path: str, mount: str | None) -> None
     raise Transient(f"at {place.name}, {path!r} cannot be seen: {lost}")
 
 
-def there(path: str, steps: Steps) -> bool:
+def there(path: str, heartbeat: Heartbeat) -> bool:
     """Whether a directory can be reached under this path."""
-    steps.at(path)
+    heartbeat.at(path)
     try:
         LOCAL.tree(path).close()
     except Trouble as trouble:

@@ -8,9 +8,9 @@ from agent.destinations.directory.opening import Place, away, opened, require
 from agent.destinations.directory.writer import NO_SUCH_PATH
 from agent.files import LOCAL, Absent, CannotTell, Handle, NotAFile, Tree, Trouble, What
 from agent.files.reader import checksum_of
-from agent.host.steps import Steps
+from agent.host.heartbeat import Heartbeat
 from rules.model import Content, Kind
-from rules.scrub import Sight
+from rules.scrub import CopyStatus
 
 LEAST = 64 * 2**10
 """Bytes that a copy counts for at the least: to open it costs a share about as much."""
@@ -21,22 +21,22 @@ log = logging.getLogger(__name__)
 
 
 def reread(
-    place: Place, path: str, size: int, checksum: bytes, algorithm: str, steps: Steps,
+    place: Place, path: str, size: int, checksum: bytes, algorithm: str, heartbeat: Heartbeat,
     tell: Callable[[int], object] = lambda length: None,
 ) -> Reread:  # fmt: skip
     """See `agent.destinations.Transport.reread`. Raises Transient."""
 
     def passing(length: int) -> None:
-        steps.ask(length)
+        heartbeat.ask(length)
         tell(length)
 
     where = f"at {place.name}, {path!r}"
     try:
         assert place.identity is not None, "only destinations are read again"
-        with opened(place, steps) as tree:
+        with opened(place, heartbeat) as tree:
             found = _look(tree, where, path, size, checksum, algorithm, passing)
-            if not found.sight.well:
-                require(tree, place.identity)  # what went away meanwhile says nothing of the copy
+            if not found.copy_status.well:
+                require(tree, place.identity)  # a share that went away says nothing of the copy
             return found
     except Trouble as trouble:
         raise away(place, trouble) from trouble
@@ -48,22 +48,22 @@ def _look(
     """Raises Trouble where it is not of this file alone."""
     seen = tree.look(path)
     if isinstance(seen, Absent):
-        return Reread(Sight.MISSING, f"{where} is gone", LEAST)
+        return Reread(CopyStatus.MISSING, f"{where} is gone", LEAST)
     try:
         if isinstance(seen, CannotTell):
             raise seen.trouble
         if seen.kind is not Kind.FILE:
-            return Reread(Sight.CHANGED, f"{where} is not a file any more", LEAST)
+            return Reread(CopyStatus.CHANGED, f"{where} is not a file any more", LEAST)
         with tree.open(path, seen) as handle:
             return _read(handle, where, size, checksum, algorithm, passing)
     except NotAFile:
-        return Reread(Sight.CHANGED, f"{where} is not a file any more", LEAST)
+        return Reread(CopyStatus.CHANGED, f"{where} is not a file any more", LEAST)
     except Trouble as trouble:
         if trouble.what is What.LINK:
-            return Reread(Sight.CHANGED, f"{where} has a symbolic link in it", LEAST)
+            return Reread(CopyStatus.CHANGED, f"{where} has a symbolic link in it", LEAST)
         if trouble.what not in _OF_ONE_FILE:
             raise
-        return Reread(Sight.UNREADABLE, f"{where} cannot be read: {trouble.reason}", LEAST)
+        return Reread(CopyStatus.UNREADABLE, f"{where} cannot be read: {trouble.reason}", LEAST)
 
 
 def _read(
@@ -71,7 +71,7 @@ def _read(
 ) -> Reread:
     found = handle.opened.version.size
     if found != size:
-        return Reread(Sight.CHANGED, f"{where} has {found} bytes instead of {size}", LEAST)
+        return Reread(CopyStatus.CHANGED, f"{where} has {found} bytes instead of {size}", LEAST)
     read = 0
     for _ in range(2):
         # A bit that flipped in memory or on the wire is not one that flipped on the storage: look twice.
@@ -82,7 +82,7 @@ def _read(
             break
     handle.forget()
     if not good:
-        return Reread(Sight.CHANGED, f"{where} has other content than was delivered", read)
+        return Reread(CopyStatus.CHANGED, f"{where} has other content than was delivered", read)
     if read > size:
         log.warning("%s was read wrongly once, and rightly then: distrust the network, or this memory", where)
-    return Reread(Sight.GOOD, where, max(read, LEAST))
+    return Reread(CopyStatus.GOOD, where, max(read, LEAST))

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from agent.destinations import Item, Outcome, Prepared, Report, Reread, Taken, Unfit, Wake
+from agent.destinations import Accepted, Item, Outcome, Prepared, Report, Reread, Undeliverable, Wake
 from agent.destinations.directory.opening import Place
 from agent.destinations.directory.parts import GROUP_BYTES, LANES, Part, Task, Waiting, lane, split
 from agent.destinations.directory.place import shows, there
@@ -25,8 +25,8 @@ from agent.errors import Transient, is_agents
 from agent.files import LOCAL
 from agent.files.reader import ChecksumName
 from agent.host.bulkhead import Bulkhead, Failure, reason_of
-from agent.host.pace import limited
-from agent.host.steps import Steps, Still
+from agent.host.heartbeat import Heartbeat, Stall
+from agent.host.rate_limiter import limited
 from agent.host.worker_process import ENDS_WITHIN, STANDS_AFTER, WorkerProcess, WorkerProcesses, release
 from rules.model import Version
 from rules.rate import Limit
@@ -50,7 +50,7 @@ Hold = Callable[[], int]
 class _Group:
     """Files that are being written: for which tasks, and do they move?"""
 
-    def __init__(self, tasks: Sequence[Task], still: Callable[[float], Still | None]) -> None:
+    def __init__(self, tasks: Sequence[Task], still: Callable[[float], Stall | None]) -> None:
         self.tasks = tasks
         self.still = still
 
@@ -60,7 +60,7 @@ class DirectoryTransport:
 
     outstanding = 32
     task_files = task_bytes = 0
-    elsewhere = False
+    is_service = False
     check_every = 30.0
     retry_at_most = 60.0
 
@@ -111,12 +111,12 @@ class DirectoryTransport:
         self._notes: dict[str, str] = {}
         """Task → what holds it up."""
         self._helpers = WorkerProcesses(_MODULE, _THREADS, name, self._keep)
-        self._pace = limited(limits)
+        self._rate_limiter = limited(limits)
         self._limits = limits
         self._hand = WorkerProcess(_MODULE, self._keep, limits)
         """Does what is not bulk."""
         self._eye = WorkerProcess(_MODULE, tuple, limits)
-        """Only reads, for whoever reclaims: it needs no lock."""
+        """Only reads, for reclaim: it needs no lock."""
         self._large = [ThreadPoolExecutor(_THREADS, f"{name}-large-{number}") for number in range(LANES)]
 
     def set_up(self) -> str:
@@ -152,26 +152,26 @@ class DirectoryTransport:
         """Have something done, by a helper where it may hang. Raises Transient."""
         if self._may_hang(self.address):
             return helper.ask(job, *words)
-        return JOBS[job](*words, Steps(self._pace))
+        return JOBS[job](*words, Heartbeat(self._rate_limiter))
 
     def prepare(self, delivery: int, label: str, items: Sequence[Item], expected: str) -> Prepared:
         """Only a name: temporary names follow from the files' numbers, so sending again reuses them."""
         return Prepared(json.dumps({"delivery": delivery}).encode())
 
-    def submit(self, request: bytes, items: Sequence[Item], expected: str, task: str | None = None) -> Taken:
+    def submit(self, request: bytes, items: Sequence[Item], expected: str, task: str | None = None) -> Accepted:
         """Queue the files, small ones in groups, large ones singly."""
         name = str(json.loads(request)["delivery"])
-        large, small = split(name, items, self._pace.together(GROUP_BYTES))
+        large, small = split(name, items, self._rate_limiter.together(GROUP_BYTES))
         if not items:
             self._report(Report(name, (), ended=True))
-        if self._pace.stopping:
+        if self._rate_limiter.stopping:
             raise Transient("the agent stops")
         place = self._at(expected)
         for part in large:
             self._large[lane(part.bytes)].submit(self._run, place, [part], self._hand)
         for _ in range(self._waiting.add(small)):
             self._helpers.threads.submit(self._write_waiting, place)
-        return Taken(name)
+        return Accepted(name)
 
     def reports(self, now: float) -> list[Report]:
         """What happened since the last call."""
@@ -201,7 +201,7 @@ class DirectoryTransport:
 
     def _write_waiting(self, place: Place) -> None:
         """Write small files of as many tasks as wait, together, until none wait. Runs in a pool."""
-        while parts := self._waiting.take(self._pace.together(GROUP_BYTES)):
+        while parts := self._waiting.take(self._rate_limiter.together(GROUP_BYTES)):
             # Where a helper keeps to limits, all goes through the same one: so the sum counts.
             bulk = sum(len(part.items) for part in parts) >= BULK_FILES
             alone = bool(self._limits) and self._may_hang(self.address)
@@ -221,11 +221,11 @@ class DirectoryTransport:
             failures.extend([found.failure] if found.failure is not None else [])
 
         def unforeseen(item: Item, failure: Failure) -> None:
-            outcomes[item.file] = Unfit(item.file, failure.reason, "look at it, then `dropline retry`")
+            outcomes[item.file] = Undeliverable(item.file, failure.reason, "look at it, then `dropline retry`")
 
         alone = Bulkhead[Item]("file", lambda item: f"{item.root}/{item.relpath}", through=(Transient,))
         try:
-            if self._pace.stopping:
+            if self._rate_limiter.stopping:
                 failures.append("the agent stops")
             else:
                 alone.together(items, write, failed=unforeseen)
@@ -253,19 +253,19 @@ class DirectoryTransport:
             with self._under_way(_Group(tasks, lambda after: helper.still(call, after))):
                 written: Written = helper.result(call)
         else:
-            steps = Steps(self._pace)
-            with self._under_way(_Group(tasks, steps.still)):
-                written = write(place, items, steps)
+            heartbeat = Heartbeat(self._rate_limiter)
+            with self._under_way(_Group(tasks, heartbeat.still)):
+                written = write(place, items, heartbeat)
         return written
 
     def _wait_for_turn(self, items: Sequence[Item], helper: WorkerProcess) -> None:
         """Raises Transient once the agent stops."""
-        self._pace.go_on()
-        if helper is not self._hand:  # that one keeps to the limits by itself
+        self._rate_limiter.go_on()
+        if helper is not self._hand:  # that one applies the limits
             size = sum(item.version.size for item in items)
-            self._pace.wrote(size)
+            self._rate_limiter.wrote(size)
             if self._place.verify != "size":
-                self._pace.read(size)
+                self._rate_limiter.read(size)
 
     @contextmanager
     def _under_way(self, group: _Group) -> Iterator[None]:
@@ -284,7 +284,7 @@ class DirectoryTransport:
         local: LocalFile | None = None, mount: str | None = None,
     ) -> Confirmed:  # fmt: skip
         """Read the copy again and compare (with verify = "size": compare the size)."""
-        self._pace.ask(0)  # not while it is paused
+        self._rate_limiter.ask(0)  # not while it is paused
         words = self._at(expected), path, version.size, checksum, algorithm, local, mount
         found: Confirmed = self._ask(self._eye, "confirm", *words)
         return found
@@ -293,27 +293,27 @@ class DirectoryTransport:
         self, path: str, version: Version, checksum: bytes, algorithm: str, expected: str, tell: Callable[[int], object]
     ) -> Reread:
         """Read the copy and compare its checksum, whatever `verify` says. Raises Transient."""
-        self._pace.ask(0)
+        self._rate_limiter.ask(0)
         words = self._at(expected), path, version.size, checksum, algorithm
         if not self._may_hang(self.address):
-            return reread(*words, Steps(self._pace), tell)
+            return reread(*words, Heartbeat(self._rate_limiter), tell)
         found: Reread = self._eye.ask("reread", *words, waiting=lambda: tell(0))
-        tell(version.size if found.sight.well else 0)
+        tell(version.size if found.copy_status.well else 0)
         return found
 
     def pause(self) -> None:
         """Files under way stand still where they are, but for small ones that a helper process has."""
-        self._pace.pause()
+        self._rate_limiter.pause()
         self._hand.pause()
 
     def resume(self) -> None:
         """They go on."""
         self._hand.resume()
-        self._pace.resume()
+        self._rate_limiter.resume()
 
     def close(self) -> None:
         """Let the files under way end; what is queued stays for the next run. What hangs is left behind."""
-        self._pace.stop()
+        self._rate_limiter.stop()
         helpers = [self._hand, self._eye, *self._helpers.all]
         for one in helpers:
             one.end()
@@ -332,7 +332,7 @@ class DirectoryTransport:
 def reachable(path: str) -> bool | None:
     """Whether there is a directory; None: the path leads to what does not answer within seconds."""
     if not LOCAL.volume(path).may_hang:
-        return there(path, Steps())
+        return there(path, Heartbeat())
     try:
         return bool(_asked("there", path))
     except Transient:
@@ -342,7 +342,7 @@ def reachable(path: str) -> bool | None:
 def is_destination(place: Place, directory: str) -> bool:
     """Whether a directory is the destination, by whatever mount. Raises Transient where that cannot be told."""
     if not LOCAL.volume(place.path).may_hang:
-        return shows(place, directory, Steps())
+        return shows(place, directory, Heartbeat())
     return bool(_asked("shows", place, directory))
 
 

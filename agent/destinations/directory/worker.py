@@ -12,7 +12,7 @@ from agent.host.worker_main import serve
 JOBS: Mapping[str, Callable[..., Any]] = {
     one.__name__: one for one in (check, confirm, discard, reread, set_up, shows, there, write)
 }  # fmt: skip
-"""The last argument of each are its Steps."""
+"""The last argument of each is its Heartbeat."""
 
 
 def main() -> None:

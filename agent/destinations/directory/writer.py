@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
-from agent.destinations import Arrived, Item, Occupied, Outcome, Unfit
+from agent.destinations import Arrived, Item, NameTaken, Outcome, Undeliverable
 from agent.destinations.directory.opening import (
     IDENTITY,
     Place,
@@ -26,15 +26,15 @@ from agent.errors import Exhausted, Transient
 from agent.files import LOCAL, Absent, CannotTell, Handle, NotAFile, Tree, Trouble, What, Whose
 from agent.files.reader import NotTheVersion, Sources, Unreadable, checksum_of, whole
 from agent.host.bulkhead import Bulkhead, Failure
-from agent.host.steps import Steps
+from agent.host.heartbeat import Heartbeat
 from rules.model import OWN_PREFIX, Content, CopyId, Kind, Observation
 from rules.patterns.portable import refused
 from rules.units import bytes_in_words
 
 NO_SUCH_PATH = frozenset({What.LINK, What.NAME_TOO_LONG, What.NAME_CHARACTERS, What.NAME_REFUSED})
-"""Troubles which say that nothing of ours can be at a path: a part of it is a link, or it is no name there."""
+"""Troubles which say that no file of the agent can be at a path: a part of it is a link, or it is no name there."""
 _NOTHING_STAGED = NO_SUCH_PATH | {What.ABSENT, What.NOT_A_DIRECTORY}
-_UNFIT = {
+_UNDELIVERABLE = {
     What.NAME_TOO_LONG: "the name is too long there",
     What.NAME_CHARACTERS: "the name has characters that the destination does not take",
     What.NAME_REFUSED: "the destination does not take the name",
@@ -71,7 +71,7 @@ class Written(NamedTuple):
 
     outcomes: list[Outcome]
     failure: str | None
-    """Why the files without an outcome could not be done; None: each for a reason of its own."""
+    """Why the files without an outcome could not be done; None: each for a separate reason."""
     failed: dict[int, str]
     """Files that could not be done now for reasons of their own, which are tried again."""
 
@@ -118,21 +118,21 @@ def remove_temporary(tree: Tree, key: str, file: int, path: str) -> None:
             raise
 
 
-def write(place: Place, group: Sequence[Item], steps: Steps) -> Written:
+def write(place: Place, group: Sequence[Item], heartbeat: Heartbeat) -> Written:
     """Deliver a group of files. Raises nothing that is expected: what failed is in the answer."""
     outcomes: list[Outcome] = []
     failed: dict[int, str] = {}
     failure: str | None = None
     try:
-        with opened(place, steps) as tree:
-            _Group(place, tree, steps, outcomes, failed).deliver(group)
+        with opened(place, heartbeat) as tree:
+            _Group(place, tree, heartbeat, outcomes, failed).deliver(group)
     except Transient as error:
         failure = str(error)
     except Trouble as trouble:
         failure = f"{place.path}: {trouble.reason}"
         if trouble.whose is Whose.AGENT:  # nobody's fault: all that is left is tried again, and nothing is down
-            settled = {outcome.file for outcome in outcomes}
-            failed.update((item.file, failure) for item in group if item.file not in settled)
+            done = {outcome.file for outcome in outcomes}
+            failed.update((item.file, failure) for item in group if item.file not in done)
             failure = None
     return Written(outcomes, failure, failed)
 
@@ -140,17 +140,19 @@ def write(place: Place, group: Sequence[Item], steps: Steps) -> Written:
 class _Group:
     """The files that are staged, proved and shown together."""
 
-    def __init__(self, place: Place, tree: Tree, steps: Steps, outcomes: list[Outcome], failed: dict[int, str]) -> None:
+    def __init__(
+        self, place: Place, tree: Tree, heartbeat: Heartbeat, outcomes: list[Outcome], failed: dict[int, str]
+    ) -> None:
         """`outcomes` and `failed` are filled as it goes on."""
         self._place = place
         self._tree = tree
-        self._steps = steps
+        self._heartbeat = heartbeat
         self._outcomes = outcomes
         self._failed = failed
-        self._step = partial(steps.at, place.path)
+        self._step = partial(heartbeat.at, place.path)
         """Before whatever asks the destination."""
         self._may_hang = LOCAL.volume(place.path).may_hang
-        self._sources = Sources(LOCAL, place.checksum, steps)
+        self._sources = Sources(LOCAL, place.checksum, heartbeat)
         # What a trouble says of the destination is asked at each step; whatever else comes is of one file.
         known = Transient, Trouble
         self._items = Bulkhead[Item]("file", lambda item: f"{item.root}/{item.relpath}", through=known)
@@ -227,13 +229,13 @@ class _Group:
 
     def _unforeseen(self, item: Item, failure: Failure) -> None:
         """Nobody knows what helps: a person must look, and what goes with the file goes on."""
-        self._outcomes.append(Unfit(item.file, failure.reason, "look at it, then `dropline retry`"))
+        self._outcomes.append(Undeliverable(item.file, failure.reason, "look at it, then `dropline retry`"))
         self._tidy(item)
 
     def _unforeseen_of_staged(self, one: _Staged, failure: Failure) -> None:
         self._unforeseen(one.item, failure)
 
-    def _alone(self, item: Item, trouble: Trouble) -> Unfit | None:
+    def _alone(self, item: Item, trouble: Trouble) -> Undeliverable | None:
         """A file has a trouble at the destination: a person must act, or it is tried again (None). The others go on.
 
         Raises Trouble and Transient where it is not the file's: the destination is asked a question about itself.
@@ -242,20 +244,23 @@ class _Group:
             raise trouble
         self._step()
         self._ask(trouble)
-        if trouble.what in _UNFIT:
-            why, hint = _UNFIT[trouble.what], "mend that, rename it, or change the rule's `path`, then `dropline retry`"
+        if trouble.what in _UNDELIVERABLE:
+            why, hint = (
+                _UNDELIVERABLE[trouble.what],
+                "mend that, rename it, or change the rule's `path`, then `dropline retry`",
+            )
             invalid = refused(item.path) if trouble.what in _NAMES else None
             if invalid is not None:
                 why, hint = (
                     f"{why}: {invalid}",
                     "rename it, or set `rename_invalid` in `deliver`, then `dropline retry`",
                 )
-            return Unfit(item.file, f"cannot be written as {item.path!r}: {why}", hint)
+            return Undeliverable(item.file, f"cannot be written as {item.path!r}: {why}", hint)
         self._later(item, f"{self._place.path}: {item.path!r}: {trouble.reason}")
         return None
 
     def _later(self, item: Item, reason: str) -> None:
-        """The file is tried again by itself."""
+        """The file is tried again without a person."""
         self._failed[item.file] = reason
         log.warning("%s/%s cannot be delivered to %s now: %s", item.root, item.relpath, self._place.name, reason)
 
@@ -306,7 +311,7 @@ class _Group:
             return self._refuse(self._alone(one.item, trouble))
         return True
 
-    def _refuse(self, outcome: Unfit | None) -> bool:
+    def _refuse(self, outcome: Undeliverable | None) -> bool:
         """A file has its outcome, or failed. Returns that it is over."""
         if outcome is not None:
             self._outcomes.append(outcome)
@@ -403,7 +408,7 @@ class _Group:
 
     def _source(self, item: Item) -> Tree | None:
         """The watched directory; None where it cannot be opened: reading the file says why."""
-        self._steps.at(item.root)
+        self._heartbeat.at(item.root)
         try:
             return self._sources.at(item.root)
         except Trouble:
@@ -421,13 +426,13 @@ class _Group:
             self._later(item, f"{reason}; mount it")
             raise _Later
 
-    def _never(self, item: Item) -> Unfit | None:
+    def _never(self, item: Item) -> Undeliverable | None:
         """Why this file is not to be delivered whatever is there: larger than can be read, or in the destination itself,
         where its copies would be delivered again, deeper and deeper.
         """
         if item.version.size > _LARGEST:
             reason = f"it says that it has {bytes_in_words(item.version.size)}, which no storage holds: a sparse file"
-            return Unfit(item.file, reason, "remove it, or exclude it")
+            return Undeliverable(item.file, reason, "remove it, or exclude it")
         if self._place.identity is None:
             return None
         for directory in dict.fromkeys(("", item.relpath.rpartition("/")[0])):
@@ -438,7 +443,7 @@ class _Group:
             if inside:
                 reason = f"it lies in the destination {self._place.name} itself: it would be a copy of itself"
                 hint = f"exclude that directory, or give [destinations.{self._place.name}] another path"
-                return Unfit(item.file, reason, f"{hint}, then `dropline retry`")
+                return Undeliverable(item.file, reason, f"{hint}, then `dropline retry`")
         return None
 
     def _lies_inside(self, item: Item, directory: str) -> bool | Transient:
@@ -450,7 +455,7 @@ class _Group:
                     source = self._source(item)
                     self._inside[key] = source is not None and lies_in(self._tree, self._place, source, directory)
                 else:
-                    self._inside[key] = holds(self._tree, self._place, item.root, self._steps)
+                    self._inside[key] = holds(self._tree, self._place, item.root, self._heartbeat)
                     self._step()
             except Exhausted as error:
                 raise Trouble(What.EXHAUSTED, str(error)) from error
@@ -482,14 +487,14 @@ class _Group:
         size = seen.version.size
         if size != item.version.size and (item.replaces is None or size != item.replaces.size):
             self._remove(item)
-            return Occupied(item.file, size, None)  # other content, and not read: it may be of any size
+            return NameTaken(item.file, size, None)  # other content, and not read: it may be of any size
         tree = self._source(item)
         source = None if tree is None else tree.look(item.relpath)
         if isinstance(source, Observation) and source.file == seen.file:
             return self._no_copy(item)
         try:
             with self._tree.open(item.path, seen) as handle:
-                occupant = checksum_of(handle, self._place.checksum, seen.version.size, self._steps.read)
+                occupant = checksum_of(handle, self._place.checksum, seen.version.size, self._heartbeat.read)
                 if seen.version.size == item.version.size:
                     with self._sources.opened(item.root, item.relpath, item.version) as reading:
                         if reading.handle.opened.file == handle.opened.file:
@@ -506,17 +511,17 @@ class _Group:
         if occupant == item.replaces:
             return None
         self._remove(item)  # what a killed attempt staged: the file gets another name, or none
-        return Occupied(item.file, occupant.size, occupant.checksum if occupant.size == size else None)
+        return NameTaken(item.file, occupant.size, occupant.checksum if occupant.size == size else None)
 
-    def _no_copy(self, item: Item) -> Unfit:
-        """What is at the path is the source itself: proved by itself, it would be deleted as a copy of itself."""
+    def _no_copy(self, item: Item) -> Undeliverable:
+        """What is at the path is the source itself: it would be deleted as a copy of itself."""
         reason = f"at {self._place.name}, {item.path!r} is the very file that is to be delivered, not a copy of it"
         hint = "remove that name there (a link, or the destination is the watched directory by another mount)"
-        return Unfit(item.file, reason, f"{hint}, then `dropline retry`")
+        return Undeliverable(item.file, reason, f"{hint}, then `dropline retry`")
 
-    def _not_a_file(self, item: Item) -> Unfit:
+    def _not_a_file(self, item: Item) -> Undeliverable:
         reason = f"at {self._place.name}, {item.path!r} is not a file"
-        return Unfit(item.file, reason, "move it away there, then `dropline retry`")
+        return Undeliverable(item.file, reason, "move it away there, then `dropline retry`")
 
     def _stage(self, item: Item) -> _Staged:
         """Copy to the temporary name, hashing on the way. Raises NotTheVersion, Unreadable and Trouble."""
@@ -564,7 +569,7 @@ class _Group:
             if self._place.verify == "size":
                 good = one.handle.look().version.size == size
             else:
-                good = checksum_of(one.handle, self._place.checksum, size, self._steps.read) == one.content
+                good = checksum_of(one.handle, self._place.checksum, size, self._heartbeat.read) == one.content
         except Trouble as trouble:
             return self._refuse(self._alone(item, trouble))
         if not good:
@@ -583,7 +588,7 @@ class _Group:
             return None
         try:
             with self._tree.open(item.path, seen) as handle:
-                content = checksum_of(handle, self._place.checksum, seen.version.size, self._steps.read)
+                content = checksum_of(handle, self._place.checksum, seen.version.size, self._heartbeat.read)
                 return handle.opened if content == item.replaces else None
         except Trouble as trouble:
             if trouble.what in (What.ABSENT, What.NOT_A_FILE):  # since the look
@@ -622,11 +627,13 @@ class _Group:
                 self._tidy(item)
                 return self._unreadable(item, error)
             self._remove(item)
-            return found or Unfit(item.file, f"{item.path!r} comes and goes at {self._place.name}", "`dropline retry`")
+            return found or Undeliverable(
+                item.file, f"{item.path!r} comes and goes at {self._place.name}", "`dropline retry`"
+            )
         mount, aside = self._mount(item.path), self._stands_aside(item)
         return Arrived(item.file, one.content, self._place.checksum, adopted=False, mount=mount, aside=aside)
 
-    def _set_aside(self, item: Item) -> Unfit | None:
+    def _set_aside(self, item: Item) -> Undeliverable | None:
         """Rename the former copy, so that both are kept: the file is another measurement. Raises Trouble."""
         assert item.aside is not None, "it was asked for"
         try:
@@ -636,7 +643,7 @@ class _Group:
                 raise
             self._remove(item)
             reason = f"at {self._place.name}, {item.path!r} is another measurement, and {item.aside!r}, where it is to be kept,"
-            return Unfit(item.file, f"{reason} is there already", "rename that there, then `dropline retry`")
+            return Undeliverable(item.file, f"{reason} is there already", "rename that there, then `dropline retry`")
         log.info("%s: what was at %r is kept as %r", self._place.path, item.path, item.aside)
         return None
 
@@ -648,7 +655,7 @@ class _Group:
         if not isinstance(seen, Observation) or seen.kind is not Kind.FILE or seen.version.size != item.replaces.size:
             return False
         with self._tree.open(item.aside, seen) as handle:
-            return checksum_of(handle, self._place.checksum, seen.version.size, self._steps.read) == item.replaces
+            return checksum_of(handle, self._place.checksum, seen.version.size, self._heartbeat.read) == item.replaces
 
 
 def _begins_with(item: Item) -> int | None:

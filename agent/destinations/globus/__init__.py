@@ -15,21 +15,40 @@ from typing import TypeVar
 
 from globus_sdk import TransferClient
 
-from agent.destinations import Arrived, Item, NotNow, Occupied, Outcome, Prepared, Report, Reread, Taken, Unfit
+from agent.destinations import (
+    Accepted,
+    Arrived,
+    Busy,
+    Item,
+    NameTaken,
+    Outcome,
+    Prepared,
+    Report,
+    Reread,
+    Undeliverable,
+)
 from agent.destinations.globus import tasks
+from agent.destinations.globus.collection_path import CollectionPath
 from agent.destinations.globus.copies import Copies
-from agent.destinations.globus.course import Course
+from agent.destinations.globus.identity_marker import MARK, IdentityMarker
 from agent.destinations.globus.listing import Entry, Listing
-from agent.destinations.globus.mark import MARK, Mark
 from agent.destinations.globus.proof import Evidence, conclude, evidence
-from agent.destinations.globus.request import TASK_BYTES, TASK_FILES, checksum_in, freeze, full_label, modest, thaw
+from agent.destinations.globus.request import (
+    TASK_BYTES,
+    TASK_FILES,
+    checksum_in,
+    deserialize,
+    full_label,
+    limit_task_size,
+    serialize,
+)
 from agent.destinations.globus.session import Forbidden, NoLogin, NotThere, Rejected, Session, Unanswered, document
 from agent.destinations.globus.tasks import Watched
-from agent.destinations.sources import SourceAway, outcome_of, spoiled
+from agent.destinations.sources import SourceAway, damaged, outcome_of
 from agent.errors import Refused, Transient
 from agent.files import LOCAL
 from agent.files.reader import NotTheVersion, Sources, Unreadable
-from agent.host.steps import Steps
+from agent.host.heartbeat import Heartbeat
 from rules.globus.collection import uncarriable
 from rules.globus.credentials import warning
 from rules.globus.task import Stage
@@ -54,18 +73,18 @@ class GlobusTransport:
 
     task_files = TASK_FILES
     task_bytes = TASK_BYTES
-    elsewhere = True
+    is_service = True
     check_every = 300.0
     retry_at_most = 900.0
 
     def __init__(
-        self, name: str, course: Course, session: Session, agent: str, outstanding: int, count: Count,
+        self, name: str, collection_path: CollectionPath, session: Session, agent: str, outstanding: int, count: Count,
         chance: Callable[[], float] = random.random, clock: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         """
         Args:
             name: of the destination.
-            course: between which collections, and how.
+            collection_path: between which collections, and how.
             session: speaks to the service; destinations share it.
             agent: id of this agent.
             outstanding: tasks under way at a time; the service works on three of a user at once.
@@ -74,18 +93,18 @@ class GlobusTransport:
             clock: seconds since the epoch.
         """
         self.name = name
-        self.address = course.address
+        self.address = collection_path.address
         self.outstanding = outstanding
-        self._course = course
+        self._collection_path = collection_path
         self._session = session
         self._agent = agent[:12]
         self._count = count
         self._chance = chance
         self._clock = clock
-        self._listing = Listing(self._ask, course.collection, course.path)
-        self._mark = Mark(self._ask, course)
-        self._copies = Copies(name, self._ask, course)
-        self._rereading = Copies(name, self._ask, course)
+        self._listing = Listing(self._ask, collection_path.collection, collection_path.path)
+        self._identity_marker = IdentityMarker(self._ask, collection_path)
+        self._copies = Copies(name, self._ask, collection_path)
+        self._rereading = Copies(name, self._ask, collection_path)
         self._watched: dict[str, Watched] = {}
         self._news: deque[Report] = deque()
         self._folds_known = False
@@ -110,11 +129,11 @@ class GlobusTransport:
 
     def set_up(self) -> str:
         """Find the mark, or make one. Raises Transient, Refused."""
-        return self._mark.set_up(self.name)
+        return self._identity_marker.set_up(self.name)
 
     def check(self, identity: str) -> None:
         """Raise Transient or Refused unless the collection shows the destination with this identity."""
-        self._mark.require(identity)
+        self._identity_marker.require(identity)
         if not self._folds_known:
             self._listing.folds = self._listing.stat(f"{MARK}{identity}".upper()) is not None
             self._folds_known = True
@@ -134,12 +153,14 @@ class GlobusTransport:
     # Sending
 
     def prepare(self, delivery: int, label: str, items: Sequence[Item], identity: str) -> Prepared:
-        """Look at both ends, and freeze a request for what may go. Raises Transient, Refused, NotNow."""
-        self._mark.require(identity)
-        found, away = spoiled(items)
+        """Look at both ends, and serialize a request for what may go. Raises Transient, Refused, Busy."""
+        self._identity_marker.require(identity)
+        found, away = damaged(items)
         if away and len(away) == len(items):
             raise next(iter(away.values()))
-        found |= {item.file: refusal for item in items if item.file not in found and (refusal := self._unfit(item))}
+        found |= {
+            item.file: refusal for item in items if item.file not in found and (refusal := self._undeliverable(item))
+        }
         outcomes = list(found.values())
         left = [item for item in items if item.file not in found and item.file not in away]
         free = _of_different_names(left)
@@ -151,109 +172,111 @@ class GlobusTransport:
                 chosen.append(item)
             else:
                 outcomes.append(outcome)
-        chosen = modest(chosen)
-        checksums, spoilt, unread = self._checksums(chosen)
-        outcomes += spoilt.values()
-        chosen = [item for item in chosen if item.file not in spoilt and item.file not in unread]
-        settled = {outcome.file for outcome in outcomes} | {item.file for item in chosen}
-        later = [item.file for item in items if item.file not in settled]
+        chosen = limit_task_size(chosen)
+        checksums, changed, unreadable = self._checksums(chosen)
+        outcomes += changed.values()
+        chosen = [item for item in chosen if item.file not in changed and item.file not in unreadable]
+        done = {outcome.file for outcome in outcomes} | {item.file for item in chosen}
+        later = [item.file for item in items if item.file not in done]
         if not chosen:
             return Prepared(b"", outcomes, later)
-        paused = tasks.paused_by(self._ask, self._course)
+        paused = tasks.paused_by(self._ask, self._collection_path)
         if paused is not None:
-            raise NotNow(f"{paused}; it goes when that has ended")
+            raise Busy(f"{paused}; it goes when that has ended")
         submission = str(self._ask("submission_id", lambda tc: document(tc.get_submission_id(), "value"))["value"])
         now = datetime.fromtimestamp(self._clock(), UTC)
         name = full_label(self._agent, label, delivery)
-        return Prepared(freeze(self._course, chosen, checksums, submission, name, now), outcomes, later)
+        return Prepared(serialize(self._collection_path, chosen, checksums, submission, name, now), outcomes, later)
 
-    def _unfit(self, item: Item) -> Unfit | None:
+    def _undeliverable(self, item: Item) -> Undeliverable | None:
         """What Globus cannot carry, or the source collection does not show."""
-        local = self._course.local(item)
+        local = self._collection_path.local(item)
         if local is None:
-            reason = f"{item.root} is not below {self._course.source_root}, which the source collection shows"
-            return Unfit(item.file, reason, f"mend source_root and source_path, {_RETRY}")
+            reason = f"{item.root} is not below {self._collection_path.source_root}, which the source collection shows"
+            return Undeliverable(item.file, reason, f"mend source_root and source_path, {_RETRY}")
         said = uncarriable(local) or uncarriable(item.path)
-        return Unfit(item.file, f"to {self.name}, {said}", f"rename it, {_RETRY}") if said else None
+        return Undeliverable(item.file, f"to {self.name}, {said}", f"rename it, {_RETRY}") if said else None
 
     def _taken(self, item: Item, found: Entry | None, barred: str | None) -> Outcome | None:
         """What to do about what stands at the path; None: it may be written."""
         if barred is not None:
             hint = f"mend that there, or change the rule's `path`, {_RETRY}"
-            return Unfit(item.file, f"cannot be written as {item.path!r}: {barred}", hint)
+            return Undeliverable(item.file, f"cannot be written as {item.path!r}: {barred}", hint)
         if found is None or item.begun:
             return None
         if found.kind != "file":
-            return Unfit(item.file, f"at {self.name}, {item.path!r} is not a file", f"move it away there, {_RETRY}")
+            return Undeliverable(
+                item.file, f"at {self.name}, {item.path!r} is not a file", f"move it away there, {_RETRY}"
+            )
         if found.content == item.replaces:
             return None
         content = Content(stat_content(item.version.size, item.version.mtime_ns), item.version.size)
         # A name in another form would be the other file's, however equal they are.
         if found.content == content and found.name == item.path.rpartition("/")[2]:
             return Arrived(item.file, content, STAT, adopted=True)
-        return Occupied(item.file, found.size, found.content.checksum)
+        return NameTaken(item.file, found.size, found.content.checksum)
 
     def _checksums(self, items: Sequence[Item]) -> tuple[dict[int, bytes], dict[int, Outcome], set[int]]:
         """Our own checksums, where they are wanted; what became of files that changed; files that cannot be read now."""
         made: dict[int, bytes] = {}
-        spoilt: dict[int, Outcome] = {}
-        unread: set[int] = set()
-        if self._course.checksum is not None:
-            with Sources(LOCAL, self._course.checksum, Steps()) as sources:
+        changed: dict[int, Outcome] = {}
+        unreadable: set[int] = set()
+        if self._collection_path.checksum is not None:
+            with Sources(LOCAL, self._collection_path.checksum, Heartbeat()) as sources:
                 for item in items:
                     try:
                         made[item.file] = sources.content(item.root, item.relpath, item.version).checksum
                     except (NotTheVersion, Unreadable) as error:
                         try:
-                            spoilt[item.file] = outcome_of(item, error)
+                            changed[item.file] = outcome_of(item, error)
                         except SourceAway:
-                            unread.add(item.file)
-        return made, spoilt, unread
+                            unreadable.add(item.file)
+        return made, changed, unreadable
 
-    def submit(self, request: bytes, items: Sequence[Item], identity: str, task: str | None = None) -> Taken:
-        """Send it, or take up watching the task that came of it. Raises Transient, Refused, NotNow."""
+    def submit(self, request: bytes, items: Sequence[Item], identity: str, task: str | None = None) -> Accepted:
+        """Send it, or take up watching the task that came of it. Raises Transient, Refused, Busy."""
         if not request:
             return self._never_sent(str(uuid.uuid4()), items, None)
         if task is not None:
-            return self._watch(Taken(task, "adopted"), request, items)
+            return self._watch(Accepted(task, "adopted"), request, items)
         for item in items:
             if item.aside is not None:
                 self._set_aside(item, item.aside)
         try:
             taken = tasks.hand_in(self._ask, request)
         except Rejected as error:
-            return self._never_sent(str(thaw(request)["submission_id"]), items, str(error))
+            return self._never_sent(str(deserialize(request)["submission_id"]), items, str(error))
         except Forbidden as error:
             raise Refused(f"transfers to {self.address} are not permitted: {error.reason}", error.hint) from None
         return self._watch(taken, request, items)
 
     def _set_aside(self, item: Item, aside: str) -> None:
-        """Have the service rename the former copy, before another measurement gets its name. Raises Transient, Refused, NotNow."""
+        """Have the service rename the former copy, before another measurement gets its name. Raises Transient, Refused, Busy."""
         there = self._listing.look([item.path, aside]).entries
         former = there.get(item.path)
         if former is None or former.content != item.replaces:
             return  # an attempt that was interrupted renamed it
         if aside in there:
-            raise NotNow(
+            raise Busy(
                 f"at {self.name}, {item.path!r} is to be kept as {aside!r}, which is there already; rename that there"
             )
-        old, new = self._course.there(item.path), self._course.there(aside)
-        self._ask("rename", lambda tc: tc.operation_rename(self._course.collection, old, new))
+        old, new = self._collection_path.there(item.path), self._collection_path.there(aside)
+        self._ask("rename", lambda tc: tc.operation_rename(self._collection_path.collection, old, new))
 
     def _stands_aside(self, item: Item) -> bool:
         """Whether the former copy has its name aside. Raises Transient, Refused."""
         found = None if item.aside is None else self._listing.look([item.aside]).entries.get(item.aside)
         return found is not None and found.content == item.replaces
 
-    def _never_sent(self, task: str, items: Sequence[Item], failure: str | None) -> Taken:
+    def _never_sent(self, task: str, items: Sequence[Item], failure: str | None) -> Accepted:
         """The service will never take this one: the next attempt has another."""
         self._news.append(Report(task, (), ended=True, failure=failure, alone=True))
-        return Taken(task, refused=True)
+        return Accepted(task, refused=True)
 
-    def _watch(self, taken: Taken, request: bytes, items: Sequence[Item]) -> Taken:
+    def _watch(self, taken: Accepted, request: bytes, items: Sequence[Item]) -> Accepted:
         now = self._clock()
-        sent = {one["destination_path"]: checksum_in(one) for one in thaw(request)["DATA"]}
-        chosen = {item.file: item for item in items if self._course.there(item.path) in sent}
+        sent = {one["destination_path"]: checksum_in(one) for one in deserialize(request)["DATA"]}
+        chosen = {item.file: item for item in items if self._collection_path.there(item.path) in sent}
         checksums = {path: checksum for path, checksum in sent.items() if checksum is not None}
         self._watched[taken.task] = Watched(taken.task, chosen, now, now, checksums=checksums)
         return taken
@@ -264,15 +287,15 @@ class GlobusTransport:
         """When the next task is to be looked at."""
         if self._news:
             return 0.0
-        return min((one.look_at for one in self._watched.values()), default=None)
+        return min((one.next_check_at for one in self._watched.values()), default=None)
 
     def reports(self, now: float) -> list[Report]:
         """Ask after all tasks together, when one of them is due. Raises Transient, Refused."""
         due = self.due()
         if not self._news and due is not None and due <= now:
-            chosen = [one for one in self._watched.values() if one.failures == 0 or one.look_at <= now]
+            chosen = [one for one in self._watched.values() if one.failures == 0 or one.next_check_at <= now]
             for watched in chosen:  # before the question: a question that fails is not repeated at once
-                watched.look_at = tasks.later(watched, now, self._chance())
+                watched.next_check_at = tasks.later(watched, now, self._chance())
             try:
                 self._look(chosen, now)
             except (Transient, Refused):
@@ -311,7 +334,7 @@ class GlobusTransport:
                 self._look_closer(watched, found, now)
         stuck = reading.stage is Stage.STUCK
         watched.stuck_since = (watched.stuck_since or now) if stuck else None
-        # What is stuck may be past it in a moment, and what we cancelled ends by itself: both need nobody yet.
+        # What is stuck may be past it in a moment, and what we cancelled ends soon: both need nobody yet.
         waits = now - (watched.stuck_since or now) >= tasks.LOOK_CLOSER if stuck else reading.stage is not Stage.MOVING
         self._note(watched, found.paused, reading.reason if waits and watched.cancelled is None else None)
         watched.failures = 0
@@ -337,9 +360,11 @@ class GlobusTransport:
         if watched.cancelled or (watched.looked[0] == state and now - watched.looked[1] < tasks.LOOK_CLOSER):
             return
         watched.looked = state, now
-        watched.blamed = tasks.culprits(self._ask, self._course, watched.items.values(), watched.task)
-        if watched.blamed:
-            self._cancel(watched, tasks.shown(watched.blamed, watched.items))
+        watched.failed_files = tasks.failed_files(
+            self._ask, self._collection_path, watched.items.values(), watched.task
+        )
+        if watched.failed_files:
+            self._cancel(watched, tasks.shown(watched.failed_files, watched.items))
 
     def _cancel(self, watched: Watched, why: str) -> None:
         if watched.cancelled is None:
@@ -350,7 +375,7 @@ class GlobusTransport:
     def _evidence(self, watched: Watched, *, skipped: bool) -> Evidence:
         """What the lists of a task that has ended say, asked for so many times. Raises Transient, Refused."""
         try:
-            return evidence(self._ask, self._course, watched.task, watched.items.values(), skipped=skipped)
+            return evidence(self._ask, self._collection_path, watched.task, watched.items.values(), skipped=skipped)
         except (Unanswered, NoLogin):
             raise
         except (Transient, Forbidden) as error:
@@ -366,7 +391,7 @@ class GlobusTransport:
             watched.evidence = self._evidence(watched, skipped=found.skipped)
         ended = conclude(
             self._listing,
-            self._course,
+            self._collection_path,
             watched.evidence,
             watched.items.values(),
             watched.checksums,
@@ -377,9 +402,9 @@ class GlobusTransport:
             outcome._replace(aside=outcome.file in kept) if isinstance(outcome, Arrived) else outcome
             for outcome in ended.outcomes
         ]
-        settled = {outcome.file for outcome in ended.outcomes}
-        outcomes = arrived + [one for file, one in watched.blamed.items() if file not in settled]
-        left = [item for item in ended.left if item.file not in watched.blamed]
+        done = {outcome.file for outcome in ended.outcomes}
+        outcomes = arrived + [one for file, one in watched.failed_files.items() if file not in done]
+        left = [item for item in ended.left if item.file not in watched.failed_files]
         failure = None
         if ended.barred is not None:
             failure = (
@@ -390,7 +415,7 @@ class GlobusTransport:
             if ended.mismatched:
                 why = f"its list has another checksum than the local file, of {ended.mismatched}"
             failure = f"Globus task {watched.task}: {why}; {len(left)} files go again"
-        elif left and not watched.blamed:
+        elif left and not watched.failed_files:
             failure = f"Globus task {watched.task}: {watched.cancelled}; {len(left)} files go again"
         self._end(watched, Report(watched.task, outcomes, True, failure, alone=ended.barred is None))
 

@@ -1,4 +1,4 @@
-"""Answers of the service, with an end: neither their size nor their slowness is bounded by the SDK."""
+"""Answers of the service, with bounds: neither their size nor their slowness is bounded by the SDK."""
 
 import socket
 from typing import Any

@@ -3,14 +3,14 @@
 from typing import Any
 
 from agent.destinations import Reread
-from agent.destinations.globus.course import Course
+from agent.destinations.globus.collection_path import CollectionPath
+from agent.destinations.globus.identity_marker import IdentityMarker
 from agent.destinations.globus.listing import Ask, Entry, Listing
-from agent.destinations.globus.mark import Mark
 from agent.destinations.globus.session import NotADirectory, NotThere
 from agent.errors import Refused, Transient
 from rules.model import Version
 from rules.naming import stat_content
-from rules.scrub import Sight
+from rules.scrub import CopyStatus
 from rules.versions.copies import Confirmed
 
 _COST = 10_000_000
@@ -22,11 +22,11 @@ _CONFIRM_WITHIN = 30.0
 class Copies:
     """Answers for copies at one destination, to one thread."""
 
-    def __init__(self, name: str, ask: Ask[Any], course: Course) -> None:
-        """`name`: of the destination; `ask`: sends requests; `course`: knows where it is."""
+    def __init__(self, name: str, ask: Ask[Any], collection_path: CollectionPath) -> None:
+        """`name`: of the destination; `ask`: sends requests; `collection_path`: knows where it is."""
         self._name = name
-        self._mark = Mark(ask, course)
-        self._listing = Listing(ask, course.collection, course.path)
+        self._identity_marker = IdentityMarker(ask, collection_path)
+        self._listing = Listing(ask, collection_path.collection, collection_path.path)
         self._seen_mark_at = self._listed_at = self._asked_at = 0.0
         self._asked = self._listed = ""
         self._there: dict[str, Entry] = {}
@@ -34,27 +34,27 @@ class Copies:
     def confirm(self, path: str, version: Version, identity: str, now: float) -> Confirmed:
         """Is a file of that size and mtime still there? Raises Transient."""
         found = self.reread(path, version, identity, now)
-        return Confirmed(found.sight.well, found.reason, absent=found.sight is Sight.MISSING)
+        return Confirmed(found.copy_status.well, found.reason, absent=found.copy_status is CopyStatus.MISSING)
 
     def reread(self, path: str, version: Version, identity: str, now: float) -> Reread:
-        """The same, told apart. The service computes no checksum but in a task that may write. Raises Transient."""
+        """The same, distinguished. The service computes no checksum but in a task that may write. Raises Transient."""
         try:
             if now - self._seen_mark_at > _CONFIRM_WITHIN:
-                self._mark.require(identity)
+                self._identity_marker.require(identity)
                 self._seen_mark_at = now
             found = self._still(path, now)
         except Refused as error:
             raise Transient(str(error)) from None  # the deliverer's thread tells the person
         if found is None or found.kind != "file":
-            sight = Sight.MISSING if found is None else Sight.CHANGED
-            return Reread(sight, f"at {self._name}, {path!r} is gone", _COST)
+            copy_status = CopyStatus.MISSING if found is None else CopyStatus.CHANGED
+            return Reread(copy_status, f"at {self._name}, {path!r} is gone", _COST)
         if found.size != version.size:
             reason = f"at {self._name}, {path!r} has {found.size} bytes instead of {version.size}"
-            return Reread(Sight.CHANGED, reason, _COST)
+            return Reread(CopyStatus.CHANGED, reason, _COST)
         if found.content.checksum != stat_content(version.size, version.mtime_ns):
             # Some collections keep no mtime at all: that alone is no proof that the content is another.
-            return Reread(Sight.DOUBTFUL, f"at {self._name}, {path!r} was modified since it was delivered", _COST)
-        return Reread(Sight.STAT, f"at {self._name} as {path!r}", _COST)
+            return Reread(CopyStatus.DOUBTFUL, f"at {self._name}, {path!r} was modified since it was delivered", _COST)
+        return Reread(CopyStatus.STAT, f"at {self._name} as {path!r}", _COST)
 
     def _still(self, path: str, now: float) -> Entry | None:
         """One copy is asked for alone; from the second of a directory on, all of it is listed."""

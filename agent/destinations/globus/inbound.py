@@ -9,10 +9,10 @@ from typing import Any
 
 from agent.destinations import Item
 from agent.destinations.globus import tasks
-from agent.destinations.globus.course import Course
+from agent.destinations.globus.collection_path import CollectionPath
 from agent.destinations.globus.listing import Ask, Entry, Listing
 from agent.destinations.globus.proof import Moved, moved_files, skipped_files
-from agent.destinations.globus.request import freeze, modest, thaw
+from agent.destinations.globus.request import deserialize, limit_task_size, serialize
 from agent.destinations.globus.session import NotThere, document
 from agent.errors import Refused
 from agent.files import LOCAL, Absent, CannotTell, Tree, Trouble, What
@@ -30,13 +30,13 @@ class Inbound:
     """One path at a destination that is fetched into one local directory."""
 
     def __init__(
-        self, name: str, course: Course, ask: Ask[Any], source: str, target: str, label: str,
+        self, name: str, collection_path: CollectionPath, ask: Ask[Any], source: str, target: str, label: str,
         clock: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         """
         Args:
             name: of the destination.
-            course: as files travel to it.
+            collection_path: as files travel to it.
             ask: sends requests.
             source: path at the destination; empty: all of it.
             target: an existing local directory. What comes is in a folder of the agent's own there until it is proved.
@@ -46,7 +46,7 @@ class Inbound:
         Raises Refused where the source collection does not show the directory.
         """
         self._name = name
-        self._course = course
+        self._collection_path = collection_path
         self._ask = ask
         self._source = source
         self._target = target
@@ -55,14 +55,14 @@ class Inbound:
         self._folder = f"{OWN_PREFIX}-{label.removeprefix('Dropline ').replace(' ', '-')}"
         """Beside what has its final name: for what is not proved yet."""
         self._staging = f"{target}/{self._folder}"
-        back = course.back(self._staging)
+        back = collection_path.back(self._staging)
         if back is None:
             raise Refused(
-                f"{target} is not below {course.source_root}, which the source collection of {name} shows",
+                f"{target} is not below {collection_path.source_root}, which the source collection of {name} shows",
                 "mend source_root and source_path, or fetch into another directory",
             )
         self._back = back
-        self._listing = Listing(ask, course.collection, course.path)
+        self._listing = Listing(ask, collection_path.collection, collection_path.path)
         self.arrived: dict[str, int] = {}
         """Path → bytes of what was fetched."""
         self.present: set[str] = set()
@@ -72,10 +72,10 @@ class Inbound:
 
     # What to fetch
 
-    def freeze(self) -> bytes | None:
+    def serialize(self) -> bytes | None:
         """A request for what is not here yet; None: nothing is left. Raises Transient, Refused."""
         parent = self._source.rpartition("/")[0]
-        root = joined(self._course.path, parent)
+        root = joined(self._collection_path.path, parent)
         items: list[Item] = []
         for number, (path, entry) in enumerate(self._found()):
             relpath = path[len(parent) + 1 :] if parent else path
@@ -88,11 +88,11 @@ class Inbound:
                 continue
             version = Version(entry.size, entry.mtime * 1_000_000_000, 0, FileId(0))
             items.append(Item(number, root, relpath, version, relpath))
-        chosen = modest(items)
+        chosen = limit_task_size(items)
         if not chosen:
             return None
         submission = str(self._ask("submission_id", lambda tc: document(tc.get_submission_id(), "value"))["value"])
-        return freeze(self._back, chosen, {}, submission, self._label, datetime.fromtimestamp(self._clock(), UTC))
+        return serialize(self._back, chosen, {}, submission, self._label, datetime.fromtimestamp(self._clock(), UTC))
 
     def _found(self) -> Iterator[tuple[str, Entry]]:
         """(path, entry) of the files at and below the source."""
@@ -109,7 +109,7 @@ class Inbound:
             try:
                 entries = list(self._listing.names(directory))
             except NotThere:
-                continue  # it went away meanwhile
+                continue  # it is gone
             for entry in entries:
                 path = f"{directory}/{entry.name}" if directory else entry.name
                 if entry.name.startswith(OWN_PREFIX):
@@ -178,8 +178,8 @@ class Inbound:
     # Proof
 
     def take_in(self, request: bytes, task: str, ended: Reading) -> None:
-        """A task has ended: what is proved gets its name; the rest is told of. Raises Transient, Refused."""
-        sent = {one["destination_path"]: one["source_path"] for one in thaw(request)["DATA"]}
+        """A task has ended: what is proved gets its name; the rest is reported. Raises Transient, Refused."""
+        sent = {one["destination_path"]: one["source_path"] for one in deserialize(request)["DATA"]}
         lines = moved_files(self._ask, task, sent)
         passed = skipped_files(self._ask, task) if len(lines) < len(sent) else {}
         try:

@@ -46,7 +46,7 @@ class Found(NamedTuple):
     """What the listings say of some paths."""
 
     entries: Mapping[str, Entry]
-    """Path → what stands there; paths where nothing does are absent."""
+    """Path → what has the name; free names are absent."""
     barred: Mapping[str, str]
     """Path → why nothing can be there, or be seen there."""
 

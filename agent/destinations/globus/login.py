@@ -1,4 +1,4 @@
-"""Who the agent is at Globus: a person who logged in, or a service account."""
+"""The agent's identity at Globus: a person who logged in, or a service account."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -93,7 +93,7 @@ def application(
     account: Account, scopes: Iterable[Scope] = (), by: Literal["command-line", "local-server"] | None = None
 ) -> GlobusApp:
     """The SDK's application. Without `by` it never asks anybody anything: what is missing is raised. Raises Refused."""
-    # A handler of None is what keeps the SDK from starting a login of its own in the middle of a request.
+    # A handler of None is what keeps the SDK from starting a login in the middle of a request.
     config = GlobusAppConfig(
         token_storage=account.tokens,
         request_refresh_tokens=True,
@@ -118,7 +118,7 @@ def data_access(collection: str) -> Scope:
 
 
 def wants_data_access(collection: Any) -> bool:
-    """Whether a collection, by its document, wants a consent of its own: mapped ones do, unless high assurance."""
+    """Whether a collection, by its document, needs a separate consent: mapped ones do, unless high assurance."""
     return collection.get("entity_type") == "GCSv5_mapped_collection" and not collection.get("high_assurance")
 
 

@@ -1,4 +1,4 @@
-"""Who may read at a collection: access rules, of which only missing ones are made."""
+"""Access rules of a collection: only missing ones are made."""
 
 from collections.abc import Sequence
 from functools import partial

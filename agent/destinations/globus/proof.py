@@ -1,4 +1,4 @@
-"""What a task that ended proves, file by file. That it succeeded proves nothing by itself."""
+"""What a task that ended proves, file by file. Its success alone proves nothing."""
 
 import hashlib
 import re
@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from globus_sdk import GlobusHTTPResponse, TransferClient
 
-from agent.destinations import Arrived, Gone, Item, Outcome, Unfit
-from agent.destinations.globus.course import Course
+from agent.destinations import Arrived, Gone, Item, Outcome, Undeliverable
+from agent.destinations.globus.collection_path import CollectionPath
 from agent.destinations.globus.listing import Ask, Entry, Listing
 from agent.destinations.globus.session import NotThere, Rejected, document, rows
-from agent.destinations.sources import spoiled
+from agent.destinations.sources import damaged
 from agent.errors import Transient
 from rules.globus.task import in_words
 from rules.model import STAT, Content
@@ -66,31 +66,33 @@ class Ended(NamedTuple):
     """Those among `left` whose checksum in the service's list differs from the agent's."""
 
 
-def evidence(ask: Ask[Any], course: Course, task: str, items: Iterable[Item], *, skipped: bool) -> Evidence:
+def evidence(
+    ask: Ask[Any], collection_path: CollectionPath, task: str, items: Iterable[Item], *, skipped: bool
+) -> Evidence:
     """Fetch the lists of a task that has ended. `skipped`: it may have skipped files. Raises Transient, Refused."""
-    moved = moved_files(ask, task, {course.there(item.path) for item in items})
+    moved = moved_files(ask, task, {collection_path.there(item.path) for item in items})
     return Evidence(moved, skipped_files(ask, task) if skipped else {})
 
 
 def conclude(
-    listing: Listing, course: Course, lists: Evidence, items: Iterable[Item], read: Mapping[str, Checksum],
+    listing: Listing, collection_path: CollectionPath, lists: Evidence, items: Iterable[Item], read: Mapping[str, Checksum],
     *, succeeded: bool,
 ) -> Ended:  # fmt: skip
     """Compare the evidence of a task that has ended with the local files as they are now.
 
     Args:
         listing: looks at the destination.
-        course: maps paths.
+        collection_path: maps paths.
         lists: what the service says of its files.
-        items: the files that are to be told of.
+        items: the files that need a report.
         read: destination path → what the agent read of the local file, where it did.
         succeeded: it did; then what it skipped without saying so is looked for at the destination.
 
     Raises Transient, Refused.
     """
-    wanted = {course.there(item.path): item for item in items}
+    wanted = {collection_path.there(item.path): item for item in items}
     moved, passed = lists.moved, lists.skipped
-    bad = spoiled(wanted.values())
+    bad = damaged(wanted.values())
     ended = Ended([], [])
     unproved: list[Item] = []
     for path, item in wanted.items():
@@ -114,21 +116,30 @@ def conclude(
             unproved.append(item)
         else:
             ended.left.append(item)
-    return _completed(listing, course, ended, unproved, passed, whole=len(wanted))
+    return _completed(listing, collection_path, ended, unproved, passed, whole=len(wanted))
 
 
 def _completed(
-    listing: Listing, course: Course, ended: Ended, unproved: list[Item], passed: Mapping[str, str], whole: int
+    listing: Listing,
+    collection_path: CollectionPath,
+    ended: Ended,
+    unproved: list[Item],
+    passed: Mapping[str, str],
+    whole: int,
 ) -> Ended:
     """What the service gave no checksum for is looked for at the destination: weaker evidence."""
-    refused = {item.file: passed[course.local(item) or ""] for item in unproved if (course.local(item) or "") in passed}
+    refused = {
+        item.file: passed[collection_path.local(item) or ""]
+        for item in unproved
+        if (collection_path.local(item) or "") in passed
+    }
     if len(refused) == whole > 1 and len(set(refused.values())) == 1:
         code = next(iter(refused.values()))
         return ended._replace(left=unproved, barred=f"the source collection says of every file: {in_words(code)}")
     there = listing.look([item.path for item in unproved if item.file not in refused]).entries
     for item in unproved:
         if item.file in refused:
-            ended.outcomes.append(_skipped_alone(item, course.local(item), refused[item.file]))
+            ended.outcomes.append(_skipped_alone(item, collection_path.local(item), refused[item.file]))
             continue
         found = _listed(item, there.get(item.path))
         if found is None:
@@ -165,9 +176,11 @@ def _though_unseen(listing: Listing, item: Item, proved: Arrived | None) -> Arri
 def _skipped_alone(item: Item, path: str | None, code: str) -> Outcome:
     if code == "PERMISSION_DENIED":
         hint = f"make it readable for the user that the source collection runs as, {_RETRY}"
-        return Unfit(item.file, "the source collection may not read it", hint)
+        return Undeliverable(item.file, "the source collection may not read it", hint)
     hint = f"compare source_root and source_path with what the collection shows, {_RETRY}"
-    return Unfit(item.file, f"the source collection says of {path!r}: {in_words(code)}, though it is here", hint)
+    return Undeliverable(
+        item.file, f"the source collection says of {path!r}: {in_words(code)}, though it is here", hint
+    )
 
 
 def _pages(

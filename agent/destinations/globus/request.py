@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from agent.destinations import Item
-from agent.destinations.globus.course import Course
+from agent.destinations.globus.collection_path import CollectionPath
 from agent.destinations.globus.proof import Checksum
 
 TASK_FILES = 2_000
@@ -17,7 +17,7 @@ _LABEL = 128
 """Letters, the most that the service takes (https://docs.globus.org/api/transfer/task_submit/)."""
 
 
-def modest(items: Sequence[Item]) -> list[Item]:
+def limit_task_size(items: Sequence[Item]) -> list[Item]:
     """As many items as one task should have; at least one."""
     chosen: list[Item] = []
     held = 0
@@ -34,14 +34,19 @@ def full_label(agent: str, label: str, delivery: int) -> str:
     return f"Dropline {agent} delivery {delivery}: {label}"[:_LABEL]
 
 
-def freeze(
-    course: Course, items: Sequence[Item], checksums: Mapping[int, bytes], submission: str, name: str, now: datetime
+def serialize(
+    collection_path: CollectionPath,
+    items: Sequence[Item],
+    checksums: Mapping[int, bytes],
+    submission: str,
+    name: str,
+    now: datetime,
 ) -> bytes:
     """The whole body of the submission.
 
     Args:
-        course: between which collections, and how.
-        items: the files; `course.local` knows them all.
+        collection_path: between which collections, and how.
+        items: the files; `collection_path.local` knows them all.
         checksums: file → what the service is to compare with.
         submission: its submission id, which makes sending it twice harmless.
         name: its label.
@@ -50,32 +55,34 @@ def freeze(
     body: dict[str, Any] = {
         "DATA_TYPE": "transfer",
         "submission_id": submission,
-        "source_endpoint": course.source,
-        "destination_endpoint": course.collection,
+        "source_endpoint": collection_path.source,
+        "destination_endpoint": collection_path.collection,
         "label": name,
-        "verify_checksum": course.verify_checksum,
+        "verify_checksum": collection_path.verify_checksum,
         "preserve_timestamp": True,
-        "encrypt_data": course.encrypt_data,
+        "encrypt_data": collection_path.encrypt_data,
         # A source that cannot be read does not hold up the others; what was skipped has no evidence, and goes again.
         "skip_source_errors": True,
         "fail_on_quota_errors": False,
-        **{f"notify_on_{event}": event in course.notify for event in ("succeeded", "failed", "inactive")},
-        "DATA": [_item(course, item, checksums.get(item.file)) for item in items],
+        **{f"notify_on_{event}": event in collection_path.notify for event in ("succeeded", "failed", "inactive")},
+        "DATA": [_item(collection_path, item, checksums.get(item.file)) for item in items],
     }
-    if course.deadline is not None:
-        body["deadline"] = (now.astimezone(UTC) + timedelta(seconds=course.deadline)).isoformat(timespec="seconds")
+    if collection_path.deadline is not None:
+        body["deadline"] = (now.astimezone(UTC) + timedelta(seconds=collection_path.deadline)).isoformat(
+            timespec="seconds"
+        )
     return zlib.compress(json.dumps(body).encode(), 6)
 
 
-def _item(course: Course, item: Item, checksum: bytes | None) -> dict[str, Any]:
+def _item(collection_path: CollectionPath, item: Item, checksum: bytes | None) -> dict[str, Any]:
     found: dict[str, Any] = {
         "DATA_TYPE": "transfer_item",
-        "source_path": course.local(item),
-        "destination_path": course.there(item.path),
+        "source_path": collection_path.local(item),
+        "destination_path": collection_path.there(item.path),
         "recursive": False,
     }
     if checksum is not None:
-        found |= {"external_checksum": checksum.hex(), "checksum_algorithm": (course.checksum or "").upper()}
+        found |= {"external_checksum": checksum.hex(), "checksum_algorithm": (collection_path.checksum or "").upper()}
     return found
 
 
@@ -86,7 +93,7 @@ def checksum_in(item: Mapping[str, Any]) -> Checksum | None:
     return Checksum(str(item["checksum_algorithm"]).lower(), bytes.fromhex(item["external_checksum"]))
 
 
-def thaw(request: bytes) -> dict[str, Any]:
+def deserialize(request: bytes) -> dict[str, Any]:
     """The body of a frozen request."""
     body: dict[str, Any] = json.loads(zlib.decompress(request))
     return body

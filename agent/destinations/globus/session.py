@@ -43,7 +43,7 @@ _ABOUT_A_NAME = (
     "Invalid or incomplete multibyte",
     "Invalid argument",
 )
-"""The operating system's words of errors that concern one path; the service gives no code of its own for them."""
+"""The operating system's words of errors that concern one path; the service has no code for them."""
 
 log = logging.getLogger(__name__)
 logging.getLogger("globus_sdk").setLevel(logging.ERROR)  # its warnings repeat, each time, what is translated here
@@ -114,7 +114,7 @@ class Session:
                     if not self._consented(error):
                         raise
                     return call(self._ready())
-            except OSError as error:  # of the line, the SDK makes errors of its own
+            except OSError as error:  # of the line; the SDK has other errors
                 raise Unanswered(f"the tokens in {self.account.folder} cannot be kept: {cause(error)}") from None
             except UNREADABLE as error:
                 raise self._noted(self.translated(error)) from None  # the SDK's notes carry whole answers, with secrets
@@ -167,7 +167,7 @@ class Session:
         self._sent.append(self._clock())
 
     def _ready(self) -> TransferClient:
-        """The client, made anew when somebody logged in. Raises Refused."""
+        """The client, made again when somebody logged in. Raises Refused."""
         signature = self._tokens.signature()
         if self._client is None or signature != self._made_of:
             self._forget()
@@ -253,7 +253,7 @@ class Session:
         return Transient(said, after=after)
 
     def _closed(self, error: GlobusAPIError) -> float:
-        """Seconds that the service asked to wait, an hour at the most; nobody asks it anything meanwhile."""
+        """Seconds that the service asked to wait, an hour at the most; nothing is asked until then."""
         value = error.headers.get("Retry-After", "") if error.headers is not None else ""
         after = _WHEN_BUSY if error.http_status == 429 else 0.0
         if value.strip().isdecimal():

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from globus_sdk import TransferClient
 
-from agent.destinations import Changed, Gone, Item, NotNow, Outcome, Taken, Unfit
-from agent.destinations.globus.course import Course
+from agent.destinations import Accepted, Busy, Changed, Gone, Item, Outcome, Undeliverable
+from agent.destinations.globus.collection_path import CollectionPath
 from agent.destinations.globus.listing import Ask
 from agent.destinations.globus.proof import Checksum, Evidence
-from agent.destinations.globus.request import thaw
+from agent.destinations.globus.request import deserialize
 from agent.destinations.globus.session import (
     Clash,
     Forbidden,
@@ -24,9 +24,9 @@ from agent.destinations.globus.session import (
     rows,
     text,
 )
-from agent.destinations.sources import spoiled
+from agent.destinations.sources import damaged
 from agent.errors import Refused, Transient
-from rules.globus.task import BLAMED, Reading, next_look, read
+from rules.globus.task import FAILED_FILES, Reading, next_look, read
 from rules.retry import backoff
 
 AT_ONCE = 50
@@ -65,17 +65,17 @@ class Document(NamedTuple):
 
 @dataclass(slots=True)
 class Watched:
-    """A task of ours that has not ended."""
+    """A task of this agent that has not ended."""
 
     task: str
     items: dict[int, Item]
     begun_at: float
-    look_at: float
+    next_check_at: float
     note: str | None = None
     stuck_since: float | None = None
     looked: tuple[object, float] = (None, 0.0)
     """What it was stuck on when its files were last looked at, and when that was."""
-    blamed: dict[int, Outcome] = field(default_factory=dict)
+    failed_files: dict[int, Outcome] = field(default_factory=dict)
     """Files that keep it from ending; it was cancelled because of them."""
     cancelled: str | None = None
     """Why we cancelled it."""
@@ -91,20 +91,20 @@ class Watched:
     def failed(self, now: float) -> None:
         """It could not be asked for something: it is tried again later."""
         self.failures += 1
-        self.look_at = now + backoff(self.failures, _AGAIN_AT_MOST)
+        self.next_check_at = now + backoff(self.failures, _AGAIN_AT_MOST)
 
 
-def hand_in(ask: Ask[Any], request: bytes) -> Taken:
-    """Send a frozen request: again, where it was sent before. Raises Transient (Rejected, NotNow among it), Refused."""
-    body = thaw(request)
+def hand_in(ask: Ask[Any], request: bytes) -> Accepted:
+    """Send a frozen request: again, where it was sent before. Raises Transient (Rejected, Busy among it), Refused."""
+    body = deserialize(request)
     try:
         result = ask("submit", lambda tc: document(tc.submit_transfer(body), "task_id"))
     except Clash as error:
         running = find(ask, body["label"])
         if running is None:
-            raise NotNow(f"{error}; it goes when that has ended") from None
-        return Taken(running, "adopted")
-    return Taken(result["task_id"], "duplicate" if result.get("code") == "Duplicate" else "accepted")
+            raise Busy(f"{error}; it goes when that has ended") from None
+        return Accepted(running, "adopted")
+    return Accepted(result["task_id"], "duplicate" if result.get("code") == "Duplicate" else "accepted")
 
 
 def documents(ask: Ask[Any], tasks: Sequence[str]) -> dict[str, Document | Transient | Refused]:
@@ -126,7 +126,7 @@ def documents(ask: Ask[Any], tasks: Sequence[str]) -> dict[str, Document | Trans
         try:
             found[task] = ask("task", partial(_one, task=task))
         except NotThere:
-            pass  # absent from the answer is how that is told
+            pass  # what is absent from the answer is not there
         except Unanswered:
             raise
         except (Transient, Forbidden) as error:
@@ -170,7 +170,7 @@ def reading(task: Document) -> Reading:
     return found._replace(reason=f"{found.reason} by the administrator of a collection: {said}")
 
 
-def paused_by(ask: Ask[Any], course: Course) -> str | None:
+def paused_by(ask: Ask[Any], collection_path: CollectionPath) -> str | None:
     """Why an administrator's rule would hold up a transfer now; None: none would, as far as the collections tell.
 
     Raises Transient, Refused where nothing can be asked.
@@ -181,8 +181,8 @@ def paused_by(ask: Ask[Any], course: Course) -> str | None:
         return [_word(one.get("message")) or "no reason was given" for one in found if one.get(what) is True]
 
     for collection, what in (
-        (course.source, "pause_task_transfer_read"),
-        (course.collection, "pause_task_transfer_write"),
+        (collection_path.source, "pause_task_transfer_read"),
+        (collection_path.collection, "pause_task_transfer_write"),
     ):
         try:
             messages = ask("pause_rules", partial(rules, collection=collection, what=what))
@@ -214,19 +214,23 @@ def pause_reason(ask: Ask[Any], task: str) -> str:
     return "; ".join(word for one in ask("pause_info", messages) if (word := _word(one)))
 
 
-def culprits(ask: Ask[Any], course: Course, items: Iterable[Item], task: str) -> dict[int, Outcome]:
+def failed_files(
+    ask: Ask[Any], collection_path: CollectionPath, items: Iterable[Item], task: str
+) -> dict[int, Outcome]:
     """Files that keep a task from ending: changed or gone here, or named by its errors. Raises Transient, Refused."""
     items = list(items)
-    found, away = spoiled(items)
-    by_path = {course.there(item.path): item for item in items} | {course.local(item) or "": item for item in items}
+    found, away = damaged(items)
+    by_path = {collection_path.there(item.path): item for item in items} | {
+        collection_path.local(item) or "": item for item in items
+    }
     only = {"filter": "is_error:1"}
     for event in ask("event_list", lambda tc: rows(tc.task_event_list(task, limit=50, query_params=only))):
-        said = BLAMED.get(str(event.get("code")))
+        said = FAILED_FILES.get(str(event.get("code")))
         for path in _FILE.findall(str(event.get("details"))) if said else []:
             item = by_path.get(path)
             if item is not None and item.file not in found and item.file not in away:
                 hint = "mend that, rename it, or change the rule's `path`, then `dropline retry`"
-                found[item.file] = Unfit(item.file, f"Globus says of {path!r}: {said}", hint)
+                found[item.file] = Undeliverable(item.file, f"Globus says of {path!r}: {said}", hint)
     return found
 
 
@@ -249,7 +253,7 @@ def cancel(ask: Ask[Any], task: str) -> None:
     try:
         ask("cancel", lambda tc: tc.cancel_task(task))
     except (Clash, Rejected, NotThere):
-        pass  # it ended meanwhile: the next look tells how
+        pass  # it has ended: the next question says how
 
 
 def find(ask: Ask[Any], label: str) -> str | None:

@@ -31,7 +31,7 @@ class TokenFile(JSONTokenStorage):
     """Tokens in the SDK's own format."""
 
     def __init__(self, folder: PurePath, client_id: str) -> None:
-        """`folder`: of the tokens; `client_id`: each application has a file of its own."""
+        """`folder`: of the tokens; `client_id`: each application has its own file."""
         self.path = folder / f"tokens-{client_id}.json"
         own_files.make_inner_directory(folder)
         super().__init__(str(self.path))

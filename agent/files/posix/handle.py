@@ -105,7 +105,7 @@ class PosixHandle:
 
     @property
     def permissions(self) -> int:
-        """Who may do what with it: the lower nine bits of st_mode."""
+        """Its permissions: the lower nine bits of st_mode."""
         return self.status.st_mode & 0o777
 
     def read(self, offset: int, length: int) -> bytes:

@@ -1,7 +1,7 @@
 """Events on Linux: inotify(7), read by one thread.
 
 The reader waits a moment after each look, so that what an instrument does in that moment shares one read and wakes the
-agent once. A directory that appears is watched before it is told, so the sweep that follows misses nothing. It is watched by
+agent once. A directory that appears is watched before it is announced, so the sweep that follows misses nothing. It is watched by
 its descriptor: inotify_add_watch(2) and scandir go by path, and a directory above it may be a link by now, to anywhere.
 """
 
@@ -125,7 +125,7 @@ class Inotify:
                     hints.update(dict.fromkeys(self._directory(path, mask)))
             elif mask & (_MOVED_FROM | _DELETE):
                 hints[Hint(path, gone=True)] = None
-            else:  # its writer closed it, it was renamed, or it was created, of which link(2) gives no other event
+            else:  # its writer closed it, it was renamed, or it was created: link(2) gives no other event
                 hints[Hint(path)] = None
         return list(hints)
 

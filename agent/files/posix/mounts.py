@@ -62,14 +62,14 @@ def real(path: str) -> str:
 
 def _real(path: str, mounted: Sequence[Volume]) -> str:
     kinds = {one.mounted_at: one.may_hang for one in mounted}  # of several on one point, the last lies on top
-    afar = {point for point, hangs in kinds.items() if hangs}
-    if not afar:
+    may_hang = {point for point, hangs in kinds.items() if hangs}
+    if not may_hang:
         return os.path.realpath(path)
     at, left, links = "/", os.path.abspath(path).split("/")[::-1], 0
     while left:
         part = left.pop()
         there = os.path.normpath(os.path.join(at, part))
-        if there in afar or links > _LINKS_AT_MOST:
+        if there in may_hang or links > _LINKS_AT_MOST:
             return os.path.normpath("/".join([there, *left[::-1]]))
         try:
             target = os.readlink(there)
@@ -88,10 +88,10 @@ def file_system(path: str) -> Volume:
     Where there is no /proc/self/mountinfo (not Linux) the kind is "unknown", which counts as local.
     """
     mounted = list(_mounted())
-    return _holding(_real(path, mounted), mounted)
+    return _summary(_real(path, mounted), mounted)
 
 
-def _holding(found: str, mounted: Sequence[Volume]) -> Volume:
+def _summary(found: str, mounted: Sequence[Volume]) -> Volume:
     best = Volume("unknown", "/")
     for one in mounted:
         inside = found == one.mounted_at or found.startswith(one.mounted_at.rstrip("/") + "/")
@@ -105,7 +105,7 @@ def location(path: str) -> Location:
     """Where a path is within its file system. Where there is no mount table, all is one file system."""
     mounted = list(_mounted())  # once for both questions: it is long, and may change between two readings
     found = _real(path, mounted)
-    volume = _holding(found, mounted)
+    volume = _summary(found, mounted)
     return Location(volume.device, volume.shows.rstrip("/") + found[len(volume.mounted_at.rstrip("/")) :] or "/")
 
 

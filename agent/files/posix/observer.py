@@ -1,8 +1,8 @@
 """Events where there is no inotify (macOS), by watchdog. The only place that imports it.
 
 Measured defects that this works around: a raise in a handler ends the dispatcher, so ours only passes hints on; an
-emitter dies while its observer says that it is alive, so the emitters are asked too; an overflow is told in watchdog's
-log only; directories made and filled in one breath raise too few events, so each new one is told, to be swept.
+emitter dies while its observer says that it is alive, so the emitters are asked too; an overflow shows in watchdog's
+log only; directories made and filled in one breath raise too few events, so each new one is announced, to be swept.
 """
 
 import logging

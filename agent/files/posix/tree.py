@@ -129,7 +129,7 @@ class PosixTree:
         return self.directory(path)
 
     def _permissions(self, path: str) -> int:
-        """Who may do what in a directory; where it is gone: its owner alone. Raises OSError."""
+        """The permissions of a directory; where it is gone: those of its owner alone. Raises OSError."""
         try:
             return os.fstat(self.directory(path)).st_mode & 0o777
         except REFUSALS as error:
@@ -312,7 +312,7 @@ class PosixTree:
                 try:
                     os.unlink(name, dir_fd=directory)
                 except FileNotFoundError:
-                    pass  # it went away meanwhile
+                    pass  # it is gone
                 fd = os.open(name, _NEW, most, dir_fd=directory)
             try:
                 allow(fd, mode, group)

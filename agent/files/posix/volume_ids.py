@@ -63,7 +63,7 @@ class TreeVolumes:
             try:
                 fd = os.open(name, _ANY, dir_fd=directory)
             except OSError:
-                return VolumeId(device)  # gone meanwhile: the next look asks again
+                return VolumeId(device)  # gone: the next look asks again
             try:
                 if os.fstat(fd).st_dev == device:
                     return self.volume(device, fd)
@@ -137,7 +137,7 @@ def _uuid(volume: Volume, fd: int) -> str | None:
 
 
 def _uuid_by_udev(volume: Volume) -> str | None:
-    """What udev read from the disk; None where no disk of its own holds the file system."""
+    """What udev read from the disk; None where the file system is not on one disk."""
     try:
         names = os.listdir(_BY_UUID)
     except OSError:
@@ -153,7 +153,7 @@ def _uuid_by_udev(volume: Volume) -> str | None:
 
 
 def _boot() -> str:
-    """Device numbers are given out anew at each start of the computer."""
+    """Each start of the computer gives out other device numbers."""
     try:
         with open(_BOOT, encoding="ascii") as file:
             return file.read().strip()

@@ -29,7 +29,7 @@ class Job:
     config: str
     state_dir: str
     user: str | None
-    """Whom a service of the whole computer runs as; None: a service of the person who installs it."""
+    """The user that a service of the whole computer runs as; None: a service of the person who installs it."""
     writes: tuple[str, ...] = ()
     """Directories that it writes to, beside the state directory. They may be absent now."""
     reads: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ class Job:
     """The service account's secret."""
     commands: bool = False
     """Whether it starts programs of others: the `command` actions of its rules."""
-    steps_back: bool = False
+    lowers_priority: bool = False
     """Whether it asks for a lower priority."""
     sets_modes: bool = False
     """Whether it says the permissions of directories itself, below some that have the setgid bit."""
@@ -63,7 +63,7 @@ class Condition:
 
 
 def put(path: PurePath, text: str) -> None:
-    """Write a file of ours. Raises Refused where another file is in the way, or it cannot be written."""
+    """Write one of our files. Raises Refused where another file is in the way, or it cannot be written."""
     try:
         if own_files.exists(path) and not ours(path):
             raise Refused(f"{path} is there and was not made by Dropline", "move it away, or give --name another name")
@@ -74,7 +74,7 @@ def put(path: PurePath, text: str) -> None:
 
 
 def taken(path: PurePath) -> None:
-    """Remove a file of ours. Raises Refused where it is none, or cannot be removed."""
+    """Remove one of our files. Raises Refused where it is none, or cannot be removed."""
     try:
         if not own_files.exists(path):
             raise Refused(f"{path} is not there", "`dropline service status` says what is installed")

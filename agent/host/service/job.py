@@ -75,7 +75,7 @@ def job(config: Configuration, name: str, user: str | None) -> Job:
         reads=tuple(dict.fromkeys((*read, sys.prefix, sys.base_prefix))),
         secret=secret,
         commands=any(isinstance(one, Command) for one in actions),
-        steps_back=agent.nice > 0 or agent.io_priority != "normal",
+        lowers_priority=agent.nice > 0 or agent.io_priority != "normal",
         sets_modes=any(
             isinstance(one, DirectoryTable) and (one.dir_mode, one.mode, one.group) != (None, None, None)
             for one in settings.destinations.values()

@@ -28,7 +28,7 @@ def _plain(value: str) -> str:
 
 
 def _word(value: str) -> str:
-    """One word of a list: quoted where blanks and the like count as part of it."""
+    """One word of a list: quoted where blanks and similar characters count as part of it."""
     escaped = _plain(value).replace("\\", "\\\\").replace('"', '\\"')
     return escaped if _PLAIN.fullmatch(value) else f'"{escaped}"'
 
@@ -62,7 +62,7 @@ class Systemd:
         )  # fmt: skip
 
     def install(self, job: Job) -> list[str]:
-        """Write the unit; enable it; start it, or start it anew, and wait until the agent is ready."""
+        """Write the unit; enable it; start or restart it, and wait until the agent is ready."""
         if job.user is not None and not os.path.isdir(job.state_dir) and not job.state_dir.startswith("/var/lib/"):
             raise Refused(
                 f"the state directory {job.state_dir} is not there",
@@ -96,7 +96,7 @@ class Systemd:
         since = facts.get("ActiveEnterTimestamp", "").removeprefix("@")
         words = [f"{facts.get('ActiveState', '?')} ({facts.get('SubState', '?')})", facts.get("StatusText", "")]
         if facts.get("NRestarts", "0") != "0":
-            words.append(f"started anew {facts['NRestarts']} times, last because of {facts.get('Result', '?')}")
+            words.append(f"restarted {facts['NRestarts']} times, last because of {facts.get('Result', '?')}")
         path = self._path(name)
         running = facts.get("ActiveState") in ("active", "reloading")
         return Condition(

@@ -27,7 +27,7 @@ def is_foreign(owner: int) -> bool:
 
 
 def in_the_hands_of_others(path: str | os.PathLike[str]) -> str | None:
-    """Which part of a path others may replace; None: no part. The state directory has a list of its own."""
+    """Which part of a path others may replace; None: no part. The state directory has its own list."""
     return None
 
 

@@ -17,7 +17,7 @@ from prometheus_client.exposition import choose_encoder
 from agent.errors import LedgerError, Transient
 from agent.host import own_files
 from agent.observe.status import Health
-from agent.observe.web.gate import Gate
+from agent.observe.web.authenticator import Authenticator
 from agent.observe.web.views import TEXT_AT_MOST, Views
 from agent.observe.web.words import FILTERS
 from rules.text import printable
@@ -47,8 +47,8 @@ _LIVE = 5.0
 """Seconds after which a page that did not ask again is no longer open."""
 _NOTED_FOR = 3600.0
 """Seconds for which further failures of a page are not logged."""
-_MISTAKE = (
-    b"This page cannot be shown: a mistake of Dropline. Its log says more; please report it (`dropline report`).\n"
+_CONFIG_ERROR = (
+    b"This page cannot be shown: an error of Dropline. Its log says more; please report it (`dropline report`).\n"
 )
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ def _held(semaphore: threading.Semaphore, seconds: float) -> Iterator[None]:
 
 
 class Pool:
-    """Gives each request that reads the ledger sources of its own, made when they are first needed."""
+    """Gives each request that reads the ledger its own sources, made when they are first needed."""
 
     def __init__(self, make: Callable[[], Sources]) -> None:
         self._make = make
@@ -125,11 +125,11 @@ class Pool:
 class Site:
     """The WSGI application. Several threads call it at once."""
 
-    def __init__(self, pool: Pool, health: Callable[[], Health], gate: Gate) -> None:
-        """`gate`: decides who may ask."""
+    def __init__(self, pool: Pool, health: Callable[[], Health], authenticator: Authenticator) -> None:
+        """`authenticator`: decides who may ask."""
         self._pool = pool
         self._health = health
-        self._gate = gate
+        self._authenticator = authenticator
         self._live_at: float | None = None
         """When a page that is open asked last what is new."""
         self._stop_shown = threading.Event()
@@ -145,7 +145,7 @@ class Site:
         self._templates.filters |= {"printable": printable, "bytes": bytes_in_words, "duration": in_words, **FILTERS}
         self._pages: dict[str, Callable[[dict[str, Any]], Answer]] = {
             "/": self._with_sources(self._front),
-            "/of": self._with_sources(self._holding),
+            "/of": self._with_sources(self._summary),
             "/file": self._with_sources(self._file),
             "/style.css": _static("style.css", "text/css; charset=utf-8"),
             "/live.js": _static("live.js", "text/javascript; charset=utf-8"),
@@ -155,9 +155,9 @@ class Site:
             "/healthz": self._healthz,
         }
 
-    def show(self, pool: Pool, health: Callable[[], Health], gate: Gate) -> None:
+    def show(self, pool: Pool, health: Callable[[], Health], authenticator: Authenticator) -> None:
         """Show something else from now on."""
-        former, self._pool, self._health, self._gate = self._pool, pool, health, gate
+        former, self._pool, self._health, self._authenticator = self._pool, pool, health, authenticator
         former.close()
 
     def farewell(self, seconds: float) -> None:
@@ -173,10 +173,14 @@ class Site:
         """Answer one request."""
         path = environ["PATH_INFO"]
         page = self._pages.get(path)
-        stranger = self._gate.token(environ)
-        denied = self._gate.origin(environ) or stranger
+        unauthenticated = self._authenticator.token(environ)
+        denied = self._authenticator.origin(environ) or unauthenticated
         more: tuple[tuple[str, str], ...] = ()
-        if denied is stranger is not None and path == "/healthz" and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+        if (
+            denied is unauthenticated is not None
+            and path == "/healthz"
+            and environ["REQUEST_METHOD"] in ("GET", "HEAD")
+        ):
             status, kind, body = self._alive()
         elif denied is not None:
             status, kind, body, more = denied.status, "text/plain", denied.text.encode(), denied.headers
@@ -200,7 +204,7 @@ class Site:
             except Exception as error:
                 if self._news(path):
                     log.exception("the page %s cannot be shown", path, exc_info=error)
-                status, kind, body = "500 Internal Server Error", "text/plain", _MISTAKE
+                status, kind, body = "500 Internal Server Error", "text/plain", _CONFIG_ERROR
         start_response(status, [("Content-Type", kind), ("Content-Length", str(len(body))), *more, *HEADERS])
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
 
@@ -222,10 +226,10 @@ class Site:
     def _front(self, sources: Sources, environ: dict[str, Any]) -> Answer:
         return self._page(environ, "front.html", sources.views.front(_asked(environ, "q").strip()[:TEXT_AT_MOST]))
 
-    def _holding(self, sources: Sources, environ: dict[str, Any]) -> Answer:
+    def _summary(self, sources: Sources, environ: dict[str, Any]) -> Answer:
         number = _asked(environ, "id")
         whole = number.isascii() and number.isdigit() and len(number) < _DIGITS
-        return self._page(environ, "holding.html", sources.views.holding(int(number)) if whole else None)
+        return self._page(environ, "holding.html", sources.views.summary(int(number)) if whole else None)
 
     def _file(self, sources: Sources, environ: dict[str, Any]) -> Answer:
         return self._page(environ, "file.html", sources.views.file(_asked(environ, "path")))
@@ -257,7 +261,7 @@ class Site:
         return ("200 OK" if health.good else "503 Service Unavailable"), "text/plain; charset=utf-8", body.encode()
 
     def _alive(self) -> tuple[str, str, bytes]:
-        """Health for whoever has no token (container engines and load balancers ask so): whether, not why not."""
+        """Health without a token, as container engines and load balancers ask: whether, not why not."""
         if self._health().good:
             return "200 OK", "text/plain", b"ok\n"
         return "503 Service Unavailable", "text/plain", b"not well; asked with the token, this says why\n"
@@ -267,7 +271,7 @@ def _asked(environ: dict[str, Any], key: str) -> str:
     """A value of the query; bytes that are no text come as surrogates, as in paths."""
     try:
         found = parse_qs(environ.get("QUERY_STRING", ""), errors="surrogateescape", max_num_fields=_FIELDS)
-    except ValueError:  # too many fields: no form or link of ours
+    except ValueError:  # too many fields: not one of our forms or links
         return ""
     return str(found.get(key, [""])[0])
 

@@ -13,7 +13,7 @@ class Headline:
     """What to say first."""
 
     kind: str
-    """`safe`, `waiting`, `needs`, `looking`, `stopped` or `empty`: what a person would want to be told of when it changes."""
+    """`safe`, `waiting`, `needs`, `looking`, `stopped` or `empty`: a change of it is worth a message."""
     text: str
     detail: str
 

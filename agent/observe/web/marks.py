@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agent.files import ABSENT, CannotTell, Look
-from agent.ledger import UNPROVED, File, Holding, Ledger, State
+from agent.ledger import UNPROVED, File, Ledger, State, Summary
 from rules.model import STAT, Verdict
 from rules.removal import Standing, removal
 from rules.rule import Rule
@@ -31,7 +31,7 @@ class At:
 
 
 class Marks:
-    """Marks holdings and files, for the destinations as they are configured."""
+    """Marks summaries and files, for the destinations as they are configured."""
 
     def __init__(self, ledger: Ledger, rules: Sequence[Rule], addresses: Mapping[str, str]) -> None:
         """`addresses`: of the configured destinations."""
@@ -39,28 +39,28 @@ class Marks:
         self._rules = {rule.name: rule for rule in rules}
         self._addresses = addresses
 
-    def of_holding(
-        self, holding: Holding, *, below: bool, up: Mapping[str, bool | None]
+    def of_summary(
+        self, summary: Summary, *, below: bool, up: Mapping[str, bool | None]
     ) -> tuple[Verdict, tuple[At, ...]]:
         """The mark, as the agent last saw its files; and where its copies are, the required destinations first.
 
         `below`: something in the folders below is not proved. `up`: destination -> whether it is there.
         """
-        required, strict = self._required(holding.rule)
+        required, strict = self._required(summary.rule)
         proved, weak, held = dict.fromkeys(required, 0), dict.fromkeys(required, 0), dict.fromkeys(required, 0)
         others = []
-        for one in self._ledger.holdings.copies(holding.id):
+        for one in self._ledger.summaries.copies(summary.id):
             if required.get(one.destination) == one.address:
                 held[one.destination] = one.here + one.gone
                 weak[one.destination] = one.weak if strict else 0
                 proved[one.destination] = one.here - weak[one.destination]
             else:
-                others.append(At(one.destination, one.here + one.gone, holding.files, None, one.address))
-        for to, count in self._skipped(holding).items():
+                others.append(At(one.destination, one.here + one.gone, summary.files, None, one.address))
+        for to, count in self._skipped(summary).items():
             proved[to] += count
-        standing = Standing(holding.here, holding.waiting, holding.refused, holding.reclaimed, holding.removed, below)
-        copies = [At(name, held[name], holding.files, up.get(name), address) for name, address in required.items()]
-        return removal(standing, proved, weak, claimed=holding.rule in self._rules), (*copies, *others)
+        standing = Standing(summary.here, summary.waiting, summary.refused, summary.reclaimed, summary.removed, below)
+        copies = [At(name, held[name], summary.files, up.get(name), address) for name, address in required.items()]
+        return removal(standing, proved, weak, claimed=summary.rule in self._rules), (*copies, *others)
 
     def of_file(self, file: File, seen: Look) -> Verdict:
         """The mark of this version; `seen`: what stands at its path now."""
@@ -83,12 +83,12 @@ class Marks:
         rule = self._rules.get(name)
         return [] if rule is None else [target.to for target in rule.deliver if target.backfill is False]
 
-    def _skipped(self, holding: Holding) -> dict[str, int]:
+    def _skipped(self, summary: Summary) -> dict[str, int]:
         """Destination -> how many of the files here need not be there."""
-        free = self._may_lack(holding.rule)
+        free = self._may_lack(summary.rule)
         if not free:
             return {}
-        counts = self._ledger.plans.skipped_in((holding.rule, holding.whole, holding.place))
+        counts = self._ledger.plans.skipped_in((summary.rule, summary.whole, summary.place))
         return {to: counts.get((to, self._addresses[to]), 0) for to in free}
 
     def _required(self, name: str) -> tuple[dict[str, str], bool]:

@@ -17,7 +17,7 @@ from waitress.trigger import trigger
 from agent.errors import CannotListen, cause
 from agent.observe.status import Health
 from agent.observe.web import HEADERS, Pool, Site, Sources
-from agent.observe.web.gate import Gate
+from agent.observe.web.authenticator import Authenticator
 
 _HEAD_AT_MOST, _BODY_AT_MOST = 16 * 1024, 1024
 """Bytes of a request. Only GET is answered, so a body is an error, and must not fill the disk before it is one."""
@@ -121,7 +121,7 @@ class Server:
                     one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
         self.url = f"http://{host}:{bound.getsockname()[1]}/"
         self._socket: socket.socket = bound
-        self.site = Site(Pool(make), health, Gate(hosts, token, beyond=self._beyond))
+        self.site = Site(Pool(make), health, Authenticator(hosts, token, beyond=self._beyond))
         server = create_server(
             self.site, sockets=[bound], threads=_THREADS, ident=None,
             max_request_header_size=_HEAD_AT_MOST, max_request_body_size=_BODY_AT_MOST, channel_timeout=_SILENCE,
@@ -140,7 +140,7 @@ class Server:
         self, make: Callable[[], Sources], health: Callable[[], Health], token: str | None, hosts: Sequence[str]
     ) -> None:
         """Show something else from now on, at the same address, and maybe to others."""
-        self.site.show(Pool(make), health, Gate(hosts, token, beyond=self._beyond))
+        self.site.show(Pool(make), health, Authenticator(hosts, token, beyond=self._beyond))
 
     @property
     def alive(self) -> bool:

@@ -8,10 +8,10 @@ from typing import Any
 
 from agent.files import CannotTell
 from agent.intake import Root
-from agent.ledger import GONE, File, Holding, Ledger, State
+from agent.ledger import GONE, File, Ledger, State, Summary
 from agent.observe.explain import explain, on_their_way, why
+from agent.observe.file_inspector import FileInspector
 from agent.observe.folder import compare
-from agent.observe.looks import Looks
 from agent.observe.status import Health, no_answer
 from agent.observe.web.headline import Headline, headline, stopped
 from agent.observe.web.marks import At, Marks
@@ -26,7 +26,7 @@ _ROWS = 30
 _FOUND = 50
 _FILES = 100
 _REFUSED = 500
-"""Refused files, newest first, whose reasons are told apart."""
+"""Refused files, newest first, with their reasons."""
 _REASONS = 10
 _DAY = 86400.0
 TEXT_AT_MOST = 200
@@ -50,7 +50,7 @@ class Need:
 class Row:
     """A dataset or folder."""
 
-    holding: Holding
+    summary: Summary
     name: str
     """Relative to the rule's directory."""
     state: str
@@ -66,7 +66,7 @@ class Row:
     @property
     def safe(self) -> int:
         """Files at every destination."""
-        return self.holding.verified + self.holding.gone
+        return self.summary.verified + self.summary.gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Views:
     def __init__(
         self, ledger: Ledger, rules: Sequence[Rule], destinations: Sequence[tuple[str, str]], roots: Sequence[Root],
         status: Callable[[], dict[str, Any]], health: Callable[[], Health], clock: Callable[[], float], config: str,
-        looks: Looks,
+        looks: FileInspector,
     ) -> None:  # fmt: skip
         """
         Args:
@@ -106,7 +106,7 @@ class Views:
         self._status = status
         self._health = health
         self._clock = clock
-        self._looks = looks
+        self._inspector = looks
         self._with = f" --config {shlex.quote(config)}" if config else ""
 
     def front(self, text: str) -> dict[str, Any]:
@@ -129,39 +129,39 @@ class Views:
             "status": said,
             "headline": self._headline(said, len(needs), oldest, swept, now),
             "needs": needs,
-            "rows": self._rows(self._ledger.holdings.current(_ROWS), up, now) if not text else [],
+            "rows": self._rows(self._ledger.summaries.current(_ROWS), up, now) if not text else [],
             "found": self._find(text, up, now) if text else None,
             "plot": self._plot(now),
             "roots": self._roots,
             "command": self.command,
         }
 
-    def holding(self, number: int) -> dict[str, Any] | None:
+    def summary(self, number: int) -> dict[str, Any] | None:
         """The page of a dataset or folder; None where there is no such."""
-        holding = self._ledger.holdings.get(number)
-        if holding is None:
+        summary = self._ledger.summaries.get(number)
+        if summary is None:
             return None
         now, said = self._clock(), self._status()
         up = {place["name"]: place["up"] for place in said["destinations"]}
-        row = self._row(holding, up, now)
-        files = self._ledger.holdings.files(holding, _FILES)
-        waits = holding.whole and self._ledger.datasets.get(holding.place).waits
-        base = self._base(holding)
+        row = self._row(summary, up, now)
+        files = self._ledger.summaries.files(summary, _FILES)
+        waits = summary.whole and self._ledger.datasets.get(summary.place).waits
+        base = self._base(summary)
         lines = self._lines(files, lambda file: self._within(file, base))
         odd = next((one for one in lines if one.file.state is State.VERIFIED and not one.mark.ok), None)
         if row.mark.ok and odd is not None:
             row = replace(row, mark=Verdict(False, f"{odd.mark.reason} ({odd.name})"))
         # A dataset need not be a directory: then its files are all that the mark speaks of.
-        is_folder = not holding.whole or self._may_be_directory(base)
+        is_folder = not summary.whole or self._may_be_directory(base)
         if row.mark.ok and is_folder:
-            found = compare(self._ledger, list(self._rules.values()), base, self._looks.contents(base))
+            found = compare(self._ledger, list(self._rules.values()), base, self._inspector.contents(base))
             row = replace(row, mark=folder_removal(row.mark, found))
         return {
             "now": now,
             "row": row,
             "lines": lines,
             "base": base if is_folder else posixpath.dirname(base),
-            "complete": self.command("complete", holding.name) if waits else "",
+            "complete": self.command("complete", summary.name) if waits else "",
         }
 
     def file(self, path: str) -> dict[str, Any] | None:
@@ -169,7 +169,7 @@ class Views:
         versions = self._ledger.files.history(path)
         if not versions:
             return None  # nothing else is looked at: anybody may ask for any path
-        told = explain(self._ledger, list(self._rules.values()), path, lambda *one: self._looks.at([one])[0])
+        told = explain(self._ledger, list(self._rules.values()), path, lambda *one: self._inspector.at([one])[0])
         own = [file for file in versions if file.rule != SENT] or versions
         (line,) = self._lines(own[-1:], lambda file: posixpath.basename(path))
         return {
@@ -178,7 +178,7 @@ class Views:
             "name": line.name,
             "mark": line.mark,
             "file": own[-1],
-            "holding": self._ledger.holdings.of(own[-1]),
+            "holding": self._ledger.summaries.of(own[-1]),
             "command": self.command("explain", path),
         }
 
@@ -197,7 +197,7 @@ class Views:
         return headline(
             needs=needs,
             waiting=sum(files.get(state, 0) for state in waiting),
-            measured=self._ledger.holdings.of_waiting_datasets(),
+            measured=self._ledger.summaries.of_waiting_datasets(),
             waiting_bytes=sum(size.get(state, 0) for state in waiting),
             safe=max(
                 sum(files.get(state, 0) for state in (State.VERIFIED.value, *(one.value for one in GONE)))
@@ -225,8 +225,8 @@ class Views:
             )
         for problem in health.problems if health.stopped_at is None else ():
             yield Need("The agent is not well", problem)
-        self._looks.at([(root.watch.root, None) for root in self._roots])  # those that hang are known then
-        for path, since in self._looks.silent().items():
+        self._inspector.at([(root.watch.root, None) for root in self._roots])  # those that hang are known then
+        for path, since in self._inspector.silent().items():
             yield Need(
                 f"{path} does not answer", f"{no_answer(since)}; what is said of its files is what was last seen"
             )
@@ -234,7 +234,7 @@ class Views:
             if place["up"] is False and not place["refused"]:  # a refused one is among the agent's problems
                 yield Need(
                     f"Destination {place['name']} is down",
-                    f"{place['reason']}; it is looked at again by itself, and nothing is lost meanwhile",
+                    f"{place['reason']}; it is asked again, and nothing is lost",
                 )
 
     def _doubts(self, said: Mapping[str, Any]) -> Iterable[Need]:
@@ -286,22 +286,22 @@ class Views:
     # Datasets and folders
 
     def _find(self, text: str, up: Mapping[str, bool | None], now: float) -> dict[str, Any]:
-        holdings = self._ledger.holdings.named(text, _FOUND)
+        summaries = self._ledger.summaries.named(text, _FOUND)
         folder, _, name = text.rpartition("/")
         files = self._ledger.files.history(text)[-1:]
         if not files and name:
             files = [
-                file for file in self._ledger.holdings.files_named(name, _FOUND) if folder.lower() in file.path.lower()
+                file for file in self._ledger.summaries.files_named(name, _FOUND) if folder.lower() in file.path.lower()
             ]
         return {
-            "rows": self._rows(holdings, up, now),
+            "rows": self._rows(summaries, up, now),
             "lines": self._lines(files, self._shown),
             "at_most": _FOUND,
         }
 
     def _lines(self, files: Sequence[File], name: Callable[[File], str]) -> list[Line]:
         """Each file with its mark; all are looked at now."""
-        seen = self._looks.at([(file.path, file.volume) for file in files])
+        seen = self._inspector.at([(file.path, file.volume) for file in files])
         return [
             Line(file, name(file), self._marks.of_file(file, at), why(self._ledger, file) or "")
             for file, at in zip(files, seen, strict=True)
@@ -309,32 +309,32 @@ class Views:
 
     def _may_be_directory(self, path: str) -> bool:
         """Whether a directory has the name, as far as that can be told now."""
-        (seen,) = self._looks.at([(path, None)])
+        (seen,) = self._inspector.at([(path, None)])
         return isinstance(seen, CannotTell) or (isinstance(seen, Observation) and seen.kind is Kind.DIRECTORY)
 
-    def _rows(self, holdings: Iterable[Holding], up: Mapping[str, bool | None], now: float) -> list[Row]:
-        return [self._row(holding, up, now) for holding in holdings if holding.files or holding.vanished]
+    def _rows(self, summaries: Iterable[Summary], up: Mapping[str, bool | None], now: float) -> list[Row]:
+        return [self._row(summary, up, now) for summary in summaries if summary.files or summary.vanished]
 
-    def _row(self, holding: Holding, up: Mapping[str, bool | None], now: float) -> Row:
-        below = holding.waiting == 0 and self._ledger.holdings.unproved_below(self._base(holding))
-        mark, copies = self._marks.of_holding(holding, below=below, up=up)
-        reason = self._why(holding, up, now) if holding.waiting else ""
-        waits = holding.whole and self._ledger.datasets.get(holding.place).waits
-        return Row(holding, self._name(holding), *_state(holding, waits=waits), reason, mark, copies)
+    def _row(self, summary: Summary, up: Mapping[str, bool | None], now: float) -> Row:
+        below = summary.waiting == 0 and self._ledger.summaries.unproved_below(self._base(summary))
+        mark, copies = self._marks.of_summary(summary, below=below, up=up)
+        reason = self._why(summary, up, now) if summary.waiting else ""
+        waits = summary.whole and self._ledger.datasets.get(summary.place).waits
+        return Row(summary, self._name(summary), *_state(summary, waits=waits), reason, mark, copies)
 
-    def _base(self, holding: Holding) -> str:
-        """The directory that its files are told relative to."""
-        if not holding.whole:
-            return holding.name
-        rule = self._rules.get(holding.rule)
-        return posixpath.join(rule.watch, holding.name) if rule is not None else holding.name
+    def _base(self, summary: Summary) -> str:
+        """The directory that the paths of its files are relative to."""
+        if not summary.whole:
+            return summary.name
+        rule = self._rules.get(summary.rule)
+        return posixpath.join(rule.watch, summary.name) if rule is not None else summary.name
 
-    def _name(self, holding: Holding) -> str:
-        rule = self._rules.get(holding.rule)
-        if holding.whole or rule is None:
-            return holding.name
-        inside = posixpath.relpath(holding.name, rule.watch)
-        return holding.name if inside.startswith("..") else posixpath.basename(rule.watch) if inside == "." else inside
+    def _name(self, summary: Summary) -> str:
+        rule = self._rules.get(summary.rule)
+        if summary.whole or rule is None:
+            return summary.name
+        inside = posixpath.relpath(summary.name, rule.watch)
+        return summary.name if inside.startswith("..") else posixpath.basename(rule.watch) if inside == "." else inside
 
     def _within(self, file: File, base: str) -> str:
         inside = posixpath.relpath(file.path, base)
@@ -345,13 +345,13 @@ class Views:
         inside = posixpath.relpath(file.path, rule.watch) if rule is not None else file.path
         return file.path if inside.startswith("..") else inside
 
-    def _why(self, holding: Holding, up: Mapping[str, bool | None], now: float) -> str:
+    def _why(self, summary: Summary, up: Mapping[str, bool | None], now: float) -> str:
         """Why it waits: its dataset's reason, or that of one of its files."""
-        if holding.whole:
-            dataset = self._ledger.datasets.get(holding.place)
+        if summary.whole:
+            dataset = self._ledger.datasets.get(summary.place)
             if dataset.waits:
                 return dataset.reason or "found a moment ago"
-        file = self._ledger.holdings.waits(holding)
+        file = self._ledger.summaries.waits(summary)
         if file is None:
             return ""
         if file.state is not State.BATCHED or file.batch is None:
@@ -367,15 +367,15 @@ def _behind(said: Mapping[str, Any]) -> int:
     return sum(most.values())
 
 
-def _state(holding: Holding, *, waits: bool) -> tuple[str, str]:
+def _state(summary: Summary, *, waits: bool) -> tuple[str, str]:
     """(word, kind); `waits`: as a dataset, for what the instrument has not written yet."""
-    if holding.refused:
+    if summary.refused:
         return "needs you", "needs"
     if waits:
         return "waits for its instrument", "waiting"
-    if holding.waiting:
+    if summary.waiting:
         return "on its way", "waiting"
-    if holding.files:
-        gone = "safe, reclaimed" if holding.reclaimed else "safe, removed by somebody else"
-        return ("safe" if holding.verified else gone), "safe"
+    if summary.files:
+        gone = "safe, reclaimed" if summary.reclaimed else "safe, removed by somebody else"
+        return ("safe" if summary.verified else gone), "safe"
     return "gone before it was delivered", "gone"

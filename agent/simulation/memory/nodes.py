@@ -92,7 +92,7 @@ class Nodes:
     ) -> None:
         """
         Args:
-            clock: of the file systems, in nanoseconds. Each change gets a time of its own, even while it stands still.
+            clock: of the file systems, in nanoseconds. Each change gets another time, even while it stands still.
             told: learns of a name in a directory: whether it is a directory's, and whether it is gone.
             removed: learns of a directory that was removed.
         """

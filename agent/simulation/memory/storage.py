@@ -45,20 +45,20 @@ class Storage:
                     raise
                 at = self.nodes.add(at, name, Kind.DIRECTORY)
 
-    def open(self, path: str, *, anew: bool = False) -> "Pen":
-        """Open a file for writing at its end, made with its directories where it is missing. `anew`: cut it off first."""
+    def open(self, path: str, *, truncate: bool = False) -> "Pen":
+        """Open a file for writing at its end, made with its directories where it is missing. `truncate`: cut it off first."""
         above, _, name = path.rpartition("/")
         self.directory(above)
         directory = self.nodes.find(above)
         node = directory.children.get(name) or self.nodes.add(directory, name, Kind.FILE)
-        if anew and node.content.size:
+        if truncate and node.content.size:
             node.content.set_size(0)
             self.nodes.changed(node)
         return Pen(self.nodes, directory, name, node)
 
     def write(self, path: str, content: bytes | Read = b"", size: int | None = None) -> None:
         """Write a file and close it: these bytes, followed by a hole up to `size`, or what a reader gives."""
-        pen = self.open(path, anew=True)
+        pen = self.open(path, truncate=True)
         if callable(content):
             assert size is not None, "a reader does not say where it ends"
             pen.node.content.put(0, size, content)

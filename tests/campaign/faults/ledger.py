@@ -66,7 +66,7 @@ class Corrupt(Lost):
         there = [path for path in files(scene.station.state) if not path.name.endswith("-shm") and path.stat().st_size]
         if there:
             self._harm(scene, scene.chance.choice(there))
-        self._mark = scene.station.log.stat().st_size
+        self._identity_marker = scene.station.log.stat().st_size
         scene.station.start()
         scene.instrument.work(round(6 * scene.effort))
         self._look(scene)
@@ -86,7 +86,7 @@ class Corrupt(Lost):
         station = scene.station
         scene.pause(0.5)
         with station.log.open(errors="replace") as file:
-            file.seek(self._mark)
+            file.seek(self._identity_marker)
             said = file.read()
         unreadable = [line for line in said.splitlines() if any(sign in line for sign in _UNREADABLE)]
         code = station.ended_by_itself()

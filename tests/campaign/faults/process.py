@@ -134,7 +134,7 @@ class Helpers(Fault):
             try:
                 os.kill(child, signal.SIGKILL)
             except ProcessLookupError:
-                continue  # it has ended by itself
+                continue  # it has ended
 
 
 def _children(pid: int) -> list[int]:

@@ -181,7 +181,7 @@ def test_names_of_any_bytes_are_told(computer: Computer, listen: Listen) -> None
 
 
 def test_a_root_that_is_removed_is_a_loss(computer: Computer, listen: Listen) -> None:
-    """Nobody is told of what comes in its place."""
+    """Nobody is notified of what comes in its place."""
     computer.directory(f"{computer.root}/watched")
     ear = listen(f"{computer.root}/watched")
     computer.remove(f"{computer.root}/watched")

@@ -21,7 +21,7 @@ from agent.files import ABSENT, LOCAL, CannotTell, Handle, Tree, Trouble, What, 
 from agent.files.posix import durable, handle, making, observing, tree, writer_probe
 from agent.files.posix.errors import trouble
 from agent.files.reader import Examined, NotTheVersion, Sources, Unreadable, examine
-from agent.host.steps import Steps
+from agent.host.heartbeat import Heartbeat
 from rules.model import Observation, Writer
 from tests.contract.files.computers import Here
 
@@ -215,7 +215,7 @@ class Operation(NamedTuple):
     without: str = ""
     """Calls that the system does not have."""
     changes: bool = True
-    """Whether it changes anything: then each time it is done on a scene of its own."""
+    """Whether it changes anything: then each time it is done on its own scene."""
 
 
 class Scene(NamedTuple):
@@ -250,7 +250,7 @@ def _read_into(scene: Scene) -> bytes:
 
 
 def _source(scene: Scene) -> bytes:
-    with Sources(LOCAL, "sha256", Steps()) as sources:
+    with Sources(LOCAL, "sha256", Heartbeat()) as sources:
         return sources.content(scene.here.root, "file", scene.seen.version).checksum
 
 

@@ -26,7 +26,7 @@ def furnish(computer: Computer) -> None:
 
 
 def test_a_look_shows_what_stands_there(computer: Computer) -> None:
-    """Files, links, directories, FIFOs and sockets are told apart, and nothing is followed."""
+    """Files, links, directories, FIFOs and sockets are distinguished, and nothing is followed."""
     furnish(computer)
     with computer.files.tree(computer.root) as tree:
         for kind in ("file", "directory", "link", "FIFO", "socket"):

@@ -8,7 +8,7 @@ import pytest
 
 from agent.files import ABSENT, CannotTell, Handle, Trouble, What
 from agent.files.reader import BLOCK, Examined, NotTheVersion, Sources, Trees, Unreadable, checksum_of, examine, whole
-from agent.host.steps import Steps
+from agent.host.heartbeat import Heartbeat
 from rules.model import Content, Kind, Observation, Version, Writer
 from tests.contract.files.computers import Computer
 
@@ -214,7 +214,7 @@ def test_a_short_read_is_never_the_end(computer: "Computer", damaged_at: int, mo
             checksum_of(Breaking(handle, damaged_at, most), "sha256", size)
         assert raised.value.what is What.DAMAGED
     with (
-        Sources(computer.files, "sha256", Steps()) as sources,
+        Sources(computer.files, "sha256", Heartbeat()) as sources,
         sources.opened(computer.root, "file", version) as reading,
         sources.at(computer.outside).create("copy") as target,
     ):
@@ -239,7 +239,7 @@ def test_no_more_than_the_version_is_written(computer: "Computer", size: int) ->
     computer.write(f"{computer.root}/file", content_of(size))
     version = version_of(computer, "file")
     with (
-        Sources(computer.files, "sha256", Steps()) as sources,
+        Sources(computer.files, "sha256", Heartbeat()) as sources,
         sources.opened(computer.root, "file", version) as reading,
         sources.at(computer.outside).create("copy") as target,
     ):
@@ -268,7 +268,7 @@ def test_a_version_is_copied_whole(computer: Computer, size: int, most: int) -> 
     content = content_of(size)
     computer.write(f"{computer.root}/file", content)
     version = version_of(computer, "file")
-    with Sources(computer.files, "sha256", Steps()) as sources:
+    with Sources(computer.files, "sha256", Heartbeat()) as sources:
         assert sources.content(computer.root, "file", version) == Content(_digest(content), size)
         with (
             sources.opened(computer.root, "file", version) as reading,
@@ -288,7 +288,7 @@ def test_holes_stay_holes(computer: Computer, tail: bytes) -> None:
         pen.write(tail)
         pen.close()
     content = b"begin".ljust(8 * BLOCK, b"\0") + tail
-    with Sources(computer.files, "sha256", Steps()) as sources:
+    with Sources(computer.files, "sha256", Heartbeat()) as sources:
         with (
             sources.opened(computer.root, "file", version_of(computer, "file")) as reading,
             sources.at(computer.outside).create("copy") as target,
@@ -305,7 +305,7 @@ def test_holes_stay_holes(computer: Computer, tail: bytes) -> None:
 MEDDLING: dict[str, Callable[[Computer, str], object]] = {
     "grows": lambda computer, path: _append(computer, path, b"more"),
     "is cut off": lambda computer, path: _in_place(computer, path, b"short"),
-    "is written anew": lambda computer, path: _in_place(computer, path, b"y" * 3 * BLOCK),
+    "is written again": lambda computer, path: _in_place(computer, path, b"y" * 3 * BLOCK),
     "is dated back": lambda computer, path: computer.set_mtime(path, 1),
 }
 
@@ -329,7 +329,7 @@ def test_what_moves_while_it_is_read_counts_for_nothing(computer: Computer, how:
     version = version_of(computer, "file")
     before = version.ctime_ns
     with (
-        Sources(computer.files, "sha256", Steps()) as sources,
+        Sources(computer.files, "sha256", Heartbeat()) as sources,
         sources.opened(computer.root, "file", version) as reading,
     ):
 
@@ -350,7 +350,7 @@ def test_what_has_a_writer_counts_for_nothing(computer: Computer) -> None:
     computer.write(f"{computer.root}/file", b"x" * 100)
     version = version_of(computer, "file")
     pen = computer.pen(f"{computer.root}/file")
-    with Sources(computer.files, "sha256", Steps()) as sources:
+    with Sources(computer.files, "sha256", Heartbeat()) as sources:
         with pytest.raises(NotTheVersion) as raised:
             sources.content(computer.root, "file", version)
         assert (raised.value.reason, raised.value.seen and raised.value.seen.version) == (Writer.OPEN.value, version)
@@ -376,7 +376,7 @@ def test_what_is_not_the_version_is_not_read(computer: Computer, kind: str) -> N
             computer.directory(path)
         case "another size":
             computer.write(path, b"x")
-    with Sources(computer.files, "sha256", Steps()) as sources:
+    with Sources(computer.files, "sha256", Heartbeat()) as sources:
         with pytest.raises(NotTheVersion) as raised:
             sources.content(computer.root, "file", version)
         look = computer.files.look(path)
@@ -389,14 +389,14 @@ def test_a_source_below_a_lost_root_is_not_gone(computer: Computer) -> None:
     computer.write(f"{computer.root}/real/file", b"x")
     seen = computer.files.look(f"{computer.root}/real/file")
     assert isinstance(seen, Observation)
-    with Sources(computer.files, "sha256", Steps()) as sources:
+    with Sources(computer.files, "sha256", Heartbeat()) as sources:
         sources.at(f"{computer.root}/real")
         computer.rename(f"{computer.root}/real", f"{computer.root}/former")
         computer.remove(f"{computer.root}/former/file")
         with pytest.raises(Unreadable) as raised:
             sources.content(f"{computer.root}/real", "file", seen.version)
         assert raised.value.trouble.what is What.STALE
-    with Sources(computer.files, "sha256", Steps()) as sources, pytest.raises(Unreadable) as raised:
+    with Sources(computer.files, "sha256", Heartbeat()) as sources, pytest.raises(Unreadable) as raised:
         sources.content(f"{computer.root}/real", "file", seen.version)
     assert raised.value.trouble.what is What.STALE
 
@@ -422,7 +422,7 @@ def test_a_source_that_cannot_be_read_is_no_trouble_of_the_destination(
     """Whichever call failed: it was the source's."""
     computer.write(f"{computer.root}/file", b"x")
     with (
-        Sources(computer.files, "sha256", Steps()) as sources,
+        Sources(computer.files, "sha256", Heartbeat()) as sources,
         sources.opened(computer.root, "file", version_of(computer, "file")) as reading,
         sources.at(computer.outside).create("copy") as target,
     ):
@@ -437,7 +437,7 @@ def test_a_destination_that_fails_says_so_itself(computer: Computer, operation: 
     """Its trouble is not taken for the source's."""
     computer.write(f"{computer.root}/file", b"x" * 30 * BLOCK, 32 * BLOCK)
     with (
-        Sources(computer.files, "sha256", Steps()) as sources,
+        Sources(computer.files, "sha256", Heartbeat()) as sources,
         sources.opened(computer.root, "file", version_of(computer, "file")) as reading,
         sources.at(computer.outside).create("copy") as target,
         pytest.raises(Trouble) as raised,
@@ -450,7 +450,7 @@ def test_a_file_that_ends_before_its_size_is_not_whole(computer: Computer) -> No
     """Storage that says one size and gives fewer bytes proves nothing."""
     computer.write(f"{computer.root}/file", b"x" * 100)
     with (
-        Sources(computer.files, "sha256", Steps()) as sources,
+        Sources(computer.files, "sha256", Heartbeat()) as sources,
         sources.opened(computer.root, "file", version_of(computer, "file")) as reading,
     ):
         reading.handle = Meddling(reading.handle, most=0)
@@ -479,7 +479,7 @@ def test_what_is_removed_while_it_is_read_is_read_to_its_end(computer: Computer)
     computer.write(f"{computer.root}/ring", content)
     version = version_of(computer, "ring")
     with (
-        Sources(computer.files, "sha256", Steps()) as sources,
+        Sources(computer.files, "sha256", Heartbeat()) as sources,
         sources.opened(computer.root, "ring", version) as reading,
     ):
         reading.handle = Meddling(reading.handle, lambda: computer.remove(f"{computer.root}/ring"), at=1)  # type: ignore[assignment]
@@ -496,7 +496,7 @@ def test_what_is_written_to_and_removed_while_it_is_read_counts_for_nothing(comp
         computer.remove(f"{computer.root}/ring")
 
     with (
-        Sources(computer.files, "sha256", Steps()) as sources,
+        Sources(computer.files, "sha256", Heartbeat()) as sources,
         sources.opened(computer.root, "ring", version) as reading,
     ):
         reading.handle = Meddling(reading.handle, change, at=1)  # type: ignore[assignment]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agent.ledger import Copies, Found, Holding, Intent, Interval, Ledger, Proof, Sealed
+from agent.ledger import Copies, Found, Intent, Interval, Ledger, Proof, Sealed, Summary
 from agent.observe.metrics import Metrics
 from agent.observe.web.headline import Headline, headline
 from agent.observe.web.plot import above, plot
@@ -54,8 +54,8 @@ def verify(ledger: Ledger, *paths: str, algorithm: str = "sha256", now: float = 
         )
 
 
-def names(holdings: list[Holding]) -> list[str]:
-    return [one.name for one in holdings]
+def names(summaries: list[Summary]) -> list[str]:
+    return [one.name for one in summaries]
 
 
 def test_a_copy_whose_evidence_was_withdrawn_counts_once_when_it_is_proved_again(ledger: Ledger) -> None:
@@ -64,14 +64,14 @@ def test_a_copy_whose_evidence_was_withdrawn_counts_once_when_it_is_proved_again
     verify(ledger, "/d/a")
     place = ledger.destinations.place("share", "/mnt").id
     file = ledger.files.history("/d/a")[-1]
-    (one,) = ledger.holdings.current(10)
+    (one,) = ledger.summaries.current(10)
     with ledger.transaction():
         ledger.scrubs.withdrawn(place, [file.id])
-    assert ledger.holdings.copies(one.id) == [Copies("share", "/mnt", here=0, weak=0, gone=0)]
+    assert ledger.summaries.copies(one.id) == [Copies("share", "/mnt", here=0, weak=0, gone=0)]
     with ledger.transaction():
         ledger.deliveries.planned(place, [(file.id, "d/a~1")])
         ledger.deliveries.proved(place, "share", [Proof(file, "d/a~1", Content(b"c", 10), "sha256", "accepted")], DAY)
-    assert ledger.holdings.copies(one.id) == [Copies("share", "/mnt", here=1, weak=0, gone=0)]
+    assert ledger.summaries.copies(one.id) == [Copies("share", "/mnt", here=1, weak=0, gone=0)]
 
 
 def test_a_holding_counts_what_became_of_its_files(ledger: Ledger) -> None:
@@ -82,17 +82,17 @@ def test_a_holding_counts_what_became_of_its_files(ledger: Ledger) -> None:
     with ledger.transaction():
         ledger.files.refused([(c.id, "r", c.path, "a link")])
         ledger.files.removed([(a.id, "r", a.path, "somebody removed it")], 9.0)
-    (one,) = ledger.holdings.current(10)
-    assert one == Holding(
+    (one,) = ledger.summaries.current(10)
+    assert one == Summary(
         one.id, "r", False, "/d", waiting=1, waiting_bytes=10, verified=1, verified_bytes=10, reclaimed=0,
         reclaimed_bytes=0, removed=1, removed_bytes=10, refused=1, refused_bytes=10, vanished=0, place=one.place,
     )  # fmt: skip
     assert (one.here, one.files, one.bytes) == (3, 4, 40)
-    assert ledger.holdings.copies(one.id) == [Copies("share", "/mnt", here=1, weak=0, gone=1)]
-    assert ledger.holdings.of(c) == one
-    assert ledger.holdings.get(one.id) == one
-    assert ledger.holdings.get(one.id + 1) is None
-    waits = ledger.holdings.waits(one)
+    assert ledger.summaries.copies(one.id) == [Copies("share", "/mnt", here=1, weak=0, gone=1)]
+    assert ledger.summaries.of(c) == one
+    assert ledger.summaries.get(one.id) == one
+    assert ledger.summaries.get(one.id + 1) is None
+    waits = ledger.summaries.waits(one)
     assert waits is not None
     assert waits.path == "/d/e"
 
@@ -111,9 +111,9 @@ def test_what_somebody_else_removed_is_never_counted_as_reclaimed(tmp_path: Path
         ledger.reclaims.intended([intent])
         ledger.reclaims.reclaimed([intent], 9.0)
     assert sorted(ledger.reports.tally()) == [("r", "reclaimed", 1, 10), ("r", "removed", 1, 10)]
-    (one,) = ledger.holdings.current(10)
+    (one,) = ledger.summaries.current(10)
     assert (one.reclaimed, one.removed, one.gone, one.files, one.bytes) == (1, 1, 2, 2, 20)
-    assert ledger.holdings.copies(one.id) == [Copies("share", "/mnt", here=0, weak=0, gone=2)]
+    assert ledger.summaries.copies(one.id) == [Copies("share", "/mnt", here=0, weak=0, gone=2)]
     read = metrics.registry.get_sample_value
     events = {event: read("dropline_files_total", {"rule": "r", "event": event}) for event in ("reclaimed", "removed")}
     assert events == {"reclaimed": 1.0, "removed": 1.0}
@@ -129,43 +129,43 @@ def test_what_needs_a_person_comes_first_then_what_is_under_way(ledger: Ledger) 
     bad = ledger.files.history("/bad/x")[-1]
     with ledger.transaction():
         ledger.files.refused([(bad.id, "r", bad.path, "a link")])
-    assert names(ledger.holdings.current(10)) == ["/bad", "/way", "/new", "/old"]
-    assert names(ledger.holdings.current(3)) == ["/bad", "/way", "/new"]
+    assert names(ledger.summaries.current(10)) == ["/bad", "/way", "/new", "/old"]
+    assert names(ledger.summaries.current(3)) == ["/bad", "/way", "/new"]
 
 
 def test_datasets_are_told_by_their_name_and_list_what_waits_first(ledger: Ledger) -> None:
     """Their files lie in several folders."""
     find(ledger, "/d/run_1/a", "/d/run_1/sub/b", dataset="run_1")
     verify(ledger, "/d/run_1/a")
-    (one,) = ledger.holdings.current(10)
+    (one,) = ledger.summaries.current(10)
     assert (one.whole, one.name, one.waiting, one.verified) == (True, "run_1", 1, 1)
-    assert [file.path for file in ledger.holdings.files(one, 10)] == ["/d/run_1/sub/b", "/d/run_1/a"]
-    assert [file.path for file in ledger.holdings.files(one, 1)] == ["/d/run_1/sub/b"]
+    assert [file.path for file in ledger.summaries.files(one, 10)] == ["/d/run_1/sub/b", "/d/run_1/a"]
+    assert [file.path for file in ledger.summaries.files(one, 1)] == ["/d/run_1/sub/b"]
 
 
 def test_a_folder_is_not_proved_while_anything_below_it_is_not(ledger: Ledger) -> None:
     """Of whichever rule; folders whose names only begin alike do not count."""
     find(ledger, "/d/a", "/d/run/x", "/d/run_2/x")
     verify(ledger, "/d/a", "/d/run/x")
-    assert [ledger.holdings.unproved_below(path) for path in ("/d", "/d/run", "/d/run_2", "/")] == [
+    assert [ledger.summaries.unproved_below(path) for path in ("/d", "/d/run", "/d/run_2", "/")] == [
         True, False, True, False,
     ]  # fmt: skip
     verify(ledger, "/d/run_2/x")
-    assert not ledger.holdings.unproved_below("/d")
+    assert not ledger.summaries.unproved_below("/d")
 
 
 def test_search_finds_folders_datasets_and_files_whatever_the_case(ledger: Ledger) -> None:
     """Names that begin so or have it within; odd bytes are only bytes, and wildcards of SQL are letters."""
     find(ledger, "/d/Lysozyme/scan_1.h5", "/d/lyso%/x_scan", f"/d/other/{ODD}")
     find(ledger, "/d/RUN_7/a", dataset="RUN_7")
-    assert names(ledger.holdings.named("lyso", 10)) == ["/d/lyso%", "/d/Lysozyme"]
-    assert names(ledger.holdings.named("LYSO%", 10)) == ["/d/lyso%"]
-    assert names(ledger.holdings.named("run_7", 10)) == ["RUN_7"]
-    assert names(ledger.holdings.named("lyso", 1)) == ["/d/lyso%"]
-    paths = [file.path for file in ledger.holdings.files_named("scan", 10)]
+    assert names(ledger.summaries.named("lyso", 10)) == ["/d/lyso%", "/d/Lysozyme"]
+    assert names(ledger.summaries.named("LYSO%", 10)) == ["/d/lyso%"]
+    assert names(ledger.summaries.named("run_7", 10)) == ["RUN_7"]
+    assert names(ledger.summaries.named("lyso", 1)) == ["/d/lyso%"]
+    paths = [file.path for file in ledger.summaries.files_named("scan", 10)]
     assert paths == [f"/d/other/{ODD}", "/d/lyso%/x_scan", "/d/Lysozyme/scan_1.h5"]
-    assert [file.path for file in ledger.holdings.files_named(os.fsdecode(b"\xff"), 10)] == [f"/d/other/{ODD}"]
-    assert ledger.holdings.files_named("nowhere", 10) == []
+    assert [file.path for file in ledger.summaries.files_named(os.fsdecode(b"\xff"), 10)] == [f"/d/other/{ODD}"]
+    assert ledger.summaries.files_named("nowhere", 10) == []
 
 
 def test_history_adds_up_in_intervals_and_forgets_after_two_days(ledger: Ledger) -> None:

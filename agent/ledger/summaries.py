@@ -11,18 +11,18 @@ from rules.model import counted
 _NAMES = 20_000
 """Rows, newest first, that one search by a part of a name looks through."""
 _DIRECTORIES = 2_000
-"""Directories, newest first, in each of which a search looks for names that begin as asked."""
+"""Directories, newest first: a search looks in each for names that begin as asked."""
 _SAMPLE = 200
 _PLAIN = "f.dir = ? AND f.dataset IS NULL"
 _SELECT = (
     "SELECT h.id, r.name, h.whole, coalesce(s.key, d.path), h.waiting, h.waiting_bytes, h.verified, h.verified_bytes,"
     " h.reclaimed, h.reclaimed_bytes, h.removed, h.removed_bytes, h.refused, h.refused_bytes, h.vanished, h.place"
-    " FROM holdings h CROSS JOIN rules r ON r.id = h.rule LEFT JOIN datasets s ON h.whole = 1 AND s.id = h.place"
+    " FROM summaries h CROSS JOIN rules r ON r.id = h.rule LEFT JOIN datasets s ON h.whole = 1 AND s.id = h.place"
     " LEFT JOIN dirs d ON h.whole = 0 AND d.id = h.place"
 )
 
 
-class Holding(NamedTuple):
+class Summary(NamedTuple):
     """The files of one rule in one dataset or, without datasets, directly in one directory: versions and their bytes."""
 
     id: int
@@ -71,38 +71,38 @@ class Holding(NamedTuple):
 
 
 class Copies(NamedTuple):
-    """How many copies of a holding's files are proved at one destination."""
+    """How many copies of a summary's files are proved at one destination."""
 
     destination: str
     address: str
     here: int
     """Of versions that are here."""
     weak: int
-    """Those of them of which only size and mtime were compared."""
+    """Those of them with only size and mtime compared."""
     gone: int
     """Of versions that were reclaimed, or removed by somebody else."""
 
 
-class Holdings:
-    """Rows of `holdings`, which triggers keep, and of `holding_copies`."""
+class Summaries:
+    """Rows of `summaries`, which triggers keep, and of `summary_copies`."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def current(self, limit: int) -> list[Holding]:
+    def current(self, limit: int) -> list[Summary]:
         """Those with refused files first, then those with files on their way, then the others; each newest first."""
-        found: dict[int, Holding] = {}
+        found: dict[int, Summary] = {}
         for condition in ("h.refused > 0", "h.waiting > 0", "true"):
             if len(found) < limit:
                 rows = self._read(f"{condition} ORDER BY h.latest DESC LIMIT ?", limit)
                 found |= {one.id: one for one in rows if one.id not in found}
         return list(found.values())[:limit]
 
-    def get(self, number: int) -> Holding | None:
+    def get(self, number: int) -> Summary | None:
         """One by its number."""
         return next(iter(self._read("h.id = ?", number)), None)
 
-    def of(self, file: File) -> Holding | None:
+    def of(self, file: File) -> Summary | None:
         """The one that a file belongs to."""
         where = (
             "h.rule = (SELECT rule FROM files WHERE id = ?1) AND h.whole = (SELECT dataset IS NOT NULL FROM files WHERE id = ?1)"
@@ -110,30 +110,30 @@ class Holdings:
         )
         return next(iter(self._read(where, file.id)), None)
 
-    def named(self, text: str, limit: int) -> list[Holding]:
+    def named(self, text: str, limit: int) -> list[Summary]:
         """Datasets and directories, among the newest, with this in their name, whatever its case; newest first."""
         where = (
-            f"h.id IN (SELECT id FROM holdings ORDER BY latest DESC LIMIT {_NAMES})"
+            f"h.id IN (SELECT id FROM summaries ORDER BY latest DESC LIMIT {_NAMES})"
             " AND instr(lower(CAST(coalesce(s.key, d.path) AS TEXT)), lower(CAST(? AS TEXT))) ORDER BY h.latest DESC LIMIT ?"
         )
         return self._read(where, os.fsencode(text), limit)
 
-    def _read(self, where: str, *values: object) -> list[Holding]:
+    def _read(self, where: str, *values: object) -> list[Summary]:
         rows = self._store.execute(f"{_SELECT} WHERE {where}", values)
-        return [Holding(row[0], row[1], bool(row[2]), os.fsdecode(row[3]), *row[4:]) for row in rows]
+        return [Summary(row[0], row[1], bool(row[2]), os.fsdecode(row[3]), *row[4:]) for row in rows]
 
     def copies(self, number: int) -> list[Copies]:
         """Proved copies, per destination."""
         sql = (
-            "SELECT n.name, n.address, c.here, c.weak, c.gone FROM holding_copies c"
-            " JOIN destinations n ON n.id = c.destination WHERE c.holding = ? ORDER BY n.name"
+            "SELECT n.name, n.address, c.here, c.weak, c.gone FROM summary_copies c"
+            " JOIN destinations n ON n.id = c.destination WHERE c.summary = ? ORDER BY n.name"
         )
         return [Copies(*row) for row in self._store.execute(sql, (number,))]
 
     def of_waiting_datasets(self) -> int:
         """How many files that are not delivered belong to datasets which wait for more."""
         sql = (
-            "SELECT coalesce(sum(h.waiting), 0) FROM datasets s CROSS JOIN holdings h ON h.rule = s.rule AND h.whole = 1"
+            "SELECT coalesce(sum(h.waiting), 0) FROM datasets s CROSS JOIN summaries h ON h.rule = s.rule AND h.whole = 1"
             " AND h.place = s.id WHERE s.again IS NOT NULL"
         )
         return int(self._store.execute(sql).fetchone()[0])
@@ -147,23 +147,23 @@ class Holdings:
         )
         return bool(self._store.execute(sql, (raw, raw + b"/", raw + b"0")).fetchone()[0])
 
-    def files(self, holding: Holding, limit: int) -> list[File]:
+    def files(self, summary: Summary, limit: int) -> list[File]:
         """Some of its files: of a dataset, those that wait first; of a directory, from the last name on."""
         which, order = (
-            ("f.dataset = ?", "f.state, f.id") if holding.whole else (_PLAIN, "f.name DESC, f.generation DESC")
+            ("f.dataset = ?", "f.state, f.id") if summary.whole else (_PLAIN, "f.name DESC, f.generation DESC")
         )
         where = f"+f.rule = (SELECT id FROM rules WHERE name = ?) AND {which} ORDER BY {order} LIMIT ?"
-        return read(self._store, where, (holding.rule, holding.place, limit))
+        return read(self._store, where, (summary.rule, summary.place, limit))
 
-    def waits(self, holding: Holding) -> File | None:
+    def waits(self, summary: Summary) -> File | None:
         """One of the last of its files, by name, that is not at all its destinations, if there is one among them."""
-        which = "dataset = ?" if holding.whole else "dir = ? AND dataset IS NULL"
-        order = "id" if holding.whole else "name DESC, generation"
+        which = "dataset = ?" if summary.whole else "dir = ? AND dataset IS NULL"
+        order = "id" if summary.whole else "name DESC, generation"
         where = (
             f"f.id IN (SELECT id FROM (SELECT id, waiting, rule FROM files WHERE {which} ORDER BY {order} DESC LIMIT {_SAMPLE})"
             " WHERE waiting AND rule = (SELECT id FROM rules WHERE name = ?)) ORDER BY f.reason IS NULL LIMIT 1"
         )
-        return next(iter(read(self._store, where, (holding.place, holding.rule))), None)
+        return next(iter(read(self._store, where, (summary.place, summary.rule))), None)
 
     def files_named(self, text: str, limit: int) -> list[File]:
         """Files whose name begins so in the newest directories, and those of the newest that have it within, newest first."""
@@ -192,7 +192,7 @@ class Holdings:
             count[1] += counted(size)
         (latest,) = self._store.execute("SELECT last_insert_rowid()").fetchone()
         self._store.executemany(
-            "INSERT INTO holdings VALUES (NULL, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0)"
+            "INSERT INTO summaries VALUES (NULL, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0)"
             " ON CONFLICT (rule, whole, place) DO UPDATE SET latest = max(latest, excluded.latest),"
             " waiting = waiting + excluded.waiting, waiting_bytes = waiting_bytes + excluded.waiting_bytes",
             (
@@ -209,11 +209,11 @@ class Holdings:
         """These batched files are about to be verified. Inside a transaction."""
         marks, values = among(files)
         self._store.execute(
-            "UPDATE holdings SET waiting = waiting - g.files, waiting_bytes = waiting_bytes - g.bytes,"
+            "UPDATE summaries SET waiting = waiting - g.files, waiting_bytes = waiting_bytes - g.bytes,"
             " verified = verified + g.files, verified_bytes = verified_bytes + g.bytes"
             " FROM (SELECT rule, dataset IS NOT NULL AS whole, coalesce(dataset, dir) AS place, count(*) AS files,"
             f"   sum(counted) AS bytes FROM files WHERE id IN ({marks}) AND state = 'batched' GROUP BY 1, 2, 3) g"
-            " WHERE holdings.rule = g.rule AND holdings.whole = g.whole AND holdings.place = g.place",
+            " WHERE summaries.rule = g.rule AND summaries.whole = g.whole AND summaries.place = g.place",
             values,
         )
         self._store.execute(
@@ -226,14 +226,14 @@ class Holdings:
     def proved(self, files: Sequence[int], destination: int, *, weak: bool) -> None:
         """These files are about to be proved at a destination. Inside a transaction.
 
-        One statement for all of them, where a trigger would look up the holding of each.
+        One statement for all of them, where a trigger would look up the summary of each.
         """
         marks, values = among(files)
         self._store.execute(
-            "INSERT INTO holding_copies SELECT h.id, c.destination, sum(f.here),"
+            "INSERT INTO summary_copies SELECT h.id, c.destination, sum(f.here),"
             f" sum(f.here) * {int(weak)}, sum(f.gone) FROM files f"
             " CROSS JOIN copies c ON c.file = f.id AND c.destination = ? AND c.proved_at IS NULL"
-            " CROSS JOIN holdings h ON h.rule = f.rule AND h.whole = (f.dataset IS NOT NULL)"
+            " CROSS JOIN summaries h ON h.rule = f.rule AND h.whole = (f.dataset IS NOT NULL)"
             f" AND h.place = coalesce(f.dataset, f.dir) WHERE f.id IN ({marks}) AND (f.here OR f.gone) GROUP BY h.id"
             " ON CONFLICT DO UPDATE SET here = here + excluded.here, weak = weak + excluded.weak, gone = gone + excluded.gone",
             (destination, *values),

@@ -21,7 +21,7 @@ from agent.files.tree import Listed
 from agent.intake.candidates import Candidates
 from agent.intake.groups import Groups
 from agent.intake.root import Root
-from agent.intake.survey import ENTRIES_A_PASS, Survey
+from agent.intake.scanner import ENTRIES_A_PASS, Scanner
 from agent.intake.watch import Watch
 from agent.ledger import File, Ledger, Proof, State
 from agent.observe.status import health
@@ -30,7 +30,7 @@ from tests import configured
 
 
 @contextmanager
-def surveyed(data: Path, **keys: Any) -> Iterator[tuple[Ledger, Root, Survey]]:
+def surveyed(data: Path, **keys: Any) -> Iterator[tuple[Ledger, Root, Scanner]]:
     """A directory that one rule watches, and what looks after it."""
     with ExitStack() as stack:
         ledger = Ledger(f"{data}.sqlite")
@@ -39,7 +39,7 @@ def surveyed(data: Path, **keys: Any) -> Iterator[tuple[Ledger, Root, Survey]]:
         stack.callback(watch.close)
         table = {"name": "r", "watch": str(data), "deliver": [{"to": "share"}]} | keys
         root = Root(watch, (configured.rule(table),))
-        yield ledger, root, Survey(ledger, LOCAL, [root])
+        yield ledger, root, Scanner(ledger, LOCAL, [root])
 
 
 def states(ledger: Ledger) -> Counter[str]:
@@ -47,10 +47,10 @@ def states(ledger: Ledger) -> Counter[str]:
     return Counter(state for _, state, count, _ in ledger.reports.tally() for _ in range(count))
 
 
-def swept(ledger: Ledger, root: Root, survey: Survey, now: float) -> Counter[str]:
+def swept(ledger: Ledger, root: Root, scanner: Scanner, now: float) -> Counter[str]:
     """Sweep it all. Returns the states."""
     root.why = "start"
-    while survey.take_sweeps(now):
+    while scanner.take_sweeps(now):
         pass
     return states(ledger)
 
@@ -78,10 +78,10 @@ def test_a_sweep_tells_what_is_as_it_was_from_what_is_not(tmp_path: Path, size: 
     data.mkdir()
 
     names = [b"%d.\xff" % number for number in range(size)]
-    with surveyed(data) as (ledger, root, survey):
+    with surveyed(data) as (ledger, root, scanner):
 
         def sweep(now: float) -> Counter[str]:
-            return swept(ledger, root, survey, now)
+            return swept(ledger, root, scanner, now)
 
         for name in names:
             Path(os.fsdecode(bytes(data) + b"/" + name)).write_bytes(b"x")
@@ -106,55 +106,55 @@ def test_a_hint_of_which_nothing_can_be_told_changes_nothing(
     """The file counts as there, one line names it, and the next sweep looks again."""
     data = tmp_path / "data"
     data.mkdir()
-    with surveyed(data) as (ledger, root, survey):
+    with surveyed(data) as (ledger, root, scanner):
         for name in ("a", "b"):
             (data / name).write_bytes(b"x")
-        assert swept(ledger, root, survey, 1.0) == {"candidate": 2}
+        assert swept(ledger, root, scanner, 1.0) == {"candidate": 2}
         for name in ("a", "b"):
             (data / name).unlink()
             unclear[name] = what
         root.watch._put([Hint(f"{data}/a", gone=gone), Hint(f"{data}/b", gone=gone)])
         with caplog.at_level(logging.WARNING, "agent.intake"):
-            survey.take_hints(2.0)
+            scanner.take_hints(2.0)
         assert states(ledger) == {"candidate": 2}
-        why = "what is there cannot be told: as the test wants it (and 1 more); the next sweep looks again"
+        why = "its content cannot be listed: as the test wants it (and 1 more); the next sweep looks again"
         assert [record.getMessage() for record in caplog.records] == [f"{data}/a: {why}"]
         unclear.clear()
-        assert swept(ledger, root, survey, 3.0) == {"vanished": 2}
+        assert swept(ledger, root, scanner, 3.0) == {"vanished": 2}
 
 
 def test_a_root_that_is_not_there_says_nothing_of_its_files(tmp_path: Path) -> None:
     """Neither hints nor a sweep: it may be away as a whole. Once it is back, what is missing is missing."""
     data = tmp_path / "data"
     data.mkdir()
-    with surveyed(data) as (ledger, root, survey):
+    with surveyed(data) as (ledger, root, scanner):
         for name in ("a", "b"):
             (data / name).write_bytes(b"x")
-        assert swept(ledger, root, survey, 1.0) == {"candidate": 2}
+        assert swept(ledger, root, scanner, 1.0) == {"candidate": 2}
         data.rename(tmp_path / "away")
         root.watch._put([Hint(f"{data}/a", gone=True), Hint(str(data), below=True, gone=True)])
-        survey.take_hints(2.0)
-        assert swept(ledger, root, survey, 3.0) == {"candidate": 2}
+        scanner.take_hints(2.0)
+        assert swept(ledger, root, scanner, 3.0) == {"candidate": 2}
         (tmp_path / "away/a").unlink()
         (tmp_path / "away").rename(data)
-        assert swept(ledger, root, survey, 4.0) == {"candidate": 1, "vanished": 1}
+        assert swept(ledger, root, scanner, 4.0) == {"candidate": 1, "vanished": 1}
 
 
 def test_what_is_asked_for_while_the_root_is_away_waits(tmp_path: Path) -> None:
     """Without a pass after the other; when the root is back, the directory is swept with the whole."""
     data = tmp_path / "data"
     data.mkdir()
-    with surveyed(data) as (ledger, root, survey):
-        swept(ledger, root, survey, 1.0)
+    with surveyed(data) as (ledger, root, scanner):
+        swept(ledger, root, scanner, 1.0)
         (data / "run").mkdir()
         (data / "run/a").write_bytes(b"x")
         data.rename(tmp_path / "away")
         part = Hint(f"{data}/run", below=True)
         root.want(part, needed=True)
-        assert (survey.take_sweeps(2.0), root.wants(part), root.again_at) == (False, True, 7.0)
-        assert (survey.take_sweeps(3.0), root.wants(part), root.again_at) == (False, True, 7.0)
+        assert (scanner.take_sweeps(2.0), root.wants(part), root.again_at) == (False, True, 7.0)
+        assert (scanner.take_sweeps(3.0), root.wants(part), root.again_at) == (False, True, 7.0)
         (tmp_path / "away").rename(data)
-        assert swept(ledger, root, survey, 7.0) == {"candidate": 1}
+        assert swept(ledger, root, scanner, 7.0) == {"candidate": 1}
         assert (root.wants(part), root.again_at) == (False, None)
 
 
@@ -167,24 +167,24 @@ def test_directories_and_huge_listings_go_by_looks_that_can_tell(
     data = tmp_path / "data"
     (data / place).mkdir(parents=True, exist_ok=True)
     names = [str(number) for number in range(6)]
-    with surveyed(data) as (ledger, root, survey):
+    with surveyed(data) as (ledger, root, scanner):
         for name in names:
             (data / place / name).write_bytes(b"x")
-        assert swept(ledger, root, survey, 1.0) == {"candidate": 6}
+        assert swept(ledger, root, scanner, 1.0) == {"candidate": 6}
         for name in names[:4]:
             (data / place / name).unlink()
         unclear[f"{place}1"] = What.DENIED
         unclear[f"{place}5"] = What.DENIED
-        assert swept(ledger, root, survey, 2.0) == {"candidate": 3, "vanished": 3}
+        assert swept(ledger, root, scanner, 2.0) == {"candidate": 3, "vanished": 3}
         unclear.clear()
         if place:
             for name in names[4:]:
                 (data / place / name).unlink()
             (data / place).rmdir()
             unclear["run"] = What.STALE
-            assert swept(ledger, root, survey, 3.0) == {"candidate": 3, "vanished": 3}
+            assert swept(ledger, root, scanner, 3.0) == {"candidate": 3, "vanished": 3}
             unclear.clear()
-            assert swept(ledger, root, survey, 4.0) == {"vanished": 6}
+            assert swept(ledger, root, scanner, 4.0) == {"vanished": 6}
 
 
 @pytest.mark.parametrize("how", ["hint", "sweep", "huge", "directory"])
@@ -196,10 +196,10 @@ def test_what_is_on_a_file_system_that_is_not_mounted_is_not_gone(
         monkeypatch.setattr("agent.intake.scan.CHUNK", 1)
     data = tmp_path / "data"
     (data / "share").mkdir(parents=True)
-    with surveyed(data) as (ledger, root, survey):
+    with surveyed(data) as (ledger, root, scanner):
         for name in ("a", "b", "c"):
             (data / "share" / name).write_bytes(b"x")
-        assert swept(ledger, root, survey, 1.0) == {"candidate": 3}
+        assert swept(ledger, root, scanner, 1.0) == {"candidate": 3}
         with ledger.transaction():
             ledger.execute("UPDATE files SET device = device + 1 WHERE CAST(name AS TEXT) <> 'c'")
         for name in ("a", "b"):
@@ -210,9 +210,9 @@ def test_what_is_on_a_file_system_that_is_not_mounted_is_not_gone(
         if how == "hint":
             (data / "share/c").unlink()
             root.watch._put([Hint(f"{data}/share/{name}", gone=True) for name in ("a", "b", "c")])
-            survey.take_hints(2.0)
+            scanner.take_hints(2.0)
         else:
-            swept(ledger, root, survey, 2.0)
+            swept(ledger, root, scanner, 2.0)
         gone = {"vanished": 1} if how in ("hint", "directory") else {}
         assert states(ledger) == {"candidate": 3 - len(gone)} | gone
 
@@ -246,16 +246,16 @@ def test_whose_a_reading_is_is_asked_wherever_it_is_taken_up(tmp_path: Path, way
     data = tmp_path / "data"
     data.mkdir()
     path = data / "scan.h5"
-    with surveyed(data) as (ledger, root, survey):
+    with surveyed(data) as (ledger, root, scanner):
         place = ledger.destinations.place("s", "/s").id
         path.write_bytes(b"first")
-        swept(ledger, root, survey, 1.0)
+        swept(ledger, root, scanner, 1.0)
         delivered(ledger, place, path)
         if "unseen" not in how:
             put_into(ledger, path, State.VERIFIED)
             with path.open("ab") as file:
                 file.write(b"+")
-            swept(ledger, root, survey, 3.0)
+            swept(ledger, root, scanner, 3.0)
         put_into(ledger, path, state)
         if how == "in place":
             with path.open("ab") as file:
@@ -265,16 +265,16 @@ def test_whose_a_reading_is_is_asked_wherever_it_is_taken_up(tmp_path: Path, way
             os.rename(tmp_path / "other", path)
         if way == "hint":
             root.watch._put([Hint(str(path))])
-            survey.take_hints(4.0)
+            scanner.take_hints(4.0)
         elif way == "sweep":
-            swept(ledger, root, survey, 4.0)
+            swept(ledger, root, scanner, 4.0)
         else:
             rules = list(root.rules)
             candidates = Candidates(
                 ledger, LOCAL, rules, Groups(ledger, rules, {"share": place}, "host"), cast(Any, None)
             )
             with ledger.transaction():
-                candidates.settle(candidates.read(4.0), 4.0)
+                candidates.apply(candidates.read(4.0), 4.0)
         newest = ledger.files.history(str(path))[-1]
         assert newest.version.size == path.stat().st_size
         (owner,) = ledger.deliveries.owners(place, "scan.h5", newest)
@@ -294,12 +294,12 @@ def test_a_pass_that_fails_gives_back_what_it_took(
 
     What nobody expects does not fail the pass: it is the trouble of the directory, whose sweep goes on a little later.
     """
-    monkeypatch.setattr("agent.intake.survey.ENTRIES_A_PASS", 2)
+    monkeypatch.setattr("agent.intake.scanner.ENTRIES_A_PASS", 2)
     data = tmp_path / "data"
     for name in ("a", "b", "c"):
         (data / name).mkdir(parents=True)
-    with surveyed(data) as (ledger, root, survey):
-        swept(ledger, root, survey, 1.0)
+    with surveyed(data) as (ledger, root, scanner):
+        swept(ledger, root, scanner, 1.0)
         for name in ("a", "b", "c"):
             (data / name / "1").write_bytes(b"x")
             (data / name / "2").write_bytes(b"xy")
@@ -317,8 +317,8 @@ def test_a_pass_that_fails_gives_back_what_it_took(
         before = root.swept_at
         for now in range(2, 32):
             try:
-                survey.take_hints(now)
-                survey.take_sweeps(now)
+                scanner.take_hints(now)
+                scanner.take_sweeps(now)
             except LedgerError:
                 failed += 1
                 assert root.swept_at == before
@@ -334,10 +334,10 @@ def test_groups_forget_what_a_transaction_that_was_undone_had_joined(tmp_path: P
     """Memory follows the ledger: the next file finds the group as it is there."""
     data = tmp_path / "data"
     data.mkdir()
-    with surveyed(data) as (ledger, root, survey):
+    with surveyed(data) as (ledger, root, scanner):
         for name in ("1", "2"):
             (data / name).write_bytes(b"x")
-        swept(ledger, root, survey, 1.0)
+        swept(ledger, root, scanner, 1.0)
         one, two = ledger.files.due(1e9, 2)
         place = ledger.destinations.place("s", "/s").id
         groups = Groups(ledger, root.rules, {"share": place}, "host")
@@ -379,10 +379,10 @@ def test_depth_stops_neither_sweeps_nor_events(
     data = tmp_path / "data"
     data.mkdir()
     bottom = deep(data, name, levels, leaf="scan.h5")
-    with surveyed(data) as (ledger, root, survey):
+    with surveyed(data) as (ledger, root, scanner):
         assert root.watch.check(0.0) == "start"
         assert root.watch.up
-        assert swept(ledger, root, survey, 1.0) == {"candidate": 1}
+        assert swept(ledger, root, scanner, 1.0) == {"candidate": 1}
         assert [file.path for file in ledger.files.due(1e9, 10)] == [bottom]
         (data / "beside").write_bytes(b"x")
         (data / "new").mkdir()
@@ -392,8 +392,8 @@ def test_depth_stops_neither_sweeps_nor_events(
         until(lambda: heard.update(root.watch.drain(10)) or wanted <= heard, "both hints")
         assert not root.watch.losing
         root.watch._put(list(wanted))
-        survey.take_hints(2.0)
-        while survey.take_sweeps(2.0):
+        scanner.take_hints(2.0)
+        while scanner.take_sweeps(2.0):
             pass
         assert states(ledger) == {"candidate": 3}
     subprocess.run(["rm", "-rf", data], check=True)  # shutil.rmtree has a call for each level
@@ -432,20 +432,20 @@ def test_what_cannot_be_listed_is_counted_and_all_else_goes_on(
         (data / name).mkdir(parents=True)
         for number in ("1", "2"):
             (data / name / number).write_bytes(b"x")
-    with surveyed(data) as (ledger, root, survey):
+    with surveyed(data) as (ledger, root, scanner):
         root.watch.check(0.0)
-        assert swept(ledger, root, survey, 1.0) == {"candidate": 4}
+        assert swept(ledger, root, scanner, 1.0) == {"candidate": 4}
         assert (root.unseen, ledger.reports.unseen()) == ({}, [])
         unlisted[how] = what
         unclear["a/2"] = what
         (data / "b/3").write_bytes(b"x")
         reason = "as the test wants it" if how == "a" else "1 of its entries cannot be looked at"
         root.want(Hint(f"{data}/a", below=True))
-        while survey.take_sweeps(2.0):
+        while scanner.take_sweeps(2.0):
             pass
         said = [(str(data), 1, f"{data}/a: {reason}")]
         assert (root.unseen, ledger.reports.unseen()) == ({f"{data}/a": reason}, said)
-        assert swept(ledger, root, survey, 3.0) == {"candidate": 5}
+        assert swept(ledger, root, scanner, 3.0) == {"candidate": 5}
         assert (root.unseen, ledger.reports.unseen(), root.swept_at) == ({f"{data}/a": reason}, said, 3.0)
         lines = health([], [root], 60.0, {}, {}, {}, 4.0)
         assert lines.good == root.watch.present
@@ -453,7 +453,7 @@ def test_what_cannot_be_listed_is_counted_and_all_else_goes_on(
         unlisted.clear()
         unclear.clear()
         root.want(Hint(f"{data}/a", names=True))
-        while survey.take_sweeps(4.0):
+        while scanner.take_sweeps(4.0):
             pass
         assert (root.unseen, ledger.reports.unseen()) == ({}, [])
 
@@ -463,8 +463,8 @@ def test_a_directory_that_is_excluded_need_not_be_seen(tmp_path: Path, unlisted:
     data = tmp_path / "data"
     (data / "lost+found").mkdir(parents=True)
     unlisted["lost+found"] = What.DENIED
-    with surveyed(data, exclude=["lost+found/"]) as (ledger, root, survey):
-        swept(ledger, root, survey, 1.0)
+    with surveyed(data, exclude=["lost+found/"]) as (ledger, root, scanner):
+        swept(ledger, root, scanner, 1.0)
         assert (root.unseen, ledger.reports.unseen()) == ({}, [])
 
 
@@ -473,18 +473,18 @@ def test_an_agent_without_descriptors_has_not_swept(tmp_path: Path, unlisted: di
     data = tmp_path / "data"
     (data / "a").mkdir(parents=True)
     (data / "b").write_bytes(b"x")
-    with surveyed(data) as (ledger, root, survey):
+    with surveyed(data) as (ledger, root, scanner):
         unlisted["a"] = What.EXHAUSTED
-        swept(ledger, root, survey, 1.0)
+        swept(ledger, root, scanner, 1.0)
         assert (root.swept_at, root.unseen, root.again_at) == (None, None, 6.0)
         unlisted.clear()
-        assert swept(ledger, root, survey, 6.0) == {"candidate": 1}
+        assert swept(ledger, root, scanner, 6.0) == {"candidate": 1}
         assert (root.swept_at, root.unseen, root.again_at) == (6.0, {}, None)
 
 
 def test_long_work_is_cut_into_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tree that comes, a huge directory, one that goes: a hint is taken up while any of it goes on, and no pass does much."""
-    monkeypatch.setattr("agent.intake.survey.ENTRIES_A_PASS", 10)
+    monkeypatch.setattr("agent.intake.scanner.ENTRIES_A_PASS", 10)
     monkeypatch.setattr("agent.intake.scan.CHUNK", 20)
     looks, look, numbers = Counter[str](), PosixTree.look, itertools.count()
     data = tmp_path / "data"
@@ -495,23 +495,23 @@ def test_long_work_is_cut_into_slices(tmp_path: Path, monkeypatch: pytest.Monkey
         return look(tree, path)
 
     monkeypatch.setattr(PosixTree, "look", looked)
-    with surveyed(data) as (ledger, root, survey):
-        swept(ledger, root, survey, 1.0)
+    with surveyed(data) as (ledger, root, scanner):
+        swept(ledger, root, scanner, 1.0)
 
         def work(hint: Hint) -> int:
             """Do what a hint asks for, with one new file each pass. Returns the passes."""
             passes = 0
             root.watch._put([hint])
-            survey.take_hints(2.0)
+            scanner.take_hints(2.0)
             while root.wanted or root.partial:
                 passes += 1
                 before, _ = sum(states(ledger).values()), looks.clear()
                 new = data / f"new{next(numbers)}"
                 new.write_bytes(b"x")
                 root.watch._put([Hint(str(new))])
-                survey.take_hints(2.0)
+                scanner.take_hints(2.0)
                 assert sum(states(ledger).values()) == before + 1
-                survey.take_sweeps(2.0)
+                scanner.take_sweeps(2.0)
                 assert sum(states(ledger).values()) <= before + 1 + 10 + 20
                 assert looks["all"] <= 10 + 10 + 5
             return passes
@@ -541,15 +541,15 @@ def test_a_marker_wakes_the_files_that_it_may_be_for(tmp_path: Path, marker: str
     """And no other: thousands may wait in the folder."""
     data = tmp_path / "data"
     data.mkdir()
-    with surveyed(data, include=["*.h5"], complete={"marker": marker}) as (ledger, root, survey):
+    with surveyed(data, include=["*.h5"], complete={"marker": marker}) as (ledger, root, scanner):
         for number in range(5):
             (data / f"{number}.h5").write_bytes(b"x")
-        swept(ledger, root, survey, 1.0)
+        swept(ledger, root, scanner, 1.0)
         with ledger.transaction():
             ledger.files.waits([(100.0, "its marker", file.id) for file in ledger.files.due(1e9, 10)])
         (data / "3.done").write_bytes(b"")
         root.watch._put([Hint(f"{data}/3.done")])
-        survey.take_hints(2.0)
+        scanner.take_hints(2.0)
         assert {os.path.basename(file.path) for file in ledger.files.due(2.0, 10)} == woken
 
 
@@ -560,13 +560,13 @@ def test_a_sweep_that_a_former_configuration_began_begins_again(tmp_path: Path) 
         path = data / "part" / str(number // 100) / str(number)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    with surveyed(data) as (ledger, root, survey):
+    with surveyed(data) as (ledger, root, scanner):
         root.why = "start"
         root.want(Hint(f"{data}/part", below=True))
-        survey.take_sweeps(1.0)
+        scanner.take_sweeps(1.0)
         under_way = root.sweep, root.partial
         assert None not in under_way
-        following = Survey(ledger, LOCAL, [root])
+        following = Scanner(ledger, LOCAL, [root])
         following.start()
         assert (root.sweep, root.partial, root.why) == (None, None, "another configuration")
         while following.take_sweeps(2.0):
@@ -587,9 +587,9 @@ def test_excluded_directories_are_not_walked_and_left_over_partial_files_are_nam
         })  # fmt: skip
         watch = Watch(LOCAL, str(data), lambda: None)
         root = Root(watch, (rule,))
-        survey = Survey(ledger, LOCAL, [root])
+        scanner = Scanner(ledger, LOCAL, [root])
         root.why = "asked"
-        while survey.take_sweeps(1e9):
+        while scanner.take_sweeps(1e9):
             pass
         example = f"{data}/old.h5.part: left-over partial file; rule 'r' skips partial files of other programs"
         assert ledger.reports.unclaimed() == [(str(data), 1, example)]

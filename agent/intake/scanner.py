@@ -12,7 +12,7 @@ from agent.errors import is_agents
 from agent.files import CannotTell, Files, Tree, Trouble
 from agent.files.events import Hint
 from agent.host.bulkhead import Bulkhead
-from agent.intake.departures import Departures, volume_above
+from agent.intake.missing_files import MissingFiles, volume_above
 from agent.intake.register import Register
 from agent.intake.root import MOST_UNSEEN, Root, Sweep
 from agent.intake.scan import Listing, Walk
@@ -40,14 +40,14 @@ def _parts(root: Root) -> list[Hint]:
     return [*([under_way] if under_way is not None else []), *root.wanted]
 
 
-class Survey:
+class Scanner:
     """Compares the disk with the ledger."""
 
     def __init__(self, ledger: Ledger, files: Files, roots: Sequence[Root], zones: Zones = NONE) -> None:
         """`zones`: destinations below the watched directories, which are left out."""
         self._ledger = ledger
         self._files = files
-        self._departures = Departures(ledger)
+        self._missing_files = MissingFiles(ledger)
         self._roots = roots
         self._zones = zones
         self._hinted = Bulkhead[Root]("events of", lambda root: root.watch.root)
@@ -73,7 +73,7 @@ class Survey:
         for one in self._hinted.each(self._roots, now):
             with one as root:
                 more = self._take_hints(root, now) or more
-        self._departures.report()
+        self._missing_files.report()
         return more
 
     def _take_hints(self, root: Root, now: float) -> bool:
@@ -85,12 +85,12 @@ class Survey:
         try:
             with self._files.tree(root.watch.root) as tree, self._ledger.transaction():
                 self._hints.together(
-                    files, lambda some: directories.extend(self._look_at(root, some, tree, now)), now,
+                    files, lambda some: directories.extend(self._next_check_at(root, some, tree, now)), now,
                     lambda hint, failure: self._not_seen(root, hint.path, failure.reason),
                 )  # fmt: skip
         except Trouble as trouble:
             root.watch.give_back(hints)
-            self._departures.doubt(root.watch.root, trouble)
+            self._missing_files.doubt(root.watch.root, trouble)
             return False
         except BaseException:
             root.watch.give_back(hints)
@@ -99,9 +99,9 @@ class Survey:
             root.want(part)
         return len(hints) == HINTS_A_PASS
 
-    def _look_at(self, root: Root, hints: Sequence[Hint], tree: Tree, now: float) -> list[Hint]:
+    def _next_check_at(self, root: Root, hints: Sequence[Hint], tree: Tree, now: float) -> list[Hint]:
         """Enter what has the names. Returns the directories, which took the names of what the events were about."""
-        register = Register(self._ledger, self._departures, root, tree, now)
+        register = Register(self._ledger, self._missing_files, root, tree, now)
         known = self._known([hint.path for hint in hints])
         directories = [
             Hint(hint.path, below=True)
@@ -146,10 +146,10 @@ class Survey:
             return False
         seen = tree.look(inside)
         if isinstance(seen, CannotTell):
-            self._departures.doubt(path, seen.trouble)
+            self._missing_files.doubt(path, seen.trouble)
         elif not isinstance(seen, Observation):
             if known is not None and known.state in HERE:
-                self._departures.gone(path, known, volume_above(tree, inside), register.now)
+                self._missing_files.gone(path, known, volume_above(tree, inside), register.now)
         elif seen.kind is Kind.DIRECTORY:
             return True
         else:
@@ -164,7 +164,7 @@ class Survey:
         for one in self._swept.each(self._roots, now):
             with one as root:
                 more = self._take_sweeps(root, now) or more
-        self._departures.report()
+        self._missing_files.report()
         return more
 
     def next_sweep(self, root: Root, part: Hint, now: float) -> float | None:
@@ -215,7 +215,7 @@ class Survey:
                 sweep.walk.pause()
         except Trouble as trouble:
             root.broke_off(sweep, now + _AGAIN)
-            self._departures.doubt(root.watch.root, trouble)
+            self._missing_files.doubt(root.watch.root, trouble)
             return 0
         except BaseException as error:
             root.broke_off(sweep, now + _AGAIN if sweep.of is None or is_agents(error) else None)
@@ -233,7 +233,7 @@ class Survey:
             directory, after = sweep.by_name.pop()
             for one in self._directories.each([directory]):
                 with one:
-                    next_after = self._departures.huge(tree, directory, after, ENTRIES_A_PASS, now)
+                    next_after = self._missing_files.huge(tree, directory, after, ENTRIES_A_PASS, now)
                     if next_after is not None:
                         sweep.by_name.append((directory, next_after))
             return ENTRIES_A_PASS
@@ -251,7 +251,7 @@ class Survey:
         if sweep.known:
             for one in self._directories.each([sweep.known.pop()]):
                 with one as directory:
-                    if self._departures.directory(tree, directory):
+                    if self._missing_files.directory(tree, directory):
                         sweep.by_name.append((directory, ""))
             return 1
         return 0
@@ -265,7 +265,7 @@ class Survey:
             seen = listing
             if len(some) < len(listing.entries):
                 whole, seen = False, replace(listing, entries={entry: kind for _, entry, kind in some}, whole=False)
-            register = Register(self._ledger, self._departures, root, tree, now)
+            register = Register(self._ledger, self._missing_files, root, tree, now)
             register.listing(seen, counted=sweep.counted)
             register.flush()
             sweep.unclaimed += register.unclaimed

@@ -1,14 +1,14 @@
-"""Work of which one can see whether it still moves."""
+"""Shows whether work still moves."""
 
 import math
 import time
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from agent.host.pace import Pace
+from agent.host.rate_limiter import RateLimiter
 
 
-class Still(NamedTuple):
+class Stall(NamedTuple):
     """What does not move."""
 
     where: str
@@ -21,15 +21,15 @@ class Still(NamedTuple):
         return f"{self.where} has not answered since {at:%Y-%m-%d %H:%M:%S} UTC"
 
 
-class Steps:
+class Heartbeat:
     """Of one piece of work: where its last step went, and when. Read from other threads.
 
     Its pace is asked here, so that a step which waits for its turn is not taken for one that gets no answer.
     """
 
-    def __init__(self, pace: Pace | None = None) -> None:
-        """`pace`: how fast it may go, and whether it is to end."""
-        self._pace = pace or Pace()
+    def __init__(self, rate_limiter: RateLimiter | None = None) -> None:
+        """`rate_limiter`: how fast it may go, and whether it is to end."""
+        self._rate_limiter = rate_limiter or RateLimiter()
         self.where = ""
         """The directory that the step under way asks: a file system that hangs does not let it end."""
         self.moved_at = time.monotonic()
@@ -42,28 +42,28 @@ class Steps:
     def go_on(self) -> None:
         """Between two steps at the same place. Raises Transient where the work is to end."""
         self.moved_at = math.inf
-        self._pace.go_on()
+        self._rate_limiter.go_on()
         self.moved_at = time.monotonic()
 
     def wrote(self, count: int) -> None:
         """Return when so many bytes more may have been written. Raises Transient where the work is to end."""
         self.moved_at = math.inf
-        self._pace.wrote(count)
+        self._rate_limiter.wrote(count)
         self.moved_at = time.monotonic()
 
     def read(self, count: int) -> None:
         """Return when so many bytes more may have been read back. Raises Transient where the work is to end."""
         self.moved_at = math.inf
-        self._pace.read(count)
+        self._rate_limiter.read(count)
         self.moved_at = time.monotonic()
 
     def ask(self, count: int) -> None:
         """As `read`, for those who cannot stand still: raises Transient while it is paused, too."""
         self.moved_at = math.inf
-        self._pace.ask(count)
+        self._rate_limiter.ask(count)
         self.moved_at = time.monotonic()
 
-    def still(self, after: float) -> Still | None:
+    def still(self, after: float) -> Stall | None:
         """What the work stands still at, after so many seconds; None: it moves."""
         moved_at, where = self.moved_at, self.where
-        return Still(where, moved_at) if time.monotonic() - moved_at >= after else None
+        return Stall(where, moved_at) if time.monotonic() - moved_at >= after else None

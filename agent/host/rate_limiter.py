@@ -12,7 +12,7 @@ _LOOK = 5.0
 """Seconds that are waited in one go while copying is paused."""
 
 
-class Bucket:
+class TokenBucket:
     """What may pass by now. Time in which nothing passed is not saved up: after a pause there is no flood."""
 
     def __init__(self) -> None:
@@ -29,10 +29,10 @@ class Bucket:
             return self._free_at - now
 
 
-class Pace:
-    """Whoever copies to or from one destination asks here, block by block; for groups that helpers write, those who hand them over.
+class RateLimiter:
+    """Limits what goes to and from one destination, block by block; for groups in worker processes, the caller asks.
 
-    So the sum counts. What is written and what is read back are limited each by itself, as a network takes both at once.
+    So the sum counts. What is written and what is read back are limited separately, as a network takes both at once.
     """
 
     def __init__(self, rate: Callable[[], int | None] = lambda: None, clock: Callable[[], float] = lambda: 0.0) -> None:
@@ -43,7 +43,7 @@ class Pace:
         """
         self._rate = rate
         self._clock = clock
-        self._written, self._read = Bucket(), Bucket()
+        self._written, self._read = TokenBucket(), TokenBucket()
         self._stopping, self._open = Event(), Event()
         self._open.set()
 
@@ -58,7 +58,7 @@ class Pace:
         self._open.set()
 
     def pause(self) -> None:
-        """Whoever asks waits, until `resume`."""
+        """Each call waits until `resume`."""
         self._open.clear()
 
     def resume(self) -> None:
@@ -86,7 +86,7 @@ class Pace:
             raise Transient("deliveries there are paused")
         self.read(count)
 
-    def _pass(self, bucket: Bucket, count: int) -> None:
+    def _pass(self, bucket: TokenBucket, count: int) -> None:
         self.go_on()
         rate = self._rate()
         if rate is not None:
@@ -98,6 +98,10 @@ class Pace:
         return most if rate is None else min(most, rate)
 
 
-def limited(limits: Sequence[Limit]) -> Pace:
+def limited(limits: Sequence[Limit]) -> RateLimiter:
     """How fast files go to a destination: by the clock of the limits' zone."""
-    return Pace() if not limits else Pace(lambda: allowed(limits, datetime.now(limits[0].zone)), time.monotonic)
+    return (
+        RateLimiter()
+        if not limits
+        else RateLimiter(lambda: allowed(limits, datetime.now(limits[0].zone)), time.monotonic)
+    )

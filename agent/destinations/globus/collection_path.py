@@ -17,7 +17,7 @@ def local_collection() -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class CollectionPath:
     """Between which collections, and how."""
 
     source: str
@@ -49,7 +49,7 @@ class Course:
         """The path at the destination collection of one relative to the destination."""
         return joined(self.path, path)
 
-    def back(self, folder: str) -> "Course | None":
+    def back(self, folder: str) -> "CollectionPath | None":
         """The other way: from the destination into a local directory; None where the source collection does not show that.
 
         Its items have the path at the destination's collection as their root.

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.observe.web.gate import Denied, Gate
+from agent.observe.web.authenticator import Authenticator, Denied
 
 TOKEN = "correct-horse-battery"
 
@@ -37,9 +37,9 @@ def test_names_are_looked_at_and_addresses_are_not(
     hosts: tuple[str, ...], beyond: bool, taken: list[str], denied: list[str]
 ) -> None:
     """A name must be known, for names can be made to lead anywhere; an address leads where it says."""
-    gate = Gate(hosts, None, beyond=beyond)
+    authenticator = Authenticator(hosts, None, beyond=beyond)
     for host in taken:
-        assert gate.origin(asked(host=host)) is None, host
+        assert authenticator.origin(asked(host=host)) is None, host
     for host in (
         *denied,
         "",
@@ -51,14 +51,14 @@ def test_names_are_looked_at_and_addresses_are_not(
         "1",
         "@localhost",
     ):
-        assert code(gate.origin(asked(host=host))) == 421, host
+        assert code(authenticator.origin(asked(host=host))) == 421, host
 
 
 def test_without_a_token_nothing_is_wanted() -> None:
     """Whatever a client sends along."""
-    gate = Gate((), None, beyond=False)
+    authenticator = Authenticator((), None, beyond=False)
     for header in (None, "Bearer x", "Basic !", ""):
-        assert gate.token(asked(header)) is None
+        assert authenticator.token(asked(header)) is None
 
 
 @given(
@@ -70,17 +70,17 @@ def test_without_a_token_nothing_is_wanted() -> None:
 )
 def test_whatever_is_no_token_is_turned_away(header: str) -> None:
     """In words, and never by an exception."""
-    gate = Gate((), TOKEN, beyond=True)
-    assert code(gate.token(asked(header))) == 401
-    assert gate.token(asked(f"bEaReR {TOKEN}")) is None
+    authenticator = Authenticator((), TOKEN, beyond=True)
+    assert code(authenticator.token(asked(header))) == 401
+    assert authenticator.token(asked(f"bEaReR {TOKEN}")) is None
 
 
 def test_nobody_shuts_the_right_token_out() -> None:
     """However often somebody at the same address gives wrong ones, or none, as browsers do before they ask their user."""
-    gate = Gate((), TOKEN, beyond=True)
+    authenticator = Authenticator((), TOKEN, beyond=True)
     for _ in range(30):
-        assert [code(gate.token(asked(header))) for header in ("Bearer wrong", "Basic !", None)] == [401] * 3
-    assert gate.token(asked(f"Bearer {TOKEN}")) is None
+        assert [code(authenticator.token(asked(header))) for header in ("Bearer wrong", "Basic !", None)] == [401] * 3
+    assert authenticator.token(asked(f"Bearer {TOKEN}")) is None
 
 
 @pytest.mark.parametrize(
@@ -102,4 +102,4 @@ def test_pages_of_other_sites_get_nothing(site: str | None, how: dict[str, str],
     """Neither by a script nor in a frame; a person who follows a link gets here. Programs that are no browsers do not say."""
     request = asked() | {f"HTTP_SEC_FETCH_{key}": value for key, value in how.items()}
     request |= {} if site is None else {"HTTP_SEC_FETCH_SITE": site}
-    assert code(Gate((), None, beyond=False).origin(request)) == answer
+    assert code(Authenticator((), None, beyond=False).origin(request)) == answer

@@ -1,6 +1,6 @@
-"""Who may ask: which host names the pages answer to, and whether the request carries the token.
+"""Authentication: which host names the pages answer to, and whether the request carries the token.
 
-A page that listens on loopback is for whoever is on this computer, so only the name it is asked by is looked at: a
+A page that listens on loopback is for everybody on this computer, so only the name it is asked by is looked at: a
 foreign page whose host name was made to resolve to loopback (DNS rebinding) still asks by its own name. Beyond loopback
 the token is wanted, too, as `Authorization: Bearer TOKEN` (Prometheus) or as the password of HTTP Basic, under any user
 name, which browsers know how to ask for. There is no cookie, and nothing that a foreign page could make a browser do.
@@ -53,7 +53,7 @@ def names(written: Iterable[str], *, beyond: bool) -> frozenset[str]:
     return frozenset(("localhost", *(map(str.lower, written) if written else computer)))
 
 
-class Gate:
+class Authenticator:
     """Lets requests through, or says why not."""
 
     def __init__(self, hosts: Iterable[str], token: str | None, *, beyond: bool) -> None:

@@ -35,7 +35,7 @@ _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
 @dataclass(frozen=True, slots=True)
-class Mistake:
+class ConfigError:
     """Where the configuration is wrong, and how."""
 
     table: str
@@ -53,19 +53,19 @@ class RuleError(ValueError):
         super().__init__(self.messages[0])
 
     @classmethod
-    def of(cls, source: str, mistakes: Sequence[Mistake], lines: Lines | None) -> "RuleError":
+    def of(cls, source: str, config_errors: Sequence[ConfigError], lines: Lines | None) -> "RuleError":
         """One error with all of these, each with its line of the file where `lines` knows it."""
         made = cls(source, "", "", "")
         found = []
-        mistakes = sorted(mistakes, key=lambda one: (lines and lines.line(one.path)) or 0)
-        for one in mistakes[:_AT_ONCE]:
+        config_errors = sorted(config_errors, key=lambda one: (lines and lines.line(one.path)) or 0)
+        for one in config_errors[:_AT_ONCE]:
             line = None if lines is None else lines.line(one.path)
             where = source if line is None else f"{source}:{line}"
             public = _PRIVATE_TABLES.isdisjoint(one.path)
             shown = _shown_line(lines.text(line)) if lines is not None and line is not None and public else ""
             found.append(_on_one_line(where, one.table, one.key, one.message) + shown)
-        if len(mistakes) > _AT_ONCE:
-            found.append(f"{source}: and {len(mistakes) - _AT_ONCE} more")
+        if len(config_errors) > _AT_ONCE:
+            found.append(f"{source}: and {len(config_errors) - _AT_ONCE} more")
         made.messages = tuple(found)
         made.args = ("\n".join(found),)
         return made
@@ -91,24 +91,24 @@ def _fit(line: str) -> str:
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
 
 
-def all_mistakes(error: "ValidationError", model: "type[BaseModel]", data: dict[str, Any]) -> list[Mistake]:
+def all_mistakes(error: "ValidationError", model: "type[BaseModel]", data: dict[str, Any]) -> list[ConfigError]:
     """The errors of pydantic as tables, keys and sentences, one for each key, in the order of the keys."""
     details = error.errors(include_url=False)
     unknown_in = {one["loc"][:-1] for one in details if one["type"] in _UNKNOWN}
-    found: dict[Key, Mistake] = {}
+    found: dict[Key, ConfigError] = {}
     for detail in details:
         # Where a key in the same table is unknown, that is the one which is missing.
         if detail["type"] != "missing" or detail["loc"][:-1] not in unknown_in:
             path = tuple(location(detail, model))
             if path not in found:
-                found[path] = _mistake(detail, model, data)
+                found[path] = _config_error(detail, model, data)
     # A list or table is not wrong by itself for what is wrong in it.
     return [
         one for path, one in found.items() if not any(path == other[: len(path)] for other in found if other != path)
     ]
 
 
-def unknown_destinations(data: Mapping[str, Any]) -> list[Mistake]:
+def unknown_destinations(data: Mapping[str, Any]) -> list[ConfigError]:
     """Destinations that rules name and the file has not, read beside errors that keep its tables from being compared."""
     known, rules = data.get("destinations"), data.get("rules")
     if not isinstance(known, dict) or not isinstance(rules, list):
@@ -121,7 +121,7 @@ def unknown_destinations(data: Mapping[str, Any]) -> list[Mistake]:
             if isinstance(to, str) and to not in known:
                 path: list[int | str] = ["rules", number, "deliver", at, "to"]
                 table, keys = _table(list(path), dict(data))
-                found.append(Mistake(table, ".".join(map(str, keys)), no_destination(to, known), tuple(path)))
+                found.append(ConfigError(table, ".".join(map(str, keys)), no_destination(to, known), tuple(path)))
     return found
 
 
@@ -130,7 +130,7 @@ def no_destination(name: str, known: Collection[str]) -> str:
     return f"there is no [destinations.{name}]{nearest(name, known)}"
 
 
-def _mistake(detail: Any, model: "type[BaseModel]", data: dict[str, Any]) -> Mistake:
+def _config_error(detail: Any, model: "type[BaseModel]", data: dict[str, Any]) -> ConfigError:
     kind, loc = detail["type"], location(detail, model)
     unknown = kind in _UNKNOWN
     if loc[-1:] == ["[key]"] and not unknown:  # it is about the name of a table, not about what is in it
@@ -140,21 +140,21 @@ def _mistake(detail: Any, model: "type[BaseModel]", data: dict[str, Any]) -> Mis
     key = ".".join(str(part) for part in keys)
     if unknown:
         message = f"unknown key{nearest(str(loc[-1]), _keys(model, list(detail['loc'][:-1])))}"
-        return Mistake(table, key, message, path)
+        return ConfigError(table, key, message, path)
     if kind == "union_tag_invalid":
         known = re.findall("'([^']+)'", detail["ctx"]["expected_tags"])
         named, tag = " or ".join(f'"{one}"' for one in known), str(detail["ctx"]["tag"])
         message = f"is {named}, not {tag!r}{close_to(tag, known)}"
-        return Mistake(f"[{'.'.join(map(str, loc))}]", "transport", message, (*path, "transport"))
+        return ConfigError(f"[{'.'.join(map(str, loc))}]", "transport", message, (*path, "transport"))
     if kind == "missing":
-        return Mistake(table, key, "missing; this key is required", path)
+        return ConfigError(table, key, "missing; this key is required", path)
     message = _TYPES.get(kind) or detail["msg"].removeprefix("Value error, ")
     if kind == "wrong":
-        return Mistake(table, key, message, path)
+        return ConfigError(table, key, message, path)
     shown = "" if "secret" in key or key == "globus" else _shown(detail["input"])
     if kind in ("literal_error", "enum") and isinstance(detail["input"], str):
         message = f"{message} (got {shown}){close_to(detail['input'], re.findall(_QUOTED, detail['ctx']['expected']))}"
-    return Mistake(table, key, message if shown in message else f"{message} (got {shown})", path)
+    return ConfigError(table, key, message if shown in message else f"{message} (got {shown})", path)
 
 
 def in_text(source: str, text: str, problem: str, line: int | None) -> RuleError:
@@ -228,7 +228,7 @@ def _keys(model: "type[BaseModel]", loc: Sequence[int | str]) -> list[str]:
 
 
 def _inside(annotation: Any, part: int | str) -> list[Any]:
-    """The annotations of what stands there under this key or number."""
+    """The annotations of this key or number."""
     fields = _fields(annotation)
     if fields is not None:
         return [fields[str(part)]] if part in fields else []

@@ -4,7 +4,7 @@ import logging
 import uuid
 from typing import Any
 
-from agent.destinations.globus.course import Course
+from agent.destinations.globus.collection_path import CollectionPath
 from agent.destinations.globus.listing import Ask, Listing
 from agent.destinations.globus.session import Forbidden, NotADirectory, NotThere
 from agent.errors import Refused, Transient
@@ -16,15 +16,15 @@ MARK = OWN_PREFIX + "-destination-"
 log = logging.getLogger(__name__)
 
 
-class Mark:
+class IdentityMarker:
     """Looks for the mark, and makes it."""
 
-    def __init__(self, ask: Ask[Any], course: Course) -> None:
-        """`ask`: sends requests; `course`: knows where the destination is."""
+    def __init__(self, ask: Ask[Any], collection_path: CollectionPath) -> None:
+        """`ask`: sends requests; `collection_path`: knows where the destination is."""
         self._ask = ask
-        self._course = course
-        self._address = course.address
-        self._listing = Listing(ask, course.collection, course.path)
+        self._collection_path = collection_path
+        self._address = collection_path.address
+        self._listing = Listing(ask, collection_path.collection, collection_path.path)
 
     def found(self) -> list[str]:
         """Identities of the marks at the destination. Raises Transient, Refused."""
@@ -44,9 +44,9 @@ class Mark:
         """Find the mark, or make one. Raises Transient, Refused."""
         marks = self.found()
         if not marks:
-            made = self._course.there(f"{MARK}{uuid.uuid4()}")
+            made = self._collection_path.there(f"{MARK}{uuid.uuid4()}")
             try:
-                self._ask("mkdir", lambda tc: tc.operation_mkdir(self._course.collection, made))
+                self._ask("mkdir", lambda tc: tc.operation_mkdir(self._collection_path.collection, made))
             except Forbidden as error:
                 raise Refused(f"{self._address} may not be written to: {error.reason}", error.hint) from None
             marks = self.found()  # another agent may have been as fast: all take the first

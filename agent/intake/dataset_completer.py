@@ -27,7 +27,7 @@ DATASETS_A_PASS = 200
 SECONDS_A_PASS = 1.0
 """For looks at datasets."""
 _ASK_AGAIN = 2.0
-"""Seconds between two looks at a dataset of which something is known to be on its way."""
+"""Seconds between two looks at a dataset that has something on its way."""
 
 log = logging.getLogger(__name__)
 
@@ -58,10 +58,10 @@ class Judged:
 
 
 def _name(known: Known) -> str:
-    return f"{known.name} of rule {known.rule}"
+    return f"{known.key} of rule {known.rule}"
 
 
-class Wholes:
+class DatasetCompleter:
     """Decides about datasets that are due, and writes the decisions down."""
 
     def __init__(
@@ -96,7 +96,7 @@ class Wholes:
         self._sums = Sums()
         self._texts = Texts()
         self._formats = Formats()
-        self._looks = Bulkhead[Known]("dataset", _name)
+        self._inspector = Bulkhead[Known]("dataset", _name)
         self._judged = Bulkhead[Judged]("dataset", lambda one: _name(one.known), ledger.savepoint)
 
     def start(self, now: float) -> None:
@@ -118,7 +118,9 @@ class Wholes:
         with Trees(self._files) as trees:
             contents: dict[str, Content] = {}
             due = in_time(self._ledger.datasets.due(now, DATASETS_A_PASS), SECONDS_A_PASS)
-            for one in self._looks.each(due, now, lambda known, failure: found.append(self._failed(known, failure))):
+            for one in self._inspector.each(
+                due, now, lambda known, failure: found.append(self._failed(known, failure))
+            ):
                 with one as known:
                     began = time.monotonic()
                     judged = self._judge(known, trees, contents, now)
@@ -135,11 +137,11 @@ class Wholes:
     def _judge(self, known: Known, trees: Trees, contents: dict[str, Content], now: float) -> Judged:
         rule = self._rules[known.rule]
         if not self._swept(rule):
-            waits = Verdict(False, "what is there has not all been seen since the start", now + _ASK_AGAIN)
+            waits = Verdict(False, "not all of its files have been seen since the start", now + _ASK_AGAIN)
             return Judged(known, rule, None, waits)
-        unsettled = self._ledger.datasets.unsettled(known.id)
-        if unsettled is not None and not known.released:
-            at, path, reason = unsettled
+        unfinished = self._ledger.datasets.unfinished(known.id)
+        if unfinished is not None and not known.released:
+            at, path, reason = unfinished
             why = f"{rule.relpath(path)}: {reason or 'changed a short time ago'}"
             return Judged(known, rule, None, Verdict(False, why, max(at, now + _ASK_AGAIN)))
         first = next(iter(self._ledger.datasets.fresh(known.id, 1)), None)
@@ -222,7 +224,7 @@ class Wholes:
         seen = directory if isinstance(directory, Observation) else None
         return Judged(known, rule, dataset, answer, checksums=right, directory=seen)
 
-    def settled(self, items: Sequence[tuple[File, Rule]], now: float) -> None:
+    def done(self, items: Sequence[tuple[File, Rule]], now: float) -> None:
         """Files have no writer and have not changed for their quiet period. Inside a transaction."""
         rows = []
         for file, rule in items:
@@ -233,21 +235,21 @@ class Wholes:
                 )
                 continue
             rows.append((self._ledger.datasets.number(self._ledger.files.rule(rule.name), dataset.key, now), file.id))
-        self._ledger.datasets.settled((number, "it waits for the rest of its dataset", ident) for number, ident in rows)
+        self._ledger.datasets.done((number, "it waits for the rest of its dataset", ident) for number, ident in rows)
         self._ledger.datasets.touched({number for number, _ in rows}, now)
 
-    def settle(self, judged: Sequence[Judged], now: float) -> bool:
+    def apply(self, judged: Sequence[Judged], now: float) -> bool:
         """Write the decisions down, inside a transaction. Returns whether more is due at once."""
         more = len(judged) == DATASETS_A_PASS
         for one in self._judged.each(judged, now, lambda one, failure: self._postpone(one.known, failure)):
             with one as dataset:
-                more = self._settle(dataset, now) or more
+                more = self._apply(dataset, now) or more
         return more
 
     def _postpone(self, known: Known, failure: Failure) -> None:
         self._ledger.datasets.waits(known.id, failure.again, failure.reason, checking=False)
 
-    def _settle(self, one: Judged, now: float) -> bool:
+    def _apply(self, one: Judged, now: float) -> bool:
         datasets, known = self._ledger.datasets, one.known
         answer = one.answer
         if one.ended is not None:
@@ -266,19 +268,19 @@ class Wholes:
             self._forget(known)
             datasets.left(known.id, None)
             return False
-        unsettled = datasets.unsettled(known.id)
+        unfinished = datasets.unfinished(known.id)
         if not answer.ok:
             busy = answer.again_at is not None and answer.again_at <= now
             again = look_again(changed_at, now, one.took)
             again = again if answer.again_at is None else min(answer.again_at, again)
             if one.dataset is None and answer.again_at is not None:
                 again = answer.again_at
-            checking = one.listing or (unsettled is not None and unsettled[2] is None)
+            checking = one.listing or (unfinished is not None and unfinished[2] is None)
             datasets.waits(known.id, again, answer.reason, checking=checking)
             return busy
         assert one.dataset is not None, "it was judged by its files"
         if not known.released:
-            if unsettled is not None:
+            if unfinished is not None:
                 return True  # a deliverer gave a file back since it was judged
             if known.checked_at is None or changed_at > known.checked_at:
                 self._check(one, one.dataset, now)
@@ -325,7 +327,7 @@ class Wholes:
         self._forget(one.known)
         directory = None if one.directory is None else Directory(one.directory.file, one.directory.version.ctime_ns)
         self._ledger.datasets.completed(one.known.id, reason or "all its files have settled", dated_ns, directory)
-        if one.known.released and self._ledger.datasets.unsettled(one.known.id) is not None:
+        if one.known.released and self._ledger.datasets.unfinished(one.known.id) is not None:
             self._ledger.datasets.touched([one.known.id], now)  # what has a writer comes later, as a supplement
 
     def _forget(self, known: Known) -> None:

@@ -17,7 +17,7 @@ _COVERED = "a file with its name was found where another file system is mounted,
 log = logging.getLogger(__name__)
 
 
-class Departures:
+class MissingFiles:
     """Notes in the ledger what is not there any more. Inside its transactions.
 
     Where a look cannot tell, nothing is noted: the next sweep looks again.
@@ -61,7 +61,7 @@ class Departures:
         return known._replace(state=State.REMOVED)
 
     def huge(self, tree: Tree, directory: str, after: str, limit: int, now: float) -> str | None:
-        """A directory of which no listing is whole: each name after `after` is looked for, so many at a time.
+        """A directory without a whole listing: each name after `after` is looked for, so many at a time.
 
         Returns the last of them; None at the end.
         """
@@ -87,7 +87,7 @@ class Departures:
         return seen is ABSENT
 
     def doubt(self, path: str, trouble: Trouble) -> None:
-        """It cannot be told what is there."""
+        """It cannot be listed."""
         self._doubts[path] = trouble.reason
 
     def report(self) -> None:
@@ -96,7 +96,7 @@ class Departures:
             return
         path, reason = next(iter(self._doubts.items()))
         more = f" (and {len(self._doubts) - 1} more)" if len(self._doubts) > 1 else ""
-        log.warning("%s: what is there cannot be told: %s%s; the next sweep looks again", path, reason, more)
+        log.warning("%s: its content cannot be listed: %s%s; the next sweep looks again", path, reason, more)
         self._doubts.clear()
 
 
