@@ -30,7 +30,7 @@ class Page:
         well: Callable[[], Health],
         metrics: Metrics,
         clock: Clock,
-        looks: FileInspector,
+        inspector: FileInspector,
         token: str | None,
     ) -> None:
         """`token`: what is wanted of every request; None: nothing."""
@@ -38,7 +38,7 @@ class Page:
         self._well = well
         self._metrics = metrics
         self._clock = clock
-        self._inspector = looks
+        self._inspector = inspector
         self._token = token
 
     def serve(self, former: "Server | None" = None) -> "Server | None":
@@ -68,13 +68,13 @@ class Page:
         def state() -> dict[str, Any]:
             return status(ledger, config.rules, destinations, config.scrubs, doubts(config), self._well().refused)
 
-        clock, looks = self._clock, self._inspector
-        readings = Readings(ledger, config.rules, roots, dict(destinations), clock, self._parts.expiries, looks)
-        views = Views(ledger, config.rules, destinations, roots, state, self._well, clock, source, looks)
+        clock, inspector = self._clock, self._inspector
+        readings = Readings(ledger, config.rules, roots, dict(destinations), clock, self._parts.expiries, inspector)
+        views = Views(ledger, config.rules, destinations, roots, state, self._well, clock, source, inspector)
         return Sources(views, state, with_process(everything(self._metrics, readings)), ledger.close)
 
 
-def write(parts: Parts, metrics: Metrics, clock: Clock, looks: FileInspector, stack: ExitStack) -> Textfile | None:
+def write(parts: Parts, metrics: Metrics, clock: Clock, inspector: FileInspector, stack: ExitStack) -> Textfile | None:
     """The file for node_exporter, where one is configured."""
     config = parts.config
     if config.settings.agent.textfile is None:
@@ -82,5 +82,5 @@ def write(parts: Parts, metrics: Metrics, clock: Clock, looks: FileInspector, st
     ledger = Ledger(str(config.ledger))
     stack.callback(ledger.close)
     destinations = {name: table.address for name, table in config.settings.destinations.items()}
-    readings = Readings(ledger, config.rules, parts.intake.roots, destinations, clock, parts.expiries, looks)
+    readings = Readings(ledger, config.rules, parts.intake.roots, destinations, clock, parts.expiries, inspector)
     return Textfile(PurePath(config.settings.agent.textfile), everything(metrics, readings))

@@ -216,9 +216,9 @@ def _pass(parts: Parts, clock: Clock, takes_until: float = inf) -> float | None:
         return 0.0
     if parts.dispatcher.waiting or any(deliverer.waiting for deliverer in parts.deliverers.values()):
         return 0.2
-    done = parts.ledger.files.next_rested()
-    if takes and done is not None and done <= takes_until:
-        return min(max(done - now, 0.0), 0.2)
+    rests = parts.ledger.files.next_rested()
+    if takes and rests is not None and rests <= takes_until:
+        return min(max(rests - now, 0.0), 0.2)
     if parts.intake.seal_all(now) or any(deliverer.ready(now) for deliverer in parts.deliverers.values()):
         return 0.0
     lie_until = parts.reclaimer.lie_until

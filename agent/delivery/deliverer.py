@@ -322,7 +322,7 @@ class Deliverer:
         if not request.resumed:
             ended: list[Delivery] = []
             left = submission.unfinished()
-            for one in submission.done():
+            for one in submission.ended():
                 (left if self._leftovers(one) else ended).append(one)
             self._finish(ended, now)
         if submission.open or (left and not submission.follow_up):
@@ -471,7 +471,7 @@ class Deliverer:
             if _failure(report, submission) is None:
                 submission.follow_up.update(self._left_over(submission))
                 submission.open.clear()
-        self._finish([delivery for _, submission in ended for delivery in submission.done()], now)
+        self._finish([delivery for _, submission in ended for delivery in submission.ended()], now)
         for report, submission in ended:
             failure = _failure(report, submission)
             if failure is not None:

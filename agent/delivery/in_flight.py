@@ -50,7 +50,7 @@ class Submission:
         """Deliveries with files that have no outcome, or go once more."""
         return self._divided()[0]
 
-    def done(self) -> list[Delivery]:
+    def ended(self) -> list[Delivery]:
         """The others."""
         return self._divided()[1]
 

@@ -33,7 +33,7 @@ class Item(NamedTuple):
     mount: str | None = None
     """The last directory on the way to `path` where another file system began, when files were proved there before."""
     begun: bool = False
-    """An earlier attempt at this file may have left any part of it at `path`: where the transport works `is_service`."""
+    """An earlier attempt at this file may have left any part of it at `path`: where the transport is a service (`is_service`)."""
 
 
 class Arrived(NamedTuple):

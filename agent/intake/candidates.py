@@ -87,7 +87,7 @@ class Candidates:
         self._rules = {rule.name: rule for rule in rules}
         self._groups = groups
         self._datasets_completer = dataset_completer
-        self._inspector = Bulkhead[File]("candidate", lambda file: file.path)
+        self._read_alone = Bulkhead[File]("candidate", lambda file: file.path)
         self._decided = Bulkhead[Decided]("candidate", lambda one: one[0].path, ledger.savepoint)
 
     def read(self, now: float) -> list[Decided]:
@@ -99,7 +99,7 @@ class Candidates:
         with Trees(self._files) as trees:
             markers = _Markers()
             some = in_time(due, SECONDS_A_PASS)
-            for one in self._inspector.each(some, now, lambda file, failure: found.append((file, _failed(failure)))):
+            for one in self._read_alone.each(some, now, lambda file, failure: found.append((file, _failed(failure)))):
                 with one as file:
                     found.append((file, self._decide(trees, markers, file, now)))
         return found
@@ -116,7 +116,7 @@ class Candidates:
     def _apply(self, decisions: Sequence[Decided], now: float) -> bool:
         files, joining = self._ledger.files, self._groups.joining(now)
         completed: list[tuple[File, int, str]] = []
-        done: list[tuple[File, Rule]] = []
+        rested: list[tuple[File, Rule]] = []
         waits: list[tuple[float, str | None, int]] = []
         more = False
         for file, decision in decisions:
@@ -124,7 +124,7 @@ class Candidates:
                 case Complete(rule, reason):
                     completed.append((file, joining.alone(file, rule), reason))
                 case Rested(rule):
-                    done.append((file, rule))
+                    rested.append((file, rule))
                 case Wait(again, reason):
                     waits.append((again, reason, file.id))
                 case Changed(adoption):
@@ -138,9 +138,9 @@ class Candidates:
         files.completed(completed, now)
         files.waits(waits)
         joining.end()
-        if done:
-            self._datasets_completer.done(done, now)
-        return more or bool(done)
+        if rested:
+            self._datasets_completer.gather(rested, now)
+        return more or bool(rested)
 
     def _decide(self, trees: Trees, markers: "_Markers", file: File, now: float) -> Decision:
         """Read one candidate again, and decide about it."""

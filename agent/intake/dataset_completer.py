@@ -96,7 +96,7 @@ class DatasetCompleter:
         self._sums = Sums()
         self._texts = Texts()
         self._formats = Formats()
-        self._inspector = Bulkhead[Known]("dataset", _name)
+        self._read_alone = Bulkhead[Known]("dataset", _name)
         self._judged = Bulkhead[Judged]("dataset", lambda one: _name(one.known), ledger.savepoint)
 
     def start(self, now: float) -> None:
@@ -118,7 +118,7 @@ class DatasetCompleter:
         with Trees(self._files) as trees:
             contents: dict[str, Content] = {}
             due = in_time(self._ledger.datasets.due(now, DATASETS_A_PASS), SECONDS_A_PASS)
-            for one in self._inspector.each(
+            for one in self._read_alone.each(
                 due, now, lambda known, failure: found.append(self._failed(known, failure))
             ):
                 with one as known:
@@ -224,7 +224,7 @@ class DatasetCompleter:
         seen = directory if isinstance(directory, Observation) else None
         return Judged(known, rule, dataset, answer, checksums=right, directory=seen)
 
-    def done(self, items: Sequence[tuple[File, Rule]], now: float) -> None:
+    def gather(self, items: Sequence[tuple[File, Rule]], now: float) -> None:
         """Files have no writer and have not changed for their quiet period. Inside a transaction."""
         rows = []
         for file, rule in items:
@@ -235,7 +235,9 @@ class DatasetCompleter:
                 )
                 continue
             rows.append((self._ledger.datasets.number(self._ledger.files.rule(rule.name), dataset.key, now), file.id))
-        self._ledger.datasets.done((number, "it waits for the rest of its dataset", ident) for number, ident in rows)
+        self._ledger.datasets.gathered(
+            (number, "it waits for the rest of its dataset", ident) for number, ident in rows
+        )
         self._ledger.datasets.touched({number for number, _ in rows}, now)
 
     def apply(self, judged: Sequence[Judged], now: float) -> bool:

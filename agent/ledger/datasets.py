@@ -198,7 +198,7 @@ class Datasets:
             values = (now, rule) if key is None else (now, rule, os.fsencode(key))
             self._store.execute(f"UPDATE datasets SET again = ?1 WHERE rule = ?2 AND again > ?1{one}", values)
 
-    def done(self, items: Iterable[tuple[int, str, int]]) -> None:
+    def gathered(self, items: Iterable[tuple[int, str, int]]) -> None:
         """Files have no writer and have not changed for their quiet period: (dataset, reason, id)."""
         self._store.executemany(
             "UPDATE files SET again = NULL, dataset = ?, reason = ? WHERE id = ? AND state = 'candidate'", items

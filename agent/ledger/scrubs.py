@@ -210,7 +210,7 @@ class Scrubs:
         """Why nothing is deleted on the proof of a destination where more is gone than anybody takes; None: it is not."""
         return taken_at_once(destination) if self._store.meta(f"{_GONE}{destination}") is not None else None
 
-    def to_enqueue(self, destination: int) -> list[File]:
+    def unproved(self, destination: int) -> list[File]:
         """Verified files whose evidence was withdrawn because of a finding, and which nobody delivers again yet."""
         sql = (
             "SELECT g.file FROM findings g JOIN files f ON f.id = g.file WHERE g.destination = ? AND f.state = 'verified'"

@@ -34,7 +34,7 @@ class FileInspector:
     def __init__(self, clock: Callable[[], float], roots: Sequence[str]) -> None:
         """`roots`: the watched directories."""
         self._roots = sorted(set(roots), key=len, reverse=True)
-        self._inspector = Asker(clock, _LOOKS)
+        self._files = Asker(clock, _LOOKS)
         self._listings = Asker(clock, _LISTINGS)
 
     def at(self, files: Sequence[Named]) -> list[Look]:
@@ -48,7 +48,7 @@ class FileInspector:
         return [found[path] for path, _ in files]
 
     def _asked(self, place: str, files: Sequence[Named]) -> dict[str, Look]:
-        answer = self._inspector.ask(place, lambda: {path: look(path, volume) for path, volume in files})
+        answer = self._files.ask(place, lambda: {path: look(path, volume) for path, volume in files})
         if isinstance(answer, Silence):
             return {path: CannotTell(_silence(answer)) for path, _ in files}
         return answer
@@ -61,12 +61,12 @@ class FileInspector:
 
     def space(self, directory: str) -> Space | None:
         """How much may still be written there; None where that cannot be told now."""
-        answer = self._inspector.ask(directory, lambda: LOCAL.space(directory))
+        answer = self._files.ask(directory, lambda: LOCAL.space(directory))
         return None if isinstance(answer, Silence) else answer
 
     def silent(self) -> dict[str, float]:
         """Directories that do not answer, each with the time since when."""
-        return self._inspector.silent()
+        return self._files.silent()
 
     def _place(self, path: str) -> str:
         """The watched directory that holds a path, or else the mount point that does."""

@@ -154,7 +154,7 @@ class Readings(Collector):
 
     def __init__(
         self, ledger: Ledger, rules: Sequence[Rule], roots: Sequence[Root], destinations: Mapping[str, str],
-        clock: Callable[[], float], expiries: Mapping[str, Callable[[], float | None]], looks: FileInspector,
+        clock: Callable[[], float], expiries: Mapping[str, Callable[[], float | None]], inspector: FileInspector,
     ) -> None:  # fmt: skip
         """`destinations`: name → address. `expiries`: destination → when its login dies unless it is used."""
         self._ledger = ledger
@@ -163,7 +163,7 @@ class Readings(Collector):
         self._destinations = destinations
         self._clock = clock
         self._expiries = expiries
-        self._inspector = looks
+        self._inspector = inspector
         self._families = Bulkhead[Callable[[], Iterable[Metric]]]("metrics", lambda read: read.__name__)
         self._expiring = Bulkhead[str]("login of destination", str)
         self._standing = Bulkhead[Standing]("metrics of destination", lambda one: one.destination)

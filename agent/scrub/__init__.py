@@ -259,7 +259,7 @@ class Scrubber:
     def _catch_up(self, now: float) -> None:
         """Files that were just being removed when their copy was found wrong travel when they were put back."""
         scrubs = self._ledger.scrubs
-        if not (scrubs.to_enqueue(self._place) or scrubs.arrived_again(self._place)):
+        if not (scrubs.unproved(self._place) or scrubs.arrived_again(self._place)):
             return
         with self._ledger.transaction():
             self._deliver_again(now)
@@ -271,7 +271,7 @@ class Scrubber:
         """Files whose evidence was withdrawn are batches once more. Inside a transaction."""
         scrubs = self._ledger.scrubs
         self._again.together(
-            scrubs.to_enqueue(self._place), lambda some: scrubs.delivered_again(self._place, some, now), now
+            scrubs.unproved(self._place), lambda some: scrubs.delivered_again(self._place, some, now), now
         )
 
 

@@ -739,7 +739,7 @@ def test_what_is_due(ledger: Ledger) -> None:
 
 def test_owners_are_the_others_with_that_name(ledger: Ledger) -> None:
     """Other files that have, or had, or are meant to have a name at the destination are told with what is proved of them."""
-    place, is_service = (ledger.destinations.place(name, "/mnt").id for name in ("share", "campus"))
+    place, other = (ledger.destinations.place(name, "/mnt").id for name in ("share", "campus"))
     me = find(ledger, "/data/me.dat")
     seal(ledger, [me], place)
     assert ledger.deliveries.owners(place, "x/Scan.dat", me) == []
@@ -747,7 +747,7 @@ def test_owners_are_the_others_with_that_name(ledger: Ledger) -> None:
     meant = find(ledger, "/data/meant.dat")
     folded = deliver(ledger, place, find(ledger, "/data/folded.dat"), "x/scan.DAT", b"2")
     deliver(ledger, place, find(ledger, "/data/other.dat"), "x/scan2.dat", b"3")
-    deliver(ledger, is_service, find(ledger, "/data/elsewhere.dat"), "x/Scan.dat", b"4")
+    deliver(ledger, other, find(ledger, "/data/elsewhere.dat"), "x/Scan.dat", b"4")
     with ledger.transaction():
         ledger.deliveries.planned(place, [(meant.id, "x/Scan.dat"), (me.id, "x/Scan.dat")])
     assert sorted(ledger.deliveries.owners(place, "x/Scan.dat", me), key=lambda owner: owner.source) == [
@@ -795,7 +795,7 @@ def test_owners_know_whether_the_copy_may_be_the_only_one(ledger: Ledger, end: s
 
 def test_the_former_copy_is_the_last_one_proved_there(ledger: Ledger) -> None:
     """Of earlier generations that changed in place the last one proved at that destination may be replaced."""
-    place, is_service = (ledger.destinations.place(name, "/mnt").id for name in ("share", "campus"))
+    place, other = (ledger.destinations.place(name, "/mnt").id for name in ("share", "campus"))
     first = find(ledger, "/data/scan.dat")
     assert ledger.deliveries.former_copy(place, first) is None
     deliver(ledger, place, first, "scan.dat", b"1")
@@ -806,7 +806,7 @@ def test_the_former_copy_is_the_last_one_proved_there(ledger: Ledger) -> None:
         ledger.deliveries.planned(place, [(third.id, "scan~3.dat")])  # meant, never proved
     fourth = find(ledger, "/data/scan.dat")
     assert ledger.deliveries.former_copy(place, fourth) == ("scan~2.dat", Content(b"2", 10))
-    assert ledger.deliveries.former_copy(is_service, fourth) is None
+    assert ledger.deliveries.former_copy(other, fourth) is None
     assert ledger.deliveries.former_copy(place, second) == ("scan.dat", Content(b"1", 10))
     other = find(ledger, "/data/other.dat")
     assert ledger.deliveries.former_copy(place, other) is None
@@ -1262,7 +1262,7 @@ class Agent(RuleBasedStateMachine):
         def change() -> None:
             for file in files:
                 number = self.ledger.datasets.number(self.ledger.files.rule(file.rule), "run", self.now)
-                self.ledger.datasets.done([(number, "quiet", file.id)])
+                self.ledger.datasets.gathered([(number, "quiet", file.id)])
                 self.ledger.datasets.checked(number, self.now)
 
         self.act(change)

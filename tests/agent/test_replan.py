@@ -148,13 +148,13 @@ def edits(site: Site) -> dict[str, Edit]:
     share, tape = rule["deliver"]
     moved = site.root / "moved"
     moved.mkdir(exist_ok=True)
-    is_service = {**places, "tape": site.place("moved")}
+    moved = {**places, "tape": site.place("moved")}
     found: dict[str, Edit] = {"nothing": ([rule], places)}
     for word, backfill in (("unset", {}), ("true", {"backfill": True}), ("false", {"backfill": False})):
         new = {"to": "new", **backfill}
         found[f"destination added, {word}"] = [{**rule, "deliver": [share, tape, new]}], places
         found[f"destination replaced, {word}"] = [{**rule, "deliver": [share, new]}], places
-        found[f"destination moved, {word}"] = [{**rule, "deliver": [share, {**tape, **backfill}]}], is_service
+        found[f"destination moved, {word}"] = [{**rule, "deliver": [share, {**tape, **backfill}]}], moved
         found[f"all replaced, {word}"] = [{**rule, "deliver": [new]}], places
         found[f"rule renamed, destination added, {word}"] = (
             [{**rule, "name": "ct", "deliver": [share, tape, new]}],

@@ -198,8 +198,8 @@ def test_a_unit_gives_way_where_the_work_needs_it(tmp_path: Path) -> None:
     homes = unit(tmp_path, **JOBS["homes"])
     assert (settings(homes, "ProtectHome"), settings(homes, "PrivateTmp")) == (["read-only"], ["no"])
     assert settings(unit(tmp_path, commands=True), "SystemCallFilter") == []
-    is_service = unit(tmp_path, state_dir="/data/state")
-    assert (settings(is_service, "StateDirectory"), settings(is_service, "ReadWritePaths")) == ([], ["/data/state"])
+    outside = unit(tmp_path, state_dir="/data/state")
+    assert (settings(outside, "StateDirectory"), settings(outside, "ReadWritePaths")) == ([], ["/data/state"])
     share = 'path = "/mnt/share"'
     says = configuration(RULES.format(canary="0s", more="").replace(share, f'{share}\ndir_mode = "0770"', 1))
     assert job(says, "dropline", "ada").sets_modes

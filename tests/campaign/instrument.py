@@ -62,7 +62,7 @@ class Journal:
         """Every version there ever was."""
         return (one for versions in list(self.versions.values()) for one in list(versions))
 
-    def to_enqueue(self) -> Iterator[Written]:
+    def required(self) -> Iterator[Written]:
         """Every version that must be whole somewhere."""
         return (one for one in self.all() if not one.over)
 

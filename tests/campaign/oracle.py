@@ -130,7 +130,7 @@ class Oracle:
         self._foreign(there, found)
         self._twice(copies, found)
         recorded = self._recorded(there, found)
-        for one in self.journal.to_enqueue():
+        for one in self.journal.required():
             missing = [share for share in self.shares if (one.path, one.digest) not in copies[share]]
             is_here = one.digest in here.values()
             if missing and is_here:
@@ -156,7 +156,7 @@ class Oracle:
     def left(self) -> list[Written]:
         """What is owed and still here, under whatever name."""
         here = set(tree(self.inbox).values())
-        return [one for one in self.journal.to_enqueue() if one.digest in here]
+        return [one for one in self.journal.required() if one.digest in here]
 
     def _copies(self, share: str, files: Mapping[str, str], found: Findings) -> dict[tuple[str, str], list[str]]:
         """(path here, digest) → paths there, of what was whole. Says what was not."""

@@ -234,16 +234,16 @@ def test_whenever_power_fails_nothing_is_lost(tmp_path: Path, zygote: Zygote) ->
                 for there in shares.values():
                     names = {name: digest for name, digest in there.items() if ".dropline" not in name}
                     assert names.items() <= whole.items(), f"not whole after a cut at {cut}"
-                to_enqueue = {name: digest for name, (digest, at) in written.items() if at <= cut}
+                required = {name: digest for name, (digest, at) in written.items() if at <= cut}
                 station.start()
                 assert until(
-                    lambda to_enqueue=to_enqueue: (
+                    lambda required=required: (
                         all(  # type: ignore[misc]
-                            to_enqueue.items() <= tree(path).items() for path in station.shares.values()
+                            required.items() <= tree(path).items() for path in station.shares.values()
                         )
-                        and not to_enqueue.keys() & tree(station.inbox).keys()
+                        and not required.keys() & tree(station.inbox).keys()
                     )
                 ), f"all is delivered and reclaimed after a cut at {cut}: {station.log.read_text()}"
                 station.stop()
-                assert {os.path.relpath(path, station.inbox) for path in deletions(station)} >= to_enqueue.keys()
+                assert {os.path.relpath(path, station.inbox) for path in deletions(station)} >= required.keys()
                 assert station.broken + station.complaints() == [], station.log.read_text()

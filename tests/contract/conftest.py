@@ -235,7 +235,7 @@ class Round:
 
 
 @dataclass
-class Elsewhere:
+class Child:
     """Runs the directory transport in another process: as an ordinary user, or with its own mounts."""
 
     skip: Callable[[str], Any] = field(default=pytest.skip)
@@ -270,14 +270,14 @@ class Elsewhere:
 
 
 @pytest.fixture
-def is_service() -> Elsewhere:
+def child() -> Child:
     """Deliveries in another process."""
-    return Elsewhere()
+    return Child()
 
 
 @pytest.fixture
 def delivery() -> type[Round]:
-    """One round of `is_service`."""
+    """One round of `child`."""
     return Round
 
 

@@ -31,7 +31,7 @@ from rules.rate import Limit
 from rules.scrub import CopyStatus
 
 if TYPE_CHECKING:
-    from tests.contract.conftest import Elsewhere, Round, Site
+    from tests.contract.conftest import Child, Round, Site
 
 SMALL, LARGE = 5_000, 5 * 2**20
 IDENTITY = ".dropline-destination"
@@ -1003,9 +1003,7 @@ def test_a_source_that_changes_while_it_is_read_is_not_delivered(
     assert folder.tree() == {}
 
 
-def test_an_unreadable_source_is_unfit_alone(
-    commons: Path, folder: Site, is_service: Elsewhere, delivery: type[Round]
-) -> None:
+def test_an_unreadable_source_is_unfit_alone(commons: Path, folder: Site, child: Child, delivery: type[Round]) -> None:
     """A source that the agent's user may not read is for a person; the others arrive."""
     source, share = commons / "data", shared(commons, folder)
     source.mkdir()
@@ -1015,7 +1013,7 @@ def test_an_unreadable_source_is_unfit_alone(
     items = [
         Item(n, str(source), name, _seen(source / name).version, name) for n, name in enumerate(("secret", "good"))
     ]
-    (((outcomes, failure), there),) = is_service.as_nobody(share, folder.identity, delivery(items))
+    (((outcomes, failure), there),) = child.as_nobody(share, folder.identity, delivery(items))
     assert failure is None
     assert isinstance(outcomes[0], Undeliverable)
     assert (outcomes[0].reason, "readable" in outcomes[0].hint) == ("cannot be read: Permission denied", True)
@@ -1041,20 +1039,20 @@ def sources(commons: Path, *names: str) -> list[Item]:
 
 
 def test_a_destination_that_may_not_be_written_is_down(
-    commons: Path, folder: Site, is_service: Elsewhere, delivery: type[Round]
+    commons: Path, folder: Site, child: Child, delivery: type[Round]
 ) -> None:
     """Where the agent's user may not write at all, the delivery fails with the reason, and no file is blamed."""
     share, items = shared(commons, folder), sources(commons, "one", "two")
     share.chmod(0o555)
-    (first,) = is_service.as_nobody(share, folder.identity, delivery(items))
+    (first,) = child.as_nobody(share, folder.identity, delivery(items))
     assert first == (({}, f"{share}: {os.strerror(errno.EACCES)}"), {})
     share.chmod(0o777)
-    (second,) = is_service.as_nobody(share, folder.identity, delivery(items))
+    (second,) = child.as_nobody(share, folder.identity, delivery(items))
     assert second[1] == {"one": b"one", "two": b"two"}
 
 
 def test_a_directory_that_may_not_be_written_concerns_its_files_only(
-    commons: Path, folder: Site, is_service: Elsewhere, delivery: type[Round]
+    commons: Path, folder: Site, child: Child, delivery: type[Round]
 ) -> None:
     """A sub-directory or file at the destination that belongs to somebody else stops the files that want it, no others."""
     share, (one, two, three) = shared(commons, folder), sources(commons, "one", "two", "three")
@@ -1063,7 +1061,7 @@ def test_a_directory_that_may_not_be_written_concerns_its_files_only(
     (share / "three").write_bytes(b"three")
     (share / "three").chmod(0)
     items = [one._replace(path="theirs/one"), two, three]
-    (((outcomes, failure), there),) = is_service.as_nobody(share, folder.identity, delivery(items))
+    (((outcomes, failure), there),) = child.as_nobody(share, folder.identity, delivery(items))
     assert failure is None
     assert [type(outcomes[number]) for number in range(3)] == [Undeliverable, Arrived, Undeliverable]
     assert there == {"two": b"two", "three": None}
@@ -1079,7 +1077,7 @@ def mounted(share: Path, folder: Site, options: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("size", [300_000, LARGE])
 def test_a_full_destination_fails_and_goes_on_when_there_is_room(
-    commons: Path, folder: Site, is_service: Elsewhere, delivery: type[Round], size: int
+    commons: Path, folder: Site, child: Child, delivery: type[Round], size: int
 ) -> None:
     """When space runs out the delivery fails with the reason and leaves no temporary file; with room it goes on."""
     share, items = shared(commons, folder), sources(commons, "small", "big")
@@ -1088,7 +1086,7 @@ def test_a_full_destination_fails_and_goes_on_when_there_is_room(
     items[1] = items[1]._replace(version=_seen(big).version)
     filler = ["sh", "-c", f"head -c 200000 /dev/zero > {share}/filler"]
     before = [*mounted(share, folder, f"size={size + 100_000}"), filler]
-    first, second = is_service.with_mounts(
+    first, second = child.with_mounts(
         share, folder.identity, delivery(items, before), delivery(items, [["rm", str(share / "filler")]])
     )
     assert first[0].failure == f"{share}: 'big': {os.strerror(errno.ENOSPC)}"
@@ -1099,12 +1097,12 @@ def test_a_full_destination_fails_and_goes_on_when_there_is_room(
 
 
 def test_a_destination_mounted_read_only_is_down(
-    commons: Path, folder: Site, is_service: Elsewhere, delivery: type[Round]
+    commons: Path, folder: Site, child: Child, delivery: type[Round]
 ) -> None:
     """A read-only mount fails the delivery with the reason; remounted, everything arrives."""
     share, items = shared(commons, folder), sources(commons, "one", "two")
     before = [*mounted(share, folder, "size=1m"), ["mount", "-o", "remount,bind,ro", str(share)]]
-    first, second = is_service.with_mounts(
+    first, second = child.with_mounts(
         share,
         folder.identity,
         delivery(items, before),

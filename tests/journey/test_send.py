@@ -202,5 +202,5 @@ def test_through_globus_a_lost_answer_makes_no_second_task(site: Site) -> None:
             "job7/a": b"one", "job7/sub/b": b"two",
         }  # fmt: skip
         assert len(service.tasks.all) == 1
-        is_service = site.dropline("send", "/", "--to", "share")
-        assert (is_service.code, "is not below" in is_service.err) == (2, True)
+        outside = site.dropline("send", "/", "--to", "share")
+        assert (outside.code, "is not below" in outside.err) == (2, True)

@@ -104,11 +104,11 @@ def test_a_finding_is_closed_by_what_mends_it_and_by_nothing_else() -> None:
     """The content is back, or what had changed was moved away while the file is proved under another name."""
     bad = [copy_status for copy_status in CopyStatus if not copy_status.well]
     closed = {
-        (former, copy_status, is_service): why
+        (former, copy_status, another): why
         for former in bad
         for copy_status in CopyStatus
-        for is_service in (True, False)
-        if (why := resolved(former, copy_status, proved_at_another=is_service))
+        for another in (True, False)
+        if (why := resolved(former, copy_status, proved_at_another=another))
     }
     moved = "it was moved away, and the copy that was delivered again is proved"
     back = {

@@ -55,21 +55,21 @@ def of_open(fd: int) -> Volume | None:
 def real(path: str) -> str:
     """The path without symbolic links, as far as that can be told without asking a file system that may hang.
 
-    From the mount point of one that is afar on, nothing is resolved.
+    From the mount point of one that may hang on, nothing is resolved.
     """
     return _real(path, list(_mounted()))
 
 
 def _real(path: str, mounted: Sequence[Volume]) -> str:
     kinds = {one.mounted_at: one.may_hang for one in mounted}  # of several on one point, the last lies on top
-    may_hang = {point for point, hangs in kinds.items() if hangs}
-    if not may_hang:
+    hanging = {point for point, hangs in kinds.items() if hangs}
+    if not hanging:
         return os.path.realpath(path)
     at, left, links = "/", os.path.abspath(path).split("/")[::-1], 0
     while left:
         part = left.pop()
         there = os.path.normpath(os.path.join(at, part))
-        if there in may_hang or links > _LINKS_AT_MOST:
+        if there in hanging or links > _LINKS_AT_MOST:
             return os.path.normpath("/".join([there, *left[::-1]]))
         try:
             target = os.readlink(there)

@@ -86,7 +86,7 @@ class Views:
     def __init__(
         self, ledger: Ledger, rules: Sequence[Rule], destinations: Sequence[tuple[str, str]], roots: Sequence[Root],
         status: Callable[[], dict[str, Any]], health: Callable[[], Health], clock: Callable[[], float], config: str,
-        looks: FileInspector,
+        inspector: FileInspector,
     ) -> None:  # fmt: skip
         """
         Args:
@@ -97,7 +97,7 @@ class Views:
             status, health: what else is said of the agent.
             clock: seconds since the epoch.
             config: path of the configuration file, for commands; empty where there is none.
-            looks: looks at the disk.
+            inspector: looks at the disk.
         """
         self._ledger = ledger
         self._rules = {rule.name: rule for rule in rules}
@@ -106,7 +106,7 @@ class Views:
         self._status = status
         self._health = health
         self._clock = clock
-        self._inspector = looks
+        self._inspector = inspector
         self._with = f" --config {shlex.quote(config)}" if config else ""
 
     def front(self, text: str) -> dict[str, Any]:
