@@ -121,7 +121,11 @@ def scrubber_of(destination: str) -> str:
 
 def required_of(config: Configuration, transports: Mapping[str, Transport]) -> dict[str, Required]:
     """The destinations as reclaim needs them."""
-    return {name: Required(one.address, one.confirm, partial(doubt, config, name)) for name, one in transports.items()}
+    tables = config.settings.destinations
+    return {
+        name: Required(one.address, one.confirm, partial(doubt, config, name), tables[name].consumed)
+        for name, one in transports.items()
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,12 +268,7 @@ class Parts:
             scrubber_of(name): one.scrubber for name, one in self.routes.items() if one.scrubber is not None
         }
         self.expiries = {name: one.expires_at for name, one in self.routes.items() if one.expires_at is not None}
-        required = {
-            name: Required(
-                one.transport.address, one.transport.confirm, partial(doubt, config, name), tables[name].consumed
-            )
-            for name, one in self.routes.items()
-        }
+        required = required_of(config, {name: one.transport for name, one in self.routes.items()})
         record = Record(config.state_dir / "deletions.jsonl", settings.keep_history)
         self.reclaimer = Reclaimer(connect(), LOCAL, config.rules, required, record)
         self.pruner = Pruner(connect(), settings.keep_history)

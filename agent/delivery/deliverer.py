@@ -119,6 +119,7 @@ class Deliverer:
         """
         self._rules = {rule.name: rule for rule in rules}
         self._requests = Requests(self._ledger, self._transport, self._destination, rules, self._host)
+        self._outcomes = Outcomes(self._ledger, self._transport, self._destination, self._rules)
         self._health.former = former
 
     def step(self, now: float) -> float | None:

@@ -433,6 +433,7 @@ def test_a_landing_zone_takes_files_and_the_local_copies_go(site: "Site") -> Non
     assert site.dropline("verify", "share", "--all").code == 0
     assert site.status()["findings"] == []
     site.configure(site.rule(reclaim={"after": "0s"}), destinations=share)
+    assert [one["reclaim"] for one in site.dropline("reclaim", "--dry-run", "--format", "json").json] == [True] * 4
     assert site.once() == 0
     assert (site.local, site.delivered) == ({}, {"run2/c.dat": b""})
 

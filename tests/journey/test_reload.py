@@ -86,6 +86,19 @@ def test_a_file_that_says_the_same_changes_nothing(site: "Site") -> None:
     assert agent.stop() == 0
 
 
+def test_a_deliverer_that_stays_goes_by_the_new_rules(site: "Site") -> None:
+    """`updates_in_place` disturbs nothing that is under way, and counts from the reload on."""
+    site.configure(agent=PAGE)
+    agent = site.start()
+    for content in (b"head 1, data", b"head 2, data, data"):
+        site.put("scan.h5", content)
+        assert site.dropline("wait", site.inbox / "scan.h5", "--timeout", "1m").code == 0
+        site.configure(site.rule(updates_in_place=True), agent=PAGE)
+        reads(agent, site, "the configuration was read again")
+    assert site.delivered == {"scan.h5": b"head 2, data, data"}
+    assert agent.stop() == 0
+
+
 def test_no_reload_leaves_a_thread_behind(site: "Site") -> None:
     """Not those of a page at another port, and not those of a destination that changed."""
     site.configure(agent=PAGE)

@@ -83,6 +83,7 @@ def test_a_folder_and_a_file_have_pages_of_their_own(page: "tuple[Site, Agent]")
     number = re.search(r'href="(/of[^"]*)">inbox<', agent.get("/").body)
     assert number is not None
     file = page_of(agent, number[1], "a.dat")
+    assert f'<a href="{number[1]}">' in file.body, "the way back to its folder"
     shown = text(file.body)
     for piece in ("a.dat Safe to remove proved at share", "Size 1,500 bytes", hashlib.sha256(b"a" * 1500).hexdigest()):
         assert piece in shown, f"{piece}\n{shown}"

@@ -178,7 +178,7 @@ class Views:
             "name": line.name,
             "mark": line.mark,
             "file": own[-1],
-            "holding": self._ledger.summaries.of(own[-1]),
+            "summary": self._ledger.summaries.of(own[-1]),
             "command": self.command("explain", path),
         }
 
