@@ -71,7 +71,7 @@ def pruned(rules: Sequence[Rule], directory: str) -> bool:
         return False
     holders = [(rule, inside) for rule in rules if (inside := relative(directory, rule.watch)) is not None]
     return bool(holders) and all(
-        not rule.complete.markers_wanted
+        not rule.complete.looked_for_patterns
         and not any(pattern.startswith("!") for pattern in rule.exclude)
         and takes(rule.exclude, f"{inside}/")
         for rule, inside in holders
@@ -97,8 +97,8 @@ def leads_out(rules: Sequence[Rule], link: str, target: str, *, directory: bool)
 
 def is_marker(rule: Rule, name: str) -> bool:
     """Whether a file of this name may be a marker of the rule, for whatever data file."""
-    if rule.complete.markers_wanted:
-        return any(spec_of(one).match_file(name) for one in rule.complete.markers_wanted)
+    if rule.complete.looked_for_patterns:
+        return any(spec_of(one).match_file(name) for one in rule.complete.looked_for_patterns)
     if rule.complete.marker is None:
         return False
     return spec_of(PLACEHOLDER.sub("*", rule.complete.marker)).match_file(name)

@@ -15,7 +15,7 @@ from pydantic.json_schema import SkipJsonSchema
 from rules.actions import Action, SharedWith, Then, distinct, named
 from rules.config.tables import STRICT, Cron, Duration, Fraction, LocalPath, Name, Regex, Size
 from rules.datasets.condition import Pattern
-from rules.datasets.conditions import AnyCondition, looked_for, looks_beyond, marked_by
+from rules.datasets.conditions import AnyCondition, looked_for, looks_beyond, marker_patterns
 from rules.patterns.glob import check_glob, check_marker
 from rules.patterns.portable import check_instead
 
@@ -64,7 +64,7 @@ class Conditions:
     min_size: Size = 0
     require: tuple[AnyCondition, ...] = ()
     """What must be true of the whole dataset, besides that each of its files has settled."""
-    markers_wanted: SkipJsonSchema[tuple[str, ...]] = field(init=False, default=())
+    looked_for_patterns: SkipJsonSchema[tuple[str, ...]] = field(init=False, default=())
     """Patterns of names on the disk that `require` looks for: when one appears, datasets are looked at."""
     looks_beyond: SkipJsonSchema[bool] = field(init=False, default=False)
     """Some of them may lie outside of the dataset's directory."""
@@ -72,9 +72,9 @@ class Conditions:
     """Patterns of the markers and checksum lists of the dataset that `require` waits for."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "markers_wanted", looked_for(self.require))
+        object.__setattr__(self, "looked_for_patterns", looked_for(self.require))
         object.__setattr__(self, "looks_beyond", looks_beyond(self.require))
-        object.__setattr__(self, "markers", marked_by(self.require))
+        object.__setattr__(self, "markers", marker_patterns(self.require))
 
 
 @dataclass(frozen=True, slots=True)

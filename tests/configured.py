@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rules.config.config_error import RuleError, all_mistakes
+from rules.config.config_error import RuleError, all_errors
 from rules.config.settings import Configuration, Settings
 from rules.rule import Rule
 
@@ -18,7 +18,7 @@ def rules(
     try:
         settings = Settings.model_validate(whole, context={"absolute": absolute})
     except ValidationError as error:
-        raise RuleError.of("f.toml", all_mistakes(error, Settings, whole), None) from None
+        raise RuleError.of("f.toml", all_errors(error, Settings, whole), None) from None
     return Configuration(settings, "f.toml").rules
 
 

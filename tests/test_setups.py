@@ -95,7 +95,7 @@ def test_a_setup_runs(setup: Setup) -> None:
                 instrument.play(step)
                 if step.release is not None:
                     play.release(rule, step.release)
-                play.apply()
+                play.settle()
         play.until(play.now + 2 * DAY)
     assert sealed
     if rule.preset is None:

@@ -96,7 +96,7 @@ class Active:
             self.server = self._page.serve(former.server if former is not None else None)
             stack.callback(self._close_server)
             textfile = write(self.parts, process.metrics, process.clock, self._inspector, stack)
-            self._heartbeat: Mapping[str, Callable[[float], float | None]] = {
+            self._steps: Mapping[str, Callable[[float], float | None]] = {
                 "intake": self.parts.take_in,
                 "reclaim": self.parts.reclaimer.step,
                 "outbox": self.parts.dispatcher.step,
@@ -134,7 +134,7 @@ class Active:
         if not self._started:
             self.parts.start(self._process.clock())
             self._started = True
-        for name, step in self._heartbeat.items():
+        for name, step in self._steps.items():
             if not self._workers[name].alive:
                 self._workers[name].start(step)
         if self._problem is not None:

@@ -20,7 +20,7 @@ from agent.files import LOCAL
 from agent.host import own_files
 from agent.host import secrets as secret
 from agent.host.zone import zone
-from rules.config.config_error import ConfigError, RuleError, all_mistakes, in_text, location, unknown_destinations
+from rules.config.config_error import ConfigError, RuleError, all_errors, in_text, location, unknown_destinations
 from rules.config.lines import Lines
 from rules.config.load import reclaim_differs
 from rules.config.settings import Configuration, DirectoryTable, GlobusTable, Settings
@@ -222,7 +222,7 @@ def check(
         settings = Settings.model_validate(_overridden(data, _environment()), context=context)
     except ValidationError as error:
         variable = _variable(error)
-        config_errors = all_mistakes(error, Settings, {} if variable else data)
+        config_errors = all_errors(error, Settings, {} if variable else data)
         if variable:
             raise RuleError.of(variable, config_errors[:1], None) from None
         known = {one.path for one in config_errors}

@@ -58,7 +58,7 @@ def demo(
         raise Refused("the run was not delivered in time", "`dropline demo --keep` leaves everything to look at")
 
 
-def _play(root: PurePath, rate_limiter: float) -> bool:
+def _play(root: PurePath, pace: float) -> bool:
     inbox, share = root / "inbox", root / "share"
     for path in (inbox, share):
         own_files.make_directory(path)
@@ -79,7 +79,7 @@ def _play(root: PurePath, rate_limiter: float) -> bool:
     def perform() -> None:
         instrument = Instrument(Disk(str(inbox)))
         for pause, words, act in _SCRIPT:
-            time.sleep(pause * rate_limiter)
+            time.sleep(pause * pace)
             say(f"  instrument: {words}")
             instrument.play(StepTable.model_validate({"at": "0s", **act}))
         deadline = time.monotonic() + _WITHIN

@@ -39,7 +39,7 @@ class ChangedSources(NamedTuple):
     """File → why nothing can be said of it now."""
 
 
-def damaged(items: Iterable[Item]) -> ChangedSources:
+def changed_sources(items: Iterable[Item]) -> ChangedSources:
     """Those items whose local file is not what was sealed, has a writer, or cannot be read now."""
     found = ChangedSources({}, {})
     with Sources(LOCAL, "sha256", Heartbeat()) as sources:

@@ -255,7 +255,7 @@ class Reading:
     def _read_whole(self, seen: Observation) -> Observation:
         """What was read, where that was the version to its end. Raises NotTheVersion, and Trouble.
 
-        where its last name was removed, as a ring buffer removes its oldest file, that alone moved its ctime: this
+        Where its last name was removed, as a ring buffer removes its oldest file, that alone moved its ctime: this
         reading is the last that there will ever be.
         """
         removed = seen._replace(version=seen.version._replace(ctime_ns=self._version.ctime_ns))

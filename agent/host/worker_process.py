@@ -63,7 +63,7 @@ class Call:
         self.hung: str | None = None
         """Why nobody waits for the answer any more."""
 
-    def apply(self, answer: Any) -> None:
+    def settle(self, answer: Any) -> None:
         """This is the answer."""
         self.answer = answer
         self.answered.set()
@@ -192,7 +192,7 @@ class WorkerProcess:
                 with self._lock:
                     call = self._calls.pop(number, None)
                 if call is not None:
-                    call.apply(answer)
+                    call.settle(answer)
         except Exception as error:
             # A call whose answer nobody reads would be waited for without end, whatever was the reason.
             if not isinstance(error, (OSError, EOFError, pickle.UnpicklingError)):
@@ -201,14 +201,14 @@ class WorkerProcess:
             process.wait()
             process.stdout.close()
             _close(process)
-            self._apply_all()
+            self._settle_all()
 
-    def _apply_all(self) -> None:
+    def _settle_all(self) -> None:
         with self._lock:
             reason = "the agent stops" if self._closed else "a worker process ended unexpectedly; it is started again"
             calls, self._calls, self._process = self._calls, {}, None
         for call in calls.values():
-            call.apply(Transient(reason))
+            call.settle(Transient(reason))
 
     def end(self) -> None:
         """Let what is under way end. Nothing is begun any more."""
@@ -225,7 +225,7 @@ class WorkerProcess:
         reader.join(max(deadline - time.monotonic(), 0.0))
         if reader.is_alive():
             process.kill()  # it dies when the call that hangs returns, and does nothing any more
-            self._apply_all()
+            self._settle_all()
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:

@@ -47,11 +47,11 @@ class Intake:
         self._watched = Bulkhead[Root]("watched directory", lambda root: root.watch.root)
         self._scanner = Scanner(ledger, files, self.roots, zones)
         self._groups = Groups(ledger, rules, destinations, host)
-        self._datasets_completer = DatasetCompleter(
+        self._dataset_completer = DatasetCompleter(
             ledger, files, rules, self._groups, lambda rule: self._root(rule).swept_at is not None, self._look_again,
             self._looking,
         )  # fmt: skip
-        self._candidates = Candidates(ledger, files, rules, self._groups, self._datasets_completer)
+        self._candidates = Candidates(ledger, files, rules, self._groups, self._dataset_completer)
         self._sweep_every = sweep_every
         self._canary_every = canary_every
         self._wall = wall
@@ -64,7 +64,7 @@ class Intake:
         self._scanner.start()
         with self._ledger.transaction():
             self._ledger.files.restarted(now)
-            self._datasets_completer.start(now)
+            self._dataset_completer.start(now)
 
     def step(self, now: float) -> float | None:
         """One whole pass. Returns when the next is due: now, where there was more than one pass takes."""
@@ -78,9 +78,9 @@ class Intake:
         more = self._scanner.take_hints(now)
         more = self._scanner.take_sweeps(now) or more
         looks = self._candidates.read(now)
-        judged = self._datasets_completer.read(now)
+        judged = self._dataset_completer.read(now)
         with self._ledger.transaction():
-            more = self._datasets_completer.apply(judged, now) or more  # first: what settles now is not judged yet
+            more = self._dataset_completer.apply(judged, now) or more  # first: what settles now is not judged yet
             more = self._candidates.apply(looks, now) or more
             again = self._groups.seal(now)
             self._ledger.history.noted(now)
@@ -91,7 +91,7 @@ class Intake:
         due = [
             again,
             self._ledger.files.next_due(),
-            self._datasets_completer.next_due(),
+            self._dataset_completer.next_due(),
         ]
         for one in self._watched.each(self.roots):
             with one as root:

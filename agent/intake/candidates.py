@@ -86,7 +86,7 @@ class Candidates:
         self._files = files
         self._rules = {rule.name: rule for rule in rules}
         self._groups = groups
-        self._datasets_completer = dataset_completer
+        self._dataset_completer = dataset_completer
         self._read_alone = Bulkhead[File]("candidate", lambda file: file.path)
         self._decided = Bulkhead[Decided]("candidate", lambda one: one[0].path, ledger.savepoint)
 
@@ -139,7 +139,7 @@ class Candidates:
         files.waits(waits)
         joining.end()
         if rested:
-            self._datasets_completer.gather(rested, now)
+            self._dataset_completer.gather(rested, now)
         return more or bool(rested)
 
     def _decide(self, trees: Trees, markers: "_Markers", file: File, now: float) -> Decision:

@@ -222,7 +222,7 @@ class Formats:
     def made(
         self, dataset: int, changed_at: float | None, names: tuple[str, ...], looks: Sequence[Callable[[], Finding]]
     ) -> list[Finding | None]:
-        """See `rules.datasets.facts.FileInspector`. It goes on where it was, as long as no file of the dataset has changed."""
+        """See `rules.datasets.facts.FormatLooks`. It goes on where it was, as long as no file of the dataset has changed."""
         before, asked = self._datasets.get(dataset, (changed_at, {}))
         asked = asked if before == changed_at else {}
         self._datasets[dataset] = changed_at, asked

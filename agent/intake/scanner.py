@@ -85,7 +85,7 @@ class Scanner:
         try:
             with self._files.tree(root.watch.root) as tree, self._ledger.transaction():
                 self._hints.together(
-                    files, lambda some: directories.extend(self._next_check_at(root, some, tree, now)), now,
+                    files, lambda some: directories.extend(self._look_at(root, some, tree, now)), now,
                     lambda hint, failure: self._not_seen(root, hint.path, failure.reason),
                 )  # fmt: skip
         except Trouble as trouble:
@@ -99,7 +99,7 @@ class Scanner:
             root.want(part)
         return len(hints) == HINTS_A_PASS
 
-    def _next_check_at(self, root: Root, hints: Sequence[Hint], tree: Tree, now: float) -> list[Hint]:
+    def _look_at(self, root: Root, hints: Sequence[Hint], tree: Tree, now: float) -> list[Hint]:
         """Enter what has the names. Returns the directories, which took the names of what the events were about."""
         register = Register(self._ledger, self._missing_files, root, tree, now)
         known = self._known([hint.path for hint in hints])

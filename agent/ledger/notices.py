@@ -14,7 +14,7 @@ _FORGET_AFTER = 86400.0
 
 
 class Notices:
-    """Rows of `notification_states` and `told`. Past-tense methods are transitions, for use in a transaction."""
+    """Rows of `remarks` and `told`. Past-tense methods are transitions, for use in a transaction."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -150,9 +150,9 @@ class Plans:
         )
         return set(self._store.execute(sql, (batch,)))
 
-    def skipped_in(self, summary: tuple[str, bool, int]) -> dict[tuple[str, str], int]:
+    def skipped_in(self, key: tuple[str, bool, int]) -> dict[tuple[str, str], int]:
         """(name, address) -> how many verified files of (rule, whether it is a dataset, its number) need not be there."""
-        rule, whole, place = summary
+        rule, whole, place = key
         which = "f.dataset = ?" if whole else "f.dir = ? AND f.dataset IS NULL"
         sql = (
             f"SELECT n.name, n.address, count(*) FROM files f CROSS JOIN deliveries d ON d.batch = f.batch AND d.state = 'skipped'"

@@ -410,7 +410,7 @@ CREATE TABLE summary_copies (    -- proved copies of a summary's files at one de
 ) STRICT, WITHOUT ROWID;
 
 -- Like `tally`, kept by triggers. Superseded versions count nowhere.
--- What many files do at once, Holdings counts in one statement for all, where a trigger would look up the summary of each:
+-- What many files do at once, Summaries counts in one statement for all, where a trigger would look up the summary of each:
 -- those that are found as candidates, those that become verified, and copies that are proved.
 CREATE TRIGGER summaries_counted AFTER INSERT ON files WHEN new.state <> 'candidate' BEGIN
   INSERT INTO summaries VALUES (NULL, new.rule, new.dataset IS NOT NULL, coalesce(new.dataset, new.dir), new.id,

@@ -83,7 +83,7 @@ class Scrubber:
         self._not_before = 0.0
         self._said: str | None = None
         self._readings = Bulkhead[Copy]("reading again of the copy of", _path, through=(Transient,))
-        self._inspector = Bulkhead[Seen]("look at", lambda one: _path(one.copy))
+        self._looks = Bulkhead[Seen]("look at", lambda one: _path(one.copy))
         self._notes = Bulkhead[Seen]("finding about the copy of", lambda one: _path(one.copy), ledger.savepoint)
         self._back = Bulkhead[Copy]("finding about the copy of", _path, ledger.savepoint)
         self._again = Bulkhead[File]("delivery again of", lambda file: file.path, ledger.savepoint)
@@ -178,7 +178,7 @@ class Scrubber:
         scrubs = self._ledger.scrubs
         # The local files are looked at before: a file system that hangs must not hold the ledger.
         here: dict[int, bool | None] = {}
-        for each in self._inspector.each([one for one in done.seen if not one.copy_status.well], now):
+        for each in self._looks.each([one for one in done.seen if not one.copy_status.well], now):
             with each as one:
                 here[one.copy.file.id] = self._stands(one.copy.file)
         loud: list[str] = []
@@ -207,7 +207,7 @@ class Scrubber:
                         done.seen.append(one)
                     elif not self._mended(one, now):
                         local = here.get(one.copy.file.id)
-                        reason, news = self._findings(one, states[one.copy.file.id], here=local, now=now)
+                        reason, news = self._found_wrong(one, states[one.copy.file.id], here=local, now=now)
                         done.seen.append(one._replace(reason=reason))
                         loud += [f"{one.copy.file.path}: {reason}"] if news else []
             self._deliver_again(now)
@@ -238,7 +238,7 @@ class Scrubber:
             self._close(one.copy, why, now)
         return why is not None
 
-    def _findings(self, one: Seen, state: State, *, here: bool | None, now: float) -> tuple[str, bool]:
+    def _found_wrong(self, one: Seen, state: State, *, here: bool | None, now: float) -> tuple[str, bool]:
         """A copy is not well. Returns the reason with its hint, and whether that is news. Inside a transaction."""
         scrubs, copy = self._ledger.scrubs, one.copy
         former = scrubs.known(self._place, copy)

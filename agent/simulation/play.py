@@ -60,7 +60,7 @@ class Play:
             self.ledger, self.files, rules, self._watches, places, host, _NEVER, 0.0, lambda: self.now, lambda: None
         )
         self.intake.start(start)
-        self.apply()
+        self.settle()
 
     def __enter__(self) -> Self:
         return self
@@ -70,7 +70,7 @@ class Play:
             watch.close()
         self.ledger.close()
 
-    def apply(self) -> None:
+    def settle(self) -> None:
         """A sweep, which finds what no event speaks of, such as a file that is still open; and passes until nothing is left."""
         for root in self.intake.roots:
             root.why = "settle"
@@ -100,7 +100,7 @@ class Play:
         assert known is not None, "it has files"
         with self.ledger.transaction():
             self.ledger.datasets.released(known.id, self.now)
-        self.apply()
+        self.settle()
 
     def waiting(self, rule: Rule) -> Iterator[tuple[str, str]]:
         """(dataset or file, why it waits) of what is not complete."""

@@ -81,7 +81,7 @@ def trial(rule: Rule, files: Files, host: str, now: float) -> Iterator[Trial]:
     with Play([rule], host, start - 1.0, lambda rule, happening: None) as play, files.tree(rule.watch) as tree:
         if folder_is_remote(files, rule.watch):
             play.storage.mount(rule.watch, files.volume(rule.watch).kind)
-            play.apply()
+            play.settle()
         for since, path, seen in found:
             play.until(max(min(since, now), play.now))
             enter(play, folder, path, seen)

@@ -91,7 +91,7 @@ def _fit(line: str) -> str:
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
 
 
-def all_mistakes(error: "ValidationError", model: "type[BaseModel]", data: dict[str, Any]) -> list[ConfigError]:
+def all_errors(error: "ValidationError", model: "type[BaseModel]", data: dict[str, Any]) -> list[ConfigError]:
     """The errors of pydantic as tables, keys and sentences, one for each key, in the order of the keys."""
     details = error.errors(include_url=False)
     unknown_in = {one["loc"][:-1] for one in details if one["type"] in _UNKNOWN}

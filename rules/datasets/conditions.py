@@ -303,7 +303,7 @@ def is_marker(conditions: Sequence[Condition], fields: Mapping[str, str], name: 
     )
 
 
-def marked_by(conditions: Sequence[Condition]) -> tuple[str, ...]:
+def marker_patterns(conditions: Sequence[Condition]) -> tuple[str, ...]:
     """Patterns of the markers and checksum lists in the dataset's directory that conditions wait for."""
     found = (
         pattern

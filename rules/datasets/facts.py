@@ -39,12 +39,12 @@ class Disk(Protocol):
 Sums = Callable[[Sequence[tuple[str, str]]], Sequence[str]]
 """(algorithm, path) ... → hexadecimal checksums; "" for what is not ready, "?" for what cannot be read."""
 
-FileInspector = Callable[[tuple[str, ...], Sequence[Callable[[], formats.Finding]]], Sequence[formats.Finding | None]]
+FormatLooks = Callable[[tuple[str, ...], Sequence[Callable[[], formats.Finding]]], Sequence[formats.Finding | None]]
 """format:name ..., and how to look at each → findings; None for what is not looked at now, such as all after an unfinished one."""
 
 
 def judge(
-    conditions: Conditions, dataset: Dataset, facts: Facts, disk: Disk, sums: Sums, looks: FileInspector,
+    conditions: Conditions, dataset: Dataset, facts: Facts, disk: Disk, sums: Sums, looks: FormatLooks,
     members: Callable[[], Sequence[tuple[str, int, bool]]], changed: Callable[[], float], now: float,
 ) -> tuple[Verdict | Mismatch, Facts]:  # fmt: skip
     """Decide about a dataset, getting the facts that the decision asks for. Returns them, too.
@@ -68,7 +68,7 @@ def judge(
 
 
 def _with(
-    question: Question, facts: Facts, dataset: Dataset, disk: Disk, sums: Sums, looks: FileInspector,
+    question: Question, facts: Facts, dataset: Dataset, disk: Disk, sums: Sums, looks: FormatLooks,
     members: Callable[[], Sequence[tuple[str, int, bool]]], changed: Callable[[], float],
 ) -> Facts:  # fmt: skip
     match question.ask:

@@ -30,7 +30,7 @@ _ABOUT_FILES = {
     "AMBIGUOUS_PATH", "FILE_ACCESS",
 }  # fmt: skip
 """Errors that single files may be the cause of."""
-FAILED_FILES = {
+FILE_ERRORS = {
     "PERMISSION_DENIED": "permission is denied",
     "IS_A_DIRECTORY": "a directory has this name there",
     "NOT_A_DIRECTORY": "a part of the path is not a directory there",

@@ -52,7 +52,7 @@ class Stage:
         self.intake.start(START)
         self.instrument = Instrument(Disk(str(root)))
         self.now = START
-        self.apply()
+        self.settle()
 
     def apply(self) -> None:
         """Passes until nothing is left to do now. What events would tell, a sweep tells: they may come late."""
@@ -71,7 +71,7 @@ class Stage:
                 break
             self.now = max(self.now, again)
         self.now = now
-        self.apply()
+        self.settle()
 
     def release(self, key: str) -> None:
         """A person says that a dataset is complete."""
@@ -79,7 +79,7 @@ class Stage:
         assert known is not None
         with self.ledger.transaction():
             self.ledger.datasets.released(known.id, self.now)
-        self.apply()
+        self.settle()
 
     @property
     def states(self) -> dict[str, str]:
@@ -138,7 +138,7 @@ def test_a_timeline_goes_the_same_way_on_a_disk(
         stage.instrument.play(step)
         if step.release is not None:
             stage.release(step.release)
-        stage.apply()
+        stage.settle()
         if step.expect is not None:
             assert agrees(stage.states, step.expect), (step.at, stage.states)
 
@@ -154,7 +154,7 @@ def test_a_timeline_goes_as_it_says(name: str, timeline: TimelineTable) -> None:
             instrument.play(step)
             if step.release is not None:
                 play.release(rule, step.release)
-            play.apply()
+            play.settle()
             if step.expect is not None:
                 found = states(play.ledger, rule)
                 assert agrees(found, step.expect), (step.at, found)

@@ -158,7 +158,7 @@ def _directory(place: Path, source: Path, wake: Wake) -> Iterator[tuple[Transpor
 
 
 @contextmanager
-def _may_hang(place: Path, source: Path, wake: Wake) -> Iterator[tuple[Transport, str]]:
+def _directory_that_may_hang(place: Path, source: Path, wake: Wake) -> Iterator[tuple[Transport, str]]:
     """The same, as where the file system may hang: helper processes do it all."""
     place.mkdir()
     yield (
@@ -180,7 +180,7 @@ def _globus(place: Path, source: Path, wake: Wake) -> Iterator[tuple[Transport, 
 
 TRANSPORTS: Mapping[str, Callable[[Path, Path, Wake], AbstractContextManager[tuple[Transport, str]]]] = {
     "directory": _directory,
-    "directory-afar": _may_hang,
+    "directory-afar": _directory_that_may_hang,
     "globus": _globus,
 }
 """How each transport is set up to deliver into a directory: (transport, algorithm of its evidence)."""
@@ -255,8 +255,8 @@ class Child:
     def _run(
         self, python: Sequence[str], place: Path, identity: str, rounds: Sequence[Round], *, drop: bool
     ) -> list[tuple[Result, dict[str, bytes | str]]]:
-        heartbeat = [(list(one.before), list(one.items)) for one in rounds]
-        job = pickle.dumps((str(place), AGENT, identity, drop, heartbeat))
+        steps = [(list(one.before), list(one.items)) for one in rounds]
+        job = pickle.dumps((str(place), AGENT, identity, drop, steps))
         done = subprocess.run(
             [*python, "-P", str(UNPRIVILEGED)], input=job, stdout=subprocess.PIPE, check=True, timeout=60
         )

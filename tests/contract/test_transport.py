@@ -460,7 +460,7 @@ def spoil(place: Path, how: str) -> None:
             place.rename(place.with_name("unplugged"))
 
 
-DAMAGED = [
+SPOILED = [
     "no identity",
     "another identity",
     "damaged identity",
@@ -471,7 +471,7 @@ DAMAGED = [
 ]
 
 
-@pytest.mark.parametrize("how", DAMAGED)
+@pytest.mark.parametrize("how", SPOILED)
 def test_nothing_is_written_into_a_hole(folder: Site, how: str) -> None:
     """A destination that is absent, or not the one that was set up, fails with its reason; nothing is written there."""
     folder.put("run/scan.dat", b"x")

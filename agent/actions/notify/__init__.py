@@ -192,9 +192,9 @@ class Notifier:
         self._ledger.notices.noted_state(_DIGEST, NotificationState(told_at=now))
         if last is None:
             return [], verdict.again_at
-        return [message.digest(self._summary(last), now)], None
+        return [message.digest(self._digest(last), now)], None
 
-    def _summary(self, since: float) -> Digest:
+    def _digest(self, since: float) -> Digest:
         backlog: dict[str, tuple[int, int]] = {}
         refused = 0
         for rule, state, files, size in self._ledger.reports.tally():

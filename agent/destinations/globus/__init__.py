@@ -44,7 +44,7 @@ from agent.destinations.globus.request import (
 )
 from agent.destinations.globus.session import Forbidden, NoLogin, NotThere, Rejected, Session, Unanswered, document
 from agent.destinations.globus.tasks import Watched
-from agent.destinations.sources import SourceAway, damaged, outcome_of
+from agent.destinations.sources import SourceAway, changed_sources, outcome_of
 from agent.errors import Refused, Transient
 from agent.files import LOCAL
 from agent.files.reader import NotTheVersion, Sources, Unreadable
@@ -155,7 +155,7 @@ class GlobusTransport:
     def prepare(self, delivery: int, label: str, items: Sequence[Item], identity: str) -> Prepared:
         """Look at both ends, and serialize a request for what may go. Raises Transient, Refused, Busy."""
         self._identity_marker.require(identity)
-        found, away = damaged(items)
+        found, away = changed_sources(items)
         if away and len(away) == len(items):
             raise next(iter(away.values()))
         found |= {

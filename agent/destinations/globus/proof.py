@@ -12,7 +12,7 @@ from agent.destinations import Arrived, Gone, Item, Outcome, Undeliverable
 from agent.destinations.globus.collection_path import CollectionPath
 from agent.destinations.globus.listing import Ask, Entry, Listing
 from agent.destinations.globus.session import NotThere, Rejected, document, rows
-from agent.destinations.sources import damaged
+from agent.destinations.sources import changed_sources
 from agent.errors import Transient
 from rules.globus.task import in_words
 from rules.model import STAT, Content
@@ -92,7 +92,7 @@ def conclude(
     """
     wanted = {collection_path.there(item.path): item for item in items}
     moved, passed = lists.moved, lists.skipped
-    bad = damaged(wanted.values())
+    bad = changed_sources(wanted.values())
     ended = Ended([], [])
     unproved: list[Item] = []
     for path, item in wanted.items():

@@ -1,4 +1,4 @@
-"""The frozen request: what is stored before it is sent, and sent again as it is."""
+"""The serialized request: what is stored before it is sent, and sent again as it is."""
 
 import json
 import zlib
@@ -94,6 +94,6 @@ def checksum_in(item: Mapping[str, Any]) -> Checksum | None:
 
 
 def deserialize(request: bytes) -> dict[str, Any]:
-    """The body of a frozen request."""
+    """The body of a serialized request."""
     body: dict[str, Any] = json.loads(zlib.decompress(request))
     return body

@@ -24,9 +24,9 @@ from agent.destinations.globus.session import (
     rows,
     text,
 )
-from agent.destinations.sources import damaged
+from agent.destinations.sources import changed_sources
 from agent.errors import Refused, Transient
-from rules.globus.task import FAILED_FILES, Reading, next_look, read
+from rules.globus.task import FILE_ERRORS, Reading, next_look, read
 from rules.retry import backoff
 
 AT_ONCE = 50
@@ -219,13 +219,13 @@ def failed_files(
 ) -> dict[int, Outcome]:
     """Files that keep a task from ending: changed or gone here, or named by its errors. Raises Transient, Refused."""
     items = list(items)
-    found, away = damaged(items)
+    found, away = changed_sources(items)
     by_path = {collection_path.there(item.path): item for item in items} | {
         collection_path.local(item) or "": item for item in items
     }
     only = {"filter": "is_error:1"}
     for event in ask("event_list", lambda tc: rows(tc.task_event_list(task, limit=50, query_params=only))):
-        said = FAILED_FILES.get(str(event.get("code")))
+        said = FILE_ERRORS.get(str(event.get("code")))
         for path in _FILE.findall(str(event.get("details"))) if said else []:
             item = by_path.get(path)
             if item is not None and item.file not in found and item.file not in away:

@@ -88,10 +88,10 @@ def file_system(path: str) -> Volume:
     Where there is no /proc/self/mountinfo (not Linux) the kind is "unknown", which counts as local.
     """
     mounted = list(_mounted())
-    return _summary(_real(path, mounted), mounted)
+    return _holding(_real(path, mounted), mounted)
 
 
-def _summary(found: str, mounted: Sequence[Volume]) -> Volume:
+def _holding(found: str, mounted: Sequence[Volume]) -> Volume:
     best = Volume("unknown", "/")
     for one in mounted:
         inside = found == one.mounted_at or found.startswith(one.mounted_at.rstrip("/") + "/")
@@ -105,7 +105,7 @@ def location(path: str) -> Location:
     """Where a path is within its file system. Where there is no mount table, all is one file system."""
     mounted = list(_mounted())  # once for both questions: it is long, and may change between two readings
     found = _real(path, mounted)
-    volume = _summary(found, mounted)
+    volume = _holding(found, mounted)
     return Location(volume.device, volume.shows.rstrip("/") + found[len(volume.mounted_at.rstrip("/")) :] or "/")
 
 

@@ -47,7 +47,7 @@ _LIVE = 5.0
 """Seconds after which a page that did not ask again is no longer open."""
 _NOTED_FOR = 3600.0
 """Seconds for which further failures of a page are not logged."""
-_CONFIG_ERROR = (
+_INTERNAL_ERROR = (
     b"This page cannot be shown: an error of Dropline. Its log says more; please report it (`dropline report`).\n"
 )
 
@@ -204,7 +204,7 @@ class Site:
             except Exception as error:
                 if self._news(path):
                     log.exception("the page %s cannot be shown", path, exc_info=error)
-                status, kind, body = "500 Internal Server Error", "text/plain", _CONFIG_ERROR
+                status, kind, body = "500 Internal Server Error", "text/plain", _INTERNAL_ERROR
         start_response(status, [("Content-Type", kind), ("Content-Length", str(len(body))), *more, *HEADERS])
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
 
