@@ -184,7 +184,10 @@ def named(then: Collection[Webhook | Command | Flow], share_with: Collection[Sha
     """
     found: dict[str, Action] = {}
     for action in then:
-        name = action.name or f"{action.kind}-{_digest(action.target)}"
+        if action.name is not None:
+            found[action.name] = action
+            continue
+        name = f"{action.kind}-{_digest(action.target)}"
         number = 1 + sum(one == name or one.startswith(f"{name}-") for one in found)
         found[name if number == 1 else f"{name}-{number}"] = action
     return found | {f"share-{one.principal}": one for one in share_with}

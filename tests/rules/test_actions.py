@@ -5,6 +5,8 @@ from datetime import date
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rules.actions import Command, Flow, Share, Webhook, label, named
 from rules.config.config_error import RuleError
@@ -159,3 +161,10 @@ def test_people_read_the_kind_of_an_action_without_a_name() -> None:
         "catalogue-032fdcf4",
         "share-ada@example.org",
     ]
+
+
+@given(st.permutations(["x", "x-1", "x-2", "x-2-1"]))
+def test_a_name_of_the_configuration_stays_as_it_is(names: list[str]) -> None:
+    """Whatever the others are, and in whatever order: no action is lost, and none gets another one's queue."""
+    then = [Webhook(f"http://{name}", name=name) for name in names]
+    assert named(then, []) == dict(zip(names, then, strict=True))
