@@ -170,10 +170,10 @@ def _run(name: str, scenario: Scenario, runs: int, tools: Tools, work: Path, opt
         failed |= _notes([one.note for one in looked if one.note])
     if scenario.known and tools.dropline:
         print(f"\n### Many files known: {rounds_said}\n")
-        heartbeat = list(million.grow(scenario.known, runs, tools.dropline, work / "million"))
-        print(table.markdown(million.HEAD, million.rows(heartbeat)))
+        steps = list(million.grow(scenario.known, runs, tools.dropline, work / "million"))
+        print(table.markdown(million.HEAD, million.rows(steps)))
         if plots_to:
-            print(plots.scaling(heartbeat, plots_to), file=sys.stderr)
+            print(plots.scaling(steps, plots_to), file=sys.stderr)
     if scenario.served and tools.dropline:
         print("\n### Files of 64 bytes through the stand-in for Globus\n")
         runs_of = [service.deliver(tree, tools.dropline, work / f"globus-{tree.files}") for tree in scenario.served]

@@ -112,7 +112,7 @@ def _once(peer: Peer, stream: Stream, base: Path) -> tuple[Run, list[str]]:
         _ask(observer)  # it says that it is ready
         agent = measure.start(command, place.state, log)
         stack.callback(measure.kill, agent)
-        measure.apply(agent, quiet=1.0, limit=10)
+        measure.settle(agent, quiet=1.0, limit=10)
         if agent.poll() is not None:
             return Run([], stream.files, 0, 0, math.nan), [f"it ended before the first file\n{tail(log)}"]
         before = measure.snapshot(agent.pid)
@@ -131,8 +131,8 @@ def _once(peer: Peer, stream: Stream, base: Path) -> tuple[Run, list[str]]:
         notes.append(f"{found}\n{tail(log)}")
     if missed := found.same - len(arrived.keys() & closed.keys()):
         notes.append(f"{missed} files are there but were not seen to arrive")
-    if (rate_limiter := _rate_limiter(closed)) < 0.95 * stream.rate:
-        notes.append(f"the writer managed only {rate_limiter:.0f} files/s")
+    if (pace := _pace(closed)) < 0.95 * stream.rate:
+        notes.append(f"the writer managed only {pace:.0f} files/s")
     for used in (place.source, place.share, place.state):
         trees.retire(used)
     latencies = [max(0, arrived[path] - moment) / 1e6 for path, moment in closed.items() if path in arrived]
@@ -192,7 +192,7 @@ def _ask(observer: subprocess.Popen[str], question: str = "") -> str:
     return observer.stdout.readline()
 
 
-def _rate_limiter(closed: dict[str, int]) -> float:
+def _pace(closed: dict[str, int]) -> float:
     """Files per second that the writer achieved."""
     moments = sorted(closed.values())
     return (len(moments) - 1) / (moments[-1] - moments[0]) * 1e9 if len(moments) > 1 else math.inf

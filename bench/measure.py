@@ -108,7 +108,7 @@ def snapshot(pid: int) -> Snapshot:
     return Snapshot(cpu, resident, peak)
 
 
-def apply(process: subprocess.Popen[bytes], quiet: float, limit: float) -> None:
+def settle(process: subprocess.Popen[bytes], quiet: float, limit: float) -> None:
     """Wait until a process has used next to no CPU (2 ticks) for `quiet` seconds, or ended; at most `limit` seconds."""
     began = since = time.monotonic()
     cpu = snapshot(process.pid).cpu

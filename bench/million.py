@@ -100,7 +100,7 @@ def _measure(known: int, dropline: str, config: str, place: Place, log: Path) ->
         sweep = float(text)
         resident = measure.snapshot(process.pid).resident
         pages = {page: median(_get(url.rstrip("/") + page)[0] for _ in range(_ASKED)) for page in _PAGES}
-        measure.apply(process, quiet=2.0, limit=30)
+        measure.settle(process, quiet=2.0, limit=30)
         before = measure.snapshot(process.pid).cpu
         time.sleep(_IDLE)
         idle = (measure.snapshot(process.pid).cpu - before) / _IDLE
@@ -115,7 +115,7 @@ def _measure(known: int, dropline: str, config: str, place: Place, log: Path) ->
     return Run(known, sweep, resident, idle, cpu, latencies, pages)
 
 
-def rows(heartbeat: Sequence[Step]) -> list[list[str]]:
+def rows(steps: Sequence[Step]) -> list[list[str]]:
     """A row per size: medians over the starts (min-max)."""
     return [
         [
@@ -130,7 +130,7 @@ def rows(heartbeat: Sequence[Step]) -> list[list[str]]:
             table.spread(step.of(slowest), 0),
             *(f"{1000 * median(run.pages[page] for run in step.runs):.1f}" for page in _PAGES),
         ]
-        for step in heartbeat
+        for step in steps
     ]
 
 

@@ -110,8 +110,8 @@ def live(tools: Tools) -> list[Peer]:
     return [
         naive(),
         lsyncd(tools),
-        ferry_live(tools, apply="0s"),
-        ferry_live(tools, apply="1s"),
+        ferry_live(tools, settle="0s"),
+        ferry_live(tools, settle="1s"),
         dropline_live(tools, "dropline quiet=0s", quiet="0s", linger="0s"),
         dropline_live(tools, "dropline all defaults", quiet=None, linger=None),
     ]
@@ -190,18 +190,18 @@ def ferry(tools: Tools, verify: str) -> Peer:
     """ferry, one pass. `verify` is ferry's own word: `sha256` reads back, `size` asks for the stored size."""
 
     def prepare(at: Place) -> list[str]:
-        return [tools.ferry or "", "-c", _ferry_config(at, verify=verify, apply="0s", idle="0s"), "run"]
+        return [tools.ferry or "", "-c", _ferry_config(at, verify=verify, settle="0s", idle="0s"), "run"]
 
     return Peer(f"ferry {verify}", f"ferry run, verify: {verify}, upload: file", prepare, _no_ferry(tools))
 
 
-def ferry_live(tools: Tools, apply: str) -> Peer:
-    """ferry as a daemon that looks every 100 ms, each file sent once its mtime is `apply` old."""
+def ferry_live(tools: Tools, settle: str) -> Peer:
+    """ferry as a daemon that looks every 100 ms, each file sent once its mtime is `settle` old."""
 
     def prepare(at: Place) -> list[str]:
-        return [tools.ferry or "", "-c", _ferry_config(at, verify="sha256", apply=apply, idle="60s"), "watch"]
+        return [tools.ferry or "", "-c", _ferry_config(at, verify="sha256", settle=settle, idle="60s"), "watch"]
 
-    return Peer(f"ferry settle={apply}", f"ferry watch, verify: sha256, settle: {apply}", prepare, _no_ferry(tools))
+    return Peer(f"ferry settle={settle}", f"ferry watch, verify: sha256, settle: {settle}", prepare, _no_ferry(tools))
 
 
 def dropline(tools: Tools, verify: str) -> Peer:
@@ -258,7 +258,7 @@ def naive() -> Peer:
     )
 
 
-def _ferry_config(at: Place, verify: str, apply: str, idle: str) -> str:
+def _ferry_config(at: Place, verify: str, settle: str, idle: str) -> str:
     config = {
         "state_dir": str(at.state / "ferry"),
         "stores": {"share": {"url": str(at.share)}},
@@ -274,7 +274,7 @@ def _ferry_config(at: Place, verify: str, apply: str, idle: str) -> str:
                 "watch": "poll",
                 "poll_interval": "100ms",
                 "upload": "file",
-                "settle": apply,
+                "settle": settle,
                 "unit_idle": idle,
             }
         ],

@@ -12,26 +12,26 @@ from bench import million
 from bench.million import Step
 
 
-def scaling(heartbeat: Sequence[Step], folder: Path) -> str:
+def scaling(steps: Sequence[Step], folder: Path) -> str:
     """Draw what many known files cost into `scaling.png`, and keep the figures beside it. Returns a line about it."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "scaling.json").write_text(json.dumps([asdict(step) for step in heartbeat]), encoding="utf-8")
+    (folder / "scaling.json").write_text(json.dumps([asdict(step) for step in steps]), encoding="utf-8")
     try:
         from matplotlib.figure import Figure
     except ImportError:
         return "no plots: matplotlib is not here (python3 bootstrap.py bench)"
-    known = [step.files for step in heartbeat]
+    known = [step.files for step in steps]
     figure = Figure(figsize=(11, 6.5), layout="constrained")
     panels = figure.subplots(2, 3).flat
     for axes, (title, values, target) in zip(
         panels,
         [
-            ("start-up sweep, files/s", [median(step.of(million.rate)) for step in heartbeat], 150_000),
-            ("one new file, CPU ms", [median(step.of(lambda run: run.cpu)) for step in heartbeat], None),
-            ("one new file, close to whole, p99 ms", [median(step.of(million.slowest)) for step in heartbeat], 250),
-            ("resident, MiB", [max(step.of(lambda run: run.resident)) / 2**20 for step in heartbeat], 150),
-            ("ledger, bytes per file", [step.ledger for step in heartbeat], 350),
-            ("/metrics, ms", [1000 * median(step.of(lambda run: run.pages["/metrics"])) for step in heartbeat], 50),
+            ("start-up sweep, files/s", [median(step.of(million.rate)) for step in steps], 150_000),
+            ("one new file, CPU ms", [median(step.of(lambda run: run.cpu)) for step in steps], None),
+            ("one new file, close to whole, p99 ms", [median(step.of(million.slowest)) for step in steps], 250),
+            ("resident, MiB", [max(step.of(lambda run: run.resident)) / 2**20 for step in steps], 150),
+            ("ledger, bytes per file", [step.ledger for step in steps], 350),
+            ("/metrics, ms", [1000 * median(step.of(lambda run: run.pages["/metrics"])) for step in steps], 50),
         ],
         strict=True,
     ):

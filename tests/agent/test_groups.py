@@ -62,12 +62,12 @@ Step = tuple[int, int, float, bool]
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 3), st.floats(0, 40), st.booleans()), max_size=40))
-def test_each_is_sealed_in_the_first_pass_after_its_time(heartbeat: list[Step]) -> None:
+def test_each_is_sealed_in_the_first_pass_after_its_time(steps: list[Step]) -> None:
     """Whatever joins, and whatever is undone: as if all groups were asked in each pass; no time is missed."""
     ledger, both, now = Ledger(MEMORY), rules(*RULES), T0
     try:
         made = Groups(ledger, both, {"share": ledger.destinations.place("share", "/share").id}, "host")
-        for which, folder, later, undone in heartbeat:
+        for which, folder, later, undone in steps:
             now += later
             with ledger.transaction():
                 joining = made.joining(now)

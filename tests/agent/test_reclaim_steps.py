@@ -97,7 +97,7 @@ class Desk:
             for name in names:
                 self._noted(self.data / name)
         self.now: float = self.ledger.execute("SELECT max(proved_at) + 1 FROM copies").fetchone()[0]
-        self.heartbeat: list[str] = []
+        self.steps: list[str] = []
         """What was done, in its order."""
         self.at: dict[str, Callable[[], object]] = {}
         """Step -> what somebody does then, once."""
@@ -122,7 +122,7 @@ class Desk:
         return configuration(self.data.parent, **({"reclaim": {"min_age": "0s"} | reclaim} if reclaim else {}))
 
     def act(self, step: str) -> None:
-        self.heartbeat.append(step)
+        self.steps.append(step)
         self.at.pop(step, lambda: None)()
 
     def _ask(self, *_: object) -> Confirmed:
@@ -298,7 +298,7 @@ def test_what_is_changed_at_any_step_stays(desk: Desk, step: str, how: str, tras
     if desk.file.state.value == "reclaiming":  # it waits in the trash, and is looked at again before it goes
         assert trash == "trash"
         desk.reclaimer(after="0s", **TRASH[trash]).step(desk.now + 2 * DAY)
-    assert newest, desk.heartbeat
+    assert newest, desk.steps
     desk.holds(newest[0])
 
 
@@ -358,7 +358,7 @@ def test_a_file_that_is_open_for_writing_is_not_even_moved(desk: Desk, step: str
     desk.at[step] = lambda: fds.append(os.open(desk.path, os.O_WRONLY))
     desk.reclaimer(after="0s").step(desk.now)
     os.close(fds[0])
-    assert "compared" not in desk.heartbeat
+    assert "compared" not in desk.steps
     assert (desk.here, desk.file.state.value, desk.recorded) == ({NAMES[0]: PROVED}, "verified", [])
     desk.reclaimer(after="0s").step(desk.now + 100)
     assert (desk.here, desk.file.state.value, desk.recorded) == ({}, "reclaimed", NAMES[:1])
@@ -379,7 +379,7 @@ def test_evidence_of_another_version_permits_nothing(desk: Desk, field: str) -> 
     assert decision.verdict.reason == "the local file is not the version that was proved"
     reclaimer.step(desk.now)
     assert (desk.here, desk.recorded) == ({NAMES[0]: PROVED}, [])
-    assert "decided" not in desk.heartbeat
+    assert "decided" not in desk.steps
 
 
 def test_a_writer_is_seen_before_anything_is_moved(desk: Desk) -> None:
@@ -389,7 +389,7 @@ def test_a_writer_is_seen_before_anything_is_moved(desk: Desk) -> None:
         (decision,) = reclaimer.plan(desk.now)
         assert decision.verdict.reason == "a process has it open for writing"
         reclaimer.step(desk.now)
-    assert "decided" not in desk.heartbeat
+    assert "decided" not in desk.steps
     assert desk.here == {NAMES[0]: PROVED}
 
 
@@ -397,7 +397,7 @@ def trashed(desk: Desk) -> None:
     """The file waits in the trash, and nobody does anything."""
     desk.reclaimer(after="0s", trash="1d").step(desk.now)
     assert desk.file.state.value == "reclaiming"
-    desk.heartbeat.clear()
+    desk.steps.clear()
 
 
 # What is asked
@@ -411,7 +411,7 @@ def test_the_trash_is_not_purged_without_asking(desk: Desk, short: bool) -> None
     policy = {"after": "0s", "trash": "1d"} | ({"when_free_below": "50%"} if short else {})
     reclaimer = desk.reclaimer(lambda path: 0.1, **policy)
     reclaimer.step(desk.now + (1 if short else 2 * DAY))
-    assert desk.heartbeat[:2] == ["asked", "asked again"]
+    assert desk.steps[:2] == ["asked", "asked again"]
     desk.holds(PROVED)
     assert desk.path.exists()
 
@@ -442,7 +442,7 @@ def test_withdrawn_evidence_brings_the_file_back(desk: Desk) -> None:
         desk.ledger.execute("UPDATE copies SET proved_at = NULL")
     desk.reclaimer(after="0s", trash="1d").step(desk.now + 2 * DAY)
     desk.holds(PROVED)
-    assert "asked" not in desk.heartbeat
+    assert "asked" not in desk.steps
 
 
 @pytest.mark.parametrize("left", ["reclaim", "rule"])
@@ -455,7 +455,7 @@ def test_nothing_goes_after_the_rule_said_so(desk: Desk, left: str) -> None:
         reclaimer.start(desk.now)
     reclaimer.step(desk.now + 2 * DAY)
     desk.holds(PROVED)
-    assert (desk.path.exists(), "asked" in desk.heartbeat) == (True, False)
+    assert (desk.path.exists(), "asked" in desk.steps) == (True, False)
 
 
 # What is put back
@@ -633,7 +633,7 @@ def test_a_pause_in_the_middle_of_a_pass_is_obeyed(two: Desk, step: str) -> None
     two.at[step] = lambda: two.ledger.pauses.paused("reclaim")
     two.reclaimer(after="0s").step(two.now)
     left = NAMES if step == "asked" else NAMES[1:]
-    assert (sorted(two.here), two.heartbeat.count("decided")) == (left, 2 - len(left))
+    assert (sorted(two.here), two.steps.count("decided")) == (left, 2 - len(left))
     assert [file.state.value for file in two.files] == (
         ["verified"] * 2 if step == "asked" else ["reclaimed", "verified"]
     )
@@ -645,10 +645,10 @@ def test_a_pause_in_the_middle_of_a_pass_is_obeyed(two: Desk, step: str) -> None
 def test_a_pause_while_the_trash_is_asked_about_is_obeyed(two: Desk) -> None:
     """The answer comes late: the file waits in the trash, and so do the others."""
     two.reclaimer(after="0s", trash="1d").step(two.now)
-    two.heartbeat.clear()
+    two.steps.clear()
     two.at["asked"] = lambda: two.ledger.pauses.paused("reclaim")
     two.reclaimer(after="0s", trash="1d").step(two.now + 2 * DAY)
-    assert (two.heartbeat, list(two.here.values()), two.recorded) == (["asked"], [PROVED] * 2, [])
+    assert (two.steps, list(two.here.values()), two.recorded) == (["asked"], [PROVED] * 2, [])
 
 
 # How long it lies
@@ -658,7 +658,7 @@ def test_a_file_lies_unmoved_before_it_goes(desk: Desk) -> None:
     """For `min_age` of this run's own time, whatever a former run saw; also when space is short."""
     reclaimer = desk.reclaimer(lambda path: 0.1, after="0s", when_free_below="50%", min_age="60s")
     reclaimer.step(desk.now + 59)
-    assert (desk.here, desk.heartbeat, reclaimer.lie_until) == ({NAMES[0]: PROVED}, [], desk.now + 60)
+    assert (desk.here, desk.steps, reclaimer.lie_until) == ({NAMES[0]: PROVED}, [], desk.now + 60)
     reclaimer.step(desk.now + 60)
     assert (desk.here, desk.recorded, reclaimer.lie_until) == ({}, NAMES[:1], None)
 

@@ -54,7 +54,7 @@ class Stage:
         self.now = START
         self.settle()
 
-    def apply(self) -> None:
+    def settle(self) -> None:
         """Passes until nothing is left to do now. What events would tell, a sweep tells: they may come late."""
         self.intake.roots[0].why = "test"
         for _ in range(1000):

@@ -35,7 +35,7 @@ _EXCHANGE = 2
 
 
 @contextmanager
-def summary(root: Path, path: Path) -> Iterator[tuple[int, str]]:
+def holding(root: Path, path: Path) -> Iterator[tuple[int, str]]:
     """A descriptor of the directory of a path, and its last part: those who swap must not be led outside themselves."""
     *parts, name = path.relative_to(root).parts
     fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
@@ -128,7 +128,7 @@ class Adversary:
         link = hidden / "link"
         link.unlink(missing_ok=True)
         link.symlink_to(target)
-        with summary(self.site.root, path) as (fd, name), summary(hidden, link) as (other, its_name):
+        with holding(self.site.root, path) as (fd, name), holding(hidden, link) as (other, its_name):
             exchange(fd, name, other, its_name)
             time.sleep(chance.choice([0.0, 0.00003, 0.001, 0.01]) * chance.random())
             exchange(fd, name, other, its_name)
@@ -169,7 +169,7 @@ class Adversary:
             if below and chance.random() < 0.8:
                 path = os.path.relpath(chance.choice(below), top)
             target = self.outside / chance.choice(["", *DIRECTORIES, "secret"])
-            with summary(self.site.root, top / path) as (fd, name):
+            with holding(self.site.root, top / path) as (fd, name):
                 kind = chance.randrange(4)
                 if kind == 0 or stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
                     self._swapped(top / path, hidden, target, chance)

@@ -74,12 +74,12 @@ looks = st.lists(
 @settings(max_examples=100, deadline=None)
 @given(looks)
 def test_downs_and_recoveries_alternate_and_do_not_come_too_often(
-    heartbeat: list[tuple[float, tuple[bool | None, bool]]],
+    steps: list[tuple[float, tuple[bool | None, bool]]],
 ) -> None:
     """One `recovered` for each `down`; a second `down` before it only where waiting no longer helps."""
     now, known = T, None
     said: list[tuple[str, float, bool]] = []
-    for seconds, (up, refused) in heartbeat:
+    for seconds, (up, refused) in steps:
         now += seconds
         word = destination(POLICY, up, refused, known, now)
         known = word.notification_state
@@ -99,12 +99,10 @@ def test_downs_and_recoveries_alternate_and_do_not_come_too_often(
 
 @settings(max_examples=100, deadline=None)
 @given(looks, st.booleans())
-def test_what_stays_down_is_told_in_the_end(
-    heartbeat: list[tuple[float, tuple[bool | None, bool]]], refused: bool
-) -> None:
+def test_what_stays_down_is_told_in_the_end(steps: list[tuple[float, tuple[bool | None, bool]]], refused: bool) -> None:
     """Whatever was before: asked again when the decision says so, it is told, and then believed to be down."""
     now, known = T, None
-    for seconds, (up, acute) in heartbeat:
+    for seconds, (up, acute) in steps:
         now += seconds
         known = destination(POLICY, up, acute, known, now).notification_state
     for _ in range(2):
