@@ -35,6 +35,11 @@ def relative(path: str, root: str) -> str | None:
     return path[len(prefix) :] if path.startswith(prefix) and len(path) > len(prefix) else None
 
 
+def overlap(one: str, other: str) -> bool:
+    """Whether two directories are the same, or one lies in the other."""
+    return one == other or relative(one, other) is not None or relative(other, one) is not None
+
+
 def match(rules: Sequence[Rule], path: str) -> Match:
     """The first rule whose `watch` holds the absolute path and whose patterns take it."""
     reason, excluded, below, left_out = "no rule watches this directory", False, "", False

@@ -65,11 +65,11 @@ def facts(rule: Rule, relpath: str, mtime_ns: int, host: str) -> dict[str, str]:
 
 def _rest(relpath: str, found: "re.Match[str] | None") -> str:
     """The path below the last part in which a named group matched; at least the file's own name."""
-    ends = [found.end(name) for name in found.re.groupindex] if found is not None else []
-    slash = relpath.find("/", max(max(ends, default=0), 0)) if any(end > 0 for end in ends) else -1
-    if slash >= 0:
-        return relpath[slash + 1 :]
-    return relpath if not any(end > 0 for end in ends) else relpath.rpartition("/")[2]
+    end = 0 if found is None else max((found.end(name) for name in found.re.groupindex), default=0)
+    if end <= 0:
+        return relpath
+    slash = relpath.find("/", end)
+    return relpath[slash + 1 :] if slash >= 0 else relpath.rpartition("/")[2]
 
 
 def may_meet(rule: Rule, template: str) -> str | None:

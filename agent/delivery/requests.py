@@ -1,13 +1,15 @@
 """Makes requests of what is due. Sends nothing and writes nothing down."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 from agent.delivery.in_flight import InFlightFile, Submission
 from agent.delivery.outcomes import RETRY
 from agent.destinations import Busy, Item, Outcome, Transport
 from agent.host.bulkhead import Bulkhead
 from agent.ledger import Delivery, File, Ledger
+from agent.ledger.datasets import Known
 from rules import naming
 from rules.datasets.membership import dataset_of
 from rules.model import SENT
@@ -56,6 +58,7 @@ class Requests:
         files: dict[int, InFlightFile] = {}
         undeliverable: list[tuple[File, str]] = []
         intended: dict[int, str] = {}
+        dataset = cache(self._ledger.datasets.get)
         for delivery in deliveries:
             if body is not None or self._transport.is_service:
                 intended |= self._ledger.deliveries.intents(delivery, self._destination)
@@ -70,7 +73,7 @@ class Requests:
             ):
                 with one as file:
                     try:
-                        item = self._item(file) if root is None else _sent(file, root)
+                        item = self._item(file, dataset) if root is None else _sent(file, root)
                     except PathRefused as error:
                         undeliverable.append((file, f"{error}; change the rule's `path`, then {RETRY}"))
                         continue
@@ -126,7 +129,7 @@ class Requests:
             found[number] = one if mount is None else replace(one, item=one.item._replace(mount=mount))
         return found
 
-    def _item(self, file: File) -> Item:
+    def _item(self, file: File, dataset: Callable[[int], Known]) -> Item:
         rule = self._rules.get(file.rule)
         if rule is None:
             raise PathRefused(f"rule {file.rule!r} is not configured any more")
@@ -134,12 +137,12 @@ class Requests:
         if target is None:
             raise PathRefused(f"rule {rule.name!r} does not deliver to {self._transport.name} any more")
         relpath = rule.relpath(file.path)
-        known = None if file.dataset is None else self._ledger.datasets.get(file.dataset)
+        known = None if file.dataset is None else dataset(file.dataset)
         dated_ns = file.version.mtime_ns if known is None or known.mtime_ns is None else known.mtime_ns
         path = naming.place(target.path, rule, relpath, dated_ns, self._host)
-        dataset = dataset_of(rule, relpath) if known is not None and known.ordinal > 1 else None
-        if known is not None and dataset is not None:
-            path = naming.own_folder(path, dataset, relpath, known.ordinal)
+        again = dataset_of(rule, relpath) if known is not None and known.ordinal > 1 else None
+        if known is not None and again is not None:
+            path = naming.own_folder(path, again, relpath, known.ordinal)
         if target.rename_invalid is not None:
             path = accepted(path, target.rename_invalid)
         return Item(file.id, rule.watch, relpath, file.version, path)

@@ -181,9 +181,8 @@ class Candidates:
             return Changed(adopt(tree, path, file.version, file.volume, seen))
         if missing is not None and not opened:
             return Wait(next_look(rule.complete, file.since, now), missing)
-        candidate = Candidate(name, file.version.size, file.since, granule(file.version.ctime_ns))
         longer = learned(rule.complete, self._ledger.returns.quiet(file.path), file.seen_at, now)
-        candidate = candidate._replace(learned=longer)
+        candidate = Candidate(name, file.version.size, file.since, granule(file.version.ctime_ns), longer)
         verdict = complete(rule.complete, candidate, has_marker, writer, now)
         if verdict.ok:
             return Rested(rule) if rule.whole else Complete(rule, verdict.reason)

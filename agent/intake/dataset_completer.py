@@ -220,7 +220,8 @@ class DatasetCompleter:
             right = {key.partition(":")[2]: (key.partition(":")[0], value) for key, value in facts.sums.items()}
         elif known.released:
             answer = Verdict(True, released(rule.complete, facts, now))
-        directory = tree.look(dataset.base) if dataset.whole else None
+        ended = isinstance(answer, Verdict) and answer.ok
+        directory = tree.look(dataset.base) if ended and dataset.whole else None
         seen = directory if isinstance(directory, Observation) else None
         return Judged(known, rule, dataset, answer, checksums=right, directory=seen)
 

@@ -127,9 +127,8 @@ class Walk:
         try:
             for listed in tree.scan(part, CHUNK):
                 for name in listed.directories:
-                    inside = f"{part}/{name}" if part else name
                     if not name.startswith(OWN_PREFIX):
-                        below.append(inside)
+                        below.append(f"{part}/{name}" if part else name)
                 if not listed.last:
                     whole, self._inside = False, True
                     yield Listing(directory, listed.volume, listed.entries, whole=False, last=False)

@@ -11,7 +11,7 @@ from agent.ledger.history import History
 from agent.ledger.states import CAME_LATER, UNFINISHED, UNPROVED, DeliveryState, State, listed
 from agent.ledger.store import Store, Transition, among
 from agent.ledger.summaries import Summaries
-from agent.ledger.versions import File, read
+from agent.ledger.versions import File, read, without_copies
 from rules.model import STAT, Content, Evidence, counted, proof_in_words
 from rules.naming import Owner, name_key, stat_content
 
@@ -452,11 +452,7 @@ class Deliveries:
                 ((os.fsencode(item.aside), name_key(item.aside), file, destination) for (file,) in former),
             )
             return
-        gone = [(file, destination) for (file,) in former]
-        self._store.executemany(
-            "UPDATE copies SET proved_at = NULL WHERE file = ? AND destination = ?", gone
-        )  # counted
-        self._store.executemany("DELETE FROM copies WHERE file = ? AND destination = ?", gone)
+        without_copies(self._store, [(file, destination) for (file,) in former])
 
     def verified(self, files: Sequence[File], now: float) -> None:
         """Those of the files that are at every destination of their batch are verified."""

@@ -4,7 +4,7 @@ import os
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from agent.ledger.store import Store
+from agent.ledger.store import Store, among
 
 
 class Link(NamedTuple):
@@ -49,14 +49,15 @@ class Links:
 
     def outside(self, rules: Collection[str], limit: int) -> list[Outside]:
         """Links of these rules that lead to what no rule delivers, together for each dataset."""
+        marks, values = among(list(rules))
         sql = (
             "SELECT r.name, s.key, count(*), min(l.dir || '/' || l.name), min(l.outside) FROM links l"
             " JOIN rules r ON r.id = l.rule JOIN datasets s ON s.id = l.dataset WHERE l.outside IS NOT NULL"
-            f" AND r.name IN ({', '.join('?' * len(rules))}) GROUP BY l.rule, l.dataset ORDER BY r.name, s.key LIMIT ?"
+            f" AND r.name IN ({marks}) GROUP BY l.rule, l.dataset ORDER BY r.name, s.key LIMIT ?"
         )
         return [
             Outside(rule, os.fsdecode(key), count, f"{os.fsdecode(path)} -> {os.fsdecode(target)}")
-            for rule, key, count, path, target in self._store.execute(sql, (*rules, limit))
+            for rule, key, count, path, target in self._store.execute(sql, (*values, limit))
         ]
 
     def found(self, directory: str, links: Sequence[Link], *, whole: bool) -> None:

@@ -112,8 +112,7 @@ class Reports:
 
     def unclaimed(self) -> list[tuple[str, int, str]]:
         """(watched directory, files, an example) of what no rule claims, as of the last sweep."""
-        rows = self._store.execute("SELECT root, files, example FROM unclaimed WHERE files > 0")
-        return [(os.fsdecode(root), files, example) for root, files, example in rows]
+        return self._found_by_sweeps("unclaimed", "files")
 
     def left_unseen(self, root: str, directories: int, example: str) -> None:
         """Directories below a watched one that cannot be listed, or not as a whole. Inside a transaction."""
@@ -125,13 +124,15 @@ class Reports:
 
     def landing(self) -> list[tuple[str, int, str]]:
         """(watched directory, destinations below it, an example), as of the last sweep."""
-        rows = self._store.execute("SELECT root, directories, example FROM landing WHERE directories > 0")
-        return [(os.fsdecode(root), directories, example) for root, directories, example in rows]
+        return self._found_by_sweeps("landing", "directories")
 
     def unseen(self) -> list[tuple[str, int, str]]:
         """(watched directory, directories, an example with its reason) of what cannot be listed."""
-        rows = self._store.execute("SELECT root, directories, example FROM unseen WHERE directories > 0")
-        return [(os.fsdecode(root), directories, example) for root, directories, example in rows]
+        return self._found_by_sweeps("unseen", "directories")
+
+    def _found_by_sweeps(self, table: str, count: str) -> list[tuple[str, int, str]]:
+        rows = self._store.execute(f"SELECT root, {count}, example FROM {table} WHERE {count} > 0")
+        return [(os.fsdecode(root), number, example) for root, number, example in rows]
 
     def events_refused(self, trees: Mapping[str, str]) -> None:
         """Watched trees for which the computer gives no events, with the reason: sweeps find what comes there."""

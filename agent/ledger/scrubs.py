@@ -8,7 +8,7 @@ from typing import NamedTuple
 from agent.ledger.batches import Batches
 from agent.ledger.states import State
 from agent.ledger.store import Store, Transition
-from agent.ledger.versions import File, read
+from agent.ledger.versions import File, read, without_copies
 from rules.model import SENT, Content
 from rules.naming import Owner, stat_content
 from rules.retention import taken_at_once
@@ -300,11 +300,7 @@ class Scrubs:
 
     def withdrawn(self, destination: int, files: Iterable[int]) -> None:
         """The evidence counts no more, nor does an intent: that file is not to be written to."""
-        copies = [(file, destination) for file in files]
-        self._store.executemany(
-            "UPDATE copies SET proved_at = NULL WHERE file = ? AND destination = ?", copies
-        )  # counted
-        self._store.executemany("DELETE FROM copies WHERE file = ? AND destination = ?", copies)
+        without_copies(self._store, [(file, destination) for file in files])
 
     def reopened(self, destination: int, file: File, now: float) -> bool:
         """The delivery of a batch on its way begins again. Returns whether it had ended."""

@@ -96,3 +96,9 @@ def at_or_below(directory: str) -> tuple[bytes, bytes, bytes]:
 def read(store: Store, where: str, values: Sequence[object] = ()) -> list[File]:
     """Files, whole, by an SQL condition on `f` (files), `d` (dirs) and `r` (rules) written in this package."""
     return [_file(row) for row in store.execute(f"{_JOINED} WHERE {where}", values)]
+
+
+def without_copies(store: Store, copies: Sequence[tuple[int, int]]) -> None:
+    """(file, destination): these copies are known no more. A trigger takes from the counts what is no longer proved."""
+    store.executemany("UPDATE copies SET proved_at = NULL WHERE file = ? AND destination = ?", copies)
+    store.executemany("DELETE FROM copies WHERE file = ? AND destination = ?", copies)

@@ -39,12 +39,12 @@ def line(ledger: Ledger, file: File) -> dict[str, Any]:
         "rule": file.rule,
         "state": file.state.value,
         "size": file.version.size,
-        "reason": why(ledger, file),
+        "reason": why(file, ledger.reports.deliveries_of),
     }
 
 
-def why(ledger: Ledger, file: File) -> str | None:
-    """Why a file is in its state, and what it waits for, if it does."""
+def why(file: File, deliveries_of: Callable[[int], Sequence[Mapping[str, Any]]]) -> str | None:
+    """Why a file is in its state, and what it waits for, if it does. `deliveries_of`: those of a batch."""
     if file.state is State.CANDIDATE and file.reason is None:
         if file.since - file.seen_at < _LONG:
             return "written a moment ago; its quiet period has not passed"
@@ -53,7 +53,7 @@ def why(ledger: Ledger, file: File) -> str | None:
     if file.state is State.COMPLETE:
         return "; ".join([*([file.reason] if file.reason else []), "it waits for its batch to be full or old enough"])
     if file.state is State.BATCHED and file.batch is not None:
-        return on_their_way(ledger.reports.deliveries_of(file.batch), {}) or file.reason
+        return on_their_way(deliveries_of(file.batch), {}) or file.reason
     return file.reason
 
 

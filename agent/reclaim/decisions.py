@@ -192,19 +192,18 @@ class Decisions:
 
     def _ready(self, rule: Rule, file: File, free: float | None, now: float) -> Decision:
         """The policy and the local file, without asking the destinations."""
-        due, _ = self._due(rule, file, free, now)
-        if not due.verdict.ok:
-            return due
-        local = self._untouched(rule, file)
-        return due if local.ok else Decision(file, local)
+        return self._due(rule, file, free, now)[0]
 
     def _due(
         self, rule: Rule, file: File, free: float | None, now: float
     ) -> tuple[Decision, Sequence[tuple[Evidence, str]]]:
-        """The policy, and how long the local file lies unmoved, without asking the destinations; and the evidence for it."""
+        """The policy and the local file, without asking the destinations; and the evidence for it."""
         required = self._destinations(rule, file)
         evidence = self._evidence(file, required)
-        return self._by_policy(rule, file, required, [item for item, _ in evidence], free, now), evidence
+        due = self._by_policy(rule, file, required, [item for item, _ in evidence], free, now)
+        if due.verdict.ok and not (local := self._untouched(rule, file)).ok:
+            due = Decision(file, local)
+        return due, evidence
 
     def _by_policy(
         self,
@@ -229,9 +228,6 @@ class Decisions:
         due, evidence = self._due(rule, file, free, now)
         if not due.verdict.ok:
             return due
-        local = self._untouched(rule, file)
-        if not local.ok:
-            return Decision(file, local)
         copies: dict[str, CopyId | None] = {}
         try:
             for item, path in evidence:

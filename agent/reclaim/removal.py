@@ -300,9 +300,7 @@ def trash_for(tree: Tree, path: str) -> str:
     volume, top, above = tree.opened.volume, "", ""
     for name in path.split("/")[:-1]:
         above = f"{above}/{name}".lstrip("/")
-        seen = tree.look(above)
-        if isinstance(seen, CannotTell):
-            raise seen.trouble
+        seen = _look(tree, above)
         if isinstance(seen, Observation) and seen.volume != volume:
             volume, top = seen.volume, above
     return f"{top}/{TRASH}".lstrip("/")

@@ -11,7 +11,7 @@ from rules.actions import Flow, check_body
 from rules.config.config_error import close_to, no_destination
 from rules.config.tables import Wrong, all_wrong
 from rules.datasets.membership import captured, known_fields
-from rules.match import relative
+from rules.match import overlap
 from rules.model import SENT
 from rules.naming import FIELDS, PathRefused, check
 from rules.rule import Rule
@@ -128,8 +128,7 @@ def check_together(rules: Sequence[Rule], destinations: Collection[str]) -> None
     for (_, one), (number, other) in combinations(enumerate(rules), 2):
         if one.name == other.name:
             found.append(("two rules have this name; give each its own", ("rules", number, "name")))
-        nested = one.watch == other.watch or relative(one.watch, other.watch) or relative(other.watch, one.watch)
-        if nested and one.reclaim != other.reclaim:
+        if overlap(one.watch, other.watch) and one.reclaim != other.reclaim:
             found.append((reclaim_differs(one, other), ("rules", number, "reclaim")))
     for number, rule in enumerate(rules):
         found += [

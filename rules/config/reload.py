@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from rules.config.settings import Settings
-from rules.match import relative
+from rules.match import overlap
 from rules.rule import Rule
 
 
@@ -23,7 +23,7 @@ def unaffected(before: Settings, now: Settings) -> frozenset[str]:
 def _deliveries(rules: Sequence[Rule], destination: str) -> list[object]:
     """All that decides which files go to a destination: its rules, and for each those before it that may claim its files."""
     return [
-        [_plan(one) for one in rules[: number + 1] if _overlap(one.watch, rule.watch)]
+        [_plan(one) for one in rules[: number + 1] if overlap(one.watch, rule.watch)]
         for number, rule in enumerate(rules)
         if any(target.to == destination for target in rule.deliver)
     ]
@@ -31,7 +31,3 @@ def _deliveries(rules: Sequence[Rule], destination: str) -> list[object]:
 
 def _plan(rule: Rule) -> object:
     return rule.name, rule.watch, rule.include, rule.exclude, rule.dataset, rule.deliver
-
-
-def _overlap(one: str, other: str) -> bool:
-    return one == other or relative(one, other) is not None or relative(other, one) is not None

@@ -1,10 +1,7 @@
 """Partial and temporary files of other programs, known by their names: never data, unless a rule names them."""
 
 import re
-from collections.abc import Iterator
 
-from rules.datasets.condition import Condition
-from rules.datasets.listed import Listed, Manifest
 from rules.patterns.glob import FIELD, takes
 from rules.rule import Rule
 
@@ -19,6 +16,9 @@ WORDS = (
     "*.part, *.partial, *.filepart, *.crdownload, *.tmp, *.swp, ~$*, ._*, Thumbs.db, desktop.ini, .DS_Store and similar"
 )
 
+_LISTS = ("listed", "manifest")
+"""Keys of the conditions that read a list in the data."""
+
 
 def partial(rule: Rule, relpath: str) -> bool:
     """Whether a file is another program's partial or temporary file, which the rule leaves out.
@@ -28,22 +28,12 @@ def partial(rule: Rule, relpath: str) -> bool:
     name = relpath.rpartition("/")[2]
     if not rule.skip_partial or _NAMES.fullmatch(name) is None:
         return False
-    conditions = list(_all(rule.complete.require))
-    if any(isinstance(one, Listed | Manifest) for one in conditions):
+    wanted = [one for condition in rule.complete.require for one in condition.patterns("")]
+    if any(key.rpartition(".")[2] in _LISTS for key, _ in wanted):
         return False
     markers = [rule.complete.marker] if rule.complete.marker is not None else []
-    patterns = [str(pattern) for one in conditions for _, pattern in one.patterns("")]
-    for pattern in (*rule.include, *markers, *patterns):
+    for pattern in (*rule.include, *markers, *(str(pattern) for _, pattern in wanted)):
         last = FIELD.sub("*", pattern.rstrip("/").rpartition("/")[2])
         if _NAMES.fullmatch(last) and takes((last,), name):
             return False
     return True
-
-
-def _all(conditions: tuple[Condition, ...]) -> Iterator[Condition]:
-    """Conditions, and those in them."""
-    for condition in conditions:
-        yield condition
-        for _, value in condition:
-            if isinstance(value, tuple):
-                yield from _all(tuple(one for one in value if isinstance(one, Condition)))

@@ -544,9 +544,7 @@ class _Group:
                 _close(handle)
                 self._tidy(item)
                 raise
-        goes_on = item.aside is None or item.replaces is None
-        if item.replaces is not None and not goes_on:
-            goes_on = not item.rewritten and reading.begin == item.replaces.checksum
+        goes_on = item.aside is None or item.replaces is None or reading.begin == item.replaces.checksum
         return _Staged(item, reading.handle.opened.file, temporary, handle, content, goes_on)
 
     def _new(self, item: Item, temporary: str, like: Handle) -> Handle:

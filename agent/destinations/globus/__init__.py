@@ -42,7 +42,7 @@ from agent.destinations.globus.request import (
     limit_task_size,
     serialize,
 )
-from agent.destinations.globus.session import Forbidden, NoLogin, NotThere, Rejected, Session, Unanswered, document
+from agent.destinations.globus.session import Forbidden, NotThere, Rejected, Session, Unanswered, document
 from agent.destinations.globus.tasks import Watched
 from agent.destinations.sources import SourceAway, changed_sources, outcome_of
 from agent.errors import Refused, Transient
@@ -310,7 +310,7 @@ class GlobusTransport:
         for watched in chosen:
             try:
                 self._follow(watched, documents.get(watched.task), now)
-            except (Unanswered, NoLogin):
+            except Unanswered:
                 raise  # nothing else can be asked either
             except (Transient, Forbidden) as error:
                 self._failed(watched, error, now)
@@ -376,7 +376,7 @@ class GlobusTransport:
         """What the lists of a task that has ended say, asked for so many times. Raises Transient, Refused."""
         try:
             return evidence(self._ask, self._collection_path, watched.task, watched.items.values(), skipped=skipped)
-        except (Unanswered, NoLogin):
+        except Unanswered:
             raise
         except (Transient, Forbidden) as error:
             watched.lists_failed += 1

@@ -43,8 +43,9 @@ class Moved(NamedTuple):
 
     def agrees(self, read: Checksum | None) -> bool:
         """Whether nothing contradicts what the agent read of the local file; other algorithms cannot be compared."""
-        comparable = read is not None and self.checksum is not None and read.algorithm == self.algorithm
-        return not comparable or read == Checksum(self.algorithm, self.checksum or b"")
+        if read is None or self.checksum is None or read.algorithm != self.algorithm:
+            return True
+        return read.checksum == self.checksum
 
 
 class Evidence(NamedTuple):

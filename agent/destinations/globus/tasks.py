@@ -16,7 +16,6 @@ from agent.destinations.globus.request import deserialize
 from agent.destinations.globus.session import (
     Clash,
     Forbidden,
-    NoLogin,
     NotThere,
     Rejected,
     Unanswered,
@@ -186,7 +185,7 @@ def paused_by(ask: Ask[Any], collection_path: CollectionPath) -> str | None:
     ):
         try:
             messages = ask("pause_rules", partial(rules, collection=collection, what=what))
-        except (Unanswered, NoLogin):
+        except Unanswered:
             raise
         except (Transient, Forbidden):
             continue  # it is asked for people alone: a task that is paused waits as well, and shows why

@@ -75,9 +75,10 @@ def allow(fd: int, mode: int | None, group: int | None) -> None:
     try:
         if group is not None:
             os.fchown(fd, -1, group)
-        made = stat.S_IMODE(os.fstat(fd).st_mode)
-        if mode is not None and made & 0o777 != mode:
-            os.fchmod(fd, mode | made & stat.S_ISGID)  # the group of a directory is that of the one above
+        if mode is not None:
+            made = stat.S_IMODE(os.fstat(fd).st_mode)
+            if made & 0o777 != mode:
+                os.fchmod(fd, mode | made & stat.S_ISGID)  # the group of a directory is that of the one above
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOTSUP):  # SMB and FAT have no permissions of their own
             raise

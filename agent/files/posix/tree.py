@@ -106,7 +106,7 @@ class PosixTree:
         self, path: str, like: tuple["PosixTree", str] | None, mode: int | None = None, group: int | None = None
     ) -> int:
         """The same, making what is missing: no wider than the umask, and the directories of `like`, let it be. Raises OSError."""
-        private = f"/{path}".find(f"/{OWN_PREFIX}") >= 0
+        private = f"/{OWN_PREFIX}" in f"/{path}"
         if not private:
             try:
                 return self.directory(path)

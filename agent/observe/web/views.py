@@ -4,6 +4,7 @@ import posixpath
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from agent.files import CannotTell
@@ -300,10 +301,11 @@ class Views:
         }
 
     def _lines(self, files: Sequence[File], name: Callable[[File], str]) -> list[Line]:
-        """Each file with its mark; all are looked at now."""
+        """Each file with its mark; all are looked at now. Files of one batch wait for the same deliveries."""
+        deliveries = cache(self._ledger.reports.deliveries_of)
         seen = self._inspector.at([(file.path, file.volume) for file in files])
         return [
-            Line(file, name(file), self._marks.of_file(file, at), why(self._ledger, file) or "")
+            Line(file, name(file), self._marks.of_file(file, at), why(file, deliveries) or "")
             for file, at in zip(files, seen, strict=True)
         ]
 
@@ -355,7 +357,7 @@ class Views:
         if file is None:
             return ""
         if file.state is not State.BATCHED or file.batch is None:
-            return why(self._ledger, file) or ""
+            return why(file, self._ledger.reports.deliveries_of) or ""
         return on_their_way(self._ledger.reports.deliveries_of(file.batch), up)
 
 
