@@ -7,11 +7,13 @@ file without a name. The program waits as long as the lease is held, so nothing 
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
-from agent.files.tree import Handle, Tree
+from agent.files.tree import Handle, Held, Tree
 from agent.files.trouble import ABSENT, CannotTell, OtherVersion, Trouble, What
 from rules.model import Observation, Version, Writer
+
+H = TypeVar("H", bound=Held)
 
 
 class Leasable(Handle, Protocol):
@@ -122,3 +124,13 @@ class HeldByName:
         except Trouble:
             return None  # it has its name: where that was made by a link and an unlink, the handle may be of no use now
         return ctime_ns if sure and self._handle.lease_is_whole() else None
+
+
+def kept(held: H, act: Callable[[H], object]) -> H:
+    """It, after `act`; given back where that fails."""
+    try:
+        act(held)
+    except BaseException:
+        held.close()
+        raise
+    return held

@@ -270,3 +270,17 @@ class Files(Protocol):
 
     def watch(self, root: str, put: Put, lost: Callable[[str], None]) -> Events:
         """Events of a tree. `put` takes hints; `lost` is called with the reason where events were lost."""
+
+
+def sync_grown(grown: set[str], path: str, sync: Callable[[str], object]) -> None:
+    """Make the names in a directory durable, and those in the directories above it that were made.
+
+    `grown`: directories in which directories were made; those that are synced leave it. `sync`: makes one durable.
+    """
+    sync(path)
+    grown.discard(path)
+    while path and grown:  # a name in a directory that has no name itself is not durable
+        path = path.rpartition("/")[0]
+        if path in grown:
+            sync(path)
+            grown.discard(path)

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from agent.errors import Whose
-from agent.files.held import HeldByName
+from agent.files.held import HeldByName, kept
 from agent.files.posix import durable
 from agent.files.posix.errors import REFUSALS, says_nothing_there, trouble
 from agent.files.posix.handle import PosixHandle, give_back
@@ -30,7 +30,7 @@ from agent.files.posix.making import (
 )
 from agent.files.posix.observing import KINDS, LEAST, MOST, born, numbers, observation
 from agent.files.posix.volume_ids import TreeVolumes
-from agent.files.tree import Handle, Listed, Tree
+from agent.files.tree import Handle, Listed, Tree, sync_grown
 from agent.files.trouble import ABSENT, CannotTell, Look, NotAFile, Trouble, What, is_known
 from rules.model import OWN_PREFIX, Entry, Kind, Observation, Version
 
@@ -414,23 +414,11 @@ class PosixTree:
 
     def move_aside(self, path: str, aside: str, proved: Version) -> HeldByName:
         """See `Tree`."""
-        held = HeldByName(self, self.open(path), aside, proved)
-        try:
-            held.move(path)
-        except BaseException:
-            held.close()
-            raise
-        return held
+        return kept(HeldByName(self, self.open(path), aside, proved), lambda held: held.move(path))
 
     def hold(self, aside: str, proved: Version, ctime_ns: int | None) -> HeldByName:
         """See `Tree`."""
-        held = HeldByName(self, self.open(aside), aside, proved)
-        try:
-            held.stands_aside(ctime_ns)
-        except BaseException:
-            held.close()
-            raise
-        return held
+        return kept(HeldByName(self, self.open(aside), aside, proved), lambda held: held.stands_aside(ctime_ns))
 
     def remove_directory(self, path: str) -> None:
         """See `Tree`."""
@@ -445,13 +433,7 @@ class PosixTree:
     def sync(self, path: str) -> None:
         """See `Tree`."""
         try:
-            durable.sync_directory(self.directory(path))
-            self._grown.discard(path)
-            while path and self._grown:  # a name in a directory that has no name itself is not durable
-                path = path.rpartition("/")[0]
-                if path in self._grown:
-                    durable.sync_directory(self.directory(path))
-                    self._grown.discard(path)
+            sync_grown(self._grown, path, lambda one: durable.sync_directory(self.directory(one)))
         except REFUSALS as error:
             raise trouble(error) from error
 

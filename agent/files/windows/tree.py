@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-from agent.files.tree import Handle, Listed, Tree
+from agent.files.held import kept
+from agent.files.tree import Handle, Listed, Tree, sync_grown
 from agent.files.trouble import ABSENT, CannotTell, Look, NotAFile, Trouble, What, is_known
 from agent.files.windows import nt, volumes
 from agent.files.windows.errors import says_nothing_there
@@ -317,13 +318,7 @@ class WindowsTree:
 
     def move_aside(self, path: str, aside: str, proved: Version) -> WindowsHeld:
         """See `Tree`."""
-        held = self._held(path, proved)
-        try:
-            held.move(aside)
-        except BaseException:
-            held.close()
-            raise
-        return held
+        return kept(self._held(path, proved), lambda held: held.move(aside))
 
     def hold(self, aside: str, proved: Version, ctime_ns: int | None) -> WindowsHeld:
         """See `Tree`."""
@@ -333,12 +328,7 @@ class WindowsTree:
             if trouble.what is not What.BUSY:
                 raise
             held = self._held(aside, proved, guarded=False)
-        try:
-            held.stands_aside(ctime_ns)
-        except BaseException:
-            held.close()
-            raise
-        return held
+        return kept(held, lambda held: held.stands_aside(ctime_ns))
 
     def _held(self, path: str, proved: Version, *, guarded: bool = True) -> WindowsHeld:
         """A file, open for reading; `guarded`: for removing, too, and by nobody for writing. Raises Trouble."""
@@ -362,13 +352,7 @@ class WindowsTree:
 
     def sync(self, path: str) -> None:
         """See `Tree`."""
-        self._sync(path)
-        self._grown.discard(path)
-        while path and self._grown:  # a name in a directory that has no name itself is not durable
-            path = path.rpartition("/")[0]
-            if path in self._grown:
-                self._sync(path)
-                self._grown.discard(path)
+        sync_grown(self._grown, path, self._sync)
 
     def _sync(self, path: str) -> None:
         """Windows flushes the names of a directory by a handle that may add files to it."""
@@ -420,17 +404,18 @@ def _remove(directory: int, name: str, options: int) -> None:
     """Remove a name. Raises Trouble."""
     handle = nt.opened(name, directory, nt.DELETE | nt.READ_ATTRIBUTES, options=options | nt.OPEN_REPARSE_POINT)
     try:
-        nt.delete(handle)
+        nt.closing(handle, nt.delete)
     except Trouble as trouble:
         if trouble.what is not What.NOT_PERMITTED:
             raise
-        nt.close(handle)  # read-only, of a Windows that cannot remove such files as they are
+        # It is read-only, of a Windows that cannot remove such files as they are.
         access = nt.DELETE | nt.READ_ATTRIBUTES | nt.WRITE_ATTRIBUTES
-        handle = nt.opened(name, directory, access, options=options | nt.OPEN_REPARSE_POINT)
-        nt.set_basic(handle, attributes=0x80)  # FILE_ATTRIBUTE_NORMAL
-        nt.delete(handle)
-    finally:
-        nt.close(handle)
+        nt.closing(nt.opened(name, directory, access, options=options | nt.OPEN_REPARSE_POINT), _remove_writable)
+
+
+def _remove_writable(handle: int) -> None:
+    nt.set_basic(handle, attributes=0x80)  # FILE_ATTRIBUTE_NORMAL
+    nt.delete(handle)
 
 
 def _led_away(handle: int, directory: int, name: str) -> bool:

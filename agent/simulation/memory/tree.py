@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
-from agent.files.held import HeldByName
+from agent.files.held import HeldByName, kept
 from agent.files.tree import Handle, Listed, Tree
 from agent.files.trouble import ABSENT, CannotTell, Look, NotAFile, Trouble, What, is_known
 from agent.simulation.memory.faults import Faults
@@ -165,23 +165,11 @@ class MemoryTree:
 
     def move_aside(self, path: str, aside: str, proved: Version) -> HeldByName:
         """See `Tree`."""
-        held = HeldByName(self, self.open(path), aside, proved)
-        try:
-            held.move(path)
-        except BaseException:
-            held.close()
-            raise
-        return held
+        return kept(HeldByName(self, self.open(path), aside, proved), lambda held: held.move(path))
 
     def hold(self, aside: str, proved: Version, ctime_ns: int | None) -> HeldByName:
         """See `Tree`."""
-        held = HeldByName(self, self.open(aside), aside, proved)
-        try:
-            held.stands_aside(ctime_ns)
-        except BaseException:
-            held.close()
-            raise
-        return held
+        return kept(HeldByName(self, self.open(aside), aside, proved), lambda held: held.stands_aside(ctime_ns))
 
     def remove_directory(self, path: str) -> None:
         """See `Tree`."""
