@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +11,9 @@ import pytest
 from agent.destinations.globus import answers, listing, proof
 from agent.destinations.globus.session import Session
 from agent.errors import Refused, Transient
+from tests.agent import test_globus
 from tests.agent.test_globus import Rig
-from tests.globus import Globus, faults
+from tests.globus import faults
 from tests.globus.wire import Answer
 
 WRONG: tuple[Any, ...] = (
@@ -23,15 +22,7 @@ WRONG: tuple[Any, ...] = (
 )  # fmt: skip
 
 
-@pytest.fixture
-def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
-    """A deliverer, and the stand-in."""
-    with Globus() as service:
-        for name, value in service.environment.items():
-            monkeypatch.setenv(name, value)
-        made = Rig(service, tmp_path)
-        yield made
-        made.close()
+rig = test_globus.rig
 
 
 def twisted(document: Any, chance: random.Random) -> Any:

@@ -7,7 +7,6 @@ import itertools
 import os
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +16,9 @@ from agent.destinations.globus import GlobusTransport
 from agent.destinations.globus.collection_path import CollectionPath
 from agent.errors import Refused, Transient
 from rules.health import Condition
+from tests.agent import test_globus
 from tests.agent.test_globus import SUBMIT, Rig
-from tests.globus import Globus, faults
+from tests.globus import faults
 
 ODD: tuple[Any, ...] = (None, True, -1, 10**30, "", "x" * 10_000, "9999-99-99T99:99:99+00:00", [None], {"x": None})
 ROUTES = (
@@ -27,15 +27,7 @@ ROUTES = (
 )  # fmt: skip
 
 
-@pytest.fixture
-def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
-    """A deliverer, and the stand-in."""
-    with Globus() as service:
-        for name, value in service.environment.items():
-            monkeypatch.setenv(name, value)
-        made = Rig(service, tmp_path)
-        yield made
-        made.close()
+rig = test_globus.rig
 
 
 def under_way(rig: Rig, name: str) -> str:

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -581,17 +581,8 @@ def test_excluded_directories_are_not_walked_and_left_over_partial_files_are_nam
     for name, age in (("lost+found/x", 0), ("old.h5.part", 7200), ("new.h5.part", 60)):
         (data / name).write_bytes(b"x")
         os.utime(data / name, (1e9 - age, 1e9 - age))
-    with closing(Ledger(str(tmp_path / "ledger.sqlite"))) as ledger:
-        rule = configured.rule({
-            "name": "r", "watch": str(data), "exclude": ["lost+found"], "deliver": [{"to": "share"}],
-        })  # fmt: skip
-        watch = Watch(LOCAL, str(data), lambda: None)
-        root = Root(watch, (rule,))
-        scanner = Scanner(ledger, LOCAL, [root])
-        root.why = "asked"
-        while scanner.take_sweeps(1e9):
-            pass
+    with surveyed(data, exclude=["lost+found"]) as (ledger, root, scanner):
+        swept(ledger, root, scanner, 1e9)
         example = f"{data}/old.h5.part: left-over partial file; rule 'r' skips partial files of other programs"
         assert ledger.reports.unclaimed() == [(str(data), 1, example)]
         assert ledger.files.directories_below(str(data)) == []
-        watch.close()

@@ -266,14 +266,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from agent.app.run import run
 from agent.app.configuration import read
-file, tries = Path(sys.argv[1]), []
+file, failures, tries = Path(sys.argv[1]), int(sys.argv[2]), []
 @contextmanager
 def started(parts, server):
     tries.append([rule.name for rule in parts.config.rules])
     print(*tries[-1], flush=True)
     if len(tries) == 1:
         file.write_text(file.read_text().replace('"name" = "r"', '"name" = "edited"'))
-    elif len(tries) < 4:
+    elif len(tries) < 2 + failures:
         raise RuntimeError("not now")
     else:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -282,10 +282,11 @@ run(read(file), started)
 """
 
 
-def test_what_fails_when_the_former_rules_have_ended_is_tried_again(site: "Site") -> None:
-    """Whatever it raises: the agent goes on, with growing waits, until the new configuration runs."""
+@pytest.mark.parametrize("failures", [0, 2])
+def test_an_edit_while_it_starts_is_taken_up_until_it_runs(site: "Site", failures: int) -> None:
+    """Between the reading and the first look for edits; what then fails, whatever it raises, is tried again with growing waits."""
     done = subprocess.run(
-        [sys.executable, "-P", "-c", FAILS, site.config],
+        [sys.executable, "-P", "-c", FAILS, site.config, str(failures)],
         cwd=site.root, env=site.environment, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
-    assert (done.returncode, done.stdout) == (0, "r\nedited\nedited\nedited\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "r\n" + "edited\n" * (1 + failures)), done.stderr

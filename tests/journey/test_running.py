@@ -250,35 +250,6 @@ def test_a_bad_edit_keeps_the_old_rules_and_a_good_one_takes_effect(site: "Site"
     assert agent.stop() == 0
 
 
-STARTS = """
-import os, signal, sys
-from contextlib import contextmanager
-from pathlib import Path
-from agent.app.run import run
-from agent.app.configuration import read
-file = Path(sys.argv[1])
-@contextmanager
-def started(parts, server):
-    names = [rule.name for rule in parts.config.rules]
-    print(*names, flush=True)
-    if names == ["r"]:
-        file.write_text(file.read_text().replace('"name" = "r"', '"name" = "edited"'))
-    else:
-        os.kill(os.getpid(), signal.SIGTERM)
-    yield
-run(read(file), started)
-"""
-
-
-def test_an_edit_while_it_starts_is_taken_up(site: "Site") -> None:
-    """Between the reading of the configuration and the first look for edits."""
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", STARTS, site.config],
-        cwd=site.root, env=site.environment, capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
-    assert (done.returncode, done.stdout) == (0, "r\nedited\n"), done.stderr
-
-
 def test_an_edit_that_cannot_be_run_keeps_the_old_rules(site: "Site") -> None:
     """A configuration that reads well and cannot be used (its port is taken) does not end the agent, either."""
     site.configure(agent={"listen": "127.0.0.1:0"})

@@ -15,6 +15,7 @@ from agent.by_hand import inbound
 from agent.by_hand.outbound import Outbound
 from agent.files import LOCAL
 from agent.host.rate_limiter import limited
+from agent.ledger import State
 from agent.observe.file_inspector import FileInspector
 from agent.observe.metrics import Readings
 from tests.one_item import BAD
@@ -85,7 +86,7 @@ def notices(root: Path, patch: pytest.MonkeyPatch, acting: Acting) -> dict[str, 
         site.put("plain/good.h5", f"plain/{BAD}.h5")
         site.take_in(T0)
         known = {name: site.place(name) for name in ("share", BAD)}
-        files = site.ledger.reports.files(list(site.states), 10)
+        files = site.ledger.reports.files(list(State), 10)
         notifier = site.parts.notifier
         with site.ledger.transaction():
             site.ledger.files.refused([(one.id, one.rule, one.path, f"no: {one.path}") for one in files])
@@ -134,7 +135,7 @@ def replan(root: Path, patch: pytest.MonkeyPatch, acting: Acting) -> dict[str, A
             site.passes(part.step, T0 + 200.0, 4)
         rules = {
             file.path[len(str(site.data)) :]: file.rule
-            for file in site.ledger.reports.files(list(site.states), 100)
+            for file in site.ledger.reports.files(list(State), 100)
             if BAD not in file.path[len(str(site.data)) :]
         }
         return {"trouble": site.trouble, "rules": rules, **site.files}

@@ -86,8 +86,6 @@ class Site:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
 
-    states = tuple(State)
-
     def place(self, name: str) -> int:
         """The number of a destination."""
         return self.ledger.destinations.place(name, self.config.settings.destinations[name].address).id

@@ -124,10 +124,7 @@ def delivery(root: Path, patch: pytest.MonkeyPatch, acting: Acting) -> dict[str,
                 path = root / f"to-share/plain/{name}{end}.h5"
                 path.parent.mkdir(exist_ok=True)
                 path.write_bytes(content)
-        site.parts.replan.start(T0 - 2)
-        site.parts.intake.start(T0 - 2)
-        for now in (T0 - 2, T0 - 1, T0):
-            site.passes(site.parts.take_in, now, 3)
+        site.take_in(T0)
         for end in ("", "-rotten"):
             (site.data / f"plain/changed{end}.h5").write_bytes(b"longer content")
             (site.data / f"plain/gone{end}.h5").unlink()
@@ -151,10 +148,7 @@ def reclaim(root: Path, patch: pytest.MonkeyPatch, acting: Acting) -> dict[str, 
         for name in ("gone", "changed", "lost", "sub/gone"):
             site.put(*(f"{rule}/{name}{end}.h5" for rule in ("plain", "trash") for end in ("", "-rotten")))
         site.put(f"{BAD}/1", "sets/good/1", "sets/good/2", "sets/set-rotten/1", "sets/set-rotten/2")
-        site.parts.replan.start(T0 - 2)
-        site.parts.intake.start(T0 - 2)
-        for now in (T0 - 2, T0 - 1, T0):
-            site.passes(site.parts.take_in, now, 4)
+        site.take_in(T0)
         site.deliver(T0)
         for rule in ("plain", "trash"):
             for end in ("", "-rotten"):

@@ -43,8 +43,6 @@ _ERROR: Final = {
 }
 _BY_ERROR: Final = {number: what for what, numbers in _ERROR.items() for number in numbers}
 _NOTHING_THERE: Final = {What.ABSENT, What.NOT_A_DIRECTORY, What.LINK}
-PASSING: Final = {5, 32, 33, 303}
-"""Errors that a virus scanner, the indexer or a synchronising client causes that has just opened the file, and that pass."""
 
 
 def meaning(error: int, status: int = 0) -> What:

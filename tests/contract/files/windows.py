@@ -1,12 +1,12 @@
 """A Windows computer whose files are under test. What Windows or Wine has not is skipped, with its reason."""
 
-import ctypes
 import os
-from typing import Any
+from pathlib import Path
 
 import pytest
 
 from agent.files.trouble import Trouble
+from agent.files.windows import nt
 from agent.files.windows.facts import new_part
 from rules.model import Kind
 from tests.contract.files.computers import Here
@@ -24,8 +24,6 @@ class HereOnWindows(Here):
     """This computer."""
 
     def __init__(self, path: os.PathLike[str]) -> None:
-        from pathlib import Path
-
         super().__init__(Path(path))
         self.root, self.outside = (one.replace(os.sep, "/") for one in (self.root, self.outside))
 
@@ -56,7 +54,4 @@ class HereOnWindows(Here):
         pytest.skip(f"Windows has no {kind} in a directory")
 
     def is_open(self) -> int:
-        windows: Any = ctypes
-        count = ctypes.c_uint32()
-        windows.windll.kernel32.GetProcessHandleCount(ctypes.c_void_p(-1), ctypes.byref(count))
-        return count.value
+        return nt.open_handles()
