@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import PurePath
 
-from jinja2 import Environment, PackageLoader
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from agent.errors import Refused
 from agent.host import own_files
@@ -47,7 +47,11 @@ class Systemd:
         self._scope = ("--user",) if person else ()
         # The unit is no markup: escaping for it is in the filters.
         self._templates = Environment(  # noqa: S701
-            loader=PackageLoader("agent.host.service"), trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+            loader=PackageLoader("agent.host.service"),
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+            undefined=StrictUndefined,  # a name that nobody gives would count as false
         )
         self._templates.filters |= {"word": _word, "command": _command, "plain": _plain}
 

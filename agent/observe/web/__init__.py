@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import parse_qs
 
-from jinja2 import Environment, PackageLoader, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
@@ -141,6 +141,7 @@ class Site:
             autoescape=select_autoescape(),
             trim_blocks=True,
             lstrip_blocks=True,
+            undefined=StrictUndefined,  # a name that nobody gives would count as false
         )
         self._templates.filters |= {"printable": printable, "bytes": bytes_in_words, "duration": in_words, **FILTERS}
         self._pages: dict[str, Callable[[dict[str, Any]], Answer]] = {
@@ -241,7 +242,7 @@ class Site:
             self._live_at = time.monotonic()
             if self._health().stopped_at is not None:
                 self._stop_shown.set()
-        text = self._templates.get_template(template).render(values)
+        text = self._templates.get_template(template).render({"text": ""} | values)  # what was searched for
         return "200 OK", "text/html; charset=utf-8", text.encode("utf-8", "backslashreplace")
 
     def _json(self, sources: Sources, environ: dict[str, Any]) -> Answer:
