@@ -18,6 +18,7 @@ TERMINAL = """
 import os, pty, select, signal, sys
 agent, terminal = pty.fork()
 if not agent:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs these tests may have ignored it, which is inherited
     os.execvp(sys.argv[1], sys.argv[1:])
 signal.alarm(60)
 print(agent, flush=True)
