@@ -60,7 +60,10 @@ def tree(root: Path) -> dict[str, bytes | str]:
             if path.is_symlink():
                 found[os.path.relpath(path, root)] = os.readlink(path)
             else:
-                found[os.path.relpath(path, root)] = path.read_bytes() if path.is_file() else "no file"
+                try:
+                    found[os.path.relpath(path, root)] = path.read_bytes() if path.is_file() else "no file"
+                except FileNotFoundError:
+                    pass  # the agent renamed or removed it after it was listed: it is not there
     return found
 
 
