@@ -278,6 +278,7 @@ def test_where_there_is_no_lease_the_content_decides(here: "Here", monkeypatch: 
         assert tree.look("aside") is ABSENT
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no FUSE")
 def test_a_file_is_put_back_where_that_makes_it_another_file(tmp_path: Path) -> None:
     """FUSE knows no exclusive rename: by a link and an unlink what was open is lost. It is back all the same, without proof."""
     with mounted(tmp_path / "moody") as share:
