@@ -8,6 +8,7 @@ from agent.host.bulkhead import Bulkhead
 from agent.ledger import Known, Ledger, State
 from rules.match import relative
 from rules.model import Kind, Observation, VolumeId
+from rules.versions.copies import left_in_words
 from rules.versions.volumes import SameVolume, same_volume
 
 Missing = tuple[str, Known]
@@ -48,7 +49,11 @@ class MissingFiles:
             reason = "removed by somebody else, after it was proved at its destinations"
             self._ledger.files.removed([(known.id, known.rule, path, reason)], now)
         else:
-            self._ledger.files.vanished([(known.id, known.rule, path, "it went away before it was delivered")], now)
+            reason = "it went away before it was delivered"
+            proved, missing = self._ledger.files.destinations_of(known.id) if known.state is State.BATCHED else ([], [])
+            if proved:
+                reason = f"it went away before every destination had it; {left_in_words(proved, missing)}"
+            self._ledger.files.vanished([(known.id, known.rule, path, reason)], now)
 
     def replaced(self, path: str, known: Known, seen: Observation, now: float) -> Known:
         """Another file came to the name: the copies at the destinations may be all there is of the former one."""

@@ -4,10 +4,11 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from agent.ledger.states import STATES, State
+from agent.ledger.states import CAME_LATER, STATES, State, listed
 from agent.ledger.store import Store, Transition, among
 from agent.ledger.versions import LASTING, File, Known, at_or_below, read
 from rules.model import SENT, Entry, Kind, Observation, Version, VolumeId
+from rules.versions.copies import left_in_words
 from rules.versions.identity import Adoption
 
 
@@ -153,6 +154,16 @@ class Files:
         marks, values = among(files)
         sql = f"SELECT id FROM files WHERE id IN ({marks}) AND state = 'batched'"
         return {row[0] for row in self._store.execute(sql, values)}
+
+    def destinations_of(self, file: int) -> tuple[list[str], list[str]]:
+        """Destinations of a file's batch: where its version is proved, and where it is not."""
+        sql = (
+            "SELECT n.name, EXISTS (SELECT 1 FROM copies c WHERE c.file = f.id AND c.destination = d.destination"
+            " AND c.proved_at IS NOT NULL) FROM files f JOIN deliveries d ON d.batch = f.batch"
+            f" AND d.state NOT IN ({listed(CAME_LATER)}) JOIN destinations n ON n.id = d.destination WHERE f.id = ? ORDER BY n.name"
+        )
+        rows = self._store.execute(sql, (file,)).fetchall()
+        return [name for name, proved in rows if proved], [name for name, proved in rows if not proved]
 
     def next_due(self) -> float | None:
         """When the next candidate is to be looked at."""
@@ -348,13 +359,13 @@ class Files:
 
     def lost_in_flight(self, files: Sequence[File], now: float) -> None:
         """These files are away: what is proved everywhere was removed, the others vanished."""
-        reason = "removed by somebody else while it was copied"
-        on_the_way = self.batched([file.id for file in files])
-        rows = [(file.id, file.rule, file.path, f"{reason}; its copy is whole") for file in files]
-        self.removed([row for row in rows if row[0] not in on_the_way], now)
-        self.vanished(
-            [(*row[:3], f"{reason}, and not every destination has it") for row in rows if row[0] in on_the_way], now
-        )
+        rows: dict[bool, list[tuple[int, str, str, str]]] = {False: [], True: []}
+        for file in files:
+            proved, missing = self.destinations_of(file.id)
+            reason = f"removed by somebody else while it was copied; {left_in_words(proved, missing)}"
+            rows[bool(missing)].append((file.id, file.rule, file.path, reason))
+        self.removed(rows[False], now)
+        self.vanished(rows[True], now)
 
     def _turned(self, items: Sequence[tuple[int, str, str, str]], state: State, ended_at: float | None) -> None:
         self._store.executemany(

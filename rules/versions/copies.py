@@ -1,6 +1,6 @@
 """Copies at destinations, asked again: whether each is there, and is its own copy."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -38,3 +38,18 @@ def distinct(copies: Mapping[str, CopyId | None], identities: Mapping[str, str])
         if copy is not None and copy == another:
             return Verdict(False, f"at {one} and {other} is one file under two names, so there is one copy and not two")
     return Verdict(True, "each destination has its own copy")
+
+
+def left_in_words(proved: Sequence[str], missing: Sequence[str]) -> str:
+    """Where the copies are of a file that somebody removed while it was on its way, and what to do.
+
+    Args:
+        proved: destinations that have a copy, at least one.
+        missing: destinations that should have one.
+    """
+    if not missing:
+        return "its copy is whole"
+    return (
+        f"its copy at {' and '.join(proved)} is whole, and it is not proved at {' and '.join(missing)}: `dropline fetch`"
+        f" brings it back from {proved[0]}, then `dropline send --to {missing[0]}`"
+    )

@@ -15,7 +15,8 @@ from agent.destinations import Arrived, Item
 from agent.destinations.directory.transport import DirectoryTransport
 from agent.errors import LedgerError
 from agent.files.posix.observing import observation
-from agent.ledger import DeliveryState, Found, Ledger, Sealed, State
+from agent.intake.missing_files import MissingFiles
+from agent.ledger import DeliveryState, Found, Ledger, Proof, Sealed, State
 from agent.observe.metrics import Metrics
 from rules.model import Content, OpenBatch, VolumeId
 from rules.rule import Rule, Target
@@ -193,11 +194,35 @@ def test_what_was_removed_while_it_was_copied_keeps_its_proof(tmp_path: Path, sh
         assert not Outcomes(ledger, share, places[0], {}).apply(told, NOW)
     (file,) = ledger.files.history(path)
     reason = "removed by somebody else while it was copied"
+    hint = "`dropline fetch` brings it back from share, then `dropline send --to other`"
     assert (file.state, file.reason) == (
         (State.REMOVED, f"{reason}; its copy is whole")
         if destinations == 1
-        else (State.VANISHED, f"{reason}, and not every destination has it")
+        else (State.VANISHED, f"{reason}; its copy at share is whole, and it is not proved at other: {hint}")
     )
     assert ledger.execute("SELECT count(*) FROM copies WHERE proved_at IS NOT NULL").fetchone() == (1,)
     assert submission.open == set()
+    ledger.close()
+
+
+def test_what_goes_away_after_one_of_two_destinations_had_it(tmp_path: Path) -> None:
+    """The reason names the destination that has the copy, and the one that has none."""
+    (tmp_path / "ring").write_bytes(b"frame")
+    path, ledger = str(tmp_path / "ring"), Ledger(str(tmp_path / "ledger.sqlite"))
+    places = [ledger.destinations.place(name, f"/{name}").id for name in ("share", "other")]
+    _seal(ledger, places[0], tmp_path / "ring", *places[1:])
+    missing = MissingFiles(ledger)
+    with ledger.transaction():
+        (file,) = ledger.files.history(path)
+        ledger.deliveries.planned(places[0], [(file.id, "ring")])
+        ledger.deliveries.proved(
+            places[0], "share", [Proof(file, "ring", Content(b"sum", 5), "sha256", "accepted")], NOW
+        )
+        missing.gone(path, ledger.files.known(str(tmp_path))["ring"], VolumeId(0), NOW)
+    (file,) = ledger.files.history(path)
+    assert (file.state, file.reason) == (
+        State.VANISHED,
+        "it went away before every destination had it; its copy at share is whole, and it is not proved at other:"
+        " `dropline fetch` brings it back from share, then `dropline send --to other`",
+    )
     ledger.close()

@@ -832,3 +832,46 @@ def test_a_group_at_the_share_may_read_what_arrives(site: "Site") -> None:
     done = site.dropline("run", "--once")
     said = "there is no group 'no-such-group' on this computer; correct `group` of [destinations.share]"
     assert (done.code, said in done.err) == (2, True)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_ring_buffer_that_removes_a_file_while_it_is_copied(site: "Site", late: bool) -> None:
+    """Each destination that began has the whole file; one that comes later has none, and the reason names both."""
+    other, away = site.root / "other", site.root / "away"
+    other.mkdir()
+    slow = {"share": {"path": "share", "bandwidth": "8MB"}, "other": {"path": "other", "bandwidth": "6MB"}}
+    rule = site.rule(deliver=[{"to": "share"}, {"to": "other"}])
+    site.configure(rule, destinations=slow, agent={"listen": "127.0.0.1:0"})
+    site.put("first", b"x")
+    assert site.once() == 0
+    if late:
+        other.rename(away)
+    agent = site.start()
+    content = os.urandom(2**24)
+    ring = site.put("ring", content)
+    begun = [site.share] if late else [site.share, other]
+
+    def copied() -> bool:
+        return all(any(part.stat().st_size > 2**21 for part in place.glob(".dropline-*.part")) for place in begun)
+
+    site.until(copied, "a part of it is copied")
+    ring.unlink()
+    if late:
+        away.rename(other)
+    agent.logs("its copy at share is whole")
+    whole = {"first": b"x", "ring": content}
+    if late:
+        left = "its copy at share is whole, and it is not proved at other: `dropline fetch` brings it back from share,"
+        expected = "vanished", f"{left} then `dropline send --to other`"
+    else:
+        agent.logs("its copy at other is whole")
+        expected = "removed", "its copy is whole"
+    reason = "removed by somebody else while it was copied"
+
+    def ended() -> bool:
+        (version,) = site.explain("ring")
+        return (version["state"], version["reason"]) == (expected[0], f"{reason}; {expected[1]}")
+
+    site.until(ended, "its state and the reason")
+    assert site.delivered == whole
+    assert site.tree(other) == ({"first": b"x"} if late else whole)

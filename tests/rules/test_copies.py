@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rules.model import CopyId, FileId, VolumeId
-from rules.versions.copies import distinct
+from rules.versions.copies import distinct, left_in_words
 
 names = st.sampled_from(["a", "b", "c", "d"])
 copies = st.builds(CopyId, st.integers(1, 3).map(VolumeId), st.integers(1, 3).map(FileId))
@@ -28,4 +28,13 @@ def test_the_reason_names_both() -> None:
     )
     assert distinct({"a": one, "b": None}, {"a": "1", "b": "1"}).reason == (
         "a and b are one directory, so there is one copy and not two"
+    )
+
+
+def test_what_is_left_of_a_file_that_was_removed_on_its_way() -> None:
+    """Which destination has it, which has not, and how it gets there."""
+    assert left_in_words(["a", "b"], []) == "its copy is whole"
+    assert left_in_words(["a"], ["b", "c"]) == (
+        "its copy at a is whole, and it is not proved at b and c: `dropline fetch` brings it back from a, then"
+        " `dropline send --to b`"
     )
