@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from agent.app import presets
 from agent.errors import cause
 from agent.files import LOCAL
-from agent.host import own_files
+from agent.host import own_files, protection
 from agent.host import secrets as secret
 from agent.host.zone import zone
 from rules.config.config_error import ConfigError, RuleError, all_errors, in_text, location, unknown_destinations
@@ -102,11 +102,11 @@ def _unreadable(path: PurePath, error: OSError) -> RuleError:
     return RuleError(str(path), "", "", f"cannot be read: {cause(error)}; `dropline init` writes one")
 
 
-def _of_another(found: PurePath, owner: int) -> RuleError:
-    message = (
-        f"it was found, and belongs to another user (uid {owner}), who decides by it what is deleted, and what is run"
+def _of_another(found: PurePath, owner: str) -> RuleError:
+    message = f"it was found, and belongs to another user ({owner}), who decides by it what is deleted, and what is run"
+    return RuleError(
+        str(found), "", "", f"{message}; if you trust them, name it (--config), or {protection.owner_hint(found)}"
     )
-    return RuleError(str(found), "", "", f"{message}; if you trust them, name it (--config), or chown it")
 
 
 def require_not_of_another(found: PurePath) -> None:
@@ -169,14 +169,14 @@ def parse(source: Source) -> Configuration:
         at = _AT_LINE.search(str(error))  # for people only: this version of tomllib has the number nowhere else
         raise in_text(str(path), text.decode("utf-8-sig", "replace"), str(error), int(at[1]) if at else None) from None
     if facts.anybody_may_write:
-        message = f"may be written by anybody: chmod o-w {path}, for it decides what is deleted, and what is run"
+        message = f"may be written by anybody: {protection.unwritable_hint(path)}, for it decides what is deleted, and what is run"
         raise RuleError(str(path), "", "", message)
     config = check(data, str(path), absolute(path).parent, facts.stamp, plain)
     config.data = data
     config.found = found
     secret = _secret_in(data) if facts.open_to_others else None
     if secret is not None:
-        message = f"the file can be read by others: chmod 600 {path}, or keep the secret apart ({secret.instead})"
+        message = f"the file can be read by others: {protection.private_hint(path)}, or keep the secret apart ({secret.instead})"
         raise RuleError(str(path), secret.table, secret.key, message)
     return config
 
@@ -329,9 +329,8 @@ def warnings(path: own_files.StrPath) -> list[str]:
     """What is unwise about the file itself."""
     owner = own_files.another_owner(path)
     if owner is not None:
-        return [
-            f"{path} belongs to another user (uid {owner}), who decides by it what is deleted, and what is run: chown it"
-        ]
+        message = f"{path} belongs to another user ({owner}), who decides by it what is deleted, and what is run"
+        return [f"{message}: {protection.owner_hint(path)}"]
     return []
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import PurePath
 
 from agent.errors import Refused, Transient, cause
-from agent.host import exclusive, own_files
+from agent.host import exclusive, own_files, protection
 
 AGENT = "agent.lock"
 RESIDENT = "resident.lock"
@@ -82,7 +82,9 @@ def require_own(path: PurePath) -> None:
             f"state directory {path.parent}: {cause(error)}", "make it readable, or choose another"
         ) from error
     if reason is not None:
-        hint = f"choose a directory that only you may write ([agent] state_dir), or chmod 700 {path.parent}"
+        hint = (
+            f"choose a directory that only you may write ([agent] state_dir), or {protection.private_hint(path.parent)}"
+        )
         raise Refused(f"state directory {path.parent}: {reason}, and what is in it decides what is deleted", hint)
 
 
@@ -95,9 +97,9 @@ def _require_made_by_us(state_dir: PurePath) -> None:
     for path in paths:
         owner = own_files.another_owner(path)
         if owner is not None:
-            hint = f"run the agent as that user, or, if you trust what is in it: chown -R {os.geteuid()} {state_dir}"
+            hint = f"run the agent as that user, or, if you trust what is in it: {protection.owner_hint(state_dir)}"
             raise Refused(
-                f"{path} belongs to another user (uid {owner}), and what is in the state directory decides what is deleted",
+                f"{path} belongs to another user ({owner}), and what is in the state directory decides what is deleted",
                 hint,
             )
 

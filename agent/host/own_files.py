@@ -69,25 +69,24 @@ class Facts(NamedTuple):
 
 def facts(path: StrPath) -> Facts:
     """What the file system says of a file. A link is followed."""
-    return _facts(os.stat(path))
+    return _facts(path, os.stat(path))
 
 
-def _facts(status: os.stat_result) -> Facts:
-    mode = protection.permissions(status)
+def _facts(where: StrPath | int, status: os.stat_result) -> Facts:
+    mode = protection.permissions(where, status)
     return Facts(status.st_size, status.st_mtime_ns, status.st_ino, mode, status.st_uid, status.st_gid)
 
 
-def another_owner(path: StrPath) -> int | None:
+def another_owner(path: StrPath) -> str | None:
     """The owner of a file, or of the link that leads to it, where that is neither root nor the agent's user; None: no other."""
-    try:
-        owners = [os.lstat(path).st_uid]
-    except OSError:
-        return None  # nobody made it
-    try:
-        owners.append(os.stat(path).st_uid)
-    except OSError:
-        pass  # a link that leads nowhere
-    return next(filter(protection.is_foreign, owners), None)
+    for of in (os.lstat, os.stat):
+        try:
+            owner = protection.foreign_owner(path, of(path))
+        except OSError:
+            return None  # nobody made it, or it is a link that leads nowhere
+        if owner is not None:
+            return owner
+    return None
 
 
 def in_the_hands_of_others(path: StrPath) -> str | None:
@@ -133,16 +132,16 @@ def names(directory: StrPath) -> list[str]:
 def read_bounded(path: StrPath, at_most: int) -> tuple[bytes, Facts]:
     """What is in a file, and what the file system says of it. One byte more than `at_most` comes where it is larger."""
     with open(path, "rb") as file:
-        return file.read(at_most + 1), _facts(os.fstat(file.fileno()))
+        return file.read(at_most + 1), _facts(file.fileno(), os.fstat(file.fileno()))
 
 
-def read_found(path: StrPath, at_most: int) -> tuple[bytes, Facts, int | None] | None:
+def read_found(path: StrPath, at_most: int) -> tuple[bytes, Facts, str | None] | None:
     """As `read_bounded`, of a file that was found and not named; and a user who decides what it says, but root and ours.
 
     Links are followed, and whoever made one decides, too. All is asked of what was opened, whatever has the name since.
     None where there is no regular file; a FIFO is not waited for.
     """
-    owners: list[int] = []
+    owners: list[str | None] = []
     for _ in range(_LINKS):
         try:
             fd = os.open(path, _FOUND)
@@ -158,25 +157,25 @@ def read_found(path: StrPath, at_most: int) -> tuple[bytes, Facts, int | None] |
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 return None
-            others = filter(protection.is_foreign, (*owners, status.st_uid))
+            others = filter(None, (*owners, protection.foreign_owner(fd, status)))
             with open(fd, "rb", closefd=False) as file:
-                return file.read(at_most + 1), _facts(status), next(others, None)
+                return file.read(at_most + 1), _facts(fd, status), next(others, None)
         finally:
             os.close(fd)
     return None  # the links lead in a circle
 
 
-def _link(path: StrPath, owners: list[int]) -> str | None:
+def _link(path: StrPath, owners: list[str | None]) -> str | None:
     """Where a link leads, and whose it is; None: it is none any more."""
     if not hasattr(os, "O_PATH"):  # only Linux opens the link itself
-        owners.append(os.lstat(path).st_uid)
+        owners.append(protection.foreign_owner(path, os.lstat(path)))
         return os.readlink(path)
     fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         status = os.fstat(fd)
         if not stat.S_ISLNK(status.st_mode):
             return None
-        owners.append(status.st_uid)
+        owners.append(protection.foreign_owner(fd, status))
         return os.readlink("", dir_fd=fd)
     finally:
         os.close(fd)
@@ -209,7 +208,12 @@ def make_directory(path: StrPath) -> None:
 
 def make_private_directory(path: StrPath) -> None:
     """Make a directory that only its owner may enter, where it is absent."""
-    Path(path).mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_directory(Path(path).parent)
+    try:
+        protection.make_directory(path)
+    except FileExistsError:
+        if not is_directory(path):
+            raise
 
 
 def make_inner_directory(path: StrPath) -> None:
@@ -224,11 +228,7 @@ def make_inner_directory(path: StrPath) -> None:
 
 def make_private(path: StrPath) -> bool:
     """Take away what others than the owner may do with a file. Returns whether there was anything."""
-    mode = protection.permissions(os.stat(path))
-    if not mode & 0o077:
-        return False
-    os.chmod(path, stat.S_IMODE(mode) & ~0o077)
-    return True
+    return protection.make_private(path)
 
 
 def create(path: StrPath, mode: int = 0o600) -> BinaryIO:

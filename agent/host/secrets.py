@@ -19,8 +19,8 @@ def read(path: StrPath) -> str:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode) or status.st_size > _AT_MOST:
                 raise Refused(f"{path} holds no secret: it is no file, or a large one", "name the file with the secret")
-            if protection.permissions(status) & OPEN_TO_OTHERS:
-                raise Refused(f"the secret in {path} can be read by others", f"chmod 600 {path}")
+            if protection.permissions(file.fileno(), status) & OPEN_TO_OTHERS:
+                raise Refused(f"the secret in {path} can be read by others", protection.private_hint(path))
             secret = file.read(_AT_MOST).decode("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         why = cause(error) if isinstance(error, OSError) else "it is not text"
