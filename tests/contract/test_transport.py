@@ -851,6 +851,29 @@ def test_a_taken_name_is_one_files_trouble(folder: Site) -> None:
     assert folder.tree() == {"1.dat": b"x", "2.dat": b"x"}
 
 
+@pytest.mark.parametrize("hole", [False, True])
+def test_a_file_larger_than_files_may_be_there_is_that_files_refusal(folder: Site, hole: bool) -> None:
+    """As on FAT beyond 4 GiB; the others arrive, and the destination takes more."""
+    resource = pytest.importorskip("resource")
+    folder.put("large.dat", b"" if hole else b"x" * LARGE)
+    os.truncate(folder.source / "large.dat", LARGE)
+    folder.put("small.dat", b"x")
+    large, small = folder.item("large.dat", 1), folder.item("small.dat", 2)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LARGE - 1, limits[1]))
+    try:
+        found = folder.deliver(large, small)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    hint = "mend that, rename it, or change the rule's `path`, then `dropline retry`"
+    reason = "cannot be written as 'large.dat': it is larger than files may be there"
+    content = folder.known(b"x")
+    assert found == (
+        {1: Undeliverable(1, reason, hint), 2: Arrived(2, content, folder.algorithm, adopted=False)}, None,
+    )  # fmt: skip
+    assert folder.tree() == {"small.dat": b"x"}
+
+
 def test_what_a_killed_run_left_is_used_up(folder: Site) -> None:
     """A half-written temporary file of an earlier attempt, longer than the file even, ends up as the file."""
     folder.put("scan.dat", b"x" * SMALL)

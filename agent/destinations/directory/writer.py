@@ -244,17 +244,14 @@ class _Group:
             raise trouble
         self._step()
         self._ask(trouble)
-        if trouble.what in _UNDELIVERABLE:
-            why, hint = (
-                _UNDELIVERABLE[trouble.what],
-                "mend that, rename it, or change the rule's `path`, then `dropline retry`",
-            )
-            invalid = refused(item.path) if trouble.what in _NAMES else None
+        refuses = trouble.what not in _UNDELIVERABLE and self._refuses_name(item, trouble)
+        if refuses or trouble.what in _UNDELIVERABLE:
+            why = _UNDELIVERABLE[What.NAME_REFUSED if refuses else trouble.what]
+            hint = "mend that, rename it, or change the rule's `path`, then `dropline retry`"
+            invalid = refused(item.path) if refuses or trouble.what in _NAMES else None
             if invalid is not None:
-                why, hint = (
-                    f"{why}: {invalid}",
-                    "rename it, or set `rename_invalid` in `deliver`, then `dropline retry`",
-                )
+                why = f"{why}: {invalid}"
+                hint = "rename it, or set `rename_invalid` in `deliver`, then `dropline retry`"
             return Undeliverable(item.file, f"cannot be written as {item.path!r}: {why}", hint)
         self._later(item, f"{self._place.path}: {item.path!r}: {trouble.reason}")
         return None
@@ -263,6 +260,19 @@ class _Group:
         """The file is tried again without a person."""
         self._failed[item.file] = reason
         log.warning("%s/%s cannot be delivered to %s now: %s", item.root, item.relpath, self._place.name, reason)
+
+    def _refuses_name(self, item: Item, trouble: Trouble) -> bool:
+        """Whether a new name with a character of this path has the same trouble there: FUSE says ENOENT for exFAT, EIO for FAT."""
+        bad = next((one for one in item.path if refused(f"x{one}x") is not None), None)
+        if bad is None:
+            return False
+        probe = temporary_name(self._place.key, uuid.uuid4().hex) + bad
+        try:
+            self._tree.create(probe).close()
+        except Trouble as answer:
+            return answer.what is trouble.what
+        self._tree.unlink(probe)
+        return False
 
     def _ask(self, trouble: Trouble) -> None:
         """Ask whether the destination takes files at all, by writing one. Raises Trouble and Transient where it does not."""
