@@ -93,11 +93,6 @@ def unused(since: float, longest_gap: float, now: float) -> Verdict:
     return Verdict(True, f"its directory has not changed for {in_words(until - since)}")
 
 
-def leads_out_in_words(rule: str) -> str:
-    """Why a dataset stays here that has links to what no rule delivers, while its rule does not say what becomes of links."""
-    return f'it has links to what no rule delivers: write `links = "skip"` into rule {rule} if they are no concern'
-
-
 def taken_at_once(destination: str) -> str:
     """Why nothing is deleted where more is gone than anybody takes: after a snapshot was rolled back, or an accident."""
     return (

@@ -262,6 +262,7 @@ class Parts:
         self.notifier = Notifier(
             connect(), table.policy(config.zone) if table else Policy(frozenset(), 0.0, 0.0), list(ways),
             {name: place.address for name, place in tables.items()}, host, status_page(settings.listen), wake("outbox"),
+            [rule.name for rule in config.rules if rule.links is None],
         )  # fmt: skip
         self.deliverers = {name: one.deliverer for name, one in self.routes.items()}
         self.scrubbers = {

@@ -12,6 +12,7 @@ from agent.ledger import State
 from agent.observe.doubts import doubts
 from agent.observe.status import status
 from rules.actions import label
+from rules.links import links_in_words, some
 from rules.units import bytes_in_words, in_words
 
 commands = typer.Typer()
@@ -89,8 +90,11 @@ def _print_status(found: dict[str, Any]) -> None:
         say(f"{root['directories']} directories below {root['watch']} cannot be listed, such as {root['example']}")
     for one in found["came_back"]:
         say(f"{one['files']} waits {in_words(one['quiet'])} unchanged: a writer came back to it")
+    for rule, count in found["skipped_links"].items():
+        say(f"{links_in_words(count)} of rule {rule} {'is' if count == 1 else 'are'} skipped")
     for one in found["links"]:
-        say(f"{one['dataset']} (rule {one['rule']}): {one['reason']} ({one['links']} links, such as {one['example']})")
+        where = one["directory"] if one["dataset"] is None else one["dataset"]
+        say(f"{where} (rule {one['rule']}): {one['reason']} ({some(one['examples'], one['links'])})")
     for one in found["datasets"]:
         say(f"waits since {_when(one['since'])}: {one['name']} (rule {one['rule']}): {one['reason']}")
     if found["datasets"]:
@@ -125,9 +129,11 @@ def explain(path: PathOfUser, config: ConfigOption = None, form: FormatOption = 
         return
     there = {True: "is there", False: "is not there", None: "may be there: it cannot be looked at"}[found["exists"]]
     say(f"{absolute}: {there}; {found['match']}")
+    if found["link"] is not None:
+        say(f"a symbolic link of rule {found['link']['rule']}: {found['link']['reason']}")
     for version in versions:
         _print_version(version)
-    if not versions:
+    if not versions and found["link"] is None:
         say("the ledger does not know it: it is new, no rule claims it, or no sweep has come by yet")
 
 
@@ -139,6 +145,9 @@ def _print_version(version: dict[str, Any]) -> None:
         whole = version["dataset"]
         word = "waits" if whole["waits"] else "is complete" if whole["complete"] else "is refused"
         say(f"  its dataset {whole['name']} {word}: {whole['reason'] or ''}")
+    beside = (version["dataset"] or version).get("links")
+    if beside:
+        say(f"  beside it {links_in_words(beside)}, skipped")
     if version["checksum"] is not None:
         say(f"  has the checksum of the list that came with it: {version['checksum']}")
     if version["batch"] is not None:

@@ -2,10 +2,10 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from posixpath import dirname, join, normpath
 
-from agent.files import Tree, Trouble
+from agent.files import ABSENT, Tree, Trouble
 from agent.files.reader import adopt
 from agent.intake.missing_files import MissingFiles
 from agent.intake.root import Root
@@ -31,12 +31,15 @@ log = logging.getLogger(__name__)
 class Register:
     """What a part of a transaction found. Made inside it, and of no use after it; `flush` comes before its end."""
 
-    def __init__(self, ledger: Ledger, missing_files: MissingFiles, root: Root, tree: Tree, now: float) -> None:
-        """`tree`: the watched directory of `root`."""
+    def __init__(
+        self, ledger: Ledger, missing_files: MissingFiles, root: Root, tree: Tree, rules: Sequence[Rule], now: float
+    ) -> None:
+        """`tree`: the watched directory of `root`. `rules`: those of all watched directories, for what links lead to."""
         self._ledger = ledger
         self._missing_files = missing_files
         self._root = root
         self._tree = tree
+        self._rules = rules
         self.now = now
         self._fresh: list[Found] = []
         self._touched: set[int] = set()
@@ -180,10 +183,13 @@ class Register:
         except Trouble as trouble:
             outside: str | None = f"? ({trouble.reason})"
         else:
-            below = relative(normpath(join(dirname(path), target)), self._root.watch.root)
+            to = normpath(join(dirname(path), target))
+            below = relative(to, self._root.watch.root)
             there = None if below is None else self._tree.look(below)
             is_directory = isinstance(there, Observation) and there.kind is Kind.DIRECTORY
-            outside = leads_out(self._root.rules, path, target, directory=is_directory)
+            outside = leads_out(self._rules, path, target, directory=is_directory)
+            if outside is None and there is ABSENT and not self._ledger.links.delivered(to):
+                outside = to  # not even a file that was deleted after its proof
         dataset = dataset_of(rule, rule.relpath(path)) if rule.whole else None
         number = self._ledger.files.rule(rule.name)
         of = None if dataset is None else self._ledger.datasets.number(number, dataset.key, self.now)
@@ -221,6 +227,7 @@ class Register:
         for directory, links in self._links.items():
             self._ledger.links.found(directory, links, whole=False)
         self._links = {}
+        self._ledger.links.targets_found(self._root.watch.root, [one.path for one in self._fresh])
         self._ledger.files.found(self._fresh)
         self._ledger.datasets.touched(self._touched, self.now)
         self._ledger.datasets.woken(self._woken, self.now)

@@ -49,6 +49,7 @@ class Scanner:
         self._files = files
         self._missing_files = MissingFiles(ledger)
         self._roots = roots
+        self._rules = [rule for root in roots for rule in root.rules]
         self._zones = zones
         self._hinted = Bulkhead[Root]("events of", lambda root: root.watch.root)
         self._swept = Bulkhead[Root]("sweep of", lambda root: root.watch.root)
@@ -101,7 +102,7 @@ class Scanner:
 
     def _look_at(self, root: Root, hints: Sequence[Hint], tree: Tree, now: float) -> list[Hint]:
         """Enter what has the names. Returns the directories, which took the names of what the events were about."""
-        register = Register(self._ledger, self._missing_files, root, tree, now)
+        register = Register(self._ledger, self._missing_files, root, tree, self._rules, now)
         known = self._known([hint.path for hint in hints])
         directories = [
             Hint(hint.path, below=True)
@@ -246,12 +247,15 @@ class Scanner:
         if sweep.known is None:
             sweep.known = []
             if sweep.of is None or sweep.of.gone:
-                sweep.known = self._ledger.files.directories_below(tree.root if sweep.of is None else sweep.of.path)
+                top = tree.root if sweep.of is None else sweep.of.path
+                found = (*self._ledger.files.directories_below(top), *self._ledger.links.directories_below(top))
+                sweep.known = list(dict.fromkeys(found))
             return 1
         if sweep.known:
             for one in self._directories.each([sweep.known.pop()]):
                 with one as directory:
                     if self._missing_files.directory(tree, directory):
+                        self._ledger.links.found(directory, (), whole=True)
                         sweep.by_name.append((directory, ""))
             return 1
         return 0
@@ -265,7 +269,7 @@ class Scanner:
             seen = listing
             if len(some) < len(listing.entries):
                 whole, seen = False, replace(listing, entries={entry: kind for _, entry, kind in some}, whole=False)
-            register = Register(self._ledger, self._missing_files, root, tree, now)
+            register = Register(self._ledger, self._missing_files, root, tree, self._rules, now)
             register.listing(seen, counted=sweep.counted)
             register.flush()
             sweep.unclaimed += register.unclaimed

@@ -1,10 +1,18 @@
 """Symbolic links that are skipped: what they lead to travels by itself, or by nobody."""
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from posixpath import dirname
 from typing import NamedTuple
 
 from agent.ledger.store import Store, among
+from agent.ledger.versions import at_or_below
+from rules.model import SENT
+
+_EXAMPLES = 3
+"""Links of one group that are named."""
+_GROUP = "l.rule, l.dataset, CASE WHEN l.dataset IS NULL THEN l.dir END"
+_DELIVERED = f"f.state <> 'vanished' AND f.rule IS NOT (SELECT id FROM rules WHERE name = '{SENT}')"
 
 
 class Link(NamedTuple):
@@ -19,13 +27,14 @@ class Link(NamedTuple):
 
 
 class Outside(NamedTuple):
-    """Links of one dataset that lead to what no rule delivers."""
+    """Links of one dataset, or else of one directory, that lead to what no rule delivers."""
 
     rule: str
-    dataset: str
+    dataset: str | None
+    directory: str | None
     links: int
-    example: str
-    """One of them, with where it leads."""
+    examples: tuple[str, ...]
+    """Some of them, with where they lead."""
 
 
 class Links:
@@ -42,31 +51,99 @@ class Links:
         """How many links of a dataset are skipped."""
         return int(self._store.execute("SELECT count(*) FROM links WHERE dataset = ?", (dataset,)).fetchone()[0])
 
+    def of_directory(self, directory: str) -> int:
+        """How many links of a directory are skipped that belong to no dataset."""
+        sql = "SELECT count(*) FROM links WHERE dir = ? AND dataset IS NULL"
+        return int(self._store.execute(sql, (os.fsencode(directory),)).fetchone()[0])
+
+    def of_rules(self) -> dict[str, int]:
+        """How many links each rule skips, of rules that skip any."""
+        sql = "SELECT r.name, count(*) FROM links l JOIN rules r ON r.id = l.rule GROUP BY r.name"
+        return dict(self._store.execute(sql).fetchall())
+
+    def at(self, path: str) -> tuple[str, str | None] | None:
+        """(rule, where it leads, if no rule delivers that) of the skipped link at a path; None: none is known there."""
+        directory, name = os.path.split(path)
+        sql = "SELECT r.name, l.outside FROM links l JOIN rules r ON r.id = l.rule WHERE l.dir = ? AND l.name = ?"
+        row = self._store.execute(sql, (os.fsencode(directory), os.fsencode(name))).fetchone()
+        return None if row is None else (row[0], None if row[1] is None else os.fsdecode(row[1]))
+
     def outside_of(self, dataset: int) -> bool:
         """Whether a link of a dataset leads to what no rule delivers."""
         sql = "SELECT EXISTS (SELECT 1 FROM links WHERE dataset = ? AND outside IS NOT NULL)"
         return bool(self._store.execute(sql, (dataset,)).fetchone()[0])
 
     def outside(self, rules: Collection[str], limit: int) -> list[Outside]:
-        """Links of these rules that lead to what no rule delivers, together for each dataset."""
+        """Links of these rules that lead to what no rule delivers, together for each dataset or directory."""
+        return self._outside(rules, "", limit)
+
+    def news(self, rules: Collection[str], limit: int) -> tuple[int, list[Outside]]:
+        """(how many such groups have no link that was in a message, some of them)."""
+        marks, values = among(list(rules))
+        grouped = (
+            f"SELECT 1 FROM links l JOIN rules r ON r.id = l.rule WHERE l.outside IS NOT NULL AND r.name IN ({marks})"
+        )
+        sql = f"SELECT count(*) FROM ({grouped} GROUP BY {_GROUP} HAVING NOT max(l.told))"
+        count = self._store.execute(sql, values).fetchone()[0] if rules else 0
+        return count, self._outside(rules, "HAVING NOT max(l.told)", limit) if count else []
+
+    def _outside(self, rules: Collection[str], having: str, limit: int) -> list[Outside]:
         marks, values = among(list(rules))
         sql = (
-            "SELECT r.name, s.key, count(*), min(l.dir || '/' || l.name), min(l.outside) FROM links l"
-            " JOIN rules r ON r.id = l.rule JOIN datasets s ON s.id = l.dataset WHERE l.outside IS NOT NULL"
-            f" AND r.name IN ({marks}) GROUP BY l.rule, l.dataset ORDER BY r.name, s.key LIMIT ?"
+            "SELECT r.name, s.key, CASE WHEN l.dataset IS NULL THEN l.dir END, count(*), l.rule, l.dataset FROM links l"
+            " JOIN rules r ON r.id = l.rule LEFT JOIN datasets s ON s.id = l.dataset WHERE l.outside IS NOT NULL"
+            f" AND r.name IN ({marks}) GROUP BY {_GROUP} {having} ORDER BY r.name, s.key, l.dir LIMIT ?"
         )
-        return [
-            Outside(rule, os.fsdecode(key), count, f"{os.fsdecode(path)} -> {os.fsdecode(target)}")
-            for rule, key, count, path, target in self._store.execute(sql, (*values, limit))
-        ]
+        found = []
+        for rule, key, directory, count, number, dataset in self._store.execute(sql, (*values, limit)).fetchall():
+            some = self._store.execute(
+                "SELECT dir, name, outside FROM links WHERE outside IS NOT NULL AND rule = ?1 AND dataset IS ?2"
+                f" AND (?3 IS NULL OR dir = ?3) ORDER BY dir, name LIMIT {_EXAMPLES}",
+                (number, dataset, directory),
+            )
+            examples = tuple(f"{os.fsdecode(d)}/{os.fsdecode(n)} -> {os.fsdecode(target)}" for d, n, target in some)
+            found.append(
+                Outside(
+                    rule,
+                    None if key is None else os.fsdecode(key),
+                    None if directory is None else os.fsdecode(directory),
+                    count,
+                    examples,
+                )
+            )
+        return found
+
+    def delivered(self, path: str) -> bool:
+        """Whether a file of a path, or one below it, was delivered or will be, though nothing may stand there now."""
+        directory, name = os.path.split(path)
+        of_name = (
+            "SELECT EXISTS (SELECT 1 FROM files f JOIN dirs d ON d.id = f.dir WHERE d.path = ? AND f.name = ?"
+            f" AND {_DELIVERED})"
+        )
+        below = (
+            "SELECT EXISTS (SELECT 1 FROM dirs d JOIN files f ON f.dir = d.id"
+            f" WHERE (d.path = ?1 OR (d.path >= ?2 AND d.path < ?3)) AND {_DELIVERED})"
+        )
+        asked = ((of_name, (os.fsencode(directory), os.fsencode(name))), (below, at_or_below(path)))
+        return any(self._store.execute(sql, values).fetchone()[0] for sql, values in asked)
+
+    def directories_below(self, directory: str) -> list[str]:
+        """Directories at or below a path in which links are known."""
+        sql = "SELECT DISTINCT dir FROM links WHERE dir = ?1 OR (dir >= ?2 AND dir < ?3)"
+        return [os.fsdecode(path) for (path,) in self._store.execute(sql, at_or_below(directory))]
+
+    # Transitions
 
     def found(self, directory: str, links: Sequence[Link], *, whole: bool) -> None:
         """These links are in a directory; `whole`: and no others."""
         raw = os.fsencode(directory)
         if whole:
-            self._store.execute("DELETE FROM links WHERE dir = ?", (raw,))
+            known = {name for (name,) in self._store.execute("SELECT name FROM links WHERE dir = ?", (raw,))}
+            gone = known - {os.fsencode(one.name) for one in links}
+            self._store.executemany("DELETE FROM links WHERE dir = ? AND name = ?", ((raw, name) for name in gone))
         self._store.executemany(
-            "INSERT OR REPLACE INTO links VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO links VALUES (?, ?, ?, ?, ?, 0) ON CONFLICT (dir, name) DO UPDATE SET rule = excluded.rule,"
+            " dataset = excluded.dataset, outside = excluded.outside",
             (
                 (
                     raw,
@@ -78,3 +155,22 @@ class Links:
                 for one in links
             ),
         )
+
+    def targets_found(self, root: str, paths: Iterable[str]) -> None:
+        """These files at or below a directory are known from now on: links to them, and to directories between, lead to what is."""
+        if not self._store.execute("SELECT EXISTS (SELECT 1 FROM links WHERE outside IS NOT NULL)").fetchone()[0]:
+            return
+        above: set[str] = set()
+        for path in paths:
+            at = path
+            while at not in above and len(at) >= len(root):
+                above.add(at)
+                at = dirname(at)
+        sql = "UPDATE links SET outside = NULL WHERE outside = ?"
+        self._store.executemany(sql, ((os.fsencode(path),) for path in above))
+
+    def outside_told(self, rules: Collection[str]) -> None:
+        """Every link of these rules that leads to what no rule delivers was in a message, or its dataset or directory was."""
+        marks, values = among(list(rules))
+        sql = f"UPDATE links SET told = 1 WHERE outside IS NOT NULL AND rule IN (SELECT id FROM rules WHERE name IN ({marks}))"
+        self._store.execute(sql, values)

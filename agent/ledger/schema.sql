@@ -126,10 +126,11 @@ CREATE TABLE links (             -- symbolic links that rules would take were th
   rule    INTEGER NOT NULL REFERENCES rules (id),
   dataset INTEGER REFERENCES datasets (id) ON DELETE CASCADE,
   outside BLOB,                  -- where it leads, if no rule delivers that; NULL: what it leads to is delivered itself
+  told    INTEGER NOT NULL,      -- 1: it was in a message, or others of its dataset or directory were
   PRIMARY KEY (dir, name)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX links_of_dataset ON links (dataset) WHERE dataset IS NOT NULL;
-CREATE INDEX links_outside ON links (rule, dataset) WHERE outside IS NOT NULL;
+CREATE INDEX links_outside ON links (rule, dataset, dir) WHERE outside IS NOT NULL;
 
 CREATE TABLE unseen (            -- directories that cannot be listed, or not as a whole, per watched directory
   root        BLOB PRIMARY KEY,

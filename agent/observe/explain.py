@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from posixpath import dirname
 from typing import Any
 
 from agent.files import CannotTell, Look
 from agent.ledger import File, Ledger, State
 from agent.observe.file_inspector import look
+from rules.links import skipped_in_words
 from rules.match import match
 from rules.model import Observation, VolumeId
 from rules.rule import Rule
@@ -28,6 +30,7 @@ def explain(
         "path": path,
         "exists": None if isinstance(seen, CannotTell) else isinstance(seen, Observation),
         "match": match(rules, path).reason if rules else "no configuration file: the rules are not known here",
+        "link": _link(ledger, rules, path),
         "versions": [_version(ledger, file) for file in versions],
     }
 
@@ -68,19 +71,34 @@ def on_their_way(deliveries: Sequence[Mapping[str, Any]], up: Mapping[str, bool 
     return "; ".join(found)
 
 
+def _link(ledger: Ledger, rules: Sequence[Rule], path: str) -> dict[str, Any] | None:
+    """What becomes of the symbolic link at a path; None: none is known there."""
+    found = ledger.links.at(path)
+    if found is None:
+        return None
+    name, outside = found
+    asks = outside is not None and any(rule.name == name and rule.links is None for rule in rules)
+    return {"rule": name, "outside": outside, "reason": skipped_in_words(name, outside, asks=asks)}
+
+
 def _version(ledger: Ledger, file: File) -> dict[str, Any]:
-    return line(ledger, file) | {
-        "generation": file.generation,
-        "mtime_ns": file.version.mtime_ns,
-        "seen_at": file.seen_at,
-        "since": file.since,
-        "batch": file.batch,
-        "dataset": _dataset(ledger, file.dataset),
-        "checksum": _checksum(ledger, file.id),
-        "deliveries": ledger.reports.deliveries_of(file.batch) if file.batch is not None else [],
-        "copies": ledger.reports.copies_of(file.id),
-        "findings": ledger.reports.findings_of(file.id),
-    }
+    beside = 0 if file.dataset else ledger.links.of_directory(dirname(file.path))
+    return (
+        line(ledger, file)
+        | ({"links": beside} if beside else {})
+        | {
+            "generation": file.generation,
+            "mtime_ns": file.version.mtime_ns,
+            "seen_at": file.seen_at,
+            "since": file.since,
+            "batch": file.batch,
+            "dataset": _dataset(ledger, file.dataset),
+            "checksum": _checksum(ledger, file.id),
+            "deliveries": ledger.reports.deliveries_of(file.batch) if file.batch is not None else [],
+            "copies": ledger.reports.copies_of(file.id),
+            "findings": ledger.reports.findings_of(file.id),
+        }
+    )
 
 
 def _dataset(ledger: Ledger, number: int | None) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from agent.intake.zones import IDENTITY
 from agent.ledger import NAMED, Known, Ledger
 from agent.observe.file_inspector import Contents
 from rules.match import match
-from rules.model import OWN_PREFIX, Entry
+from rules.model import OWN_PREFIX, Entry, Kind
 from rules.removal import InFolder
 from rules.rule import Rule
 from rules.versions.volumes import unchanged
@@ -46,9 +46,10 @@ def compare(ledger: Ledger, rules: Sequence[Rule], directory: str, contents: Con
         elif not any((listing.directory + "/").startswith(f"{zone}/") for zone in zones):
             if not listing.entries and listing.whole and listing.directory not in filled and shown:
                 others.append(shown)
-            for name, is_changed in _odd(ledger, listing):
+            for name, kind, is_changed in _odd(ledger, listing):
                 rule = match(rules, f"{listing.directory}/{name}").rule
-                (changed if is_changed else others if rule is None else new).append(f"{shown}{name}")
+                left = rule is None or (kind is Kind.LINK and rule.links != "refuse")
+                (changed if is_changed else others if left else new).append(f"{shown}{name}")
     return InFolder(sorted(changed), sorted(new), sorted(others), unseen)
 
 
@@ -58,7 +59,7 @@ def _zones(listings: Sequence[Listing]) -> list[str]:
     return [one.directory for one in listings if any(entry[0] == identity for entry in one.entries)]
 
 
-def _odd(ledger: Ledger, listing: Listing) -> list[tuple[str, bool]]:
+def _odd(ledger: Ledger, listing: Listing) -> list[tuple[str, Kind, bool]]:
     """Names of a listing that are not as the ledger has them, each with whether a version is known to be here.
 
     The ledger is asked by name: of the directory it may know a million more that are gone.
@@ -77,7 +78,7 @@ def _odd(ledger: Ledger, listing: Listing) -> list[tuple[str, bool]]:
         is_here = item is not None and item.state in NAMED
         if name.startswith(OWN_PREFIX) or (item and is_here and unchanged(item.version, item.volume, seen)):
             continue  # the agent's own, or known on a file system that was mounted again
-        found.append((name, is_here))
+        found.append((name, seen.kind, is_here))
     return found
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.ledger import Behind, Finding, Ledger
 from rules.config.replan import line_for
-from rules.retention import leads_out_in_words
+from rules.links import leads_out_in_words
 from rules.rule import Rule
 from rules.scrub import Scrub
 
@@ -110,11 +110,10 @@ def status(
             {"name": one.key, "rule": one.rule, "since": one.seen_at, "reason": one.reason or "found a moment ago"}
             for one in ledger.datasets.waiting(_WAITING)
         ],
+        "skipped_links": ledger.links.of_rules(),
         "links": [
             {**one._asdict(), "reason": leads_out_in_words(one.rule)}
-            for one in ledger.links.outside(
-                [rule.name for rule in rules if rule.whole and rule.links is None], _WAITING
-            )
+            for one in ledger.links.outside([rule.name for rule in rules if rule.links is None], _WAITING)
         ],
         "paused": ledger.pauses.all(),
         "replanning": ledger.plans.under_change(),

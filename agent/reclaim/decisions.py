@@ -12,9 +12,10 @@ from agent.files.reader import CHECKSUMS, Examined, NotTheVersion, Sources, Unre
 from agent.host.bulkhead import Bulkhead
 from agent.host.heartbeat import Heartbeat
 from agent.ledger import File, Ledger
+from rules.links import leads_out_in_words
 from rules.match import match
 from rules.model import Content, CopyId, Evidence, Kind, Observation, Verdict, Version, Writer
-from rules.retention import TAKEN_AT_MOST, TAKEN_WITHIN, leads_out_in_words, retention, taken_at_once, unmoved
+from rules.retention import TAKEN_AT_MOST, TAKEN_WITHIN, retention, taken_at_once, unmoved
 from rules.rule import Rule
 from rules.versions.copies import Confirmed, LocalFile, distinct
 from rules.versions.volumes import unchanged

@@ -42,6 +42,17 @@ class RefusedFile(NamedTuple):
     """With what to do."""
 
 
+class LeadingOut(NamedTuple):
+    """Links of a dataset or folder that lead to what no rule delivers. All text is on one line and printable."""
+
+    where: str
+    rule: str
+    links: int
+    examples: tuple[str, ...]
+    reason: str
+    """With what to do."""
+
+
 class Digest(NamedTuple):
     """How things stand, for the digest."""
 
@@ -69,6 +80,22 @@ def refused(files: int, listed: Sequence[RefusedFile]) -> Part:
         lines += ["", f"... and {files - len(listed)} more"]
     lines += ["", "All of them: `dropline files --state refused`. When the cause is gone: `dropline retry`."]
     return Part(f"{_files(files)} refused", "\n".join(lines))
+
+
+def links_lead_out(groups: int, listed: Sequence[LeadingOut]) -> Part:
+    """Symbolic links lead to what no rule delivers, in so many datasets and folders; `listed` are some of them."""
+    where = "1 dataset or folder" if groups == 1 else f"{groups} datasets and folders"
+    lines = [
+        f"{where} {'has' if groups == 1 else 'have'} links to what no rule delivers: it stays behind until you act."
+    ]
+    for one in listed:
+        lines += ["", f"{_OTHERS}{one.where} (rule {one.rule})", f"{_OTHERS}{one.reason}"]
+        lines += [f"{_OTHERS}{example}" for example in one.examples]
+        if one.links > len(one.examples):
+            lines.append(f"... and {one.links - len(one.examples)} more there")
+    if groups > len(listed):
+        lines += ["", f"... and {groups - len(listed)} more"]
+    return Part(f"links in {where} lead to what is not delivered", "\n".join(lines))
 
 
 def down(name: str, address: str, since: float, reason: str, waiting: int, *, acute: bool) -> Part:

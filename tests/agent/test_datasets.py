@@ -627,5 +627,33 @@ def test_links_are_known_while_they_are_there(site: Site) -> None:
     path.unlink()
     path.symlink_to("b")
     site.pass_time(60.0)
-    assert (links.of_dataset(known.id), links.outside_of(known.id)) == (2, False)
+    assert (links.of_dataset(known.id), links.outside_of(known.id)) == (2, True), "no b is there"
     assert site.states() == {"run_1/a": "superseded"}
+    site.put("run_1/b")
+    site.pass_time(60.0, sweep=False)
+    site.pass_time(60.0)
+    assert (links.of_dataset(known.id), links.outside_of(known.id)) == (2, False)
+    shutil.rmtree(site.data / "run_1")
+    site.pass_time(60.0)
+    assert links.of_dataset(known.id) == 0
+
+
+def test_a_link_leads_to_what_is_delivered_though_that_is_reclaimed(site: Site) -> None:
+    """To a file, or to a directory of files; not to one that was gone before it was delivered."""
+    for name in ("a", "sub/b", "done"):
+        site.put(f"run_1/{name}")
+    for name, target in (("to_a", "a"), ("to_sub", "sub"), ("to_c", "c")):
+        (site.data / "run_1" / name).symlink_to(target)
+    site.start(rule(site.data))
+    site.pass_time(60.0)
+    lost = f"{site.data}/run_1/to_c -> {site.data}/run_1/c"
+    assert [one.examples for one in site.ledger.links.outside(["r"], 9)] == [(lost,)]
+    delivered(site, reclaimed=True)
+    shutil.rmtree(site.data / "run_1/sub")
+    site.put("run_1/c")
+    site.pass_time(1.0)
+    assert site.ledger.links.outside(["r"], 9) == []
+    (site.data / "run_1/c").unlink()
+    site.pass_time(60.0)
+    assert site.states()["run_1/c"] == "vanished"
+    assert [one.examples for one in site.ledger.links.outside(["r"], 9)] == [(lost,)]

@@ -20,12 +20,12 @@ from agent.actions.notify.email import Email
 from agent.app.configuration import check
 from agent.app.parts import channels
 from agent.errors import Refused, Transient
-from agent.ledger import Found, Ledger
+from agent.ledger import Found, Ledger, Link
 from rules.config.config_error import RuleError
 from rules.config.notify import NotifyTable
 from rules.model import Observation, Version
 from rules.notice import Policy
-from rules.notice.message import Message
+from rules.notice.message import Message, in_chat
 from tests.mailbox import Mailbox
 from tests.receiver import Receiver
 
@@ -287,7 +287,7 @@ class Agent:
         waiting = queues(channels, self.ledger.agent, lambda channel, outcome: self.counts.append((channel, outcome)))
         self._dispatcher = Dispatcher(self.ledger, waiting, self.ended.set)
         self._notifier = Notifier(
-            self.ledger, self._policy, list(channels), {"share": "/mnt/share"}, "pc7", "", self.ended.set
+            self.ledger, self._policy, list(channels), {"share": "/mnt/share"}, "pc7", "", self.ended.set, ["r"]
         )
         self._dispatcher.start(self.now)
         self._notifier.start(self.now)
@@ -396,6 +396,36 @@ def test_a_destination_that_comes_and_goes_is_told_of_once_an_hour(agent: Callab
     ups = [subject for subject in one.told["email"].subjects if "up again" in subject]
     assert len(downs) == len(ups)
     assert 4 <= len(downs) <= 8
+
+
+def test_links_that_lead_out_are_in_one_message_for_each_folder(agent: Callable[..., Agent]) -> None:
+    """Once, however many come after; again when all of them were gone; those of a rule that says `links` never."""
+    one = agent()
+    lead_out(one, "/data/a", "r", *(f"l{number}" for number in range(9)))
+    lead_out(one, "/data/b", "r", "<!channel>")
+    lead_out(one, "/data/c", "says", "l")
+    assert one.after(0) == []
+    assert one.after(30) == ["links in 2 datasets and folders lead to what is not delivered"]
+    body = one.told["email"].messages[0].body
+    assert '\n\n    /data/a (rule r)\n    it has links to what no rule delivers: write `links = "skip"`' in body
+    assert "\n    /data/a/l2 -> /scratch\n... and 6 more there\n" in body
+    assert "`/data/b/&lt;!channel&gt; -&gt; /scratch`" in in_chat(one.told["email"].messages[0])
+    lead_out(one, "/data/a", "r", *(f"l{number}" for number in range(12)))
+    one.again()
+    one.after(90000)
+    assert len(one.told["email"].messages) == 1
+    lead_out(one, "/data/b", "r")
+    lead_out(one, "/data/b", "r", "new")
+    one.refuse("f")
+    one.after(0)
+    assert one.after(3600)[1:] == ["1 file refused; links in 1 dataset or folder lead to what is not delivered"]
+
+
+def lead_out(agent: Agent, directory: str, rule: str, *names: str) -> None:
+    """These links are in a directory now, and no others."""
+    with agent.ledger.transaction():
+        links = [Link(name, agent.ledger.files.rule(rule), None, "/scratch") for name in names]
+        agent.ledger.links.found(directory, links, whole=True)
 
 
 def test_many_refused_files_are_one_message(agent: Callable[..., Agent]) -> None:

@@ -251,6 +251,7 @@ def test_status_tells_counts_destinations_and_rules(delivered: "Site") -> None:
             "configuration": None,
             "without_events": [],
             "links": [],
+            "skipped_links": {},
             "files": {"verified": 2, "refused": 1},
             "bytes": {"verified": 2000, "refused": 4},
             "deliveries": {"share": {"verified": 1, "refused": 1}},

@@ -207,9 +207,11 @@ def test_links_beside_the_data_keep_nothing_here_but_those_that_lead_out(site: "
     assert site.explain("run_1/job2/a")[-1]["dataset"]["links"] == 2
     why = 'it has links to what no rule delivers: write `links = "skip"` into rule r if they are no concern'
     example = f"{site.inbox}/run_2/job3/frames -> /scratch/frames"
-    assert site.status()["links"] == [{"rule": "r", "dataset": "run_2", "links": 1, "example": example, "reason": why}]
+    group = {"rule": "r", "dataset": "run_2", "directory": None, "links": 1, "examples": [example]}
+    assert (site.status()["links"], site.status()["skipped_links"]) == ([group | {"reason": why}], {"r": 5})
     shown = site.dropline("status")
-    assert (shown.code, f"run_2 (rule r): {why} (1 links, such as {example})" in shown.out) == (1, True)
+    assert (shown.code, f"run_2 (rule r): {why} ({example})" in shown.out) == (1, True)
+    assert "5 links of rule r are skipped" in shown.out
     site.configure(run_rule(site, reclaim={"after": "0s"}, links=None))
     site.once()
     files = {"run_2/done", "run_2/job2/a"}
@@ -218,6 +220,34 @@ def test_links_beside_the_data_keep_nothing_here_but_those_that_lead_out(site: "
     assert site.once() == 0
     assert not any(isinstance(content, bytes) for content in site.local.values())
     assert site.dropline("status").code == 0
+
+
+def test_links_of_a_plain_rule_that_lead_out_are_one_line_for_each_folder(site: "Site") -> None:
+    """Named, with their number and what to do, and nothing waits for them; `explain` says where each leads."""
+    site.configure(site.rule(links=None))
+    site.put("a", b"x")
+    (site.inbox / "good").symlink_to("a")
+    for number in range(100):
+        (site.inbox / f"link{number:02}").symlink_to("/scratch/frames")
+    (site.inbox / "sub").mkdir()
+    (site.inbox / "sub/nowhere").symlink_to("b")
+    assert site.once() == 0
+    why = 'it has links to what no rule delivers: write `links = "skip"` into rule r if they are no concern'
+    assert site.status()["files"] == {"verified": 1}
+    assert [(one["directory"], one["links"]) for one in site.status()["links"]] == [
+        (str(site.inbox), 100),
+        (f"{site.inbox}/sub", 1),
+    ]
+    shown = site.dropline("status")
+    named = ", ".join(f"{site.inbox}/link0{number} -> /scratch/frames" for number in range(3))
+    assert f"{site.inbox} (rule r): {why} ({named} and 97 more)\n" in shown.out
+    assert (shown.code, "102 links of rule r are skipped" in shown.out) == (1, True)
+    assert "beside it 101 links, skipped" in site.dropline("explain", site.inbox / "a").out
+    said = {name: site.dropline("explain", site.inbox / name).out for name in ("good", "sub/nowhere")}
+    assert "a symbolic link of rule r: skipped; what it leads to is delivered itself" in said["good"]
+    assert f"no rule delivers what it leads to: {site.inbox}/sub/b; write `links = " in said["sub/nowhere"]
+    site.configure(site.rule(links="skip"))
+    assert (site.once(), site.dropline("status").code) == (0, 0)
 
 
 def test_trying_a_preset_writes_nothing_and_says_what_it_would_do(site: "Site") -> None:

@@ -2,15 +2,16 @@
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from agent.actions import Queue
 from agent.host.bulkhead import Bulkhead
 from agent.ledger import MESSAGES, UNFINISHED, UNPROVED, File, Key, Ledger, Queued, State
 from rules import notice
+from rules.links import leads_out_in_words
 from rules.notice import GATHER, NotificationState, Policy, message
-from rules.notice.message import LISTED, Digest, Message, Part, RefusedFile
+from rules.notice.message import LISTED, Digest, LeadingOut, Message, Part, RefusedFile
 from rules.text import printable
 
 _REFUSED = "refused"
@@ -67,7 +68,7 @@ class Notifier:
 
     def __init__(
         self, ledger: Ledger, policy: Policy, channels: Sequence[str], destinations: Mapping[str, str], host: str, page: str,
-        wake: Callable[[], None],
+        wake: Callable[[], None], asking: Collection[str] = (),
     ) -> None:  # fmt: skip
         """
         Args:
@@ -78,6 +79,7 @@ class Notifier:
             host: this computer's name, for people.
             page: address of the status page; "" where there is none.
             wake: called when a message waits to be sent.
+            asking: rules that do not say what becomes of symbolic links.
         """
         self._ledger = ledger
         self._policy = policy
@@ -86,6 +88,7 @@ class Notifier:
         self._host = printable(host)
         self._page = page
         self._wake = wake
+        self._asking = asking
         self._noticed_at: float | None = None
         """When the first of the refused files was noticed that was in no message yet."""
         self._speak_at = 0.0
@@ -164,23 +167,34 @@ class Notifier:
     def _of_refusals(
         self, policy: Policy, known: NotificationState | None, now: float
     ) -> tuple[list[Part], float | None]:
-        count, files = self._ledger.notices.news(LISTED) if _REFUSED in policy.events else (0, [])
-        if not count:
+        wanted = _REFUSED in policy.events
+        count, files = self._ledger.notices.news(LISTED) if wanted else (0, [])
+        groups, links = self._ledger.links.news(self._asking, LISTED) if wanted else (0, [])
+        if not count + groups:
             self._noticed_at = None
             return [], None
         self._noticed_at = now if self._noticed_at is None else self._noticed_at
-        verdict = notice.refusals(policy, count, self._noticed_at, known.told_at if known else None, now)
+        verdict = notice.refusals(policy, count + groups, self._noticed_at, known.told_at if known else None, now)
         if not verdict.ok:
             return [], verdict.again_at
         self._noticed_at = None
         self._ledger.notices.refusals_forgotten(now)
         self._ledger.notices.refusals_told(now)
+        self._ledger.links.outside_told(self._asking)
         self._ledger.notices.noted_state(_REFUSED, NotificationState(told_at=now))
         listed: list[RefusedFile] = []
         for one in self._listing.each(files):
             with one as file:
                 listed.append(RefusedFile(printable(file.path), file.rule, printable(file.reason or "")))
-        return [message.refused(count, listed)], None
+        leading = [
+            LeadingOut(
+                printable(one.dataset if one.dataset is not None else one.directory or ""), one.rule, one.links,
+                tuple(map(printable, one.examples)), leads_out_in_words(one.rule),
+            )
+            for one in links
+        ]  # fmt: skip
+        parts = [message.refused(count, listed)] if count else []
+        return [*parts, *([message.links_lead_out(groups, leading)] if groups else [])], None
 
     def _of_digest(
         self, policy: Policy, known: NotificationState | None, now: float

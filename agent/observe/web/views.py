@@ -18,6 +18,7 @@ from agent.observe.web.headline import Headline, headline, stopped
 from agent.observe.web.marks import At, Marks
 from agent.observe.web.plot import Plot, plot
 from agent.observe.web.words import clock
+from rules.links import links_in_words, some
 from rules.model import SENT, Kind, Observation, Verdict
 from rules.removal import folder_removal
 from rules.rule import Rule
@@ -63,6 +64,8 @@ class Row:
     mark: Verdict
     """May the local copies be removed?"""
     copies: tuple[At, ...]
+    links: int
+    """Symbolic links beside the files, which are skipped."""
 
     @property
     def safe(self) -> int:
@@ -245,8 +248,9 @@ class Views:
 
     def _links(self, said: Mapping[str, Any]) -> Iterable[Need]:
         for one in said["links"]:
-            what = f"Dataset {one['dataset']} has {one['links']:,} links to what no rule delivers"
-            yield Need(what, f"{one['reason']}: {one['example']}")
+            where = f"Folder {one['directory']}" if one["dataset"] is None else f"Dataset {one['dataset']}"
+            what = f"{where} has {links_in_words(one['links'])} to what no rule delivers"
+            yield Need(what, f"{one['reason']}: {some(one['examples'], one['links'])}")
 
     def _behind(self, said: Mapping[str, Any]) -> Iterable[Need]:
         for one in said["behind"]:
@@ -322,7 +326,9 @@ class Views:
         mark, copies = self._marks.of_summary(summary, below=below, up=up)
         reason = self._why(summary, up, now) if summary.waiting else ""
         waits = summary.whole and self._ledger.datasets.get(summary.place).waits
-        return Row(summary, self._name(summary), *_state(summary, waits=waits), reason, mark, copies)
+        known = self._ledger.links
+        links = known.of_dataset(summary.place) if summary.whole else known.of_directory(summary.name)
+        return Row(summary, self._name(summary), *_state(summary, waits=waits), reason, mark, copies, links)
 
     def _base(self, summary: Summary) -> str:
         """The directory that the paths of its files are relative to."""
