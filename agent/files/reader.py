@@ -237,7 +237,7 @@ class Reading:
         try:
             seen = self._read_whole(self.handle.look())
         except Trouble as trouble:
-            raise Unreadable(trouble, _CHECK) from trouble
+            raise self._failed(trouble) from trouble
         if self.handle.writer() is Writer.OPEN:
             raise NotTheVersion(seen, Writer.OPEN.value)
         if done != size:
@@ -250,7 +250,13 @@ class Reading:
         try:
             return self.handle.read_into(block, offset)
         except Trouble as trouble:
-            raise Unreadable(trouble, _CHECK) from trouble
+            raise self._failed(trouble) from trouble
+
+    def _failed(self, trouble: Trouble) -> NotTheVersion | Unreadable:
+        """Why it could not be read to its end. A file that was given up to a program counts as one with a writer."""
+        if trouble.what is What.BUSY:
+            return NotTheVersion(self.handle.opened, Writer.OPEN.value)
+        return Unreadable(trouble, _CHECK)
 
     def _read_whole(self, seen: Observation) -> Observation:
         """What was read, where that was the version to its end. Raises NotTheVersion, and Trouble.

@@ -18,7 +18,11 @@ PATIENCE = 600.0
 """Seconds after which a suite counts as hanging."""
 SUITES = {
     "rules": ["tests/rules", "tests/agent/test_windows_facts.py"],
-    "only there": ["tests/windows/test_on_windows.py", "tests/windows/test_access.py"],
+    "only there": [
+        "tests/windows/test_access.py",
+        "tests/windows/test_on_windows.py",
+        "tests/windows/test_writers.py",
+    ],
     "files": ["tests/contract/files", "-k", "here"],
 }
 """What is run there."""

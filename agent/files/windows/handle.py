@@ -81,7 +81,7 @@ class WindowsHandle:
     def read(self, offset: int, length: int) -> bytes:
         """See `Handle`."""
         block = bytearray(length)
-        return bytes(block[: nt.read_into(self.handle, memoryview(block), offset)]) if length else b""
+        return bytes(block[: self.read_into(memoryview(block), offset)])
 
     def read_into(self, block: memoryview, offset: int) -> int:
         """See `Handle`."""

@@ -117,9 +117,12 @@ def _succeeded(status: int) -> None:
 
 def opened(
     name: str, directory: int | None, access: int, *, share: int = SHARE_ALL, disposition: int = OPEN,
-    options: int = OPEN_REPARSE_POINT,
+    options: int = OPEN_REPARSE_POINT, waits: int = SYNCHRONOUS,
 ) -> int:  # fmt: skip
-    """A handle of a name in a directory, or of an absolute path as NT has it. "" opens again what the handle `directory` is of."""
+    """A handle of a name in a directory, or of an absolute path as NT has it. "" opens again what the handle `directory` is of.
+
+    `waits`: how its calls wait; 0: they return at once, as an oplock needs it.
+    """
     encoded = ctypes.create_string_buffer(name.encode("utf-16-le", "surrogatepass"))
     length = len(encoded) - 1
     if length > 0xFFFC:
@@ -130,7 +133,7 @@ def opened(
     _succeeded(
         _nt.NtCreateFile(
             ctypes.byref(handle), access | SYNCHRONIZE, ctypes.byref(about), ctypes.byref(status), None, 0x80, share,
-            disposition, options | SYNCHRONOUS | BACKUP_INTENT, None, 0,
+            disposition, options | waits | BACKUP_INTENT, None, 0,
         )
     )  # fmt: skip
     assert handle.value is not None, "it was opened"

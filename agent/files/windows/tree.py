@@ -18,6 +18,7 @@ from agent.files.windows.errors import says_nothing_there
 from agent.files.windows.facts import REPARSE, Facts, file_id, kind_of, nanoseconds, native, new_part, part, target
 from agent.files.windows.handle import WindowsHandle, observation
 from agent.files.windows.held import WindowsHeld
+from agent.files.windows.yielding import YieldingHandle
 from rules.model import Entry, Kind, Observation, Version
 
 T = TypeVar("T")
@@ -186,26 +187,29 @@ class WindowsTree:
     # Opening
 
     def open(self, path: str, seen: Observation | None = None) -> WindowsHandle:
-        """See `Tree`. Everything is shared, and the file may be renamed and removed while it is open."""
+        """See `Tree`. Everything is shared: the file may be renamed and removed while it is open, and is given up if need be."""
         if seen is not None and seen.kind is not Kind.FILE:
             raise NotAFile(seen)
         with self._parent(path) as (directory, name):
             try:
-                handle = nt.opened(name, directory, nt.READ_DATA | nt.READ_ATTRIBUTES, options=_ALONE | nt.NO_RECALL)
+                handle = nt.opened(name, directory, nt.READ_ATTRIBUTES, options=_ALONE, waits=0)
             except Trouble:
                 now = self.look(path)
                 if isinstance(now, Observation) and now.kind is not Kind.FILE:
                     raise NotAFile(now) from None
                 raise
             facts = self._regular(handle, directory, name)
-            if (
-                facts.attributes & REPARSE
-            ):  # deduplicated or compressed: its driver reads it by way of the reparse point
-                nt.close(handle)
-                options = nt.NON_DIRECTORY | nt.NO_RECALL
-                handle = nt.opened(name, directory, nt.READ_DATA | nt.READ_ATTRIBUTES, options=options)
-                facts = self._regular(handle, directory, name)
-            return WindowsHandle(handle, self._where, facts)
+            # A deduplicated or compressed file is read by its driver, by way of the reparse point.
+            options = (_ALONE if not facts.attributes & REPARSE else nt.NON_DIRECTORY) | nt.NO_RECALL
+
+            def read() -> int:
+                return nt.opened(name, directory, nt.READ_DATA | nt.READ_ATTRIBUTES, options=options)
+
+            if self._where.knows_writers and not facts.attributes & REPARSE:
+                return YieldingHandle(handle, self._where, facts, read)
+            nt.close(handle)
+            handle = read()
+            return WindowsHandle(handle, self._where, self._regular(handle, directory, name))
 
     def _regular(self, handle: int, directory: int, name: str) -> Facts:
         """What a handle is of. Raises NotAFile where it is no regular file, and Trouble: then it is given back."""

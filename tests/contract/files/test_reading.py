@@ -432,6 +432,21 @@ def test_a_source_that_cannot_be_read_is_no_trouble_of_the_destination(
         assert raised.value.trouble.what is what
 
 
+@pytest.mark.parametrize("operation", ["read_into", "look"])
+def test_a_source_that_is_given_up_to_a_program_has_a_writer(computer: Computer, operation: str) -> None:
+    """It is no refusal: the file is read again when the program is done with it."""
+    computer.write(f"{computer.root}/file", b"x")
+    with (
+        Sources(computer.files, "sha256", Heartbeat()) as sources,
+        sources.opened(computer.root, "file", version_of(computer, "file")) as reading,
+    ):
+        seen = reading.handle.opened
+        reading.handle = Failing(reading.handle, operation, What.BUSY)
+        with pytest.raises(NotTheVersion) as raised:
+            reading.copy_to(None)
+    assert (raised.value.seen, raised.value.reason) == (seen, "a process has it open for writing")
+
+
 @pytest.mark.parametrize("operation", ["write", "set_size", "end_write_back"])
 def test_a_destination_that_fails_says_so_itself(computer: Computer, operation: str) -> None:
     """Its trouble is not taken for the source's."""
