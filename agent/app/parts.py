@@ -207,7 +207,7 @@ class Parts:
         )  # fmt: skip
         by_name = {rule.name: rule for rule in config.rules}
         self.replan = Replan(
-            self.ledger, config.rules, places, lambda batch, at: enqueue(self.ledger, by_name, batch, host, at)
+            self.ledger, config.rules, places, host, lambda batch, at: enqueue(self.ledger, by_name, batch, host, at)
         )
         made = Transports(config, self.ledger.key, metrics)
         self._continues = False

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from agent.host.bulkhead import LONGEST_WAIT, Bulkhead
+from agent.intake.paths import PathRenderer
 from agent.ledger import CAME_LATER, UNFINISHED, DeliveryState, File, Group, Ledger, State
 from rules.config.replan import At, Plan, Planned, Stage, What, heir, line_for, replan, unwanted
 from rules.config.settings import Configuration
@@ -31,13 +32,15 @@ class Replan:
     """Carries out what `rules.config.replan` decides: first for what is on its way, then, bit by bit, for what was delivered."""
 
     def __init__(
-        self, ledger: Ledger, rules: Sequence[Rule], places: Mapping[str, int], enqueue: Callable[[int, float], object]
-    ) -> None:
+        self, ledger: Ledger, rules: Sequence[Rule], places: Mapping[str, int], host: str,
+        enqueue: Callable[[int, float], object],
+    ) -> None:  # fmt: skip
         """
         Args:
             ledger: intake's connection.
             rules: in the order of the configuration.
             places: name of each configured destination -> its number.
+            host: this computer's name, for templates.
             enqueue: called for each batch that is verified because a destination left, in the transaction.
         """
         self._ledger = ledger
@@ -45,6 +48,7 @@ class Replan:
         self._places = places
         self._names = {number: name for name, number in places.items()}
         self._enqueue = enqueue
+        self._paths = PathRenderer(ledger, rules, places, host)
         self._plan = hashlib.sha256(
             repr(
                 [
@@ -204,6 +208,7 @@ class Replan:
         self._apply(items, now)
         on_their_way = [item for item in items if item[0].state is State.BATCHED]
         self._on_their_way(Group(batch.id, rule), states, on_their_way, now)
+        self._paths.render(batch.id, rule)
         self._delivered(batch.id, rule, items, now)
 
     def _name(self, place: int) -> str:
@@ -261,6 +266,7 @@ class Replan:
         batch = self._ledger.batches.sealed_again(
             places, [file._replace(rule=rule) for file in files], "backfill: its destination came later", now
         )
+        self._paths.render(batch, rule)
         self._ledger.plans.left_as_is(batch, later, now)
         self._count(f"files of rule {rule} that go to {', '.join(self._name(one) for one in places)}, too", len(files))
 

@@ -10,11 +10,9 @@ from agent.destinations import Busy, Item, Outcome, Transport
 from agent.host.bulkhead import Bulkhead
 from agent.ledger import Delivery, File, Ledger
 from agent.ledger.datasets import Known
-from rules import naming
-from rules.datasets.membership import dataset_of
 from rules.model import SENT
 from rules.naming import PathRefused
-from rules.patterns.portable import accepted
+from rules.paths import Member, Paths, path_of
 from rules.rule import Rule
 
 
@@ -66,6 +64,7 @@ class Requests:
             later = any(file.generation > 1 for file in unproved)
             asides = self._ledger.deliveries.asides(delivery, self._destination) if later else {}
             root = self._ledger.sends.root(delivery.batch) if delivery.rule == SENT else None
+            paths = self._ledger.deliveries.paths(delivery.id)
             begun = self._transport.is_service and self._ledger.deliveries.had_task(delivery.id)
             for one in self._files.each(
                 unproved,
@@ -73,7 +72,7 @@ class Requests:
             ):
                 with one as file:
                     try:
-                        item = self._item(file, dataset) if root is None else _sent(file, root)
+                        item = self._item(file, paths, dataset) if root is None else _sent(file, root)
                     except PathRefused as error:
                         undeliverable.append((file, f"{error}; change the rule's `path`, then {RETRY}"))
                         continue
@@ -129,23 +128,20 @@ class Requests:
             found[number] = one if mount is None else replace(one, item=one.item._replace(mount=mount))
         return found
 
-    def _item(self, file: File, dataset: Callable[[int], Known]) -> Item:
+    def _item(self, file: File, paths: Paths | None, dataset: Callable[[int], Known]) -> Item:
         rule = self._rules.get(file.rule)
         if rule is None:
             raise PathRefused(f"rule {file.rule!r} is not configured any more")
         target = self._targets.get(file.rule)
         if target is None:
             raise PathRefused(f"rule {rule.name!r} does not deliver to {self._transport.name} any more")
-        relpath = rule.relpath(file.path)
-        known = None if file.dataset is None else dataset(file.dataset)
-        dated_ns = file.version.mtime_ns if known is None or known.mtime_ns is None else known.mtime_ns
-        path = naming.place(target.path, rule, relpath, dated_ns, self._host)
-        again = dataset_of(rule, relpath) if known is not None and known.ordinal > 1 else None
-        if known is not None and again is not None:
-            path = naming.own_folder(path, again, relpath, known.ordinal)
-        if target.rename_invalid is not None:
-            path = accepted(path, target.rename_invalid)
-        return Item(file.id, rule.watch, relpath, file.version, path)
+        path = None if paths is None else paths.of(file.id, file.path)
+        if path is None:
+            known = None if file.dataset is None else dataset(file.dataset)
+            dated_ns = file.version.mtime_ns if known is None or known.mtime_ns is None else known.mtime_ns
+            member = Member(file.id, file.path, dated_ns, 1 if known is None else known.ordinal)
+            path = path_of(rule, target, member, self._host)
+        return Item(file.id, rule.watch, rule.relpath(file.path), file.version, path)
 
 
 def _sent(file: File, root: str) -> Item:

@@ -322,7 +322,6 @@ class DatasetCompleter:
         self._ledger.files.completed(
             [(file, batch, why) for file, batch in zip([*data, *last], batches, strict=True)], now
         )
-        joining.end()
         named = {dataset.inside(one.rule.relpath(file.path)): file.id for file in files}
         self._ledger.datasets.proved_by_list(
             (named[name], algorithm, checksum) for name, (algorithm, checksum) in one.checksums.items() if name in named
@@ -330,6 +329,7 @@ class DatasetCompleter:
         self._forget(one.known)
         directory = None if one.directory is None else Directory(one.directory.file, one.directory.version.ctime_ns)
         self._ledger.datasets.completed(one.known.id, reason or "all its files have settled", dated_ns, directory)
+        joining.end()  # the paths of a batch need the date of its datasets
         if one.known.released and self._ledger.datasets.unfinished(one.known.id) is not None:
             self._ledger.datasets.touched([one.known.id], now)  # what has a writer comes later, as a supplement
 

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from agent.host.bulkhead import Bulkhead
+from agent.intake.paths import PathRenderer
 from agent.ledger import File, Ledger, Sealed
 from rules import batch
 from rules.model import OpenBatch, counted
@@ -26,6 +27,7 @@ class Groups:
         self._rules = {rule.name: rule for rule in rules}
         self._places = {rule.name: [destinations[target.to] for target in rule.deliver] for rule in rules}
         self._host = host
+        self._paths = PathRenderer(ledger, rules, destinations, host)
         self._open: dict[_Key, _Group] | None = None
         self._due: list[tuple[float, int, _Key]] = []
         """A heap: one entry for each open group, of a time not after that at which it may be sealed; and for some that are not."""
@@ -85,7 +87,7 @@ class Groups:
                 elif verdict.again_at is not None:
                     self._wait((key, (number, group)), verdict.again_at)
         # As in `seal_these`, which itself would be outside of any bulkhead here.
-        self._sealing.together(due, lambda some: self._ledger.batches.sealed(some, now), now, lambda *_: self._forget())
+        self._sealing.together(due, lambda some: self._write(some, now), now, lambda *_: self._forget())
         self._sealed = self._sealed or bool(due)
         self.open()
         return self._due[0][0] if self._due else None
@@ -123,10 +125,13 @@ class Groups:
 
     def seal_these(self, groups: Sequence[Sealed], now: float) -> None:
         """These become batches. Inside a transaction."""
-        self._sealing.together(
-            groups, lambda some: self._ledger.batches.sealed(some, now), now, lambda *_: self._forget()
-        )
+        self._sealing.together(groups, lambda some: self._write(some, now), now, lambda *_: self._forget())
         self._sealed = self._sealed or bool(groups)
+
+    def _write(self, groups: Sequence[Sealed], now: float) -> None:
+        self._ledger.batches.sealed(groups, now)
+        for one in groups:
+            self._paths.render(one.id, one.rule)
 
     def sealed_some(self) -> bool:
         """Whether a batch was sealed since the last question."""

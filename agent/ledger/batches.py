@@ -8,6 +8,7 @@ from agent.ledger.files import Files
 from agent.ledger.store import Store, Transition
 from agent.ledger.versions import File
 from rules.model import OpenBatch, counted
+from rules.paths import Member
 
 
 class Sealed(NamedTuple):
@@ -39,6 +40,17 @@ class Batches:
     def key(self, batch: int) -> str:
         """What the files of a batch have in common."""
         return str(self._store.execute("SELECT key FROM batches WHERE id = ?", (batch,)).fetchone()[0])
+
+    def members(self, batch: int) -> list[Member]:
+        """The files of a sealed batch that are on their way."""
+        sql = (
+            "SELECT f.id, d.path, f.name, coalesce(s.mtime_ns, f.mtime_ns), coalesce(s.ordinal, 1) FROM files f"
+            " JOIN dirs d ON d.id = f.dir LEFT JOIN datasets s ON s.id = f.dataset WHERE f.batch = ? AND f.state = 'batched'"
+        )
+        return [
+            Member(number, f"{os.fsdecode(directory)}/{os.fsdecode(name)}", *rest)
+            for number, directory, name, *rest in self._store.execute(sql, (batch,))
+        ]
 
     def opened(self, rule: str, key: str, now: float) -> int:
         """A new group began. Returns the batch's number."""

@@ -1,5 +1,6 @@
 """Batches on their way to destinations, and the evidence that comes of it."""
 
+import json
 import os
 import posixpath
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,7 @@ from agent.ledger.summaries import Summaries
 from agent.ledger.versions import File, read, without_copies
 from rules.model import STAT, Content, Evidence, counted, proof_in_words
 from rules.naming import Owner, name_key, stat_content
+from rules.paths import Paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +218,19 @@ class Deliveries:
         row = self._store.execute(sql, (file, destination)).fetchone()
         return os.fsdecode(row[0]) if row else None
 
+    def templates(self, batch: int) -> dict[int, str | None]:
+        """What the paths of a batch were rendered from, at each destination that it waits for; None: they were not."""
+        sql = f"SELECT destination, template FROM deliveries WHERE batch = ? AND state IN ({listed(UNFINISHED)})"
+        return dict(self._store.execute(sql, (batch,)))
+
+    def paths(self, delivery: int) -> Paths | None:
+        """The paths of a delivery's files; None: they were not rendered."""
+        (text,) = self._store.execute("SELECT paths FROM deliveries WHERE id = ?", (delivery,)).fetchone()
+        if text is None:
+            return None
+        root, others = json.loads(text)
+        return Paths(root, {int(file): path for file, path in others.items()})
+
     def had_task(self, delivery: int) -> bool:
         """Whether a service ever took a request for this delivery: only then may any part of a file be where it was meant to go."""
         return bool(
@@ -329,6 +344,13 @@ class Deliveries:
         return [os.fsdecode(path) for (path,) in rows]
 
     # Transitions
+
+    def rendered(self, batch: int, destination: int, template: str, paths: Paths) -> None:
+        """The paths of a batch's files at the destination, made of this template. As text, any file name is ASCII."""
+        self._store.execute(
+            "UPDATE deliveries SET template = ?, paths = ? WHERE batch = ? AND destination = ?",
+            (template, json.dumps([paths.root, paths.others]), batch, destination),
+        )
 
     def planned(self, destination: int, items: Iterable[tuple[int, str]]) -> None:
         """(file, path): the intent to write there."""
@@ -517,7 +539,11 @@ class Deliveries:
             "UPDATE batches SET verified_at = ?2, reclaim_at = ?2 WHERE id = ?1 AND verified_at IS NULL"
             f" AND NOT EXISTS (SELECT 1 FROM deliveries WHERE batch = ?1 AND state IN ({listed(UNFINISHED)}))"
         )
-        return [batch for batch in batches if self._store.execute(sql, (batch, now)).rowcount]
+        ended = [batch for batch in batches if self._store.execute(sql, (batch, now)).rowcount]
+        self._store.executemany(
+            "UPDATE deliveries SET template = NULL, paths = NULL WHERE batch = ?", ((batch,) for batch in ended)
+        )
+        return ended
 
     def retried(self, now: float) -> int:
         """A person asks: failed deliveries are tried at once. Returns how many."""

@@ -180,6 +180,8 @@ CREATE TABLE deliveries (        -- one batch to one destination
   again       REAL,              -- when to try (again); NULL while nothing is to be tried; pending and NULL: a closing batch
   reason      TEXT,
   changed_at  REAL NOT NULL,
+  template    TEXT,              -- what `paths` were rendered from; NULL: they were not, or the batch has ended
+  paths       TEXT,              -- of the files at the destination, as they were when the batch was sealed
   UNIQUE (batch, destination),
   CHECK (under_way OR state IN ('verified', 'failed', 'refused', 'skipped', 'undecided'))
 ) STRICT;

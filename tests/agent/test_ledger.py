@@ -46,6 +46,7 @@ from agent.ledger.store import APPLICATION, LAYOUT, among
 from agent.ledger.versions import read
 from rules.model import Content, Evidence, FileId, Kind, Observation, OpenBatch, Version, VolumeId, counted
 from rules.naming import Owner, stat_content
+from rules.paths import Paths
 from rules.versions.identity import Adoption
 
 ODD = os.fsdecode(b"\xff\xfe \xe9\n")
@@ -237,7 +238,7 @@ def test_other_tables_are_another_layout() -> None:
     """
     schema = resources("agent.ledger").joinpath("schema.sql").read_text("utf-8")
     statements = " ".join(re.sub(r"--.*", "", schema).split())
-    assert (LAYOUT, hashlib.sha256(statements.encode()).hexdigest()[:16]) == (28, "ee9e234f985472db")
+    assert (LAYOUT, hashlib.sha256(statements.encode()).hexdigest()[:16]) == (29, "e57f2d8de4c9fa2b")
 
 
 def test_a_ledger_that_is_only_read_is_not_written(tmp_path: Path) -> None:
@@ -943,6 +944,28 @@ def test_the_way_of_a_delivery(ledger: Ledger) -> None:
     assert ledger.reports.deliveries() == [("share", "verified", 1)]
     assert ledger.reclaims.batches("tomo") == [batch]
     assert not ledger.reports.unfinished()
+
+
+_NAMES = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("\udc80\udcff"), min_size=1)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(_NAMES, st.dictionaries(st.integers(1), st.none() | _NAMES))
+def test_paths_come_back_as_they_were_rendered(ledger: Ledger, root: str, others: dict[int, str | None]) -> None:
+    """Also names that are no UTF-8; they are forgotten when the batch has ended."""
+    place = ledger.destinations.place("share", "/share").id
+    file = find(ledger, "/data/f")
+    batch = seal(ledger, [file], place)
+    (delivery,) = (one for one in ledger.deliveries.due(place, 9.0, 9) if one.batch == batch)
+    assert (ledger.deliveries.templates(batch), ledger.deliveries.paths(delivery.id)) == ({place: None}, None)
+    with ledger.transaction():
+        ledger.deliveries.rendered(batch, place, "template", Paths(root, others))
+    assert ledger.deliveries.templates(batch) == {place: "template"}
+    assert ledger.deliveries.paths(delivery.id) == Paths(root, others)
+    prove(ledger, place, file, "f")
+    with ledger.transaction():
+        assert ledger.deliveries.finished([delivery], 4.0) == [batch]
+    assert (ledger.deliveries.templates(batch), ledger.deliveries.paths(delivery.id)) == ({}, None)
 
 
 def test_leftovers_are_intents_that_nobody_carries_out(ledger: Ledger) -> None:

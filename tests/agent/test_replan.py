@@ -52,9 +52,13 @@ class Site:
     def place(self, name: str) -> dict[str, Any]:
         return {"path": str(self.root / name), "mounted": False}
 
-    def config(self, *rules: dict[str, Any], places: dict[str, Any] | None = None) -> Configuration:
+    def config(
+        self, *rules: dict[str, Any], places: dict[str, Any] | None = None, timezone: str = "local"
+    ) -> Configuration:
         data = {
-            "agent": {"state_dir": str(self.root / "state"), "listen": "", "canary_every": "0s"},
+            "agent": {
+                "state_dir": str(self.root / "state"), "listen": "", "canary_every": "0s", "timezone": timezone,
+            },
             "destinations": self.places if places is None else places, "rules": list(rules),
         }  # fmt: skip
         return check(data, "test", self.root)
@@ -252,6 +256,43 @@ def test_an_edited_configuration_forgets_nobody(tmp_path: Path, edit: str, recla
             ))  # fmt: skip
             assert (state == "reclaimed") is free, name
     assert {(one.rule, one.destination) for one in behind} == undecided
+
+
+@pytest.mark.parametrize(
+    ("edit", "expected"),
+    [
+        ({}, "tomo/2033-05-18 02h/way"),
+        ({"name": "other"}, "tomo/2033-05-18 02h/way"),
+        ({"watch": "way"}, "tomo/2033-05-18 02h/way"),
+        ({"capture": "(?P<run>d.)"}, "tomo/2033-05-18 02h/way"),
+        ({"preset": "hdf5"}, "tomo/2033-05-18 02h/way"),
+        ({"path": "{rule}/{mtime:%Hh}/{run}", "capture": "/(?P<run>.)"}, "tomo/16h/c"),
+        ({"path": "{rule}/{mtime:%Hh}/{run}", "capture": "/(?P<run>.)", "name": "other"}, "other/16h/c"),
+    ],
+)
+def test_a_path_is_rendered_once(tmp_path: Path, edit: dict[str, str], expected: str) -> None:
+    """When the batch is sealed: neither another zone nor another name, folder or pattern of its rule changes it.
+
+    What is not delivered follows a template that changed, by the zone and the rule as they are then.
+    """
+    site = Site(tmp_path)
+    deliver = [{"to": "tape", "path": "{rule}/{mtime:%Y-%m-%d %Hh}/{run}"}]
+    rule = {**site.rule, "capture": "(?P<run>[^/]*)", "deliver": deliver, "batch": {"linger": "0s"}}
+    (tmp_path / "tape").rename(tmp_path / "away")
+    site.write(WAY)
+    with agent(site.config(rule, timezone="UTC"), T0) as parts:
+        work(parts, T0)
+    assert site.rows() == [(WAY, "batched", "tomo")]
+    (tmp_path / "away").rename(tmp_path / "tape")
+    changed = {**rule, **{key: value for key, value in edit.items() if key != "path"}}
+    changed["watch"] = os.path.normpath(f"{rule['watch']}/{edit.get('watch', '')}")
+    changed["deliver"] = [{**deliver[0], "path": edit.get("path", deliver[0]["path"])}]
+    places = {"tape": site.places["tape"]}
+    with agent(site.config(changed, places=places, timezone="Pacific/Kiritimati"), T0 + HOUR) as parts:
+        work(parts, T0 + HOUR)
+    files = [path for path in (tmp_path / "tape").rglob("*") if path.is_file() and not path.name.startswith(".")]
+    assert [path.relative_to(tmp_path / "tape").as_posix() for path in files] == [expected]
+    assert files[0].read_bytes() == FILES[WAY]
 
 
 def test_what_is_undecided_is_said_everywhere(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def replan(root: Path, patch: pytest.MonkeyPatch, acting: Acting) -> dict[str, A
         )  # fmt: skip
         places = {name: site.place(name) for name in site.shares}
         with acting():
-            part = Replan(site.ledger, edited.rules, places, lambda batch, at: None)
+            part = Replan(site.ledger, edited.rules, places, "host", lambda batch, at: None)
             site.passes(part.start, T0 + 200.0, 1)
             site.passes(part.step, T0 + 200.0, 4)
         rules = {
