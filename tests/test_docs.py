@@ -284,7 +284,7 @@ def test_the_house_is_as_it_is_drawn() -> None:
     assert {path.stem for path in (ROOT / "agent").glob("*.py")} == {"__init__", "errors"}
     named = {"model", "rule", "match", "complete", "batch", "naming", "retention", "removal", "retry", "rate", "health"}
     loose = {path.stem for path in (ROOT / "rules").glob("*.py")} - named - {"__init__"}
-    assert loose == {"links", "scrub", "text", "units"}
+    assert loose == {"links", "paths", "scrub", "text", "units"}
 
 
 def test_every_name_in_the_code_exists() -> None:

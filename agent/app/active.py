@@ -12,6 +12,7 @@ from agent.app.pages import Page, write
 from agent.app.parts import Parts, scrubber_of
 from agent.host.priority import lower_priority
 from agent.host.worker import Clock, Worker, Workers
+from agent.host.zone import show_in
 from agent.observe.file_inspector import FileInspector
 from agent.observe.metrics import Metrics
 from agent.observe.status import Health, health
@@ -130,6 +131,7 @@ class Active:
         Raises LedgerError, Refused, Transient.
         """
         apply_priority(self.config)
+        show_in(self.config.zone)
         self._process.workers.replace(self._workers)
         if not self._started:
             self.parts.start(self._process.clock())

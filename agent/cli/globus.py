@@ -4,7 +4,6 @@ What speaks to the service is imported inside the commands: the others must not 
 """
 
 import time
-from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +12,7 @@ from agent.app.transports import globus_session
 from agent.cli.options import ConfigOption, Format, FormatOption, as_written, configuration
 from agent.cli.printing import print_json, say
 from agent.errors import Refused, Transient
+from agent.host.zone import stamp
 from rules.actions import Flow, Share
 from rules.config.settings import CollectionTable, Configuration
 from rules.globus.credentials import warning
@@ -146,7 +146,7 @@ def _show(one: dict[str, Any]) -> None:
         return
     say(f"{own}{one['name']} ({one['id']}){', a service account' if one['service_account'] else ''}")
     if one["expires_at"] is not None:
-        until = datetime.fromtimestamp(one["expires_at"]).astimezone().isoformat(sep=" ", timespec="seconds")
+        until = stamp(one["expires_at"])
         ends = warning(one["expires_at"], time.time(), one["hint"])
         say(ends or f"the login lasts until {until}, and longer when it is used")
 
@@ -208,6 +208,6 @@ def ls(
         print_json([entry._asdict() for entry in entries])
         return
     for entry in entries:
-        when = datetime.fromtimestamp(entry.mtime).astimezone().isoformat(sep=" ", timespec="seconds")
+        when = stamp(entry.mtime)
         size = bytes_in_words(entry.size) if entry.kind == "file" else entry.kind
         say(f"{size:>9}  {when}  {entry.name}{'/' if entry.kind == 'dir' else ''}")

@@ -3,7 +3,6 @@
 import platform
 import time
 from dataclasses import replace
-from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -15,6 +14,7 @@ from agent.cli.printing import print_json, say
 from agent.errors import Refused
 from agent.files import LOCAL, Trouble
 from agent.host import own_files
+from agent.host.zone import stamp
 from agent.simulation.play import Happening, Play
 from agent.simulation.trial import Folder, enter, trial
 from rules.config.describe import describe, traps
@@ -132,7 +132,7 @@ def simulate(
         )
         return
     for rule_name, one in told:
-        when = datetime.fromtimestamp(one.at).astimezone().isoformat(sep=" ", timespec="seconds")
+        when = stamp(one.at)
         what = f"{rule_name}: {one.key or '-'} {one.what} ({len(one.files)} files, {bytes_in_words(one.bytes)})"
         say(f"{when}  {what}: {one.reason}")
     for rule_name, dataset, state in waiting:

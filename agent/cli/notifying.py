@@ -1,7 +1,6 @@
 """`notify`: are people told, and does it arrive?"""
 
 import uuid
-from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -10,6 +9,7 @@ from agent.app.parts import channels, host_name
 from agent.cli.options import ConfigOption, configuration, has_ledger
 from agent.cli.printing import say
 from agent.errors import Refused, Transient
+from agent.host.zone import stamp
 from agent.ledger import Ledger
 from rules.notice.message import trial
 
@@ -34,9 +34,8 @@ def notify(
     failed = False
     if has_ledger(chosen):
         for _, name, count, _, reason, since in Ledger(str(chosen.ledger)).outbox.messages():
-            at = datetime.fromtimestamp(since).astimezone().isoformat(" ", "seconds")
             why = f": {reason}" if reason else ""
-            say(f"{name}: {'a message waits' if count == 1 else f'{count} messages wait'} since {at}{why}")
+            say(f"{name}: {'a message waits' if count == 1 else f'{count} messages wait'} since {stamp(since)}{why}")
             failed = failed or reason is not None
     for name, channel in ways.items() if try_it else ():
         try:

@@ -12,6 +12,7 @@ from agent.app.kept import last_good, why_refused
 from agent.cli.printing import say
 from agent.errors import Refused, cause
 from agent.host import own_files
+from agent.host.zone import show_in
 from agent.ledger import Ledger
 from agent.observe.status import old_rules
 from rules.config.config_error import RuleError
@@ -60,14 +61,20 @@ def configuration(path: PathOfUser | None) -> Configuration:
     if found is None:
         hint = "write one with `dropline init`, name one with --config, or use `dropline run --watch DIR --to DIR`"
         raise Refused("no configuration file (dropline.toml) here, in the user's or in the system's folder", hint)
-    return parse(found)
+    return _in_its_zone(parse(found))
+
+
+def _in_its_zone(config: Configuration) -> Configuration:
+    """The same; times are shown by its clock from now on."""
+    show_in(config.zone)
+    return config
 
 
 def as_written(path: PathOfUser | None) -> Configuration:
     """The configuration file; without one, that of the state which `run --watch` left here. Raises RuleError, Refused."""
     found = find(path)
     if found is not None:
-        return parse(found)
+        return _in_its_zone(parse(found))
     data = {"agent": {"state_dir": STATE_HERE}} if own_files.is_directory(STATE_HERE) else {}
     if data:
         require_not_of_another(here() / STATE_HERE)
@@ -102,7 +109,7 @@ def in_effect(path: PathOfUser | None) -> InEffect:
         last = last_good(found) if found is not None else None
         if last is None:
             raise
-        return InEffect(last, error.short)
+        return InEffect(_in_its_zone(last), error.short)
     return InEffect(config, why_refused(config))
 
 

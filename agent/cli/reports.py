@@ -1,6 +1,5 @@
 """`status`, `explain`, `files` and `batches`: what the agent knows."""
 
-from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -8,6 +7,7 @@ import typer
 from agent.cli.options import ConfigOption, Format, FormatOption, PathOfUser, in_effect, ledger, state, whole
 from agent.cli.printing import print_json, say
 from agent.errors import Refused
+from agent.host.zone import stamp
 from agent.ledger import State
 from agent.observe.doubts import doubts
 from agent.observe.status import status
@@ -74,11 +74,11 @@ def _print_status(found: dict[str, Any]) -> None:
     for one in found["scrub"]:
         _print_scrub(one)
     for one in found["findings"]:
-        say(f"{one['kind']} since {_when(one['since'])}: {one['path']}: {one['reason']}")
+        say(f"{one['kind']} since {stamp(one['since'])}: {one['path']}: {one['reason']}")
     for one in found["outbox"]:
         why = f": {one['failed']} failed, {one['reason']}" if one["failed"] else ""
         what = f"{label(one['action'])} of rule {one['rule']}"
-        say(f"{what} waits for {one['waiting']} batches, since {_when(one['since'])}{why}")
+        say(f"{what} waits for {one['waiting']} batches, since {stamp(one['since'])}{why}")
     for root in found["unclaimed"]:
         say(f"no rule claims {root['files']} files below {root['watch']}, such as {root['example']}")
     for root in found["left_out"]:
@@ -96,7 +96,7 @@ def _print_status(found: dict[str, Any]) -> None:
         where = one["directory"] if one["dataset"] is None else one["dataset"]
         say(f"{where} (rule {one['rule']}): {one['reason']} ({some(one['examples'], one['links'])})")
     for one in found["datasets"]:
-        say(f"waits since {_when(one['since'])}: {one['name']} (rule {one['rule']}): {one['reason']}")
+        say(f"waits since {stamp(one['since'])}: {one['name']} (rule {one['rule']}): {one['reason']}")
     if found["datasets"]:
         say("`dropline complete DATASET` releases one that will never be complete")
     for name in found["paused"]:
@@ -111,7 +111,7 @@ def _print_scrub(one: dict[str, Any]) -> None:
         say(f"AMISS at {one['destination']}: {counts} (`dropline verify {one['destination']}` looks again)")
     if one["per_day"] is not None and one["oldest_at"] is not None:
         rate = f"{bytes_in_words(one['per_day'])} a day"
-        say(f"copies at {one['destination']} are read again ({rate}); all were since {_when(one['oldest_at'])}")
+        say(f"copies at {one['destination']} are read again ({rate}); all were since {stamp(one['oldest_at'])}")
 
 
 @commands.command()
@@ -138,7 +138,7 @@ def explain(path: PathOfUser, config: ConfigOption = None, form: FormatOption = 
 
 
 def _print_version(version: dict[str, Any]) -> None:
-    say("", f"version {version['generation']}: {version['size']} bytes, first seen {_when(version['seen_at'])}")
+    say("", f"version {version['generation']}: {version['size']} bytes, first seen {stamp(version['seen_at'])}")
     reason = f": {version['reason']}" if version["reason"] else ""
     say(f"  {version['state']} (rule {version['rule']}){reason}")
     if version["dataset"] is not None:
@@ -151,22 +151,18 @@ def _print_version(version: dict[str, Any]) -> None:
     if version["checksum"] is not None:
         say(f"  has the checksum of the list that came with it: {version['checksum']}")
     if version["batch"] is not None:
-        say(f"  complete {_when(version['since'])}, in batch {version['batch']}")
+        say(f"  complete {stamp(version['since'])}, in batch {version['batch']}")
     for one in version["deliveries"]:
         why = f": {one['reason']}" if one["reason"] else ""
         say(f"  delivery to {one['destination']}: {one['state']}, attempt {one['attempt']}{why}")
     for copy in version["copies"]:
         where = f"{copy['destination']} as {copy['path']}"
-        proof = f"proved {_when(copy['proved_at'])}, {copy['checksum']}" if copy["proved_at"] else "not proved there"
-        again = f", read again {_when(copy['reread_at'])}" if "reread_at" in copy else ""
+        proof = f"proved {stamp(copy['proved_at'])}, {copy['checksum']}" if copy["proved_at"] else "not proved there"
+        again = f", read again {stamp(copy['reread_at'])}" if "reread_at" in copy else ""
         say(f"  {where}: {proof}{again}")
     for one in version["findings"]:
-        over = f"; over {_when(one['closed_at'])}: {one['closed']}" if one["closed_at"] else ""
-        say(f"  {one['kind']} {_when(one['found_at'])}: {one['reason']}{over}")
-
-
-def _when(at: float) -> str:
-    return datetime.fromtimestamp(at).astimezone().isoformat(sep=" ", timespec="seconds")
+        over = f"; over {stamp(one['closed_at'])}: {one['closed']}" if one["closed_at"] else ""
+        say(f"  {one['kind']} {stamp(one['found_at'])}: {one['reason']}{over}")
 
 
 @commands.command()

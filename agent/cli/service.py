@@ -2,7 +2,6 @@
 
 import os
 import sys
-from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -13,6 +12,7 @@ from agent.errors import Refused
 from agent.host.service import Job, healthz, plist, systemd
 from agent.host.service.job import checked, job
 from agent.host.service.programs import Said, run
+from agent.host.zone import stamp
 from agent.observe.web.authenticator import token
 
 NameOption = Annotated[str, typer.Option("--name", help="Of the service; each configuration needs its own.")]
@@ -121,11 +121,7 @@ def status(
         print_json({"name": name} | since | {"detail": found.detail, "health": health})
     else:
         say(f"{name} is {f'installed: {found.installed}' if found.installed else 'not installed'}")
-        when = (
-            datetime.fromtimestamp(found.since).astimezone().isoformat(sep=" ", timespec="seconds")
-            if found.since
-            else ""
-        )
+        when = stamp(found.since) if found.since else ""
         say(f"{f'runs since {when}' if when else 'runs' if found.running else 'does not run'}: {found.detail}")
         if health is not None:
             say(f"health: {health}")

@@ -2,10 +2,10 @@
 
 import math
 import time
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from agent.host.rate_limiter import RateLimiter
+from agent.host.zone import stamp
 
 
 class Stall(NamedTuple):
@@ -17,8 +17,7 @@ class Stall(NamedTuple):
     """In monotonic seconds."""
 
     def __str__(self) -> str:
-        at = datetime.fromtimestamp(time.time() - (time.monotonic() - self.since), UTC)
-        return f"{self.where} has not answered since {at:%Y-%m-%d %H:%M:%S} UTC"
+        return f"{self.where} has not answered since {stamp(time.time() - (time.monotonic() - self.since))}"
 
 
 class Heartbeat:

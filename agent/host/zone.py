@@ -1,4 +1,4 @@
-"""The time zone that people write and read times in."""
+"""The time zone that people write and read times in: by default that of this computer."""
 
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
@@ -32,6 +32,25 @@ class LocalZone(tzinfo):
 
 
 LOCAL_ZONE = LocalZone()
+
+
+_shown: list[tzinfo] = [LOCAL_ZONE]
+"""One process runs, or reports by, one configuration."""
+
+
+def show_in(zone: tzinfo) -> None:
+    """Times that this process shows people are in this zone from now on."""
+    _shown[:] = [zone]
+
+
+def shown(at: float) -> datetime:
+    """A time by the clock that people read."""
+    return datetime.fromtimestamp(at, _shown[0])
+
+
+def stamp(at: float) -> str:
+    """A time as people read it, with its offset, which tells an hour that comes twice: "2026-01-31 13:00:00+01:00"."""
+    return shown(at).isoformat(sep=" ", timespec="seconds")
 
 
 def zone(name: str) -> tzinfo:

@@ -1,11 +1,11 @@
 """One file's whole way, with the reasons: what `dropline explain` and its page say."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from posixpath import dirname
 from typing import Any
 
 from agent.files import CannotTell, Look
+from agent.host.zone import shown
 from agent.ledger import File, Ledger, State
 from agent.observe.file_inspector import look
 from rules.links import skipped_in_words
@@ -51,8 +51,8 @@ def why(file: File, deliveries_of: Callable[[int], Sequence[Mapping[str, Any]]])
     if file.state is State.CANDIDATE and file.reason is None:
         if file.since - file.seen_at < _LONG:
             return "written a moment ago; its quiet period has not passed"
-        at = datetime.fromtimestamp(file.since).astimezone()
-        return f"its quiet period (`complete.quiet`) began again at {at:%H:%M:%S}: it changed then, or the agent was started"
+        at = f"{shown(file.since):%H:%M:%S}"
+        return f"its quiet period (`complete.quiet`) began again at {at}: it changed then, or the agent was started"
     if file.state is State.COMPLETE:
         return "; ".join([*([file.reason] if file.reason else []), "it waits for its batch to be full or old enough"])
     if file.state is State.BATCHED and file.batch is not None:

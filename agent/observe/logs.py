@@ -14,6 +14,7 @@ from typing import Any
 
 from agent.host import own_files
 from agent.host.systemd import is_journal
+from agent.host.zone import shown
 from agent.ledger import Transition
 from agent.observe.summary import Summarizer, text
 from rules.text import printable, quoted
@@ -44,7 +45,7 @@ def tell(transitions: Sequence[Transition]) -> None:
 
 
 class TextFormatter(logging.Formatter):
-    """`2026-01-31T12:00:00.000Z INFO verified rule=tomo file="/data/x.h5" ...`"""
+    """`2026-01-31T13:00:00.000+01:00 INFO verified rule=tomo file="/data/x.h5" ...`"""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, or several for a transaction of many transitions."""
@@ -54,7 +55,7 @@ class TextFormatter(logging.Formatter):
         return lines
 
     def _lines(self, record: logging.LogRecord) -> str:
-        head = f"{_time(record)} {record.levelname}"
+        head = f"{shown(record.created).isoformat(timespec='milliseconds')} {record.levelname}"
         transitions: Sequence[Transition] | None = getattr(record, "transitions", None)
         if transitions is not None:
             return "\n".join(f"{head} {_text(one)}" for one in transitions)
@@ -73,7 +74,8 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, or several for a transaction of many transitions."""
-        head: dict[str, Any] = {"time": _time(record), "level": record.levelname}
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        head: dict[str, Any] = {"time": at, "level": record.levelname}
         transitions: Sequence[Transition] | None = getattr(record, "transitions", None)
         if transitions is not None:
             return "\n".join(json.dumps(head | _fields(one)) for one in transitions)
@@ -96,10 +98,6 @@ class ForJournal(logging.Formatter):
         level = record.levelno
         priority = 3 if level >= logging.ERROR else 4 if level >= logging.WARNING else 6 if level >= logging.INFO else 7
         return "\n".join(f"<{priority}>{line}" for line in self._formatter.format(record).split("\n"))
-
-
-def _time(record: logging.LogRecord) -> str:
-    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _text(one: Transition) -> str:

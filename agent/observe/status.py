@@ -3,9 +3,9 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from agent.host.zone import stamp
 from agent.ledger import Behind, Finding, Ledger
 from rules.config.replan import line_for
 from rules.links import leads_out_in_words
@@ -221,4 +221,4 @@ def health(
 
 def no_answer(since: float) -> str:
     """A file system does not answer."""
-    return f"no answer since {datetime.fromtimestamp(since).astimezone():%Y-%m-%d %H:%M:%S}"
+    return f"no answer since {stamp(since)}"

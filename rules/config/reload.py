@@ -16,6 +16,7 @@ def unaffected(before: Settings, now: Settings) -> frozenset[str]:
         for name, table in now.destinations.items()
         if before.destinations.get(name) == table
         and (table.transport == "directory" or before.globus == now.globus)
+        and (table.transport == "globus" or before.agent.timezone == now.agent.timezone or not table.bandwidth)
         and _deliveries(before.rules, name) == _deliveries(now.rules, name)
     )
 

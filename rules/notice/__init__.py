@@ -23,7 +23,7 @@ class Policy(NamedTuple):
     """Cron expression; None: no digest."""
     gather: float = GATHER
     zone: tzinfo = UTC
-    """By whose clock the digest is sent."""
+    """By whose clock the digest is sent, and people read times."""
 
     @property
     def without_waiting(self) -> "Policy":

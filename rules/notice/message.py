@@ -4,7 +4,7 @@ Names of files, and causes with such names in them, stand on lines of their own,
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime, tzinfo
 from html import escape
 from typing import NamedTuple
 
@@ -98,15 +98,15 @@ def links_lead_out(groups: int, listed: Sequence[LeadingOut]) -> Part:
     return Part(f"links in {where} lead to what is not delivered", "\n".join(lines))
 
 
-def down(name: str, address: str, since: float, reason: str, waiting: int, *, acute: bool) -> Part:
-    """A destination takes no files; `acute`: until a person acts."""
+def down(name: str, address: str, since: float, reason: str, waiting: int, zone: tzinfo, *, acute: bool) -> Part:
+    """A destination takes no files; `acute`: until a person acts. `zone`: by whose clock people read times."""
     if acute:
         headline, then = f"destination {name} waits for you", "It continues within seconds after that."
     else:
         headline = f"destination {name} is down"
         then = "It is looked at again every minute or sooner, and continues when the cause is gone."
     lines = [
-        f"Destination {name} ({address}) takes no files since {when(since)}.",
+        f"Destination {name} ({address}) takes no files since {when(since, zone)}.",
         "",
         "Cause:",
         f"{_OTHERS}{reason}",
@@ -124,12 +124,12 @@ def recovered(name: str, address: str, since: float | None, waiting: int, now: f
     return Part(f"destination {name} is up again", text)
 
 
-def digest(summary: Digest, now: float) -> Part:
-    """How things stand."""
+def digest(summary: Digest, now: float, zone: tzinfo) -> Part:
+    """How things stand. `zone`: by whose clock people read times."""
     files, size = (sum(column) for column in zip(*summary.verified.values(), (0, 0), strict=True))
     waiting, _ = (sum(column) for column in zip(*summary.backlog.values(), (0, 0), strict=True))
     lines = [
-        f"Since {when(summary.since)}: {_files(files)} ({bytes_in_words(size)}) verified at every destination.",
+        f"Since {when(summary.since, zone)}: {_files(files)} ({bytes_in_words(size)}) verified at every destination.",
         "",
     ]
     for rule in sorted({*summary.verified, *summary.backlog}):
@@ -198,9 +198,9 @@ def in_chat(message: Message) -> str:
     return "\n".join(shown)
 
 
-def when(at: float) -> str:
-    """A time for people, in UTC."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+def when(at: float, zone: tzinfo) -> str:
+    """A time for people, with its offset, which tells an hour that comes twice."""
+    return datetime.fromtimestamp(at, zone).isoformat(sep=" ", timespec="seconds")
 
 
 def _deliveries(count: int) -> str:

@@ -369,7 +369,7 @@ def test_a_destination_is_told_as_down_once_and_as_up_once(agent: Callable[..., 
     assert one.after(10) == ["destination share is down"]
     body = one.told["email"].messages[0].body
     assert (
-        "Destination share (/mnt/share) takes no files since 2027-01-15 08:00:30 UTC.\n\nCause:\n    not mounted\n"
+        "Destination share (/mnt/share) takes no files since 2027-01-15 08:00:30+00:00.\n\nCause:\n    not mounted\n"
         in body
     )
     one.again()

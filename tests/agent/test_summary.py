@@ -65,7 +65,7 @@ def test_the_lines() -> None:
     one = logging.makeLogRecord(
         {"msg": "proved", "levelname": "INFO", "levelno": 20, "created": 0.0, "summary": fields}
     )
-    line = '1970-01-01T00:00:00.000Z INFO proved rule=r at=share files=2 size=4.1MB rate=1kB/s in="/d/a\\nb"'
+    line = '1970-01-01T00:00:00.000+00:00 INFO proved rule=r at=share files=2 size=4.1MB rate=1kB/s in="/d/a\\nb"'
     assert ForJournal(TextFormatter()).format(one) == f"<6>{line}"
     assert JsonFormatter().format(one) == (
         '{"time": "1970-01-01T00:00:00.000Z", "level": "INFO", "event": "proved", "rule": "r", "destination": "share",'

@@ -341,6 +341,21 @@ def test_explain_tells_a_files_whole_way(delivered: "Site") -> None:
     assert "no rule watches this directory" in done.out
 
 
+def test_people_read_times_by_their_clock(site: "Site") -> None:
+    """In reports, the log and the page those of `timezone`, with the offset; in JSON, which programs read, as they were."""
+    site.configure(agent={"timezone": "Asia/Kathmandu", "listen": "127.0.0.1:0"})
+    path = site.put("a.dat", b"content")
+    agent = site.start()
+    site.until(lambda: site.delivered, "the copy")
+    site.until(lambda: "proved" in site.dropline("explain", path).out, "the proof")
+    out = site.dropline("explain", path).out
+    assert len(re.findall(r"(?:seen|complete|proved) 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\+05:45", out)) == 3
+    assert all(isinstance(copy["proved_at"], float) for one in site.explain(path) for copy in one["copies"])
+    assert re.search(r"<time datetime=\"20[0-9: -]+\+05:45\"", agent.get(f"/file?path={path}").body)
+    agent.stop()
+    assert {line.split()[0][-6:] for line in (site.state / "log/dropline.log").read_text().splitlines()} == {"+05:45"}
+
+
 def test_wait_ends_with_the_proof_the_refusal_or_the_time(delivered: "Site") -> None:
     """Verified: 0. Refused: 1 with the reason. Not in time: 1. Directories stand for what is in them."""
     assert delivered.dropline("wait", "inbox/run/a.dat", "inbox/run", "--timeout", "1ms").code == 0

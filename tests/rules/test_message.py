@@ -1,6 +1,8 @@
 """What people read."""
 
 import re
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +22,7 @@ from rules.notice.message import (
 )
 
 T = 1_800_000_000.0
+BERLIN = ZoneInfo("Europe/Berlin")
 FOOT = "Dropline on pc7. `dropline status` says how things stand."
 
 
@@ -45,21 +48,32 @@ def test_refused_files_come_with_their_reasons_and_the_next_step() -> None:
 def test_a_destination_comes_with_its_cause() -> None:
     """Down, waiting for a person, and up again: since when, why, what next, what waits."""
     text = (
-        "Destination share (/mnt/share) takes no files since 2027-01-15 08:00:00 UTC.\n\nCause:\n    not mounted\nNext: remove the"
-        " cause. It {} \nMeanwhile nothing is written there, and no local file that needs it is deleted; 3 deliveries are waiting."
+        "Destination share (/mnt/share) takes no files since 2027-01-15 09:00:00+01:00.\n\nCause:\n    not mounted\n"
+        "Next: remove the cause. It {} \n"
+        "Meanwhile nothing is written there, and no local file that needs it is deleted; 3 deliveries are waiting."
     ).replace("} \n", "}\n")
-    passing = down("share", "/mnt/share", T, "not mounted", 3, acute=False)
+    passing = down("share", "/mnt/share", T, "not mounted", 3, BERLIN, acute=False)
     assert passing.headline == "destination share is down"
     assert passing.text == text.format(
         "is looked at again every minute or sooner, and continues when the cause is gone."
     )
-    acute = down("share", "/mnt/share", T, "not mounted", 3, acute=True)
+    acute = down("share", "/mnt/share", T, "not mounted", 3, BERLIN, acute=True)
     assert acute.headline == "destination share waits for you"
     assert acute.text == text.format("continues within seconds after that.")
     back = recovered("share", "/mnt/share", T, 3, T + 7200)
     assert back.headline == "destination share is up again"
     assert back.text == "Destination share (/mnt/share) takes files again after 2 h; 3 deliveries are on the way there."
     assert recovered("share", "/s", None, 0, T).text == "Destination share (/s) takes files again."
+
+
+def test_an_hour_that_comes_twice_is_told_by_its_offset() -> None:
+    """02:30 by both clocks, when daylight saving time ends."""
+    at = datetime(2026, 10, 25, 0, 30, tzinfo=UTC).timestamp()
+    texts = [
+        down("share", "/s", when, "gone", 1, BERLIN, acute=False).text.partition("since ")[2]
+        for when in (at, at + 3600)
+    ]
+    assert [text.partition(".")[0] for text in texts] == ["2026-10-25 02:30:00+02:00", "2026-10-25 02:30:00+01:00"]
 
 
 def test_what_is_said_at_once_is_one_message() -> None:
@@ -73,21 +87,21 @@ def test_what_is_said_at_once_is_one_message() -> None:
 def test_the_digest_says_whether_all_is_well() -> None:
     """Per rule; then what needs somebody, or that nothing does."""
     quiet = Digest(T - 86400, {}, {"tomo": (0, 0)}, {}, 0, [], 0)
-    good = digest(quiet, T)
+    good = digest(quiet, T, BERLIN)
     assert good.headline == "all is well: 0 files verified, 0 on the way"
     assert good.text == (
-        "Since 2027-01-14 08:00:00 UTC: 0 files (0 B) verified at every destination.\n\n"
+        "Since 2027-01-14 09:00:00+01:00: 0 files (0 B) verified at every destination.\n\n"
         "rule tomo: 0 files (0 B) verified, 0 files (0 B) on the way\n\nNothing waits for you."
     )
     bad = digest(
         Digest(
             T - 86400, {"tomo": (3, 3000), "old": (1, 5)}, {"tomo": (2, 10)}, {"tomo": T - 7200}, 4, [("share", "gone")], 6
         ),
-        T,
+        T, BERLIN,
     )  # fmt: skip
     assert bad.headline == "3 to look at: 4 files verified, 2 on the way"
     assert bad.text.splitlines() == [
-        "Since 2027-01-14 08:00:00 UTC: 4 files (3 kB) verified at every destination.",
+        "Since 2027-01-14 09:00:00+01:00: 4 files (3 kB) verified at every destination.",
         "",
         "rule old: 1 file (5 B) verified, 0 files (0 B) on the way",
         "rule tomo: 3 files (3 kB) verified, 2 files (10 B) on the way, the oldest for 2 h",
@@ -124,8 +138,8 @@ def test_names_are_no_markup_in_chats(name: str, acute: bool) -> None:
     name = f"MARK{name}"
     parts = [
         refused(1, [RefusedFile(f"/data/{name}", "r", f"at share, {name!r} is not a file; then `dropline retry`")]),
-        down("share", "/mnt/share", T, f"/mnt/share: {name}", 1, acute=acute),
-        digest(Digest(T, {}, {}, {}, 1, [("share", name)], 0), T),
+        down("share", "/mnt/share", T, f"/mnt/share: {name}", 1, BERLIN, acute=acute),
+        digest(Digest(T, {}, {}, {}, 1, [("share", name)], 0), T, BERLIN),
     ]
     lines = in_chat(compose("pc7", parts, "")).split("\n")
     assert len([line for line in lines if "MARK" in line]) == 4

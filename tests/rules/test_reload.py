@@ -43,6 +43,7 @@ def test_an_edit_of_one_rule_does_not_concern_the_destinations_of_another(edit: 
         (settings(OLD), {"share", "tape", "new", "other"}),
         (settings(OLD, sweep_every="1m"), {"share", "tape", "new", "other"}),
         (settings(OLD, nice=5), set()),
+        (settings(OLD, timezone="Europe/Berlin"), {"share", "tape", "new", "other"}),
         (settings(replace(OLD, batch=replace(OLD.batch, max_files=1))), {"share", "tape", "new", "other"}),
         (settings(OLD, destinations=TABLES | {"share": DirectoryTable(path="/elsewhere")}), {"tape", "new", "other"}),
         (settings(OLD, destinations={"tape": TABLES["tape"]}), {"tape"}),
@@ -53,3 +54,12 @@ def test_an_edit_of_one_rule_does_not_concern_the_destinations_of_another(edit: 
 def test_what_decides_is_the_way_there_and_the_rules_that_deliver_there(now: Settings, expected: set[str]) -> None:
     """A rule before them may take their files, one after them does not."""
     assert unaffected(settings(OLD), now) == expected
+
+
+def test_another_zone_concerns_destinations_whose_bandwidth_has_hours() -> None:
+    """They are read by its clock."""
+    limited = DirectoryTable.model_validate({"path": "/share", "bandwidth": [{"limit": "1MB", "hours": "08:00-18:00"}]})
+    tables = TABLES | {"share": limited}
+    here, there = (settings(OLD, destinations=tables, timezone=zone) for zone in ("UTC", "Europe/Berlin"))
+    assert unaffected(here, there) == {"tape", "new", "other"}
+    assert unaffected(here, here) == tables.keys()

@@ -158,7 +158,7 @@ class Notifier:
                 elif word.event in policy.events and word.notification_state is not None:
                     since = word.notification_state.since or now
                     reason, acute = printable(why or "not known"), word.notification_state.acute
-                    parts.append(message.down(name, shown, since, reason, left, acute=acute))
+                    parts.append(message.down(name, shown, since, reason, left, policy.zone, acute=acute))
                 again.append(word.again_at)
         for thing in known.keys() - {f"destination {name}" for name in wanted} - {_REFUSED, _DIGEST}:
             self._ledger.notices.noted_state(thing, None)  # nobody wants to hear of it any more
@@ -206,7 +206,7 @@ class Notifier:
         self._ledger.notices.noted_state(_DIGEST, NotificationState(told_at=now))
         if last is None:
             return [], verdict.again_at
-        return [message.digest(self._digest(last), now)], None
+        return [message.digest(self._digest(last), now, policy.zone)], None
 
     def _digest(self, since: float) -> Digest:
         backlog: dict[str, tuple[int, int]] = {}

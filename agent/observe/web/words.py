@@ -1,12 +1,12 @@
 """Values as people read them, for the templates."""
 
 import re
-from datetime import datetime
 from os import fsencode
 from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
+from agent.host.zone import shown, stamp
 from rules.text import printable
 
 _SHORT = 12
@@ -37,8 +37,8 @@ _CODE = re.compile(f"`({'|'.join(CODE)})`")
 
 
 def clock(at: float, now: float) -> str:
-    """The local time, with the date unless it is today's: "14:05", "23 Nov 14:05"."""
-    when, today = datetime.fromtimestamp(at).astimezone(), datetime.fromtimestamp(now).astimezone()
+    """The time, with the date unless it is today's: "14:05", "23 Nov 14:05"."""
+    when, today = shown(at), shown(now)
     same = when.date() == today.date()
     return (
         f"{when:%H:%M}"
@@ -47,11 +47,6 @@ def clock(at: float, now: float) -> str:
         if when.year == today.year
         else f"{when:%Y-%m-%d %H:%M}"
     )
-
-
-def stamp(at: float) -> str:
-    """The whole time, as ISO 8601 with the offset."""
-    return datetime.fromtimestamp(at).astimezone().isoformat(sep=" ", timespec="seconds")
 
 
 def count(number: int) -> str:
