@@ -84,19 +84,24 @@ _HELD = 3600.0
 """Seconds after which a file goes as if nothing had been learned: one that is appended to for ever is not held for ever."""
 
 
-def came_back(conditions: "Conditions", before: Version, after: Version) -> float | None:
+def came_back(
+    conditions: "Conditions", before: Version, complete_at: float, after: Version, seen_at: float
+) -> float | None:
     """How long such files wait from now on, where a writer closed a file and came back to it; None: nothing is learned.
 
-    Acquisition programs open a file for each block and close it in between, or make an empty one and fill it later. A longer
-    file tells them from one that is written again and again, which is to go each time. What the rule says of quiet periods
-    and markers holds, whatever is learned.
+    Acquisition programs open a file for each block and close it in between, or make an empty one and fill it later; a transfer
+    breaks off and goes on. A longer file tells them from one that is written again and again, which is to go each time; its
+    first bytes tell them from another one. What the rule says of quiet periods and markers holds, whatever is learned.
 
     Args:
         conditions: of the rule.
         before: the version that was taken as complete.
-        after: the version that stands there now, of the same file.
+        complete_at: when it was.
+        after: the version that stands there now.
+        seen_at: when something was first seen to have changed. Programs that copy set mtimes: `after` does not say when.
     """
-    gap = (after.mtime_ns - before.mtime_ns) / 1e9
+    stamps = (stamp / 1e9 for stamp in (before.mtime_ns, before.ctime_ns))
+    gap = seen_at - max((stamp for stamp in stamps if stamp <= complete_at), default=complete_at)
     longer = after.size > before.size and 0 < gap <= LONGEST_LEARNED
     return min(2 * gap, LONGEST_LEARNED) if longer and conditions.quiet is None and conditions.marker is None else None
 

@@ -182,13 +182,13 @@ class Outcomes:
     ) -> Item:
         """The item, which may replace its former copy at a path, or is to have it renamed first: see `Item.aside`."""
         item = one.item._replace(path=path, replaces=replaces, aside=None, rewritten=False)
-        rule = self._rules.get(one.file.rule)
-        if replaces is None or rule is None:  # a person who sends a file again means it
+        if replaces is None or not replaces.size:  # nothing is lost with an empty copy
             return item
+        rule = self._rules.get(one.file.rule)  # none has what a person sends
         known = self._ledger.deliveries.owners(self._place, path, one.file) if owners is None else owners
         former = max((one.generation for one in known if one.content == replaces), default=0)
         rewritten = self._ledger.deliveries.rewritten(one.file, former)
-        compares = not self._transport.is_service and not rule.updates_in_place
+        compares = not self._transport.is_service and not (rule is not None and rule.updates_in_place)
         if not former or not (rewritten or compares):
             return item
         return item._replace(aside=self._free_name(one, path, former), rewritten=rewritten)

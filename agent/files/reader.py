@@ -154,6 +154,15 @@ def checksum_of(
     return Content(found.digest(), done)
 
 
+def begins_with(handle: Handle, content: Content, algorithm: str) -> bool:
+    """Whether a file's first bytes, as many as the content has, are that content. Raises Trouble."""
+    found, left = _HASHES[algorithm](), content.size
+    for block in blocks(handle.read_into, content.size):
+        found.update(block[:left])
+        left -= min(left, len(block))
+    return not left and found.digest() == content.checksum
+
+
 class NotTheVersion(Exception):
     """What is at the source is not what was sealed, or has a writer."""
 

@@ -1,31 +1,38 @@
 """Candidates, looked at again until their writers are done."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from posixpath import dirname
 
 from agent.files import ABSENT, CannotTell, Files, Tree, Trouble, What, Whose
-from agent.files.reader import Examined, Trees, adopt, examine
+from agent.files.reader import CHECKSUMS, Examined, Trees, adopt, begins_with, examine
 from agent.host.bulkhead import Bulkhead, Failure, in_time
 from agent.intake.dataset_completer import DatasetCompleter
 from agent.intake.groups import Groups
 from agent.intake.missing_files import volume_above
-from agent.ledger import File, Ledger
-from rules.complete import complete, first_look, granule, learned, next_look, without_marker
+from agent.ledger import File, Former, Ledger
+from rules.complete import came_back, complete, first_look, granule, learned, next_look, without_marker
 from rules.config.replan import unwatched
 from rules.match import is_marker, marker_for
 from rules.model import Candidate, Kind, Writer
 from rules.patterns.glob import Glob, Names
 from rules.rule import Rule
+from rules.units import in_words
 from rules.versions.identity import Adoption
 from rules.versions.volumes import SameVolume, same_volume, unchanged
 
 LOOKS_A_PASS = 2_000
 SECONDS_A_PASS = 1.0
 """For looks, which are slow on some storage."""
+_COMPARED = 16 * 2**20
+"""Bytes at the beginning of a file that are compared with its former version."""
 _MOUNT_AGAIN = 5.0
 _RETRY = "`dropline retry`"
 _PASSING = {What.ABSENT, What.NOT_A_DIRECTORY, What.LINK, What.STALE, What.NO_ANSWER}
 """Troubles that say nothing of a file: it was moved while the agent looked, or its file system does not answer now."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,13 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
+class CameBack:
+    """Its writer had closed it before, and came back to it: such files wait so many seconds unchanged from now on."""
+
+    quiet: float
+
+
+@dataclass(frozen=True, slots=True)
 class Changed:
     """It has a new reading."""
 
@@ -72,7 +86,7 @@ class Vanish:
     reason: str
 
 
-Decision = Complete | Rested | Wait | Changed | Refuse | Vanish
+Decision = Complete | Rested | Wait | CameBack | Changed | Refuse | Vanish
 Decided = tuple[File, Decision]
 
 
@@ -102,7 +116,12 @@ class Candidates:
             for one in self._read_alone.each(some, now, lambda file, failure: found.append((file, _failed(failure)))):
                 with one as file:
                     found.append((file, self._decide(trees, markers, file, now)))
-        return found
+        # What was learned holds for the others of the folder, too: they are decided about again.
+        learned_in = {dirname(file.path) for file, decision in found if isinstance(decision, CameBack)}
+        return [
+            one for one in found
+            if dirname(one[0].path) not in learned_in or not isinstance(one[1], Complete | Rested)
+        ]  # fmt: skip
 
     def apply(self, decisions: Sequence[Decided], now: float) -> bool:
         """Write the decisions down, inside a transaction. Returns whether more may be due at once."""
@@ -127,6 +146,10 @@ class Candidates:
                     rested.append((file, rule))
                 case Wait(again, reason):
                     waits.append((again, reason, file.id))
+                case CameBack(quiet):
+                    self._came_back(file.path, quiet, now)
+                    waits.append((max(now, file.since + quiet), None, file.id))
+                    more = True
                 case Changed(adoption):
                     again = first_look(self._rules[file.rule].complete, adoption.seen.version.ctime_ns, now)
                     files.changed(file.id, adoption, now, again)
@@ -185,10 +208,50 @@ class Candidates:
         candidate = Candidate(name, file.version.size, file.since, granule(file.version.ctime_ns), longer)
         verdict = complete(rule.complete, candidate, has_marker, writer, now)
         if verdict.ok:
+            quiet = self._returned(tree, path, rule, file)
+            if quiet is not None:
+                return CameBack(quiet)
             return Rested(rule) if rule.whole else Complete(rule, verdict.reason)
         if verdict.again_at is not None:
             return Wait(verdict.again_at, None)
         return Wait(next_look(rule.complete, file.since, now), verdict.reason)
+
+    def _returned(self, tree: Tree, path: str, rule: Rule, file: File) -> float | None:
+        """How long such files wait from now on, where the writer of a complete file came back, and that is not known yet.
+
+        Raises Trouble where its first bytes cannot be read.
+        """
+        former = self._ledger.files.former(file) if file.generation > 1 else None
+        if former is None:
+            return None
+        quiet = came_back(rule.complete, former.version, former.complete_at, file.version, file.seen_at)
+        if quiet is None or quiet <= self._ledger.returns.quiet(file.path):
+            return None
+        return quiet if _goes_on(tree, path, file, former) else None
+
+    def _came_back(self, path: str, quiet: float, now: float) -> None:
+        made = self._ledger.returns.came_back(path, quiet, now)
+        of = f"files {made.suffix or 'without a suffix'} in {made.directory}" if made.name is None else "it"
+        log.info("the writer of %s came back: %s waits %s unchanged from now on", path, of, in_words(made.quiet))
+
+
+def _goes_on(tree: Tree, path: str, file: File, former: Former) -> bool:
+    """Whether a longer file goes on from its former version, and was not written from its beginning. Raises Trouble.
+
+    A transfer that broke off goes on in another file with the same first bytes. Where these are too many to be compared, it
+    goes on: waiting costs less than a piece.
+    """
+    same_file = file.version.file_id == former.version.file_id
+    if former.written_again and same_file:
+        return False
+    if not former.version.size:
+        return True
+    if former.content is None or former.algorithm not in CHECKSUMS:
+        return same_file
+    if former.version.size > _COMPARED:
+        return True
+    with tree.open(path) as handle:
+        return begins_with(handle, former.content, former.algorithm)
 
 
 def _failed(failure: Failure) -> Decision:

@@ -11,17 +11,15 @@ from agent.intake.missing_files import MissingFiles
 from agent.intake.root import Root
 from agent.intake.scan import Listing
 from agent.ledger import HERE, NAMED, Found, Known, Ledger, Link, State
-from rules.complete import came_back, first_look
+from rules.complete import first_look
 from rules.datasets.membership import dataset_of
 from rules.match import Match, is_marker, leads_out, marked_by, match, relative
 from rules.model import OWN_PREFIX, Kind, Observation
 from rules.patterns.partial import LEFT_OVER
 from rules.rule import Rule
-from rules.units import in_words
 from rules.versions.identity import Adoption, restamped
 from rules.versions.volumes import unchanged
 
-_WAS_COMPLETE = (State.COMPLETE, State.BATCHED, State.VERIFIED)
 _FEW = 100
 """Names that the ledger is asked for one by one."""
 
@@ -122,7 +120,7 @@ class Register:
         if known is not None and known.state in HERE and not unchanged(known.version, known.volume, seen):
             inside = relative(path, self._root.watch.root) or ""
             taken = adopt(self._tree, inside, known.version, known.volume, seen, left=left)
-            if not taken.same_file and known.state is not State.CANDIDATE:
+            if not taken.same_file and not taken.replaced and known.state is not State.CANDIDATE:
                 known = self._missing_files.replaced(path, known, seen, now)
         for rule in self._root.rules:
             if is_marker(rule, name):
@@ -149,8 +147,6 @@ class Register:
         ):  # fmt: skip
             files.restamped(known.id, seen, now)
             return found
-        if known is not None and taken is not None and taken.same_file and known.state in _WAS_COMPLETE:
-            self._came_back(path, found.rule, known, seen)
         again = first_look(found.rule.complete, seen.version.ctime_ns, now)
         if (
             known is not None and taken is not None and taken.same_file and known.state is State.REFUSED
@@ -163,17 +159,8 @@ class Register:
         if known is not None and taken is not None and known.state is State.CANDIDATE and seen.kind is Kind.FILE:
             files.changed(known.id, taken, now, again)
         else:
-            self._found(path, found.rule, seen, known, again)
+            self._found(path, found.rule, seen, known, again, rewritten=taken is not None and taken.replaced)
         return found
-
-    def _came_back(self, path: str, rule: Rule, known: Known, seen: Observation) -> None:
-        """A writer goes on with a file that was taken as complete: such files wait longer from now on."""
-        quiet = came_back(rule.complete, known.version, seen.version)
-        if quiet is None or quiet <= self._ledger.returns.quiet(path):
-            return
-        made = self._ledger.returns.came_back(path, quiet, self.now)
-        of = f"files {made.suffix or 'without a suffix'} in {made.directory}" if made.name is None else "it"
-        log.info("the writer of %s came back: %s waits %s unchanged from now on", path, of, in_words(made.quiet))
 
     def _link(self, path: str, rule: Rule) -> Link:
         """A symbolic link, which is skipped."""
@@ -195,7 +182,9 @@ class Register:
         of = None if dataset is None else self._ledger.datasets.number(number, dataset.key, self.now)
         return Link(path.rpartition("/")[2], number, of, outside)
 
-    def _found(self, path: str, rule: Rule, seen: Observation, known: Known | None, again: float) -> None:
+    def _found(
+        self, path: str, rule: Rule, seen: Observation, known: Known | None, again: float, *, rewritten: bool
+    ) -> None:
         files = self._ledger.files
         if known is not None and known.state in HERE:
             files.superseded([(known.id, known.rule, path, "a newer version of the file is here")], self.now)
@@ -203,7 +192,7 @@ class Register:
         directory, _, name = path.rpartition("/")
         number = self._dataset(path, rule) if rule.whole else None
         self._fresh.append(
-            Found(files.directory(directory), path, rule.name, seen, generation, self.now, again, number)
+            Found(files.directory(directory), path, rule.name, seen, generation, self.now, again, number, rewritten)
         )
         if seen.kind is not Kind.FILE:
             self.flush()

@@ -5,7 +5,7 @@ from agent.ledger.datasets import Datasets
 from agent.ledger.deliveries import Deliveries, Delivery, Proof
 from agent.ledger.destinations import Destinations, Place
 from agent.ledger.fetches import Fetches
-from agent.ledger.files import Files, Found
+from agent.ledger.files import Files, Former, Found
 from agent.ledger.history import INTERVAL, History, Interval
 from agent.ledger.links import Link, Links
 from agent.ledger.notices import Notices
@@ -76,6 +76,7 @@ __all__ = [
     "File",
     "Files",
     "Finding",
+    "Former",
     "Found",
     "Group",
     "History",

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from agent.ledger.states import CAME_LATER, STATES, State, listed
 from agent.ledger.store import Store, Transition, among
 from agent.ledger.versions import LASTING, File, Known, at_or_below, read
-from rules.model import SENT, Entry, Kind, Observation, Version, VolumeId
+from rules.model import SENT, STAT, Content, Entry, Kind, Observation, Version, VolumeId
 from rules.versions.copies import left_in_words
 from rules.versions.identity import Adoption
 
@@ -23,17 +23,31 @@ class Found(NamedTuple):
     seen_at: float
     again: float
     dataset: int | None = None
+    rewritten: bool = False
+    """It is another file than the one that had its name."""
+
+
+class Former(NamedTuple):
+    """The version of a file before the present one: it was taken as complete, and its name was not seen away since."""
+
+    version: Version
+    complete_at: float
+    content: Content | None
+    """What a destination has of it, by a checksum."""
+    algorithm: str | None
+    written_again: bool
+    """The present one does not go on from it: it was seen smaller, or is another file."""
 
 
 _HAS_COPIES = (
     "SELECT EXISTS (SELECT 1 FROM files m JOIN files f ON f.dir = m.dir AND f.name = m.name"
     " JOIN copies c ON c.file = f.id WHERE m.id = ?)"
 )
-_PROVED_SIZE = (
-    "(SELECT g.size FROM files g WHERE g.dir = {dir} AND g.name = {name}"
+PROVED = (
+    "(SELECT {what} FROM files g WHERE g.dir = {dir} AND g.name = {name}"
     " AND EXISTS (SELECT 1 FROM copies WHERE file = g.id AND proved_at IS NOT NULL) ORDER BY g.generation DESC LIMIT 1)"
 )
-"""Of the last version of a path that a destination has."""
+"""A fact of the last version of a path that a destination has."""
 _HAS_EVIDENCE = "SELECT EXISTS (SELECT 1 FROM copies WHERE file = ? AND proved_at IS NOT NULL)"
 _ON_ITS_WAY = (
     "SELECT EXISTS (SELECT 1 FROM copies c JOIN deliveries d ON d.destination = c.destination AND d.under_way"
@@ -182,6 +196,21 @@ class Files:
         found: float | None = self._store.execute(sql, (since,)).fetchone()[0]
         return found
 
+    def former(self, file: File) -> Former | None:
+        """The version that a candidate replaced; None: none was complete, or the name was seen away since."""
+        sql = (
+            "SELECT f.state = 'superseded' AND f.batch IS NOT NULL, f.size, f.mtime_ns, f.ctime_ns, f.inode, f.since,"
+            " c.checksum, c.size, c.algorithm, m.rewritten FROM files m"
+            " JOIN files f ON f.dir = m.dir AND f.name = m.name AND f.rule = m.rule AND f.generation < m.generation"
+            " LEFT JOIN copies c ON c.file = f.id AND c.proved_at IS NOT NULL AND c.algorithm <> ?"
+            " WHERE m.id = ? ORDER BY f.generation DESC LIMIT 1"
+        )
+        row = self._store.execute(sql, (STAT, file.id)).fetchone()
+        if row is None or not row[0]:
+            return None
+        content = None if row[6] is None else Content(row[6], row[7])
+        return Former(Version._make(row[1:5]), row[5], content, row[8], bool(row[9]))
+
     # Transitions
 
     def found(self, items: Sequence[Found]) -> None:
@@ -191,7 +220,7 @@ class Files:
             " dataset, rewritten)"
             " VALUES (?1, ?2, max(?3, 1 + coalesce((SELECT max(generation) FROM files WHERE dir = ?1 AND name = ?2), 0)),"
             " ?4, 'candidate', ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,"
-            f" ?3 > 1 AND ?5 < coalesce({_PROVED_SIZE.format(dir='?1', name='?2')}, 0))",
+            f" ?3 > 1 AND (?14 OR coalesce({PROVED.format(what='?5 < g.size', dir='?1', name='?2')}, 0)))",
             (
                 (
                     item.dir,
@@ -207,6 +236,7 @@ class Files:
                     item.seen_at,
                     item.again,
                     item.dataset,
+                    item.rewritten,
                 )
                 for item in items
                 for seen in (item.seen,)
@@ -222,8 +252,8 @@ class Files:
         Where a destination has the version that it was, that version keeps its row and its evidence. Where the reading is
         of another file, and a destination may have a copy of any version of the former one, the former one is gone.
         """
-        seen = adoption.seen
-        if not adoption.same_file and self._store.execute(_HAS_COPIES, (file,)).fetchone()[0]:
+        seen, another = adoption.seen, adoption.replaced
+        if not adoption.same_file and not another and self._store.execute(_HAS_COPIES, (file,)).fetchone()[0]:
             (known,) = read(self._store, "f.id = ?", (file,))
             reason = f"{adoption.reason}, and it was not delivered before"
             self.vanished([(known.id, known.rule, known.path, reason)], now)
@@ -231,14 +261,15 @@ class Files:
             return
         if self._store.execute(_HAS_EVIDENCE, (file,)).fetchone()[0]:
             (known,) = read(self._store, "f.id = ?", (file,))
-            self._renewed(known, seen, "it changed before it was at every destination", now, again)
+            self._renewed(known, seen, "it changed before it was at every destination", now, again, rewritten=another)
             return
         version = seen.version
         self._store.execute(
             "UPDATE files SET size = ?1, mtime_ns = ?, ctime_ns = ?, inode = ?, device = ?, since = ?, again = ?,"
-            f" rewritten = rewritten OR ?1 < coalesce({_PROVED_SIZE.format(dir='files.dir', name='files.name')}, 0),"
-            " reason = NULL WHERE id = ? AND state = 'candidate'",
-            (version.size, version.mtime_ns, version.ctime_ns, version.file_id, seen.volume, now, again, file),
+            " rewritten = rewritten OR ?9"
+            f" OR coalesce({PROVED.format(what='?1 < g.size', dir='files.dir', name='files.name')}, 0),"
+            " reason = NULL WHERE id = ?8 AND state = 'candidate'",
+            (version.size, version.mtime_ns, version.ctime_ns, version.file_id, seen.volume, now, again, file, another),
         )
 
     def restamped(self, file: int, seen: Observation, now: float) -> None:
@@ -273,16 +304,18 @@ class Files:
             ((file.id, file.version.ctime_ns) for file in files),
         )
 
-    def _renewed(self, file: File, seen: Observation, reason: str, now: float, again: float) -> None:
+    def _renewed(
+        self, file: File, seen: Observation, reason: str, now: float, again: float, *, rewritten: bool = False
+    ) -> None:
         self.superseded([(file.id, file.rule, file.path, reason)], now)
-        self._next(file, seen, now, again)
+        self._next(file, seen, now, again, rewritten=rewritten)
 
-    def _next(self, file: File, seen: Observation, now: float, again: float) -> None:
+    def _next(self, file: File, seen: Observation, now: float, again: float, *, rewritten: bool = False) -> None:
         """The next generation of a file becomes a candidate."""
         directory, name = os.path.split(file.path)
         generation = self.known(directory, [name])[name].generation + 1
         number = self.directory(directory)
-        self.found([Found(number, file.path, file.rule, seen, generation, now, again, file.dataset)])
+        self.found([Found(number, file.path, file.rule, seen, generation, now, again, file.dataset, rewritten)])
 
     def waits(self, items: Iterable[tuple[float, str | None, int]]) -> None:
         """Candidates go on waiting: (look again at, reason unless it is only time, id)."""

@@ -13,8 +13,8 @@ _PAUSE = 0.1
 _EVERY = 60.0
 """Seconds until there may be more."""
 _OTHER = "FROM files g WHERE g.dir = f.dir AND g.name = f.name AND g.generation"
-_TELLS = "(g.lasting IS NOT 0 OR g.state = 'vanished')"
-"""It may have copies, or was gone."""
+_TELLS = "(g.lasting IS NOT 0 OR g.state = 'vanished' OR g.rewritten)"
+"""It may have copies, was gone, or was written again."""
 _REPLACED = (
     "NOT EXISTS (SELECT 1 FROM findings WHERE file = f.id)"
     " AND NOT EXISTS (SELECT 1 FROM copies c WHERE c.file = f.id AND NOT EXISTS (SELECT 1 FROM copies d"
@@ -27,7 +27,8 @@ _FACTS = (
     " EXISTS (SELECT 1 FROM deliveries d WHERE d.batch = f.batch AND (d.under_way OR d.state = 'failed')),"
     f" NOT EXISTS (SELECT 1 {_OTHER} > f.generation),"
     f" EXISTS (SELECT 1 {_OTHER} < f.generation AND g.lasting IS NOT 0),"
-    f" (f.gone OR f.state = 'vanished') AND coalesce((SELECT NOT (g.gone OR g.state = 'vanished') {_OTHER} < f.generation"
+    f" (f.gone OR f.state = 'vanished' OR f.rewritten) AND coalesce((SELECT NOT (g.gone OR g.state = 'vanished'"
+    f"   OR (g.rewritten AND NOT EXISTS (SELECT 1 FROM copies WHERE file = g.id))) {_OTHER} < f.generation"
     f"  AND {_TELLS} ORDER BY g.generation DESC LIMIT 1), 0)"
     " FROM files f WHERE f.id = ?"
 )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from agent.ledger.batches import Batches, Sealed
-from agent.ledger.files import Files
+from agent.ledger.files import PROVED, Files
 from agent.ledger.store import Store, Transition
 from agent.ledger.versions import LASTING, File, read
 from rules.model import SENT, Observation, OpenBatch, counted
@@ -79,8 +79,9 @@ class Sends:
         self._refused_before([(*place, rule, destination, now) for place in places])
         self._store.executemany(
             "INSERT INTO files (dir, name, generation, rule, state, size, mtime_ns, ctime_ns, inode, device, seen_at,"
-            " since, batch, reason) VALUES (?1, ?2, (SELECT 1 + coalesce(max(generation), 0) FROM files WHERE dir = ?1"
-            " AND name = ?2), ?3, 'complete', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            " since, batch, reason, rewritten) VALUES (?1, ?2, (SELECT 1 + coalesce(max(generation), 0) FROM files WHERE dir = ?1"
+            " AND name = ?2), ?3, 'complete', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,"
+            f" coalesce({PROVED.format(what='?4 < g.size OR ?7 <> g.inode', dir='?1', name='?2')}, 0))",
             (
                 (*place, rule, *one.seen.version, one.seen.volume, one.seen_at, now, batch, one.reason)
                 for place, one in zip(places, files, strict=True)

@@ -12,6 +12,8 @@ class Adoption(NamedTuple):
     seen: Observation
     same_file: bool
     reason: str
+    replaced: bool = False
+    """Another file stands where the known one stood, and its name was not seen away: a program saved it by a rename."""
 
 
 def restamped(known: Version, seen: Version) -> bool:
@@ -54,7 +56,7 @@ def adoption(known: Version, volume: VolumeId, seen: Observation, born_ns: int |
     if same is not SameVolume.YES:  # a file id tells a file from others of its file system only
         return Adoption(seen, False, same.value)
     if known.file_id != seen.version.file_id:
-        return Adoption(seen, False, "another file has its name")
+        return Adoption(seen, False, "another file has its name", replaced=True)
     if born_ns is not None and born_ns > known.ctime_ns:
-        return Adoption(seen, False, "another file has its name, and its number again")
+        return Adoption(seen, False, "another file has its name, and its number again", replaced=True)
     return Adoption(seen, True, "it changed in place")

@@ -41,7 +41,8 @@ class Over(NamedTuple):
     numbered: bool
     """Other versions of its path are here, or have copies: a name that the next one gets is made of its number."""
     parts: bool
-    """It was gone, and nothing else says so between an earlier version with a copy and later ones: they may not replace that."""
+    """It was gone, or written again, and nothing else says so between an earlier version with a copy and later ones: they may
+    not replace that."""
 
 
 class Pruned(NamedTuple):
@@ -58,7 +59,8 @@ def prune(over: Over, history: float) -> Pruned:
             return Pruned(What.KEPT, "the next version of its path counts on from its number")
         if over.parts:
             return Pruned(
-                What.KEPT, "it says that the file was gone, so an earlier copy may be the only one of its content"
+                What.KEPT,
+                "it says that no later version goes on from an earlier copy, which may be the only one of its content",
             )
         return Pruned(What.FORGOTTEN, "no destination has a copy of it")
     if over.age < history:

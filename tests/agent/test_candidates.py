@@ -1,5 +1,6 @@
 """What becomes of a candidate that cannot be read: a person is asked only where the trouble is the file's own."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -12,9 +13,9 @@ from agent.files.events import Hint
 from agent.files.posix.tree import PosixTree
 from agent.intake import Intake
 from agent.intake.watch import Watch
-from agent.ledger import File, Ledger, State
+from agent.ledger import File, Ledger, Proof, State
 from agent.observe.status import status
-from rules.model import Observation, Writer
+from rules.model import Content, Observation, Writer
 from tests import configured
 
 NOW = 1e9
@@ -235,6 +236,65 @@ def test_a_writer_that_comes_back_is_waited_for(tmp_path: Path) -> None:
         assert held == {".raw": 6.0}
         with closing(Ledger(str(tmp_path / "ledger.sqlite"), read_only=True)) as again:
             assert [again.returns.quiet(str(run / name)) for name in ("new.raw", "new.txt")] == [6.0, 0.0]
+
+
+def _saved(path: Path, content: bytes, how: str) -> None:
+    """Saved by a program, as programs do it."""
+    match how:
+        case "append":
+            with path.open("ab") as file:
+                file.write(content[path.stat().st_size :])
+        case "write over":
+            with path.open("wb") as file:
+                file.write(content)
+        case "rename over":
+            path.with_name("temporary").write_bytes(content)
+            path.with_name("temporary").rename(path)
+
+
+@pytest.mark.parametrize("how", ["append", "write over", "rename over"])
+@pytest.mark.parametrize(
+    ("former", "later", "quiet"),
+    [
+        (b"block", b"block, block", 6.0),
+        (b"", b"filled", 6.0),
+        (b"first", b"second, another one", 0.0),
+        (b"a" * (16 * 2**20 + 1), b"b" * (16 * 2**20 + 2), 6.0),
+    ],
+    ids=["it goes on", "a placeholder", "written again", "too much to compare"],
+)
+def test_a_file_that_was_written_again_is_no_writer_that_comes_back(
+    tmp_path: Path, former: bytes, later: bytes, quiet: float, how: str
+) -> None:
+    """Whichever way a program saves, a longer file with the first bytes that were proved goes on, and no other."""
+    if how == "append" and not later.startswith(former):
+        later = former + later  # it cannot write other bytes
+        quiet = 6.0
+    with ExitStack() as stack:
+        site = Site(tmp_path, stack, complete={})
+        path = site.data / "run/scan.raw"
+        path.write_bytes(former)
+        os.utime(path, (NOW, NOW))
+        site.watch._put([Hint(str(path))])
+        site.file(NOW)
+        for now in (NOW + 0.5, NOW + 2.0):
+            site.file(now)
+        (file,) = site.ledger.reports.files([State.BATCHED], 10)
+        place = site.ledger.destinations.place("share", "/share").id
+        with site.ledger.transaction():
+            content = Content(hashlib.sha256(former).digest(), len(former))
+            site.ledger.deliveries.planned(place, [(file.id, "scan.raw")])
+            site.ledger.deliveries.proved(
+                place, "share", [Proof(file, "scan.raw", content, "sha256", "accepted")], NOW + 2.0
+            )
+        _saved(path, later, how)
+        site.watch._put([Hint(str(path))])
+        for now in (NOW + 3.0, NOW + 3.5):
+            site.intake.step(now)
+        site.intake.step(NOW + 3.5)
+        assert site.ledger.returns.quiet(str(path)) == quiet
+        site.intake.step(NOW + 9.0)
+        assert site.ledger.files.history(str(path))[-1].state in (State.COMPLETE, State.BATCHED)
 
 
 def test_the_page_and_status_name_what_waits_longer(tmp_path: Path) -> None:

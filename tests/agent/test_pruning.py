@@ -115,8 +115,8 @@ def act(agent: Agent, what: str, name: str, content: bytes) -> None:
         case "remove":
             path.unlink(missing_ok=True)
         case "replace":
-            path.unlink(missing_ok=True)
-            path.write_bytes(content)
+            (agent.root / "new").write_bytes(content)
+            (agent.root / "new").rename(path)
         case "unmount" if tape.exists():
             tape.rename(away)
         case "mount" if away.exists():
@@ -347,6 +347,33 @@ def test_a_copy_that_a_later_version_replaced_is_forgotten(names: Names) -> None
     names.forget()
     assert [one.generation for one in names.ledger.files.history("/data/replaced")] == [3]
     assert [one.generation for one in names.ledger.files.history("/data/only")] == [1, 2, 3]
+
+
+def test_that_a_file_was_written_again_is_known_as_long_as_a_copy_of_what_it_was_before(names: Names) -> None:
+    """Of versions that were never delivered one stays: a later one may not replace what is at the share."""
+    (first,) = names.come("a")
+    names.seal([first])
+    with names.ledger.transaction():
+        names.ledger.deliveries.planned(names.share, [(first.id, "a")])
+        proof = Proof(first, "a", Content(b"c", 10), "sha256", "accepted")
+        names.ledger.deliveries.proved(names.share, "share", [proof], names.now)
+    for number in range(3):
+        former = names.ledger.files.history("/data/a")[-1]
+        again = Observation(Version(99, 1, 1, FileId(number + 2)), VolumeId(1), Kind.FILE)
+        with names.ledger.transaction():
+            names.ledger.files.superseded(
+                [(former.id, "r", former.path, "a newer version of the file is here")], names.now
+            )
+            directory = names.ledger.files.directory("/data")
+            generation, rewritten = former.generation + 1, number < 2
+            names.ledger.files.found(
+                [Found(directory, "/data/a", "r", again, generation, names.now, names.now, None, rewritten)]
+            )
+    names.now += 8 * DAY
+    names.forget()
+    known = names.ledger.files.history("/data/a")
+    assert [file.generation for file in known] == [1, 2, 4]
+    assert names.ledger.deliveries.rewritten(known[-1], since=1)
 
 
 def test_a_configuration_says_how_long(tmp_path: Path) -> None:

@@ -242,7 +242,7 @@ def put_into(ledger: Ledger, path: Path, state: State) -> None:
 )
 @pytest.mark.parametrize("how", ["renamed over it", "in place", "renamed over it, unseen between"])
 def test_whose_a_reading_is_is_asked_wherever_it_is_taken_up(tmp_path: Path, way: str, state: State, how: str) -> None:
-    """In whatever state the known version is: another file under its name leaves the former copies the only ones."""
+    """In whatever state the known version is: another file under its name does not go on from the former copies."""
     data = tmp_path / "data"
     data.mkdir()
     path = data / "scan.h5"
@@ -278,7 +278,8 @@ def test_whose_a_reading_is_is_asked_wherever_it_is_taken_up(tmp_path: Path, way
         newest = ledger.files.history(str(path))[-1]
         assert newest.version.size == path.stat().st_size
         (owner,) = ledger.deliveries.owners(place, "scan.h5", newest)
-        assert owner.gone == (how != "in place")
+        written_again = ledger.deliveries.rewritten(newest, owner.generation)
+        assert (owner.gone, written_again) == (False, how != "in place")
 
 
 class Broken(Exception):

@@ -51,8 +51,8 @@ def test_files_and_folders_go_under_their_own_names_and_stay(site: Site) -> None
     ]  # fmt: skip
 
 
-def test_what_was_written_anew_replaces_its_own_copy_and_nothing_else(site: Site) -> None:
-    """A result that was made again replaces its copy; content that is not ours is refused, until it is away and retried."""
+def test_a_result_that_was_made_again_keeps_the_former_copy_and_touches_nothing_else(site: Site) -> None:
+    """As for a watched file, its former copy is renamed; content that is not ours is refused, until it is away and retried."""
     folder = out(site, a=b"first", b=b"ours")
     (site.share / "job7").mkdir()
     (site.share / "job7/b").write_bytes(b"somebody's")
@@ -63,12 +63,12 @@ def test_what_was_written_anew_replaces_its_own_copy_and_nothing_else(site: Site
     assert site.dropline("send", folder / "a", "--to", "share").code == 0
     (site.share / "a").unlink()
     assert site.dropline("send", folder, "--to", "share").code == 1
-    assert site.delivered == {"job7/a": b"second, longer", "job7/b": b"somebody's"}
+    assert site.delivered == {"job7/a": b"second, longer", "job7/a~1": b"first", "job7/b": b"somebody's"}
     assert states(site)["job7/b"] == "refused"
     (site.share / "job7/b").unlink()
     assert site.dropline("retry").code == 0
     assert site.once() == 0
-    assert site.delivered == {"job7/a": b"second, longer", "job7/b": b"ours"}
+    assert site.delivered == {"job7/a": b"second, longer", "job7/a~1": b"first", "job7/b": b"ours"}
 
 
 @pytest.mark.usefixtures("leases")

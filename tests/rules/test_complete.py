@@ -246,8 +246,18 @@ def test_a_day_of_waiting_costs_some_hundred_looks() -> None:
 def test_a_writer_that_comes_back(conditions: Conditions, size: int, later: float, quiet: float | None) -> None:
     """It made the file longer within ten minutes, and the rule says nothing of quiet periods or markers."""
     before = Version(1, 10**18, 10**18, FileId(7))
-    after = Version(size, 10**18 + int(later * 1e9), 10**18, FileId(7))
-    assert came_back(conditions, before, after) == quiet
+    after = Version(size, 10**18, 10**18, FileId(7))
+    assert came_back(conditions, before, 1e9 + 0.5, after, 1e9 + later) == quiet
+
+
+@pytest.mark.parametrize(
+    ("mtime", "ctime", "gap"), [(0.0, 9.0, 3.0), (9.0, 99.0, 3.0), (99.0, 99.0, 2.0), (0.0, 99.0, 12.0)]
+)
+def test_the_last_change_before_a_writer_came_back(mtime: float, ctime: float, gap: float) -> None:
+    """The later stamp tells of it, unless it is later than the file was complete: then its clock is another one."""
+    before = Version(1, int(mtime * 1e9), int(ctime * 1e9), FileId(7))
+    after = Version(2, 0, int(ctime * 1e9) + 1, FileId(7))
+    assert came_back(Conditions(), before, 10.0, after, 12.0) == 2 * gap
 
 
 def test_what_was_learned_holds_for_an_hour() -> None:

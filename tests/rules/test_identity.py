@@ -28,8 +28,9 @@ def seen(file_id: int) -> Observation:
     ],
 )
 def test_whose_a_reading_is(file_id: int, born_ns: int | None, left: bool, same: bool, reason: str) -> None:
-    """The same number, made before the last change, at a name that never went away."""
-    assert adoption(KNOWN, VolumeId(1), seen(file_id), born_ns, left=left) == Adoption(seen(file_id), same, reason)
+    """The same number, made before the last change, at a name that never went away. Another one there replaced it."""
+    expected = Adoption(seen(file_id), same, reason, replaced=not same and not left)
+    assert adoption(KNOWN, VolumeId(1), seen(file_id), born_ns, left=left) == expected
 
 
 @given(st.integers(6, 8), st.none() | st.integers(0, 400), st.booleans())
