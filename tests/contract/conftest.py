@@ -32,10 +32,17 @@ from agent.files import LOCAL
 from rules.model import STAT, Content, Observation, Version
 from rules.naming import stat_content
 from tests.globus import Globus
+from tests.systems import WINDOWS, slashes
 
 PATIENCE = 30.0
 """Seconds after which something that was waited for counts as never coming."""
 AGENT = "a1b2c3d4e5f6"
+HOLDING = (
+    [sys.executable, "-c", "import sys; file = open(sys.argv[1], 'ab'); print('open', flush=True); input()"]
+    if WINDOWS
+    else ["/bin/sh", "-c", 'exec 3>>"$1"; echo open; read end', "writer"]
+)
+"""A program that opens a file for appending, says so, and waits."""
 UNPRIVILEGED = Path(__file__).with_name("unprivileged.py")
 
 
@@ -48,7 +55,7 @@ class Result(NamedTuple):
 
 def version_of(path: Path) -> Version:
     """The version of the file that has the name now."""
-    seen = LOCAL.look(str(path).replace(os.sep, "/"))
+    seen = LOCAL.look(slashes(path))
     assert isinstance(seen, Observation)
     return seen.version
 
@@ -78,7 +85,7 @@ class Site:
         """The version that now stands at the source, to be delivered under the same path or another."""
         name = os.fsdecode(relpath)
         version = version_of(self.source / name)
-        return Item(file, str(self.source), name, version, name if path is None else path, replaces)
+        return Item(file, slashes(self.source), name, version, name if path is None else path, replaces)
 
     def checksum(self, content: bytes) -> bytes:
         """What the evidence for this content says."""
@@ -145,7 +152,7 @@ class Site:
 def tree(root: Path) -> dict[str, bytes | str]:
     """Relative path → content (or the target of a link) of everything below that is not a directory."""
     return {
-        str(path.relative_to(root)): os.readlink(path) if path.is_symlink() else path.read_bytes()
+        path.relative_to(root).as_posix(): os.readlink(path) if path.is_symlink() else path.read_bytes()
         for path in root.rglob("*")
         if (path.is_symlink() or not path.is_dir()) and path.name != ".dropline-destination"
     }
@@ -154,7 +161,7 @@ def tree(root: Path) -> dict[str, bytes | str]:
 @contextmanager
 def _directory(place: Path, source: Path, wake: Wake) -> Iterator[tuple[Transport, str]]:
     place.mkdir()
-    yield DirectoryTransport("share", str(place), "checksum", "sha256", AGENT, wake), "sha256"
+    yield DirectoryTransport("share", slashes(place), "checksum", "sha256", AGENT, wake), "sha256"
 
 
 @contextmanager
@@ -162,7 +169,7 @@ def _directory_that_may_hang(place: Path, source: Path, wake: Wake) -> Iterator[
     """The same, as where the file system may hang: helper processes do it all."""
     place.mkdir()
     yield (
-        DirectoryTransport("share", str(place), "checksum", "sha256", AGENT, wake, may_hang=lambda path: True),
+        DirectoryTransport("share", slashes(place), "checksum", "sha256", AGENT, wake, may_hang=lambda path: True),
         "sha256",
     )
 
@@ -246,6 +253,8 @@ class Child:
 
     def with_mounts(self, place: Path, identity: str, *rounds: Round) -> list[tuple[Result, dict[str, bytes | str]]]:
         """Deliver in a mount namespace, where `before` may mount; skips where the machine does not permit that."""
+        if WINDOWS:
+            self.skip("Windows has no mount namespaces")
         own = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
         try_it = [*own, "mount", "-t", "tmpfs", "tmpfs", str(place)]
         if shutil.which("unshare") is None or subprocess.run(try_it, capture_output=True, check=False).returncode:
@@ -288,13 +297,13 @@ def writer() -> Iterator[Callable[[Path], "subprocess.Popen[bytes]"]]:
 
     def start(path: Path) -> "subprocess.Popen[bytes]":
         process = subprocess.Popen(
-            ["/bin/sh", "-c", 'exec 3>>"$1"; echo open; read end', "writer", str(path)],
+            [*HOLDING, str(path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
         started.append(process)
         assert process.stdout is not None
-        assert process.stdout.readline() == b"open\n"
+        assert process.stdout.readline().strip() == b"open"
         return process
 
     yield start
