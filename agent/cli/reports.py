@@ -43,7 +43,14 @@ def _needs_person(found: dict[str, Any]) -> bool:
     failed = any(states.get("failed") for states in found["deliveries"].values())
     down = any(place["up"] is False for place in found["destinations"])
     undone = any(one["failed"] for one in found["outbox"])
-    unplaced = found["configuration"] or found["findings"] or found["behind"] or found["unseen"] or found["links"]
+    unplaced = (
+        found["configuration"]
+        or found["kept"]
+        or found["findings"]
+        or found["behind"]
+        or found["unseen"]
+        or found["links"]
+    )
     return bool(found["files"].get("refused") or failed or down or undone or unplaced)
 
 
@@ -73,6 +80,8 @@ def _print_status(found: dict[str, Any]) -> None:
         say(f"{one['deliveries']} deliveries to {one['destination']} wait: {one['reason']}")
     for one in found["scrub"]:
         _print_scrub(one)
+    for one in found["kept"]:
+        say(f"{one['files']} local files of rule {one['rule']} are kept, such as {one['example']}: {one['reason']}")
     for one in found["findings"]:
         say(f"{one['kind']} since {stamp(one['since'])}: {one['path']}: {one['reason']}")
     for one in found["outbox"]:

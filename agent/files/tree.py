@@ -228,8 +228,11 @@ class Tree(Protocol):
     def sync_volumes(self, paths: Iterable[str]) -> None:
         """Bring all that was written to the file systems of these directories to stable storage."""
 
-    def writable(self, path: str = "") -> bool:
-        """Whether the agent's user may make and remove names in a directory; "" is the root."""
+    def writable(self) -> bool:
+        """Whether the agent's user may make names in the root."""
+
+    def cannot_move_aside(self, path: str, aside: str) -> str | None:
+        """Why `move_aside` would not get that far: a right that the agent's user has not. None: it may, as far as can be told."""
 
 
 class Files(Protocol):

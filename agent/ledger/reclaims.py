@@ -1,7 +1,7 @@
 """Removing local copies: what may go, and what is on its way out."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from agent.ledger.states import State
@@ -200,6 +200,13 @@ class Reclaims:
         """These files stand aside, each with this ctime since then."""
         self._store.executemany(
             "UPDATE reclaims SET ctime_ns = ? WHERE file = ?", ((ctime, one.file.id) for one, ctime in items)
+        )
+
+    def stayed(self, items: Iterable[tuple[File, str | None]]) -> None:
+        """These verified files stay, each with the reason where it should go and a person must act."""
+        self._store.executemany(
+            "UPDATE files SET reason = ? WHERE id = ? AND state = 'verified' AND NOT restamped",
+            ((reason, file.id) for file, reason in items if reason != file.reason),
         )
 
     def coming_back(self, item: Intent) -> None:

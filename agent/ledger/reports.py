@@ -2,15 +2,17 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from agent.ledger.states import State, listed
-from agent.ledger.store import Store
+from agent.ledger.store import Store, among
 from agent.ledger.versions import File, read
 from rules.model import proof_in_words
 
+_KEPT = 10_000
+"""Files that stay which are counted at the most."""
 _NO_EVENTS = "without events"
 """The one-off fact: watched trees for which the computer gives no events."""
 
@@ -27,6 +29,15 @@ class BatchLine:
     sealed_at: float | None
     reason: str | None
     deliveries: list[dict[str, Any]]
+
+
+class Kept(NamedTuple):
+    """Local files that should go and stay, for one reason."""
+
+    rule: str
+    files: int
+    example: str
+    reason: str
 
 
 class Reports:
@@ -52,6 +63,20 @@ class Reports:
         """(name, address, up, reason)."""
         sql = "SELECT name, address, up, reason FROM destinations ORDER BY id"
         return [(row[0], row[1], None if row[2] is None else bool(row[2]), row[3]) for row in self._store.execute(sql)]
+
+    def kept(self, rules: Sequence[str]) -> list[Kept]:
+        """Verified files of these rules that should go and stay, with the reason; the first 10,000 of them are counted."""
+        marks, values = among(rules)
+        sql = (
+            "SELECT r.name, f.reason, count(*), min(f.id) FROM (SELECT id, rule, reason FROM files WHERE state = 'verified'"
+            f" AND reason IS NOT NULL AND NOT restamped LIMIT {_KEPT}) f JOIN rules r ON r.id = f.rule"
+            f" WHERE r.name IN ({marks}) GROUP BY r.name, f.reason ORDER BY count(*) DESC LIMIT 20"
+        )
+        found = []
+        for rule, reason, count, example in self._store.execute(sql, values).fetchall():
+            (file,) = read(self._store, "f.id = ?", (example,))
+            found.append(Kept(rule, count, file.path, reason))
+        return found
 
     def held_up(self) -> list[tuple[str, str, int]]:
         """(destination, reason, deliveries) of what is under way and does not move on."""

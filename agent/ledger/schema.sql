@@ -57,6 +57,7 @@ CREATE INDEX files_due ON files (again) WHERE again IS NOT NULL;
 CREATE INDEX files_waiting ON files (rule, seen_at) WHERE again IS NOT NULL;
 CREATE INDEX files_refused ON files (state) WHERE state = 'refused';  -- with the rowid: newest first without sorting
 CREATE INDEX files_reclaiming ON files (batch) WHERE state = 'reclaiming';
+CREATE INDEX files_kept ON files (rule) WHERE state = 'verified' AND reason IS NOT NULL AND NOT restamped;
 CREATE INDEX files_ended ON files (lasting, ended_at) WHERE ended_at IS NOT NULL;
 CREATE INDEX files_of_dataset ON files (dataset, state) WHERE dataset IS NOT NULL;
 CREATE INDEX files_unsettled ON files (dataset, again) WHERE dataset IS NOT NULL AND state = 'candidate';

@@ -88,6 +88,9 @@ def status(
             for rule, action, count, failed, reason, since in ledger.outbox.actions()
         ],
         "rules": [{"name": rule.name, "watch": rule.watch, "files": of_rules.get(rule.name, {})} for rule in rules],
+        "kept": [
+            one._asdict() for one in ledger.reports.kept([rule.name for rule in rules if rule.reclaim is not None])
+        ],
         "unclaimed": [
             {"watch": root, "files": count, "example": example} for root, count, example in ledger.reports.unclaimed()
         ],

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from agent.files import Files
 from agent.host.bulkhead import Bulkhead, Failure
 from agent.ledger import File, Intent, Ledger
+from agent.reclaim.aside import aside_for
 from agent.reclaim.decisions import LATER, Confirm, Decision, Decisions, Required
 from agent.reclaim.empty_dirs import EmptyDirs
 from agent.reclaim.record import Record
-from agent.reclaim.removal import Removal, trash_for
-from rules.model import OWN_PREFIX
+from agent.reclaim.removal import Removal
 from rules.rule import Rule
 
 _BATCHES_A_PASS = 50
@@ -155,6 +155,7 @@ class Reclaimer:
         intents: list[Intent] = []
         disproved: list[Decision] = []
         compared: list[File] = []
+        stayed: list[tuple[File, str | None]] = []
         changed: list[Decision] = []
         decisions = self._decisions.of(rule, batch, free, now)
         for one in self._decided.each(decisions, now, lambda _, failure: again.append(failure.again)):
@@ -164,11 +165,12 @@ class Reclaimer:
                 if decision.changed:
                     changed.append(decision)
                 elif decision.verdict.ok:
-                    intents.append(self._intent(rule, decision.file, decision.verdict.reason, now, trash=free is None))
+                    intents.append(self._intent(rule, decision.file, decision.verdict.reason, now, free))
                 elif decision.disproved_at is not None:
                     disproved.append(decision)
                 else:
                     again.append(decision.verdict.again_at or now + LATER)
+                    stayed.append((decision.file, decision.verdict.reason if decision.by_person else None))
                     if decision.lies_until is not None:
                         self._lie_until = min(decision.lies_until, self._lie_until or decision.lies_until)
         written: list[Intent] = []
@@ -182,6 +184,7 @@ class Reclaimer:
 
         with self._ledger.transaction():
             self._ledger.files.compared(compared)
+            self._ledger.reclaims.stayed(stayed)
             for one in self._wrong.each(disproved, now, lambda _, failure: again.append(failure.again)):
                 with one as decision:
                     self._disproved(decision)
@@ -209,15 +212,10 @@ class Reclaimer:
         self._ledger.deliveries.disproved(file, decision.disproved_at)
         self._ledger.files.refused([(file.id, file.rule, file.path, f"{reason}; {hint}")])
 
-    def _intent(self, rule: Rule, file: File, reason: str, now: float, *, trash: bool) -> Intent:
-        relpath = rule.relpath(file.path)
-        window = rule.reclaim.trash if rule.reclaim is not None and trash else None
-        if window:
-            with self._files.tree(rule.watch) as tree:
-                aside = f"{trash_for(tree, relpath)}/{file.id}/{relpath}"
-            return Intent(file, rule.watch, relpath, aside, now + window, reason)
-        parent, slash, _ = relpath.rpartition("/")
-        return Intent(file, rule.watch, relpath, f"{parent}{slash}{OWN_PREFIX}-reclaim-{file.id}", now, reason)
+    def _intent(self, rule: Rule, file: File, reason: str, now: float, free: float | None) -> Intent:
+        with self._files.tree(rule.watch) as tree:
+            aside, window = aside_for(tree, rule, file, free)
+        return Intent(file, rule.watch, rule.relpath(file.path), aside, now + window, reason)
 
 
 __all__ = ["Confirm", "Decision", "Reclaimer", "Record", "Required"]

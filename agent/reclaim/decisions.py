@@ -12,6 +12,7 @@ from agent.files.reader import CHECKSUMS, Examined, NotTheVersion, Sources, Unre
 from agent.host.bulkhead import Bulkhead
 from agent.host.heartbeat import Heartbeat
 from agent.ledger import File, Ledger
+from agent.reclaim.aside import aside_for
 from rules.links import leads_out_in_words
 from rules.match import match
 from rules.model import Content, CopyId, Evidence, Kind, Observation, Verdict, Version, Writer
@@ -54,6 +55,8 @@ class Decision:
     """Set where it may go then, and only stays because it has not lain unmoved for long enough."""
     compared: bool = False
     """Its content was read, and is what was proved: that need not be done again."""
+    by_person: bool = False
+    """It should go, and stays until a person acts."""
     changed: bool = False
     """Its content is not what was proved, or that cannot be told: it is to be delivered again."""
 
@@ -78,7 +81,7 @@ class Decisions:
         """When this run of the agent began."""
         self._gone: dict[str, tuple[float, int]] = {}
         """Destination → when copies were first found gone in the last hour, and how many since."""
-        self._denied: set[str] = set()
+        self._kept_in: set[str] = set()
         """Directories from which the agent's user may not remove files, as the log says once."""
         self.gone_at_once: set[str] = set()
         """Destinations at which more are gone than anybody takes: a person must say that they were taken."""
@@ -204,6 +207,8 @@ class Decisions:
         due = self._by_policy(rule, file, required, [item for item, _ in evidence], free, now)
         if due.verdict.ok and not (local := self._untouched(rule, file)).ok:
             due = Decision(file, local)
+        if due.verdict.ok and (denied := self._denied(rule, file, free)) is not None:
+            due = Decision(file, Verdict(False, denied), by_person=True)
         return due, evidence
 
     def _by_policy(
@@ -309,7 +314,6 @@ class Decisions:
         try:
             with self._files.tree(rule.watch) as tree:
                 found = examine(tree, rule.relpath(file.path), file.version)
-                may_go = tree.writable(rule.relpath(file.path).rpartition("/")[0])
         except Trouble as trouble:
             found = CannotTell(trouble)
         if isinstance(found, CannotTell):
@@ -322,11 +326,18 @@ class Decisions:
             return Verdict(False, "the local file is not the version that was proved")
         if found.writer is Writer.OPEN:
             return Verdict(False, Writer.OPEN.value)
-        if not may_go:
-            directory = file.path.rpartition("/")[0]
-            reason = f"the agent's user may not remove files from {directory}; let it write there"
-            if directory not in self._denied:
-                self._denied.add(directory)
-                log.warning("what is in it is kept: %s", reason)
-            return Verdict(False, reason)
         return Verdict(True, "unchanged, no writer")
+
+    def _denied(self, rule: Rule, file: File, free: float | None) -> str | None:
+        """Why the agent's user cannot rename the file aside, as far as can be told; None: it can."""
+        relpath = rule.relpath(file.path)
+        try:
+            with self._files.tree(rule.watch) as tree:
+                reason = tree.cannot_move_aside(relpath, aside_for(tree, rule, file, free)[0])
+        except Trouble as trouble:
+            reason = trouble.reason
+        directory = file.path.rpartition("/")[0]
+        if reason is not None and directory not in self._kept_in:
+            self._kept_in.add(directory)
+            log.warning("%s is kept: %s", file.path, reason)
+        return reason

@@ -9,19 +9,19 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from agent.errors import Transient
-from agent.files import ABSENT, Absent, CannotTell, Files, Handle, Held, NotAFile, Tree, Trouble, What
+from agent.files import ABSENT, CannotTell, Files, Handle, Held, NotAFile, Tree, Trouble, What
 from agent.files.absence import look_on
 from agent.files.reader import CHECKSUMS, Trees, checksum_of
 from agent.host.bulkhead import Bulkhead
 from agent.ledger import Intent, Ledger, State
+from agent.reclaim.aside import in_trash, standing
 from agent.reclaim.decisions import LATER, Decisions
 from agent.reclaim.empty_dirs import EmptyDirs
 from agent.reclaim.record import Record, line
-from rules.model import OWN_PREFIX, Content, Evidence, Kind, Observation
+from rules.model import Content, Evidence, Kind, Observation
 from rules.naming import own_name
 from rules.rule import Rule
 
-TRASH = OWN_PREFIX + "-trash"
 _NAMES = 100
 """Names beside its own that are tried for a file that is put back."""
 _CHANGED = "it changed while it was moved aside"
@@ -64,7 +64,7 @@ class Removal:
         """A former run wrote the intent: where the file does not stand aside, see how far it got."""
         try:
             with self._files.tree(intent.root) as tree:
-                if _look(tree, intent.aside) is ABSENT:
+                if standing(tree, intent.aside) is ABSENT:
                     self._not_aside(tree, intent, now)
         except Trouble as trouble:
             log.warning("%s cannot be looked at: %s", intent.file.path, trouble.reason)
@@ -131,10 +131,10 @@ class Removal:
 
     def _finished(self, tree: Tree, intent: Intent, evidence: Proofs, now: float) -> bool:
         """Whether the file that should stand aside is gone now. Raises Transient and Trouble."""
-        aside = _look(tree, intent.aside)
+        aside = standing(tree, intent.aside)
         if aside is ABSENT:
             return self._not_aside(tree, intent, now)
-        original = _look(tree, intent.original)
+        original = standing(tree, intent.original)
         if isinstance(aside, Observation) and isinstance(original, Observation) and aside.file == original.file:
             self._release(tree, intent, now)
             return False
@@ -175,14 +175,14 @@ class Removal:
         try:
             return tree.move_aside(intent.original, intent.aside, intent.file.version)
         except Trouble as trouble:
-            if _look(tree, intent.aside) is ABSENT:
+            if standing(tree, intent.aside) is ABSENT:
                 raise _NotMovedError(trouble.reason) from trouble
             raise
 
     def _not_aside(self, tree: Tree, intent: Intent, now: float) -> bool:
         """Nothing stands aside: whether that is because it is gone. Raises Trouble where that cannot be told."""
         for place in (intent.original, own_name(intent.original, intent.file.generation)):
-            seen = _look(tree, place)
+            seen = standing(tree, place)
             if not isinstance(seen, Observation) or not _still_the_file(tree, place, seen, intent):
                 continue
             if seen.version == intent.file.version:
@@ -199,7 +199,7 @@ class Removal:
             absent = look_on(tree, path, intent.file.volume)
             if isinstance(absent, CannotTell):
                 raise absent.trouble
-        if intent.leaving or not _in_trash(intent):
+        if intent.leaving or not in_trash(intent.aside):
             return True
         reason = "removed by somebody else, from the trash or before it was moved there"
         with self._ledger.transaction():
@@ -282,28 +282,13 @@ class Removal:
 
     def _tidy_trash(self, intent: Intent) -> None:
         """Remove the directories of the trash that this removal left empty."""
-        if not _in_trash(intent):
+        if not in_trash(intent.aside):
             return
         try:
             with self._files.tree(intent.root) as tree:
                 _remove_empty(tree, intent.aside.rpartition("/")[0])
         except Trouble:
             pass  # the watched directory is away: empty directories stay
-
-
-def _in_trash(intent: Intent) -> bool:
-    return TRASH in intent.aside.split("/")
-
-
-def trash_for(tree: Tree, path: str) -> str:
-    """The trash of the file system that a path is on: in the highest directory below the root that lies on it. Raises Trouble."""
-    volume, top, above = tree.opened.volume, "", ""
-    for name in path.split("/")[:-1]:
-        above = f"{above}/{name}".lstrip("/")
-        seen = _look(tree, above)
-        if isinstance(seen, Observation) and seen.volume != volume:
-            volume, top = seen.volume, above
-    return f"{top}/{TRASH}".lstrip("/")
 
 
 def _remove_empty(tree: Tree, directory: str) -> None:
@@ -346,14 +331,6 @@ def _content(intent: Intent, evidence: Proofs, *, compared: bool) -> Callable[[H
         return checksum_of(handle, strong.algorithm, size) == Content(strong.checksum, size)
 
     return same
-
-
-def _look(tree: Tree, path: str) -> Observation | Absent:
-    """What has the name. Raises Trouble where that cannot be told."""
-    seen = tree.look(path)
-    if isinstance(seen, CannotTell):
-        raise seen.trouble
-    return seen
 
 
 def _still_the_file(tree: Tree, path: str, seen: Observation, intent: Intent) -> bool:

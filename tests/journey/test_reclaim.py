@@ -484,4 +484,26 @@ def test_a_folder_in_which_the_agent_may_not_delete_keeps_its_files(site: "Site"
     done = site.dropline("reclaim", "--dry-run", "--format", "json", unprivileged=True).json
     reasons = {os.path.relpath(one["path"], site.inbox): one["reason"] for one in done}
     directory = site.inbox / "run1"
-    assert reasons["run1/a.dat"] == f"the agent's user may not remove files from {directory}; let it write there"
+    reason = f"the agent's user may not remove files from {directory}; let it write there"
+    assert reasons == {"run1/a.dat": reason}
+    kept = {"rule": "r", "files": 1, "example": str(directory / "a.dat"), "reason": reason}
+    assert site.status()["kept"] == [kept]
+    said = site.dropline("status")
+    assert f"1 local files of rule r are kept, such as {kept['example']}: {reason}" in said.out
+    assert said.code == 1
+    directory.chmod(0o755)
+    assert site.once(unprivileged=True) == 0
+    assert (site.local, site.status()["kept"]) == ({}, [])
+
+
+def test_a_dry_run_does_not_promise_what_cannot_be_done(site: "Site") -> None:
+    """Where the trash cannot be made, the file stays, and the dry run says so; status has the same reason."""
+    site.configure(site.rule(reclaim={"after": "0s", "trash": "1d"}))
+    site.put("run1/a.dat", b"x")
+    site.inbox.chmod(0o555)
+    site.once(unprivileged=True)
+    (plan,) = site.dropline("reclaim", "--dry-run", "--format", "json", unprivileged=True).json
+    reason = f"the agent's user may not make .dropline-trash in {site.inbox}; let it write there"
+    assert (plan["reclaim"], plan["reason"]) == (False, reason)
+    assert [one["reason"] for one in site.status()["kept"]] == [reason]
+    assert site.local == {"run1/a.dat": b"x"}

@@ -49,8 +49,8 @@ def numbers(size: int, mtime: int, ctime: int, inode: int) -> Version:
 def born(name: str, directory: int) -> int | None:
     """When what has the name was made, in nanoseconds since the epoch by its file system's clock.
 
-    None where that cannot be told: NFS, old kernels, nothing there. From statx(2) on Linux, which `os` does not have;
-    its structure begins with the mask of what was filled in, and has stx_btime (seconds, nanoseconds) at byte 80.
+    None where that cannot be told: NFS, old kernels, nothing there. The structure of statx(2) begins with the mask of what
+    was filled in, and has stx_btime (seconds, nanoseconds) at byte 80.
     """
     if _libc is None or not hasattr(_libc, "statx"):
         try:
@@ -59,9 +59,23 @@ def born(name: str, directory: int) -> int | None:
             return None
         seconds: float | None = getattr(status, "st_birthtime", None)  # macOS
         return None if seconds is None else int(seconds * 10**9)
-    found = ctypes.create_string_buffer(256)
-    if _libc.statx(directory, os.fsencode(name), _AT_SYMLINK_NOFOLLOW, _STATX_BTIME, found):
+    found = _statx(name, directory, _STATX_BTIME)
+    if found is None:
         return None
     (mask,) = struct.unpack_from("I", found)
     seconds_at, nanoseconds = struct.unpack_from("qI", found, 80)
     return int(seconds_at * 10**9 + nanoseconds) if mask & _STATX_BTIME else None
+
+
+def attributes(name: str, directory: int) -> int:
+    """Attributes of what has the name, such as that it is immutable: stx_attributes, at byte 8. 0 where they cannot be told."""
+    found = _statx(name, directory, 0)
+    return 0 if found is None else int(struct.unpack_from("Q", found, 8)[0])
+
+
+def _statx(name: str, directory: int, what: int) -> "ctypes.Array[ctypes.c_char] | None":
+    """The answer of statx(2), which `os` does not have; None where there is none."""
+    if _libc is None or not hasattr(_libc, "statx"):
+        return None
+    found = ctypes.create_string_buffer(256)
+    return None if _libc.statx(directory, os.fsencode(name), _AT_SYMLINK_NOFOLLOW, what, found) else found

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from agent.errors import Whose
 from agent.files.held import HeldByName, kept
-from agent.files.posix import durable
+from agent.files.posix import durable, rights
 from agent.files.posix.errors import REFUSALS, says_nothing_there, trouble
 from agent.files.posix.handle import PosixHandle, give_back
 from agent.files.posix.making import (
@@ -447,14 +447,25 @@ class PosixTree:
         except REFUSALS as error:
             raise trouble(error) from error
 
-    def writable(self, path: str = "") -> bool:
+    def writable(self) -> bool:
         """See `Tree`."""
-        if not path:
-            return os.access(self.root, os.W_OK)
+        return os.access(self.root, os.W_OK)
+
+    def cannot_move_aside(self, path: str, aside: str) -> str | None:
+        """See `Tree`."""
         try:
-            return os.access(".", os.W_OK | os.X_OK, dir_fd=self.directory(path))
-        except REFUSALS:
-            return False
+            directory, name = self._parent(path)
+            why = rights.cannot_go(directory, name, self._whole(path.rpartition("/")[0]))
+            own = rights.own_part(aside)
+            if why is not None or own is None:
+                return why
+            owner = os.stat(name, dir_fd=directory, follow_symlinks=False).st_uid
+            return rights.no_own_directory(self.directory(own[0]), own[1], self._whole(own[0]), owner)
+        except REFUSALS as error:
+            return trouble(error).reason
+
+    def _whole(self, path: str) -> str:
+        return f"{self.root}/{path}" if path else self.root
 
 
 def _alone(status: os.stat_result) -> bool:

@@ -373,8 +373,18 @@ class WindowsTree:
             self._sync(path)
         self._grown.clear()
 
-    def writable(self, path: str = "") -> bool:
+    def writable(self) -> bool:
         """See `Tree`."""
+        return self._may_write("")
+
+    def cannot_move_aside(self, path: str, aside: str) -> str | None:
+        """See `Tree`."""
+        directory = path.rpartition("/")[0]
+        if self._may_write(directory):
+            return None
+        return f"the agent's user may not remove files from {self.root}/{directory}; let it write there"
+
+    def _may_write(self, path: str) -> bool:
         try:
             with self._directory(path, nt.ADD_FILE):
                 return True

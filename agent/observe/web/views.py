@@ -121,6 +121,7 @@ class Views:
             *self._troubles(said),
             *self._doubts(said),
             *self._behind(said),
+            *self._kept(said),
             *self._links(said),
             *self._findings(said),
             *self._refusals(said["files"].get("refused", 0)),
@@ -245,6 +246,15 @@ class Views:
         for place in said["destinations"]:
             if "keeps" in place:
                 yield Need(f"Nothing is deleted here on the proof of {place['name']}", place["keeps"])
+
+    def _kept(self, said: Mapping[str, Any]) -> Iterable[Need]:
+        for one in said["kept"]:
+            what = (
+                "1 local file stays that should go"
+                if one["files"] == 1
+                else f"{one['files']:,} local files stay that should go"
+            )
+            yield Need(what, one["reason"], files=(one["example"],), more=one["files"] - 1)
 
     def _links(self, said: Mapping[str, Any]) -> Iterable[Need]:
         for one in said["links"]:

@@ -186,6 +186,10 @@ class MemoryTree:
         for path in paths:
             self.sync(path)
 
-    def writable(self, path: str = "") -> bool:
+    def writable(self) -> bool:
         """See `Tree`."""
         return True
+
+    def cannot_move_aside(self, path: str, aside: str) -> str | None:
+        """See `Tree`."""
+        return None

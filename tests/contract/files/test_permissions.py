@@ -3,6 +3,8 @@
 import os
 import stat
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from agent.files.posix import PosixTree
 from agent.files.posix.making import widest
 from agent.files.trouble import Trouble, What
 from rules.model import Observation
-from tests.contract.files.computers import Here
+from tests.contract.files.computers import Computer, Here
 
 SOURCE = {"": 0o755, "private": 0o700, "private/open": 0o775, "shared": 0o2770}
 ACL_XATTR = "system.posix_acl_default"
@@ -197,3 +199,100 @@ def test_what_is_made_has_the_group_that_was_asked_for(here: Here, source: Posix
         "/new": (4711, 0o750), "/new/deep": (4711, 0o750), "/new/file": (4711, 0o640),
     }  # fmt: skip
     assert found[""].st_gid == os.getegid()
+
+
+# What the agent's user may not remove
+
+NOBODY, SOMEBODY = 65534, 65533
+
+
+@pytest.fixture
+def as_nobody(here: Here) -> Iterator[PosixTree]:
+    """The root, opened before the test goes on as an ordinary user."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, who can become others")
+    os.chmod(here.root, 0o777)
+    with here.files.tree(here.root) as tree:
+        yield tree
+
+
+def asked(tree: PosixTree, path: str, aside: str) -> str | None:
+    """The answer to an ordinary user."""
+    os.setresuid(NOBODY, NOBODY, 0)
+    try:
+        return tree.cannot_move_aside(path, aside)
+    finally:
+        os.setresuid(0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("mode", "owners", "why"),
+    [
+        (0o777, (SOMEBODY, SOMEBODY), None),
+        (0o1777, (NOBODY, SOMEBODY), None),
+        (0o1777, (SOMEBODY, NOBODY), None),
+        (0o1777, (SOMEBODY, SOMEBODY), "{} lets only the owner remove a file (it is sticky), and the agent's user owns neither;"
+         " run the agent as the owner, or `chmod -t {}`"),
+        (0o755, (SOMEBODY, NOBODY), "the agent's user may not remove files from {}; let it write there"),
+    ],
+)  # fmt: skip
+def test_a_file_that_may_not_be_removed(
+    here: Here, as_nobody: PosixTree, mode: int, owners: tuple[int, int], why: str | None
+) -> None:
+    """The kernel's rule for a directory and its owner, asked without a rename."""
+    run = f"{here.root}/run"
+    here.directory(run)
+    here.write(f"{run}/a")
+    os.chmod(run, mode)
+    for path, owner in zip((run, f"{run}/a"), owners, strict=True):
+        os.chown(path, owner, -1)
+    assert asked(as_nobody, "run/a", "run/.dropline-reclaim-1") == (why and why.replace("{}", run))
+
+
+@pytest.mark.parametrize(
+    ("owner", "root", "why"),
+    [
+        (None, 0o777, None),
+        (None, 0o755, "the agent's user may not make .dropline-trash in {}; let it write there"),
+        (NOBODY, 0o755, None),
+        (SOMEBODY, 0o777, "{}/.dropline-trash was made by another user (uid 65533); remove it"),
+    ],
+)
+def test_a_trash_that_cannot_be_used(
+    here: Here, as_nobody: PosixTree, owner: int | None, root: int, why: str | None
+) -> None:
+    """It cannot be made, or another user has it."""
+    here.directory(f"{here.root}/run")
+    here.write(f"{here.root}/run/a")
+    os.chmod(f"{here.root}/run", 0o777)
+    os.chmod(here.root, root)
+    if owner is not None:
+        here.directory(f"{here.root}/.dropline-trash")
+        os.chown(f"{here.root}/.dropline-trash", owner, -1)
+    assert asked(as_nobody, "run/a", ".dropline-trash/1/run/a") == (why and why.replace("{}", here.root))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="chattr is of Linux")
+@pytest.mark.parametrize(("name", "flag"), [("run", "+i"), ("run", "+a"), ("run/a", "+i"), ("run/a", "+a")])
+def test_what_nobody_may_remove(here: Here, name: str, flag: str) -> None:
+    """Root neither."""
+    here.directory(f"{here.root}/run")
+    here.write(f"{here.root}/run/a")
+    path, run = f"{here.root}/{name}", f"{here.root}/run"
+    if subprocess.run(["chattr", flag, path], capture_output=True, check=False).returncode:
+        pytest.skip("needs a file system with such attributes, and root")
+    try:
+        with here.files.tree(here.root) as tree:
+            found = tree.cannot_move_aside("run/a", "run/.dropline-reclaim-1")
+    finally:
+        subprocess.run(["chattr", "-i", "-a", path], check=True)
+    it = f"{run} is immutable or append-only; `chattr -i -a {run}`"
+    file = f"it is immutable or append-only; `chattr -i -a` lets it go, as all of its kind in {run}"
+    assert found == (it if name == "run" else file)
+
+
+def test_what_is_gone_may_not_be_moved_aside(computer: Computer) -> None:
+    """It is found gone by the rename; nothing is raised."""
+    computer.directory(f"{computer.root}/run")
+    with computer.files.tree(computer.root) as tree:
+        assert tree.cannot_move_aside("run/a", "run/.dropline-reclaim-1") is None
