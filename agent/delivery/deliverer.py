@@ -414,6 +414,7 @@ class Deliverer:
         assert self._health.identity is not None, "what came before was sent"
         try:
             request = self._requests.new(former.deliveries, former.follow_up, self._health.identity)
+            request.submission.keep(former)
         except (Transient, Refused) as error:
             if not isinstance(error, Busy):
                 self._health.stopped(error, now)
@@ -471,7 +472,7 @@ class Deliverer:
         for report, submission in ended:
             if _failure(report, submission) is None:
                 submission.follow_up.update(self._left_over(submission))
-                submission.open.clear()
+                submission.open &= submission.failed.keys()
         self._finish([delivery for _, submission in ended for delivery in submission.ended()], now)
         for report, submission in ended:
             failure = _failure(report, submission)
@@ -499,7 +500,7 @@ class Deliverer:
 
     def _left_over(self, submission: Submission) -> dict[int, InFlightFile]:
         """Files that a task has no outcome for: where a service wrote, any part of them may be there."""
-        found = {number: submission.files[number] for number in submission.open}
+        found = {number: submission.files[number] for number in submission.open - submission.failed.keys()}
         if not self._transport.is_service:
             return found
         return {
@@ -521,5 +522,6 @@ def _named(deliveries: Sequence[Delivery]) -> str:
 
 
 def _failure(report: Report, submission: Submission) -> str | None:
-    """Why a request that ended is tried again; None: it is over."""
-    return report.failure or next(iter(submission.failed.values()), None)
+    """Why a request that ended is tried again later; None: it is over, or what is left of it goes at once."""
+    others = (submission.open | submission.follow_up.keys()) - submission.failed.keys()
+    return report.failure or (None if others else next(iter(submission.failed.values()), None))

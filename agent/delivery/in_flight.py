@@ -46,6 +46,14 @@ class Submission:
         self.open.update(self.files)
         self.bytes = sum(one.file.version.size for one in self.files.values())
 
+    def keep(self, former: "Submission") -> None:
+        """Files of a former request whose outcome could not be written down: they go later, when the others have ended."""
+        for number, reason in former.failed.items():
+            self.files.setdefault(number, former.files[number])
+            self.open.add(number)
+            self.deferred.add(number)
+            self.failed[number] = reason
+
     def unfinished(self) -> list[Delivery]:
         """Deliveries with files that have no outcome, or go once more."""
         return self._divided()[0]

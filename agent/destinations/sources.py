@@ -4,8 +4,10 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from agent.destinations import Busy, Changed, Gone, Item, Outcome, Undeliverable
+from agent.errors import Refused, Transient
 from agent.files import LOCAL, Trouble, What
 from agent.files.reader import NotTheVersion, Sources, Unreadable
+from agent.host.bulkhead import Bulkhead, Failure
 from agent.host.heartbeat import Heartbeat
 from rules.model import Writer
 
@@ -39,18 +41,37 @@ class ChangedSources(NamedTuple):
     """File → why nothing can be said of it now."""
 
 
+def item_bulkhead() -> Bulkhead[Item]:
+    """Handles the files of a request one by one. Trouble of the destination goes on to the caller."""
+    return Bulkhead[Item]("file", lambda item: f"{item.root}/{item.relpath}", through=(Transient, Refused))
+
+
+def unforeseen(item: Item, failure: Failure) -> Undeliverable:
+    """What becomes of a file whose handling failed: the others of its request go on."""
+    return Undeliverable(item.file, failure.reason, "`dropline retry`")
+
+
 def changed_sources(items: Iterable[Item]) -> ChangedSources:
     """Those items whose local file is not what was sealed, has a writer, or cannot be read now."""
     found = ChangedSources({}, {})
+
+    def failed(item: Item, failure: Failure) -> None:
+        found.outcomes[item.file] = unforeseen(item, failure)
+
     with Sources(LOCAL, "sha256", Heartbeat()) as sources:
-        for item in items:
-            try:
-                with sources.opened(item.root, item.relpath, item.version) as reading:
-                    if reading.handle.writer() is Writer.OPEN:
-                        found.outcomes[item.file] = Changed(item.file, reading.handle.opened, Writer.OPEN.value)
-            except (NotTheVersion, Unreadable) as error:
-                try:
-                    found.outcomes[item.file] = outcome_of(item, error)
-                except SourceAway as away:
-                    found.away[item.file] = away
+        for each in item_bulkhead().each(items, failed=failed):
+            with each as item:
+                _compare(sources, item, found)
     return found
+
+
+def _compare(sources: Sources, item: Item, found: ChangedSources) -> None:
+    try:
+        with sources.opened(item.root, item.relpath, item.version) as reading:
+            if reading.handle.writer() is Writer.OPEN:
+                found.outcomes[item.file] = Changed(item.file, reading.handle.opened, Writer.OPEN.value)
+    except (NotTheVersion, Unreadable) as error:
+        try:
+            found.outcomes[item.file] = outcome_of(item, error)
+        except SourceAway as away:
+            found.away[item.file] = away

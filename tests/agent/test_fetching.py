@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -149,3 +150,27 @@ def test_what_has_the_name_of_a_directory_stops_its_files_alone(rig: Rig, tmp_pa
     assert (done.arrived, done.refused) == ({"c": 2}, {"a/b": f"a {kind} has the name of its directory 'a' here"})
     assert sorted(path.name for path in rig.here.iterdir()) == ["a", "c"]
     assert list((tmp_path / "outside").iterdir()) == []
+
+
+def test_what_takes_the_name_of_a_directory_meanwhile_stops_its_files_alone(rig: Rig) -> None:
+    """Somebody puts a file there when all has arrived beside: the other files get their names."""
+    (rig.share / "a").mkdir()
+    (rig.share / "a/b").write_bytes(b"x")
+    (rig.share / "c").write_bytes(b"xy")
+    rig.service.faults.after("GET */successful_transfers", lambda: (rig.here / "a").write_bytes(b"a person's"))
+    done = rig.fetch().see_through(wait=True, deadline=time.monotonic() + 60.0)
+    assert done is not None
+    assert (done.arrived, done.refused) == ({"c": 2}, {"a/b": "Not a directory"})
+    assert (rig.here / "a").read_bytes() == b"a person's"
+
+
+def test_names_that_are_no_text_are_refused_alone(rig: Rig) -> None:
+    """Files and directories whose names are no UTF-8 are refused with the reason; the others come."""
+    os.mkdir(os.fsencode(rig.share) + b"/d\xff")
+    for name in (b"/d\xff/in", b"/f\xff", b"/good"):
+        with open(os.fsencode(rig.share) + name, "wb") as file:
+            file.write(b"x")
+    done = rig.fetch().see_through(wait=True, deadline=time.monotonic() + 60.0)
+    assert done is not None
+    no_text = "its name is not UTF-8, and Globus takes only text"
+    assert (done.arrived, done.refused) == ({"good": 1}, {"d\udcff": no_text, "f\udcff": no_text})

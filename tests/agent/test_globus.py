@@ -280,7 +280,7 @@ def test_one_batch_that_the_service_refuses_does_not_hold_the_others(rig: Rig) -
 
     def picky(request: bytes, items: Any, *others: Any) -> Any:
         if any(item.path == "bad" for item in items):
-            return rig.transport._never_sent(f"refused at {rig.now}", items, "Globus does not take it")
+            return rig.transport._never_sent(f"refused at {rig.now}", "Globus does not take it")
         return submit(request, items, *others)
 
     rig.transport.submit = picky  # type: ignore[method-assign]

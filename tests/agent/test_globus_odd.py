@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 import os
+import time
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agent.delivery.health import DestinationHealth
-from agent.destinations.globus import GlobusTransport
+from agent.destinations.globus import GlobusTransport, answers, listing, tasks
 from agent.destinations.globus.collection_path import CollectionPath
 from agent.errors import Refused, Transient
 from rules.health import Condition
@@ -261,3 +264,85 @@ def test_rules_that_cannot_be_read_hold_up_nothing(rig: Rig, reply: Any) -> None
     rig.batch(a=b"one")
     rig.deliver()
     assert (rig.states(), rig.tasks) == ({"a": "verified"}, 1)
+
+
+def _plant(folder: Path, *names: bytes) -> None:
+    """What whoever may write into the share puts there: names that are no text."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        os.mkdir(os.path.join(os.fsencode(folder), name))
+
+
+def test_names_that_are_no_text_stop_nothing(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    """Names at the collection that are no UTF-8, beside the mark and beside the files: all files arrive, and are confirmed."""
+    _plant(rig.share, b".dropline-destination-\xff", b"\xff")
+    _plant(rig.share / "d", b"\xfe.h5")
+    names = [f"d/{name}" for name in "abcde"]
+    for name in names:
+        rig.put(name, name.encode())
+    rig.seal(*names)
+    rig.deliver()
+    assert rig.states() == dict.fromkeys(names, "verified")
+    identity = rig.deliverer._health.identity
+    assert identity is not None
+    for name in names:
+        file = rig.ledger.files.history(str(rig.data / name))[-1]
+        assert rig.transport.confirm(name, file.version, b"", "md5", identity).ok
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
+def test_a_large_directory_is_looked_through_in_parts(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody fills a directory there: of what is not among so many entries, each name is asked for alone."""
+    monkeypatch.setattr(listing, "PAGE", 10)
+    monkeypatch.setattr(listing, "_LOOKED_THROUGH", 20)
+    (rig.share / "d").mkdir()
+    for number in range(100):
+        (rig.share / f"d/a{number:03}").write_bytes(b"x")
+    names = [f"d/b{number}" for number in range(5)]
+    for name in names:
+        rig.put(name, b"content")
+    (rig.share / names[0]).write_bytes(b"somebody else's")
+    rig.seal(*names)
+    rig.deliver()
+    assert rig.states() == {name: "refused" if name == names[0] else "verified" for name in names}
+    identity = rig.deliverer._health.identity
+    assert identity is not None
+    for name in names[1:]:
+        file = rig.ledger.files.history(str(rig.data / name))[-1]
+        assert rig.transport.confirm(name, file.version, b"", "md5", identity).ok
+    assert rig.counts.requests["ls", "ok"] < 20
+
+
+def test_a_page_of_the_longest_names_is_read() -> None:
+    """Names of letters that are escaped, as long as they may be: a page of them has fewer bytes than an answer may have."""
+    row = {"name": "\U0001f600" * 63, "type": "file", "size": 2**63, "last_modified": "2026-01-01 00:00:00+00:00"}
+    row |= {"DATA_TYPE": "file", "user": "x" * 255, "group": "x" * 255, "permissions": "0644", "link_target": None}
+    page = json.dumps({"DATA": [row] * listing.PAGE}).encode()
+    assert len(page) < answers.AT_MOST // 2
+
+
+def test_one_answer_that_cannot_be_read_holds_up_its_own_file(rig: Rig) -> None:
+    """A name is asked for alone, and the answer is none: the other files of the batch go, the destination stays up."""
+    rig.batch(first=b"one")
+    rig.deliver()
+    rig.service.faults.answer("GET */stat", faults.page(), None)
+    rig.put("few/a", b"one")
+    names = [f"many/{number}" for number in range(5)]
+    for name in names:
+        rig.put(name, b"one")
+    rig.seal("few/a", *names)
+    rig.run(lambda: rig.states()["many/0"] == "verified", 60)
+    assert rig.states() == {"few/a": "batched"} | dict.fromkeys(["first", *names], "verified")
+    assert rig.destination() == (True, None)
+    rig.service.faults.clear()
+    rig.deliver()
+    assert (set(rig.states().values()), rig.destination()) == ({"verified"}, (True, None))
+
+
+def test_details_without_an_end_are_read_in_time() -> None:
+    """Details of an event that are blank lines, or one line of blanks, cost a moment."""
+    for details in ("\n" * 10**6, "File: " + " " * 10**6 + "x\n", " " * 10**6):
+        began = time.monotonic()
+        list(tasks._paths(details))
+        assert time.monotonic() - began < 2.0
+    assert list(tasks._paths("Error\n  File: /a b/c \nFile: \n")) == ["/a b/c"]

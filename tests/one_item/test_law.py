@@ -22,7 +22,7 @@ from agent.intake import Intake
 from agent.intake.watch import Watch
 from agent.ledger import MEMORY, Ledger, State
 from tests import configured
-from tests.one_item import BAD, after, failing, noting
+from tests.one_item import BAD, after, failing, noting, service
 from tests.one_item.site import T0, Acting, Site
 
 
@@ -174,9 +174,13 @@ def reclaim(root: Path, patch: pytest.MonkeyPatch, acting: Acting) -> dict[str, 
         }  # fmt: skip
 
 
-_OF_SEVERAL = {"notices": {"agent.ledger.store._stored"}}
-"""Places that get one value for good and bad items together: a message lists all refused files."""
-SCENES = {"intake": intake, "delivery": delivery, "reclaim": reclaim} | after.SCENES
+_OF_SEVERAL = {
+    "notices": {"agent.ledger.store._stored"},
+    "globus": {"agent.destinations.globus.tasks._paths"},
+}
+"""Places that get one value for good and bad items together: a message lists all refused files, and the error of a task is
+all that says which of its files keeps it from ending."""
+SCENES = {"intake": intake, "delivery": delivery, "reclaim": reclaim} | after.SCENES | service.SCENES
 
 
 @pytest.mark.slow

@@ -9,9 +9,10 @@ import random
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from globus_sdk import TransferClient
 
@@ -41,13 +42,15 @@ from agent.destinations.globus.request import (
     full_label,
     limit_task_size,
     serialize,
+    transfer_item,
 )
 from agent.destinations.globus.session import Forbidden, NotThere, Rejected, Session, Unanswered, document
 from agent.destinations.globus.tasks import Watched
-from agent.destinations.sources import SourceAway, changed_sources, outcome_of
+from agent.destinations.sources import SourceAway, changed_sources, item_bulkhead, outcome_of, unforeseen
 from agent.errors import Refused, Transient
 from agent.files import LOCAL
 from agent.files.reader import NotTheVersion, Sources, Unreadable
+from agent.host.bulkhead import Bulkhead
 from agent.host.heartbeat import Heartbeat
 from rules.globus.collection import uncarriable
 from rules.globus.credentials import warning
@@ -105,6 +108,8 @@ class GlobusTransport:
         self._identity_marker = IdentityMarker(self._ask, collection_path)
         self._copies = Copies(name, self._ask, collection_path)
         self._rereading = Copies(name, self._ask, collection_path)
+        self._items = item_bulkhead()
+        self._tasks = Bulkhead[Watched]("Globus task", lambda watched: watched.task, through=(Transient, Refused))
         self._watched: dict[str, Watched] = {}
         self._news: deque[Report] = deque()
         self._folds_known = False
@@ -155,30 +160,35 @@ class GlobusTransport:
     def prepare(self, delivery: int, label: str, items: Sequence[Item], identity: str) -> Prepared:
         """Look at both ends, and serialize a request for what may go. Raises Transient, Refused, Busy."""
         self._identity_marker.require(identity)
-        found, away = changed_sources(items)
+        changed, away = changed_sources(items)
         if away and len(away) == len(items):
             raise next(iter(away.values()))
-        found |= {
-            item.file: refusal for item in items if item.file not in found and (refusal := self._undeliverable(item))
-        }
-        outcomes = list(found.values())
-        left = [item for item in items if item.file not in found and item.file not in away]
-        free = _of_different_names(left)
+        outcomes = list(changed.values())
+        free: dict[int, Item] = {}
+        for each in self._each(
+            [item for item in items if item.file not in changed and item.file not in away], outcomes
+        ):
+            with each as item:
+                refusal = self._undeliverable(item)
+                if refusal is None:  # a task that writes one file twice spoils it: the second waits for the first
+                    free.setdefault(name_key(item.path), item)
+                else:
+                    outcomes.append(refusal)
+        there = self._listing.look([item.path for item in free.values() if not item.begun])
         chosen: list[Item] = []
-        there = self._listing.look([item.path for item in free if not item.begun])
-        for item in free:
-            outcome = self._taken(item, there.entries.get(item.path), there.barred.get(item.path))
-            if outcome is None:
-                chosen.append(item)
-            else:
-                outcomes.append(outcome)
-        chosen = limit_task_size(chosen)
-        checksums, changed, unreadable = self._checksums(chosen)
-        outcomes += changed.values()
-        chosen = [item for item in chosen if item.file not in changed and item.file not in unreadable]
-        done = {outcome.file for outcome in outcomes} | {item.file for item in chosen}
+        for each in self._each(free.values(), outcomes):
+            with each as item:
+                outcome = self._taken(item, there.entries.get(item.path), there.barred.get(item.path))
+                if outcome is not None:
+                    outcomes.append(outcome)
+                elif item.path not in there.unreadable:
+                    chosen.append(item)
+        data = self._data(limit_task_size(chosen), outcomes)
+        done = {outcome.file for outcome in outcomes} | data.keys()
         later = [item.file for item in items if item.file not in done]
-        if not chosen:
+        if not data and not outcomes and there.unreadable:
+            raise Busy(str(next(iter(there.unreadable.values()))))
+        if not data:
             return Prepared(b"", outcomes, later)
         paused = tasks.paused_by(self._ask, self._collection_path)
         if paused is not None:
@@ -186,7 +196,12 @@ class GlobusTransport:
         submission = str(self._ask("submission_id", lambda tc: document(tc.get_submission_id(), "value"))["value"])
         now = datetime.fromtimestamp(self._clock(), UTC)
         name = full_label(self._agent, label, delivery)
-        return Prepared(serialize(self._collection_path, chosen, checksums, submission, name, now), outcomes, later)
+        request = serialize(self._collection_path, list(data.values()), submission, name, now)
+        return Prepared(request, outcomes, later)
+
+    def _each(self, items: Iterable[Item], outcomes: list[Outcome]) -> Iterator[AbstractContextManager[Item]]:
+        """Each file, to be handled alone: whatever the handling raises becomes its outcome."""
+        return self._items.each(items, failed=lambda item, failure: outcomes.append(unforeseen(item, failure)))
 
     def _undeliverable(self, item: Item) -> Undeliverable | None:
         """What Globus cannot carry, or the source collection does not show."""
@@ -216,43 +231,54 @@ class GlobusTransport:
             return Arrived(item.file, content, STAT, adopted=True)
         return NameTaken(item.file, found.size, found.content.checksum)
 
-    def _checksums(self, items: Sequence[Item]) -> tuple[dict[int, bytes], dict[int, Outcome], set[int]]:
-        """Our own checksums, where they are wanted; what became of files that changed; files that cannot be read now."""
-        made: dict[int, bytes] = {}
-        changed: dict[int, Outcome] = {}
-        unreadable: set[int] = set()
-        if self._collection_path.checksum is not None:
-            with Sources(LOCAL, self._collection_path.checksum, Heartbeat()) as sources:
-                for item in items:
+    def _data(self, items: Sequence[Item], outcomes: list[Outcome]) -> dict[int, dict[str, Any]]:
+        """The files as a request has them, with the agent's own checksums where they are wanted.
+
+        Files that changed are added to the outcomes; those that cannot be read now are left out.
+        """
+        data: dict[int, dict[str, Any]] = {}
+        algorithm = self._collection_path.checksum
+        with Sources(LOCAL, algorithm or "sha256", Heartbeat()) as sources:
+            for each in self._each(items, outcomes):
+                with each as item:
+                    checksum = None
                     try:
-                        made[item.file] = sources.content(item.root, item.relpath, item.version).checksum
+                        if algorithm is not None:
+                            checksum = sources.content(item.root, item.relpath, item.version).checksum
                     except (NotTheVersion, Unreadable) as error:
-                        try:
-                            changed[item.file] = outcome_of(item, error)
-                        except SourceAway:
-                            unreadable.add(item.file)
-        return made, changed, unreadable
+                        with suppress(SourceAway):
+                            outcomes.append(outcome_of(item, error))
+                        continue
+                    data[item.file] = transfer_item(self._collection_path, item, checksum)
+        return data
 
     def submit(self, request: bytes, items: Sequence[Item], identity: str, task: str | None = None) -> Accepted:
         """Send it, or take up watching the task that came of it. Raises Transient, Refused, Busy."""
         if not request:
-            return self._never_sent(str(uuid.uuid4()), items, None)
+            return self._never_sent(str(uuid.uuid4()), None)
         if task is not None:
             return self._watch(Accepted(task, "adopted"), request, items)
-        for item in items:
-            if item.aside is not None:
-                self._set_aside(item, item.aside)
+        odd: list[Outcome] = []
+        for each in self._each(items, odd):
+            with each as item:
+                if item.aside is not None:
+                    self._set_aside(item, item.aside)
+        if odd:  # the task would write over the former copies
+            failure = f"{len(odd)} former copies could not be renamed; the other files go again"
+            return self._never_sent(str(deserialize(request)["submission_id"]), failure, odd)
         try:
             taken = tasks.hand_in(self._ask, request)
         except Rejected as error:
-            return self._never_sent(str(deserialize(request)["submission_id"]), items, str(error))
+            return self._never_sent(str(deserialize(request)["submission_id"]), str(error))
         except Forbidden as error:
             raise Refused(f"transfers to {self.address} are not permitted: {error.reason}", error.hint) from None
         return self._watch(taken, request, items)
 
     def _set_aside(self, item: Item, aside: str) -> None:
         """Have the service rename the former copy, before another measurement gets its name. Raises Transient, Refused, Busy."""
-        there = self._listing.look([item.path, aside]).entries
+        there, barred, unreadable = self._listing.look([item.path, aside])
+        for path, why in (*barred.items(), *unreadable.items()):
+            raise Busy(f"at {self.name}, {path!r} cannot be looked at: {why}")
         former = there.get(item.path)
         if former is None or former.content != item.replaces:
             return  # an attempt that was interrupted renamed it
@@ -268,16 +294,23 @@ class GlobusTransport:
         found = None if item.aside is None else self._listing.look([item.aside]).entries.get(item.aside)
         return found is not None and found.content == item.replaces
 
-    def _never_sent(self, task: str, items: Sequence[Item], failure: str | None) -> Accepted:
-        """The service will never take this one: the next attempt has another."""
-        self._news.append(Report(task, (), ended=True, failure=failure, alone=True))
+    def _never_sent(self, task: str, failure: str | None, outcomes: Sequence[Outcome] = ()) -> Accepted:
+        """The service will never have this one: the next attempt has another."""
+        self._news.append(Report(task, outcomes, ended=True, failure=failure, alone=True))
         return Accepted(task, refused=True)
 
     def _watch(self, taken: Accepted, request: bytes, items: Sequence[Item]) -> Accepted:
         now = self._clock()
         sent = {one["destination_path"]: checksum_in(one) for one in deserialize(request)["DATA"]}
-        chosen = {item.file: item for item in items if self._collection_path.there(item.path) in sent}
         checksums = {path: checksum for path, checksum in sent.items() if checksum is not None}
+        chosen: dict[int, Item] = {}
+        odd: list[Outcome] = []
+        for each in self._each(items, odd):
+            with each as item:
+                if self._collection_path.there(item.path) in sent:
+                    chosen[item.file] = item
+        if odd:
+            self._news.append(Report(taken.task, odd, ended=False))
         self._watched[taken.task] = Watched(taken.task, chosen, now, now, checksums=checksums)
         return taken
 
@@ -307,13 +340,16 @@ class GlobusTransport:
 
     def _look(self, chosen: Sequence[Watched], now: float) -> None:
         documents = tasks.documents(self._ask, [watched.task for watched in chosen])
-        for watched in chosen:
-            try:
-                self._follow(watched, documents.get(watched.task), now)
-            except Unanswered:
-                raise  # nothing else can be asked either
-            except (Transient, Forbidden) as error:
-                self._failed(watched, error, now)
+        for each in self._tasks.each(
+            chosen, failed=lambda watched, failure: self._failed(watched, failure.reason, now)
+        ):
+            with each as watched:
+                try:
+                    self._follow(watched, documents.get(watched.task), now)
+                except Unanswered:
+                    raise  # nothing else can be asked either
+                except (Transient, Forbidden) as error:
+                    self._failed(watched, str(error), now)
 
     def _follow(self, watched: Watched, found: tasks.Document | Transient | Refused | None, now: float) -> None:
         """What one task is doing, and what follows. Raises Transient, Refused."""
@@ -339,11 +375,11 @@ class GlobusTransport:
         self._note(watched, found.paused, reading.reason if waits and watched.cancelled is None else None)
         watched.failures = 0
 
-    def _failed(self, watched: Watched, error: Transient | Refused, now: float) -> None:
+    def _failed(self, watched: Watched, reason: str, now: float) -> None:
         """Something about this task alone could not be asked: it is looked at again later, and others go on."""
         watched.failed(now)
         if watched.failures >= _WORTH_A_NOTE:
-            self._note(watched, False, f"{error}; it is asked again")
+            self._note(watched, False, f"{reason}; it is asked again")
 
     def _note(self, watched: Watched, paused: bool, reason: str | None) -> None:
         """Report what holds a task up, when that is new."""
@@ -389,21 +425,21 @@ class GlobusTransport:
         """A task has ended: evidence for what arrived, and why the rest goes again."""
         if watched.evidence is None:
             watched.evidence = self._evidence(watched, skipped=found.skipped)
+        outcomes: list[Outcome] = []
+        kept: dict[int, bool] = {}
+        for each in self._each(watched.items.values(), outcomes):
+            with each as item:
+                kept[item.file] = self._stands_aside(item)
         ended = conclude(
-            self._listing,
-            self._collection_path,
-            watched.evidence,
-            watched.items.values(),
-            watched.checksums,
-            succeeded=succeeded,
-        )
-        kept = {number for number, item in watched.items.items() if self._stands_aside(item)}
-        arrived = [
-            outcome._replace(aside=outcome.file in kept) if isinstance(outcome, Arrived) else outcome
+            self._listing, self._collection_path, watched.evidence, [watched.items[number] for number in kept],
+            watched.checksums, succeeded=succeeded,
+        )  # fmt: skip
+        outcomes += [
+            outcome._replace(aside=kept[outcome.file]) if isinstance(outcome, Arrived) else outcome
             for outcome in ended.outcomes
         ]
-        done = {outcome.file for outcome in ended.outcomes}
-        outcomes = arrived + [one for file, one in watched.failed_files.items() if file not in done]
+        done = {outcome.file for outcome in outcomes}
+        outcomes += [one for file, one in watched.failed_files.items() if file not in done]
         left = [item for item in ended.left if item.file not in watched.failed_files]
         failure = None
         if ended.barred is not None:
@@ -452,8 +488,3 @@ class GlobusTransport:
     def close(self) -> None:
         """Tasks go on at the service; the next run takes them up."""
         self._session.close()
-
-
-def _of_different_names(items: Sequence[Item]) -> list[Item]:
-    """The first of each name: a task that writes one file twice spoils it, and the second is settled when the first is there."""
-    return list({name_key(item.path): item for item in reversed(items)}.values())[::-1]

@@ -30,6 +30,7 @@ class Copies:
         self._seen_mark_at = self._listed_at = self._asked_at = 0.0
         self._asked = self._listed = ""
         self._there: dict[str, Entry] = {}
+        self._whole = True
 
     def confirm(self, path: str, version: Version, identity: str, now: float) -> Confirmed:
         """Is a file of that size and mtime still there? Raises Transient."""
@@ -59,17 +60,21 @@ class Copies:
     def _still(self, path: str, now: float) -> Entry | None:
         """One copy is asked for alone; from the second of a directory on, all of it is listed."""
         directory, _, name = path.rpartition("/")
-        if directory == self._listed and now - self._listed_at <= _CONFIRM_WITHIN:
-            return self._there.get(name)
-        if directory != self._asked or now - self._asked_at > _CONFIRM_WITHIN:
+        known = directory == self._listed and now - self._listed_at <= _CONFIRM_WITHIN
+        if not known and (directory != self._asked or now - self._asked_at > _CONFIRM_WITHIN):
             self._asked, self._asked_at = directory, now
+            return self._alone(path)
+        if not known:
             try:
-                return self._listing.stat(path)
-            except NotADirectory:
-                return None
+                self._there, self._whole = self._listing.known(directory)
+            except (NotThere, NotADirectory):
+                self._there, self._whole = {}, True
+            self._listed, self._listed_at = directory, now
+        found = self._there.get(name)
+        return found if found is not None or self._whole else self._alone(path)
+
+    def _alone(self, path: str) -> Entry | None:
         try:
-            self._there = {one.name: one for one in self._listing.names(directory)}
-        except (NotThere, NotADirectory):
-            self._there = {}
-        self._listed, self._listed_at = directory, now
-        return self._there.get(name)
+            return self._listing.stat(path)
+        except NotADirectory:
+            return None

@@ -8,6 +8,7 @@ from agent.destinations.globus.collection_path import CollectionPath
 from agent.destinations.globus.listing import Ask, Listing
 from agent.destinations.globus.session import Forbidden, NotADirectory, NotThere
 from agent.errors import Refused, Transient
+from rules.globus.collection import uncarriable
 from rules.model import OWN_PREFIX
 
 MARK = OWN_PREFIX + "-destination-"
@@ -32,7 +33,7 @@ class IdentityMarker:
             found = [
                 one.name
                 for one in self._listing.names("", f"{MARK}*")
-                if one.kind not in ("file", "link") and one.name.startswith(MARK)
+                if one.kind not in ("file", "link") and one.name.startswith(MARK) and uncarriable(one.name) is None
             ]
         except (NotThere, NotADirectory) as error:
             raise Transient(f"{self._address} is not there: {error}; make the folder, or mend `path`") from None

@@ -12,11 +12,13 @@ from agent.destinations.globus import tasks
 from agent.destinations.globus.collection_path import CollectionPath
 from agent.destinations.globus.listing import Ask, Entry, Listing
 from agent.destinations.globus.proof import Moved, moved_files, skipped_files
-from agent.destinations.globus.request import deserialize, limit_task_size, serialize
+from agent.destinations.globus.request import deserialize, limit_task_size, serialize, transfer_item
 from agent.destinations.globus.session import NotThere, document
-from agent.errors import Refused
-from agent.files import LOCAL, Absent, CannotTell, Tree, Trouble, What
+from agent.destinations.sources import item_bulkhead
+from agent.errors import Refused, Transient
+from agent.files import LOCAL, Absent, CannotTell, Tree, Trouble, What, Whose
 from agent.files.reader import checksum_of
+from agent.host.bulkhead import Bulkhead, Failure
 from rules.globus.collection import joined, uncarriable
 from rules.globus.task import Reading, Stage, in_words
 from rules.model import OWN_PREFIX, Content, FileId, Kind, Observation, Version
@@ -24,6 +26,8 @@ from rules.model import OWN_PREFIX, Content, FileId, Kind, Observation, Version
 log = logging.getLogger(__name__)
 _CHECKSUMS = ("md5", "sha256")
 """Algorithms of the service that we can compute, too."""
+_LONGEST_PATH = 4096
+"""Letters of a path. A collection without an end of directories in directories is not followed further."""
 
 
 class Inbound:
@@ -63,6 +67,9 @@ class Inbound:
             )
         self._back = back
         self._listing = Listing(ask, collection_path.collection, collection_path.path)
+        self._entries = Bulkhead[tuple[str, Entry]]("fetching of", lambda found: found[0])
+        self._placing = Bulkhead[str]("fetching of", str, through=(Trouble, Transient, Refused))
+        self._clearing = Bulkhead[str]("removal of", str)
         self.arrived: dict[str, int] = {}
         """Path → bytes of what was fetched."""
         self.present: set[str] = set()
@@ -77,22 +84,36 @@ class Inbound:
         parent = self._source.rpartition("/")[0]
         root = joined(self._collection_path.path, parent)
         items: list[Item] = []
-        for number, (path, entry) in enumerate(self._found()):
-            relpath = path[len(parent) + 1 :] if parent else path
-            if relpath in self.refused or relpath in self.arrived or relpath in self.present:
-                continue
-            said = uncarriable(f"{self._target}/{relpath}") or self._local(relpath, entry)
-            if said is not None:
-                self.refused[relpath] = said
-            if said is not None or relpath in self.present:
-                continue
-            version = Version(entry.size, entry.mtime * 1_000_000_000, 0, FileId(0))
-            items.append(Item(number, root, relpath, version, relpath))
-        chosen = limit_task_size(items)
-        if not chosen:
+        for each in self._entries.each(self._found(), failed=self._not_fetched):
+            with each as (path, entry):
+                relpath = self._relpath(path)
+                if relpath in self.refused or relpath in self.arrived or relpath in self.present:
+                    continue
+                said = uncarriable(f"{self._target}/{relpath}") or self._local(relpath, entry)
+                if said is not None:
+                    self.refused[relpath] = said
+                elif relpath not in self.present:
+                    version = Version(entry.size, entry.mtime * 1_000_000_000, 0, FileId(0))
+                    items.append(Item(len(items), root, relpath, version, relpath))
+        data = []
+        for request in item_bulkhead().each(
+            limit_task_size(items), failed=lambda item, failure: self.refused.update({item.relpath: failure.reason})
+        ):
+            with request as item:
+                data.append(transfer_item(self._back, item))
+        if not data:
             return None
         submission = str(self._ask("submission_id", lambda tc: document(tc.get_submission_id(), "value"))["value"])
-        return serialize(self._back, chosen, {}, submission, self._label, datetime.fromtimestamp(self._clock(), UTC))
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        return serialize(self._back, data, submission, self._label, now)
+
+    def _relpath(self, path: str) -> str:
+        """The path here, relative to the local directory, of one at the destination."""
+        parent = self._source.rpartition("/")[0]
+        return path[len(parent) + 1 :] if parent else path
+
+    def _not_fetched(self, found: tuple[str, Entry], failure: Failure) -> None:
+        self.refused[self._relpath(found[0])] = failure.reason
 
     def _found(self) -> Iterator[tuple[str, Entry]]:
         """(path, entry) of the files at and below the source."""
@@ -120,8 +141,7 @@ class Inbound:
                     "..",
                 ):  # a server may say anything: it must not lead out
                     self.refused[path] = "that is no name"
-                    continue
-                if entry.kind == "dir":
+                elif entry.kind == "dir" and uncarriable(path) is None and len(path) < _LONGEST_PATH:
                     waiting.append(path)
                 else:
                     yield path, entry
@@ -186,14 +206,22 @@ class Inbound:
             with LOCAL.tree(self._target) as target:
                 target.make_directory(self._folder)  # where somebody has tidied up: then nothing has arrived
                 target.sync_volumes([self._folder])  # before the names: what has its name is whole after a power cut
-                for path in sent:
-                    relpath = path[len(self._back.path.rstrip("/")) + 1 :]
-                    if path in lines:
-                        self._place(target, relpath, lines[path])
-                    else:
-                        code = passed.get(sent[path])
-                        said = in_words(code) if code else ended.reason or "the task told nothing of it"
-                        self.refused[relpath] = f"Globus task {task}: {said}"
+                beside = len(self._back.path.rstrip("/")) + 1
+                for each in self._placing.each(
+                    sent, failed=lambda path, failure: self.refused.update({path[beside:]: failure.reason})
+                ):
+                    with each as path:
+                        if path in lines:
+                            try:
+                                self._place(target, path[beside:], lines[path])
+                            except Trouble as trouble:
+                                if trouble.whose is not Whose.FILE:
+                                    raise
+                                self.refused[path[beside:]] = trouble.reason
+                        else:
+                            code = passed.get(sent[path])
+                            said = in_words(code) if code else ended.reason or "the task told nothing of it"
+                            self.refused[path[beside:]] = f"Globus task {task}: {said}"
                 target.sync_volumes([""])
         except Trouble as trouble:
             raise self._unusable(trouble) from None
@@ -245,17 +273,16 @@ class Inbound:
                 directory = waiting.pop()
                 directories.append(directory)
                 with suppress(Trouble):
-                    for name in target.names(directory):
-                        path = f"{directory}/{name}"
-                        seen = target.look(path)
-                        if isinstance(seen, Observation) and seen.kind is Kind.DIRECTORY:
-                            waiting.append(path)
-                        else:
-                            with suppress(Trouble):
+                    for each in self._clearing.each([f"{directory}/{name}" for name in target.names(directory)]):
+                        with each as path, suppress(Trouble):
+                            seen = target.look(path)
+                            if isinstance(seen, Observation) and seen.kind is Kind.DIRECTORY:
+                                waiting.append(path)
+                            else:
                                 target.unlink(path)
-            for directory in reversed(directories):
-                with suppress(Trouble):
-                    target.remove_directory(directory)
+            for each in self._clearing.each(reversed(directories)):
+                with each as path, suppress(Trouble):
+                    target.remove_directory(path)
 
 
 def _is(tree: Tree, path: str, line: Moved, size: int) -> bool | None:

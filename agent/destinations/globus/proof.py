@@ -12,8 +12,9 @@ from agent.destinations import Arrived, Gone, Item, Outcome, Undeliverable
 from agent.destinations.globus.collection_path import CollectionPath
 from agent.destinations.globus.listing import Ask, Entry, Listing
 from agent.destinations.globus.session import NotThere, Rejected, document, rows
-from agent.destinations.sources import changed_sources
+from agent.destinations.sources import changed_sources, item_bulkhead, unforeseen
 from agent.errors import Transient
+from agent.host.bulkhead import Failure
 from rules.globus.task import in_words
 from rules.model import STAT, Content
 from rules.naming import stat_content
@@ -71,7 +72,11 @@ def evidence(
     ask: Ask[Any], collection_path: CollectionPath, task: str, items: Iterable[Item], *, skipped: bool
 ) -> Evidence:
     """Fetch the lists of a task that has ended. `skipped`: it may have skipped files. Raises Transient, Refused."""
-    moved = moved_files(ask, task, {collection_path.there(item.path) for item in items})
+    wanted: set[str] = set()
+    for each in item_bulkhead().each(items):  # one that fails is handled, and refused, once more
+        with each as item:
+            wanted.add(collection_path.there(item.path))
+    moved = moved_files(ask, task, wanted)
     return Evidence(moved, skipped_files(ask, task) if skipped else {})
 
 
@@ -91,33 +96,38 @@ def conclude(
 
     Raises Transient, Refused.
     """
-    wanted = {collection_path.there(item.path): item for item in items}
-    moved, passed = lists.moved, lists.skipped
-    bad = changed_sources(wanted.values())
+    items = list(items)
+    bad = changed_sources(items)
     ended = Ended([], [])
     unproved: list[Item] = []
-    for path, item in wanted.items():
-        line, outcome = moved.get(path), bad.outcomes.get(item.file)
-        if line is not None and not line.agrees(read.get(path)):
-            ended.left.append(item)
-            ended = ended._replace(mismatched=ended.mismatched + 1)
-            continue
-        away = item.file in bad.away
-        proved = _proved(item, line)
-        travelled = line is not None and line.size in (None, item.version.size)
-        if travelled and (away or isinstance(outcome, Gone)):
-            outcome = _though_unseen(listing, item, proved) or outcome
-        if away and outcome is None:
-            ended.left.append(item)
-        elif outcome is not None:
-            ended.outcomes.append(outcome)
-        elif proved is not None:
-            ended.outcomes.append(proved)
-        elif travelled or succeeded:
-            unproved.append(item)
-        else:
-            ended.left.append(item)
-    return _completed(listing, collection_path, ended, unproved, passed, whole=len(wanted))
+    mismatched = 0
+    for each in item_bulkhead().each(
+        items, failed=lambda item, failure: ended.outcomes.append(unforeseen(item, failure))
+    ):
+        with each as item:
+            path = collection_path.there(item.path)
+            line, outcome = lists.moved.get(path), bad.outcomes.get(item.file)
+            if line is not None and not line.agrees(read.get(path)):
+                ended.left.append(item)
+                mismatched += 1
+                continue
+            away = item.file in bad.away
+            proved = _proved(item, line)
+            travelled = line is not None and line.size in (None, item.version.size)
+            if travelled and (away or isinstance(outcome, Gone)):
+                outcome = _though_unseen(listing, item, proved) or outcome
+            if away and outcome is None:
+                ended.left.append(item)
+            elif outcome is not None:
+                ended.outcomes.append(outcome)
+            elif proved is not None:
+                ended.outcomes.append(proved)
+            elif travelled or succeeded:
+                unproved.append(item)
+            else:
+                ended.left.append(item)
+    ended = ended._replace(mismatched=mismatched)
+    return _completed(listing, collection_path, ended, unproved, lists.skipped, whole=len(items))
 
 
 def _completed(
@@ -129,24 +139,35 @@ def _completed(
     whole: int,
 ) -> Ended:
     """What the service gave no checksum for is looked for at the destination: weaker evidence."""
-    refused = {
-        item.file: passed[collection_path.local(item) or ""]
-        for item in unproved
-        if (collection_path.local(item) or "") in passed
-    }
-    if len(refused) == whole > 1 and len(set(refused.values())) == 1:
-        code = next(iter(refused.values()))
-        return ended._replace(left=unproved, barred=f"the source collection says of every file: {in_words(code)}")
-    there = listing.look([item.path for item in unproved if item.file not in refused]).entries
-    for item in unproved:
-        if item.file in refused:
-            ended.outcomes.append(_skipped_alone(item, collection_path.local(item), refused[item.file]))
-            continue
-        found = _listed(item, there.get(item.path))
-        if found is None:
-            ended.left.append(item)
-        else:
-            ended.outcomes.append(found)
+    skipped: dict[int, tuple[str, str]] = {}
+    looked_for: list[Item] = []
+    alone = item_bulkhead()
+
+    def failed(item: Item, failure: Failure) -> None:
+        ended.outcomes.append(unforeseen(item, failure))
+
+    for each in alone.each(unproved, failed=failed):
+        with each as item:
+            path = collection_path.local(item) or ""
+            if path in passed:
+                skipped[item.file] = path, passed[path]
+            else:
+                looked_for.append(item)
+    codes = {code for _, code in skipped.values()}
+    if len(skipped) == whole > 1 and len(codes) == 1:
+        barred = f"the source collection says of every file: {in_words(codes.pop())}"
+        return ended._replace(left=unproved, barred=barred)
+    there = listing.look([item.path for item in looked_for]).entries
+    for each in alone.each([item for item in unproved if item.file in skipped], failed=failed):
+        with each as item:
+            ended.outcomes.append(_skipped_alone(item, *skipped[item.file]))
+    for each in alone.each(looked_for, failed=failed):
+        with each as item:
+            found = _listed(item, there.get(item.path))
+            if found is None:
+                ended.left.append(item)
+            else:
+                ended.outcomes.append(found)
     return ended
 
 
@@ -174,7 +195,7 @@ def _though_unseen(listing: Listing, item: Item, proved: Arrived | None) -> Arri
     return proved if same else None
 
 
-def _skipped_alone(item: Item, path: str | None, code: str) -> Outcome:
+def _skipped_alone(item: Item, path: str, code: str) -> Outcome:
     if code == "PERMISSION_DENIED":
         hint = f"make it readable for the user that the source collection runs as, {_RETRY}"
         return Undeliverable(item.file, "the source collection may not read it", hint)

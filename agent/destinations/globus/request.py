@@ -35,19 +35,13 @@ def full_label(agent: str, label: str, delivery: int) -> str:
 
 
 def serialize(
-    collection_path: CollectionPath,
-    items: Sequence[Item],
-    checksums: Mapping[int, bytes],
-    submission: str,
-    name: str,
-    now: datetime,
+    collection_path: CollectionPath, data: Sequence[Mapping[str, Any]], submission: str, name: str, now: datetime
 ) -> bytes:
     """The whole body of the submission.
 
     Args:
         collection_path: between which collections, and how.
-        items: the files; `collection_path.local` knows them all.
-        checksums: file → what the service is to compare with.
+        data: the files, as `transfer_item` has them.
         submission: its submission id, which makes sending it twice harmless.
         name: its label.
         now: for the deadline.
@@ -65,7 +59,7 @@ def serialize(
         "skip_source_errors": True,
         "fail_on_quota_errors": False,
         **{f"notify_on_{event}": event in collection_path.notify for event in ("succeeded", "failed", "inactive")},
-        "DATA": [_item(collection_path, item, checksums.get(item.file)) for item in items],
+        "DATA": data,
     }
     if collection_path.deadline is not None:
         body["deadline"] = (now.astimezone(UTC) + timedelta(seconds=collection_path.deadline)).isoformat(
@@ -74,7 +68,8 @@ def serialize(
     return zlib.compress(json.dumps(body).encode(), 6)
 
 
-def _item(collection_path: CollectionPath, item: Item, checksum: bytes | None) -> dict[str, Any]:
+def transfer_item(collection_path: CollectionPath, item: Item, checksum: bytes | None = None) -> dict[str, Any]:
+    """A file in the body of a submission. `checksum`: what the service is to compare with."""
     found: dict[str, Any] = {
         "DATA_TYPE": "transfer_item",
         "source_path": collection_path.local(item),

@@ -32,7 +32,7 @@ ASK_AGAIN = 600.0
 """Seconds after which a login that Globus refused is tried once more, though nobody logged in."""
 _WHEN_BUSY = 60.0
 """Seconds to wait where the service says "too many" and not for how long."""
-_LONGEST_TEXT = 32_768
+LONGEST_TEXT = 32_768
 """Letters of a text that is used: a path of 4,096 bytes has fewer."""
 _LONGEST_WAIT = 3600.0
 """Seconds to wait at the most, whatever the service says; then it is asked once more."""
@@ -55,6 +55,10 @@ UNREADABLE = (GlobusError, ValueError, TypeError, AttributeError, LookupError, R
 
 class Unanswered(Transient):
     """The service cannot be asked now, or wants to be left alone: any other question would fare the same."""
+
+
+class Unreadable(Transient):
+    """The answer is not what it should be. It says nothing of what was asked for."""
 
 
 class NotThere(Transient):
@@ -195,7 +199,7 @@ class Session:
         if isinstance(error, NetworkError):
             return Unanswered(f"Globus cannot be reached: {_cause(error)}")
         if not isinstance(error, GlobusAPIError):
-            return Transient(f"Globus gave an answer that cannot be read: {type(error).__name__}")
+            return Unreadable(f"Globus gave an answer that cannot be read: {type(error).__name__}")
         if isinstance(error, AuthAPIError) and error.http_status in (400, 401, 403):
             return self._no_login(error)
         try:
@@ -281,17 +285,21 @@ def document(response: GlobusHTTPResponse, *keys: str) -> dict[str, Any]:
 
 def text(value: object) -> str:
     """A value that must be text. Raises ValueError, as `document`."""
-    if not isinstance(value, str) or not value or len(value) > _LONGEST_TEXT:
+    if not isinstance(value, str) or not value or len(value) > LONGEST_TEXT:
         raise ValueError("no such text")
     value.encode()  # half of a surrogate pair is no text, and nothing could keep it
     return value
 
 
 def rows(response: GlobusHTTPResponse, *keys: str) -> list[dict[str, Any]]:
-    """The entries of an answer that is a list, each with these keys. Raises ValueError, as `document`."""
-    entries = document(response).get("DATA")
-    if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
+    """The entries of an answer that is a list, each with these keys. Raises ValueError, as `document`.
+
+    An entry that is no document counts as one without any field: it is the trouble of that entry alone.
+    """
+    listed = document(response).get("DATA")
+    if not isinstance(listed, list):
         raise ValueError("no such list")
+    entries = [one if isinstance(one, dict) else {} for one in listed]
     for one in entries:
         for key in keys:
             text(one.get(key))

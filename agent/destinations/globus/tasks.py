@@ -1,7 +1,6 @@
 """Tasks under way at Globus: asked after together, and read one by one."""
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -23,8 +22,9 @@ from agent.destinations.globus.session import (
     rows,
     text,
 )
-from agent.destinations.sources import changed_sources
+from agent.destinations.sources import changed_sources, item_bulkhead, unforeseen
 from agent.errors import Refused, Transient
+from agent.host.bulkhead import Bulkhead, Failure
 from rules.globus.task import FILE_ERRORS, Reading, next_look, read
 from rules.retry import backoff
 
@@ -37,8 +37,6 @@ _FIELDS = (
     "canceled_by_admin,canceled_by_admin_message"
 )
 _LONGEST_WORD = 500
-_FILE = re.compile(r"^\s*File: (.+?)\s*$", re.M)
-"""In the details of an event (globus_cli's fixtures); the form may change, so nothing relies on finding it."""
 
 
 MOST_FAILURES = 12
@@ -219,18 +217,34 @@ def failed_files(
     """Files that keep a task from ending: changed or gone here, or named by its errors. Raises Transient, Refused."""
     items = list(items)
     found, away = changed_sources(items)
-    by_path = {collection_path.there(item.path): item for item in items} | {
-        collection_path.local(item) or "": item for item in items
-    }
+    by_path: dict[str, Item] = {}
+
+    def failed(item: Item, failure: Failure) -> None:
+        found[item.file] = unforeseen(item, failure)
+
+    for each in item_bulkhead().each(items, failed=failed):
+        with each as item:
+            by_path[collection_path.there(item.path)] = item
+            by_path[collection_path.local(item) or ""] = item
     only = {"filter": "is_error:1"}
-    for event in ask("event_list", lambda tc: rows(tc.task_event_list(task, limit=50, query_params=only))):
-        said = FILE_ERRORS.get(str(event.get("code")))
-        for path in _FILE.findall(str(event.get("details"))) if said else []:
-            item = by_path.get(path)
-            if item is not None and item.file not in found and item.file not in away:
-                hint = "mend that, rename it, or change the rule's `path`, then `dropline retry`"
-                found[item.file] = Undeliverable(item.file, f"Globus says of {path!r}: {said}", hint)
+    events = ask("event_list", lambda tc: rows(tc.task_event_list(task, limit=50, query_params=only)))
+    for one in Bulkhead[Mapping[str, Any]]("event of Globus task", lambda _: task).each(events):
+        with one as event:
+            said = FILE_ERRORS.get(str(event.get("code")))
+            for path in _paths(str(event.get("details"))) if said else ():
+                named = by_path.get(path)
+                if named is not None and named.file not in found and named.file not in away:
+                    hint = "mend that, rename it, or change the rule's `path`, then `dropline retry`"
+                    found[named.file] = Undeliverable(named.file, f"Globus says of {path!r}: {said}", hint)
     return found
+
+
+def _paths(details: str) -> Iterator[str]:
+    """Paths in the details of an event (globus_cli's fixtures); the form may change, so nothing relies on finding them."""
+    for line in details.splitlines():
+        key, _, path = line.strip().partition(": ")
+        if key == "File":
+            yield path.strip()
 
 
 def shown(outcomes: Mapping[int, Outcome], items: Mapping[int, Item]) -> str:
