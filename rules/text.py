@@ -21,4 +21,4 @@ def alike(text: str, path: str) -> str:
     """The text without what tells one file from another: its path and name, other paths, quoted names, numbers."""
     for one in (path, path.rpartition("/")[2]):
         text = text.replace(one, "…") if one else text
-    return re.sub(r"'[^']*'|\"[^\"]*\"|\S*/\S*|\S*\d\S*", "…", text)
+    return re.sub(r"'[^']*'|\"[^\"]*\"|(?<!\S)\S*[/\d]\S*", "…", text)

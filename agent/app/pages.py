@@ -13,6 +13,7 @@ from agent.ledger import Ledger
 from agent.observe.doubts import doubts
 from agent.observe.file_inspector import FileInspector
 from agent.observe.metrics import Metrics, Readings, everything, with_process
+from agent.observe.rows import Rows
 from agent.observe.status import Health, status
 from agent.observe.textfile import Textfile
 
@@ -63,10 +64,11 @@ class Page:
         config, roots = self._parts.config, self._parts.intake.roots
         destinations = [(name, table.address) for name, table in config.settings.destinations.items()]
         source = str(absolute(PurePath(config.source))) if own_files.is_file(config.source) else ""
-        ledger = Ledger(str(config.ledger))
+        ledger, rows = Ledger(str(config.ledger)), Rows()
 
         def state() -> dict[str, Any]:
-            return status(ledger, config.rules, destinations, config.scrubs, doubts(config), self._well().refused)
+            refused = self._well().refused
+            return status(ledger, config.rules, destinations, config.scrubs, doubts(config), refused, rows)
 
         clock, inspector = self._clock, self._inspector
         readings = Readings(ledger, config.rules, roots, dict(destinations), clock, self._parts.expiries, inspector)

@@ -108,6 +108,8 @@ def _print_status(found: dict[str, Any]) -> None:
         say(f"waits since {stamp(one['since'])}: {one['name']} (rule {one['rule']}): {one['reason']}")
     if found["datasets"]:
         say("`dropline complete DATASET` releases one that will never be complete")
+    for one in found["not_shown"]:
+        say(f"one of {one['what']} cannot be shown: {one['reason']}")
     for name in found["paused"]:
         say(f"paused: {name} (`dropline resume {name}`)")
     if found["files"].get("refused"):

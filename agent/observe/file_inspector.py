@@ -1,11 +1,13 @@
 """Looks at files for people and metrics: at file systems that may never answer, while others wait for the page."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from agent.files import LOCAL, CannotTell, Look, Space, Trouble, What
 from agent.files.absence import look_on
 from agent.host.asking import Asker, Silence
+from agent.host.bulkhead import Bulkhead, Failure
 from agent.intake.scan import Listing, sweep
 from agent.observe.status import no_answer
 from rules.match import relative
@@ -36,19 +38,28 @@ class FileInspector:
         self._roots = sorted(set(roots), key=len, reverse=True)
         self._files = Asker(clock, _LOOKS)
         self._listings = Asker(clock, _LISTINGS)
+        self._looks = Bulkhead[Named]("look at", lambda one: one[0])  # two threads may log one failure twice
 
     def at(self, files: Sequence[Named]) -> list[Look]:
         """What stands at these paths now."""
         places: dict[str, list[Named]] = {}
-        for one in files:
-            places.setdefault(self._place(one[0]), []).append(one)
         found: dict[str, Look] = {}
+        for each in self._looks.each(files, failed=partial(_unknown, found)):
+            with each as one:
+                places.setdefault(self._place(one[0]), []).append(one)
         for place, here in places.items():
             found |= self._asked(place, here)
         return [found[path] for path, _ in files]
 
     def _asked(self, place: str, files: Sequence[Named]) -> dict[str, Look]:
-        answer = self._files.ask(place, lambda: {path: look(path, volume) for path, volume in files})
+        def looks() -> dict[str, Look]:
+            found: dict[str, Look] = {}
+            for each in self._looks.each(files, failed=partial(_unknown, found)):
+                with each as (path, volume):
+                    found[path] = look(path, volume)
+            return found
+
+        answer = self._files.ask(place, looks)
         if isinstance(answer, Silence):
             return {path: CannotTell(_silence(answer)) for path, _ in files}
         return answer
@@ -91,6 +102,10 @@ def contents(top: str, directory: str, at_most: int) -> Contents:
             return Contents(listings, whole=False)
         listings.append(listing)
     return Contents(listings, whole=True)
+
+
+def _unknown(found: dict[str, Look], one: Named, failure: Failure) -> None:
+    found[one[0]] = CannotTell(Trouble(What.OTHER, failure.reason))
 
 
 def _silence(answer: Silence) -> Trouble:

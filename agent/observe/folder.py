@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 from agent.files import CannotTell
+from agent.host.bulkhead import Bulkhead
 from agent.intake.scan import Listing
 from agent.intake.zones import IDENTITY
 from agent.ledger import NAMED, Known, Ledger
@@ -36,20 +37,27 @@ def compare(ledger: Ledger, rules: Sequence[Rule], directory: str, contents: Con
         unseen = "the folder is not there"
     zones = _zones(contents.listings)
     filled = {posixpath.dirname(one.directory) for one in contents.listings} | set(zones)
-    for listing in contents.listings:
-        inside = posixpath.relpath(listing.directory, directory)
-        shown = "" if inside == "." else f"{inside}/"
-        if listing.error is not None:
-            unseen = unseen or f"{listing.directory} cannot be listed: {listing.error}"
-        elif listing.directory in zones:
-            others.append(f"{shown or './'}")
-        elif not any((listing.directory + "/").startswith(f"{zone}/") for zone in zones):
-            if not listing.entries and listing.whole and listing.directory not in filled and shown:
-                others.append(shown)
-            for name, kind, is_changed in _odd(ledger, listing):
-                rule = match(rules, f"{listing.directory}/{name}").rule
-                left = rule is None or (kind is Kind.LINK and rule.links != "refuse")
-                (changed if is_changed else others if left else new).append(f"{shown}{name}")
+    odd: list[str] = []
+    alone = Bulkhead[Listing]("listing of", lambda listing: listing.directory)
+    for each in alone.each(
+        contents.listings,
+        failed=lambda one, failure: odd.append(f"{one.directory} cannot be compared: {failure.reason}"),
+    ):
+        with each as listing:
+            inside = posixpath.relpath(listing.directory, directory)
+            shown = "" if inside == "." else f"{inside}/"
+            if listing.error is not None:
+                odd.append(f"{listing.directory} cannot be listed: {listing.error}")
+            elif listing.directory in zones:
+                others.append(f"{shown or './'}")
+            elif not any((listing.directory + "/").startswith(f"{zone}/") for zone in zones):
+                if not listing.entries and listing.whole and listing.directory not in filled and shown:
+                    others.append(shown)
+                for name, kind, is_changed in _odd(ledger, listing):
+                    rule = match(rules, f"{listing.directory}/{name}").rule
+                    left = rule is None or (kind is Kind.LINK and rule.links != "refuse")
+                    (changed if is_changed else others if left else new).append(f"{shown}{name}")
+    unseen = unseen or next(iter(odd), "")
     return InFolder(sorted(changed), sorted(new), sorted(others), unseen)
 
 

@@ -1,12 +1,13 @@
 """What `dropline status`, the status page and /healthz say."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.host.zone import stamp
 from agent.ledger import Behind, Finding, Ledger
+from agent.observe.rows import Rows, Unshown
 from rules.config.replan import line_for
 from rules.links import leads_out_in_words
 from rules.rule import Rule
@@ -16,6 +17,7 @@ if TYPE_CHECKING:  # of an agent that runs, which a command is not
     from agent.host.worker import Worker
     from agent.intake import Root
 
+T = TypeVar("T")
 _WAITING = 100
 """Datasets that wait which are named, longest waiting first."""
 _CAME_BACK = 20
@@ -26,7 +28,7 @@ _FINDINGS = 100
 
 def status(
     ledger: Ledger, rules: Sequence[Rule], destinations: Sequence[tuple[str, str]], scrubs: Mapping[str, Scrub],
-    doubts: Mapping[str, str], refused: str | None = None,
+    doubts: Mapping[str, str], refused: str | None = None, rows: Rows | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """The whole state as plain values.
 
@@ -37,7 +39,13 @@ def status(
         scrubs: how much is read again, of destinations where anything is.
         doubts: destinations on whose proof nothing is deleted, though a rule reclaims, with the reason.
         refused: why the configuration file, as it is now, is not in effect.
+        rows: makes the rows; those of whoever asks again and again, so that the log names a bad one once.
     """
+    makes, unshown = rows or Rows(), list[Unshown]()
+
+    def each(what: str, items: Iterable[T], make: Callable[[T], dict[str, Any]]) -> list[dict[str, Any]]:
+        return makes.of(what, items, make, lambda _, failure: unshown.append(failure))
+
     files: dict[str, int] = {}
     size: dict[str, int] = {}
     of_rules: dict[str, dict[str, int]] = {}
@@ -60,7 +68,7 @@ def status(
         doubt = doubts.get(name) or ledger.scrubs.gone_at_once(name)
         keeps = {"keeps": doubt} if doubt is not None else {}
         places.append({**place, "since": changed, "proved_at": proved} | keeps)
-    return {
+    found = {
         "configuration": None if refused is None else old_rules(refused),
         "files": files,
         "bytes": size,
@@ -82,7 +90,7 @@ def status(
             for one in ledger.scrubs.standings()
             if (one.destination, one.address) in destinations and (one.destination in scrubs or one.last_at is not None)
         ],
-        "findings": [described(one) for one in ledger.scrubs.open(limit=_FINDINGS)],
+        "findings": each("findings", ledger.scrubs.open(limit=_FINDINGS), described),
         "outbox": [
             {"rule": rule, "action": action, "waiting": count, "failed": failed, "reason": reason, "since": since}
             for rule, action, count, failed, reason, since in ledger.outbox.actions()
@@ -105,23 +113,28 @@ def status(
             {"watch": root, "directories": count, "example": example}
             for root, count, example in ledger.reports.unseen()
         ],
-        "came_back": [
-            {"files": f"{one.directory}/{one.name or '*' + one.suffix}", "quiet": one.quiet}
-            for one in ledger.returns.all(_CAME_BACK)
-        ],
-        "datasets": [
-            {"name": one.key, "rule": one.rule, "since": one.seen_at, "reason": one.reason or "found a moment ago"}
-            for one in ledger.datasets.waiting(_WAITING)
-        ],
+        "came_back": each(
+            "came_back", ledger.returns.all(_CAME_BACK),
+            lambda one: {"files": f"{one.directory}/{one.name or '*' + one.suffix}", "quiet": one.quiet},
+        ),
+        "datasets": each(
+            "datasets", ledger.datasets.waiting(_WAITING),
+            lambda one: {
+                "name": one.key, "rule": one.rule, "since": one.seen_at, "reason": one.reason or "found a moment ago"
+            },
+        ),
         "skipped_links": ledger.links.of_rules(),
-        "links": [
-            {**one._asdict(), "reason": leads_out_in_words(one.rule)}
-            for one in ledger.links.outside([rule.name for rule in rules if rule.links is None], _WAITING)
-        ],
+        "links": each(
+            "links", ledger.links.outside([rule.name for rule in rules if rule.links is None], _WAITING),
+            lambda one: {**one._asdict(), "reason": leads_out_in_words(one.rule)},
+        ),
         "paused": ledger.pauses.all(),
         "replanning": ledger.plans.under_change(),
-        "behind": [one._asdict() | {"hint": behind_in_words(one)} for one in ledger.plans.behind()],
-    }
+        "behind": each(
+            "behind", ledger.plans.behind(), lambda one: one._asdict() | {"hint": behind_in_words(one)}
+        ),
+    }  # fmt: skip
+    return found | {"not_shown": [one._asdict() for one in unshown]}
 
 
 def behind_in_words(one: Behind) -> str:

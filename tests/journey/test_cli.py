@@ -273,6 +273,7 @@ def test_status_tells_counts_destinations_and_rules(delivered: "Site") -> None:
             "paused": [],
             "replanning": False,
             "behind": [],
+            "not_shown": [],
         },
     )
     done = delivered.dropline("status")

@@ -22,7 +22,7 @@ from agent.intake import Intake
 from agent.intake.watch import Watch
 from agent.ledger import MEMORY, Ledger, State
 from tests import configured
-from tests.one_item import BAD, after, failing, noting, service
+from tests.one_item import BAD, after, failing, noting, pages, service
 from tests.one_item.site import T0, Acting, Site
 
 
@@ -180,7 +180,7 @@ _OF_SEVERAL = {
 }
 """Places that get one value for good and bad items together: a message lists all refused files, and the error of a task is
 all that says which of its files keeps it from ending."""
-SCENES = {"intake": intake, "delivery": delivery, "reclaim": reclaim} | after.SCENES | service.SCENES
+SCENES = {"intake": intake, "delivery": delivery, "reclaim": reclaim} | after.SCENES | service.SCENES | pages.SCENES
 
 
 @pytest.mark.slow

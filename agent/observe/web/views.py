@@ -13,6 +13,7 @@ from agent.ledger import GONE, File, Ledger, State, Summary
 from agent.observe.explain import explain, on_their_way, why
 from agent.observe.file_inspector import FileInspector
 from agent.observe.folder import compare
+from agent.observe.rows import Rows, Unshown
 from agent.observe.status import Health, no_answer
 from agent.observe.web.headline import Headline, headline, stopped
 from agent.observe.web.marks import At, Marks
@@ -111,12 +112,14 @@ class Views:
         self._health = health
         self._clock = clock
         self._inspector = inspector
+        self._each = Rows()
         self._with = f" --config {shlex.quote(config)}" if config else ""
 
     def front(self, text: str) -> dict[str, Any]:
         """The first page; `text`: what is searched for, empty for nothing."""
         now, said = self._clock(), self._status()
         up = {place["name"]: place["up"] for place in said["destinations"]}
+        unshown: list[Unshown] = []
         needs = [
             *self._troubles(said),
             *self._doubts(said),
@@ -124,7 +127,7 @@ class Views:
             *self._kept(said),
             *self._links(said),
             *self._findings(said),
-            *self._refusals(said["files"].get("refused", 0)),
+            *self._refusals(said["files"].get("refused", 0), unshown),
         ]
         oldest = min(self._ledger.reports.oldest_unverified().values(), default=None)
         swept = all(root.swept_at is not None or not root.watch.present for root in self._roots)
@@ -134,8 +137,10 @@ class Views:
             "status": said,
             "headline": self._headline(said, len(needs), oldest, swept, now),
             "needs": needs,
-            "rows": self._rows(self._ledger.summaries.current(_ROWS), up, now) if not text else [],
-            "found": self._find(text, up, now) if text else None,
+            "rows": self._rows(self._ledger.summaries.current(_ROWS), up, now, unshown) if not text else [],
+            "found": self._find(text, up, now, unshown) if text else None,
+            "unshown": [Unshown(**one) for one in said["not_shown"]] + unshown,
+            "each": self._each.rendered,
             "plot": self._plot(now),
             "roots": self._roots,
             "command": self.command,
@@ -152,10 +157,13 @@ class Views:
         files = self._ledger.summaries.files(summary, _FILES)
         waits = summary.whole and self._ledger.datasets.get(summary.place).waits
         base = self._base(summary)
-        lines = self._lines(files, lambda file: self._within(file, base))
+        unshown: list[Unshown] = []
+        lines = self._lines(files, lambda file: self._within(file, base), unshown)
         odd = next((one for one in lines if one.file.state is State.VERIFIED and not one.mark.ok), None)
         if row.mark.ok and odd is not None:
             row = replace(row, mark=Verdict(False, f"{odd.mark.reason} ({odd.name})"))
+        elif row.mark.ok and unshown:
+            row = replace(row, mark=Verdict(False, f"not now: a file cannot be looked at: {unshown[0].reason}"))
         # A dataset need not be a directory: then its files are all that the mark speaks of.
         is_folder = not summary.whole or self._may_be_directory(base)
         if row.mark.ok and is_folder:
@@ -167,6 +175,8 @@ class Views:
             "lines": lines,
             "base": base if is_folder else posixpath.dirname(base),
             "complete": self.command("complete", summary.name) if waits else "",
+            "unshown": unshown,
+            "each": self._each.rendered,
         }
 
     def file(self, path: str) -> dict[str, Any] | None:
@@ -176,12 +186,12 @@ class Views:
             return None  # nothing else is looked at: anybody may ask for any path
         told = explain(self._ledger, list(self._rules.values()), path, lambda *one: self._inspector.at([one])[0])
         own = [file for file in versions if file.rule != SENT] or versions
-        (line,) = self._lines(own[-1:], lambda file: posixpath.basename(path))
+        (seen,) = self._inspector.at([(path, own[-1].volume)])
         return {
             "now": self._clock(),
             "told": told,
-            "name": line.name,
-            "mark": line.mark,
+            "name": posixpath.basename(path),
+            "mark": self._marks.of_file(own[-1], seen),
             "file": own[-1],
             "summary": self._ledger.summaries.of(own[-1]),
             "command": self.command("explain", path),
@@ -276,12 +286,14 @@ class Views:
             command = self.command("verify", destination)
             yield Need(f"{what} {kind}", found[0]["reason"], command, paths, len(found) - len(paths))
 
-    def _refusals(self, count: int) -> Iterable[Need]:
+    def _refusals(self, count: int, unshown: list[Unshown]) -> Iterable[Need]:
         if not count:
             return
         causes: dict[str, list[File]] = {}
-        for file in self._ledger.reports.files([State.REFUSED], _REFUSED):
-            causes.setdefault(alike(file.reason or "", file.path), []).append(file)
+        self._each.of(
+            "refused file", self._ledger.reports.files([State.REFUSED], _REFUSED),
+            lambda file: causes.setdefault(alike(file.reason or "", file.path), []).append(file), _into(unshown),
+        )  # fmt: skip
         for files in list(causes.values())[:_REASONS]:
             paths = sorted(file.path for file in files)
             what = "1 file is not delivered" if len(paths) == 1 else f"{len(paths):,} files are not delivered"
@@ -300,7 +312,7 @@ class Views:
 
     # Datasets and folders
 
-    def _find(self, text: str, up: Mapping[str, bool | None], now: float) -> dict[str, Any]:
+    def _find(self, text: str, up: Mapping[str, bool | None], now: float, unshown: list[Unshown]) -> dict[str, Any]:
         summaries = self._ledger.summaries.named(text, _FOUND)
         folder, _, name = text.rpartition("/")
         files = self._ledger.files.history(text)[-1:]
@@ -309,27 +321,37 @@ class Views:
                 file for file in self._ledger.summaries.files_named(name, _FOUND) if folder.lower() in file.path.lower()
             ]
         return {
-            "rows": self._rows(summaries, up, now),
-            "lines": self._lines(files, self._shown),
+            "rows": self._rows(summaries, up, now, unshown),
+            "lines": self._lines(files, self._shown, unshown),
             "at_most": _FOUND,
         }
 
-    def _lines(self, files: Sequence[File], name: Callable[[File], str]) -> list[Line]:
+    def _lines(self, files: Sequence[File], name: Callable[[File], str], unshown: list[Unshown]) -> list[Line]:
         """Each file with its mark; all are looked at now. Files of one batch wait for the same deliveries."""
         deliveries = cache(self._ledger.reports.deliveries_of)
-        seen = self._inspector.at([(file.path, file.volume) for file in files])
-        return [
-            Line(file, name(file), self._marks.of_file(file, at), why(file, deliveries) or "")
-            for file, at in zip(files, seen, strict=True)
-        ]
+        seen = {
+            file.id: at
+            for file, at in zip(files, self._inspector.at([(file.path, file.volume) for file in files]), strict=True)
+        }
+
+        def line(file: File) -> Line:
+            return Line(file, name(file), self._marks.of_file(file, seen[file.id]), why(file, deliveries) or "")
+
+        return self._each.of("file", files, line, _into(unshown))
 
     def _may_be_directory(self, path: str) -> bool:
         """Whether a directory has the name, as far as that can be told now."""
         (seen,) = self._inspector.at([(path, None)])
         return isinstance(seen, CannotTell) or (isinstance(seen, Observation) and seen.kind is Kind.DIRECTORY)
 
-    def _rows(self, summaries: Iterable[Summary], up: Mapping[str, bool | None], now: float) -> list[Row]:
-        return [self._row(summary, up, now) for summary in summaries if summary.files or summary.vanished]
+    def _rows(
+        self, summaries: Iterable[Summary], up: Mapping[str, bool | None], now: float, unshown: list[Unshown]
+    ) -> list[Row]:
+        def row(summary: Summary) -> Row | None:
+            return self._row(summary, up, now) if summary.files or summary.vanished else None
+
+        made = self._each.of("dataset or folder", summaries, row, _into(unshown))
+        return [one for one in made if one is not None]
 
     def _row(self, summary: Summary, up: Mapping[str, bool | None], now: float) -> Row:
         below = summary.waiting == 0 and self._ledger.summaries.unproved_below(self._base(summary))
@@ -375,6 +397,11 @@ class Views:
         if file.state is not State.BATCHED or file.batch is None:
             return why(file, self._ledger.reports.deliveries_of) or ""
         return on_their_way(self._ledger.reports.deliveries_of(file.batch), up)
+
+
+def _into(unshown: list[Unshown]) -> Callable[[object, Unshown], object]:
+    """Puts what cannot be shown on a list."""
+    return lambda _, one: unshown.append(one)
 
 
 def _behind(said: Mapping[str, Any]) -> int:
