@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from rules.model import Verdict
 
+EXCLUDED = "excluded folder, not looked into"
 _NAMES = 3
 """Names that a reason tells."""
 
@@ -35,6 +36,8 @@ class InFolder(NamedTuple):
     """What no rule delivers: excluded and unclaimed files, links, special files; folders that hold nothing, with a "/"."""
     unseen: str
     """Why not all of it was looked at; empty: all was."""
+    excluded: Sequence[str] = ()
+    """Folders that a rule excludes, which were not looked into, with a "/": one entry each, whatever is in them."""
 
 
 def removal(standing: Standing, proved: Mapping[str, int], weak: Mapping[str, int], *, claimed: bool) -> Verdict:
@@ -74,11 +77,12 @@ def folder_removal(verdict: Verdict, found: InFolder) -> Verdict:
         return Verdict(False, f"not yet: the agent has not taken it up yet: {_named(found.new)}")
     if found.unseen:
         return Verdict(False, f"cannot tell: {found.unseen}")
-    if found.others:
-        folders = sum(name.endswith("/") for name in found.others)
-        what = "files and folders" if 0 < folders < len(found.others) else "folders" if folders else "files"
-        count = f"{len(found.others):,} {what if len(found.others) > 1 else what[:-1]}"
-        return Verdict(False, f"safe, but for {count} that no rule delivers: {_named(found.others)}")
+    others = [*found.others, *(f"{name} ({EXCLUDED})" for name in found.excluded)]
+    if others:
+        folders = sum(name.endswith("/") for name in found.others) + len(found.excluded)
+        what = "files and folders" if 0 < folders < len(others) else "folders" if folders else "files"
+        count = f"{len(others):,} {what if len(others) > 1 else what[:-1]}"
+        return Verdict(False, f"safe, but for {count} that no rule delivers: {_named(others)}")
     return verdict
 
 

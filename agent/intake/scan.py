@@ -148,9 +148,15 @@ class Walk:
         yield Listing(directory, listed.volume, listed.entries, whole, last=True, error=unseen)
 
 
-def sweep(files: Files, top: str, begin: str = "", zones: Zones = NONE) -> Generator[Listing]:
+def sweep(
+    files: Files,
+    top: str,
+    begin: str = "",
+    zones: Zones = NONE,
+    pruned: Callable[[str], bool] = lambda directory: False,
+) -> Generator[Listing]:
     """All listings of a walk; where it breaks off, the last one says why. Nothing stays open between two of them."""
-    walk = Walk(files, top, begin, zones)
+    walk = Walk(files, top, begin, zones, pruned=pruned)
     try:
         while (listing := walk.next()) is not None:
             walk.pause()

@@ -28,6 +28,8 @@ class Contents(NamedTuple):
     listings: list[Listing]
     whole: bool
     """It is all that there is."""
+    excluded: Sequence[str] = ()
+    """Directories that the rules exclude: they were not looked into."""
 
 
 class FileInspector:
@@ -64,10 +66,10 @@ class FileInspector:
             return {path: CannotTell(_silence(answer)) for path, _ in files}
         return answer
 
-    def contents(self, directory: str) -> Contents | CannotTell:
-        """What stands in a directory and below it now, destinations of copies among it."""
+    def contents(self, directory: str, excluded: Callable[[str], bool]) -> Contents | CannotTell:
+        """What stands in a directory and below it now, destinations of copies among it. `excluded`: not looked into."""
         place = self._place(directory)
-        answer = self._listings.ask(place, lambda: contents(place, directory, ENTRIES))
+        answer = self._listings.ask(place, lambda: contents(place, directory, ENTRIES, excluded))
         return CannotTell(_silence(answer)) if isinstance(answer, Silence) else answer
 
     def space(self, directory: str) -> Space | None:
@@ -92,16 +94,26 @@ def look(path: str, volume: VolumeId | None) -> Look:
     return LOCAL.look(path) if volume is None else look_on(LOCAL, path, volume)
 
 
-def contents(top: str, directory: str, at_most: int) -> Contents:
+def contents(
+    top: str, directory: str, at_most: int, excluded: Callable[[str], bool] = lambda directory: False
+) -> Contents:
     """What stands in a directory at or below another one, and below it, as a sweep sees it."""
     listings: list[Listing] = []
+    left_out: list[str] = []
+
+    def pruned(path: str) -> bool:
+        if excluded(path):
+            left_out.append(path)
+            return True
+        return False
+
     count = 0
-    for listing in sweep(LOCAL, top, relative(directory, top) or ""):
+    for listing in sweep(LOCAL, top, relative(directory, top) or "", pruned=pruned):
         count += len(listing.entries) + 1
-        if count > at_most:
-            return Contents(listings, whole=False)
+        if count + len(left_out) > at_most:
+            return Contents(listings, False, left_out)
         listings.append(listing)
-    return Contents(listings, whole=True)
+    return Contents(listings, True, left_out)
 
 
 def _unknown(found: dict[str, Look], one: Named, failure: Failure) -> None:

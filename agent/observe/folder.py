@@ -36,7 +36,10 @@ def compare(ledger: Ledger, rules: Sequence[Rule], directory: str, contents: Con
     if not contents.listings and contents.whole:
         unseen = "the folder is not there"
     zones = _zones(contents.listings)
-    filled = {posixpath.dirname(one.directory) for one in contents.listings} | set(zones)
+    excluded = [posixpath.relpath(one, directory) + "/" for one in contents.excluded]
+    filled = {
+        posixpath.dirname(one) for one in (*(one.directory for one in contents.listings), *contents.excluded)
+    } | set(zones)
     odd: list[str] = []
     alone = Bulkhead[Listing]("listing of", lambda listing: listing.directory)
     for each in alone.each(
@@ -58,7 +61,7 @@ def compare(ledger: Ledger, rules: Sequence[Rule], directory: str, contents: Con
                     left = rule is None or (kind is Kind.LINK and rule.links != "refuse")
                     (changed if is_changed else others if left else new).append(f"{shown}{name}")
     unseen = unseen or next(iter(odd), "")
-    return InFolder(sorted(changed), sorted(new), sorted(others), unseen)
+    return InFolder(sorted(changed), sorted(new), sorted(others), unseen, sorted(excluded))
 
 
 def _zones(listings: Sequence[Listing]) -> list[str]:

@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 from agent.app.configuration import read
 from agent.app.run import once
 from agent.cli import app as cli
+from agent.files.posix.tree import PosixTree
+from agent.files.tree import Listed
 from agent.ledger import Ledger
 from agent.observe import file_inspector
 from agent.observe.file_inspector import FileInspector
@@ -201,6 +203,30 @@ def test_a_folder_is_safe_to_remove_but_for_what_no_rule_delivers(tmp_path: Path
     (run / "sub/copies").mkdir()
     (run / "sub/copies/a.dat").touch()
     assert folder_mark(look(), "run") == Verdict(False, "safe, but for 1 folder that no rule delivers: sub/")
+
+
+def test_a_folder_that_a_rule_excludes_is_one_entry(
+    tmp_path: Path, look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not looked into: neither what is in it counts, nor that the agent may not list it; its own page says so."""
+    write(tmp_path, "share")
+    deliver(tmp_path, run__a=b"x", run__old__b=b"y")
+    write(tmp_path, "share", rule="exclude = ['lost+found/', 'old/']\n")
+    (tmp_path / "data/run/lost+found/deep").mkdir(parents=True)
+    (tmp_path / "data/run/lost+found/deep/c").touch()
+    (tmp_path / "data/run/only/lost+found").mkdir(parents=True)
+    deliver(tmp_path)
+    scan = PosixTree.scan
+
+    def scanned(tree: PosixTree, path: str, most: int) -> Iterator[Listed]:
+        assert "lost+found" not in path
+        return scan(tree, path, most)
+
+    monkeypatch.setattr(PosixTree, "scan", scanned)
+    words = "(excluded folder, not looked into)"
+    said = f"safe, but for 3 folders that no rule delivers: lost+found/ {words}, old/ {words}, only/lost+found/ {words}"
+    assert folder_mark(look(), "run") == Verdict(False, said)
+    assert folder_mark(look(), "run/old") == Verdict(False, "excluded folder, not looked into")
 
 
 def test_a_folder_is_not_safe_while_something_in_it_is_new_or_changed(tmp_path: Path, look: Look) -> None:

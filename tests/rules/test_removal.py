@@ -101,6 +101,14 @@ YES = Verdict(True, "proved at a")
         (SEEN._replace(others=["a/"]), "safe, but for 1 folder that no rule delivers: a/"),
         (SEEN._replace(others=["a/", "b/"]), "safe, but for 2 folders that no rule delivers: a/, b/"),
         (
+            SEEN._replace(excluded=["lost+found/"]),
+            "safe, but for 1 folder that no rule delivers: lost+found/ (excluded folder, not looked into)",
+        ),
+        (
+            SEEN._replace(others=["a"], excluded=["b/"]),
+            "safe, but for 2 files and folders that no rule delivers: a, b/ (excluded folder, not looked into)",
+        ),
+        (
             SEEN._replace(others=["a", "b", "c", "d/"]),
             "safe, but for 4 files and folders that no rule delivers: a, b, c and 1 more",
         ),
@@ -112,15 +120,15 @@ def test_a_folder_is_safe_only_where_nothing_else_is_in_it(found: InFolder, said
 
 
 @given(
-    names := st.lists(st.sampled_from(["a", "b/", "c\n"]), max_size=4), names, names,
+    names := st.lists(st.sampled_from(["a", "b/", "c\n"]), max_size=4), names, names, names,
     st.sampled_from(["", "cannot be listed"]), st.booleans(),
 )  # fmt: skip
 def test_what_is_found_in_a_folder_never_makes_it_safer(
-    changed: list[str], new: list[str], others: list[str], unseen: str, ok: bool
+    changed: list[str], new: list[str], others: list[str], excluded: list[str], unseen: str, ok: bool
 ) -> None:
     """Only where its files may go, and it holds nothing else, and all was seen, is the folder safe to remove."""
     before = Verdict(ok, "as it is")
-    found = InFolder(changed, new, others, unseen)
-    alone = found == SEEN._replace(changed=[], new=[], others=[])
+    found = InFolder(changed, new, others, unseen, excluded)
+    alone = found == SEEN._replace(changed=[], new=[], others=[], excluded=[])
     assert folder_removal(before, found).ok == (ok and alone)
     assert ok or folder_removal(before, found) == before

@@ -4,7 +4,7 @@ import posixpath
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from agent.files import CannotTell
@@ -20,8 +20,9 @@ from agent.observe.web.marks import At, Marks
 from agent.observe.web.plot import Plot, plot
 from agent.observe.web.words import clock
 from rules.links import links_in_words, some
+from rules.match import pruned
 from rules.model import SENT, Kind, Observation, Verdict
-from rules.removal import folder_removal
+from rules.removal import EXCLUDED, folder_removal
 from rules.rule import Rule
 from rules.text import alike
 
@@ -166,8 +167,12 @@ class Views:
             row = replace(row, mark=Verdict(False, f"not now: a file cannot be looked at: {unshown[0].reason}"))
         # A dataset need not be a directory: then its files are all that the mark speaks of.
         is_folder = not summary.whole or self._may_be_directory(base)
-        if row.mark.ok and is_folder:
-            found = compare(self._ledger, list(self._rules.values()), base, self._inspector.contents(base))
+        rules = list(self._rules.values())
+        excluded = partial(pruned, rules)
+        if is_folder and excluded(base) and (summary.verified or summary.waiting or summary.refused):
+            row = replace(row, mark=Verdict(False, EXCLUDED))
+        elif row.mark.ok and is_folder:
+            found = compare(self._ledger, rules, base, self._inspector.contents(base, excluded))
             row = replace(row, mark=folder_removal(row.mark, found))
         return {
             "now": now,
