@@ -123,7 +123,7 @@ def required_of(config: Configuration, transports: Mapping[str, Transport]) -> d
     """The destinations as reclaim needs them."""
     tables = config.settings.destinations
     return {
-        name: Required(one.address, one.confirm, partial(doubt, config, name), tables[name].consumed)
+        name: Required(one.address, one.confirm, partial(doubt, config, name), one.is_service, tables[name].consumed)
         for name, one in transports.items()
     }
 

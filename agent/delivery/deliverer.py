@@ -75,6 +75,7 @@ class Deliverer:
         self._on_candidates = on_candidates
         self._on_actions = on_actions
         self._health = DestinationHealth(ledger, transport, destination, counter, random, former)
+        self._health.beside = _beside(transport.name, rules)
         self._outcomes = Outcomes(ledger, transport, destination, self._rules)
         self._requests = Requests(ledger, transport, destination, rules, host)
         self._in_flight: dict[str, Submission] = {}
@@ -120,7 +121,7 @@ class Deliverer:
         self._rules = {rule.name: rule for rule in rules}
         self._requests = Requests(self._ledger, self._transport, self._destination, rules, self._host)
         self._outcomes = Outcomes(self._ledger, self._transport, self._destination, self._rules)
-        self._health.former = former
+        self._health.former, self._health.beside = former, _beside(self._transport.name, rules)
 
     def step(self, now: float) -> float | None:
         """One whole pass: take the transport's reports, then send what is due. Returns when the next is due."""
@@ -525,3 +526,8 @@ def _failure(report: Report, submission: Submission) -> str | None:
     """Why a request that ended is tried again later; None: it is over, or what is left of it goes at once."""
     others = (submission.open | submission.follow_up.keys()) - submission.failed.keys()
     return report.failure or (None if others else next(iter(submission.failed.values()), None))
+
+
+def _beside(name: str, rules: Sequence[Rule]) -> set[str]:
+    """Destinations to which a rule delivers that delivers to this one, too."""
+    return {target.to for rule in rules if name in {one.to for one in rule.deliver} for target in rule.deliver} - {name}

@@ -1,7 +1,7 @@
 """Asks whether the destination is there, and tells people when that changes."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 from agent.destinations import Transport
@@ -9,6 +9,7 @@ from agent.errors import Exhausted, Refused, Transient
 from agent.host.bulkhead import Bulkhead
 from agent.ledger import Ledger
 from rules.health import Condition, Health
+from rules.match import overlap
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,8 @@ class DestinationHealth:
         self._random = random
         self.former = former
         """The destinations before this one in the configuration, which must all differ: number → name."""
+        self.beside: Collection[str] = ()
+        """Destinations to which a rule delivers that delivers here, too."""
         self.identity: str | None = None
         """Of the destination; None before it was set up."""
         self.now = Health()
@@ -60,6 +63,9 @@ class DestinationHealth:
                     self._ledger.destinations.set_up(self._destination, identity)
                 self.identity = identity  # not before: what the ledger does not know would never be written down
             self._transport.check(self.identity)
+            if self._transport.location is not None:
+                with self._ledger.transaction():
+                    self._ledger.destinations.found_at(self._destination, self._transport.location)
             self._require_own(self.identity)
         except (Transient, Refused) as error:
             self._counter.requested(self._transport.name, "check", "failed")
@@ -75,6 +81,17 @@ class DestinationHealth:
                 raise Refused(
                     f"{self._transport.address} is the same directory as destination {self.former[number]}:"
                     " one copy would count as two",
+                    "give it its own directory, or remove one of the two",
+                )
+        here = self._transport.location
+        if here is None:
+            return
+        for number, location in self._ledger.destinations.located():
+            name = self.former.get(number)
+            if name is not None and (here == location or (name in self.beside and overlap(here, location))):
+                raise Refused(
+                    f"{self._transport.address} is at {here}, and destination {name} at {location}:"
+                    " one copy could count as two",
                     "give it its own directory, or remove one of the two",
                 )
 

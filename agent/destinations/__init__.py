@@ -154,6 +154,8 @@ class Transport(Protocol):
     """Seconds between two looks whether an idle destination is still there."""
     retry_at_most: float
     """Seconds until a delivery that failed again and again is tried once more."""
+    location: str | None
+    """Where that is, whichever collection shows it, as far as the service tells; None: not known, or a local directory."""
 
     def set_up(self) -> str:
         """Take the destination into use. Returns its identity. Raises Transient, Refused."""

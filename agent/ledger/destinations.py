@@ -75,6 +75,22 @@ class Destinations:
         """(name, address) of the destinations whose identity file says this."""
         return self._store.execute("SELECT name, address FROM destinations WHERE identity = ?", (identity,)).fetchall()
 
+    def location(self, name: str, address: str) -> str | None:
+        """Where the destination is, whichever collection shows it; None: not known, or a local directory."""
+        sql = "SELECT location FROM destinations WHERE name = ? AND address = ?"
+        row = self._store.execute(sql, (name, address)).fetchone()
+        return row[0] if row else None
+
+    def located(self) -> list[tuple[int, str]]:
+        """(destination, where it is) of those that a service shows."""
+        sql = "SELECT id, location FROM destinations WHERE location IS NOT NULL"
+        return self._store.execute(sql).fetchall()
+
+    def found_at(self, destination: int, location: str | None) -> None:
+        """The service said where the destination is."""
+        sql = "UPDATE destinations SET location = ?1 WHERE id = ?2 AND location IS NOT ?1"
+        self._store.execute(sql, (location, destination))
+
     def set_up(self, destination: int, identity: str) -> None:
         """The destination's identity is known from now on."""
         self._store.execute("UPDATE destinations SET identity = ? WHERE id = ?", (identity, destination))

@@ -153,6 +153,7 @@ CREATE TABLE destinations (
   name       TEXT NOT NULL,
   address    TEXT NOT NULL,      -- where it is; a name that moves is another destination
   identity   TEXT,               -- what its identity file said when it was set up
+  location   TEXT,               -- where it is, whichever Globus collection shows it; NULL: not known, or a local directory
   up         INTEGER,            -- 1, 0, or NULL before the first look
   reason     TEXT,
   in_place   INTEGER NOT NULL DEFAULT 0,  -- 1: copies are written under their final names, and tell only size and mtime

@@ -13,6 +13,7 @@ from agent.host.bulkhead import Bulkhead
 from agent.host.heartbeat import Heartbeat
 from agent.ledger import File, Ledger
 from agent.reclaim.aside import aside_for
+from rules.globus.collection import joined
 from rules.links import leads_out_in_words
 from rules.match import match
 from rules.model import Content, CopyId, Evidence, Kind, Observation, Verdict, Version, Writer
@@ -39,6 +40,8 @@ class Required:
     ask: Confirm
     doubt: Callable[[], str | None] = lambda: None
     """Why its proof does not count, as things are now; None: it does."""
+    is_service: bool = False
+    """A service has it, which says where that is."""
     consumed: bool = False
     """Files are taken away there after their arrival: a copy that is gone was proved all the same."""
 
@@ -142,7 +145,7 @@ class Decisions:
             if not found.ok:
                 return found.reason
             copies[item.destination] = found.copy
-        verdict = self._distinct(copies)
+        verdict = self._distinct(copies, evidence)
         return None if verdict.ok else verdict.reason
 
     def _each(
@@ -243,7 +246,7 @@ class Decisions:
                 copies[item.destination] = there.copy
         except Transient as error:
             return Decision(file, Verdict(False, f"cannot be asked: {error}", now + LATER))
-        apart = self._distinct(copies)
+        apart = self._distinct(copies, evidence)
         if not apart.ok:
             return Decision(file, Verdict(False, apart.reason, now + LATER))
         local = self._untouched(rule, file)
@@ -302,12 +305,18 @@ class Decisions:
         volume = seen.volume if isinstance(seen, Observation) else file.volume
         return LocalFile(file.path, CopyId(volume, file.version.file_id))
 
-    def _distinct(self, copies: Mapping[str, CopyId | None]) -> Verdict:
+    def _distinct(self, copies: Mapping[str, CopyId | None], evidence: Sequence[tuple[Evidence, str]]) -> Verdict:
         """Whether each of the destinations has its own copy."""
         identities = {
             name: self._ledger.destinations.identity(name, self._required[name].address) or "" for name in copies
         }
-        return distinct(copies, identities)
+        paths: dict[str, str | None] = {}
+        for item, path in evidence:
+            required = self._required[item.destination]
+            if required.is_service:
+                base = self._ledger.destinations.location(item.destination, required.address)
+                paths[item.destination] = None if base is None else joined(base, path)
+        return distinct(copies, identities, paths)
 
     def _untouched(self, rule: Rule, file: File) -> Verdict:
         """Whether the local file is the version that was proved, and has no writer."""

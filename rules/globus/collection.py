@@ -1,5 +1,6 @@
 """Paths as Globus collections name them. Facts: https://docs.globus.org/api/transfer/task_submit/#common_fields (2.1)."""
 
+import posixpath
 import re
 
 from rules.match import relative
@@ -41,6 +42,20 @@ def source_path(local: str, root: str, path: str) -> str | None:
 def joined(base: str, below: str) -> str:
     """A path below another one, with one slash between them."""
     return f"{base.rstrip('/')}/{below}" if below else base
+
+
+def location(collection: str, path: str, host: str | None, host_path: str | None) -> str:
+    """Where a path of a collection is, as "UUID:/path": two collections may show one directory.
+
+    Args:
+        collection: its id.
+        path: at the collection.
+        host: the collection that a guest collection shows a part of; None: it is no guest collection, or that is not known.
+        host_path: the directory there that it shows.
+    """
+    if host is None or host_path is None or not host_path.startswith("/"):
+        return f"{collection.lower()}:{path}"
+    return f"{host.lower()}:{joined(posixpath.normpath(host_path), path.strip('/'))}"
 
 
 def common_prefix(names: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from types import MappingProxyType
 from typing import NamedTuple
 
 from rules.model import CopyId, Verdict
@@ -25,17 +26,26 @@ class Confirmed(NamedTuple):
     """Nothing is at its path, at a destination that answers."""
 
 
-def distinct(copies: Mapping[str, CopyId | None], identities: Mapping[str, str]) -> Verdict:
+def distinct(
+    copies: Mapping[str, CopyId | None],
+    identities: Mapping[str, str],
+    paths: Mapping[str, str | None] = MappingProxyType({}),
+) -> Verdict:
     """Whether no copy counts twice: two names for one directory, one destination in another, or hard links.
 
     Args:
         copies: which file the copy is, by the name of its destination; None: that cannot be told.
         identities: what the identity file of each destination says.
+        paths: where a service has the copy, whichever collection shows it; None: that cannot be told.
     """
     for (one, copy), (other, another) in combinations(copies.items(), 2):
         if identities[one] == identities[other]:
             return Verdict(False, f"{one} and {other} are one directory, so there is one copy and not two")
-        if copy is not None and copy == another:
+        if one in paths and other in paths and None in (paths[one], paths[other]):
+            return Verdict(
+                False, f"the service does not say yet where {one} and {other} are: they may be one directory"
+            )
+        if (copy is not None and copy == another) or (one in paths and paths[one] == paths.get(other)):
             return Verdict(False, f"at {one} and {other} is one file under two names, so there is one copy and not two")
     return Verdict(True, "each destination has its own copy")
 

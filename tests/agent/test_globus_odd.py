@@ -240,6 +240,54 @@ def test_two_names_of_one_path_at_two_collections_are_refused_by_the_mark(rig: R
     assert "one copy would count as two" in (health.now.reason or "")
 
 
+@pytest.mark.parametrize("kind", ["GCSv5_guest_collection", "GCP_guest_collection"])
+@pytest.mark.parametrize(
+    ("path", "within", "reason"),
+    [
+        ("/", "", "one copy could count as two"),
+        ("/run", "", "one copy could count as two"),
+        ("/run", "other", None),
+        ("/", "apart", None),
+    ],
+)
+def test_a_guest_collection_in_another_destination_is_refused_where_a_rule_delivers_to_both(
+    rig: Rig, kind: Any, path: str, within: str, reason: str | None
+) -> None:
+    """The service says which collection it shows a part of. `within`: no such rule, or no such directory."""
+    rig.batch(a=b"one")
+    rig.deliver()
+    (rig.share / "run").mkdir()
+    outer = rig.service.collection("Project", rig.root)
+    guest = rig.service.guest("Guest", rig.campus, path, kind) if within != "apart" else outer
+    (rig.root / "run").mkdir()
+    transport = GlobusTransport(
+        "guest", CollectionPath(rig.source.id, str(rig.data), "/", guest.id, "/run" if path == "/" else "/"),
+        rig.session, "a1b2c3d4e5f6", 6, lambda *_: None, clock=lambda: rig.now,
+    )  # fmt: skip
+    place = rig.ledger.destinations.place("guest", transport.address, in_place=True).id
+    health = DestinationHealth(rig.ledger, transport, place, rig.counts, lambda: 0.0, {rig.place: "campus"})
+    health.beside = {"campus"} if within != "other" else ()
+    health.check(rig.now, idle=True)
+    assert health.now.condition is (Condition.UP if reason is None else Condition.REFUSED)
+    assert (reason or "") in (health.now.reason or "")
+    there = f"{guest.id}:/run" if within == "apart" else f"{rig.campus.id}:/run"
+    assert rig.ledger.destinations.location("guest", transport.address) == there
+
+
+@pytest.mark.parametrize(
+    "reply", [faults.internal_error(), faults.content([]), *(faults.content({"host_endpoint_id": odd}) for odd in ODD)]
+)
+def test_a_collection_that_does_not_say_where_it_is_still_takes_files(rig: Rig, reply: Any) -> None:
+    """What the service says of it oddly is asked again, and nothing is deleted on two such proofs until it says."""
+    rig.service.faults.answer(f"GET */endpoint/{rig.campus.id}", reply, None)
+    rig.start()
+    rig.batch(a=b"one")
+    rig.deliver()
+    assert (rig.states(), rig.destination()) == ({"a": "verified"}, (True, None))
+    known = rig.ledger.destinations.location("campus", rig.transport.address)
+    assert known in (None, rig.transport.address)
+
+
 def test_a_pause_of_the_source_is_known_before_a_task_is_made(rig: Rig) -> None:
     """Both collections are asked for the rules that hold: the administrator's words are shown, and no task waits at the service."""
     rig.source.paused = "the microscope moves house"

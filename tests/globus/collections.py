@@ -83,6 +83,8 @@ class Collection:
     """Bytes that may be below the base."""
     managers: set[str] | None = None
     """Identities that may see and change access rules; None: everybody."""
+    host: tuple[str, str] | None = None
+    """The id of the collection that a guest collection shows a part of, and the path of that; None: the service does not say."""
     members: set[str] | None = None
     """Identities that a mapped collection has accounts for; None: everybody."""
     rules: dict[str, Rule] = field(default_factory=dict)
@@ -159,6 +161,7 @@ class Collection:
         """As GET /endpoint/<id> shows it to this identity."""
         personal = self.entity_type.startswith("GCP")
         roles = ["administrator", "access_manager"] if self.manages(identity) else []
+        host, host_path = self.host or (None, "/" if self.is_guest else None)
         return {
             "DATA": [], "DATA_TYPE": "endpoint", "acl_available": self.is_guest,
             "acl_editable": self.is_guest and self.manages(identity), "activated": False,
@@ -169,8 +172,9 @@ class Collection:
             "entity_type": self.entity_type, "expire_time": None, "expires_in": -1, "force_encryption": False,
             "force_verify": False, "french_english_bilingual": False, "gcp_connected": self.connected if personal else None,
             "gcp_paused": False if personal else None, "gcs_manager_url": None, "globus_connect_setup_key": None,
-            "high_assurance": self.high_assurance, "host_endpoint_id": None, "host_path": "/" if self.is_guest else None,
-            "id": self.id, "in_use": False, "info_link": None, "is_globus_connect": personal, "keywords": None,
+            "high_assurance": self.high_assurance, "host_endpoint_id": host if personal else None, "host_path": host_path,
+            "mapped_collection_id": None if personal else host, "id": self.id,
+            "in_use": False, "info_link": None, "is_globus_connect": personal, "keywords": None,
             "local_user_info_available": False, "mfa_required": False, "my_effective_roles": roles, "myproxy_dn": None,
             "myproxy_server": None, "non_functional": False, "non_functional_endpoint_display_name": None,
             "non_functional_endpoint_id": None, "oauth_server": None, "organization": "Stand-in", "owner_id": self.owner.id,

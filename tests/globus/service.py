@@ -15,7 +15,7 @@ from urllib.request import urlopen
 
 from tests.globus.auth import Auth
 from tests.globus.clock import Clock
-from tests.globus.collections import Collection, Kind
+from tests.globus.collections import Collection, Kind, Rule
 from tests.globus.endpoints import Endpoints
 from tests.globus.faults import Faults
 from tests.globus.files import Files
@@ -146,6 +146,13 @@ class Globus:
         base.mkdir(parents=True, exist_ok=True)
         made = Collection(name, base, owner or self.person, kind, high_assurance)
         self.collections[made.id] = made
+        return made
+
+    def guest(self, name: str, host: Collection, path: str, kind: Kind = "GCSv5_guest_collection") -> Collection:
+        """A new guest collection that shows everybody a directory of another collection, as the service tells."""
+        made = self.collection(name, host.base / path.strip("/"), kind=kind)
+        made.host = host.id, path
+        made.rules["everybody"] = Rule("everybody", "/", "rw", "all_authenticated_users", "", None, None)
         return made
 
     def work(self, files: int | None = None) -> int:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rules.globus.collection import common_prefix, joined, source_path, uncarriable
+from rules.globus.collection import common_prefix, joined, location, source_path, uncarriable
 
 laws = settings(max_examples=200, deadline=None)
 
@@ -65,3 +65,20 @@ def test_a_common_prefix_is_of_all(names: list[str]) -> None:
 def test_the_longest_usable_prefix(names: list[str], prefix: str) -> None:
     """As long as it can be."""
     assert common_prefix(names) == prefix
+
+
+@pytest.mark.parametrize(
+    ("path", "host", "host_path", "found"),
+    [
+        ("/a", None, None, "c0:/a"),
+        ("/a", "H", "/exports/", "h:/exports/a"),
+        ("/", "H", "/exports", "h:/exports"),
+        ("/", "H", "/", "h:/"),
+        ("/a/b", "H", "/", "h:/a/b"),
+        ("/a", "H", None, "c0:/a"),
+        ("/a", "H", "~/x", "c0:/a"),
+    ],
+)
+def test_where_a_guest_collection_is(path: str, host: str | None, host_path: str | None, found: str) -> None:
+    """At the collection that it shows a part of, where the service tells which part."""
+    assert location("C0", path, host, host_path) == found

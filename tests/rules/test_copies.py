@@ -31,6 +31,13 @@ def test_the_reason_names_both() -> None:
     )
 
 
+@given(st.dictionaries(names, st.sampled_from([None, "h:/a/x", "h:/b/x", "h:/a/y"]), max_size=4))
+def test_a_path_at_a_service_counts_once(paths: dict[str, str | None]) -> None:
+    """Whichever collection shows it; where the service does not say, it may be that of another one."""
+    verdict = distinct(dict.fromkeys(paths), {name: name for name in paths}, paths)
+    assert verdict.ok == (len(paths) < 2 or (None not in paths.values() and len(set(paths.values())) == len(paths)))
+
+
 def test_what_is_left_of_a_file_that_was_removed_on_its_way() -> None:
     """Which destination has it, which has not, and how it gets there."""
     assert left_in_words(["a", "b"], []) == "its copy is whole"

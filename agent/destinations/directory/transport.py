@@ -61,6 +61,7 @@ class DirectoryTransport:
     outstanding = 32
     task_files = task_bytes = 0
     is_service = False
+    location: str | None = None
     check_every = 30.0
     retry_at_most = 60.0
 

@@ -44,7 +44,7 @@ from agent.destinations.globus.request import (
     serialize,
     transfer_item,
 )
-from agent.destinations.globus.session import Forbidden, NotThere, Rejected, Session, Unanswered, document
+from agent.destinations.globus.session import Forbidden, NotThere, Rejected, Session, Unanswered, document, text
 from agent.destinations.globus.tasks import Watched
 from agent.destinations.sources import SourceAway, changed_sources, item_bulkhead, outcome_of, unforeseen
 from agent.errors import Refused, Transient
@@ -52,7 +52,7 @@ from agent.files import LOCAL
 from agent.files.reader import NotTheVersion, Sources, Unreadable
 from agent.host.bulkhead import Bulkhead
 from agent.host.heartbeat import Heartbeat
-from rules.globus.collection import uncarriable
+from rules.globus.collection import location, uncarriable
 from rules.globus.credentials import warning
 from rules.globus.task import Stage
 from rules.model import STAT, Content, Version
@@ -113,6 +113,7 @@ class GlobusTransport:
         self._watched: dict[str, Watched] = {}
         self._news: deque[Report] = deque()
         self._folds_known = False
+        self.location: str | None = None
         self._warned_at = -_DAY
 
     def _ask(self, operation: str, call: Callable[[TransferClient], T]) -> T:
@@ -142,7 +143,25 @@ class GlobusTransport:
         if not self._folds_known:
             self._listing.folds = self._listing.stat(f"{MARK}{identity}".upper()) is not None
             self._folds_known = True
+        if self.location is None:
+            self.location = self._located()
         self._warn()
+
+    def _located(self) -> str | None:
+        """Where the destination is, as far as the service tells; None: that cannot be told now."""
+        collection, path = self._collection_path.collection, self._collection_path.path
+
+        def host(client: TransferClient) -> tuple[str | None, str | None]:
+            found = document(client.get_endpoint(collection))
+            above = found.get("mapped_collection_id") or found.get("host_endpoint_id")
+            return (None, None) if above is None else (text(above), text(found.get("host_path")))
+
+        try:
+            return location(collection, path, *self._ask("collection", host))
+        except Transient:
+            return None  # asked again with the next look; until then nothing is deleted on two such proofs
+        except Refused:
+            return location(collection, path, None, None)  # it may be written to, and keeps the rest for itself
 
     def expires_at(self) -> float | None:
         """When the login dies unless it is used; None: never."""
