@@ -183,12 +183,20 @@ def own_folder(path: str, dataset: Dataset, relpath: str, ordinal: int) -> str:
         ordinal: how often the name has been used.
     """
     inside = relpath[len(dataset.base) + 1 :] if dataset.base else relpath
+    if not dataset.whole and not f"/{path}".endswith(f"/{inside}"):
+        inside = relpath.rpartition("/")[2]  # its files lie in several directories, and come into one
     if dataset.key == relpath or not f"/{path}".endswith(f"/{inside}"):
         return own_name(path, ordinal)
     folder = path[: -len(inside)].rstrip("/")
     if not dataset.whole or not folder:
-        folder = f"{folder}/{dataset.key.rpartition('/')[2]}".lstrip("/")
+        folder = f"{folder}/{re.split(r'[/|]', dataset.key)[-1]}".lstrip("/")
     return f"{folder}~{ordinal}/{inside}"
+
+
+def numbered(path: str, rule: Rule, relpath: str, number: int) -> str:
+    """`own_folder` of a file of a rule; the path itself where the file is in no dataset."""
+    dataset = dataset_of(rule, relpath)
+    return path if dataset is None else own_folder(path, dataset, relpath, number)
 
 
 def own_name(path: str, generation: int) -> str:

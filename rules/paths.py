@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from rules.datasets.membership import dataset_of
 from rules.match import relative
-from rules.naming import own_folder, place
+from rules.naming import numbered, place
 from rules.patterns.portable import accepted
 from rules.rule import Rule, Target
 
@@ -33,9 +32,8 @@ def path_of(rule: Rule, target: Target, member: Member, host: str) -> str:
     """The path of a file at a destination. Raises PathRefused, see `rules.naming.render`."""
     relpath = rule.relpath(member.path)
     path = place(target.path, rule, relpath, member.dated_ns, host)
-    again = dataset_of(rule, relpath) if member.ordinal > 1 else None
-    if again is not None:
-        path = own_folder(path, again, relpath, member.ordinal)
+    if member.ordinal > 1:
+        path = numbered(path, rule, relpath, member.ordinal)
     return path if target.rename_invalid is None else accepted(path, target.rename_invalid)
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from agent.delivery.actions import enqueue
+from agent.delivery.dataset_folders import DatasetFolders
 from agent.delivery.health import Counter, DestinationHealth
 from agent.delivery.in_flight import InFlightFile, Submission
 from agent.delivery.outcomes import Outcomes
@@ -78,6 +79,7 @@ class Deliverer:
         self._health.beside = _beside(transport.name, rules)
         self._outcomes = Outcomes(ledger, transport, destination, self._rules)
         self._requests = Requests(ledger, transport, destination, rules, host)
+        self._folders = DatasetFolders(ledger, transport.name, destination, self._rules, self._requests)
         self._in_flight: dict[str, Submission] = {}
         """By task."""
         self._reports: list[Report] = []
@@ -250,6 +252,7 @@ class Deliverer:
         # Each request to a service is made when those before it are sent: it must know what is on its way.
         for several in [[some] for some in due] if self._transport.is_service else [due]:
             requests: list[Request] = []
+            self._folders.decide([one for some in several for one in some if not one.resumed])
             try:
                 for one in self._due_requests.each(
                     several, now, lambda some, failure: self._not_made(some, failure.reason, now, failure.again)

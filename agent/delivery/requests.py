@@ -11,7 +11,7 @@ from agent.host.bulkhead import Bulkhead
 from agent.ledger import Delivery, File, Ledger
 from agent.ledger.datasets import Known
 from rules.model import SENT
-from rules.naming import PathRefused
+from rules.naming import PathRefused, numbered
 from rules.paths import Member, Paths, path_of
 from rules.rule import Rule
 
@@ -57,6 +57,7 @@ class Requests:
         undeliverable: list[tuple[File, str]] = []
         intended: dict[int, str] = {}
         dataset = cache(self._ledger.datasets.get)
+        folder = cache(lambda number: self._ledger.datasets.folder(number, self._destination))
         for delivery in deliveries:
             if body is not None or self._transport.is_service:
                 intended |= self._ledger.deliveries.intents(delivery, self._destination)
@@ -72,7 +73,7 @@ class Requests:
             ):
                 with one as file:
                     try:
-                        item = self._item(file, paths, dataset) if root is None else _sent(file, root)
+                        item = self._item(file, paths, dataset, folder) if root is None else _sent(file, root)
                     except PathRefused as error:
                         undeliverable.append((file, f"{error}; change the rule's `path`, then {RETRY}"))
                         continue
@@ -128,7 +129,14 @@ class Requests:
             found[number] = one if mount is None else replace(one, item=one.item._replace(mount=mount))
         return found
 
-    def _item(self, file: File, paths: Paths | None, dataset: Callable[[int], Known]) -> Item:
+    def path(self, file: File, paths: Paths | None, dataset: Callable[[int], Known] | None = None) -> str:
+        """Where a file goes, while no other file has its name. Raises PathRefused.
+
+        Args:
+            file: of a rule.
+            paths: of its delivery.
+            dataset: what is known of datasets; None: the ledger is asked.
+        """
         rule = self._rules.get(file.rule)
         if rule is None:
             raise PathRefused(f"rule {file.rule!r} is not configured any more")
@@ -137,11 +145,21 @@ class Requests:
             raise PathRefused(f"rule {rule.name!r} does not deliver to {self._transport.name} any more")
         path = None if paths is None else paths.of(file.id, file.path)
         if path is None:
-            known = None if file.dataset is None else dataset(file.dataset)
+            known = None if file.dataset is None else (dataset or self._ledger.datasets.get)(file.dataset)
             dated_ns = file.version.mtime_ns if known is None or known.mtime_ns is None else known.mtime_ns
             member = Member(file.id, file.path, dated_ns, 1 if known is None else known.ordinal)
             path = path_of(rule, target, member, self._host)
-        return Item(file.id, rule.watch, rule.relpath(file.path), file.version, path)
+        return path
+
+    def _item(
+        self, file: File, paths: Paths | None, dataset: Callable[[int], Known], folder: Callable[[int], int]
+    ) -> Item:
+        path = self.path(file, paths, dataset)
+        rule = self._rules[file.rule]
+        relpath = rule.relpath(file.path)
+        if file.dataset is not None and folder(file.dataset) > 1:
+            path = numbered(path, rule, relpath, folder(file.dataset))
+        return Item(file.id, rule.watch, relpath, file.version, path)
 
 
 def _sent(file: File, root: str) -> Item:

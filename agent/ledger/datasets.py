@@ -116,6 +116,21 @@ class Datasets:
         """One by its number."""
         return _known(self._store.execute(f"{_SELECT} WHERE s.id = ?", (number,)).fetchone())
 
+    def unplanned(self, batch: int, destination: int) -> list[int]:
+        """Datasets of the files in a batch that have no copy at the destination, and no intent to write one."""
+        sql = (
+            "SELECT s.dataset FROM (SELECT DISTINCT dataset FROM files"
+            " WHERE batch = ? AND dataset IS NOT NULL AND state = 'batched') s WHERE NOT EXISTS"
+            " (SELECT 1 FROM files f JOIN copies c ON c.file = f.id AND c.destination = ? WHERE f.dataset = s.dataset)"
+        )
+        return [number for (number,) in self._store.execute(sql, (batch, destination))]
+
+    def folder(self, number: int, destination: int) -> int:
+        """The number of the folder that a dataset has at a destination; 1: none, since its names are free there."""
+        sql = "SELECT number FROM dataset_folders WHERE dataset = ? AND destination = ?"
+        row = self._store.execute(sql, (number, destination)).fetchone()
+        return 1 if row is None else int(row[0])
+
     def named(self, rule: str, key: str) -> Known | None:
         """The present one of a rule and key."""
         sql = f"{_SELECT} WHERE r.name = ? AND s.key = ? ORDER BY s.ordinal DESC LIMIT 1"
@@ -183,6 +198,10 @@ class Datasets:
         return None if row is None else (row[0], row[1].hex())
 
     # Transitions
+
+    def has_folder(self, number: int, destination: int, folder: int) -> None:
+        """Other files have its names at the destination: its files go into a folder with this number, and keep theirs."""
+        self._store.execute("INSERT INTO dataset_folders VALUES (?, ?, ?)", (number, destination, folder))
 
     def touched(self, numbers: Iterable[int], now: float) -> None:
         """Something about them changed: look at them now."""

@@ -74,6 +74,8 @@ def _content(checksum: bytes, size: int, in_place: int, mtime_ns: int) -> Conten
     return Content(stat_content(size, mtime_ns) if in_place else checksum, size)
 
 
+_TOGETHER = 500
+"""Paths in one statement."""
 _SELECT = (
     "SELECT d.id, d.batch, r.name, d.state, d.attempt, b.files, b.bytes, d.submission, s.request IS NOT NULL, s.task"
     " FROM deliveries d JOIN batches b ON b.id = d.batch JOIN rules r ON r.id = b.rule"
@@ -230,6 +232,29 @@ class Deliveries:
             return None
         root, others = json.loads(text)
         return Paths(root, {int(file): path for file, path in others.items()})
+
+    def of_dataset(self, dataset: int, destination: int) -> list[tuple[int, list[File]]]:
+        """Deliveries to a destination that have files of a dataset on their way, and these files."""
+        sql = (
+            "SELECT id, batch FROM deliveries WHERE destination = ? AND batch IN"
+            " (SELECT batch FROM files WHERE dataset = ? AND state = 'batched')"
+        )
+        rows = self._store.execute(sql, (destination, dataset)).fetchall()
+        of_batch = "f.batch = ? AND f.dataset = ? AND f.state = 'batched'"
+        return [(number, read(self._store, of_batch, (batch, dataset))) for number, batch in rows]
+
+    def taken(self, destination: int, paths: Sequence[str], dataset: int) -> bool:
+        """Whether another file has, or had, one of these names there: of no local path that is one of the dataset's."""
+        for start in range(0, len(paths), _TOGETHER):
+            marks, keys = among([name_key(path) for path in paths[start : start + _TOGETHER]])
+            sql = (
+                f"SELECT EXISTS (SELECT 1 FROM copies c JOIN files f ON f.id = c.file WHERE c.path_key IN ({marks})"
+                " AND c.destination = ? AND f.dataset IS NOT ?"
+                " AND NOT EXISTS (SELECT 1 FROM files m WHERE m.dir = f.dir AND m.name = f.name AND m.dataset = ?))"
+            )
+            if self._store.execute(sql, (*keys, destination, dataset, dataset)).fetchone()[0]:
+                return True
+        return False
 
     def had_task(self, delivery: int) -> bool:
         """Whether a service ever took a request for this delivery: only then may any part of a file be where it was meant to go."""

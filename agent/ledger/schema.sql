@@ -47,7 +47,7 @@ CREATE TABLE files (             -- one row per version of a path that will be d
   ended_at   REAL,               -- when it was superseded, reclaimed or gone; NULL: it is not, or all was forgotten that may be
   lasting    INTEGER,            -- from then on, 1: a destination may have a copy; 0: none has; NULL: it is not over
   dataset    INTEGER REFERENCES datasets (id),  -- files of rules without datasets have none
-  rewritten  INTEGER NOT NULL DEFAULT 0,  -- 1: seen smaller than what was proved of the path before: it does not go on from that
+  rewritten  INTEGER NOT NULL DEFAULT 0,  -- 1: another file than the one before, or seen smaller than what was proved: it does not go on from that
   restamped  INTEGER NOT NULL DEFAULT 0,  -- 1: only the ctime changed since the proof: compare before deleting
   CHECK (here OR gone OR state = 'superseded' OR state = 'vanished')
 ) STRICT;
@@ -164,6 +164,13 @@ CREATE TABLE destinations (
   proved_at  REAL,               -- when a copy there was last proved
   UNIQUE (name, address)
 ) STRICT;
+
+CREATE TABLE dataset_folders (   -- datasets whose names other files have at a destination
+  dataset     INTEGER NOT NULL REFERENCES datasets (id) ON DELETE CASCADE,
+  destination INTEGER NOT NULL REFERENCES destinations (id),
+  number      INTEGER NOT NULL,  -- 2, 3, ...: of the folder, in which its files keep their names
+  PRIMARY KEY (dataset, destination)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE submissions (       -- one request to a destination, for one or more deliveries of a rule
   id          INTEGER PRIMARY KEY,

@@ -840,6 +840,32 @@ def test_a_run_whose_name_was_used_before_has_conditions_and_a_folder_for_itself
     assert (site.once(), site.delivered) == (0, first | {"run_1~2/a": b"second", "run_1~2/done": b"second"})
 
 
+@pytest.mark.parametrize("by", ["dataset", "{dir}"])
+@pytest.mark.parametrize("at_once", [False, True])
+def test_two_datasets_that_want_one_name_keep_the_names_of_their_files(site: "Site", at_once: bool, by: str) -> None:
+    """The second has a folder, whose number holds for what comes later; names that are free do not stay outside of it."""
+    group = "(?P<day>[^/]+)/(?P<series>run_[0-9]+)_.*"
+    site.configure(
+        site.rule(dataset={"group": group}, batch={"by": by}, deliver=[{"to": "share", "path": "{series}/{name}"}])
+    )
+    names = ("run_1_master.h5", "run_1_data_000001.h5")
+    for day in ("monday", "tuesday"):
+        for name in names if day == "monday" else (*names, "run_1_data_000002.h5"):
+            site.put(f"{day}/{name}", f"{day} {name}".encode())
+        if not at_once:
+            assert site.once() == 0
+    assert site.once() == 0
+    site.put("tuesday/run_1_data_000003.h5", b"tuesday, later")
+    assert site.once() == 0
+    places = {day: str(Path(path).parent) for path, content in site.delivered.items() for day in [content[:6]]}
+    assert sorted(places.values()) == ["run_1", "run_1/run_1~2"]
+    expected = {f"{places[b'monday']}/{name}": f"monday {name}".encode() for name in names} | {
+        f"{places[b'tuesda']}/{name}": f"tuesday {name}".encode() for name in (*names, "run_1_data_000002.h5")
+    }
+    later = {f"{places[b'tuesda']}/run_1_data_000003.h5": b"tuesday, later"}
+    assert site.delivered == expected | later
+
+
 def test_a_group_at_the_share_may_read_what_arrives(site: "Site") -> None:
     """`mode`, `dir_mode` and `group` say who may, whatever the source says; an unknown group is refused with the next step."""
     name = grp.getgrgid(os.getegid()).gr_name

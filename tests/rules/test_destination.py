@@ -357,6 +357,7 @@ def test_only_its_own_present_content_is_replaced(owners: list[Owner], checksum:
         ({"dir": "run_[0-9]+/"}, "all/{name}", "run_1/deep/f1.tif", "all/f1~2.tif"),
         ({"group": "(?P<dir>.*/)?(?P<s>s_[0-9]+)_.*"}, "{relpath}", "p/s_1_master.h5", "p/s_1~2/s_1_master.h5"),
         ({"group": "(?P<dir>.*/)?(?P<s>s_[0-9]+)_.*"}, "{relpath}", "s_1_master.h5", "s_1~2/s_1_master.h5"),
+        ({"group": "^(?P<v>[^/]+)/.*?(?P<s>P_[0-9]+)_.*"}, "{v}/{s}/{name}", "v/x/P_1_2.mrc", "v/P_1/P_1~2/P_1_2.mrc"),
         (None, "{relpath}", "a/scan.h5", "a/scan~2.h5"),
     ],
 )
