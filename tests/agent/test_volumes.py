@@ -80,6 +80,49 @@ print(one == over, one != two, bool(one & two & STABLE_VOLUME), again == number,
     assert told == "True True True True True\n"
 
 
+AGAIN = """
+os.mkdir(f"{root}/below")
+found, numbers = [], []
+with LOCAL.tree(root) as tree:
+    for name in ("one", "two"):
+        sh("mount", "-t", "tmpfs", name, f"{root}/below")
+        found.append(tree.look("below").volume)
+        numbers.append(os.stat(f"{root}/below").st_dev)
+        sh("umount", f"{root}/below")
+print(*numbers, found[0] != found[1])
+"""
+
+
+@pytest.mark.parametrize("script", ["true", "mount -t tmpfs tmpfs /proc"])
+def test_a_device_number_that_is_used_again_is_another_file_system(
+    with_mounts: Callable[..., str], tmp_path: Path, script: str
+) -> None:
+    """Also for a tree that was opened before, and where there is no mount table."""
+    one, two, told = with_mounts(script, SCENE + AGAIN, tmp_path).split()
+    if one != two:
+        pytest.skip("this kernel gave another number")
+    assert told == "True"
+
+
+def test_without_a_mount_table_no_writer_is_known(with_mounts: Callable[..., str], tmp_path: Path) -> None:
+    """So the long quiet period counts, whatever the file system is."""
+    code = """
+from rules.complete import quiet_seconds
+from rules.rule import Conditions
+LOCAL.prepare()
+open(f"{root}/file", "w").close()
+with LOCAL.tree(root) as tree, tree.open("file") as handle:
+    print(handle.writer().name, quiet_seconds(Conditions(), handle.writer()), LOCAL.volume(root).kind)
+    with open(f"{root}/file", "a"):
+        print(handle.writer().name)
+"""
+    found = {script: with_mounts(script, SCENE + code, tmp_path) for script in ("true", "mount -t tmpfs tmpfs /proc")}
+    kind = LOCAL.volume(str(tmp_path)).kind
+    assert found == {
+        "true": f"NONE 0.5 {kind}\nOPEN\n", "mount -t tmpfs tmpfs /proc": "CANNOT_TELL 60.0 unknown\nOPEN\n"
+    }  # fmt: skip
+
+
 def as_before(path: Path) -> Observation:
     """What a look shows."""
     seen = LOCAL.look(str(path))
@@ -140,8 +183,9 @@ def test_without_an_unchanged_file_nothing_is_gone_and_nothing_is_the_same(tmp_p
         assert states(ledger)["candidate"] == 1
 
 
+@pytest.mark.parametrize("script", ["true", "mount -t tmpfs tmpfs /proc"])
 def test_an_overlay_is_one_file_system_whatever_its_files_are_on(
-    with_mounts: Callable[..., str], tmp_path: Path
+    with_mounts: Callable[..., str], tmp_path: Path, script: str
 ) -> None:
     """Its files have other device numbers than their directory, where its layers are on two file systems."""
     code = """
@@ -159,7 +203,7 @@ one = volume()
 open(f"{root}/new", "w").close()
 print(one == volume() == volume("new"), len({os.stat(f"{root}{name}").st_dev for name in ("", "/file", "/new")}) > 1)
 """
-    told = with_mounts("true", SCENE.replace("(listed,) =", "(listed, *_) =") + code, tmp_path)
+    told = with_mounts(script, SCENE.replace("(listed,) =", "(listed, *_) =") + code, tmp_path)
     if told.startswith("skip"):
         pytest.skip(f"needs overlays: {told}")
     assert told == "True True\n"

@@ -85,7 +85,7 @@ def _real(path: str, mounted: Sequence[Volume]) -> str:
 def file_system(path: str) -> Volume:
     """The file system that holds the path (or its nearest existing parent).
 
-    Where there is no /proc/self/mountinfo (not Linux) the kind is "unknown", which counts as local.
+    Where there is no /proc/self/mountinfo (not Linux) the kind is "unknown": events are asked for, and no writer is known.
     """
     mounted = list(_mounted())
     return _holding(_real(path, mounted), mounted)

@@ -33,17 +33,15 @@ class _Mounted(NamedTuple):
 
 
 class TreeVolumes:
-    """The file systems that a tree crosses, by device number, as they are mounted while it is open."""
-
-    def __init__(self) -> None:
-        self._known = _TABLE.known()
+    """The file systems that a tree crosses, as they are mounted at the moment of each question."""
 
     def _of(self, device: int, fd: int) -> _Mounted:
-        found = self._known.get(device)
+        known = _TABLE.known()
+        found = known.get(device)
         if found is None:
             volume = mounts.of_open(fd)
             remote = volume is None or not volume.knows_writers
-            found = self._known[device] = _Mounted(_identity(device, fd, volume), remote)
+            found = known[device] = _Mounted(_identity(device, fd, volume), remote)
         return found
 
     def volume(self, device: int, fd: int) -> VolumeId:
@@ -56,7 +54,7 @@ class TreeVolumes:
 
     def named(self, device: int, name: str, directory: int | None = None) -> VolumeId:
         """The same of what has a name, which is not opened for reading: it may be a FIFO, or belong to somebody else."""
-        found = self._known.get(device)
+        found = _TABLE.known().get(device)
         if found is not None:
             return found.id
         if _ANY:
@@ -82,22 +80,23 @@ class _MountTable:
         try:
             # The kernel raises POLLPRI and POLLERR on it when something is mounted or unmounted (proc_pid_mountinfo(5)).
             self._changes.register(os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC), select.POLLPRI)
+            self._tells = True
         except OSError:
-            pass  # not Linux: device numbers are all there is
+            self._tells = False  # not Linux, or no /proc: a device number may be used again, and nobody says so
 
     def known(self) -> dict[int, _Mounted]:
-        """File systems by device number, another dictionary after each change of the table."""
+        """File systems by device number, another dictionary after each change of the table, or where nobody tells of one."""
         with self._lock:
-            if self._changes.poll(0):
+            if not self._tells or self._changes.poll(0):
                 self._known = {}
             return self._known
 
 
 def _identity(device: int, fd: int, volume: Volume | None) -> VolumeId:
-    """The first rung that answers. `volume`: what the mount table has of it."""
-    if volume is None:
-        return VolumeId(device)
+    """The first rung that answers. `volume`: what the mount table has of it; None: it cannot be asked."""
     fsid = _fsid(fd)
+    if volume is None:  # `_ANY`: else what only has a name could not be asked in the same way
+        return VolumeId(_number(f"fsid {fsid}") if fsid and _ANY else device)
     if volume.kind in _FSID_OF_THE_DISK and fsid:
         return _stable(f"{volume.kind} {fsid}")
     uuid = _uuid(volume, fd)
