@@ -56,6 +56,7 @@ class Pruner:
             with self._store.transaction():
                 taken = self._prune_versions(now)
                 taken += self._forget_batches(now, SLICE - taken)
+                taken += self._forget_datasets(SLICE - taken)
             self._again_at = now + (_EVERY if taken < SLICE else _PAUSE)
         return self._again_at
 
@@ -87,19 +88,23 @@ class Pruner:
         self._store.executemany("DELETE FROM checksums WHERE file = ?", compacted + forgotten)
         self._store.executemany("DELETE FROM copies WHERE file = ?", forgotten)
         self._store.executemany("DELETE FROM files WHERE id = ?", forgotten)
-        self._forget_datasets({row.dataset for row in found[What.FORGOTTEN] if row.dataset is not None})
         self._forget_directories({row.dir for row in found[What.FORGOTTEN]})
         return len(rows)
 
-    def _forget_datasets(self, numbers: Iterable[int]) -> None:
-        """Those that no file is known of, and that were never complete: else what comes is more of the same dataset."""
+    def _forget_datasets(self, limit: int) -> int:
+        """Those that nothing is known of, and that were never complete: else what comes is more of the same dataset.
+
+        Returns how many were forgotten.
+        """
         sql = (
-            "SELECT id FROM datasets s WHERE id = ? AND generation = 0 AND again IS NULL"
+            "SELECT id FROM datasets s WHERE generation = 0 AND again IS NULL"
             " AND NOT EXISTS (SELECT 1 FROM files WHERE dataset = s.id)"
+            " AND NOT EXISTS (SELECT 1 FROM links WHERE dataset = s.id) LIMIT ?"
         )
-        empty = [row for number in numbers for row in self._store.execute(sql, (number,)).fetchall()]
+        empty = self._store.execute(sql, (limit,)).fetchall()
         self._forget_summaries(empty, whole=1)
         self._store.executemany("DELETE FROM datasets WHERE id = ?", empty)
+        return len(empty)
 
     def _forget_directories(self, numbers: Iterable[int]) -> None:
         """Those that no file is known of."""

@@ -6,8 +6,8 @@ from typing import NamedTuple
 from agent.ledger.files import Files
 from agent.ledger.store import Store
 
-_MOST = 10_000
-"""Folders and suffixes that are remembered, the newest."""
+MOST = 10_000
+"""Folders and suffixes that are remembered, the newest, about."""
 
 
 class Return(NamedTuple):
@@ -38,7 +38,7 @@ class Returns:
         """Seconds that a file waits unchanged, by what was learned; 0: nothing was."""
         directory, name, suffix = _parts(path)
         if self._known is None:
-            self._known = {(one.directory, one.suffix): one for one in self.all(_MOST)}
+            self._known = {(one.directory, one.suffix): one for one in self.all(MOST)}
         found = self._known.get((directory, suffix))
         return found.quiet if found is not None and found.name in (None, name) else 0.0
 
@@ -66,6 +66,10 @@ class Returns:
         found = Return(directory, suffix, None if kept is None else name, longest)
         if self._known is not None:
             self._known[directory, suffix] = found
+            if len(self._known) > MOST + MOST // 10:
+                newest = "SELECT learned_at FROM returns ORDER BY learned_at DESC LIMIT 1 OFFSET ?"
+                self._store.execute(f"DELETE FROM returns WHERE learned_at <= ({newest})", (MOST,))
+                self._forget()
         return found
 
 

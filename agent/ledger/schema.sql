@@ -82,6 +82,7 @@ CREATE TABLE datasets (          -- files that become complete, travel and are r
 CREATE INDEX datasets_due ON datasets (again) WHERE again IS NOT NULL;
 CREATE INDEX datasets_waiting ON datasets (seen_at) WHERE again IS NOT NULL;
 CREATE INDEX datasets_oldest ON datasets (rule, seen_at) WHERE again IS NOT NULL;
+CREATE INDEX datasets_never_complete ON datasets (id) WHERE generation = 0 AND again IS NULL;
 
 CREATE TABLE checksums (         -- what a list that came with the data says of a version, compared with its content
   file      INTEGER PRIMARY KEY REFERENCES files (id),
@@ -132,6 +133,7 @@ CREATE TABLE links (             -- symbolic links that rules would take were th
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX links_of_dataset ON links (dataset) WHERE dataset IS NOT NULL;
 CREATE INDEX links_outside ON links (rule, dataset, dir) WHERE outside IS NOT NULL;
+CREATE INDEX links_to ON links (outside) WHERE outside IS NOT NULL;
 
 CREATE TABLE unseen (            -- directories that cannot be listed, or not as a whole, per watched directory
   root        BLOB PRIMARY KEY,

@@ -13,7 +13,7 @@ from agent.files.events import Hint
 from agent.files.posix.tree import PosixTree
 from agent.intake import Intake
 from agent.intake.watch import Watch
-from agent.ledger import File, Ledger, Proof, State
+from agent.ledger import File, Ledger, Proof, State, returns
 from agent.observe.status import status
 from rules.model import Content, Observation, Writer
 from tests import configured
@@ -308,3 +308,19 @@ def test_the_page_and_status_name_what_waits_longer(tmp_path: Path) -> None:
             {"files": "/data/b/log", "quiet": 600.0},
             {"files": "/data/a/*.raw", "quiet": 6.0},
         ]
+
+
+def test_what_is_learned_of_writers_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program whose files have a new suffix each: the newest are remembered, in memory and on disk, also after a restart."""
+    monkeypatch.setattr(returns, "MOST", 20)
+    path = tmp_path / "ledger.sqlite"
+    with closing(Ledger(str(path))) as ledger:
+        for number in range(200):
+            with ledger.transaction():
+                ledger.returns.came_back(f"/data/a/file.{number}", 6.0, NOW + number)
+            assert ledger.returns.quiet(f"/data/a/other.{number}") == 0.0
+            assert len(ledger.returns.all(1000)) <= 23
+        assert ledger.returns.quiet("/data/a/file.199") == 6.0
+        assert ledger.returns.quiet("/data/a/file.0") == 0.0
+    with closing(Ledger(str(path), read_only=True)) as again:
+        assert again.returns.quiet("/data/a/file.199") == 6.0

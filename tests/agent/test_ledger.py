@@ -7,6 +7,7 @@ import re
 import sqlite3
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from importlib.resources import files as resources
@@ -41,6 +42,7 @@ from agent.ledger import (
     State,
     Transition,
 )
+from agent.ledger.links import Link
 from agent.ledger.states import listed
 from agent.ledger.store import APPLICATION, LAYOUT, among
 from agent.ledger.versions import read
@@ -238,7 +240,7 @@ def test_other_tables_are_another_layout() -> None:
     """
     schema = resources("agent.ledger").joinpath("schema.sql").read_text("utf-8")
     statements = " ".join(re.sub(r"--.*", "", schema).split())
-    assert (LAYOUT, hashlib.sha256(statements.encode()).hexdigest()[:16]) == (32, "dbb0a02b18f1e9e6")
+    assert (LAYOUT, hashlib.sha256(statements.encode()).hexdigest()[:16]) == (33, "5444c3cb2c35b4f0")
 
 
 def test_a_ledger_that_is_only_read_is_not_written(tmp_path: Path) -> None:
@@ -1525,3 +1527,17 @@ def test_where_file_systems_begin_is_remembered(ledger: Ledger) -> None:
         ledger.deliveries.proved(place, "share", proofs, 3.0)
     assert [one.mount for file in files for one, _, _ in ledger.deliveries.evidence(file.id)] == ["p1", None]
     assert ledger.deliveries.mounts(place) == ["p1"]
+
+
+def test_many_links_make_no_new_file_slow(tmp_path: Path) -> None:
+    """Somebody links to thirty thousand things that no rule delivers, then a thousand files come: each looks up its own path."""
+    with closing(Ledger(str(tmp_path / "ledger.sqlite"))) as ledger:
+        with ledger.transaction():
+            rule = ledger.files.rule("r")
+            ledger.links.found("/data", [Link(f"l{n}", rule, None, f"/away/{n}") for n in range(30_000)], whole=True)
+        began = time.monotonic()
+        with ledger.transaction():
+            ledger.links.targets_found("/away", [f"/away/{n}" for n in range(0, 2_000, 2)])
+        assert time.monotonic() - began < 2.0
+        (of,) = ledger.links.outside(["r"], 10)
+        assert of.links == 29_000

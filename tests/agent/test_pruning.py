@@ -15,6 +15,7 @@ import pytest
 from agent.app.configuration import check
 from agent.app.parts import Parts
 from agent.ledger import File, Found, Ledger, Proof, Pruner, Sealed, State
+from agent.ledger.links import Link
 from agent.ledger.pruning import SLICE
 from agent.observe.metrics import Metrics
 from rules.config.config_error import RuleError
@@ -264,6 +265,22 @@ def test_names_that_come_and_go_for_ever_do_not_fill_the_disk(names: Names) -> N
     assert sizes[1:] == [sizes[1]] * 4
     assert names.ledger.execute("SELECT * FROM tally WHERE files <> 0 OR bytes <> 0").fetchall() == []
     assert names.ledger.reports.deliveries() == []
+
+
+def test_datasets_of_links_alone_are_forgotten(names: Names) -> None:
+    """A folder with nothing but a link, made and removed again and again under new names: its dataset goes with the link."""
+    ledger = names.ledger
+    for number in range(2 * SLICE):
+        with ledger.transaction():
+            rule = ledger.files.rule("r")
+            dataset = ledger.datasets.number(rule, f"d{number}", names.now)
+            ledger.links.found(f"/data/d{number}", [Link("link", rule, dataset, "/etc/passwd")], whole=True)
+    with ledger.transaction():
+        ledger.execute("UPDATE datasets SET again = NULL")
+        for number in range(1, 2 * SLICE):
+            ledger.links.found(f"/data/d{number}", [], whole=True)
+    names.forget()
+    assert names.rows()["datasets"] == ledger.links.of_rules()["r"] == 1
 
 
 def test_no_more_than_ten_thousand_are_known_that_never_arrived(names: Names) -> None:
