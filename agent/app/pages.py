@@ -68,7 +68,9 @@ class Page:
 
         def state() -> dict[str, Any]:
             refused = self._well().refused
-            return status(ledger, config.rules, destinations, config.scrubs, doubts(config), refused, rows)
+            return status(
+                ledger, config.rules, destinations, config.scrubs, doubts(config), refused, rows, config.consumed
+            )
 
         clock, inspector = self._clock, self._inspector
         readings = Readings(ledger, config.rules, roots, dict(destinations), clock, self._parts.expiries, inspector)

@@ -19,6 +19,7 @@ from agent.actions.webhook import post
 from agent.app.replan import Replan
 from agent.app.transports import Transports
 from agent.delivery.actions import enqueue
+from agent.delivery.arrivals import Arrivals, recall
 from agent.delivery.deliverer import Deliverer
 from agent.destinations import Transport, Wake
 from agent.destinations.directory import transport as directories
@@ -210,6 +211,8 @@ class Parts:
             self.ledger, config.rules, places, host, lambda batch, at: enqueue(self.ledger, by_name, batch, host, at)
         )
         made = Transports(config, self.ledger.key, metrics)
+        arrivals = Record(config.state_dir / "arrivals.jsonl", settings.keep_history)
+        self._arrivals = arrivals
         self._continues = False
         """Whether former parts made calls that may be under way."""
         self._going_on: set[str] = set()
@@ -228,6 +231,7 @@ class Parts:
             deliverer = Deliverer(
                 ledgers[0], transport, places[name], config.rules, host, metrics, wake("intake"), wake("outbox"),
                 former=self._before[name],
+                arrivals=Arrivals(ledgers[0], arrivals, name, table.address) if table.consumed else None,
             )  # fmt: skip
             scrubber = None
             if table.scrub is not None:
@@ -297,6 +301,8 @@ class Parts:
         gc.unfreeze()
         gc.collect()
         gc.freeze()
+        self._arrivals.mend()
+        recall(self.ledger, self._arrivals)
         self.replan.start(now)
         self.intake.start(now)
         for name, deliverer in self.deliverers.items():

@@ -29,7 +29,7 @@ def show_status(config: ConfigOption = None, form: FormatOption = Format.TEXT) -
     places = [(name, table.address) for name, table in chosen.settings.destinations.items()] or [
         (name, address) for name, address, _, _ in with_ledger.reports.destinations()
     ]
-    found = status(with_ledger, chosen.rules, places, chosen.scrubs, doubts(chosen), refused)
+    found = status(with_ledger, chosen.rules, places, chosen.scrubs, doubts(chosen), refused, consumed=chosen.consumed)
     unfinished = _needs_person(found)
     if form is Format.JSON:
         print_json(found)
@@ -70,6 +70,8 @@ def _print_status(found: dict[str, Any]) -> None:
             f"{count} {name}" for name, count in sorted(found["deliveries"].get(place["name"], {}).items())
         )
         say(f"destination {place['name']} ({place['address']}): {word}{f'; deliveries: {counts}' if counts else ''}")
+        if "consumed" in place:
+            say("  files may be taken away there: their arrival, proved once, is the proof")
         if "keeps" in place:
             say(f"  nothing is deleted here on its proof: {place['keeps']}")
     if found["replanning"]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from agent.delivery.actions import enqueue
+from agent.delivery.arrivals import Arrivals
 from agent.delivery.dataset_folders import DatasetFolders
 from agent.delivery.health import Counter, DestinationHealth
 from agent.delivery.in_flight import InFlightFile, Submission
@@ -53,6 +54,7 @@ class Deliverer:
         self, ledger: Ledger, transport: Transport, destination: int, rules: Sequence[Rule], host: str,
         counter: Counter, on_candidates: Callable[[], None], on_actions: Callable[[], None],
         random: Callable[[], float] = chance.random, former: Mapping[int, str] = MappingProxyType({}),
+        arrivals: Arrivals | None = None,
     ) -> None:  # fmt: skip
         """
         Args:
@@ -66,6 +68,7 @@ class Deliverer:
             on_actions: called when a verified batch queued an action.
             random: a number from 0 to 1, so that many agents do not come back at the same moment.
             former: the destinations before this one in the configuration, which must all differ: number → name.
+            arrivals: the record of what arrived, where files are taken away; None: they stay.
         """
         self._ledger = ledger
         self._transport = transport
@@ -73,12 +76,13 @@ class Deliverer:
         self._rules: Mapping[str, Rule] = {rule.name: rule for rule in rules}
         self._host = host
         self._counter = counter
+        self._arrivals = arrivals
         self._on_candidates = on_candidates
         self._on_actions = on_actions
         self._health = DestinationHealth(ledger, transport, destination, counter, random, former)
         self._health.beside = _beside(transport.name, rules)
-        self._outcomes = Outcomes(ledger, transport, destination, self._rules)
-        self._requests = Requests(ledger, transport, destination, rules, host)
+        self._outcomes = Outcomes(ledger, transport, destination, self._rules, arrivals)
+        self._requests = Requests(ledger, transport, destination, rules, host, arrivals)
         self._folders = DatasetFolders(ledger, transport.name, destination, self._rules, self._requests)
         self._in_flight: dict[str, Submission] = {}
         """By task."""
@@ -121,8 +125,8 @@ class Deliverer:
         `former`: as at construction.
         """
         self._rules = {rule.name: rule for rule in rules}
-        self._requests = Requests(self._ledger, self._transport, self._destination, rules, self._host)
-        self._outcomes = Outcomes(self._ledger, self._transport, self._destination, self._rules)
+        self._requests = Requests(self._ledger, self._transport, self._destination, rules, self._host, self._arrivals)
+        self._outcomes = Outcomes(self._ledger, self._transport, self._destination, self._rules, self._arrivals)
         self._health.former, self._health.beside = former, _beside(self._transport.name, rules)
 
     def step(self, now: float) -> float | None:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from agent.delivery.arrivals import Arrivals
 from agent.delivery.in_flight import InFlightFile, Submission
 from agent.destinations import Arrived, Changed, Gone, Item, NameTaken, Outcome, Transport, Undeliverable
 from agent.host.bulkhead import Bulkhead, Failure
@@ -28,8 +29,16 @@ log = logging.getLogger(__name__)
 class Outcomes:
     """Writes down what transports tell of files."""
 
-    def __init__(self, ledger: Ledger, transport: Transport, place: int, rules: Mapping[str, Rule]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        transport: Transport,
+        place: int,
+        rules: Mapping[str, Rule],
+        arrivals: Arrivals | None = None,
+    ) -> None:
         """See `agent.delivery.deliverer.Deliverer`."""
+        self._arrivals = arrivals
         self._ledger = ledger
         self._transport = transport
         self._place = place
@@ -68,6 +77,8 @@ class Outcomes:
         return returned
 
     def _proved(self, some: Sequence[_Proved], now: float) -> None:
+        if self._arrivals is not None:
+            self._arrivals.proved([proof for _, proof in some], now)
         away = self._ledger.files.found_in_flight([proof.file.id for _, proof in some])
         self._ledger.deliveries.proved(self._place, self._transport.name, [proof for _, proof in some], now)
         if away:

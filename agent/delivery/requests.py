@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
+from agent.delivery.arrivals import Arrivals
 from agent.delivery.in_flight import InFlightFile, Submission
 from agent.delivery.outcomes import RETRY
-from agent.destinations import Busy, Item, Outcome, Transport
+from agent.destinations import Arrived, Busy, Item, Outcome, Transport
 from agent.host.bulkhead import Bulkhead
 from agent.ledger import Delivery, File, Ledger
 from agent.ledger.datasets import Known
@@ -33,8 +34,9 @@ class Requests:
     """Makes the requests for one destination."""
 
     def __init__(
-        self, ledger: Ledger, transport: Transport, destination: int, rules: Sequence[Rule], host: str
-    ) -> None:
+        self, ledger: Ledger, transport: Transport, destination: int, rules: Sequence[Rule], host: str,
+        arrivals: Arrivals | None = None,
+    ) -> None:  # fmt: skip
         """See `agent.delivery.deliverer.Deliverer`."""
         self._ledger = ledger
         self._transport = transport
@@ -44,6 +46,7 @@ class Requests:
             rule.name: target for rule in rules for target in reversed(rule.deliver) if target.to == transport.name
         }
         self._host = host
+        self._arrivals = arrivals
         self._files = Bulkhead[File]("file", lambda file: file.path)
         self._items = Bulkhead[Item]("file", lambda item: f"{item.root}/{item.relpath}")
 
@@ -100,7 +103,8 @@ class Requests:
     ) -> Request:  # fmt: skip
         """A new request for these files. Raises Transient, Refused, and Busy while others are on their way to all the names."""
         files = self._with_mounts(files)
-        items = [one.item for one in files.values()]
+        before = {one.file: one for one in self._before(files, identity)}
+        items = [one.item for number, one in files.items() if number not in before]
         busy: set[int] = set()
         # Two tasks that write one file at the same time spoil it.
         for one in self._items.each(
@@ -115,7 +119,16 @@ class Requests:
         first, others = deliveries[0], len(deliveries) - 1
         label = f"{first.rule} batch {first.batch}" + (f" and {others} more" if others else "")
         body, outcomes, later = self._transport.prepare(first.id, label, free, identity)
-        return Request(Submission(deliveries, files, deferred=busy.union(later)), body, outcomes, undeliverable)
+        submission = Submission(deliveries, files, deferred=busy.union(later))
+        return Request(submission, body, [*before.values(), *outcomes], undeliverable)
+
+    def _before(self, files: dict[int, InFlightFile], identity: str) -> list[Arrived]:
+        """Files that arrived before the ledger was lost. They get the names that they had."""
+        found: list[Arrived] = []
+        for one, outcome in () if self._arrivals is None else self._arrivals.before(list(files.values()), identity):
+            files[one.file.id] = one
+            found.append(outcome)
+        return found
 
     def _with_mounts(self, files: dict[int, InFlightFile]) -> dict[int, InFlightFile]:
         """The same, each with the file system below the destination that it must find mounted on its way."""

@@ -1,5 +1,6 @@
 """The ledger: what the agent knows. The only place that imports sqlite3."""
 
+from agent.ledger.arrivals import Arrival, Arrivals
 from agent.ledger.batches import Batches, Sealed
 from agent.ledger.datasets import Datasets
 from agent.ledger.deliveries import Deliveries, Delivery, Proof
@@ -32,6 +33,7 @@ class Ledger(Store):
         super().__init__(path, announce, read_only=read_only)
         self.summaries = Summaries(self)
         self.files = Files(self, self.summaries.found)
+        self.arrivals = Arrivals(self)
         self.batches = Batches(self, self.files)
         self.datasets = Datasets(self)
         self.history = History(self)
@@ -61,6 +63,7 @@ __all__ = [
     "UNFINISHED",
     "UNPROVED",
     "Announce",
+    "Arrival",
     "BatchLine",
     "Batches",
     "Behind",

@@ -135,6 +135,17 @@ CREATE INDEX links_of_dataset ON links (dataset) WHERE dataset IS NOT NULL;
 CREATE INDEX links_outside ON links (rule, dataset, dir) WHERE outside IS NOT NULL;
 CREATE INDEX links_to ON links (outside) WHERE outside IS NOT NULL;
 
+CREATE TABLE arrivals (          -- what arrived where files are taken away, as a record has it that outlived a lost ledger
+  identity  TEXT    NOT NULL,    -- of the destination
+  file      BLOB    NOT NULL,    -- local path
+  size      INTEGER NOT NULL,
+  mtime_ns  INTEGER NOT NULL,
+  path      BLOB    NOT NULL,    -- at the destination
+  algorithm TEXT    NOT NULL,
+  checksum  BLOB    NOT NULL,
+  PRIMARY KEY (identity, file, size, mtime_ns)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE unseen (            -- directories that cannot be listed, or not as a whole, per watched directory
   root        BLOB PRIMARY KEY,
   directories INTEGER NOT NULL,

@@ -120,7 +120,7 @@ def _ask(config: Configuration, question: Callable[[Ledger], Any]) -> Any:
 def _status(ledger: Ledger, config: Configuration) -> dict[str, Any]:
     known = [(name, table.address) for name, table in config.settings.destinations.items()]
     known = known or [(name, at) for name, at, _, _ in ledger.reports.destinations()]
-    return status(ledger, config.rules, known, config.scrubs, doubts(config))
+    return status(ledger, config.rules, known, config.scrubs, doubts(config), consumed=config.consumed)
 
 
 def _refused(ledger: Ledger) -> list[dict[str, Any]]:

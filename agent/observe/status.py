@@ -1,7 +1,7 @@
 """What `dropline status`, the status page and /healthz say."""
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,7 +28,7 @@ _FINDINGS = 100
 
 def status(
     ledger: Ledger, rules: Sequence[Rule], destinations: Sequence[tuple[str, str]], scrubs: Mapping[str, Scrub],
-    doubts: Mapping[str, str], refused: str | None = None, rows: Rows | None = None,
+    doubts: Mapping[str, str], refused: str | None = None, rows: Rows | None = None, consumed: Collection[str] = (),
 ) -> dict[str, Any]:  # fmt: skip
     """The whole state as plain values.
 
@@ -39,6 +39,7 @@ def status(
         scrubs: how much is read again, of destinations where anything is.
         doubts: destinations on whose proof nothing is deleted, though a rule reclaims, with the reason.
         refused: why the configuration file, as it is now, is not in effect.
+        consumed: destinations where files are taken away after their arrival.
         rows: makes the rows; those of whoever asks again and again, so that the log names a bad one once.
     """
     makes, unshown = rows or Rows(), list[Unshown]()
@@ -66,7 +67,7 @@ def status(
         changed, proved = since.get((name, address), (None, None))
         place = {"name": name, "address": address, "up": up, "refused": refuses, "reason": why}
         doubt = doubts.get(name) or ledger.scrubs.gone_at_once(name)
-        keeps = {"keeps": doubt} if doubt is not None else {}
+        keeps = ({"keeps": doubt} if doubt is not None else {}) | ({"consumed": True} if name in consumed else {})
         places.append({**place, "since": changed, "proved_at": proved} | keeps)
     found = {
         "configuration": None if refused is None else old_rules(refused),

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from agent.files import Files
 from agent.host.bulkhead import Bulkhead, Failure
+from agent.host.record import Record
 from agent.ledger import File, Intent, Ledger
 from agent.reclaim.aside import aside_for
 from agent.reclaim.decisions import LATER, Confirm, Decision, Decisions, Required
 from agent.reclaim.empty_dirs import EmptyDirs
-from agent.reclaim.record import Record
 from agent.reclaim.removal import Removal
 from rules.rule import Rule
 

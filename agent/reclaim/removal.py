@@ -13,11 +13,12 @@ from agent.files import ABSENT, CannotTell, Files, Handle, Held, NotAFile, Tree,
 from agent.files.absence import look_on
 from agent.files.reader import CHECKSUMS, Trees, checksum_of
 from agent.host.bulkhead import Bulkhead
+from agent.host.record import Record
 from agent.ledger import Intent, Ledger, State
 from agent.reclaim.aside import in_trash, standing
 from agent.reclaim.decisions import LATER, Decisions
 from agent.reclaim.empty_dirs import EmptyDirs
-from agent.reclaim.record import Record, line
+from agent.reclaim.record import line
 from rules.model import Content, Evidence, Kind, Observation
 from rules.naming import own_name
 from rules.rule import Rule

@@ -364,6 +364,11 @@ class Configuration:
         return {name: to.scrub.policy for name, to in self.settings.destinations.items() if to.scrub is not None}
 
     @property
+    def consumed(self) -> frozenset[str]:
+        """Destinations where files are taken away after their arrival."""
+        return frozenset(name for name, to in self.settings.destinations.items() if to.consumed)
+
+    @property
     def ledger(self) -> PurePath:
         """The ledger's file."""
         return self.state_dir / "ledger.sqlite"

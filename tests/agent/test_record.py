@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.reclaim import record
-from agent.reclaim.record import Record
+from agent.host import record
+from agent.host.record import Record
 
 T0 = 2_000_000_000.0
 DAY = 86400.0

@@ -438,6 +438,25 @@ def test_a_landing_zone_takes_files_and_the_local_copies_go(site: "Site") -> Non
     assert (site.local, site.delivered) == ({}, {"run2/c.dat": b""})
 
 
+def test_what_was_taken_away_is_not_sent_again_after_a_lost_ledger(site: "Site") -> None:
+    """The record of arrivals outlives it: what is here as it arrived is verified, and goes; what is new travels."""
+    share = {"share": {"path": "share", "consumed": True}}
+    site.configure(site.rule(), destinations=share)
+    delivered(site)
+    for one in CONTENT:
+        (site.share / one).unlink()
+    for end in ("", "-wal", "-shm"):
+        (site.state / f"ledger.sqlite{end}").unlink(missing_ok=True)
+    site.put("new.dat", b"new")
+    assert site.once() == 0
+    assert site.delivered == {"new.dat": b"new"}
+    assert site.status()["files"] == {"verified": 5}
+    (there,) = site.status()["destinations"]
+    assert there["consumed"] is True
+    site.configure(site.rule(reclaim={"after": "0s"}), destinations=share)
+    assert (site.once(), site.local) == (0, {})
+
+
 def test_a_landing_zone_without_its_identity_is_no_proof(site: "Site") -> None:
     """Nothing is there at all: the share may not be mounted, and nobody took anything."""
     share = {"share": {"path": "share", "consumed": True}}
