@@ -1,6 +1,6 @@
 """`python -m tests.mutants MODULE... [-- PYTEST ARGUMENTS]`: changes a line of a module at a time, and prints what no test notices.
 
-A mutant that survives is a line that no test needs, or two that mean the same: tests/MUTANTS.md explains those that are left.
+A mutant that survives is a line that no test needs, or two that mean the same: tests/README.md explains those that are left.
 """
 
 import argparse
