@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rules.model import Evidence, Verdict
-from rules.retention import mount_doubt, retention, unmoved
+from rules.retention import leads_out_in_words, mount_doubt, retention, taken_at_once, unmoved, unused
 from rules.rule import Reclaim
 
 PROVED = 1_000_000.0
@@ -209,3 +209,30 @@ def test_only_an_unnamed_local_directory_is_in_doubt(mounted: bool | None, netwo
     found = mount_doubt("share", "/mnt/share", mounted, network)
     assert (found is not None) == (mounted is None and not network)
     assert found is None or ("`mounted = false`" in found and "[destinations.share]" in found)
+
+
+@pytest.mark.parametrize(
+    ("longest_gap", "now", "verdict"),
+    [
+        (0.0, 3700.0, Verdict(False, "its directory changed less than 1 h ago", 3701.0)),
+        (0.0, 3700.5, Verdict(True, "its directory has not changed for 1 h")),
+        (7200.0, 7300.0, Verdict(False, "its directory changed less than 2 h ago", 7301.0)),
+        (7200.0, 7300.5, Verdict(True, "its directory has not changed for 2 h")),
+    ],
+)
+def test_an_empty_directory_stays_for_an_hour_and_its_longest_gap(
+    longest_gap: float, now: float, verdict: Verdict
+) -> None:
+    """It goes when it has lain unchanged for more than an hour and for more than the longest gap between two of its files."""
+    assert unused(100.0, longest_gap, now) == verdict
+
+
+def test_what_keeps_files_is_said_with_the_next_step() -> None:
+    """A link that no rule delivers and copies that were taken at once keep files here; both say what a person can do."""
+    assert leads_out_in_words("scans") == (
+        'it has links to what no rule delivers: write `links = "skip"` into rule scans if they are no concern'
+    )
+    assert taken_at_once("box") == (
+        "more than 10,000 files are gone from box within 1 h; see that they were taken, then"
+        " `dropline verify box --accept missing`"
+    )
