@@ -88,12 +88,12 @@ def changes(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
 
 
 def mutants(source: str) -> list[Mutant]:
-    """All mutants of a module, in the order of its lines. Types, and what an assert says, are left alone."""
+    """All mutants of a module, in the order of its lines. Types, decorators, and what an assert says, are left alone."""
     tree, found = ast.parse(source), []
 
     def visit(node: ast.AST) -> None:
         for name, value in ast.iter_fields(node):
-            if name in ("annotation", "returns", "type_params") or isinstance(node, ast.Assert):
+            if name in ("annotation", "returns", "type_params", "decorator_list") or isinstance(node, ast.Assert):
                 continue
             for place, child in enumerate(value) if isinstance(value, list) else [(-1, value)]:
                 if not isinstance(child, ast.AST):

@@ -229,3 +229,19 @@ def test_a_nightly_rule_makes_one_request() -> None:
     due = [Due(number, "nightly", None, False, 50, 10**9) for number in range(40)]
     assert batch.together(due, 2_000, 500 * 10**9) == [due]
     assert batch.together(due, 0, 0) == [[one] for one in due]
+
+
+def test_the_limits_of_a_request_are_what_it_may_hold() -> None:
+    """A request is full at its limit of files or bytes, not below it; the next delivery begins another one."""
+    due = [Due(number, "r", None, False, 5, 50) for number in range(3)]
+    assert [len(group) for group in batch.together(due, 10, 1_000)] == [2, 1]
+    assert [len(group) for group in batch.together(due, 1_000, 100)] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("sealing", "seconds"),
+    [(Sealing(linger=2.0), 10.0), (Sealing(linger=2.0, max_age=3.0), 3.0), (Sealing(linger=None), 0.0)],
+)
+def test_how_long_a_steady_stream_holds_a_batch_open(sealing: Sealing, seconds: float) -> None:
+    """Five times its linger, unless its rule says how long."""
+    assert batch.max_age(sealing) == seconds

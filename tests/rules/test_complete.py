@@ -112,6 +112,22 @@ def test_the_conditions(
     assert complete(conditions, Candidate("x", size, SINCE, TICK), has_marker, writer, SINCE + after) == verdict
 
 
+@pytest.mark.parametrize(
+    ("name", "quiet", "seconds"),
+    [
+        (".scan.h5.aB3xY9", None, 60.0),
+        (".scan.h5.aB3xY9", 10.0, 10.0),
+        (".scan.h5.aB3xY", None, 0.5),
+        ("scan.h5.aB3xY9", None, 0.5),
+    ],
+)
+def test_a_name_as_rsync_gives_it_waits_longer(name: str, quiet: float | None, seconds: float) -> None:
+    """A file that may be a transfer under way waits as if writers could not be seen, unless its rule says how long."""
+    candidate = Candidate(name, 1, SINCE, TICK)
+    verdict = complete(Conditions(quiet=quiet), candidate, True, Writer.NONE, SINCE)
+    assert verdict.again_at == SINCE + seconds
+
+
 @laws
 @given(conditions_st, candidates, st.booleans(), st.floats(0, 5e9))
 def test_an_open_file_is_never_complete(

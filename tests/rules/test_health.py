@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rules.health import ASK_AGAIN, ASK_REFUSED_EVERY, Condition, Health
+from rules.health import Condition, Health
 
 NOW = 1_000.0
 UP, PROBATION, DOWN, REFUSED = Condition
@@ -52,9 +52,17 @@ def test_when_it_is_asked_next() -> None:
     once = Health(DOWN, "full", failures=1, delivery_failed=True)
     assert {name: step(once).check_at - NOW for name, step in STEPS.items()} == {
         "answered": 30.0, "answered, idle": 30.0, "delivered": -NOW, "away": 2.0, "failed": 2.0,
-        "refused": ASK_REFUSED_EVERY, "not asked": ASK_AGAIN,
+        "refused": 5.0, "not asked": 5.0,
     }  # fmt: skip
+    assert STEPS["failed"](Health(UP)).check_at == STEPS["away"](Health(UP)).check_at == NOW + 1.0
     assert once.away("gone", NOW, at_most=60.0, after=40.0, spread=0.25).check_at == NOW + 50.0
+
+
+def test_what_may_be_sent() -> None:
+    """Submissions go to what is up, one at a time to what is on probation, and to nothing else."""
+    assert {condition: Health(condition).sends for condition in (None, *Condition)} == {
+        None: False, UP: True, PROBATION: True, DOWN: False, REFUSED: False,
+    }  # fmt: skip
 
 
 def test_what_is_up_has_no_reason_and_no_failures() -> None:

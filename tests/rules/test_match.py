@@ -7,7 +7,8 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from rules.match import Match, is_marker, leads_out, marker_for, match, relative
+from rules.datasets.conditions import Marker
+from rules.match import Match, is_marker, leads_out, marked_by, marker_for, match, overlap, pruned, relative
 from rules.model import OWN_PREFIX
 from rules.patterns.glob import check_glob, check_marker, fill, takes
 from rules.rule import Conditions, Rule
@@ -255,6 +256,59 @@ def test_markers(marker: str, name: str, sibling: str, found: bool) -> None:
     finished = marker_for(rule(marker=marker), name)
     assert finished is not None
     assert finished.match_file(sibling) == found
+
+
+@pytest.mark.parametrize(
+    ("marker", "name", "first", "beyond"),
+    [
+        ("{name}.done", "x.h5.done", "x.h5", "x.h5\0"),
+        ("{stem}.xml", "x.xml", "x", "x/"),
+        ("done-{name}", "done-x.h5", "x.h5", "x.h5\0"),
+        ("*.done", "x.done", "", "\udcff" * 300),
+        ("{stem}*.xml", "x.xml", "", "\udcff" * 300),
+    ],
+)
+def test_a_marker_wakes_its_own_file_alone(marker: str, name: str, first: str, beyond: str) -> None:
+    """Where the pattern is one field, the names whose marker it may be are a narrow range; else all of 255 bytes."""
+    assert marked_by(rule(marker=marker), name) == (first, beyond)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "both"),
+    [
+        ("/data", "/data", True),
+        ("/data", "/data/tomo", True),
+        ("/data/tomo", "/data", True),
+        ("/data", "/data2", False),
+        ("/data/a", "/data/b", False),
+        ("/", "/data", True),
+    ],
+)
+def test_directories_overlap(one: str, other: str, both: bool) -> None:
+    """Two directories overlap when they are one, or one lies in the other, whichever comes first."""
+    assert overlap(one, other) == both
+
+
+PRUNED = rule(exclude=("tmp/",))
+
+
+@pytest.mark.parametrize(
+    ("rules", "directory", "left_out"),
+    [
+        ([PRUNED], "/data/tmp", True),
+        ([PRUNED], "/data/kept", False),
+        ([PRUNED], "/elsewhere/tmp", False),
+        ([], "/data/tmp", False),
+        ([PRUNED, rule(name="inner", watch="/data/tmp/in")], "/data/tmp", False),
+        ([PRUNED, rule(name="inner", watch="/data/tmp")], "/data/tmp", False),
+        ([PRUNED, rule(name="other")], "/data/tmp", False),
+        ([rule(exclude=("tmp/", "!tmp/kept.h5"))], "/data/tmp", False),
+        ([replace(PRUNED, complete=Conditions(require=(Marker(marker="done.txt"),)))], "/data/tmp", False),
+    ],
+)
+def test_a_directory_that_every_rule_excludes_is_not_walked(rules: list[Rule], directory: str, left_out: bool) -> None:
+    """It is walked where one rule takes something below it: by another exclusion, an exception, a condition, or its own root."""
+    assert pruned(rules, directory) == left_out
 
 
 def test_no_marker() -> None:
