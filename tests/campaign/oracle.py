@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -87,8 +87,12 @@ def source_of(path: str, journal: Journal) -> str | None:
     """Which file of the instrument a path at a destination belongs to."""
     if path in journal.versions:
         return path
-    plain = _OWN_NAME.sub("", path)
-    return plain if plain in journal.versions else None
+    plain, last = path, ""
+    while plain != last:  # a former copy is renamed beside the name that it had: scan~2.h5 → scan~2~2.h5
+        plain, last = _OWN_NAME.sub("", plain), plain
+        if plain in journal.versions:
+            return plain
+    return None
 
 
 class Oracle:
@@ -128,7 +132,7 @@ class Oracle:
         found.litter += [f"here: {path}" for path in here if _own(path) and ".dropline-trash/" not in path
                          and not path.endswith(".dropline-canary")]  # fmt: skip
         self._foreign(there, found)
-        self._twice(copies, found)
+        self._twice(copies, set(here).union(self._deleted()), found)
         recorded = self._recorded(there, found)
         for one in self.journal.required():
             missing = [share for share in self.shares if (one.path, one.digest) not in copies[share]]
@@ -178,9 +182,18 @@ class Oracle:
             if there[share].get(path) != digest:
                 found.overwritten.append(f"{share}: {path}, which was not ours")
 
-    def _twice(self, copies: Mapping[str, Mapping[tuple[str, str], list[str]]], found: Findings) -> None:
+    def _deleted(self) -> Iterator[str]:
+        for path in self.records:
+            for line in record(path):
+                yield os.path.relpath(line["file"], self.inbox)
+
+    def _twice(
+        self, copies: Mapping[str, Mapping[tuple[str, str], list[str]]], known: Collection[str], found: Findings
+    ) -> None:
+        """`known`: paths that are, or were, here. A file that was put back beside a newer one travels by that name, too."""
         for share, files in copies.items():
-            for (path, _), names in files.items():
+            for (path, _), copied in files.items():
+                names = [name for name in copied if name == path or name not in known]
                 again = self.strangers or (share in self.in_place and len(self.journal.versions[path]) > 1)
                 again = again or (
                     self.forgets and any(source_of(copy, self.journal) == path for _, copy, _ in self.journal.spoiled)
@@ -192,7 +205,8 @@ class Oracle:
         """(path, digest) of every deletion that the record tells of, with all of its copies there as they should be."""
         recorded: set[tuple[str, str]] = set()
         for line in [line for path in self.records for line in record(path)]:
-            path = os.path.relpath(line["file"], self.inbox)
+            named = os.path.relpath(line["file"], self.inbox)
+            path = source_of(named, self.journal) or named  # it was put back beside a newer file
             proofs = {one["destination"]: (one["path"], one["checksum"].partition(":")[2]) for one in line["copies"]}
             said = {checksum for _, checksum in proofs.values()}
             versions = [one for one in self.journal.versions.get(path, []) if said <= {one.digest, one.md5}]

@@ -31,6 +31,9 @@ class Service(Fault):
             "source_collection": source.id,
             "source_root": str(station.inbox),
         }
+        self._compares = scene.chance.random() < 0.5
+        if self._compares:  # else nobody can know that the service tells a wrong checksum
+            station.destinations["share"]["checksum"] = "md5"
         scene.oracle.in_place.add("share")
         scene.stays = True  # what was adopted by size and date is no proof that is enough to delete
 
@@ -45,7 +48,7 @@ class Service(Fault):
             lambda: faults.answer("GET */task*", chance.choice(errors), 6),
             lambda: faults.corrupt("*.dat", 2),
             lambda: faults.omit("*.dat", 2),
-            lambda: faults.misreport("*.dat", 2),
+            lambda: faults.misreport("*.dat", 2) if self._compares else faults.omit("*.dat", 2),
             lambda: faults.file("*.dat", "PERMISSION_DENIED", 2),
             self._away,
         )
