@@ -389,7 +389,8 @@ class Deliverer:
             assert submission.number is not None, "it was written down before it was sent"
             self._ledger.deliveries.submitted(submission.number, task, now)
             if self._transport.is_service and not submission.refused:
-                self._ledger.deliveries.began(submission.deliveries, task, now)
+                files = submission.files.keys() - submission.deferred
+                self._ledger.deliveries.began(submission.deliveries, task, now, self._destination, files)
 
     def _submit(self, request: Request) -> str:
         """Hand the request over. Returns its task. Raises Transient (Busy among it) and Refused."""

@@ -147,10 +147,6 @@ class Outcomes:
         else:
             self._ledger.files.superseded([(file.id, file.rule, file.path, f"{outcome.reason}; send it again")], now)
 
-    def _intended(self, one: InFlightFile) -> str | None:
-        """Where an earlier attempt may have left a part of the file."""
-        return self._ledger.deliveries.intent(one.file.id, self._place)
-
     def refuse(self, file: File, reason: str) -> None:
         """A person must act on this file. Inside a transaction."""
         self._ledger.files.refused([(file.id, file.rule, file.path, reason)])
@@ -182,8 +178,9 @@ class Outcomes:
                 former = None  # that copy may be all that is left of a former file with the same content
             others = any(not owner.same_source for owner in owners)
             path, replaces = former or (self._free_name(one) if others else self._own_name(one), None)
-            had_task = self._transport.is_service and self._ledger.deliveries.had_task(one.delivery)
-            begun = had_task and path == self._intended(one)
+            begun = self._transport.is_service and self._ledger.deliveries.sent([one.file.id], self._place) == {
+                one.file.id: path
+            }
             item = self._may_replace(one, path, replaces)._replace(begun=begun)
             log.warning("%s goes to %s as %r: %s", one.file.path, self._transport.name, path, reason)
         submission.follow_up[one.file.id] = replace(one, item=item)

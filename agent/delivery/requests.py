@@ -62,14 +62,18 @@ class Requests:
         dataset = cache(self._ledger.datasets.get)
         folder = cache(lambda number: self._ledger.datasets.folder(number, self._destination))
         for delivery in deliveries:
-            if body is not None or self._transport.is_service:
+            if body is not None:
                 intended |= self._ledger.deliveries.intents(delivery, self._destination)
             unproved = self._ledger.deliveries.not_proved(delivery, self._destination)
             later = any(file.generation > 1 for file in unproved)
             asides = self._ledger.deliveries.asides(delivery, self._destination) if later else {}
             root = self._ledger.sends.root(delivery.batch) if delivery.rule == SENT else None
             paths = self._ledger.deliveries.paths(delivery.id)
-            begun = self._transport.is_service and self._ledger.deliveries.had_task(delivery.id)
+            sent = (
+                self._ledger.deliveries.sent((file.id for file in unproved), self._destination)
+                if self._transport.is_service
+                else {}
+            )
             for one in self._files.each(
                 unproved,
                 failed=lambda file, failure: undeliverable.append((file, f"{failure.reason}; {RETRY}")),
@@ -88,7 +92,7 @@ class Requests:
                         item = item._replace(
                             path=path, aside=aside, replaces=replaces, rewritten=self._transport.is_service
                         )
-                    if begun and intent == item.path:
+                    if sent.get(file.id) == item.path:
                         item = item._replace(begun=True)
                     files[file.id] = InFlightFile(file, item, named, delivery.id)
         if body is None:

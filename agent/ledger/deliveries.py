@@ -214,11 +214,11 @@ class Deliveries:
         rows = self._store.execute(sql, (delivery.batch, destination))
         return {file: os.fsdecode(path) for file, path in rows}
 
-    def intent(self, file: int, destination: int) -> str | None:
-        """Where a file, not proved yet, was last meant to go."""
-        sql = "SELECT path FROM copies WHERE file = ? AND destination = ? AND proved_at IS NULL"
-        row = self._store.execute(sql, (file, destination)).fetchone()
-        return os.fsdecode(row[0]) if row else None
+    def sent(self, files: Iterable[int], destination: int) -> dict[int, str]:
+        """file → path where any part of a file, not proved yet, may be: a service took a request for it, of whatever batch."""
+        sql = "SELECT path FROM copies WHERE file = ? AND destination = ? AND proved_at IS NULL AND sent"
+        rows = ((file, self._store.execute(sql, (file, destination)).fetchone()) for file in files)
+        return {file: os.fsdecode(row[0]) for file, row in rows if row}
 
     def templates(self, batch: int) -> dict[int, str | None]:
         """What the paths of a batch were rendered from, at each destination that it waits for; None: they were not."""
@@ -255,12 +255,6 @@ class Deliveries:
             if self._store.execute(sql, (*keys, destination, dataset, dataset)).fetchone()[0]:
                 return True
         return False
-
-    def had_task(self, delivery: int) -> bool:
-        """Whether a service ever took a request for this delivery: only then may any part of a file be where it was meant to go."""
-        return bool(
-            self._store.execute("SELECT EXISTS (SELECT 1 FROM tasks WHERE delivery = ?)", (delivery,)).fetchone()[0]
-        )
 
     def leftovers(self, delivery: Delivery, destination: int) -> list[tuple[int, str]]:
         """(file, path) of intents that nobody will carry out: their files left the batch before they were proved."""
@@ -381,7 +375,8 @@ class Deliveries:
         """(file, path): the intent to write there."""
         self._store.executemany(
             "INSERT INTO copies (file, destination, path, path_key) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET path = excluded.path, path_key = excluded.path_key WHERE proved_at IS NULL",
+            " ON CONFLICT DO UPDATE SET sent = sent AND path = excluded.path, path = excluded.path,"
+            " path_key = excluded.path_key WHERE proved_at IS NULL",
             ((file, destination, os.fsencode(path), name_key(path)) for file, path in items),
         )
 
@@ -414,8 +409,14 @@ class Deliveries:
             (now, submission),
         )
 
-    def began(self, deliveries: Sequence[Delivery], task: str, now: float) -> None:
-        """A service carries them out. Kept beside the last task, because evidence comes of it."""
+    def began(
+        self, deliveries: Sequence[Delivery], task: str, now: float, destination: int, files: Iterable[int]
+    ) -> None:
+        """A service carries them out, and writes these files. Kept beside the last task, because evidence comes of it."""
+        self._store.executemany(
+            "UPDATE copies SET sent = 1 WHERE file = ? AND destination = ? AND proved_at IS NULL",
+            ((file, destination) for file in files),
+        )
         self._store.executemany(
             "INSERT OR IGNORE INTO tasks VALUES (?, ?, ?)", ((delivery.id, task, now) for delivery in deliveries)
         )

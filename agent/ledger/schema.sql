@@ -238,6 +238,7 @@ CREATE TABLE copies (            -- a version at a destination: first the intent
   size        INTEGER,           -- bytes that were compared: evidence for a version of this size alone
   proved_at   REAL,              -- NULL: intent only
   reread_at   REAL,              -- when it was last read again; NULL: not since it was proved; infinite: never again
+  sent        INTEGER NOT NULL DEFAULT 0, -- intent only: a service took a request for it, so any part of the file may be there
   aside       BLOB,              -- intent only: where the former copy at the path may have been renamed to
   mount       BLOB,              -- the last directory on the way to it where another file system began; NULL: none did
   PRIMARY KEY (file, destination)

@@ -18,7 +18,9 @@ from agent.delivery.health import DestinationHealth
 from agent.destinations.globus import GlobusTransport, answers, listing, tasks
 from agent.destinations.globus.collection_path import CollectionPath
 from agent.errors import Refused, Transient
+from agent.ledger import Sealed
 from rules.health import Condition
+from rules.model import OpenBatch
 from tests.agent import test_globus
 from tests.agent.test_globus import SUBMIT, Rig
 from tests.globus import faults
@@ -181,6 +183,26 @@ def test_a_file_put_under_the_name_after_a_refused_request_is_not_overwritten(ri
     assert rig.there == {"a": b"somebody else's"}
     assert (rig.states(), rig.tasks) == ({"a": "refused"}, 0)
     assert "this agent did not write it" in rig.reason("a")
+
+
+def test_what_a_task_left_is_no_proof_for_a_later_batch(rig: Rig) -> None:
+    """A task left other bytes with the file's size and date, and the file was refused: the next batch that it joins sends it."""
+    rig.service.faults.corrupt("*/a", 1)
+    rig.service.faults.file("*/a", "PERMISSION_DENIED", 1)
+    rig.batch(a=b"one", b=b"two")
+    rig.deliver()
+    assert (rig.states(), rig.there["b"]) == ({"a": "refused", "b": "verified"}, b"two")
+    assert rig.there["a"] != b"one"
+    rig.ledger.files.retried(rig.now)
+    (file,) = rig.ledger.files.history(str(rig.data / "a"))
+    with rig.ledger.transaction():
+        batch = rig.ledger.batches.opened("r", "key", rig.now)
+        rig.ledger.files.completed([(file, batch, "quiet")], rig.now)
+        rig.ledger.batches.joined(batch, OpenBatch("key", 1, 3, rig.now, rig.now))
+        rig.ledger.batches.sealed([Sealed(batch, "r", "full", [rig.place])], rig.now)
+    rig.deliver()
+    assert (rig.states(), rig.there["a"]) == ({"a": "verified", "b": "verified"}, b"one")
+    assert rig.evidence("a") == ["md5"]
 
 
 def test_a_refused_request_leaves_no_task(rig: Rig) -> None:

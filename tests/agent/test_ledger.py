@@ -240,7 +240,7 @@ def test_other_tables_are_another_layout() -> None:
     """
     schema = resources("agent.ledger").joinpath("schema.sql").read_text("utf-8")
     statements = " ".join(re.sub(r"--.*", "", schema).split())
-    assert (LAYOUT, hashlib.sha256(statements.encode()).hexdigest()[:16]) == (34, "3b27a7faa52dded7")
+    assert (LAYOUT, hashlib.sha256(statements.encode()).hexdigest()[:16]) == (35, "4f26ed9796d371a3")
 
 
 def test_a_ledger_that_is_only_read_is_not_written(tmp_path: Path) -> None:
@@ -1054,7 +1054,7 @@ def test_a_request_without_an_answer_is_due_again_as_it_is(ledger: Ledger) -> No
     with ledger.transaction():
         assert ledger.deliveries.submitting([again], b"request", 6.0, again.submission) == again.submission == 1
         ledger.deliveries.submitted(1, "task-1", 6.0)
-        ledger.deliveries.began([again], "task-1", 6.0)
+        ledger.deliveries.began([again], "task-1", 6.0, place, [file.id])
         ledger.deliveries.held_up([again], "paused")
     assert [(one["task"], one["reason"]) for one in ledger.reports.deliveries_of(batch)] == [("task-1", "paused")]
     prove(ledger, place, file, "scan~2.dat", now=7.0)
