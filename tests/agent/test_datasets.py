@@ -553,6 +553,36 @@ def test_a_directory_that_was_made_again_is_another_dataset(site: Site) -> None:
     assert [one.key for one in site.ledger.reports.batches(10)] == names
 
 
+@pytest.mark.parametrize("away", ["no answer", "another disk"])
+def test_while_it_cannot_be_told_it_is_the_same_dataset(site: Site, monkeypatch: pytest.MonkeyPatch, away: str) -> None:
+    """The disk does not answer, or another file system is mounted there: what comes late is a supplement, or waits."""
+    first_run(site)
+    delivered(site)
+    shutil.rmtree(site.data / "run_1")
+    site.pass_time(5.0)
+    site.put("run_1/other", b"second")
+    if away == "another disk":
+        with site.ledger.transaction():
+            site.ledger.execute("UPDATE datasets SET device = 7")
+        site.pass_time(300.0)
+        assert (ordinal(site), site.states()["run_1/other"]) == (1, "batched")
+        return
+    asked = DatasetCompleter._ended
+
+    def without_answer(self: DatasetCompleter, *arguments: Any) -> str | None:
+        with monkeypatch.context() as patch:
+            patch.setattr(PosixTree, "look", lambda *_: CannotTell(Trouble(What.NO_ANSWER, "as the test wants it")))
+            return asked(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DatasetCompleter, "_ended", without_answer)
+        site.pass_time(300.0)
+        reason = f"{site.data} cannot be read: as the test wants it"
+        assert (ordinal(site), site.reason("run_1"), site.states()["run_1/other"]) == (1, reason, "candidate")
+    site.pass_time(300.0)
+    assert (ordinal(site), site.reason("run_1"), site.states()["run_1/other"]) == (2, "done is not there", "candidate")
+
+
 def test_a_path_that_was_delivered_and_comes_back_begins_another_dataset(site: Site) -> None:
     """The agent removed the local files, the folder stayed: the first file that is written again tells."""
     first_run(site)

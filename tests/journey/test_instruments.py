@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import sys
 import time
 import tomllib
@@ -115,6 +116,34 @@ def test_what_comes_late_or_changes_travels_as_a_supplement(site: "Site") -> Non
     assert [(one["key"], one["files"]) for one in batches] == [
         ("dataset run_1, supplement 1", 2), ("dataset run_1, last", 1), ("dataset run_1", 1)
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("sign", ["the folder is made again", "the marker is written again", "a file comes back"])
+def test_a_name_that_is_used_again_is_another_dataset(site: "Site", sign: str) -> None:
+    """By each sign alone: it waits for its own marker, stays here until then, and has a folder of its own at the share."""
+    reclaim = {"reclaim": {"after": "0s"}} if sign == "a file comes back" else {}
+    site.configure(run_rule(site, **reclaim))
+    first = {"run_1/a": b"first", "run_1/b": b"first", "run_1/done": b"first"}
+    for name, content in first.items():
+        site.put(name, content)
+    assert site.once() == 0
+    if reclaim:
+        site.until(lambda: site.once() == 0 and not site.local, "the local files go")
+    assert site.delivered == first
+    if sign == "the folder is made again":
+        shutil.rmtree(site.inbox / "run_1")
+    second = "run_1/a" if reclaim else "run_1/other"
+    if sign != "the marker is written again":
+        site.put(second, b"second")
+        here = site.local
+        assert site.once() == 1
+        assert (site.delivered, site.local, site.states()[second][0]) == (first, here, "candidate")
+    else:
+        site.put(second, b"second")
+    site.put("run_1/done", b"second, done")
+    assert site.once() == 0
+    own = {second.replace("run_1", "run_1~2"): b"second", "run_1~2/done": b"second, done"}
+    assert site.delivered == first | own
 
 
 def test_a_marker_shows_at_the_share_after_all_other_files(site: "Site") -> None:
