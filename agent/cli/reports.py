@@ -63,6 +63,9 @@ def _print_status(found: dict[str, Any]) -> None:
             say(f"{name:>12} {found['files'][name]:>9} files  {bytes_in_words(found['bytes'][name]):>9}{by}")
     if not found["files"]:
         say("no files yet")
+    for one in found["waiting"]:
+        begin = "such as " if one["files"] > 1 else ""
+        say(f"{one['state']:>12}: {begin}{one['example']}: {one['reason']}")
     for place in found["destinations"]:
         bad = "REFUSED" if place["refused"] else "DOWN"
         word = "up" if place["up"] else f"{bad}: {place['reason']}"
@@ -189,13 +192,15 @@ def files(
 ) -> None:
     """The files that the agent knows, newest first."""
     from agent.observe.explain import line
+    from agent.observe.waiting import Reasons
 
     words = {one.value: one for one in State}
     for word in only or ():
         if word not in words:
             raise Refused(f"there is no state {word!r}", f"known are {', '.join(words)}")
     opened = ledger(state(config))
-    found = [line(opened, file) for file in opened.reports.files([words[word] for word in only or words], limit)]
+    reasons = Reasons(opened)
+    found = [line(reasons, file) for file in opened.reports.files([words[word] for word in only or words], limit)]
     if form is Format.JSON:
         print_json(found)
         return

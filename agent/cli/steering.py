@@ -32,6 +32,7 @@ from agent.ledger import GONE, File, Ledger, State
 from agent.ledger.datasets import Known
 from agent.observe.logs import configure
 from agent.observe.metrics import Metrics
+from agent.observe.waiting import Reasons
 from agent.reclaim import Decision, Reclaimer, Record
 from rules.config.settings import Configuration
 from rules.datasets.membership import dataset_of
@@ -230,8 +231,9 @@ def wait(
         if not waiting:
             return
         if limit is not None and time.monotonic() - started > limit:
+            reasons = Reasons(opened)
             for path in waiting:
-                say(f"not verified in time: {path}", err=True)
+                say(f"not verified in time: {path}: {_why(opened, reasons, path)}", err=True)
             raise typer.Exit(1)
         time.sleep(_POLL)
 
@@ -287,6 +289,16 @@ def _left(opened: Ledger, paths: list[str]) -> tuple[list[str], list[tuple[str, 
         elif last is None or not _safe(last):
             left.append(file)
     return left, refused
+
+
+def _why(opened: Ledger, reasons: Reasons, path: str) -> str:
+    """What a file waits for."""
+    last = next((one for one in reversed(opened.files.history(path)) if one.rule != SENT), None)
+    if last is None:
+        return "it is new, no sweep has come by yet, or nothing is there"
+    if last.state in (State.VERIFIED, *GONE):
+        return f"the file there now is not known yet; the one before it is {last.state}"
+    return f"{last.state}: {reasons.of(last)}"
 
 
 def _safe(last: File) -> bool:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.host.zone import stamp
-from agent.ledger import Behind, Finding, Ledger
+from agent.ledger import UNPROVED, Behind, Finding, Ledger, State
 from agent.observe.rows import Rows, Unshown
+from agent.observe.waiting import Reasons
 from rules.config.replan import line_for
 from rules.links import leads_out_in_words
 from rules.rule import Rule
@@ -46,6 +47,12 @@ def status(
 
     def each(what: str, items: Iterable[T], make: Callable[[T], dict[str, Any]]) -> list[dict[str, Any]]:
         return makes.of(what, items, make, lambda _, failure: unshown.append(failure))
+
+    def waiting(state: State) -> dict[str, Any]:
+        (file,) = ledger.reports.files([state], 1)
+        return {
+            "state": state.value, "files": files[state.value], "example": file.path, "reason": Reasons(ledger).of(file)
+        }  # fmt: skip
 
     files: dict[str, int] = {}
     size: dict[str, int] = {}
@@ -124,6 +131,7 @@ def status(
                 "name": one.key, "rule": one.rule, "since": one.seen_at, "reason": one.reason or "found a moment ago"
             },
         ),
+        "waiting": each("waiting", [state for state in UNPROVED if files.get(state.value)], waiting),
         "skipped_links": ledger.links.of_rules(),
         "links": each(
             "links", ledger.links.outside([rule.name for rule in rules if rule.links is None], _WAITING),

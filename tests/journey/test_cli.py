@@ -252,6 +252,7 @@ def test_status_tells_counts_destinations_and_rules(delivered: "Site") -> None:
             "without_events": [],
             "links": [],
             "skipped_links": {},
+            "waiting": [],
             "files": {"verified": 2, "refused": 1},
             "bytes": {"verified": 2000, "refused": 4},
             "deliveries": {"share": {"verified": 1, "refused": 1}},
@@ -273,6 +274,7 @@ def test_status_tells_counts_destinations_and_rules(delivered: "Site") -> None:
             "paused": [],
             "replanning": False,
             "behind": [],
+            "kept": [],
             "not_shown": [],
         },
     )
@@ -363,7 +365,8 @@ def test_wait_ends_with_the_proof_the_refusal_or_the_time(delivered: "Site") -> 
     done = delivered.dropline("wait", "inbox/run", "inbox/taken.dat")
     assert (done.code, done.err.startswith(f"refused: {delivered.inbox}/taken.dat: at share, ")) == (1, True)
     done = delivered.dropline("wait", "inbox/nothing.dat", "--timeout", "1ms")
-    assert (done.code, done.err) == (1, f"not verified in time: {delivered.inbox}/nothing.dat\n")
+    why = "it is new, no sweep has come by yet, or nothing is there"
+    assert (done.code, done.err) == (1, f"not verified in time: {delivered.inbox}/nothing.dat: {why}\n")
 
 
 def test_wait_ends_for_a_folder_that_was_delivered_and_is_gone(site: "Site") -> None:
@@ -391,6 +394,12 @@ def test_every_state_says_what_it_waits_for(site: "Site") -> None:
         "written a moment ago; its quiet period has not passed", "changed less than 1 h ago",
     )  # fmt: skip
     assert site.explain("log.txt")[0]["reason"] == found["candidate"]
+    waits = site.dropline("wait", "inbox/log.txt", "other/done.dat", "--timeout", "1ms").err.splitlines()
+    assert waits == [
+        f"not verified in time: {site.inbox}/log.txt: candidate: {found['candidate']}",
+        f"not verified in time: {site.root}/other/done.dat: complete: {found['complete']}",
+    ]
+    assert f"{site.inbox}/log.txt: {found['candidate']}" in site.dropline("status").out
     assert agent.stop() == 0
 
 
@@ -410,7 +419,10 @@ def test_wait_is_about_the_file_as_it_is_now(site: "Site") -> None:
     done = site.dropline(*words)
     assert (done.code, done.err.splitlines()) == (
         1,
-        [f"not verified in time: {site.inbox}/gone.dat", f"not verified in time: {other}/changed.dat"],
+        [
+            f"not verified in time: {site.inbox}/gone.dat: the file there now is not known yet; the one before it is reclaimed",
+            f"not verified in time: {other}/changed.dat: the file there now is not known yet; the one before it is verified",
+        ],
     )
 
 

@@ -4,17 +4,18 @@ import posixpath
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 from agent.files import CannotTell
 from agent.intake import Root
 from agent.ledger import GONE, File, Ledger, State, Summary
-from agent.observe.explain import explain, on_their_way, why
+from agent.observe.explain import explain
 from agent.observe.file_inspector import FileInspector
 from agent.observe.folder import compare
 from agent.observe.rows import Rows, Unshown
 from agent.observe.status import Health, no_answer
+from agent.observe.waiting import Reasons, waits_for
 from agent.observe.web.headline import Headline, headline, stopped
 from agent.observe.web.marks import At, Marks
 from agent.observe.web.plot import Plot, plot
@@ -333,14 +334,14 @@ class Views:
 
     def _lines(self, files: Sequence[File], name: Callable[[File], str], unshown: list[Unshown]) -> list[Line]:
         """Each file with its mark; all are looked at now. Files of one batch wait for the same deliveries."""
-        deliveries = cache(self._ledger.reports.deliveries_of)
+        reasons = Reasons(self._ledger)
         seen = {
             file.id: at
             for file, at in zip(files, self._inspector.at([(file.path, file.volume) for file in files]), strict=True)
         }
 
         def line(file: File) -> Line:
-            return Line(file, name(file), self._marks.of_file(file, seen[file.id]), why(file, deliveries) or "")
+            return Line(file, name(file), self._marks.of_file(file, seen[file.id]), reasons.of(file) or "")
 
         return self._each.of("file", files, line, _into(unshown))
 
@@ -361,7 +362,7 @@ class Views:
     def _row(self, summary: Summary, up: Mapping[str, bool | None], now: float) -> Row:
         below = summary.waiting == 0 and self._ledger.summaries.unproved_below(self._base(summary))
         mark, copies = self._marks.of_summary(summary, below=below, up=up)
-        reason = self._why(summary, up, now) if summary.waiting else ""
+        reason = self._why(summary) if summary.waiting else ""
         waits = summary.whole and self._ledger.datasets.get(summary.place).waits
         known = self._ledger.links
         links = known.of_dataset(summary.place) if summary.whole else known.of_directory(summary.name)
@@ -390,18 +391,14 @@ class Views:
         inside = posixpath.relpath(file.path, rule.watch) if rule is not None else file.path
         return file.path if inside.startswith("..") else inside
 
-    def _why(self, summary: Summary, up: Mapping[str, bool | None], now: float) -> str:
+    def _why(self, summary: Summary) -> str:
         """Why it waits: its dataset's reason, or that of one of its files."""
         if summary.whole:
             dataset = self._ledger.datasets.get(summary.place)
             if dataset.waits:
-                return dataset.reason or "found a moment ago"
+                return waits_for(dataset) or ""
         file = self._ledger.summaries.waits(summary)
-        if file is None:
-            return ""
-        if file.state is not State.BATCHED or file.batch is None:
-            return why(file, self._ledger.reports.deliveries_of) or ""
-        return on_their_way(self._ledger.reports.deliveries_of(file.batch), up)
+        return (Reasons(self._ledger).of(file) or "") if file is not None else ""
 
 
 def _into(unshown: list[Unshown]) -> Callable[[object, Unshown], object]:
