@@ -23,6 +23,8 @@ class Standing(NamedTuple):
     """Deleted by somebody else after the proof; not counted in `here`."""
     below: bool
     """Something in folders below is not proved."""
+    ignored: int = 0
+    """There before the agent, and not delivered."""
 
 
 class InFolder(NamedTuple):
@@ -53,6 +55,8 @@ def removal(standing: Standing, proved: Mapping[str, int], weak: Mapping[str, in
         return Verdict(False, _gone(standing))
     if standing.refused:
         return Verdict(False, f"no: {_files(standing.refused)} not delivered, a person must act")
+    if standing.ignored:
+        return Verdict(False, f"no: {_files(standing.ignored)} from before the agent, and not delivered")
     if standing.waiting:
         return Verdict(False, f"not yet: {_files(standing.waiting)} on the way")
     if not claimed or not proved:

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, PlainSe
 from pydantic.json_schema import SkipJsonSchema
 
 from rules.actions import Action, SharedWith, Then, distinct, named
-from rules.config.tables import STRICT, Cron, Duration, Fraction, LocalPath, Name, Regex, Size
+from rules.config.tables import STRICT, Cron, Day, Duration, Fraction, LocalPath, Name, Regex, Size
 from rules.datasets.condition import Pattern
 from rules.datasets.conditions import AnyCondition, looked_for, looks_beyond, marker_patterns
 from rules.patterns.glob import check_glob, check_marker
@@ -160,6 +160,8 @@ class Rule:
     """Who may read a verified batch at the rule's Globus destinations."""
     updates_in_place: bool = False
     """Its programs change what they wrote before (a header, an index) when they go on with a file."""
+    newer_than: Day | None = None
+    """What the first sweep finds, and is older by all its times, is not delivered; None: all of it is."""
     preset: str | None = None
     """What filled up the table."""
     zone: SkipJsonSchema[Annotated[InstanceOf[tzinfo], PlainSerializer(str)]] = field(

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from agent.host.bulkhead import LONGEST_WAIT, Bulkhead
@@ -11,6 +12,7 @@ from rules.config.replan import At, Plan, Planned, Stage, What, heir, line_for, 
 from rules.config.settings import Configuration
 from rules.model import SENT
 from rules.rule import Rule
+from rules.versions.age import newest_ns
 
 _FILES_A_PASS = 2_000
 _STAGES = {
@@ -22,6 +24,7 @@ _STAGES = {
     State.RECLAIMED: Stage.GONE,
     State.REMOVED: Stage.GONE,
     State.REFUSED: Stage.REFUSED,
+    State.IGNORED: Stage.IGNORED,
 }
 _LATER = {At.SKIPPED: DeliveryState.SKIPPED, At.UNDECIDED: DeliveryState.UNDECIDED}
 
@@ -52,12 +55,22 @@ class Replan:
         self._plan = hashlib.sha256(
             repr(
                 [
-                    (one.name, one.watch, one.include, one.exclude, one.skip_partial, one.dataset, one.deliver)
+                    (
+                        one.name,
+                        one.watch,
+                        one.include,
+                        one.exclude,
+                        one.skip_partial,
+                        one.dataset,
+                        one.deliver,
+                        one.newer_than,
+                    )
                     for one in rules
                 ]
             ).encode("utf-8", "surrogateescape")
             + repr(sorted(places.items())).encode()
         ).hexdigest()
+        self._aged = {rule.name: rule for rule in rules if rule.newer_than is not None}
         self._after: int | None = None
         """The last batch that was looked at of those that were delivered; None: all were."""
         self._behind: dict[tuple[str, int], list[int]] = {}
@@ -113,12 +126,17 @@ class Replan:
         return self._after is not None
 
     def _undelivered(self, now: float) -> None:
-        """Candidates, complete and refused files."""
+        """Candidates, complete, refused and ignored files."""
         after = 0
         while True:
             with self._ledger.transaction():
                 files = self._ledger.plans.undelivered(after, _FILES_A_PASS)
-                self._apply(self._decided(files, lambda file: self._decide(file, file.rule), now), now)
+                self._apply(
+                    self._decided(
+                        files, lambda file: self._decide(file, file.rule, newest_ns=self._newest_ns(file)), now
+                    ),
+                    now,
+                )
             if not files:
                 break
             after = files[-1].id
@@ -157,8 +175,22 @@ class Replan:
                 found.append((file, decide(file)))
         return found
 
-    def _decide(self, file: File, rule: str, *at: Sequence[str]) -> Plan:
-        return replan(self._rules, Planned(file.path, rule, _STAGES[file.state], *at))
+    def _decide(
+        self, file: File, rule: str, planned: Sequence[str] = (), proved: Sequence[str] = (), later: Sequence[str] = (),
+        newest_ns: int | None = None,
+    ) -> Plan:  # fmt: skip
+        return replan(self._rules, Planned(file.path, rule, _STAGES[file.state], planned, proved, later, newest_ns))
+
+    def _newest_ns(self, file: File) -> int | None:
+        """The newest time of a file, or of its dataset; None: it came after the first sweep."""
+        rule = self._aged.get(file.rule)
+        swept_at = None if rule is None else self._ledger.files.first_sweep(file.rule, rule.watch)
+        first_sweep = math.inf if swept_at is None else swept_at
+        if (rule is None and file.state is not State.IGNORED) or file.seen_at > first_sweep:
+            return None
+        if file.dataset is not None:
+            return self._ledger.datasets.newest_ns(file.dataset, first_sweep)
+        return file.version.mtime_ns if file.restamped else newest_ns(file.version)
 
     def _apply(self, items: Sequence[tuple[File, Plan]], now: float) -> None:
         """What becomes of files themselves. Inside a transaction."""
@@ -170,10 +202,11 @@ class Replan:
         files.put_back(((file._replace(rule=plan.rule, dataset=None), plan.reason) for file, plan in again), now)
         ended = {
             what: [(file.id, file.rule, file.path, plan.reason) for file, plan in items if plan.what is what]
-            for what in (What.LEFT, What.REFUSED)
+            for what in (What.LEFT, What.REFUSED, What.IGNORED)
         }
         files.vanished(ended[What.LEFT], now)
         files.refused(ended[What.REFUSED])
+        files.ignored(ended[What.IGNORED])
         self._ledger.plans.reassigned(
             (file.id, plan.rule) for file, plan in items if plan.what is What.STAYS and plan.rule != file.rule
         )
@@ -198,10 +231,16 @@ class Replan:
         states, proved = plans.deliveries(batch.id), plans.proved(batch.id)
         planned = [self._name(place) for place, state in states.items() if state not in CAME_LATER]
         later = [self._name(place) for place, state in states.items() if state in CAME_LATER]
+        begun = any(state is not DeliveryState.PENDING for state in states.values())
         items = self._decided(
             files,
             lambda file: self._decide(
-                file, rule, planned, [self._name(place) for place in proved.get(file.id, ())], later
+                file,
+                rule,
+                planned,
+                [self._name(place) for place in proved.get(file.id, ())],
+                later,
+                newest_ns=None if begun else self._newest_ns(file),
             ),
             now,
         )

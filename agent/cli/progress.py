@@ -19,6 +19,7 @@ _COLUMNS = {
     "reclaimed": ("reclaimed",),
     "removed by somebody else": ("removed",),
     "refused": ("refused",),
+    "before the agent": ("ignored",),
 }
 """Title → states that are counted below it."""
 

@@ -59,7 +59,7 @@ def _print_status(found: dict[str, Any]) -> None:
         say(found["configuration"])
     for name in [one.value for one in State]:
         if found["files"].get(name):
-            by = "  by somebody else" if name == State.REMOVED.value else ""
+            by = {State.REMOVED.value: "  by somebody else", State.IGNORED.value: "  before the agent"}.get(name, "")
             say(f"{name:>12} {found['files'][name]:>9} files  {bytes_in_words(found['bytes'][name]):>9}{by}")
     if not found["files"]:
         say("no files yet")

@@ -6,7 +6,9 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
+from datetime import datetime
 from enum import StrEnum
+from itertools import islice
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +25,7 @@ from agent.destinations.directory.transport import reachable
 from agent.errors import CannotListen, LedgerError, Refused, cause
 from agent.files import ABSENT, LOCAL, CannotTell
 from agent.host import own_files
+from agent.intake.scan import sweep
 from agent.ledger import Ledger
 from agent.observe.doubts import doubts
 from agent.observe.logs import configure
@@ -48,6 +51,8 @@ class LogStyle(StrEnum):
     JSON = "json"
 
 
+_FOLDERS = 1000
+"""Folders that `init` looks for files in."""
 _WATCH, _TO, _FILE = PathOfUser("inbox"), PathOfUser("share"), PathOfUser(FILE_NAME)
 """What `init` writes about, and where, without options."""
 _STARTER = """\
@@ -71,6 +76,7 @@ verify = "checksum"                    # read back and compare; "size" is faster
 [[rules]]
 name = "inbox"
 watch = {watch}
+{since}
 {how}# reclaim = {{ after = "7d" }}           # absent: local files are kept for ever
 """
 _BY_HAND = """\
@@ -333,6 +339,12 @@ def init(
     ] = _WATCH,
     to: Annotated[PathOfUser, typer.Option(metavar="DIR", help="The directory (a mounted share) to deliver to.")] = _TO,
     file: Annotated[PathOfUser, typer.Argument(metavar="FILE", help="The file to write.")] = _FILE,
+    newer_than: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d"], help="Of the files that are there now, deliver only those of this day or later."
+        ),
+    ] = None,
 ) -> None:
     """Write a configuration file to start from. What is there already is not touched."""
     from json import dumps
@@ -345,7 +357,10 @@ def init(
             preset=dumps(known[0]), why=f"by the files there now{others}: see `dropline presets {known[0]}`"
         )
     mounted = _mounted(str(absolute(to)))
-    text = _STARTER.format(watch=dumps(str(absolute(watch))), to=dumps(str(absolute(to))), how=how, mounted=mounted)
+    since = _since(watch, newer_than)
+    text = _STARTER.format(
+        watch=dumps(str(absolute(watch))), to=dumps(str(absolute(to))), how=how, mounted=mounted, since=since
+    )
     try:
         with own_files.create(file, 0o666) as target:
             target.write(text.encode())
@@ -356,6 +371,19 @@ def init(
     for name in known:
         say(f"{watch} looks like {name} ({presets.table(name).title}): `dropline try {name} {watch}` shows more")
     say(f"wrote {file}; look it over, then `dropline check --config {file}` and `dropline run --config {file}`")
+
+
+def _since(watch: PathOfUser, newer_than: datetime | None) -> str:
+    """The line that says whether files that are there already are delivered: a person is asked where there are any."""
+    today = f"{datetime.now().astimezone():%Y-%m-%d}"
+    if newer_than is not None:
+        return f"newer_than = {newer_than:%Y-%m-%d}              # what is there now, and is older, stays as it is"
+    filled = any(one.entries for one in islice(sweep(LOCAL, str(absolute(watch))), _FOLDERS))
+    if filled and sys.stdin.isatty():
+        say(f"There are files in {watch} already. Answer no where they are old data that nobody wants delivered.")
+        if not typer.confirm("Are they delivered, too?", default=True):
+            return f"newer_than = {today}              # what is there now, and is older, stays as it is"
+    return f"# newer_than = {today}            # absent: what is there already is delivered, too"
 
 
 def _mounted(path: str) -> str:

@@ -284,7 +284,7 @@ def _left(opened: Ledger, paths: list[str]) -> tuple[list[str], list[tuple[str, 
     for file in paths:
         versions = [one for one in opened.files.history(file) if one.rule != SENT]
         last = versions[-1] if versions else None
-        if last is not None and last.state is State.REFUSED:
+        if last is not None and last.state in (State.REFUSED, State.IGNORED):
             refused.append((file, last.reason or ""))
         elif last is None or not _safe(last):
             left.append(file)

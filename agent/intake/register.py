@@ -17,6 +17,7 @@ from rules.match import Match, is_marker, leads_out, marked_by, match, relative
 from rules.model import OWN_PREFIX, Kind, Observation
 from rules.patterns.partial import LEFT_OVER
 from rules.rule import Rule
+from rules.versions.age import ignored, newest_ns
 from rules.versions.identity import Adoption, restamped
 from rules.versions.volumes import unchanged
 
@@ -42,6 +43,10 @@ class Register:
         self._fresh: list[Found] = []
         self._touched: set[int] = set()
         """Datasets that wait for what was found."""
+        self._older: dict[str, dict[str, tuple[str, str]]] = {}
+        """Directory → name → (rule, reason) of what is not delivered, by `newer_than`."""
+        self._aged: set[int] = set()
+        """Datasets of rules with `newer_than` that files were found of."""
         self._woken: set[tuple[int, str | None]] = set()
         """(rule, key; None: any) of datasets that a file may concern which their conditions look for."""
         self._beside: set[tuple[str, str, str]] = set()
@@ -147,6 +152,12 @@ class Register:
         ):  # fmt: skip
             files.restamped(known.id, seen, now)
             return found
+        if (
+            known is not None and taken is not None and taken.same_file and known.state is State.IGNORED and not written
+            and restamped(known.version, seen.version)
+        ):  # fmt: skip
+            files.still_ignored(known.id, seen)
+            return found
         again = first_look(found.rule.complete, seen.version.ctime_ns, now)
         if (
             known is not None and taken is not None and taken.same_file and known.state is State.REFUSED
@@ -190,7 +201,10 @@ class Register:
             files.superseded([(known.id, known.rule, path, "a newer version of the file is here")], self.now)
         generation = 1 if known is None else known.generation + 1
         directory, _, name = path.rpartition("/")
-        number = self._dataset(path, rule) if rule.whole else None
+        why = self._ignored(path, rule, seen)
+        number = self._dataset(path, rule, waits=why is None) if rule.whole else None
+        if why is not None:
+            self._older.setdefault(directory, {})[name] = rule.name, why
         self._fresh.append(
             Found(files.directory(directory), path, rule.name, seen, generation, self.now, again, number, rewritten)
         )
@@ -202,13 +216,25 @@ class Register:
                 hint = "the file it points to travels if it is watched itself; exclude the link"
             files.refused([(number, rule.name, path, f"a {seen.kind}, not a file; {hint}")])
 
-    def _dataset(self, path: str, rule: Rule) -> int | None:
-        """The number of the file's dataset, which now waits for it."""
+    def _ignored(self, path: str, rule: Rule, seen: Observation) -> str | None:
+        """Why a file that the first sweep finds is not delivered; None: it is, or that sweep has ended."""
+        if seen.kind is not Kind.FILE or self._ledger.files.first_sweep(rule.name, rule.watch) is not None:
+            return None
+        why = ignored(rule, newest_ns(seen.version))
+        if why is None:
+            return None
+        return ignored(rule, newest_ns(seen.version, self._tree.born(relative(path, self._root.watch.root) or "")))
+
+    def _dataset(self, path: str, rule: Rule, *, waits: bool = True) -> int | None:
+        """The number of the file's dataset, which now waits for it, or not."""
         dataset = dataset_of(rule, rule.relpath(path))
         if dataset is None:
             return None
         number = self._ledger.datasets.number(self._ledger.files.rule(rule.name), dataset.key, self.now)
-        self._touched.add(number)
+        if waits:
+            self._touched.add(number)
+        if rule.newer_than is not None:
+            self._aged.add(number)
         return number
 
     def flush(self) -> None:
@@ -218,10 +244,25 @@ class Register:
         self._links = {}
         self._ledger.links.targets_found(self._root.watch.root, [one.path for one in self._fresh])
         self._ledger.files.found(self._fresh)
+        for directory, reasons in self._older.items():
+            known = self._ledger.files.known(directory, list(reasons))
+            self._ledger.files.ignored(
+                [(known[name].id, rule, f"{directory}/{name}", why) for name, (rule, why) in reasons.items()]
+            )
+        self._with_newer()
         self._ledger.datasets.touched(self._touched, self.now)
         self._ledger.datasets.woken(self._woken, self.now)
         self._ledger.files.woken(self._beside, self.now)
         self._fresh, self._touched, self._woken, self._beside = [], set(), set(), set()
+        self._older, self._aged = {}, set()
+
+    def _with_newer(self) -> None:
+        """A dataset is delivered as a whole, or not at all: its older files go with the newer ones."""
+        for number in self._aged:
+            older = self._ledger.files.ignored_of(number)
+            if older:
+                self._ledger.files.put_back([(file, "newer files of its dataset are here") for file in older], self.now)
+                self._touched.add(number)
 
 
 def _concerned(rule: Rule, path: str) -> str | None:

@@ -211,7 +211,7 @@ class Scanner:
                     taken = self._take(root, sweep, tree, now)
                     ended, left = taken == 0, left - taken
                 if ended:
-                    unseen = self._ended(root, sweep)
+                    unseen = self._ended(root, sweep, now)
             if sweep.walk is not None:
                 sweep.walk.pause()
         except Trouble as trouble:
@@ -286,10 +286,12 @@ class Scanner:
             if not whole and listing.last and listing.volume is not None:
                 sweep.by_name.append((listing.directory, ""))
 
-    def _ended(self, root: Root, sweep: Sweep) -> dict[str, str]:
+    def _ended(self, root: Root, sweep: Sweep, now: float) -> dict[str, str]:
         """Note what a sweep found that is nobody's, or could not see. Returns all that cannot be seen. Inside its transaction."""
         where, unseen = root.watch.root, dict(sweep.unseen)
         if sweep.of is None:
+            for rule in root.rules:
+                self._ledger.files.swept(rule.name, rule.watch, now)
             self._ledger.reports.left_unclaimed(where, sweep.unclaimed, sweep.example)
             if sweep.walk is not None:
                 self._ledger.reports.left_out(where, sweep.walk.left_out, sweep.walk.example)

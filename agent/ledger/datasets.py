@@ -197,6 +197,16 @@ class Datasets:
         row = self._store.execute("SELECT algorithm, checksum FROM checksums WHERE file = ?", (file,)).fetchone()
         return None if row is None else (row[0], row[1].hex())
 
+    def newest_ns(self, number: int, first_sweep: float) -> int | None:
+        """The newest time of its files; None: one was seen after the first sweep, or is delivered, or on its way."""
+        sql = (
+            "SELECT max(iif(restamped, mtime_ns, max(mtime_ns, ctime_ns))), max(seen_at),"
+            " max(state NOT IN ('candidate', 'complete', 'ignored', 'refused')) FROM files"
+            " WHERE dataset = ? AND state NOT IN ('superseded', 'vanished')"
+        )
+        newest, seen_at, further = self._store.execute(sql, (number,)).fetchone()
+        return None if newest is None or further or seen_at > first_sweep else int(newest)
+
     # Transitions
 
     def has_folder(self, number: int, destination: int, folder: int) -> None:

@@ -154,6 +154,16 @@ class Files:
         where = "d.path = ? AND f.name = ? ORDER BY f.generation"
         return read(self._store, where, (os.fsencode(directory), os.fsencode(name)))
 
+    def first_sweep(self, rule: str, watch: str) -> float | None:
+        """When the first whole sweep of a rule's directory ended; None: it has not."""
+        row = self._store.execute("SELECT swept, swept_at FROM rules WHERE name = ?", (rule,)).fetchone()
+        return row[1] if row is not None and row[0] == os.fsencode(watch) else None
+
+    def ignored_of(self, dataset: int) -> list[File]:
+        """The ignored files of a dataset that has others, too: they are delivered with those."""
+        others = "SELECT 1 FROM files g WHERE g.dataset = ?1 AND g.state NOT IN ('ignored', 'superseded', 'vanished')"
+        return read(self._store, f"f.dataset = ?1 AND f.state = 'ignored' AND EXISTS ({others})", (dataset,))
+
     def due(self, now: float, limit: int) -> list[File]:
         """Candidates that are to be looked at by now, longest waiting first: before all others those that wait for time alone.
 
@@ -280,6 +290,13 @@ class Files:
             (seen.version.ctime_ns, now, reason, file),
         )
 
+    def still_ignored(self, file: int, seen: Observation) -> None:
+        """The ctime of an ignored file changed and nothing else, as by a `chmod -R`: that does not make it newer."""
+        self._store.execute(
+            "UPDATE files SET ctime_ns = ?, restamped = 1 WHERE id = ? AND state = 'ignored'",
+            (seen.version.ctime_ns, file),
+        )
+
     def is_restamped(self, file: int) -> bool:
         """Whether the content of a version is still to be compared with its proof."""
         return bool(self._store.execute("SELECT restamped FROM files WHERE id = ?", (file,)).fetchone()[0])
@@ -366,6 +383,18 @@ class Files:
     def refused(self, items: Sequence[tuple[int, str, str, str]]) -> None:
         """A person must act: (id, rule, path, reason with its hint)."""
         self._turned(items, State.REFUSED, None)
+
+    def swept(self, rule: str, watch: str, now: float) -> None:
+        """A whole sweep of a rule's directory ended: the first one is remembered."""
+        self._store.execute(
+            "UPDATE rules SET swept = ?1, swept_at = ?2 WHERE id = ?3 AND swept IS NOT ?1",
+            (os.fsencode(watch), now, self.rule(rule)),
+        )
+
+    def ignored(self, items: Sequence[tuple[int, str, str, str]]) -> None:
+        """They were there before the agent, and stay as they are: (id, rule, path, reason)."""
+        self._turned(items, State.IGNORED, None)
+        self._store.executemany("UPDATE files SET batch = NULL WHERE id = ?", ((one[0],) for one in items))
 
     def superseded(self, items: Sequence[tuple[int, str, str, str]], now: float) -> None:
         """A newer version of the path exists: (id, rule, path, reason)."""

@@ -86,9 +86,9 @@ class Plans:
         return any(number not in destinations for (number,) in self._store.execute(sql))
 
     def undelivered(self, after: int, limit: int) -> list[File]:
-        """Candidates, complete and refused files of rules, in order after `after`."""
+        """Candidates, complete, refused and ignored files of rules, in order after `after`."""
         where = (
-            "f.id > ? AND f.state IN ('candidate', 'complete', 'refused')"
+            "f.id > ? AND f.state IN ('candidate', 'complete', 'refused', 'ignored')"
             f" AND f.rule IS NOT (SELECT id FROM rules WHERE name = '{SENT}')"
             " ORDER BY f.id LIMIT ?"
         )

@@ -9,8 +9,10 @@ CREATE TABLE meta (              -- one-off facts: the agent's id, what is pause
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE rules (             -- names, so that a file needs only a small number
-  id   INTEGER PRIMARY KEY,
-  name TEXT NOT NULL UNIQUE
+  id       INTEGER PRIMARY KEY,
+  name     TEXT NOT NULL UNIQUE,
+  swept    BLOB,                 -- watched directory that was swept for it; NULL: none yet
+  swept_at REAL                  -- when its first whole sweep ended: `newer_than` is for what was seen until then
 ) STRICT;
 
 CREATE TABLE dirs (              -- absolute paths of directories, so that a file needs only its own name
@@ -31,7 +33,7 @@ CREATE TABLE files (             -- one row per version of a path that will be d
   rule       INTEGER NOT NULL REFERENCES rules (id),
   state      TEXT    NOT NULL,
   waiting    INTEGER GENERATED ALWAYS AS (state = 'candidate' OR state = 'complete' OR state = 'batched') VIRTUAL,
-  here       INTEGER GENERATED ALWAYS AS (waiting OR state = 'verified' OR state = 'refused') VIRTUAL,
+  here       INTEGER GENERATED ALWAYS AS (waiting OR state = 'verified' OR state = 'refused' OR state = 'ignored') VIRTUAL,
   gone       INTEGER GENERATED ALWAYS AS (state = 'reclaiming' OR state = 'reclaimed' OR state = 'removed') VIRTUAL,
   size       INTEGER NOT NULL,
   counted    INTEGER GENERATED ALWAYS AS (min(size, 17592186044416)) VIRTUAL,  -- what enters sums: rules.model.counted
@@ -365,7 +367,7 @@ CREATE TABLE tally (             -- a row for each state that a rule's files may
 ) STRICT, WITHOUT ROWID;
 CREATE TRIGGER rules_tallied AFTER INSERT ON rules BEGIN
   INSERT INTO tally SELECT new.id, column1, 0, 0 FROM (VALUES ('candidate'), ('complete'), ('batched'), ('verified'),
-    ('reclaiming'), ('reclaimed'), ('superseded'), ('refused'), ('vanished'), ('removed'));
+    ('reclaiming'), ('reclaimed'), ('superseded'), ('refused'), ('vanished'), ('removed'), ('ignored'));
 END;
 CREATE TRIGGER files_counted AFTER INSERT ON files BEGIN
   UPDATE tally SET files = files + 1, bytes = bytes + new.counted WHERE rule = new.rule AND state = new.state;
@@ -420,6 +422,8 @@ CREATE TABLE summaries (          -- the files of one rule in one dataset, or (w
   refused        INTEGER NOT NULL,
   refused_bytes  INTEGER NOT NULL,
   vanished       INTEGER NOT NULL,
+  ignored        INTEGER NOT NULL,   -- from before the agent
+  ignored_bytes  INTEGER NOT NULL,
   UNIQUE (rule, whole, place)
 ) STRICT;
 CREATE INDEX summaries_latest ON summaries (latest);
@@ -441,15 +445,16 @@ CREATE TABLE summary_copies (    -- proved copies of a summary's files at one de
 CREATE TRIGGER summaries_counted AFTER INSERT ON files WHEN new.state <> 'candidate' BEGIN
   INSERT INTO summaries VALUES (NULL, new.rule, new.dataset IS NOT NULL, coalesce(new.dataset, new.dir), new.id,
       new.waiting, new.waiting * new.counted, new.state = 'verified', (new.state = 'verified') * new.counted,
-      new.state IN ('reclaiming', 'reclaimed'), (new.state IN ('reclaiming', 'reclaimed')) * new.counted, new.state = 'removed', (new.state = 'removed') * new.counted, new.state = 'refused', (new.state = 'refused') * new.counted, new.state = 'vanished')
+      new.state IN ('reclaiming', 'reclaimed'), (new.state IN ('reclaiming', 'reclaimed')) * new.counted, new.state = 'removed', (new.state = 'removed') * new.counted, new.state = 'refused', (new.state = 'refused') * new.counted, new.state = 'vanished', new.state = 'ignored', (new.state = 'ignored') * new.counted)
     ON CONFLICT (rule, whole, place) DO UPDATE SET latest = max(latest, excluded.latest),
       waiting = waiting + excluded.waiting, waiting_bytes = waiting_bytes + excluded.waiting_bytes,
       verified = verified + excluded.verified, verified_bytes = verified_bytes + excluded.verified_bytes,
       reclaimed = reclaimed + excluded.reclaimed, reclaimed_bytes = reclaimed_bytes + excluded.reclaimed_bytes,
       removed = removed + excluded.removed, removed_bytes = removed_bytes + excluded.removed_bytes,
       refused = refused + excluded.refused, refused_bytes = refused_bytes + excluded.refused_bytes,
-      vanished = vanished + excluded.vanished;
-  UPDATE dirs SET unproved = unproved + 1 WHERE id = new.dir AND (new.waiting OR new.state = 'refused');
+      vanished = vanished + excluded.vanished, ignored = ignored + excluded.ignored,
+      ignored_bytes = ignored_bytes + excluded.ignored_bytes;
+  UPDATE dirs SET unproved = unproved + 1 WHERE id = new.dir AND (new.waiting OR new.state IN ('refused', 'ignored'));
 END;
 CREATE TRIGGER summaries_recounted AFTER UPDATE OF state, size ON files
 WHEN (old.state <> new.state AND NOT (old.waiting AND new.waiting) AND NOT (old.state = 'batched' AND new.state = 'verified'))
@@ -465,10 +470,12 @@ WHEN (old.state <> new.state AND NOT (old.waiting AND new.waiting) AND NOT (old.
       removed_bytes = removed_bytes + (new.state = 'removed') * new.counted - (old.state = 'removed') * old.counted,
       refused = refused + (new.state = 'refused') - (old.state = 'refused'),
       refused_bytes = refused_bytes + (new.state = 'refused') * new.counted - (old.state = 'refused') * old.counted,
-      vanished = vanished + (new.state = 'vanished') - (old.state = 'vanished')
+      vanished = vanished + (new.state = 'vanished') - (old.state = 'vanished'),
+      ignored = ignored + (new.state = 'ignored') - (old.state = 'ignored'),
+      ignored_bytes = ignored_bytes + (new.state = 'ignored') * new.counted - (old.state = 'ignored') * old.counted
     WHERE rule = old.rule AND whole = (old.dataset IS NOT NULL) AND place = coalesce(old.dataset, old.dir);
-  UPDATE dirs SET unproved = unproved + (new.waiting OR new.state = 'refused') - (old.waiting OR old.state = 'refused')
-    WHERE id = old.dir AND (new.waiting OR new.state = 'refused') <> (old.waiting OR old.state = 'refused');
+  UPDATE dirs SET unproved = unproved + (new.waiting OR new.state IN ('refused', 'ignored')) - (old.waiting OR old.state IN ('refused', 'ignored'))
+    WHERE id = old.dir AND (new.waiting OR new.state IN ('refused', 'ignored')) <> (old.waiting OR old.state IN ('refused', 'ignored'));
 END;
 CREATE TRIGGER summaries_moved AFTER UPDATE OF rule, dataset ON files
 WHEN old.rule <> new.rule OR old.dataset IS NOT new.dataset BEGIN
@@ -478,18 +485,20 @@ WHEN old.rule <> new.rule OR old.dataset IS NOT new.dataset BEGIN
       reclaimed = reclaimed - (new.state IN ('reclaiming', 'reclaimed')), reclaimed_bytes = reclaimed_bytes - (new.state IN ('reclaiming', 'reclaimed')) * new.counted,
       removed = removed - (new.state = 'removed'), removed_bytes = removed_bytes - (new.state = 'removed') * new.counted,
       refused = refused - (new.state = 'refused'), refused_bytes = refused_bytes - (new.state = 'refused') * new.counted,
-      vanished = vanished - (new.state = 'vanished')
+      vanished = vanished - (new.state = 'vanished'),
+      ignored = ignored - (new.state = 'ignored'), ignored_bytes = ignored_bytes - (new.state = 'ignored') * new.counted
     WHERE rule = old.rule AND whole = (old.dataset IS NOT NULL) AND place = coalesce(old.dataset, old.dir);
   INSERT INTO summaries VALUES (NULL, new.rule, new.dataset IS NOT NULL, coalesce(new.dataset, new.dir), new.id,
       new.waiting, new.waiting * new.counted, new.state = 'verified', (new.state = 'verified') * new.counted,
-      new.state IN ('reclaiming', 'reclaimed'), (new.state IN ('reclaiming', 'reclaimed')) * new.counted, new.state = 'removed', (new.state = 'removed') * new.counted, new.state = 'refused', (new.state = 'refused') * new.counted, new.state = 'vanished')
+      new.state IN ('reclaiming', 'reclaimed'), (new.state IN ('reclaiming', 'reclaimed')) * new.counted, new.state = 'removed', (new.state = 'removed') * new.counted, new.state = 'refused', (new.state = 'refused') * new.counted, new.state = 'vanished', new.state = 'ignored', (new.state = 'ignored') * new.counted)
     ON CONFLICT (rule, whole, place) DO UPDATE SET latest = max(latest, excluded.latest),
       waiting = waiting + excluded.waiting, waiting_bytes = waiting_bytes + excluded.waiting_bytes,
       verified = verified + excluded.verified, verified_bytes = verified_bytes + excluded.verified_bytes,
       reclaimed = reclaimed + excluded.reclaimed, reclaimed_bytes = reclaimed_bytes + excluded.reclaimed_bytes,
       removed = removed + excluded.removed, removed_bytes = removed_bytes + excluded.removed_bytes,
       refused = refused + excluded.refused, refused_bytes = refused_bytes + excluded.refused_bytes,
-      vanished = vanished + excluded.vanished;  -- ... and come to the new one; so do its copies.
+      vanished = vanished + excluded.vanished, ignored = ignored + excluded.ignored,
+      ignored_bytes = ignored_bytes + excluded.ignored_bytes;  -- ... and come to the new one; so do its copies.
   INSERT INTO summary_copies SELECT h.id, c.destination,
       -new.here, -(new.here AND c.algorithm = 'stat'), -new.gone
     FROM copies c JOIN summaries h ON h.rule = old.rule AND h.whole = (old.dataset IS NOT NULL)

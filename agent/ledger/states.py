@@ -17,11 +17,13 @@ class State(StrEnum):
     REFUSED = "refused"
     VANISHED = "vanished"
     REMOVED = "removed"
+    IGNORED = "ignored"
+    """Older than the rule's `newer_than`: it was there before the agent, and stays as it is."""
 
 
 STATES = {state.value: state for state in State}
 """The state of a name, faster than asking the enumeration."""
-HERE = (State.CANDIDATE, State.COMPLETE, State.BATCHED, State.VERIFIED, State.REFUSED)
+HERE = (State.CANDIDATE, State.COMPLETE, State.BATCHED, State.VERIFIED, State.REFUSED, State.IGNORED)
 """States in which the version is expected to stand at its path."""
 NAMED = (*HERE, State.RECLAIMING)
 """States in which the version may stand at its path: what is being reclaimed may not have been moved aside yet."""

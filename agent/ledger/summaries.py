@@ -16,7 +16,8 @@ _SAMPLE = 200
 _PLAIN = "f.dir = ? AND f.dataset IS NULL"
 _SELECT = (
     "SELECT h.id, r.name, h.whole, coalesce(s.key, d.path), h.waiting, h.waiting_bytes, h.verified, h.verified_bytes,"
-    " h.reclaimed, h.reclaimed_bytes, h.removed, h.removed_bytes, h.refused, h.refused_bytes, h.vanished, h.place"
+    " h.reclaimed, h.reclaimed_bytes, h.removed, h.removed_bytes, h.refused, h.refused_bytes, h.vanished,"
+    " h.ignored, h.ignored_bytes, h.place"
     " FROM summaries h CROSS JOIN rules r ON r.id = h.rule LEFT JOIN datasets s ON h.whole = 1 AND s.id = h.place"
     " LEFT JOIN dirs d ON h.whole = 0 AND d.id = h.place"
 )
@@ -45,13 +46,16 @@ class Summary(NamedTuple):
     refused: int
     refused_bytes: int
     vanished: int
+    ignored: int
+    """From before the agent: not delivered, by `newer_than`."""
+    ignored_bytes: int
     place: int
     """Number of the dataset or directory."""
 
     @property
     def here(self) -> int:
         """Versions that are expected to be here."""
-        return self.waiting + self.verified + self.refused
+        return self.waiting + self.verified + self.refused + self.ignored
 
     @property
     def gone(self) -> int:
@@ -66,7 +70,7 @@ class Summary(NamedTuple):
     @property
     def bytes(self) -> int:
         """Of `files`."""
-        here = self.waiting_bytes + self.verified_bytes + self.refused_bytes
+        here = self.waiting_bytes + self.verified_bytes + self.refused_bytes + self.ignored_bytes
         return here + self.reclaimed_bytes + self.removed_bytes
 
 
@@ -192,7 +196,7 @@ class Summaries:
             count[1] += counted(size)
         (latest,) = self._store.execute("SELECT last_insert_rowid()").fetchone()
         self._store.executemany(
-            "INSERT INTO summaries VALUES (NULL, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0)"
+            "INSERT INTO summaries VALUES (NULL, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)"
             " ON CONFLICT (rule, whole, place) DO UPDATE SET latest = max(latest, excluded.latest),"
             " waiting = waiting + excluded.waiting, waiting_bytes = waiting_bytes + excluded.waiting_bytes",
             (

@@ -32,6 +32,7 @@ def describe(rule: Rule) -> list[str]:
     return [
         f"watches {rule.watch} for {takes}",
         *([_dataset(rule)] if rule.whole else []),
+        *([_since(rule)] if rule.newer_than is not None else []),
         _complete(rule.complete, "a file as settled" if rule.whole else "a file as complete"),
         *_whole(rule.complete),
         _batch(rule.batch),
@@ -87,6 +88,14 @@ def _dataset(rule: Rule) -> str:
         return f"takes each folder {rule.dataset.dir.pattern} with everything below it as one dataset"
     patterns = " or ".join(pattern.pattern for pattern in rule.dataset.group)
     return f"takes files that agree in the named groups of {patterns} as one dataset"
+
+
+def _since(rule: Rule) -> str:
+    what = "datasets whose files are all" if rule.whole else "files that are"
+    return (
+        f"of what is there when it first looks, leaves {what} older than {rule.newer_than} by every time they have:"
+        " they are not delivered, and never called safe"
+    )
 
 
 def _whole(conditions: Conditions) -> list[str]:

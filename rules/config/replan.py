@@ -6,6 +6,7 @@ from enum import Enum
 
 from rules.match import match, relative
 from rules.rule import Rule, Target
+from rules.versions.age import ignored
 
 
 class Stage(Enum):
@@ -16,6 +17,7 @@ class Stage(Enum):
     DELIVERED = "verified; the local copy is here, or in the trash"
     GONE = "verified; the local copy was removed"
     REFUSED = "a person must act"
+    IGNORED = "it was there before the agent"
 
 
 class What(Enum):
@@ -23,6 +25,7 @@ class What(Enum):
 
     STAYS = "it goes on as it is"
     AGAIN = "it is a candidate again"
+    IGNORED = "it was there before the agent, and stays as it is"
     LEFT = "no rule wants it, and the next sweep counts it"
     REFUSED = "no rule watches its directory, and a person must act"
 
@@ -50,6 +53,8 @@ class Planned:
     """Destinations that are proved to have it."""
     later: Collection[str] = ()
     """Destinations that came when it had been delivered, and to which its batch does not go."""
+    newest_ns: int | None = None
+    """Its newest time, or that of its dataset; None: it came after the first sweep, or is further on its way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,11 @@ def replan(rules: Sequence[Rule], one: Planned) -> Plan:
     rule = claim.rule
     if one.stage is Stage.REFUSED:
         return Plan(What.STAYS, rule.name, claim.reason)
+    older = ignored(rule, one.newest_ns)
+    if one.stage is Stage.IGNORED:
+        return Plan(What.STAYS if older else What.AGAIN, rule.name, older or "`newer_than` takes it now")
+    if older and not one.proved and one.stage in (Stage.WAITING, Stage.TRAVELLING):
+        return Plan(What.IGNORED, rule.name, older)
     if one.stage is Stage.WAITING or (one.stage is Stage.TRAVELLING and rule.name != one.rule):
         if rule.name == one.rule:
             return Plan(What.STAYS, rule.name, claim.reason)
@@ -100,6 +110,8 @@ def _unclaimed(rules: Sequence[Rule], one: Planned, reason: str, *, excluded: bo
         return Plan(What.LEFT, one.rule, f"no rule claims it any more: {reason}")
     if one.stage is Stage.REFUSED:
         return Plan(What.STAYS, one.rule, reason)
+    if one.stage is Stage.IGNORED:
+        return Plan(What.LEFT, one.rule, reason)
     return Plan(What.REFUSED, one.rule, unwatched(one.rule))
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from difflib import get_close_matches
 from typing import Annotated, Any, Union
 
@@ -89,6 +89,17 @@ def cron(value: str) -> str:
     return value
 
 
+def _day(value: object) -> date:
+    if type(value) is date:
+        return value
+    try:
+        return date.fromisoformat(value if isinstance(value, str) else "")
+    except ValueError:
+        raise ValueError(
+            "is no date such as 2026-01-31; an age would slide on, and drop what an outage had kept waiting"
+        ) from None
+
+
 _DURATION = {"type": "string", "pattern": units.DURATION}
 _SIZE = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": units.SIZE}]}
 Duration = Annotated[float, _read(units.duration), WithJsonSchema(_DURATION)]
@@ -100,6 +111,7 @@ LocalPath = Annotated[str, AfterValidator(_path)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 """Of a rule or a destination."""
 Regex = Annotated[re.Pattern[str], BeforeValidator(_regex), WithJsonSchema({"type": "string", "minLength": 1})]
+Day = Annotated[date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
 Cron = Annotated[str, AfterValidator(cron)]
 STRICT = ConfigDict(extra="forbid")
 """Of dataclasses that are tables: unknown keys are errors."""

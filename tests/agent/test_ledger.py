@@ -166,8 +166,10 @@ def summaries(ledger: Ledger) -> list[list[tuple[object, ...]]]:
         ledger.execute(sql).fetchall()
         for sql in (
             "SELECT rule, whole, place, waiting, waiting_bytes, verified, verified_bytes, reclaimed, reclaimed_bytes,"
-            " removed, removed_bytes, refused, refused_bytes, vanished FROM summaries"
+            " removed, removed_bytes, refused, refused_bytes, vanished, ignored, ignored_bytes"
+            " FROM summaries"
             " WHERE waiting <> 0 OR verified <> 0 OR reclaimed <> 0 OR removed <> 0 OR refused <> 0 OR vanished <> 0"
+            " OR ignored <> 0 OR ignored_bytes <> 0"
             " OR waiting_bytes <> 0 OR verified_bytes <> 0"
             " OR reclaimed_bytes <> 0 OR removed_bytes <> 0 OR refused_bytes <> 0 ORDER BY 1, 2, 3",
             "SELECT h.rule, h.whole, h.place, c.destination, c.here, c.weak, c.gone FROM summary_copies c"
@@ -184,17 +186,18 @@ def recounted(ledger: Ledger) -> list[list[tuple[object, ...]]]:
         f"sum(f.state IN ({listed(states)})), {_BYTES.format(listed(states))}"
         for states in (UNPROVED, [State.VERIFIED], GONE[:2], [State.REMOVED], [State.REFUSED])
     )
+    ignored = f"sum(f.state = 'ignored'), {_BYTES.format(listed([State.IGNORED]))}"
     return [
         ledger.execute(sql).fetchall()
         for sql in (
-            f"SELECT {_KEY}, {counts}, sum(f.state = 'vanished') FROM files f WHERE f.state <> 'superseded'"  # noqa: S608  (constants)
+            f"SELECT {_KEY}, {counts}, sum(f.state = 'vanished'), {ignored} FROM files f WHERE f.state <> 'superseded'"  # noqa: S608  (constants)
             f" GROUP BY {_KEY} ORDER BY 1, 2, 3",
             f"SELECT {_KEY}, c.destination, sum({here}), sum({here} AND c.algorithm = 'stat'), sum({gone})"  # noqa: S608
             " FROM files f JOIN copies c ON c.file = f.id AND c.proved_at IS NOT NULL"
             " WHERE f.state NOT IN ('superseded', 'vanished')"
             f" GROUP BY {_KEY}, c.destination ORDER BY 1, 2, 3, 4",
             "SELECT id, (SELECT count(*) FROM files f WHERE f.dir = dirs.id"
-            " AND f.state IN ('candidate', 'complete', 'batched', 'refused')) FROM dirs ORDER BY id",
+            " AND f.state IN ('candidate', 'complete', 'batched', 'refused', 'ignored')) FROM dirs ORDER BY id",
         )
     ]
 
@@ -240,7 +243,7 @@ def test_other_tables_are_another_layout() -> None:
     """
     schema = resources("agent.ledger").joinpath("schema.sql").read_text("utf-8")
     statements = " ".join(re.sub(r"--.*", "", schema).split())
-    assert (LAYOUT, hashlib.sha256(statements.encode()).hexdigest()[:16]) == (35, "4f26ed9796d371a3")
+    assert (LAYOUT, hashlib.sha256(statements.encode()).hexdigest()[:16]) == (36, "8b10a53746ce64c6")
 
 
 def test_a_ledger_that_is_only_read_is_not_written(tmp_path: Path) -> None:
@@ -1367,11 +1370,17 @@ class Agent(RuleBasedStateMachine):
 
         self.act(change)
 
-    @rule(which=st.integers(1, 255), how=st.sampled_from(["refused", "vanished"]))
+    @rule(which=st.integers(1, 255), how=st.sampled_from(["refused", "vanished", "ignored"]))
     def lose(self, which: int, how: str) -> None:
         files = self.some(which, State.CANDIDATE, State.COMPLETE, State.BATCHED, State.REFUSED)
-        when = () if how == "refused" else (self.now,)
+        when = (self.now,) if how == "vanished" else ()
         self.act(lambda: getattr(self.ledger.files, how)(self.lines(files), *when))
+
+    @rule(which=st.integers(1, 255))
+    def take(self, which: int) -> None:
+        """Ignored files are taken after all."""
+        files = self.some(which, State.IGNORED)
+        self.act(lambda: self.ledger.files.put_back([(file, "newer") for file in files], self.now))
 
     @rule(which=st.integers(1, 255))
     def remove(self, which: int) -> None:

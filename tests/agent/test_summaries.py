@@ -85,7 +85,8 @@ def test_a_holding_counts_what_became_of_its_files(ledger: Ledger) -> None:
     (one,) = ledger.summaries.current(10)
     assert one == Summary(
         one.id, "r", False, "/d", waiting=1, waiting_bytes=10, verified=1, verified_bytes=10, reclaimed=0,
-        reclaimed_bytes=0, removed=1, removed_bytes=10, refused=1, refused_bytes=10, vanished=0, place=one.place,
+        reclaimed_bytes=0, removed=1, removed_bytes=10, refused=1, refused_bytes=10, vanished=0, ignored=0,
+        ignored_bytes=0, place=one.place,
     )  # fmt: skip
     assert (one.here, one.files, one.bytes) == (3, 4, 40)
     assert ledger.summaries.copies(one.id) == [Copies("share", "/mnt", here=1, weak=0, gone=1)]
@@ -223,7 +224,7 @@ def test_the_plot_ends_now_and_shows_when_the_agent_did_not_run() -> None:
 PROVED = "3 files proved at every destination"
 LOOKED = "the folders were last looked through at 14:05"
 AT_REST: dict[str, Any] = {
-    "needs": 0, "waiting": 0, "measured": 0, "waiting_bytes": 0, "safe": 3, "unclaimed": 0, "unseen": 0,
+    "needs": 0, "waiting": 0, "measured": 0, "waiting_bytes": 0, "safe": 3, "unclaimed": 0, "before": 0, "unseen": 0,
     "age": None, "swept": True, "swept_at": "14:05", "events": True,
 }  # fmt: skip
 
@@ -284,6 +285,17 @@ AT_REST: dict[str, Any] = {
         ),
         ({"needs": 1, "safe": 0, "swept": False}, Headline("needs", "1 thing needs you", "")),
         ({"swept": False, "swept_at": ""}, Headline("looking", "Looking through the folders", f"{PROVED}.")),
+        (
+            {"before": 2},
+            Headline(
+                "safe", "Everything that is not from before the agent is safe",
+                f"{PROVED}; 2 files from before the agent, not delivered; the folders were last looked through at 14:05.",
+            ),
+        ),
+        (
+            {"before": 2, "safe": 0},
+            Headline("empty", "No files since the agent began", "2 files from before the agent, not delivered."),
+        ),
         ({"safe": 0}, Headline("empty", "No files yet", "What is written into a watched folder shows up here.")),
     ],
 )  # fmt: skip

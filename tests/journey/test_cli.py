@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable
+from datetime import date, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -213,6 +215,69 @@ def test_init_writes_what_check_takes_and_never_overwrites(site: "Site") -> None
     (site.root / "my inbox" / "x.dat").write_bytes(b"x")
     assert site.once() == 0
     assert site.tree(site.root / 'a "share"') == {"x.dat": b"x"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a terminal of POSIX")
+def test_init_asks_what_becomes_of_old_data(site: "Site") -> None:
+    """Where the folder has files: no is the day, yes the absent key, and an option answers without a question."""
+
+    def rule(file: str) -> dict[str, Any]:
+        (found,) = tomllib.loads((site.root / file).read_text())["rules"]
+        return dict(found)
+
+    site.put("run/old", b"x")
+    lines = {}
+    for answer in ("n", "y"):
+        terminal, other = os.openpty()
+        os.write(terminal, f"y\n{answer}\n".encode())
+        command = [
+            sys.executable,
+            "-P",
+            "-c",
+            "from agent.cli import main; main()",
+            "init",
+            f"{answer}.toml",
+            "--watch",
+            str(site.inbox),
+            "--to",
+            str(site.share),
+        ]
+        done = subprocess.run(
+            command,
+            cwd=site.root,
+            env=site.environment,
+            stdin=other,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        os.close(terminal)
+        os.close(other)
+        assert "Are they delivered, too?" in done.stdout + done.stderr
+        lines[answer] = rule(f"{answer}.toml").get("newer_than")
+    assert lines == {"n": datetime.now().astimezone().date(), "y": None}
+    command = ["init", "o.toml", "--watch", str(site.inbox), "--to", str(site.share), "--newer-than"]
+    assert site.dropline(*command, "2026-01-31").code == 0
+    assert rule("o.toml")["newer_than"] == date(2026, 1, 31)
+    assert site.dropline("check", "--config", "o.toml").code == 0
+    assert site.dropline(*command, "30d").code == 2
+
+
+def test_old_data_is_before_the_agent(site: "Site") -> None:
+    """In the reports: status counts it, files lists it, wait ends with the reason, and its page says no."""
+    site.put("run/old", b"x")
+    site.configure(site.rule(newer_than="2199-01-01"), agent={"listen": "127.0.0.1:0"})
+    agent = site.start()
+    site.until(lambda: site.states("--state", "ignored"), "the first sweep")
+    assert re.search(r"^ +ignored +1 files +1 B  before the agent$", site.dropline("status").out, re.M)
+    done = site.dropline("wait", site.inbox / "run/old")
+    assert done.code == 1
+    assert "before the agent: it is older than 2199-01-01" in done.err
+    page = agent.get(f"/file?path={site.inbox}/run/old").body
+    assert "No: 1 file is from before the agent, and not delivered" in page
+    assert "Safe to remove" not in page
+    assert "No files since the agent began" in agent.get("/").body
 
 
 def test_the_environment_overrides_the_file(site: "Site") -> None:

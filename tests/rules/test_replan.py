@@ -1,6 +1,7 @@
 """What becomes of a known file when the configuration changed: every edit of a configuration, every stage of a file."""
 
 from dataclasses import replace
+from datetime import date
 from itertools import product
 
 import pytest
@@ -11,6 +12,7 @@ from rules.rule import Rule, Target
 
 OLD = Rule("tomo", "/data/tomo", include=("**/*.h5",), deliver=(Target("share"), Target("tape")))
 PATH = "/data/tomo/p1/scan.h5"
+DAY_NS = 86_400_000_000_000
 EDITS: dict[str, tuple[Rule, ...]] = {
     "nothing": (OLD,),
     **{
@@ -35,7 +37,7 @@ EDITS: dict[str, tuple[Rule, ...]] = {
 }
 PROVED = {
     Stage.WAITING: ((),), Stage.REFUSED: ((),), Stage.TRAVELLING: ((), ("share",), ("tape",)),
-    Stage.DELIVERED: (("share", "tape"),), Stage.GONE: (("share", "tape"),),
+    Stage.IGNORED: ((),), Stage.DELIVERED: (("share", "tape"),), Stage.GONE: (("share", "tape"),),
 }  # fmt: skip
 TABLE = [(edit, stage, proved) for edit, stage in product(EDITS, Stage) for proved in PROVED[stage]]
 
@@ -75,6 +77,8 @@ def test_nothing_undelivered_is_forgotten(edit: str, stage: Stage, proved: tuple
     watched = any(PATH.startswith(rule.watch + "/") for rule in rules)
     if stage in (Stage.DELIVERED, Stage.GONE):
         assert plan.what is What.STAYS
+    elif stage is Stage.IGNORED:  # no rule has `newer_than` any more
+        assert plan.what is (What.LEFT if claim.rule is None else What.AGAIN)
     elif claim.rule is not None:
         moved = claim.rule.name != "tomo" and stage is Stage.WAITING
         assert plan.what is (What.AGAIN if moved else What.STAYS)
@@ -126,6 +130,21 @@ def test_a_travelling_file_of_another_rule_begins_again() -> None:
     assert plan == Plan(
         What.AGAIN, "first", "claimed by rule 'first', and no more by rule 'tomo'"
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("stage", [Stage.WAITING, Stage.TRAVELLING, Stage.IGNORED, Stage.DELIVERED, Stage.REFUSED])
+@pytest.mark.parametrize(("newest", "older"), [(0, True), (DAY_NS - 1, True), (DAY_NS, False), (None, False)])
+def test_what_is_older_than_newer_than_is_ignored_until_it_is_proved(
+    stage: Stage, newest: int | None, older: bool
+) -> None:
+    """What the first sweep found, and no destination has; another date, or none, takes it, and what came later never is."""
+    rules = (replace(OLD, newer_than=date(1970, 1, 2)),)
+    plan = replan(rules, replace(planned(stage, ()), newest_ns=newest))
+    waits = stage in (Stage.WAITING, Stage.TRAVELLING)
+    expected = What.IGNORED if older and waits else What.AGAIN if stage is Stage.IGNORED and not older else What.STAYS
+    assert (plan.what, plan.rule) == (expected, "tomo")
+    assert replan(rules, replace(planned(Stage.TRAVELLING, ("share",)), newest_ns=newest)).what is What.STAYS
+    assert replan((OLD,), replace(planned(Stage.IGNORED, ()), newest_ns=newest)).what is What.AGAIN
 
 
 def test_a_rule_that_is_gone_wants_no_destination() -> None:

@@ -19,7 +19,7 @@ class Headline:
 
 
 def headline(
-    *, needs: int, waiting: int, measured: int, waiting_bytes: int, safe: int, unclaimed: int, unseen: int,
+    *, needs: int, waiting: int, measured: int, waiting_bytes: int, safe: int, unclaimed: int, before: int, unseen: int,
     age: float | None, swept: bool, swept_at: str, events: bool,
 ) -> Headline:  # fmt: skip
     """The first line.
@@ -30,6 +30,7 @@ def headline(
         measured: files among it whose datasets wait for what the instrument has not written yet.
         safe: files at every destination, those that are gone here among them.
         unclaimed: files that no rule claims.
+        before: files from before the agent, which are not delivered.
         unseen: directories that cannot be listed.
         age: seconds since the oldest of what waits was first seen.
         swept: every watched folder was looked through since the agent started.
@@ -49,11 +50,14 @@ def headline(
         return Headline("looking", "Looking through the folders", _sentence(way, proved))
     if waiting:
         return Headline("waiting", way, _sentence(f"{bytes_in_words(waiting_bytes)} to go", proved))
+    if not safe and before:
+        return Headline("empty", "No files since the agent began", _sentence(*_but(unclaimed, before, unseen)))
     if not safe:
         return Headline("empty", "No files yet", "What is written into a watched folder shows up here.")
     only = [*(["a rule claims"] if unclaimed else []), *(["can be seen"] if unseen else [])]
+    only += ["is not from before the agent"] if before else []
     what = f"Everything that {' and '.join(only)}" if only else "Everything"
-    but = _but(unclaimed, unseen)
+    but = _but(unclaimed, before, unseen)
     if not events:
         text = f"Everything that was there at {swept_at}{''.join(f' and {one}' for one in only)} is safe"
         return Headline("safe", text, _sentence(proved, *but, "what came since is not known yet"))
@@ -66,10 +70,11 @@ def stopped(at: str) -> Headline:
     return Headline("stopped", f"Stopped at {at}", "Nothing is delivered or deleted until the agent is started again.")
 
 
-def _but(unclaimed: int, unseen: int) -> tuple[str, str]:
+def _but(unclaimed: int, before: int, unseen: int) -> tuple[str, str, str]:
     """What the agent does not answer for."""
     listed = f"{unseen} {'directory' if unseen == 1 else 'directories'} cannot be listed" if unseen else ""
-    return f"{files(unclaimed)} not claimed" if unclaimed else "", listed
+    older = f"{files(before)} from before the agent, not delivered" if before else ""
+    return f"{files(unclaimed)} not claimed" if unclaimed else "", older, listed
 
 
 def _sentence(*parts: str) -> str:

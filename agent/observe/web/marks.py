@@ -58,7 +58,9 @@ class Marks:
                 others.append(At(one.destination, one.here + one.gone, summary.files, None, one.address))
         for to, count in self._skipped(summary).items():
             proved[to] += count
-        standing = Standing(summary.here, summary.waiting, summary.refused, summary.reclaimed, summary.removed, below)
+        standing = Standing(
+            summary.here, summary.waiting, summary.refused, summary.reclaimed, summary.removed, below, summary.ignored
+        )
         copies = [At(name, held[name], summary.files, up.get(name), address) for name, address in required.items()]
         return removal(standing, proved, weak, claimed=summary.rule in self._rules), (*copies, *others)
 
@@ -74,7 +76,15 @@ class Marks:
         skipped = self._ledger.plans.skipped(file.batch)
         for to in self._may_lack(file.rule):
             proved[to] = max(proved[to], int((to, required[to]) in skipped))
-        standing = Standing(1, int(file.state in UNPROVED), int(file.state is State.REFUSED), 0, 0, False)
+        standing = Standing(
+            1,
+            int(file.state in UNPROVED),
+            int(file.state is State.REFUSED),
+            0,
+            0,
+            False,
+            int(file.state is State.IGNORED),
+        )
         verdict = removal(standing, proved, weak, claimed=file.rule in self._rules)
         return _as_it_is(file, seen) or verdict if verdict.ok else verdict
 

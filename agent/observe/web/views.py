@@ -226,6 +226,7 @@ class Views:
                 0,
             ),
             unclaimed=sum(root["files"] for root in said["unclaimed"]),
+            before=files.get(State.IGNORED.value, 0),
             unseen=sum(root["directories"] for root in said["unseen"]),
             age=None if oldest is None else now - oldest,
             swept=swept and not said["replanning"],
@@ -422,6 +423,8 @@ def _state(summary: Summary, *, waits: bool) -> tuple[str, str]:
         return "waits for its instrument", "waiting"
     if summary.waiting:
         return "on its way", "waiting"
+    if summary.ignored:
+        return "before the agent" if summary.ignored == summary.here else "partly from before the agent", "gone"
     if summary.files:
         gone = "safe, reclaimed" if summary.reclaimed else "safe, removed by somebody else"
         return ("safe" if summary.verified else gone), "safe"
