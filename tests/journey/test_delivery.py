@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 import stat
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -413,6 +414,30 @@ def test_a_file_saved_by_a_rename_keeps_the_former_copies(site: "Site") -> None:
     site.until(lambda: site.states()["scan.h5"][0] == "verified", "the last is verified")
     assert agent.stop() == 0
     assert copies(site, "scan.h5") == [[], *[[f"scan~{number}.h5"] for number in (2, 3, 4)], ["scan.h5"]]
+
+
+@pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")
+@pytest.mark.skipif(sys.platform != "linux", reason="leases as on Linux")
+def test_a_transfer_that_broke_off_and_goes_on_is_a_writer_that_comes_back(site: "Site", tmp_path: Path) -> None:
+    """rsync leaves a part under the name, and goes on in another file: both are kept, and such files wait longer."""
+    site.configure(site.rule(complete={}))
+    source = tmp_path / "scan.raw"
+    source.write_bytes(bytes(range(256)) * 4096)
+    command = ["rsync", "--archive", "--partial", str(source), f"{site.inbox}/"]
+    agent = site.start()
+    first = subprocess.Popen([*command, "--bwlimit=256"])  # noqa: S603
+    site.until(lambda: any(one.stat().st_size for one in site.inbox.glob(".scan.raw.*")), "a part is written")
+    first.terminate()
+    assert first.wait() != 0
+    part = (site.inbox / "scan.raw").read_bytes()
+    assert 0 < len(part) < source.stat().st_size
+    site.until(lambda: site.delivered == {"scan.raw": part}, "the part is taken for the file")
+    subprocess.run(command, check=True)  # noqa: S603
+    whole = {"scan.raw": source.read_bytes(), "scan~1.raw": part}
+    site.until(lambda: site.delivered == whole, "the file is whole")
+    (waits,) = site.dropline("status", "--format", "json").json["came_back"]
+    assert (waits["files"], waits["quiet"] > 0) == (str(site.inbox / "scan.raw"), True)
+    assert agent.stop() == 0
 
 
 def test_a_former_copy_is_renamed_onto_nothing(site: "Site") -> None:
