@@ -110,7 +110,9 @@ class Rig:
                 seen = observation(os.lstat(path), VolumeId(0))
                 generation = 1 if known is None else known.generation + 1
                 number = self.ledger.files.directory(directory)
-                self.ledger.files.found([Found(number, str(path), "r", seen, generation, self.now, self.now)])
+                another = known is not None and known.version.file_id != seen.version.file_id
+                found = Found(number, str(path), "r", seen, generation, self.now, self.now, rewritten=another)
+                self.ledger.files.found([found])
                 files.append(self.ledger.files.history(str(path))[-1])
             self.ledger.files.completed([(file, batch, "quiet") for file in files], self.now)
             size = sum(file.version.size for file in files)
@@ -584,6 +586,19 @@ def test_a_file_that_was_seen_smaller_is_another_measurement(rig: Rig) -> None:
     assert (rig.states(), rig.there) == ({"a": "verified"}, {"a": b"two", "a~1": b"one, whole"})
     copies = rig.ledger.execute("SELECT f.generation, c.path FROM copies c JOIN files f ON f.id = c.file ORDER BY 1")
     assert copies.fetchall() == [(1, b"a~1"), (2, b"a")]
+
+
+def test_another_file_under_the_name_is_another_measurement(rig: Rig) -> None:
+    """Whatever its size is: a program that saves by a rename over its file keeps the former copies."""
+    rig.batch(a=b"one")
+    rig.deliver()
+    for content in (b"two, longer", b"six"):
+        rig.put("new", content).rename(rig.data / "a")
+        rig.seal("a")
+        rig.deliver()
+    assert (rig.states(), rig.there) == ({"a": "verified"}, {"a": b"six", "a~1": b"one", "a~2": b"two, longer"})
+    copies = rig.ledger.execute("SELECT f.generation, c.path FROM copies c JOIN files f ON f.id = c.file ORDER BY 1")
+    assert copies.fetchall() == [(1, b"a~1"), (2, b"a~2"), (3, b"a")]
 
 
 def test_an_answer_that_is_lost_after_the_rename_loses_no_copy(rig: Rig) -> None:

@@ -356,6 +356,28 @@ def test_replaces_permits_exactly_that_content(site: Site, size: int) -> None:
     assert site.deliver(right) == ({1: site.adopted(right)}, None)
 
 
+@pytest.mark.parametrize("rewritten", [False, True])
+@pytest.mark.parametrize("later", [b"old, and more", b"new, another one", b"ne"])
+def test_a_former_copy_has_another_name_before_its_own_is_given_away(site: Site, later: bytes, rewritten: bool) -> None:
+    """Where a file does not go on from it: by its first bytes, where they are read, or as the item says. Onto nothing."""
+    site.put("scan.dat", b"old")
+    assert site.deliver(site.item("scan.dat")).failure is None
+    old = site.content("scan.dat")
+    site.put("scan.dat", later)
+    item = site.item("scan.dat", 2, replaces=old)._replace(aside="scan~1.dat", rewritten=rewritten)
+    goes_on = not site.transport.is_service and not rewritten and later.startswith(b"old")
+    if not goes_on:
+        (site.place / "scan~1.dat").write_bytes(b"theirs")
+        outcome = site.deliver(item).outcomes[2]
+        assert isinstance(outcome, Undeliverable)
+        assert "'scan~1.dat'" in outcome.reason
+        assert site.tree() == {"scan.dat": b"old", "scan~1.dat": b"theirs"}
+        (site.place / "scan~1.dat").unlink()
+    arrived = Arrived(2, site.known(later), site.algorithm, adopted=False, aside=not goes_on)
+    assert site.deliver(item) == ({2: arrived}, None)
+    assert site.tree() == {"scan.dat": later} | ({} if goes_on else {"scan~1.dat": b"old"})
+
+
 def test_what_a_killed_attempt_staged_goes_when_the_name_is_taken(folder: Site) -> None:
     """A file whose name other content took meanwhile leaves nothing of an earlier attempt beside it."""
     folder.put("scan.dat", b"ours")

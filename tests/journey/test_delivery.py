@@ -425,14 +425,14 @@ def test_a_transfer_that_broke_off_and_goes_on_is_a_writer_that_comes_back(site:
     source.write_bytes(bytes(range(256)) * 4096)
     command = ["rsync", "--archive", "--partial", str(source), f"{site.inbox}/"]
     agent = site.start()
-    first = subprocess.Popen([*command, "--bwlimit=256"])  # noqa: S603
+    first = subprocess.Popen([*command, "--bwlimit=256"])
     site.until(lambda: any(one.stat().st_size for one in site.inbox.glob(".scan.raw.*")), "a part is written")
     first.terminate()
     assert first.wait() != 0
     part = (site.inbox / "scan.raw").read_bytes()
     assert 0 < len(part) < source.stat().st_size
     site.until(lambda: site.delivered == {"scan.raw": part}, "the part is taken for the file")
-    subprocess.run(command, check=True)  # noqa: S603
+    subprocess.run(command, check=True)
     whole = {"scan.raw": source.read_bytes(), "scan~1.raw": part}
     site.until(lambda: site.delivered == whole, "the file is whole")
     (waits,) = site.dropline("status", "--format", "json").json["came_back"]

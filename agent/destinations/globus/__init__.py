@@ -280,33 +280,34 @@ class GlobusTransport:
         odd: list[Outcome] = []
         for each in self._each(items, odd):
             with each as item:
-                if item.aside is not None:
-                    self._set_aside(item, item.aside)
+                taken = None if item.aside is None else self._set_aside(item, item.aside)
+                if taken is not None:
+                    odd.append(taken)
         if odd:  # the task would write over the former copies
             failure = f"{len(odd)} former copies could not be renamed; the other files go again"
             return self._never_sent(str(deserialize(request)["submission_id"]), failure, odd)
         try:
-            taken = tasks.hand_in(self._ask, request)
+            accepted = tasks.hand_in(self._ask, request)
         except Rejected as error:
             return self._never_sent(str(deserialize(request)["submission_id"]), str(error))
         except Forbidden as error:
             raise Refused(f"transfers to {self.address} are not permitted: {error.reason}", error.hint) from None
-        return self._watch(taken, request, items)
+        return self._watch(accepted, request, items)
 
-    def _set_aside(self, item: Item, aside: str) -> None:
+    def _set_aside(self, item: Item, aside: str) -> Undeliverable | None:
         """Have the service rename the former copy, before another measurement gets its name. Raises Transient, Refused, Busy."""
         there, barred, unreadable = self._listing.look([item.path, aside])
         for path, why in (*barred.items(), *unreadable.items()):
             raise Busy(f"at {self.name}, {path!r} cannot be looked at: {why}")
         former = there.get(item.path)
         if former is None or former.content != item.replaces:
-            return  # an attempt that was interrupted renamed it
+            return None  # an attempt that was interrupted renamed it
         if aside in there:
-            raise Busy(
-                f"at {self.name}, {item.path!r} is to be kept as {aside!r}, which is there already; rename that there"
-            )
+            reason = f"at {self.name}, {item.path!r} is another measurement, and {aside!r}, where it is to be kept,"
+            return Undeliverable(item.file, f"{reason} is there already", f"rename that there, {_RETRY}")
         old, new = self._collection_path.there(item.path), self._collection_path.there(aside)
         self._ask("rename", lambda tc: tc.operation_rename(self._collection_path.collection, old, new))
+        return None
 
     def _stands_aside(self, item: Item) -> bool:
         """Whether the former copy has its name aside. Raises Transient, Refused."""
