@@ -75,6 +75,8 @@ class Station:
         self.process: Process | None = None
         self.starts = 0
         self.broken: list[str] = []
+        self.may_refuse = False
+        """An agent that starts may find that it cannot work, and end with 1."""
         """What the agent did that it must not do."""
         self.tolerated: tuple[str, ...] = ()
         """Complaints that hold one of these words are what a fault is about."""
@@ -142,7 +144,9 @@ class Station:
         if code is None:
             self.broken.append(f"it did not stop within {STOPS_WITHIN:g} s")
             self.kill()
-        elif code not in (0, -signal.SIGTERM):  # the latter before it listens to signals
+        elif code not in (0, -signal.SIGTERM) and not (
+            self.may_refuse and code == 1
+        ):  # the latter before it listens to signals
             self.broken.append(f"it ended with {code} {time.monotonic() - began:.1f} s after SIGTERM")
 
     def ended_by_itself(self) -> int | None:

@@ -66,6 +66,18 @@ def test_where_all_is_well_nothing_is_found(site: Site) -> None:
     assert wrong(site.oracle.glance()) == wrong(site.oracle.judge()) == set()
 
 
+def test_what_was_put_back_beside_a_newer_file_is_no_second_copy(site: Site) -> None:
+    """It travels, and is deleted, by the name that it got here; a former copy of that has the number twice."""
+    site.journal.over("run/kept.dat")
+    site.put("run/kept.dat", b"newer", site.inbox, site.share, site.mirror)
+    for folder in (site.share, site.mirror):
+        (folder / "run/kept~2.dat").write_bytes(b"kept")
+        (folder / "run/kept~2~2.dat").write_bytes(b"newer")
+    (site.inbox / "run/kept~2~2.dat").write_bytes(b"newer")
+    site.delete("run/kept~2.dat", b"kept")
+    assert wrong(site.oracle.judge()) == set()
+
+
 HARM: dict[str, tuple[set[str], Callable[[Site], object]]] = {
     "half a file": ({"torn", "kept"}, lambda site: (site.share / "run/kept.dat").write_bytes(b"ke")),
     "a file that is written": ({"torn"}, lambda site: (site.share / "run/growing.dat").write_bytes(b"half a fi")),

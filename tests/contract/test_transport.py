@@ -22,7 +22,7 @@ import pytest
 from agent.destinations import Arrived, Changed, Gone, Item, NameTaken, Outcome, Reread, Undeliverable
 from agent.destinations.directory import writer
 from agent.destinations.directory.transport import BULK_FILES, DirectoryTransport
-from agent.destinations.directory.writer import temporary_name
+from agent.destinations.directory.writer import probe_name, temporary_name
 from agent.errors import Transient
 from agent.files import LOCAL, Files, Handle
 from rules.model import Content, Observation, Writer
@@ -1175,6 +1175,14 @@ def test_a_destination_mounted_read_only_is_down(
     )
     assert first == (({}, f"{share}: {os.strerror(errno.EROFS)}"), {})
     assert second[1] == {"one": b"one", "two": b"two"}
+
+
+def test_the_file_of_a_question_that_failed_is_removed_when_the_destination_is_there_again(folder: Site) -> None:
+    """The agent asks by a file whether it can write. What could not be removed goes with the next check; another agent's stays."""
+    for key in (AGENT, "another"):
+        (folder.place / probe_name(key)).write_bytes(b"left")
+    folder.transport.check(folder.identity)
+    assert folder.tree() == {probe_name("another"): b"left"}
 
 
 def test_no_descriptor_is_left_open(folder: Site) -> None:

@@ -18,7 +18,7 @@ from agent.destinations.directory.opening import (
     opened,
     require,
 )
-from agent.destinations.directory.writer import NO_SUCH_PATH, remove_temporary, temporary_name
+from agent.destinations.directory.writer import NO_SUCH_PATH, remove_probe, remove_temporary, temporary_name
 from agent.errors import Transient
 from agent.files import LOCAL, Absent, CannotTell, Tree, Trouble, What
 from agent.files.reader import checksum_of
@@ -78,8 +78,8 @@ def _remove(tree: Tree, temporary: str) -> None:
 def check(place: Place, heartbeat: Heartbeat) -> None:
     """Raise Transient unless the directory is there and carries the place's identity."""
     try:
-        with opened(place, heartbeat):
-            pass
+        with opened(place, heartbeat) as tree:
+            remove_probe(tree, place.key)
     except Trouble as trouble:
         raise away(place, trouble) from trouble
 

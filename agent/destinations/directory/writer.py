@@ -6,7 +6,6 @@ process (`agent.destinations.directory.worker`), so it imports little and holds 
 
 import hashlib
 import logging
-import uuid
 from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
@@ -107,6 +106,19 @@ def temporary_path(key: str, file: int, path: str) -> str:
     """Where a file is staged that goes to `path`: in the directory where it will be."""
     directory, slash, _ = path.rpartition("/")
     return f"{directory}{slash}{temporary_name(key, file)}"
+
+
+def probe_name(key: str) -> str:
+    """Of the file by which the agent asks whether files can be written."""
+    return temporary_name(key, "probe")
+
+
+def remove_probe(tree: Tree, key: str) -> None:
+    """Remove that file. Where that cannot be done now, the next question does it, or the next check of the destination."""
+    try:
+        tree.unlink(probe_name(key))
+    except Trouble:
+        pass  # it was not made, another worker process removed it, or the destination went away, which is found soon
 
 
 def remove_temporary(tree: Tree, key: str, file: int, path: str) -> None:
@@ -266,11 +278,11 @@ class _Group:
         bad = next((one for one in item.path if refused(f"x{one}x") is not None), None)
         if bad is None:
             return False
-        probe = temporary_name(self._place.key, uuid.uuid4().hex) + bad
+        probe = probe_name(self._place.key) + bad
         try:
             self._tree.create(probe).close()
         except Trouble as answer:
-            return answer.what is trouble.what
+            return answer.what is trouble.what  # EXISTS: a former one could not be removed
         self._tree.unlink(probe)
         return False
 
@@ -280,7 +292,8 @@ class _Group:
             require(self._tree, self._place.identity)
         if trouble.what in _OF_NAMES:
             return
-        probe = temporary_name(self._place.key, uuid.uuid4().hex)
+        probe = probe_name(self._place.key)
+        remove_probe(self._tree, self._place.key)
         try:
             with self._tree.create(probe) as handle:
                 handle.write(_PROBE, 0)
@@ -289,13 +302,11 @@ class _Group:
                     raise Transient(f"{self._place.path}: what was read back is not what was written")
         except Trouble as answer:
             # Where names may be made below the root only, this says nothing of those below.
-            if answer.what is trouble.what or answer.what not in (What.DENIED, What.NOT_PERMITTED):
+            # EXISTS: another worker process has just made one.
+            if answer.what is trouble.what or answer.what not in (What.DENIED, What.NOT_PERMITTED, What.EXISTS):
                 raise
         finally:
-            try:
-                self._tree.unlink(probe)
-            except Trouble:
-                pass  # it was not made; or the destination went away now, which is found soon
+            remove_probe(self._tree, self._place.key)
 
     # Durability
 

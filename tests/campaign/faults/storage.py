@@ -156,6 +156,7 @@ class StateFull(Fault):
             if scene.chance.random() < 0.5:
                 file.truncate(max(file.tell() - scene.chance.randrange(100_000), 0))
         scene.instrument.work(round(10 * scene.effort))
+        scene.station.may_refuse = True
         again = scene.chance.random() < 0.3
         if again:
             scene.station.kill()
@@ -165,6 +166,7 @@ class StateFull(Fault):
         if again:
             scene.station.kill()
             scene.station.start()
+        scene.station.may_refuse = False
 
     def end(self, scene: Scene) -> None:
         """Unmounted."""
