@@ -83,6 +83,10 @@ def _own(path: str) -> bool:
     return any(part.startswith(OWN) for part in path.split("/"))
 
 
+_ASKED = hashlib.sha256(b"Dropline asks whether files can be written here.\n").hexdigest()
+"""What is in the file by which a destination is asked whether it takes files."""
+
+
 def source_of(path: str, journal: Journal) -> str | None:
     """Which file of the instrument a path at a destination belongs to."""
     if path in journal.versions:
@@ -128,7 +132,11 @@ class Oracle:
         there = {share: tree(root) for share, root in self.shares.items()}
         copies = {share: self._copies(share, files, found) for share, files in there.items()}
         for share, files in there.items():
-            found.litter += [f"{share}: {path}" for path in files if _own(path) and path.endswith(".part")]
+            asked = [path for path, digest in files.items() if _own(path) and digest == _ASKED]
+            found.litter += asked[1:]  # one may be there until the destination is checked again
+            found.litter += [
+                f"{share}: {path}" for path in files if _own(path) and path.endswith(".part") and path not in asked
+            ]
         found.litter += [f"here: {path}" for path in here if _own(path) and ".dropline-trash/" not in path
                          and not path.endswith(".dropline-canary")]  # fmt: skip
         self._foreign(there, found)

@@ -142,6 +142,7 @@ class StateFull(Fault):
         scene.station.state.mkdir(exist_ok=True)
         mount("-t", "tmpfs", "-o", "size=4m,mode=700", "state", scene.station.state)
         self._ballast = scene.station.state / "ballast"
+        scene.station.may_refuse = True
         scene.station.rest = None  # what could not be deleted while it was full is thought of again after a minute
 
     def strike(self, scene: Scene) -> None:
@@ -156,7 +157,6 @@ class StateFull(Fault):
             if scene.chance.random() < 0.5:
                 file.truncate(max(file.tell() - scene.chance.randrange(100_000), 0))
         scene.instrument.work(round(10 * scene.effort))
-        scene.station.may_refuse = True
         again = scene.chance.random() < 0.3
         if again:
             scene.station.kill()
@@ -166,7 +166,6 @@ class StateFull(Fault):
         if again:
             scene.station.kill()
             scene.station.start()
-        scene.station.may_refuse = False
 
     def end(self, scene: Scene) -> None:
         """Unmounted."""
