@@ -5,6 +5,7 @@ Settings stop at `app`: the parts of the agent get values, not this.
 
 import os
 import re
+import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, permutations
@@ -24,8 +25,9 @@ from rules.config.config_error import ConfigError, RuleError, all_errors, in_tex
 from rules.config.lines import Lines
 from rules.config.load import reclaim_differs
 from rules.config.settings import Configuration, DirectoryTable, GlobusTable, Settings
-from rules.match import relative
+from rules.match import overlap, relative
 from rules.model import OWN_PREFIX
+from rules.patterns.portable import windows_path
 from rules.rule import Rule
 
 FILE_NAME = "dropline.toml"
@@ -215,7 +217,8 @@ def check(
         expanded = os.path.expanduser(path)
         if expanded.startswith("~"):
             raise ValueError("there is no such home directory; write the path in full, or begin with ./~")
-        return os.path.normpath(folder / expanded).replace(os.sep, "/")
+        made = os.path.normpath(folder / expanded)
+        return windows_path(made) if sys.platform == "win32" else made
 
     context = {"preset": presets.data, "absolute": placed}
     try:
@@ -283,8 +286,14 @@ def _nested(rule: Rule, local: Mapping[str, DirectoryTable]) -> Iterator[ConfigE
 
 
 def _trees(rules: Sequence[Rule]) -> Iterator[ConfigError]:
-    """Rules that reclaim differently in one tree that they know by two names."""
+    """Rules that know one tree by two names, and reclaim differently in it or spell it differently."""
     for (_, one), (number, other) in combinations(enumerate(rules), 2):
+        first, second = PurePath(one.watch), PurePath(other.watch)  # which know whether case counts on this system
+        if (first.is_relative_to(second) or second.is_relative_to(first)) and not overlap(one.watch, other.watch):
+            message = (
+                f"{other.watch} and {one.watch} (rule {one.name!r}) differ in case alone, and are one; write them alike"
+            )
+            yield ConfigError(f"[[rules]] {other.name!r}", "watch", message, ("rules", number, "watch"))
         if (_holds(one.watch, other.watch) or _holds(other.watch, one.watch)) and one.reclaim != other.reclaim:
             table = f"[[rules]] {other.name!r}"
             yield ConfigError(table, "reclaim", reclaim_differs(one, other), ("rules", number, "reclaim"))

@@ -42,7 +42,8 @@ STATE_HERE = ".dropline"
 
 def whole(path: str | pathlib.PurePath) -> str:
     """A path that a person named, from the root on and with "/" between its parts, as the ledger has it."""
-    return os.path.abspath(path).replace(os.sep, "/")
+    made = os.path.abspath(path).replace(os.sep, "/")
+    return made if made.startswith("/") else made[0].upper() + made[1:]  # a drive, as the configuration has it
 
 
 class Format(StrEnum):

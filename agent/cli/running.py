@@ -312,6 +312,7 @@ def taken(chosen: Configuration, name: str, table: DestinationTable) -> Iterator
 
 def notes(chosen: Configuration, name: str, table: DirectoryTable) -> Iterator[str]:
     """What is to be said of a destination directory as things are now."""
+    yield from _mapped(table.path)
     within = LOCAL.location(table.path)
     for watch in dict.fromkeys(rule.watch for rule in chosen.rules):
         if LOCAL.location(watch).holds(within):
@@ -325,11 +326,20 @@ def notes(chosen: Configuration, name: str, table: DirectoryTable) -> Iterator[s
 
 def _note(path: str) -> list[str]:
     """What is to be said of a watched directory; nothing: it is there."""
+    mapped = list(_mapped(path))
     seen = LOCAL.look(LOCAL.resolve(path))
     if isinstance(seen, CannotTell):
-        return [f"{path} cannot be looked at now ({seen.reason}); the agent waits for it"]
+        return [*mapped, f"{path} cannot be looked at now ({seen.reason}); the agent waits for it"]
     there = seen is not ABSENT and seen.kind is Kind.DIRECTORY
-    return [] if there else [f"{path} is not there now; the agent waits for it"]
+    return mapped if there else [*mapped, f"{path} is not there now; the agent waits for it"]
+
+
+def _mapped(path: str) -> Iterator[str]:
+    """That a path is on a drive which other logins do not have."""
+    volume = LOCAL.volume(path)
+    if volume.mapped is not None:
+        drive = volume.mounted_at
+        yield f"{drive} is a drive of this login, and a service does not have it: write {volume.mapped}/ in place of {drive}"
 
 
 @commands.command()

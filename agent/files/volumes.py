@@ -42,6 +42,11 @@ class Volume:
         return self.kind in _LOCAL
 
     @property
+    def mapped(self) -> str | None:
+        """The share that a drive letter of one login stands for; None: it is known to every login."""
+        return self.source if self.mounted_at[1:2] == ":" and self.source.startswith("//") else None
+
+    @property
     def may_hang(self) -> bool:
         """Whether others answer for it than this kernel: what is asked of it may never return."""
         return self.remote or self.kind == "autofs"

@@ -21,7 +21,7 @@ from pydantic import (
 
 from rules.config.load import RuleTable, check_together
 from rules.config.notify import NotifyTable
-from rules.config.tables import Duration, LocalPath, Name, Size, Table, is_host, wrong
+from rules.config.tables import Duration, LocalPath, Name, Size, Table, is_host, local_path, wrong
 from rules.globus.collection import source_path
 from rules.match import relative
 from rules.rate import Hours, Limit
@@ -78,6 +78,8 @@ def _for_node_exporter(value: str) -> str:
 Id = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"), AfterValidator(str.lower)]
 """A UUID."""
 RemotePath = Annotated[str, AfterValidator(_remote)]
+SourceRoot = Annotated[str, AfterValidator(lambda value, info: value if value == "/" else local_path(value, info))]
+"""A local path; "/" is all of this computer, also where it has drives."""
 
 
 class AgentTable(Table):
@@ -214,7 +216,7 @@ class CollectionTable(Table):
     collection: Id
     path: RemotePath = "/"
     source_collection: Id | None = None
-    source_root: LocalPath = "/"
+    source_root: SourceRoot = "/"
     source_path: RemotePath = "/"
     verify_checksum: bool = True
     encrypt_data: bool = False

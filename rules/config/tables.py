@@ -46,7 +46,8 @@ def _read_size(value: object) -> int:
     raise ValueError("write it as text with its unit, for example '50GB', or as a whole number of bytes")
 
 
-def _path(value: str, info: ValidationInfo) -> str:
+def local_path(value: str, info: ValidationInfo) -> str:
+    """A path of this computer, made absolute. Raises ValueError."""
     if not value or "\0" in value:
         raise ValueError("is not a path")
     _without_escapes(value, "tab")
@@ -107,7 +108,7 @@ Fraction = Annotated[
     float, _read(units.fraction), WithJsonSchema({"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*%\s*$"})
 ]
 Size = Annotated[int, BeforeValidator(_read_size), Field(ge=0, le=10**18), WithJsonSchema(_SIZE)]
-LocalPath = Annotated[str, AfterValidator(_path)]
+LocalPath = Annotated[str, AfterValidator(local_path)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 """Of a rule or a destination."""
 Regex = Annotated[re.Pattern[str], BeforeValidator(_regex), WithJsonSchema({"type": "string", "minLength": 1})]

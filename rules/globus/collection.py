@@ -28,6 +28,8 @@ def source_path(local: str, root: str, path: str) -> str | None:
         path: as what it shows it.
     """
     if root == "/":
+        if local.startswith("//"):
+            return None  # a share of Windows: Globus Connect Personal shows drives
         below = _DRIVE.sub(lambda drive: f"/{drive[1].upper()}", local, count=1).lstrip("/")
     elif local == root:
         below = ""

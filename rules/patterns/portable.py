@@ -7,6 +7,10 @@ _RESERVED = re.compile(
     r"(CON|PRN|AUX|NUL|COM[1-9\u00b9\u00b2\u00b3]|LPT[1-9\u00b9\u00b2\u00b3])(?=\s*(\.|$))", re.IGNORECASE
 )
 _END = re.compile(r"[. ]+$")
+_DRIVE = re.compile(r"[A-Za-z]:(?=/|$)")
+_SHARE = re.compile(r"//[^/?.][^/]*/[^/]+")
+_LONG = re.compile(r"//\?/(UNC/)?", re.IGNORECASE)
+"""How Windows begins paths that may be longer than 260 characters. The agent's may always be."""
 
 
 def refused(path: str) -> str | None:
@@ -42,3 +46,21 @@ def check_instead(instead: str) -> str:
     if len(instead) != 1 or instead == "/" or not instead.isprintable() or refused(instead) is not None:
         raise ValueError('write one character that every file system takes, for example "_"')
     return instead
+
+
+def windows_path(path: str) -> str:
+    r"""An absolute path of Windows as the agent writes it: "/" between its parts, its drive in upper case, without `\\?\`.
+
+    Raises ValueError where it depends on a current directory, or where programs of Windows would read another name in it.
+    """
+    plain = _LONG.sub(lambda found: "//" if found[1] else "", path.replace("\\", "/"), count=1)
+    top = _DRIVE.match(plain) or _SHARE.match(plain)
+    if top is None:
+        raise ValueError(
+            r"is not a whole path; write its drive and root, as in 'D:\data', or its share, as in '\\server\share'"
+        )
+    why = refused(plain[top.end() :])
+    if why is not None:
+        raise ValueError(f"cannot be a path on Windows: {why}")
+    below = plain[top.end() :].rstrip("/")
+    return top[0] + below if top[0].startswith("//") else top[0].upper() + (below or "/")

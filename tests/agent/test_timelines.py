@@ -14,7 +14,7 @@ from agent.intake import Intake
 from agent.intake.watch import Watch
 from agent.ledger import Ledger, State
 from agent.simulation.disk import Disk
-from agent.simulation.instrument import Instrument, Memory
+from agent.simulation.instrument import Desk, Instrument, Memory
 from agent.simulation.play import Play
 from rules.config.preset import TimelineTable, rule_of
 from rules.rule import Rule
@@ -39,18 +39,19 @@ START = 1e9
 class Stage:
     """The real intake over a real directory and ledger, with an instrument that writes there."""
 
-    def __init__(self, root: Path, rule: Rule) -> None:
+    def __init__(self, root: Path, rule: Rule, desk: Desk | None = None) -> None:
+        """`desk`: where the instrument writes; None: there, by names."""
         LOCAL.prepare()
         self.root = root
         self.rule = rule
         self.ledger = Ledger(str(root.parent / "ledger.sqlite"))
         place = self.ledger.destinations.place("share", "/share").id
-        self.watch = Watch(LOCAL, str(root), lambda: None)
+        self.watch = Watch(LOCAL, rule.watch, lambda: None)
         self.intake = Intake(
             self.ledger, LOCAL, [rule], [self.watch], {"share": place}, "pc", 7200.0, 0.0, lambda: 0.0, lambda: None
         )
         self.intake.start(START)
-        self.instrument = Instrument(Disk(str(root)))
+        self.instrument = Instrument(desk or Disk(str(root)))
         self.now = START
         self.settle()
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.files.trouble import Trouble, What
+from agent.files.volumes import Volume
 from agent.files.windows import errors
 from agent.files.windows.facts import entries, kind_of, nanoseconds, native, new_part, part, target, ticks
 from rules.model import Kind
@@ -110,3 +111,18 @@ def test_a_link_says_where_it_leads(tag: int, flags: bytes) -> None:
     real, shown = (name.encode("utf-16-le") for name in (r"\??\C:\data", r"C:\data"))
     head = struct.pack("<IHH4H", tag, 0, 0, 0, len(real), len(real), len(shown))
     assert target(head + flags + real + shown) == r"C:\data"
+
+
+@pytest.mark.parametrize(
+    ("volume", "share"),
+    [
+        (Volume("smb3", "Z:/", "z:", source="//server/raw"), "//server/raw"),
+        (Volume("smb3", "Z:/", "z:", source="Z:/"), None),
+        (Volume("ntfs", "C:/", "1f", source="C:/"), None),
+        (Volume("smb3", "//server/raw/", "//server/raw", source="//server/raw/"), None),
+        (Volume("cifs", "/mnt/raw", "0:41", source="//server/raw"), None),
+    ],
+)
+def test_a_drive_letter_of_a_share_belongs_to_one_login(volume: Volume, share: str | None) -> None:
+    """Any other path is the same for a service."""
+    assert volume.mapped == share

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rules.patterns.portable import accepted, check_instead, refused
+from rules.patterns.portable import accepted, check_instead, refused, windows_path
 
 NAMES = st.text(st.sampled_from("aN:?. <CONcom1\\x01\u00e9~"), min_size=1, max_size=8)
 
@@ -39,3 +39,31 @@ def test_a_character_that_is_refused_helps_nothing(instead: str) -> None:
     """Nor does none, or several."""
     with pytest.raises(ValueError, match="write one character"):
         check_instead(instead)
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("D:\\data", "D:/data"), ("d:/data/run 1", "D:/data/run 1"), ("C:\\", "C:/"), ("c:", "C:/"),
+        ("\\\\server\\share\\", "//server/share"), ("//Server/share/x", "//Server/share/x"),
+        ("\\\\?\\D:\\data", "D:/data"), ("\\\\?\\UNC\\server\\share\\x", "//server/share/x"),
+    ],
+)  # fmt: skip
+def test_a_path_of_windows_has_one_spelling(path: str, found: str) -> None:
+    """Whichever slashes it is written with."""
+    assert windows_path(path) == found
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("D:data", "is not a whole path"), ("/data", "is not a whole path"), ("data", "is not a whole path"),
+        ("//server", "is not a whole path"), ("\\\\.\\COM1", "is not a whole path"),
+        ("D:/data.", "'data.' ends with '.'"), ("D:/nul/x", "'nul' is a reserved name"),
+        ("D:/a:b", "'a:b' has the character ':'"),
+    ],
+)  # fmt: skip
+def test_a_path_in_which_windows_reads_another_is_refused(path: str, why: str) -> None:
+    """It depends on a current directory, or a part of it is a device, a stream, or loses its last dot."""
+    with pytest.raises(ValueError, match=why):
+        windows_path(path)

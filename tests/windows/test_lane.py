@@ -23,7 +23,10 @@ SUITES = {
     "rules": ["tests/rules", "tests/agent/test_windows_facts.py"],
     "only there": [
         "tests/windows/test_access.py",
+        "tests/windows/test_names.py",
         "tests/windows/test_on_windows.py",
+        "tests/windows/test_presets.py",
+        "tests/windows/test_watcher.py",
         "tests/windows/test_writers.py",
     ],
     "destinations": ["tests/contract/test_transport.py", "-k", f"not globus and (not afar or {AFAR})"],

@@ -37,7 +37,8 @@ class WindowsFiles:
         try:  # a drive or a share that is not there has no names: that says nothing of the file
             nt.close(nt.opened(native(volumes.top(path)), None, nt.READ_ATTRIBUTES, options=nt.DIRECTORY_FILE))
         except Trouble as why:
-            return CannotTell(Trouble(What.NO_ANSWER, why.reason) if why.what is What.ABSENT else why)
+            absent = Trouble(What.NO_ANSWER, volumes.no_drive(path) or why.reason)
+            return CannotTell(absent if why.what is What.ABSENT else why)
         return ABSENT
 
     def volume(self, path: str) -> Volume:

@@ -243,6 +243,18 @@ def drive(path: str) -> tuple[str, bool]:
     return found.value, _kernel.GetDriveTypeW(found.value) == 4  # DRIVE_REMOTE
 
 
+def has_drive(path: str) -> bool:
+    """Whether the drive that a path begins with is there; a share has none."""
+    return path.startswith("\\\\") or _kernel.GetDriveTypeW(path[:2] + "\\") != 1  # DRIVE_NO_ROOT_DIR
+
+
+def share_of(drive: str) -> str | None:
+    """The share that a letter such as "Z:" stands for in this login; None where it is none, or cannot be told."""
+    found, length = ctypes.create_unicode_buffer(1024), wintypes.DWORD(1024)
+    refused = _windows.WinDLL("mpr").WNetGetConnectionW(drive, found, ctypes.byref(length))
+    return None if refused else found.value
+
+
 def space(path: str) -> tuple[int, int]:
     """Bytes that this user may still write, and bytes of all that there is."""
     free, total = ctypes.c_uint64(), ctypes.c_uint64()

@@ -34,7 +34,7 @@ class WindowsTree:
     def __init__(self, root: str) -> None:
         """Open the root, which may be a link. Raises Trouble."""
         self.root = root
-        self._root = nt.opened(native(root), None, _ENTER, options=nt.DIRECTORY_FILE)
+        self._root = volumes.root(root)
         try:
             self._where = volumes.where(self._root)
             self.opened = observation(nt.look(self._root), self._where.id)

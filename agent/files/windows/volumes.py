@@ -39,12 +39,32 @@ def volume(path: str) -> Volume:
     try:
         mounted, remote = nt.drive(plain)
         if remote:
-            return Volume("smb3", slashes(mounted), mounted.rstrip("\\").lower(), source=slashes(mounted))
+            share = nt.share_of(mounted[:2]) if mounted[1:2] == ":" else None
+            return Volume("smb3", slashes(mounted), mounted.rstrip("\\").lower(), source=slashes(share or mounted))
         kind, serial = nt.closing(nt.opened(native(mounted), None, nt.READ_ATTRIBUTES), nt.volume)[:2]
     except Trouble:
         drive = ntpath.splitdrive(plain)[0]
         return Volume("fuse.unknown", slashes(drive) + "/", drive.lower())
     return Volume(_KINDS.get(kind, f"fuse.{kind.lower()}"), slashes(mounted), f"{serial:x}", source=slashes(mounted))
+
+
+def root(path: str) -> int:
+    """A handle of a directory that may be looked at and listed. Raises Trouble, which says so where its drive is not there."""
+    try:
+        return nt.opened(native(path), None, nt.LIST | nt.TRAVERSE | nt.READ_ATTRIBUTES, options=nt.DIRECTORY_FILE)
+    except Trouble as trouble:
+        raise Trouble(trouble.what, no_drive(path) or trouble.reason) from None
+
+
+def no_drive(path: str) -> str | None:
+    """What to do where a path begins with a drive that is not there; None: it is there."""
+    plain = windows(path)
+    if nt.has_drive(plain):
+        return None
+    return (
+        f"there is no drive {plain[:2]} here; a service, and another login, has no mapped drives:"
+        r" write the path of the share in its place, as in '\\server\share'"
+    )
 
 
 def location(path: str) -> Location:
