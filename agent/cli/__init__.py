@@ -109,8 +109,10 @@ def common(
 
 def main() -> None:
     """Entry point. Exit codes: 0 fine, 1 something is failed or refused, 2 usage or configuration."""
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # file names have letters that not every terminal can show
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # File names have letters that not every terminal can show, and that no code page of Windows has.
+            stream.reconfigure(encoding="utf-8" if sys.platform == "win32" else None, errors="backslashreplace")
     try:
         raise SystemExit(app(standalone_mode=False) or 0)
     except _USAGE as error:

@@ -26,6 +26,7 @@ SUITES = {
         "tests/windows/test_names.py",
         "tests/windows/test_on_windows.py",
         "tests/windows/test_presets.py",
+        "tests/windows/test_process.py",
         "tests/windows/test_watcher.py",
         "tests/windows/test_writers.py",
     ],
