@@ -30,7 +30,7 @@ from agent.intake import Intake
 from agent.intake.watch import Watch
 from agent.intake.zones import Zones
 from agent.ledger import Ledger, Pruner, Transition
-from agent.observe.doubts import doubt
+from agent.observe.doubts import deletion_unseen, doubt
 from agent.observe.logs import tell
 from agent.observe.metrics import Metrics
 from agent.reclaim import Reclaimer, Record, Required
@@ -312,6 +312,9 @@ class Parts:
             self.dispatcher.start(now)
         self.notifier.start(now)
         self.reclaimer.start(now)
+        unseen = deletion_unseen(self.config.rules)
+        if unseen is not None:
+            log.warning("%s", unseen)
 
     def take_in(self, now: float) -> float | None:
         """One whole pass of intake, and of what follows a changed configuration. Returns when the next is due."""

@@ -77,6 +77,8 @@ def _print_status(found: dict[str, Any]) -> None:
             say("  files may be taken away there: their arrival, proved once, is the proof")
         if "keeps" in place:
             say(f"  nothing is deleted here on its proof: {place['keeps']}")
+    if found["deletion"]:
+        say(f"warning: {found['deletion']}")
     if found["replanning"]:
         say("the configuration changed: what was delivered is compared with it")
     for one in found["behind"]:

@@ -27,7 +27,7 @@ from agent.files import ABSENT, LOCAL, CannotTell
 from agent.host import own_files
 from agent.intake.scan import sweep
 from agent.ledger import Ledger
-from agent.observe.doubts import doubts
+from agent.observe.doubts import deletion_unseen, doubts
 from agent.observe.logs import configure
 from rules.batch import next_times
 from rules.config.describe import describe, traps
@@ -245,7 +245,7 @@ def _checked(chosen: Configuration) -> dict[str, Any]:
             {
                 "name": rule.name,
                 "words": [*describe(rule), *_times(rule, chosen)],
-                "notes": [*traps(rule), *_note(rule.watch)],
+                "notes": [*traps(rule), *_note(rule.watch), *filter(None, [deletion_unseen([rule])])],
             }
             for rule in chosen.rules
         ],

@@ -1,8 +1,12 @@
 """Whether local files may be deleted on the proof of a destination, as it is configured and mounted now."""
 
+from collections.abc import Iterable
+
 from agent.files import LOCAL
+from agent.host import acceptance
 from rules.config.settings import Configuration, DirectoryTable
 from rules.retention import mount_doubt
+from rules.rule import Rule
 
 
 def doubt(config: Configuration, name: str) -> str | None:
@@ -18,3 +22,8 @@ def doubts(config: Configuration) -> dict[str, str]:
     names = dict.fromkeys(target.to for rule in config.rules if rule.reclaim is not None for target in rule.deliver)
     found = {name: doubt(config, name) for name in names}
     return {name: reason for name, reason in found.items() if reason is not None}
+
+
+def deletion_unseen(rules: Iterable[Rule]) -> str | None:
+    """What is to be said of deletion on this computer, where a rule deletes local files; None: nothing."""
+    return acceptance.unseen() if any(rule.reclaim is not None for rule in rules) else None

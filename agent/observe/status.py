@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.host.zone import stamp
 from agent.ledger import UNPROVED, Behind, Finding, Ledger, State
+from agent.observe.doubts import deletion_unseen
 from agent.observe.rows import Rows, Unshown
 from agent.observe.waiting import Reasons
 from rules.config.replan import line_for
@@ -139,6 +140,7 @@ def status(
         ),
         "paused": ledger.pauses.all(),
         "replanning": ledger.plans.under_change(),
+        "deletion": deletion_unseen(rules),
         "behind": each(
             "behind", ledger.plans.behind(), lambda one: one._asdict() | {"hint": behind_in_words(one)}
         ),

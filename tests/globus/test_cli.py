@@ -94,7 +94,7 @@ def test_a_batch_submitted_twice_is_one_task(
     assert list(globus.tasks.all) == [first["task_id"]]
     globus.work()
     found = {
-        str(path.relative_to(destination.base)): path.read_text()
+        path.relative_to(destination.base).as_posix(): path.read_text()
         for path in destination.base.rglob("*")
         if path.is_file()
     }

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import sys
 from typing import Any
 
 import globus_sdk
@@ -191,6 +192,7 @@ def test_sync_levels(
     assert transfer.get_task(task)["files_skipped"] == 6 - len(travels.split())
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows, and Wine makes none")
 def test_a_directory_travels_whole(
     globus: Globus, source: Collection, destination: Collection, transfer: Client
 ) -> None:
@@ -204,7 +206,7 @@ def test_a_directory_travels_whole(
     data.add_filter_rule("*.tmp", method="exclude", type="file")
     transfer.submit_transfer(data)
     globus.work()
-    assert sorted(str(one.relative_to(destination.base)) for one in destination.base.rglob("*")) == [
+    assert sorted(one.relative_to(destination.base).as_posix() for one in destination.base.rglob("*")) == [
         "to",
         "to/a.h5",
         "to/empty",
@@ -225,6 +227,7 @@ def test_half_a_file_stands_under_its_final_name_while_it_travels(
     assert ((destination.base / "a").read_bytes(), transfer.get_task(task)["status"]) == (b"hello!", "SUCCEEDED")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows, and Wine makes none")
 def test_a_path_leads_nowhere_out_of_its_collection(
     globus: Globus, source: Collection, destination: Collection, transfer: Client
 ) -> None:

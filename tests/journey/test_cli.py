@@ -338,6 +338,7 @@ def test_status_tells_counts_destinations_and_rules(delivered: "Site") -> None:
             "datasets": [],
             "paused": [],
             "replanning": False,
+            "deletion": None,
             "behind": [],
             "kept": [],
             "not_shown": [],

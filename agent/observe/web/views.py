@@ -260,6 +260,8 @@ class Views:
                 )
 
     def _doubts(self, said: Mapping[str, Any]) -> Iterable[Need]:
+        if said["deletion"]:
+            yield Need("Deletion has not been seen on this computer", said["deletion"])
         for place in said["destinations"]:
             if "keeps" in place:
                 yield Need(f"Nothing is deleted here on the proof of {place['name']}", place["keeps"])
