@@ -91,7 +91,7 @@ def came_back(
 
     Acquisition programs open a file for each block and close it in between, or make an empty one and fill it later; a transfer
     breaks off and goes on. A longer file tells them from one that is written again and again, which is to go each time; its
-    first bytes tell them from another one. What the rule says of quiet periods and markers holds, whatever is learned.
+    first bytes tell them from another one. What the rule itself says of quiet periods and markers holds, whatever is learned.
 
     Args:
         conditions: of the rule.
@@ -103,12 +103,12 @@ def came_back(
     stamps = (stamp / 1e9 for stamp in (before.mtime_ns, before.ctime_ns))
     gap = seen_at - max((stamp for stamp in stamps if stamp <= complete_at), default=complete_at)
     longer = after.size > before.size and 0 < gap <= LONGEST_LEARNED
-    return min(2 * gap, LONGEST_LEARNED) if longer and conditions.quiet is None and conditions.marker is None else None
+    return min(2 * gap, LONGEST_LEARNED) if longer and conditions.learns else None
 
 
 def learned(conditions: "Conditions", quiet: float, seen_at: float, now: float) -> float:
     """The quiet period that was learned for a file that was first seen at `seen_at`, where it counts; else 0."""
-    return quiet if conditions.quiet is None and conditions.marker is None and now < seen_at + _HELD else 0.0
+    return quiet if conditions.learns and now < seen_at + _HELD else 0.0
 
 
 def quiet_seconds(conditions: "Conditions", writer: Writer) -> float:

@@ -70,8 +70,11 @@ class Conditions:
     """Some of them may lie outside of the dataset's directory."""
     markers: SkipJsonSchema[tuple[str, ...]] = field(init=False, default=())
     """Patterns of the markers and checksum lists of the dataset that `require` waits for."""
+    learns: SkipJsonSchema[bool] = field(init=False, default=False)
+    """Files whose writers come back wait longer than `quiet`, which nobody wrote down, or a preset did."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "learns", self.quiet is None and self.marker is None)
         object.__setattr__(self, "looked_for_patterns", looked_for(self.require))
         object.__setattr__(self, "looks_beyond", looks_beyond(self.require))
         object.__setattr__(self, "markers", marker_patterns(self.require))

@@ -5,7 +5,7 @@ from dataclasses import fields
 from itertools import combinations
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo, ValidatorFunctionWrapHandler, WrapValidator
 
 from rules.actions import Flow, check_body
 from rules.config.config_error import close_to, no_destination
@@ -45,6 +45,15 @@ def _with_preset(rule: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str
             {"path": preset["path"], **one} if isinstance(one, Mapping) and "path" in preset else one for one in deliver
         ]
     return filled
+
+
+def _quiet_by_preset(value: Any, handler: ValidatorFunctionWrapHandler) -> Rule:
+    """Writers that come back are learned of where the rule itself says nothing of quiet periods, though its preset does."""
+    rule: Rule = handler(value)
+    own = value.get("complete") if isinstance(value, dict) and rule.preset is not None else {"quiet": None}
+    if (own is None or "quiet" not in own) and rule.complete.marker is None:
+        object.__setattr__(rule.complete, "learns", True)
+    return rule
 
 
 def _fits(rule: Rule) -> Rule:
@@ -118,7 +127,7 @@ def _template_misfits(
         yield error, key
 
 
-RuleTable = Annotated[Rule, BeforeValidator(_filled_up), AfterValidator(_fits)]
+RuleTable = Annotated[Rule, BeforeValidator(_filled_up), WrapValidator(_quiet_by_preset), AfterValidator(_fits)]
 """One `[[rules]]` table."""
 
 

@@ -2,15 +2,19 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from agent.app import presets
 from rules.batch import key
+from rules.config.load import RuleTable
 from rules.config.preset import ExampleTable, rule_of
 from rules.datasets.membership import dataset_of
 from rules.match import match
 from rules.naming import place
+from rules.rule import Rule
 
 WATCH = "/data"
 EXAMPLES = [(name, one) for name in presets.names() for one in presets.table(name).examples]
@@ -73,3 +77,22 @@ def test_what_looks_like_an_instrument_is_what_its_examples_look_like() -> None:
             for step in timeline.steps
         ]
         assert any(takes(table.recognized_by, path) for path in written if path), name
+
+
+@pytest.mark.parametrize(
+    ("table", "learns"),
+    [
+        ({}, True),
+        ({"preset": "drop-folder"}, True),
+        ({"preset": "drop-folder", "complete": {"patience": "1h"}}, True),
+        ({"preset": "drop-folder", "complete": {"quiet": "60s"}}, False),
+        ({"complete": {"quiet": "60s"}}, False),
+        ({"complete": {"marker": "*.done"}}, False),
+    ],
+)
+def test_a_quiet_period_grows_where_the_rule_itself_says_nothing_of_it(table: dict[str, Any], learns: bool) -> None:
+    """A preset's is where it begins; what a person wrote holds, whatever writers do."""
+    whole = {"name": "r", "watch": WATCH, "deliver": [{"to": "share"}], **table}
+    context = {"preset": presets.data, "absolute": lambda path: path}
+    rule: Rule = TypeAdapter(RuleTable).validate_python(whole, context=context)
+    assert rule.complete.learns == learns
