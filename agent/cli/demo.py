@@ -19,7 +19,7 @@ from agent.errors import Refused
 from agent.files import LOCAL
 from agent.host import own_files
 from agent.intake.scan import sweep
-from agent.ledger import Ledger, State
+from agent.ledger import UNPROVED, Ledger, State
 from agent.observe.logs import configure
 from agent.simulation.disk import Disk
 from agent.simulation.instrument import Instrument
@@ -32,14 +32,26 @@ if TYPE_CHECKING:
 commands = typer.Typer()
 
 RUN = "20260418_LH00130_0003_B223YTFLT3"
+CAMERA = "camera/stack.raw"
 _SCRIPT: tuple[tuple[float, str, dict[str, object]], ...] = (
-    (0.0, "a sequencer begins a run", {"write": f"{RUN}/RunInfo.xml", "text": "<RunInfo/>"}),
-    (0.0, "it writes a file and keeps it open", {"open": f"{RUN}/InterOp/QMetricsOut.bin", "size": 100_000}),
-    (0.5, "it writes many small files", {"many": f"{RUN}/Data/Intensities/BaseCalls/L001/s_1_{{}}.bcl", "count": 200}),
-    (1.0, "it says that it is done, too early", {"write": f"{RUN}/RTAComplete.txt"}),
-    (0.0, "and once more, with a file still open: the agent waits", {"write": f"{RUN}/CopyComplete.txt"}),
-    (3.0, "it writes the rest of that file", {"append": f"{RUN}/InterOp/QMetricsOut.bin"}),
-    (0.5, "and closes it: now the run is complete", {"close": f"{RUN}/InterOp/QMetricsOut.bin"}),
+    (0.0, "a camera writes a block into its file, and closes it", {"write": CAMERA, "size": 100_000}),
+    (0.0, "a sequencer begins a run", {"write": f"run/{RUN}/RunInfo.xml", "text": "<RunInfo/>"}),
+    (0.0, "it writes a file and keeps it open", {"open": f"run/{RUN}/InterOp/QMetricsOut.bin", "size": 100_000}),
+    (
+        1.5,
+        "the camera opens its file for the next block: from now on the agent waits longer for it",
+        {"append": CAMERA, "size": 100_000},
+    ),
+    (
+        0.5,
+        "the sequencer writes many small files",
+        {"many": f"run/{RUN}/Data/Intensities/BaseCalls/L001/s_1_{{}}.bcl", "count": 200},
+    ),
+    (1.0, "it says that it is done, too early", {"write": f"run/{RUN}/RTAComplete.txt"}),
+    (0.0, "and once more, with a file still open: the agent waits", {"write": f"run/{RUN}/CopyComplete.txt"}),
+    (1.0, "the camera writes its last block", {"append": CAMERA, "size": 100_000}),
+    (2.0, "the sequencer writes the rest of that file", {"append": f"run/{RUN}/InterOp/QMetricsOut.bin"}),
+    (0.5, "and closes it: now the run is complete", {"close": f"run/{RUN}/InterOp/QMetricsOut.bin"}),
 )
 _WITHIN = 60.0
 
@@ -60,13 +72,16 @@ def demo(
 
 def _play(root: PurePath, pace: float) -> bool:
     inbox, share = root / "inbox", root / "share"
-    for path in (inbox, share):
+    for path in (inbox, inbox / "run", inbox / "camera", share):
         own_files.make_directory(path)
     data = {
         "agent": {"state_dir": str(root / "state"), "listen": "", "canary_every": "0s"},
         "destinations": {"share": {"path": str(share)}},
-        "rules": [{"name": "demo", "watch": str(inbox), "preset": "illumina", "complete": {"quiet": "1s"},
-                   "deliver": [{"to": "share"}]}],
+        "rules": [
+            {"name": "sequencer", "watch": str(inbox / "run"), "preset": "illumina", "complete": {"quiet": "1s"},
+             "deliver": [{"to": "share"}]},
+            {"name": "camera", "watch": str(inbox / "camera"), "deliver": [{"to": "share", "path": "camera/{relpath}"}]},
+        ],
     }  # fmt: skip
     from agent.app.run import run
 
@@ -85,9 +100,9 @@ def _play(root: PurePath, pace: float) -> bool:
         deadline = time.monotonic() + _WITHIN
         ledger = Ledger(str(config.ledger))
         while time.monotonic() < deadline and not done.is_set():
-            waiting = ledger.datasets.waiting(1)
+            unproved = ledger.reports.files([*UNPROVED], 1)
             proved = ledger.reports.files([State.VERIFIED], 1)
-            if proved and not waiting and not ledger.reports.unfinished():
+            if proved and not unproved and not ledger.reports.unfinished():
                 done.set()
             time.sleep(0.1)
         ledger.close()
@@ -110,9 +125,11 @@ def _play(root: PurePath, pace: float) -> bool:
 
     run(config, started)
     if done.is_set():
-        delivered = [f"{one.directory}/{name}" for one in sweep(LOCAL, str(share)) for name, _ in one.seen()]
-        files = len(delivered) - 1  # the identity file is the destination's own
+        delivered = sorted(f"{one.directory}/{name}" for one in sweep(LOCAL, str(share)) for name, _ in one.seen())
+        camera = [path for path in delivered if "/camera/" in path]
+        files = len(delivered) - len(camera) - 1  # the identity file is the destination's own
         say(f"  agent: delivered {files} files as one dataset, each proved by its checksum")
-        place = next(path for path in sorted(delivered) if path.endswith("/RunInfo.xml"))
+        place = next(path for path in delivered if path.endswith("/RunInfo.xml"))
         say(f"  the run is at {PurePath(place).parent.relative_to(root)}")
+        say(f"  the camera's file is at {', '.join(str(PurePath(path).relative_to(root)) for path in camera)}")
     return done.is_set()

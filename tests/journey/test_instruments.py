@@ -336,6 +336,7 @@ def test_the_demonstration_delivers_a_run_and_leaves_nothing(site: "Site") -> No
     done = site.dropline("demo", "--fast", environment={"TMPDIR": str(site.root)})
     assert done.code == 0, done.err
     assert "delivered 204 files as one dataset" in done.out
+    assert "the camera's file is at share/camera/stack.raw\n" in done.out
     assert [name for name in os.listdir(site.root) if name.startswith("dropline-demo")] == []
 
 
