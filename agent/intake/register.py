@@ -18,7 +18,7 @@ from rules.model import OWN_PREFIX, Kind, Observation
 from rules.patterns.partial import LEFT_OVER
 from rules.rule import Rule
 from rules.versions.age import ignored, newest_ns
-from rules.versions.identity import Adoption, restamped
+from rules.versions.identity import Adoption, restamped, stamps_alone
 from rules.versions.volumes import unchanged
 
 _FEW = 100
@@ -161,7 +161,9 @@ class Register:
         again = first_look(found.rule.complete, seen.version.ctime_ns, now)
         if (
             known is not None and taken is not None and taken.same_file and known.state is State.REFUSED
-            and known.rule == found.rule.name and seen.kind is Kind.FILE and restamped(known.version, seen.version)
+            and known.rule == found.rule.name and seen.kind is Kind.FILE
+            and (restamped(known.version, seen.version)
+                 or (stamps_alone(known.version, seen.version) and not files.has_evidence(known.id)))
         ):  # fmt: skip
             files.touched(known.id, seen, now, again)
             if found.rule.whole:

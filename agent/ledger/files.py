@@ -301,18 +301,24 @@ class Files:
         """Whether the content of a version is still to be compared with its proof."""
         return bool(self._store.execute("SELECT restamped FROM files WHERE id = ?", (file,)).fetchone()[0])
 
+    def has_evidence(self, file: int) -> bool:
+        """Whether any destination is proved to have a version."""
+        return bool(self._store.execute(_HAS_EVIDENCE, (file,)).fetchone()[0])
+
     def touched(self, file: int, seen: Observation, now: float, again: float) -> None:
-        """The ctime of a refused file changed and nothing else: it is judged again, as the same version.
+        """The stamps of a refused file changed and nothing else: it is judged again, under the same number.
 
         Its rights may have been the reason. Where they were not, it is refused again, and nothing was delivered since.
         """
         (known,) = read(self._store, "f.id = ?", (file,))
         self._store.execute(
-            "UPDATE files SET state = 'candidate', batch = NULL, ctime_ns = ?, since = ?, again = ?, reason = NULL"
-            " WHERE id = ? AND state = 'refused'",
-            (seen.version.ctime_ns, now, again, file),
+            "UPDATE files SET state = 'candidate', batch = NULL, mtime_ns = ?, ctime_ns = ?, since = ?, again = ?,"
+            " reason = NULL WHERE id = ? AND state = 'refused'",
+            (seen.version.mtime_ns, seen.version.ctime_ns, now, again, file),
         )
-        self._store.tell([Transition(known.rule, "candidate", known.path, "its rights or its owner may have changed")])
+        self._store.tell(
+            [Transition(known.rule, "candidate", known.path, "its rights, its owner or its content may have changed")]
+        )
 
     def compared(self, files: Iterable[File]) -> None:
         """The content of these versions is what was proved."""
@@ -398,10 +404,12 @@ class Files:
 
     def superseded(self, items: Sequence[tuple[int, str, str, str]], now: float) -> None:
         """A newer version of the path exists: (id, rule, path, reason)."""
+        self._own_no_name(items)
         self._turned(items, State.SUPERSEDED, now)
 
     def vanished(self, items: Sequence[tuple[int, str, str, str]], now: float) -> None:
         """Gone before it was delivered: (id, rule, path, reason)."""
+        self._own_no_name(items)
         self._turned(items, State.VANISHED, now)
 
     def removed(self, items: Sequence[tuple[int, str, str, str]], now: float) -> None:
@@ -428,6 +436,18 @@ class Files:
             rows[bool(missing)].append((file.id, file.rule, file.path, reason))
         self.removed(rows[False], now)
         self.vanished(rows[True], now)
+
+    def _own_no_name(self, items: Sequence[tuple[int, str, str, str]]) -> None:
+        """Of refused files among these, no intent stands for a copy: what is under the name may be somebody else's.
+
+        Where copies are written under their final names, any part of one may be there.
+        """
+        self._store.executemany(
+            "DELETE FROM copies WHERE file = ? AND proved_at IS NULL"
+            " AND destination IN (SELECT id FROM destinations WHERE in_place = 0)"
+            " AND (SELECT state FROM files WHERE id = copies.file) = 'refused'",
+            ((one[0],) for one in items),
+        )
 
     def _turned(self, items: Sequence[tuple[int, str, str, str]], state: State, ended_at: float | None) -> None:
         self._store.executemany(

@@ -24,6 +24,11 @@ def restamped(known: Version, seen: Version) -> bool:
     return known != seen and known == seen._replace(ctime_ns=known.ctime_ns)
 
 
+def stamps_alone(known: Version, seen: Version) -> bool:
+    """Whether nothing differs but mtime and ctime, as after a `touch`. The content may be another one."""
+    return known != seen and known == seen._replace(mtime_ns=known.mtime_ns, ctime_ns=known.ctime_ns)
+
+
 def made_again(known: CopyId, ctime_ns: int, seen: Observation, born_ns: int | None) -> bool:
     """Whether another directory has the name of one that is known; not where that cannot be told.
 

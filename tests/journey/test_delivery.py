@@ -7,7 +7,7 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -271,17 +271,42 @@ def test_a_file_made_readable_goes_after_a_retry(site: "Site") -> None:
     assert (site.once(unprivileged=True), site.delivered) == (0, {"locked.dat": b"mine alone"})
 
 
-def test_a_refused_file_that_is_only_touched_keeps_its_name(site: "Site") -> None:
-    """chmod of a file whose name is taken there: the same version is refused again, and nothing goes as `b~2.dat`."""
+@pytest.mark.parametrize("how", ["chmod", "touch", "rewrite", "append", "replace"])
+@pytest.mark.parametrize("places", [("share",), ("share", "tape")])
+def test_a_refused_file_keeps_its_name_whatever_is_done_to_it(site: "Site", how: str, places: Sequence[str]) -> None:
+    """Its name is taken there: it is judged again, refused for the same reason, and nothing goes as `b~2.dat`.
+
+    It keeps its number, too, where only its stamps changed and no destination has it.
+    """
+    (site.root / "tape").mkdir()
     (site.share / "b.dat").write_bytes(b"theirs")
-    path = site.put("b.dat", b"mine")
+    site.configure(
+        site.rule(deliver=[{"to": place} for place in places]),
+        destinations={place: {"path": place} for place in places},
+    )
+    path = site.put("b.dat", b"mine", 10**18)
+
+    def act(number: int) -> None:
+        if how == "chmod":
+            path.chmod((0o640, 0o600)[number])
+        elif how == "touch":
+            os.utime(path, ns=(10**18 + number + 1, 10**18 + number + 1))
+        elif how == "replace":
+            other = path.with_name(".other")
+            other.write_bytes(b"mine %d" % number)
+            other.rename(path)
+        else:
+            path.write_bytes(b"mine" if how == "rewrite" else b"mine" * (number + 2))
+
     assert site.once() == 1
     (before,) = site.dropline("files", "--state", "refused", "--format", "json").json
-    for mode in (0o640, 0o600):
-        path.chmod(mode)
-        assert (site.once(), site.delivered, site.states()) == (1, {"b.dat": b"theirs"}, {"b.dat": ["refused"]})
-    (after,) = site.dropline("files", "--state", "refused", "--format", "json").json
-    assert after["reason"] == before["reason"]
+    for number in (0, 1):
+        act(number)
+        assert (site.once(), site.delivered) == (1, {"b.dat": b"theirs"})
+        (after,) = site.dropline("files", "--state", "refused", "--format", "json").json
+        assert after["reason"] == before["reason"]
+        if places == ("share",) and how in ("chmod", "touch"):
+            assert site.states() == {"b.dat": ["refused"]}
 
 
 def test_a_file_made_readable_goes_without_a_retry(site: "Site") -> None:
