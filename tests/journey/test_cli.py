@@ -9,9 +9,10 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import typer
@@ -163,6 +164,27 @@ def test_the_command_in_a_fresh_process(site: "Site") -> None:
         "wait",
     )
     assert (done.code, [name for name in commands if name not in words]) == (2, [])
+
+
+def test_check_says_when_a_schedule_comes_next(site: "Site") -> None:
+    """Three times, by the clock of `timezone`: here a clock without daylight saving time, half an hour off the others."""
+    site.configure(site.rule(batch={"schedule": "30 2 * * *"}), agent={"timezone": "Asia/Kolkata"})
+    now = datetime.now(ZoneInfo("Asia/Kolkata"))
+    first = now.replace(hour=2, minute=30, second=0, microsecond=0)
+    first += timedelta(days=int(first <= now))
+    times = [f"{first + timedelta(days=days):%a %Y-%m-%d 02:30} IST" for days in range(3)]
+    assert f"its next times: {', '.join(times)}" in site.dropline("check").out
+
+
+def test_a_run_to_the_end_never_lingers(site: "Site") -> None:
+    """Nothing more will come: what is complete goes, however long others might be waited for."""
+    site.configure(
+        site.rule(batch={"linger": "1h"}), site.rule(name="b", watch="other", batch={"schedule": "0 3 1 1 *"})
+    )
+    (site.root / "other").mkdir()
+    (site.root / "other/y.dat").write_bytes(b"y")
+    site.put("x.dat", b"x")
+    assert (site.once(), site.delivered) == (0, {"x.dat": b"x", "y.dat": b"y"})
 
 
 def test_check_says_in_words_what_will_happen(site: "Site") -> None:

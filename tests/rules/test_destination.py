@@ -190,6 +190,20 @@ def test_a_file_of_the_night_is_in_the_folder_of_its_local_day() -> None:
     assert place("{mtime:%Y-%m-%d}/{name}", rule, "x.h5", 2**100, "pc") == "9999-12-31/x.h5"
 
 
+def test_an_hour_that_the_clock_skips_or_shows_twice_has_a_path() -> None:
+    """In spring there is no 02:30; in autumn two files of 02:30 lie in one folder, and `%z` tells them apart."""
+    rule = RULE.in_zone(ZoneInfo("Europe/Berlin"))
+    begin = {"spring": datetime(2026, 3, 29, 0, 30, tzinfo=UTC), "autumn": datetime(2026, 10, 25, 0, 30, tzinfo=UTC)}
+    shown = {
+        name: [
+            place("{mtime:%d_%H%M%z}", rule, "x", (int(at.timestamp()) + hours * 3600) * 10**9, "pc")
+            for hours in range(2)
+        ]
+        for name, at in begin.items()
+    }
+    assert shown == {"spring": ["29_0130+0100", "29_0330+0200"], "autumn": ["25_0230+0200", "25_0230+0100"]}
+
+
 @pytest.mark.parametrize(
     ("mtime_ns", "shown"),
     [
