@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from agent.reclaim import Required
 from agent.reclaim.decisions import LATER, Decisions
 from rules import retention
 from rules.config.settings import Configuration
-from rules.rule import Rule
+from rules.rule import Rule, Target
 from rules.versions.copies import Confirmed
 
 YES = Confirmed(True, "it is there")
@@ -24,13 +25,13 @@ Answer = Callable[[str], Confirmed]
 
 
 class Desk:
-    """An agent that delivered the two files of a dataset."""
+    """An agent that delivered the two files of a dataset, and after them its marker, if it has one."""
 
-    def __init__(self, root: Path) -> None:
-        self.root, self.data = root, root / "data"
+    def __init__(self, root: Path, marker: str = "") -> None:
+        self.root, self.data, self.marker = root, root / "data", marker
         for folder in ("data/run_1", "share"):
             (root / folder).mkdir(parents=True)
-        for name in "ab":
+        for name in ("a", "b", *([marker] if marker else [])):
             (self.data / "run_1" / name).write_bytes(b"frame")
         assert once(self.config())
         self.ledger = Ledger(str(root / "state/ledger.sqlite"))
@@ -43,6 +44,7 @@ class Desk:
         rule = {
             "name": "r", "watch": str(self.data), "dataset": {"dir": "run_[0-9]+/"}, "complete": {"quiet": "0s"},
             "deliver": [{"to": "share"}], **({"reclaim": reclaim} if reclaim else {}),
+            **({"last": [self.marker]} if self.marker else {}),
         }  # fmt: skip
         agent = {"state_dir": str(self.root / "state"), "listen": "", "canary_every": "0s"}
         share = {"path": str(self.root / "share"), "mounted": False}
@@ -54,9 +56,9 @@ class Desk:
         decisions = self.decisions([rule])
         if begun is not None:
             decisions.begun = begun
-        (batch,) = self.ledger.reclaims.batches("r")
-        found = {os.path.basename(one.file.path): one.verdict for one in decisions.of(rule, batch, None, self.now)}
-        return {name: (verdict.ok, verdict.reason, verdict.again_at) for name, verdict in found.items()}
+        batches = self.ledger.reclaims.batches("r")
+        found = [one for batch in batches for one in decisions.of(rule, batch, None, self.now)]
+        return {os.path.basename(one.file.path): one.verdict[:3] for one in found}
 
     def decisions(self, rules: list[Rule]) -> Decisions:
         ask = lambda path, *_: self.answer(path)  # noqa: E731
@@ -111,6 +113,60 @@ def test_a_file_that_changed_keeps_its_dataset_and_nobody_is_asked(desk: Desk) -
     (desk.data / "run_1/b").write_bytes(b"frame, and more")
     why = False, "the local file is not the version that was proved", None
     assert (desk.decide(), asked) == ({"a": why, "b": why}, [])
+
+
+def test_a_marker_that_is_not_there_keeps_the_data_that_it_vouches_for(tmp_path: Path) -> None:
+    """A program at the share goes by the marker: without it nobody knows that the data are whole."""
+    desk = Desk(tmp_path, "done.txt")
+    try:
+        after = False, "it goes after the other files of its dataset", desk.now + LATER
+        whole = desk.decide()
+        desk.answer = lambda path: Confirmed(False, "it is gone") if path.endswith("done.txt") else YES
+        broken = desk.decide()
+        with desk.ledger.transaction():
+            desk.ledger.execute("UPDATE files SET state = 'reclaimed' WHERE name IN (?, ?)", (b"a", b"b"))
+        alone = desk.decide()
+    finally:
+        desk.ledger.close()
+    assert {name: ok for name, (ok, _, _) in whole.items()} == {"a": True, "b": True, "done.txt": False}
+    assert whole["done.txt"] == after
+    why = f"its dataset stays together: {desk.data}/run_1/done.txt: it is gone"
+    assert broken == {
+        "a": (False, why, desk.now + LATER), "b": (False, why, desk.now + LATER), "done.txt": after,
+    }  # fmt: skip
+    assert alone == {"done.txt": (False, "it is gone", None)}
+
+
+def test_a_file_that_another_rule_claims_by_now_stays(desk: Desk) -> None:
+    """What it was delivered on behalf of is no rule for it any more."""
+    (rule,) = desk.config(after="0s", min_age="0s").rules
+    other = replace(rule, name="other")
+    (batch,) = desk.ledger.reclaims.batches("r")
+    found = list(desk.decisions([other, rule]).of(rule, batch, None, desk.now))
+    why = "no destination that it was delivered to is one of the rule that claims it now"
+    assert [(one.verdict.ok, one.verdict.reason) for one in found] == [(False, why), (False, why)]
+
+
+@pytest.mark.parametrize(("backfill", "may_go"), [(False, True), (None, False), (True, False)])
+def test_only_a_rule_that_says_so_lets_files_go_without_a_later_destination(
+    desk: Desk, backfill: bool | None, may_go: bool
+) -> None:
+    """A destination that came later is skipped for as long as its rule says `backfill = false`, and no longer."""
+    mirror = desk.ledger.destinations.place("mirror", "/mirror").id
+    with desk.ledger.transaction():
+        desk.ledger.execute(
+            "INSERT INTO deliveries (batch, destination, state, changed_at)"
+            " SELECT DISTINCT batch, ?, 'skipped', 0 FROM files", (mirror,)
+        )  # fmt: skip
+    (rule,) = desk.config(after="0s", min_age="0s").rules
+    rule = replace(rule, deliver=(*rule.deliver, Target("mirror", backfill=backfill)))
+    ask = lambda path, *_: YES  # noqa: E731
+    required = {"share": Required(desk.address, ask), "mirror": Required("/mirror", ask)}
+    (batch,) = desk.ledger.reclaims.batches("r")
+    found = Decisions(desk.ledger, LOCAL, [rule], required).of(rule, batch, None, desk.now)
+    assert {(one.verdict.ok, one.verdict.reason[:20]) for one in found} == {
+        (True, "proved at share 1.67") if may_go else (False, "not proved at mirror")
+    }
 
 
 def test_proof_from_where_a_destination_was_is_none(desk: Desk) -> None:

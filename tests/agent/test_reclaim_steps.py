@@ -495,6 +495,7 @@ def test_what_is_put_back_unchanged_stays_verified(desk: Desk) -> None:
     trashed(desk)
     desk.reclaimer().step(desk.now + 2 * DAY)
     assert (desk.file.state.value, desk.file.version.ctime_ns) == ("verified", desk.path.stat().st_ctime_ns)
+    assert desk.ledger.execute("SELECT reclaim_at FROM batches").fetchone() == (desk.now + 2 * DAY + 60.0,)
 
 
 def test_what_changed_before_it_is_put_back_is_not_verified(desk: Desk) -> None:
@@ -769,10 +770,14 @@ def failing(what: What) -> Callable[[PosixTree, str], None]:
 # What has the name by now
 
 
-@pytest.mark.parametrize("comes", ["another file", "a folder", "nothing"])
+@pytest.mark.parametrize("comes", ["another file", "an older file", "a folder", "nothing"])
 def test_what_somebody_took_from_the_trash_was_not_removed_by_the_agent(desk: Desk, comes: str) -> None:
     """Somebody else removed it, and no deletion is recorded; another file, or a folder, that has its name is not touched."""
     trashed(desk)
+    if comes == "an older file":  # it was there before the proof, as far as its birth tells
+        desk.path.write_bytes(b"newer")
+        with desk.ledger.transaction():
+            desk.ledger.execute("UPDATE files SET ctime_ns = ?", (desk.path.stat().st_ctime_ns + 1,))
     desk.aside.unlink()
     if comes == "another file":
         desk.path.write_bytes(b"newer")
@@ -782,7 +787,7 @@ def test_what_somebody_took_from_the_trash_was_not_removed_by_the_agent(desk: De
     desk.reclaimer(after="0s", trash="1d").step(desk.now + 2 * DAY)
     assert (desk.file.state.value, desk.recorded, desk.ledger.reclaims.unfinished()) == ("removed", [], [])
     assert desk.file.reason == "removed by somebody else, from the trash or before it was moved there"
-    assert desk.here == ({NAMES[0]: b"newer"} if comes == "another file" else {})
+    assert desk.here == ({NAMES[0]: b"newer"} if comes.endswith("file") else {})
     assert desk.path.is_dir() is (comes == "a folder")
 
 
