@@ -68,9 +68,9 @@ class Reports:
         """Verified files of these rules that should go and stay, with the reason; the first 10,000 of them are counted."""
         marks, values = among(rules)
         sql = (
-            "SELECT r.name, f.reason, count(*), min(f.id) FROM (SELECT id, rule, reason FROM files WHERE state = 'verified'"
-            f" AND reason IS NOT NULL AND NOT restamped LIMIT {_KEPT}) f JOIN rules r ON r.id = f.rule"
-            f" WHERE r.name IN ({marks}) GROUP BY r.name, f.reason ORDER BY count(*) DESC LIMIT 20"
+            "SELECT r.name, kept.reason, count(*), min(kept.id) FROM (SELECT id, rule, reason FROM files WHERE state = 'verified'"
+            f" AND reason IS NOT NULL AND NOT restamped AND rule IN (SELECT id FROM rules WHERE name IN ({marks})) LIMIT {_KEPT})"
+            " kept JOIN rules r ON r.id = kept.rule GROUP BY r.name, kept.reason ORDER BY count(*) DESC LIMIT 20"
         )
         found = []
         for rule, reason, count, example in self._store.execute(sql, values).fetchall():
