@@ -87,11 +87,12 @@ class Requests:
                     named, intent = item.path, intended.get(file.id)
                     if body is not None and intent is not None:
                         item = item._replace(path=intent)  # it may go under another name
-                    if file.id in asides:  # an attempt that was interrupted may have renamed the former copy
-                        path, aside, replaces = asides[file.id]
+                    former = asides.get(file.id)
+                    if former is not None:  # an attempt that was interrupted may have renamed the former copy
                         item = item._replace(
-                            path=path, aside=aside, replaces=replaces, rewritten=self._transport.is_service
-                        )
+                            path=former.path, aside=former.aside, replaces=former.content,
+                            rewritten=former.rewritten or self._transport.is_service,
+                        )  # fmt: skip
                     if sent.get(file.id) == item.path:
                         item = item._replace(begun=True)
                     files[file.id] = InFlightFile(file, item, named, delivery.id)

@@ -49,6 +49,18 @@ class Delivery:
         return bool(self.kept) and self.state in begun
 
 
+class Aside(NamedTuple):
+    """The former copy at the path where a file goes may have another name already."""
+
+    path: str
+    aside: str
+    """The other name."""
+    content: Content
+    """Of the former copy."""
+    rewritten: bool
+    """The file does not go on from it, whatever its first bytes are."""
+
+
 class Proof(NamedTuple):
     """One file arrived: what is to be recorded."""
 
@@ -290,17 +302,21 @@ class Deliveries:
         return list(dict.fromkeys(os.fsdecode(path) for (path,) in rows))
 
     def rewritten(self, file: File, since: int) -> bool:
-        """Whether a version after the generation `since`, up to this one, was seen smaller than what was proved before it."""
+        """Whether a version after the generation `since`, up to this one, is another file than the one before it, or was seen
+        smaller than what was proved.
+        """
         sql = (
             "SELECT EXISTS (SELECT 1 FROM files m JOIN files g ON g.dir = m.dir AND g.name = m.name"
             " AND g.generation > ? AND g.generation <= m.generation WHERE m.id = ? AND g.rewritten)"
         )
         return bool(self._store.execute(sql, (since, file.id)).fetchone()[0])
 
-    def asides(self, delivery: Delivery, destination: int) -> dict[int, tuple[str, str, Content]]:
-        """File of the delivery's batch → (path, where the former copy there may have been renamed to, content of that copy)."""
+    def asides(self, delivery: Delivery, destination: int) -> dict[int, Aside]:
+        """Files of the delivery's batch whose former copies an earlier attempt may have renamed."""
         sql = (
-            "SELECT f.generation, m.id, i.path, i.aside, c.checksum, c.size, n.in_place, f.mtime_ns FROM files m"
+            "SELECT f.generation, m.id, i.path, i.aside, EXISTS (SELECT 1 FROM files g WHERE g.dir = m.dir AND g.name = m.name"
+            "  AND g.generation > f.generation AND g.generation <= m.generation AND g.rewritten),"
+            " c.checksum, c.size, n.in_place, f.mtime_ns FROM files m"
             # CROSS JOIN keeps the order: from one batch to its files to their copies, never through all copies.
             " CROSS JOIN copies i ON i.file = m.id AND i.destination = ?2 AND i.aside IS NOT NULL"
             " CROSS JOIN files f ON f.dir = m.dir AND f.name = m.name AND f.generation < m.generation"
@@ -308,7 +324,10 @@ class Deliveries:
             " CROSS JOIN destinations n ON n.id = c.destination WHERE m.batch = ?1 AND m.state = 'batched'"
         )
         rows = sorted(self._store.execute(sql, (delivery.batch, destination)).fetchall())
-        return {file: (os.fsdecode(path), os.fsdecode(aside), _content(*rest)) for _, file, path, aside, *rest in rows}
+        return {
+            file: Aside(os.fsdecode(path), os.fsdecode(aside), _content(*rest), bool(rewritten))
+            for _, file, path, aside, rewritten, *rest in rows
+        }
 
     def owners(self, destination: int, path: str, file: File) -> list[Owner]:
         """The other files of ours that have, or had, this name at the destination (or one that it may take for the same)."""

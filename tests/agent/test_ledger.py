@@ -818,6 +818,22 @@ def test_the_former_copy_is_the_last_one_proved_there(ledger: Ledger) -> None:
     assert ledger.deliveries.former_copy(place, other) is None
 
 
+@pytest.mark.parametrize("written_again", [False, True])
+def test_an_attempt_that_was_interrupted_knows_whether_the_file_goes_on(ledger: Ledger, written_again: bool) -> None:
+    """The next attempt keeps the former copy where the first one would have."""
+    place = ledger.destinations.place("share", "/mnt").id
+    deliver(ledger, place, find(ledger, "/data/scan.dat"), "scan.dat", b"1")
+    again = find(ledger, "/data/scan.dat", seen(size=3 if written_again else 30))
+    seal(ledger, [again], place)
+    with ledger.transaction():
+        ledger.deliveries.planned(place, [(again.id, "scan.dat")])
+        ledger.deliveries.setting_aside(place, [(again.id, "scan~1.dat")])
+    (delivery,) = [one for one in ledger.deliveries.due(place, 9.0, 10) if one.batch == fresh(ledger, again).batch]
+    assert ledger.deliveries.asides(delivery, place) == {
+        again.id: ("scan.dat", "scan~1.dat", Content(b"1", 10), written_again)
+    }
+
+
 def test_what_may_be_replaced_ends_with_a_loss(ledger: Ledger) -> None:
     """A copy from before the path was away is never offered, even if a later generation changed in place."""
     place = ledger.destinations.place("share", "/mnt").id
