@@ -1,6 +1,7 @@
-"""Symbolic links beside the data, in words."""
+"""Symbolic links beside the data: what may be copied, and words for people."""
 
 from collections.abc import Sequence
+from posixpath import dirname, join, normpath
 
 
 def leads_out_in_words(rule: str) -> str:
@@ -9,6 +10,25 @@ def leads_out_in_words(rule: str) -> str:
     A dataset with such links is not deleted until it does.
     """
     return f'it has links to what no rule delivers: write `links = "skip"` into rule {rule} if they are no concern'
+
+
+def not_copied_in_words(links: int) -> str:
+    """Why a dataset stays here whose links are to be copied."""
+    return f"{links_in_words(links)} of it {'is' if links == 1 else 'are'} not copied yet"
+
+
+def uncopiable(path: str, target: str) -> str | None:
+    """Why a link may not be made at a destination; None: it may.
+
+    Args:
+        path: where it would be, relative to the destination.
+        target: what it says.
+    """
+    if target.startswith("/"):
+        return f"it leads to {target}, which is another place at the destination, or none"
+    if normpath(join(dirname(path), target)).split("/", 1)[0] == "..":
+        return f"it leads to {target}, out of the destination"
+    return None
 
 
 def links_in_words(count: int) -> str:

@@ -153,7 +153,7 @@ class Rule:
     dataset: Annotated[Together, AfterValidator(Together.checked)] | None = None
     skip_partial: bool = True
     """Leave out partial and temporary files of other programs, see `rules.patterns.partial`."""
-    links: Literal["skip", "refuse"] | None = None
+    links: Literal["skip", "copy", "refuse"] | None = None
     """What becomes of symbolic links; None: skipped, and a dataset stays here if no rule delivers what they lead to."""
     last: tuple[Pattern, ...] | None = None
     """Files of a dataset that go to a destination when all others are there; None: the markers and lists of `require`."""

@@ -50,6 +50,7 @@ def _needs_person(found: dict[str, Any]) -> bool:
         or found["behind"]
         or found["unseen"]
         or found["links"]
+        or found["refused_links"]
     )
     return bool(found["files"].get("refused") or failed or down or undone or unplaced)
 
@@ -108,6 +109,10 @@ def _print_status(found: dict[str, Any]) -> None:
         say(f"{one['files']} waits {in_words(one['quiet'])} unchanged: a writer came back to it")
     for rule, count in found["skipped_links"].items():
         say(f"{links_in_words(count)} of rule {rule} {'is' if count == 1 else 'are'} skipped")
+    for one in found["copied_links"]:
+        say(f"{links_in_words(one['links'])} of rule {one['rule']} copied to {one['destination']}")
+    for one in found["refused_links"]:
+        say(f"{links_in_words(one['links'])} in {one['directory']} not copied (rule {one['rule']}): {one['reason']}")
     for one in found["links"]:
         where = one["directory"] if one["dataset"] is None else one["dataset"]
         say(f"{where} (rule {one['rule']}): {one['reason']} ({some(one['examples'], one['links'])})")
@@ -165,7 +170,7 @@ def _print_version(version: dict[str, Any]) -> None:
         say(f"  its dataset {whole['name']} {word}: {whole['reason'] or ''}")
     beside = (version["dataset"] or version).get("links")
     if beside:
-        say(f"  beside it {links_in_words(beside)}, skipped")
+        say(f"  beside it {links_in_words(beside)}")
     if version["checksum"] is not None:
         say(f"  has the checksum of the list that came with it: {version['checksum']}")
     if version["batch"] is not None:

@@ -65,6 +65,7 @@ def retry(config: ConfigOption = None) -> None:
     now = Clock()()
     with opened.transaction():
         files, deliveries, actions = opened.files.retried(now), opened.deliveries.retried(now), opened.outbox.retried()
+        opened.links.retried()
     more = f", and {actions} actions for verified batches," if actions else ""
     say(f"{files} files and {deliveries} deliveries{more} will be tried again")
 

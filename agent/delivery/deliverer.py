@@ -13,6 +13,7 @@ from agent.delivery.arrivals import Arrivals
 from agent.delivery.dataset_folders import DatasetFolders
 from agent.delivery.health import Counter, DestinationHealth
 from agent.delivery.in_flight import InFlightFile, Submission
+from agent.delivery.link_copies import LinkCopies
 from agent.delivery.outcomes import Outcomes
 from agent.delivery.requests import Request, Requests
 from agent.destinations import Arrived, Busy, Changed, Gone, Report, Transport
@@ -83,6 +84,7 @@ class Deliverer:
         self._health.beside = _beside(transport.name, rules)
         self._outcomes = Outcomes(ledger, transport, destination, self._rules, arrivals)
         self._requests = Requests(ledger, transport, destination, rules, host, arrivals)
+        self._link_copies = self._copies_of_links()
         self._folders = DatasetFolders(ledger, transport.name, destination, self._rules, self._requests)
         self._in_flight: dict[str, Submission] = {}
         """By task."""
@@ -127,6 +129,7 @@ class Deliverer:
         self._rules = {rule.name: rule for rule in rules}
         self._requests = Requests(self._ledger, self._transport, self._destination, rules, self._host, self._arrivals)
         self._outcomes = Outcomes(self._ledger, self._transport, self._destination, self._rules, self._arrivals)
+        self._link_copies = self._copies_of_links()
         self._health.former, self._health.beside = former, _beside(self._transport.name, rules)
 
     def step(self, now: float) -> float | None:
@@ -144,7 +147,8 @@ class Deliverer:
         again: list[float | None] = []
         if self._sends:
             self._hand_over(now)  # what could not be, for the ledger could not be written
-            again.append(self._follow(now))
+            again.append(now if self._copy_links(now) else self._follow(now))
+        if self._sends:
             self._send(self._due(now), now)
             self._send_follow_ups(now)
             next_due = self._ledger.deliveries.next_due(self._destination)
@@ -189,7 +193,7 @@ class Deliverer:
     def ready(self, now: float) -> bool:
         """Whether the next pass sends something."""
         due = self._ledger.deliveries.next_due(self._destination)
-        return self._sends and due is not None and due <= now
+        return self._sends and ((due is not None and due <= now) or bool(self._link_copies.due()))
 
     @property
     def _sends(self) -> bool:
@@ -206,6 +210,20 @@ class Deliverer:
         else:
             self._transport.resume()
             log.info("destination %s: deliveries go on", self._transport.name)
+
+    def _copies_of_links(self) -> LinkCopies:
+        made = self._requests
+        return LinkCopies(self._ledger, self._transport, self._destination, made.link, made.copy_links)
+
+    def _copy_links(self, now: float) -> bool:
+        """Make links beside the data that is there, before the markers go. Returns whether there are more."""
+        if self._health.identity is None:
+            return False
+        try:
+            return self._link_copies.step(self._health.identity, now)
+        except (Transient, Refused) as error:
+            self._health.stopped(error, now)
+            return False
 
     def _follow(self, now: float) -> float | None:
         """Closing batches are due when the other files of their datasets are there. Returns when to ask again, if any wait."""

@@ -7,9 +7,9 @@ from functools import cache
 from agent.delivery.arrivals import Arrivals
 from agent.delivery.in_flight import InFlightFile, Submission
 from agent.delivery.outcomes import RETRY
-from agent.destinations import Arrived, Busy, Item, Outcome, Transport
+from agent.destinations import Arrived, Busy, Item, LinkItem, Outcome, Transport
 from agent.host.bulkhead import Bulkhead
-from agent.ledger import Delivery, File, Ledger
+from agent.ledger import Delivery, File, Ledger, ToCopy
 from agent.ledger.datasets import Known
 from rules.model import SENT
 from rules.naming import PathRefused, numbered
@@ -164,10 +164,23 @@ class Requests:
         path = None if paths is None else paths.of(file.id, file.path)
         if path is None:
             known = None if file.dataset is None else (dataset or self._ledger.datasets.get)(file.dataset)
-            dated_ns = file.version.mtime_ns if known is None or known.mtime_ns is None else known.mtime_ns
-            member = Member(file.id, file.path, dated_ns, 1 if known is None else known.ordinal)
-            path = path_of(rule, target, member, self._host)
+            path = path_of(rule, target, _member(file.id, file.path, file.version.mtime_ns, known), self._host)
         return path
+
+    def link(self, link: ToCopy) -> LinkItem:
+        """Where a symbolic link goes: beside the data of its dataset. Raises PathRefused."""
+        rule, target = self._rules[link.rule], self._targets[link.rule]
+        known = None if link.dataset is None else self._ledger.datasets.get(link.dataset)
+        path = path_of(rule, target, _member(0, link.path, link.mtime_ns, known), self._host)
+        folder = 1 if link.dataset is None else self._ledger.datasets.folder(link.dataset, self._destination)
+        relpath = rule.relpath(link.path)
+        path = numbered(path, rule, relpath, folder) if folder > 1 else path
+        return LinkItem(rule.watch, relpath, path, link.target, link.former)
+
+    @property
+    def copy_links(self) -> list[str]:
+        """Names of the rules that deliver here and copy links."""
+        return [name for name in self._targets if self._rules[name].links == "copy"]
 
     def _item(
         self, file: File, paths: Paths | None, dataset: Callable[[int], Known], folder: Callable[[int], int]
@@ -178,6 +191,13 @@ class Requests:
         if file.dataset is not None and folder(file.dataset) > 1:
             path = numbered(path, rule, relpath, folder(file.dataset))
         return Item(file.id, rule.watch, relpath, file.version, path)
+
+
+def _member(number: int, path: str, mtime_ns: int, dataset: Known | None) -> Member:
+    """A file as its path depends on it: a dataset has one date, and may have a name that was used before."""
+    if dataset is None:
+        return Member(number, path, mtime_ns)
+    return Member(number, path, mtime_ns if dataset.mtime_ns is None else dataset.mtime_ns, dataset.ordinal)
 
 
 def _sent(file: File, root: str) -> Item:

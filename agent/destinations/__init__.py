@@ -36,6 +36,20 @@ class Item(NamedTuple):
     """An earlier attempt at this file may have left any part of it at `path`: where the transport is a service (`is_service`)."""
 
 
+class LinkItem(NamedTuple):
+    """A symbolic link to be made."""
+
+    root: str
+    """Watched directory."""
+    relpath: str
+    path: str
+    """Where it goes, relative to the destination."""
+    target: str
+    """What it says."""
+    former: str | None
+    """What the agent's own link there says, if it made one."""
+
+
 class Arrived(NamedTuple):
     """The version is at the destination, proved.
 
@@ -184,6 +198,12 @@ class Transport(Protocol):
 
     def discard(self, files: Sequence[tuple[int, str]]) -> None:
         """Remove what unfinished deliveries of these (file, path) may have left; never what arrived."""
+
+    def make_link(self, link: LinkItem, identity: str) -> str | None:
+        """Make a symbolic link, never onto what the agent did not make. Raises Transient, Refused.
+
+        Returns why it cannot be made; None: it is there.
+        """
 
     def confirm(
         self, path: str, version: Version, checksum: bytes, algorithm: str, identity: str,

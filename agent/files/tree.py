@@ -194,6 +194,9 @@ class Tree(Protocol):
         Missing directories of the target are made as those of the source are: see `make_directory`. So do other renames.
         """
 
+    def make_link(self, path: str, target: str) -> None:
+        """Make a symbolic link, never onto something that exists: EXISTS. The directories above it are there."""
+
     def replace(self, source: str, target: str) -> None:
         """Rename, onto a file that has the name or onto none."""
 

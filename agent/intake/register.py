@@ -139,7 +139,7 @@ class Register:
         if seen.kind is Kind.LINK and found.rule.links != "refuse":
             if known is not None and known.state in HERE:
                 files.superseded([(known.id, known.rule, path, "a symbolic link stands in its place")], now)
-            self._links.setdefault(directory, []).append(self._link(path, found.rule))
+            self._links.setdefault(directory, []).append(self._link(path, found.rule, seen))
             return found
         if known is not None and taken is None and known.state in HERE:
             if known.state is State.CANDIDATE:  # nothing changed since the last look, but its writer may have closed it
@@ -175,8 +175,9 @@ class Register:
             self._found(path, found.rule, seen, known, again, rewritten=taken is not None and taken.replaced)
         return found
 
-    def _link(self, path: str, rule: Rule) -> Link:
-        """A symbolic link, which is skipped."""
+    def _link(self, path: str, rule: Rule, seen: Observation) -> Link:
+        """A symbolic link, which is skipped, or copied as it is written."""
+        target: str | None = None
         inside = relative(path, self._root.watch.root) or ""
         try:
             target = self._tree.target(inside)
@@ -193,7 +194,8 @@ class Register:
         dataset = dataset_of(rule, rule.relpath(path)) if rule.whole else None
         number = self._ledger.files.rule(rule.name)
         of = None if dataset is None else self._ledger.datasets.number(number, dataset.key, self.now)
-        return Link(path.rpartition("/")[2], number, of, outside)
+        copied = target if rule.links == "copy" else None
+        return Link(path.rpartition("/")[2], number, of, outside, copied, seen.version.mtime_ns)
 
     def _found(
         self, path: str, rule: Rule, seen: Observation, known: Known | None, again: float, *, rewritten: bool

@@ -8,7 +8,7 @@ from agent.ledger.destinations import Destinations, Place
 from agent.ledger.fetches import Fetches
 from agent.ledger.files import Files, Former, Found
 from agent.ledger.history import INTERVAL, History, Interval
-from agent.ledger.links import Link, Links
+from agent.ledger.links import Link, Links, ToCopy
 from agent.ledger.notices import Notices
 from agent.ledger.outbox import MESSAGES, Key, Outbox, Queued, Waiting
 from agent.ledger.pauses import Pausable, Pauses
@@ -111,6 +111,7 @@ __all__ = [
     "Store",
     "Summaries",
     "Summary",
+    "ToCopy",
     "Transition",
     "Waiting",
     "silent",

@@ -12,7 +12,7 @@ from rules.model import SENT
 _EXAMPLES = 3
 """Links of one group that are named."""
 _GROUP = "l.rule, l.dataset, CASE WHEN l.dataset IS NULL THEN l.dir END"
-_DELIVERED = f"f.state <> 'vanished' AND f.rule IS NOT (SELECT id FROM rules WHERE name = '{SENT}')"
+_DELIVERED = f"f.state NOT IN ('vanished', 'ignored') AND f.rule IS NOT (SELECT id FROM rules WHERE name = '{SENT}')"
 
 
 class Link(NamedTuple):
@@ -24,6 +24,33 @@ class Link(NamedTuple):
     dataset: int | None
     outside: str | None
     """Where it leads, if no rule delivers that; None: what it leads to is delivered itself."""
+    target: str | None = None
+    """What it says, where the rule copies links; None: it is skipped."""
+    mtime_ns: int = 0
+
+
+class ToCopy(NamedTuple):
+    """A link that is to be made at a destination."""
+
+    path: str
+    """Its local path."""
+    rule: str
+    dataset: int | None
+    target: str
+    former: str | None
+    """What the link says that was made there; None: none was."""
+    mtime_ns: int
+
+
+class NotCopied(NamedTuple):
+    """Links of one directory that could not be made at a destination."""
+
+    rule: str
+    destination: str
+    directory: str
+    links: int
+    reason: str
+    """Of one of them."""
 
 
 class Outside(NamedTuple):
@@ -58,8 +85,60 @@ class Links:
 
     def of_rules(self) -> dict[str, int]:
         """How many links each rule skips, of rules that skip any."""
-        sql = "SELECT r.name, count(*) FROM links l JOIN rules r ON r.id = l.rule GROUP BY r.name"
+        sql = (
+            "SELECT r.name, count(*) FROM links l JOIN rules r ON r.id = l.rule WHERE l.target IS NULL GROUP BY r.name"
+        )
         return dict(self._store.execute(sql).fetchall())
+
+    def copied(self) -> list[tuple[str, str, int]]:
+        """(rule, destination, how many links of the rule are there), where any are."""
+        sql = (
+            "SELECT r.name, n.name, count(*) FROM link_copies c JOIN links l ON l.dir = c.dir AND l.name = c.name"
+            " JOIN rules r ON r.id = l.rule JOIN destinations n ON n.id = c.destination"
+            " WHERE c.made = l.target GROUP BY r.name, n.name ORDER BY r.name, n.name"
+        )
+        return self._store.execute(sql).fetchall()
+
+    def refused(self, rules: Collection[str], limit: int) -> list[NotCopied]:
+        """Links of these rules that could not be made, together for each directory and destination."""
+        marks, values = among(list(rules))
+        sql = (
+            "SELECT r.name, n.name, c.dir, count(*), min(c.reason) FROM link_copies c"
+            " JOIN links l ON l.dir = c.dir AND l.name = c.name JOIN rules r ON r.id = l.rule"
+            " JOIN destinations n ON n.id = c.destination WHERE c.reason IS NOT NULL"
+            f" AND r.name IN ({marks}) GROUP BY l.rule, c.destination, c.dir ORDER BY r.name, n.name, c.dir LIMIT ?"
+        )
+        rows = self._store.execute(sql, (*values, limit))
+        return [NotCopied(rule, to, os.fsdecode(directory), *rest) for rule, to, directory, *rest in rows]
+
+    def not_copied(self, dataset: int, destination: str, address: str) -> int:
+        """How many links of a dataset are to be copied to a destination and are not there."""
+        sql = (
+            "SELECT count(*) FROM links l WHERE l.dataset = ? AND l.target IS NOT NULL AND NOT EXISTS (SELECT 1"
+            " FROM link_copies c JOIN destinations n ON n.id = c.destination WHERE c.dir = l.dir AND c.name = l.name"
+            " AND n.name = ? AND n.address = ? AND c.made = l.target)"
+        )
+        return int(self._store.execute(sql, (dataset, destination, address)).fetchone()[0])
+
+    def to_copy(self, destination: int, rules: Collection[str], limit: int) -> list[ToCopy]:
+        """Links of these rules that are to be made at a destination now: those of a dataset once a file of it is there."""
+        marks, values = among(list(rules))
+        sql = (
+            "SELECT l.dir, l.name, r.name, l.dataset, l.target, c.made, l.mtime_ns FROM links l JOIN rules r ON r.id = l.rule"
+            " LEFT JOIN link_copies c ON c.dir = l.dir AND c.name = l.name AND c.destination = ?1"
+            f" WHERE l.target IS NOT NULL AND l.target IS NOT c.target AND r.name IN ({marks})"
+            " AND (l.dataset IS NULL OR EXISTS (SELECT 1 FROM files f JOIN copies p ON p.file = f.id"
+            "  WHERE f.dataset = l.dataset AND p.destination = ?1 AND p.proved_at IS NOT NULL)) ORDER BY l.dir, l.name LIMIT ?"
+        )
+        return [
+            ToCopy(
+                f"{os.fsdecode(directory)}/{os.fsdecode(name)}", rule, dataset, os.fsdecode(target),
+                None if made is None else os.fsdecode(made), mtime_ns,
+            )
+            for directory, name, rule, dataset, target, made, mtime_ns in self._store.execute(
+                sql, (destination, *values, limit)
+            )
+        ]  # fmt: skip
 
     def at(self, path: str) -> tuple[str, str | None] | None:
         """(rule, where it leads, if no rule delivers that) of the skipped link at a path; None: none is known there."""
@@ -67,6 +146,15 @@ class Links:
         sql = "SELECT r.name, l.outside FROM links l JOIN rules r ON r.id = l.rule WHERE l.dir = ? AND l.name = ?"
         row = self._store.execute(sql, (os.fsencode(directory), os.fsencode(name))).fetchone()
         return None if row is None else (row[0], None if row[1] is None else os.fsdecode(row[1]))
+
+    def copies_at(self, path: str) -> list[tuple[str, str | None]]:
+        """(destination, why not) of the link at a path: where it was copied to, or could not be."""
+        directory, name = os.path.split(path)
+        sql = (
+            "SELECT n.name, c.reason FROM link_copies c JOIN destinations n ON n.id = c.destination"
+            " WHERE c.dir = ? AND c.name = ? ORDER BY n.name"
+        )
+        return self._store.execute(sql, (os.fsencode(directory), os.fsencode(name))).fetchall()
 
     def outside_of(self, dataset: int) -> bool:
         """Whether a link of a dataset leads to what no rule delivers."""
@@ -142,8 +230,8 @@ class Links:
             gone = known - {os.fsencode(one.name) for one in links}
             self._store.executemany("DELETE FROM links WHERE dir = ? AND name = ?", ((raw, name) for name in gone))
         self._store.executemany(
-            "INSERT INTO links VALUES (?, ?, ?, ?, ?, 0) ON CONFLICT (dir, name) DO UPDATE SET rule = excluded.rule,"
-            " dataset = excluded.dataset, outside = excluded.outside",
+            "INSERT INTO links VALUES (?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT (dir, name) DO UPDATE SET rule = excluded.rule,"
+            " dataset = excluded.dataset, outside = excluded.outside, target = excluded.target, mtime_ns = excluded.mtime_ns",
             (
                 (
                     raw,
@@ -151,6 +239,8 @@ class Links:
                     one.rule,
                     one.dataset,
                     None if one.outside is None else os.fsencode(one.outside),
+                    None if one.target is None else os.fsencode(one.target),
+                    one.mtime_ns,
                 )
                 for one in links
             ),
@@ -168,6 +258,27 @@ class Links:
                 at = dirname(at)
         sql = "UPDATE links SET outside = NULL WHERE outside = ?"
         self._store.executemany(sql, ((os.fsencode(path),) for path in above))
+
+    def was_copied(self, destination: int, links: Sequence[tuple[ToCopy, str | None]]) -> None:
+        """Each is at the destination, or could not be made there, with the reason."""
+        self._store.executemany(
+            "INSERT INTO link_copies SELECT dir, name, ?1, ?2, ?3, ?4 FROM links WHERE dir = ?5 AND name = ?6"
+            " ON CONFLICT (dir, name, destination) DO UPDATE SET target = ?2, made = ?3, reason = ?4",
+            (
+                (
+                    destination,
+                    os.fsencode(one.target),
+                    os.fsencode(one.target) if reason is None else one.former and os.fsencode(one.former),
+                    reason,
+                    *map(os.fsencode, os.path.split(one.path)),
+                )
+                for one, reason in links
+            ),
+        )
+
+    def retried(self) -> None:
+        """A person wants to have those tried again that could not be made."""
+        self._store.execute("UPDATE link_copies SET target = x'', reason = NULL WHERE reason IS NOT NULL")
 
     def outside_told(self, rules: Collection[str]) -> None:
         """Every link of these rules that leads to what no rule delivers was in a message, or its dataset or directory was."""

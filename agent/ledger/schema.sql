@@ -130,12 +130,27 @@ CREATE TABLE links (             -- symbolic links that rules would take were th
   rule    INTEGER NOT NULL REFERENCES rules (id),
   dataset INTEGER REFERENCES datasets (id) ON DELETE CASCADE,
   outside BLOB,                  -- where it leads, if no rule delivers that; NULL: what it leads to is delivered itself
+  target  BLOB,                  -- what it says, where the rule copies links; NULL: it is skipped
+  mtime_ns INTEGER NOT NULL,
   told    INTEGER NOT NULL,      -- 1: it was in a message, or others of its dataset or directory were
   PRIMARY KEY (dir, name)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX links_to_copy ON links (rule, dir, name) WHERE target IS NOT NULL;
 CREATE INDEX links_of_dataset ON links (dataset) WHERE dataset IS NOT NULL;
 CREATE INDEX links_outside ON links (rule, dataset, dir) WHERE outside IS NOT NULL;
 CREATE INDEX links_to ON links (outside) WHERE outside IS NOT NULL;
+
+CREATE TABLE link_copies (       -- links that were made at destinations, or could not be
+  dir         BLOB    NOT NULL,
+  name        BLOB    NOT NULL,
+  destination INTEGER NOT NULL REFERENCES destinations (id),
+  target      BLOB    NOT NULL,  -- what it says there, or was to say
+  made        BLOB,              -- what the link there says; NULL: none was made
+  reason      TEXT,              -- why it could not be made; NULL: it is there
+  PRIMARY KEY (dir, name, destination),
+  FOREIGN KEY (dir, name) REFERENCES links (dir, name) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+CREATE INDEX link_copies_refused ON link_copies (destination) WHERE reason IS NOT NULL;
 
 CREATE TABLE arrivals (          -- what arrived where files are taken away, as a record has it that outlived a lost ledger
   identity  TEXT    NOT NULL,    -- of the destination

@@ -17,7 +17,7 @@ from agent.host.lock import require_own
 
 APPLICATION = 0x44726F70
 """The `application_id` of every ledger, "Drop": the file is a ledger, and not the database of another program."""
-LAYOUT = 36
+LAYOUT = 37
 """The `user_version` of a ledger with the tables of schema.sql. Raised with each change of them."""
 _EMPTY = (
     "an empty ledger adopts by checksum what is at the destinations, and has no record of pauses (pause again), of transfers"

@@ -49,6 +49,10 @@ def _link(ledger: Ledger, rules: Sequence[Rule], path: str) -> dict[str, Any] | 
     if found is None:
         return None
     name, outside = found
+    copies = ledger.links.copies_at(path)
+    if copies or any(rule.name == name and rule.links == "copy" for rule in rules):
+        said = [f"copied to {to}" if reason is None else f"not copied to {to}: {reason}" for to, reason in copies]
+        return {"rule": name, "outside": outside, "reason": "; ".join(said) or "it is to be copied"}
     asks = outside is not None and any(rule.name == name and rule.links is None for rule in rules)
     return {"rule": name, "outside": outside, "reason": skipped_in_words(name, outside, asks=asks)}
 

@@ -138,6 +138,13 @@ def status(
             "links", ledger.links.outside([rule.name for rule in rules if rule.links is None], _WAITING),
             lambda one: {**one._asdict(), "reason": leads_out_in_words(one.rule)},
         ),
+        "copied_links": [
+            {"rule": rule, "destination": to, "links": count} for rule, to, count in ledger.links.copied()
+        ],
+        "refused_links": each(
+            "refused_links", ledger.links.refused([rule.name for rule in rules if rule.links == "copy"], _WAITING),
+            lambda one: one._asdict(),
+        ),
         "paused": ledger.pauses.all(),
         "replanning": ledger.plans.under_change(),
         "deletion": deletion_unseen(rules),

@@ -14,7 +14,7 @@ from agent.host.heartbeat import Heartbeat
 from agent.ledger import File, Ledger
 from agent.reclaim.aside import aside_for
 from rules.globus.collection import joined
-from rules.links import leads_out_in_words
+from rules.links import leads_out_in_words, not_copied_in_words
 from rules.match import match
 from rules.model import Content, CopyId, Evidence, Kind, Observation, Verdict, Version, Writer
 from rules.retention import TAKEN_AT_MOST, TAKEN_WITHIN, retention, taken_at_once, unmoved
@@ -176,6 +176,13 @@ class Decisions:
             stays = Verdict(False, leads_out_in_words(rule.name), now + LATER)
             yield from (Decision(file, stays) for file in files)
             return
+        if rule.links == "copy" and dataset is not None:
+            places = [(target.to, self._required[target.to].address) for target in rule.deliver]
+            links = max(self._ledger.links.not_copied(dataset, *place) for place in places)
+            if links:
+                stays = Verdict(False, not_copied_in_words(links), now + LATER)
+                yield from (Decision(file, stays) for file in files)
+                return
         markers = self._ledger.reclaims.markers(dataset) if dataset is not None else []
         last = files[0] in markers
         # What costs little comes first: asking the destinations may mean that they read all the copies.

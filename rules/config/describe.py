@@ -19,6 +19,7 @@ _BACKFILL = {
 
 _LINKS = {
     "skip": "skips symbolic links, wherever they lead",
+    "copy": "copies symbolic links as they are written",
     "refuse": "refuses symbolic links",
 }
 

@@ -93,7 +93,7 @@ class PresetTable(Table):
     exclude: tuple[str, ...] = ()
     capture: str | None = None
     dataset: Together | None = None
-    links: Literal["skip", "refuse"] | None = None
+    links: Literal["skip", "copy", "refuse"] | None = None
     last: tuple[Pattern, ...] | None = None
     complete: Conditions
     batch: Sealing = Field(default_factory=Sealing)

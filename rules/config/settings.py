@@ -283,6 +283,9 @@ class Settings(Table):
                 if source_path(rule.watch, table.source_root, table.source_path) is None:
                     message = f"rule {rule.name!r} watches {rule.watch}, which is not below {table.source_root}"
                     raise wrong(message, "destinations", name, "source_root")
+                if rule.links == "copy":
+                    message = f"Globus makes no links at {name!r}; write 'skip', or deliver there by another rule"
+                    raise wrong(message, "rules", number, "links")
                 if rule.share_with and table.path.startswith("/~"):
                     message = (
                         f"rule {rule.name!r} shares the directory, for which {table.path} must be written without '~'"

@@ -389,6 +389,17 @@ def test_sharing_wants_a_globus_destination_whose_folder_is_written_in_full() ->
         check(shared, "f.toml", FOLDER)
 
 
+def test_links_are_copied_to_directories_alone() -> None:
+    """Globus makes none: the rule says so before anything travels."""
+    found = campus()
+    found["rules"][0]["links"] = "copy"
+    with pytest.raises(RuleError, match=r"\[\[rules\]\] 'r': links: Globus makes no links at 'campus'; write 'skip'"):
+        check(found, "f.toml", FOLDER)
+    found["destinations"]["share"] = {"path": "/mnt/share"}
+    found["rules"][0]["deliver"] = [{"to": "share"}]
+    assert check(found, "f.toml", FOLDER).rules[0].links == "copy"
+
+
 @pytest.mark.parametrize(
     ("keys", "message"),
     [

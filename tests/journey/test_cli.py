@@ -339,6 +339,8 @@ def test_status_tells_counts_destinations_and_rules(delivered: "Site") -> None:
             "without_events": [],
             "links": [],
             "skipped_links": {},
+            "copied_links": [],
+            "refused_links": [],
             "waiting": [],
             "files": {"verified": 2, "refused": 1},
             "bytes": {"verified": 2000, "refused": 4},

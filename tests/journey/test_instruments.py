@@ -271,12 +271,69 @@ def test_links_of_a_plain_rule_that_lead_out_are_one_line_for_each_folder(site: 
     named = ", ".join(f"{site.inbox}/link0{number} -> /scratch/frames" for number in range(3))
     assert f"{site.inbox} (rule r): {why} ({named} and 97 more)\n" in shown.out
     assert (shown.code, "102 links of rule r are skipped" in shown.out) == (1, True)
-    assert "beside it 101 links, skipped" in site.dropline("explain", site.inbox / "a").out
+    assert "beside it 101 links" in site.dropline("explain", site.inbox / "a").out
     said = {name: site.dropline("explain", site.inbox / name).out for name in ("good", "sub/nowhere")}
     assert "a symbolic link of rule r: skipped; what it leads to is delivered itself" in said["good"]
     assert f"no rule delivers what it leads to: {site.inbox}/sub/b; write `links = " in said["sub/nowhere"]
     site.configure(site.rule(links="skip"))
     assert (site.once(), site.dropline("status").code) == (0, 0)
+
+
+def test_links_are_copied_as_they_are_written(site: "Site") -> None:
+    """Beside their data, once; those that lead out, or whose name somebody else has there, are one line and keep the dataset."""
+    keys = {"links": "copy", "reclaim": {"after": "7d"}}
+    site.configure(run_rule(site, **keys))
+    for name in ("job2/a", "done"):
+        site.put(f"run_1/{name}", b"x")
+    links = {"job3/a": "../job2/a", "latest": "job2", "nowhere": "none", "absolute": "/scratch", "out": "../../../x"}
+    (site.inbox / "run_1/job3").mkdir()
+    for name, target in links.items():
+        (site.inbox / "run_1" / name).symlink_to(target)
+    assert site.once() == 0
+    there = {name: os.readlink(site.share / "run_1" / name) for name in ("job3/a", "latest", "nowhere")}
+    assert there == {name: links[name] for name in there}
+    assert not os.path.lexists(site.share / "run_1/absolute")
+    assert not os.path.lexists(site.share / "run_1/out")
+    said = site.status()
+    assert said["copied_links"] == [{"rule": "r", "destination": "share", "links": 3}]
+    (refused,) = said["refused_links"]
+    assert (refused["directory"], refused["links"]) == (f"{site.inbox}/run_1", 2)
+    assert site.dropline("status").code == 1
+    assert "copied to share" in site.dropline("explain", site.inbox / "run_1/latest").out
+    assert "not copied to share: it leads to /scratch" in site.dropline("explain", site.inbox / "run_1/absolute").out
+    site.configure(run_rule(site, links="copy", reclaim={"after": "0s"}))
+    site.once()
+    assert site.local["run_1/job2/a"] == b"x"
+    for name, target in (("absolute", "job2"), ("out", "done"), ("latest", "job3")):
+        (site.inbox / "run_1" / name).unlink()
+        (site.inbox / "run_1" / name).symlink_to(target)
+    (site.share / "run_1/out").write_bytes(b"of somebody else")
+    site.once()
+    found = {name: os.readlink(site.share / "run_1" / name) for name in ("absolute", "latest")}
+    assert found == {"absolute": "job2", "latest": "job3"}
+    assert (site.share / "run_1/out").read_bytes() == b"of somebody else"
+    (refused,) = site.status()["refused_links"]
+    assert "is there already, and this agent did not make it; move it away there" in refused["reason"]
+    (site.share / "run_1/out").unlink()
+    site.dropline("retry")
+    assert site.once() == 0
+    assert os.readlink(site.share / "run_1/out") == "done"
+    assert not any(isinstance(content, bytes) for content in site.local.values())
+    assert site.dropline("status").code == 0
+
+
+def test_the_marker_shows_after_the_links(site: "Site") -> None:
+    """A program at the share that starts by it finds them."""
+    site.configure(run_rule(site, links="copy"))
+    for name in ("a", "b"):
+        site.put(f"run_1/{name}", b"x")
+    for number in range(250):
+        (site.inbox / f"run_1/link{number:03}").symlink_to("a")
+    site.put("run_1/done", b"")
+    assert site.once() == 0
+    run = site.share / "run_1"
+    latest = max(os.lstat(run / f"link{number:03}").st_ctime_ns for number in range(250))
+    assert latest < os.lstat(run / "done").st_ctime_ns
 
 
 def test_trying_a_preset_writes_nothing_and_says_what_it_would_do(site: "Site") -> None:

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from agent.destinations import Accepted, Item, Outcome, Prepared, Report, Reread, Undeliverable, Wake
+from agent.destinations import Accepted, Item, LinkItem, Outcome, Prepared, Report, Reread, Undeliverable, Wake
 from agent.destinations.directory.opening import Place
 from agent.destinations.directory.parts import GROUP_BYTES, LANES, Part, Task, Waiting, lane, split
 from agent.destinations.directory.place import shows, there
@@ -279,6 +279,12 @@ class DirectoryTransport:
     def discard(self, files: Sequence[tuple[int, str]]) -> None:
         """Remove temporary files of intents that nobody carries out."""
         self._ask(self._hand, "discard", self._place, list(files))
+
+    def make_link(self, link: LinkItem, expected: str) -> str | None:
+        """Make it, or find it there. Raises Transient."""
+        self._keep()
+        found: str | None = self._ask(self._hand, "make_link", self._at(expected), link)
+        return found
 
     def confirm(
         self, path: str, version: Version, checksum: bytes, algorithm: str, expected: str,

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from agent.destinations.directory.links import make_link
 from agent.destinations.directory.place import check, confirm, discard, set_up, shows, there
 from agent.destinations.directory.prove import reread
 from agent.destinations.directory.writer import write
@@ -10,7 +11,7 @@ from agent.files import LOCAL
 from agent.host.worker_main import serve
 
 JOBS: Mapping[str, Callable[..., Any]] = {
-    one.__name__: one for one in (check, confirm, discard, reread, set_up, shows, there, write)
+    one.__name__: one for one in (check, confirm, discard, make_link, reread, set_up, shows, there, write)
 }  # fmt: skip
 """The last argument of each is its Heartbeat."""
 

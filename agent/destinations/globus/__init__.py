@@ -21,6 +21,7 @@ from agent.destinations import (
     Arrived,
     Busy,
     Item,
+    LinkItem,
     NameTaken,
     Outcome,
     Prepared,
@@ -162,6 +163,10 @@ class GlobusTransport:
             return None  # asked again with the next look; until then nothing is deleted on two such proofs
         except Refused:
             return location(collection, path, None, None)  # it may be written to, and keeps the rest for itself
+
+    def make_link(self, link: LinkItem, identity: str) -> str | None:
+        """The service makes none."""
+        return f"at {self.name}, no links can be made: it is a Globus destination"
 
     def expires_at(self) -> float | None:
         """When the login dies unless it is used; None: never."""

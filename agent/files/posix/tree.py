@@ -361,6 +361,14 @@ class PosixTree:
         """See `Tree`."""
         self._rename(source, target, durable.rename_new)
 
+    def make_link(self, path: str, target: str) -> None:
+        """See `Tree`."""
+        try:
+            directory, name = self._parent(path)
+            os.symlink(target, name, dir_fd=directory)
+        except REFUSALS as error:
+            raise trouble(error) from error
+
     def replace(self, source: str, target: str) -> None:
         """See `Tree`."""
         self._rename(source, target, durable.replace)

@@ -277,6 +277,10 @@ class WindowsTree:
         """See `Tree`."""
         self._rename(source, target, replace=False)
 
+    def make_link(self, path: str, target: str) -> None:
+        """See `Tree`. Windows lets few users make one."""
+        raise Trouble(What.UNSUPPORTED, "no symbolic links are made on Windows")
+
     def replace(self, source: str, target: str) -> None:
         """See `Tree`."""
         self._rename(source, target, replace=True)

@@ -68,7 +68,7 @@ class Row:
     """May the local copies be removed?"""
     copies: tuple[At, ...]
     links: int
-    """Symbolic links beside the files, which are skipped."""
+    """Symbolic links beside the files."""
 
     @property
     def safe(self) -> int:
@@ -280,6 +280,9 @@ class Views:
             where = f"Folder {one['directory']}" if one["dataset"] is None else f"Dataset {one['dataset']}"
             what = f"{where} has {links_in_words(one['links'])} to what no rule delivers"
             yield Need(what, f"{one['reason']}: {some(one['examples'], one['links'])}")
+        for one in said["refused_links"]:
+            what = f"{links_in_words(one['links'])} in {one['directory']} not copied to {one['destination']}"
+            yield Need(what, one["reason"], self.command("retry"))
 
     def _behind(self, said: Mapping[str, Any]) -> Iterable[Need]:
         for one in said["behind"]:

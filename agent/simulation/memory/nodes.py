@@ -172,6 +172,11 @@ class Nodes:
         self._told(directory, name, kind is Kind.DIRECTORY, False)
         return node
 
+    def link(self, directory: Node, name: str, target: str) -> None:
+        """Make a symbolic link."""
+        node = self.add(directory, name, Kind.LINK)
+        node.target, node.content = target, Content(os.fsencode(target))
+
     def enter(self, directory: Node, name: str, node: Node) -> None:
         """Give it a name."""
         directory.children[name] = node

@@ -1,13 +1,12 @@
 """A computer's storage in memory: what an instrument and an administrator do with it, and hints of what happens."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent.files.events import Hint, Put
 from agent.files.trouble import Trouble, What
 from agent.files.volumes import Volume
-from agent.simulation.memory.content import Content, Read
+from agent.simulation.memory.content import Read
 from agent.simulation.memory.nodes import Node, Nodes
 from rules.model import OWN_PREFIX, Kind
 
@@ -81,8 +80,7 @@ class Storage:
 
     def link(self, path: str, target: str) -> None:
         """Make a symbolic link."""
-        node = self.nodes.add(*self.nodes.split(path), Kind.LINK)
-        node.target, node.content = target, Content(os.fsencode(target))
+        self.nodes.link(*self.nodes.split(path), target)
 
     def hard_link(self, path: str, other: str) -> None:
         """Give a file a second name."""

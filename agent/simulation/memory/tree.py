@@ -144,6 +144,12 @@ class MemoryTree:
         """See `Tree`."""
         self._rename("rename_new", source, target, onto=False)
 
+    def make_link(self, path: str, target: str) -> None:
+        """See `Tree`."""
+        with self._faults.operation("make_link", self._at(path)):
+            directory, name = self._parent(path)
+            self._nodes.link(directory, name, target)
+
     def replace(self, source: str, target: str) -> None:
         """See `Tree`."""
         self._rename("replace", source, target, onto=True)

@@ -146,6 +146,29 @@ def test_nothing_but_the_known_file_is_replaced(computer: Computer, way: str, ki
         assert (tree.look("new"), tree.look("old")) == before
 
 
+@pytest.mark.parametrize("kind", ["file", "directory", "link", "broken link", "FIFO"])
+def test_a_link_is_made_under_a_free_name_alone(computer: Computer, kind: str) -> None:
+    """It leads wherever it is meant to, and replaces a link that is known alone."""
+    take(computer, kind, f"{computer.root}/taken")
+    with computer.files.tree(computer.root) as tree:
+        try:
+            tree.make_link("new", "../else/\udcff")
+        except Trouble as trouble:
+            if trouble.what is What.UNSUPPORTED:
+                pytest.skip("this platform makes no links")
+            raise
+        seen, before = tree.look("new"), tree.look("taken")
+        assert isinstance(seen, Observation)
+        assert (seen.kind, tree.target("new")) == (Kind.LINK, "../else/\udcff")
+        with pytest.raises(Trouble) as raised:
+            tree.make_link("taken", "new")
+        assert (raised.value.what, tree.look("taken")) == (What.EXISTS, before)
+        tree.make_link("other", "file")
+        tree.replace_known("other", "new", seen)
+        assert tree.target("new") == "file"
+    assert computer.names(computer.root) == ["new", "taken"]
+
+
 @pytest.mark.parametrize("kind", ["directory", "full directory", "link", "broken link", "FIFO"])
 def test_what_is_no_file_is_renamed_itself(computer: Computer, way: str, kind: str) -> None:
     """Links stay links, and directories, which cannot be linked, keep what is in them. None is renamed onto another."""
