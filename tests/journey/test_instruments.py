@@ -403,4 +403,5 @@ def test_json_lines_of_files_name_the_dataset_in_their_reason(site: "Site") -> N
     site.put("run_1/a", b"x")
     assert site.once() == 1, "the run is left"
     (line,) = json.loads(site.dropline("files", "--format", "json").out)
-    assert (line["state"], line["reason"]) == ("candidate", "it waits for the rest of its dataset")
+    why = "it waits for the rest of its dataset; its dataset waits: done is not there"
+    assert (line["state"], line["reason"]) == ("candidate", why)
