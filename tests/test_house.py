@@ -129,7 +129,11 @@ def test_connections_are_made_in_one_place() -> None:
         "http.client.HTTPConnection", "http.client.HTTPSConnection", "socket.create_connection", "socket.getaddrinfo",
         "urllib.request.urlopen", "urllib.request.build_opener", "urllib.request.urlretrieve",
     ) == {"agent/host/network.py"}  # fmt: skip
-    assert users("socket.socket") == {"agent/host/network.py", "agent/host/systemd.py", "agent/observe/web/server.py"}
+    assert users("socket.socket") == {
+        "agent/host/network.py",
+        "agent/host/posix/supervisor.py",
+        "agent/observe/web/server.py",
+    }
     assert users("requests", "urllib3") == {"agent/destinations/globus/answers.py"}
 
 

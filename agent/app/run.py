@@ -14,7 +14,7 @@ from agent.app.kept import KeptConfiguration, require_owner
 from agent.app.pages import write
 from agent.app.parts import Parts
 from agent.errors import LedgerError, Refused, Transient
-from agent.host import own_files, systemd
+from agent.host import own_files, supervisor
 from agent.host.lock import RESIDENT, locked
 from agent.host.signals import Signals
 from agent.host.worker import Clock, Workers
@@ -56,7 +56,7 @@ def run(config: Configuration, started: Started) -> None:
         active.take_over()
         active.start(started)
         taken.took(config)
-        systemd.tell(READY="1")
+        supervisor.ready()
         stamp = config.stamp  # of the file when it was read last, by what runs or by what could not be run
         while not signals.stop:
             _report(active.health(), alive=active.alive)
@@ -68,13 +68,13 @@ def run(config: Configuration, started: Started) -> None:
             following = _following(active, process, taken, stamp)
             if following is None:
                 continue
-            systemd.reloading()
+            supervisor.reloading()
             active, stamp = following, following.config.stamp
             _start(active, started, signals)
             taken.took(active.config)
-            systemd.tell(READY="1")
+            supervisor.ready()
         active.stopped_at = process.clock()
-        systemd.tell(STOPPING="1")
+        supervisor.stopping()
 
 
 class _Failed(NamedTuple):
@@ -144,12 +144,12 @@ def _start(active: Active, started: Started, signals: Signals) -> None:
 
 
 def _report(found: Health, *, alive: bool) -> None:
-    """Tell systemd how it goes, and, while every thread runs, that it need not restart the agent.
+    """Report to the service manager how it goes, and, while every thread runs, that it need not restart the agent.
 
     A thread that is long over its pass is reported, too, but still counts as alive: it may be comparing a file of 500 GB
     before its deletion, which every restart would begin from the start.
     """
-    systemd.tell(STATUS="; ".join(found.problems) or "at work", **({"WATCHDOG": "1"} if alive else {}))
+    supervisor.report("; ".join(found.problems) or "at work", alive=alive)
 
 
 def _stamp(config: Configuration) -> tuple[int, int, int] | None:

@@ -1,4 +1,4 @@
-"""`service install`, `uninstall` and `status`: Dropline as a service of systemd."""
+"""`service install`, `uninstall` and `status`: Dropline as a service of systemd, or of Windows."""
 
 import os
 import sys
@@ -8,12 +8,13 @@ import typer
 
 from agent.cli.options import ConfigOption, Format, FormatOption, configuration, state
 from agent.cli.printing import print_json, say
-from agent.errors import Refused
-from agent.host.service import Job, healthz, plist, systemd
+from agent.errors import LedgerDamaged, Refused
+from agent.host.service import Job, Manager, healthz, plist, systemd
 from agent.host.service.job import checked, job
 from agent.host.service.programs import Said, run
 from agent.host.zone import stamp
 from agent.observe.web.authenticator import token
+from rules.config.config_error import RuleError
 
 NameOption = Annotated[str, typer.Option("--name", help="Of the service; each configuration needs its own.")]
 UserOption = Annotated[
@@ -21,19 +22,23 @@ UserOption = Annotated[
 ]
 
 PLATFORM: str = sys.platform
-_NAMES = {"darwin": "macOS", "win32": "Windows"}
+_NAMES = {"darwin": "macOS"}
 """What people call platforms."""
 
 commands = typer.Typer()
-group = typer.Typer(no_args_is_help=True, help="Dropline as a service of systemd.")
+group = typer.Typer(no_args_is_help=True, help="Dropline as a service of systemd, or of Windows.")
 commands.add_typer(group, name="service")
 
 
-def manager(person: bool) -> systemd.Systemd:
+def manager(person: bool) -> Manager:
     """The service manager of this computer. Raises Refused where there is none.
 
     `person`: services of the person who asks, not of the computer.
     """
+    if PLATFORM == "win32":
+        from agent.host.service import scm, tasks  # they need what only Windows has
+
+        return tasks.Tasks(run) if person else scm.Scm(_password)
     if PLATFORM != "linux":
         hint = "run `dropline run` by what your system has for that"
         raise Refused(f"Dropline has no service on {_NAMES.get(PLATFORM, PLATFORM)} yet", hint)
@@ -45,7 +50,12 @@ def install(
     config: ConfigOption = None,
     person: UserOption = False,
     run_as: Annotated[
-        str | None, typer.Option("--run-as", metavar="USER", help="The user that a service of the computer runs as.")
+        str | None,
+        typer.Option(
+            "--run-as",
+            metavar="USER",
+            help="The user that a service of the computer runs as; on Windows an account, such as 'NT SERVICE\\dropline'.",
+        ),
     ] = None,
     name: NameOption = "dropline",
     show: Annotated[bool, typer.Option("--print", help="Only print what would be installed.")] = False,
@@ -64,11 +74,17 @@ def install(
     if show:
         say(*who.text(wanted).splitlines())
         return
-    if not person:
+    if not person and PLATFORM == "linux":
         _must_be_administrator()
         _tried(wanted)
     for sentence in who.install(wanted):
         say(sentence)
+
+
+def _password(account: str) -> str:
+    """Of the account that a service of Windows runs as."""
+    entered: str = typer.prompt(f"password of {account}", hide_input=True)
+    return entered
 
 
 def _must_be_administrator() -> None:
@@ -95,10 +111,29 @@ def _tried(wanted: Job) -> None:
         raise Refused(f"as {wanted.user}: {why.removeprefix('dropline: ')}", hint)
 
 
+@group.command("run", hidden=True)
+def run_service(config: ConfigOption = None, name: NameOption = "dropline") -> None:
+    """Run the agent as the process of a service or task of Windows, which is connected to its manager already."""
+    from agent.host.windows import supervisor
+
+    if PLATFORM != "win32":
+        raise Refused("`service run` is for services of Windows", "use `dropline run`")
+    try:
+        from agent.cli.running import run as run_agent  # what fails in it is reported, too
+
+        run_agent(config)
+    except Exception as error:
+        supervisor.ended(
+            2 if isinstance(error, (RuleError, Refused, LedgerDamaged)) else 1, str(error) or type(error).__name__
+        )
+        raise
+    supervisor.ended(0)
+
+
 @group.command()
 def uninstall(config: ConfigOption = None, person: UserOption = False, name: NameOption = "dropline") -> None:
     """Stop the service and remove it. State and configuration stay."""
-    if not person:
+    if not person and PLATFORM == "linux":
         _must_be_administrator()
     state(config)
     for sentence in manager(person).uninstall(checked(name)):

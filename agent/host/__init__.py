@@ -3,8 +3,8 @@
 import sys
 
 if sys.platform == "win32":
-    from agent.host.windows import exclusive, processes, protection
+    from agent.host.windows import exclusive, processes, protection, supervisor
 else:
-    from agent.host.posix import exclusive, processes, protection
+    from agent.host.posix import exclusive, processes, protection, supervisor
 
-__all__ = ["exclusive", "processes", "protection"]
+__all__ = ["exclusive", "processes", "protection", "supervisor"]

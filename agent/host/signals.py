@@ -8,6 +8,8 @@ import threading
 import time
 from typing import Final
 
+from agent.host import supervisor
+
 STOP_AT_MOST = 9.5
 """Seconds from the signal to the end of the process. What has not ended by then is done again by the next run, as after a crash."""
 _STOP: Final = (signal.SIGTERM, signal.SIGINT, *filter(None, [getattr(signal, "SIGBREAK", None)]))
@@ -69,6 +71,7 @@ class Signals:
         time.sleep(STOP_AT_MOST)
         log.warning("something hangs, and is left behind after %g s: the next run does it again", STOP_AT_MOST)
         logging.shutdown()
+        supervisor.ended(self._unfinished)
         os._exit(self._unfinished)
 
 

@@ -12,8 +12,7 @@ from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any
 
-from agent.host import own_files
-from agent.host.systemd import is_journal
+from agent.host import own_files, supervisor
 from agent.host.zone import shown
 from agent.ledger import Transition
 from agent.observe.summary import Summarizer, text
@@ -114,13 +113,16 @@ def _fields(one: Transition) -> dict[str, Any]:
 
 
 def configure(style: str, level: int) -> None:
-    """Send the agent's log to standard error. `style`: "text" or "json"."""
+    """Send the agent's log to standard error, and to the logs of the system. `style`: "text" or "json"."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setLevel(level)
     formatter = JsonFormatter() if style == "json" else TextFormatter()
-    handler.setFormatter(ForJournal(formatter) if is_journal(sys.stderr) else formatter)
+    handler.setFormatter(ForJournal(formatter) if supervisor.is_journal(sys.stderr) else formatter)
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    others = supervisor.handlers()
+    for one in others:
+        one.setFormatter(TextFormatter())
+    root.handlers[:] = [handler, *others]
     root.setLevel(logging.WARNING)
     logging.getLogger("agent").setLevel(level)
     log.setLevel(logging.DEBUG)

@@ -1,5 +1,6 @@
 """The service: units and property lists that their systems accept, and what systemd is asked for."""
 
+import logging
 import os
 import plistlib
 import re
@@ -8,16 +9,19 @@ import sysconfig
 import tomllib
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
 from agent.app.configuration import check
 from agent.cli import service
 from agent.errors import Refused
-from agent.host.service import Condition, Job, plist
+from agent.host.service import MARK, Condition, Job, plist
 from agent.host.service.job import checked, job
 from agent.host.service.programs import Said, run
 from agent.host.service.systemd import Systemd
+from agent.host.service.tasks import Tasks
+from agent.host.windows import event_log
 from rules.config.settings import Configuration
 from tests.programs import program
 
@@ -309,7 +313,7 @@ def test_the_property_list_says_what_to_run() -> None:
     assert "UserName" not in plistlib.loads(plist.text(a_job(user=None)).encode())
 
 
-@pytest.mark.parametrize(("platform", "named"), [("darwin", "macOS"), ("win32", "Windows"), ("plan9", "plan9")])
+@pytest.mark.parametrize(("platform", "named"), [("darwin", "macOS"), ("plan9", "plan9")])
 def test_other_systems_have_no_service(
     platform: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -330,6 +334,72 @@ def test_other_systems_have_no_service(
     if platform == "darwin":
         service.install(file, person=True, show=True)
         assert plistlib.loads(capsys.readouterr().out.encode())["Label"] == "dropline"
+
+
+# Windows
+
+
+def test_a_task_runs_the_agent_as_the_person_for_as_long_as_they_are_logged_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the limits of 72 hours and of batteries that a task has by default; odd characters are escaped."""
+    monkeypatch.setenv("USERDOMAIN", "LAB")
+    monkeypatch.setenv("USERNAME", "ada")
+    text = Tasks(Recorder()).text(a_job(user=None, config="C:/a & b.toml"))
+    task = ElementTree.fromstring(text.encode("utf-16"))  # noqa: S314  (of our own)
+    found = {one.tag.partition("}")[2]: one.text for one in task.iter() if one.text and one.text.strip()}
+    assert MARK in (found.pop("Description") or "")
+    code = "from agent.host.windows.supervisor import connect; connect('dropline'); from agent.cli import main; main()"
+    assert found == {
+        "Enabled": "true", "UserId": "LAB\\ada", "LogonType": "InteractiveToken", "RunLevel": "LeastPrivilege",
+        "MultipleInstancesPolicy": "IgnoreNew", "DisallowStartIfOnBatteries": "false", "StopIfGoingOnBatteries": "false",
+        "StartWhenAvailable": "true", "ExecutionTimeLimit": "PT0S", "Priority": "6", "Interval": "PT1M", "Count": "999",
+        "Command": sys.executable,
+        "Arguments": f'-P -c "{code}" service run --name dropline --config "C:/a & b.toml"',
+    }  # fmt: skip
+
+
+def test_the_scheduler_is_asked_to_run_a_task_and_to_forget_it() -> None:
+    """A task of another program is left alone, and one that is not there is not removed."""
+    one = a_job(user=None, name="beam-7")
+    absent = Recorder(**{"/query": Said(1, "ERROR")})
+    Tasks(absent).install(one)
+    assert [asked[1] for asked in absent.asked] == ["/query", "/create", "/run"]
+    with pytest.raises(Refused, match="is not there"):
+        Tasks(absent).uninstall(one.name)
+    assert Tasks(absent).condition(one.name) == Condition(None, detail="there is no such task of Dropline")
+    ours = Recorder(**{"/query": Said(0, f"<Task>{MARK}")})
+    Tasks(ours).install(one)
+    Tasks(ours).uninstall(one.name)
+    asked = ["/query", "/query", "/end", "/create", "/run", "/query", "/end", "/delete"]
+    assert [words[1] for words in ours.asked] == asked
+    assert Tasks(ours).condition(one.name) == Condition("beam-7 of the Task Scheduler", detail="does not run")
+    other = Tasks(Recorder(**{"/query": Said(0, "<Task>")}))
+    for act in (lambda: other.install(one), lambda: other.uninstall(one.name)):
+        with pytest.raises(Refused, match="was not made by Dropline"):
+            act()
+
+
+def test_the_event_log_gets_what_a_person_must_see_and_no_flood() -> None:
+    """Warnings and errors with their level; beyond a bound in an hour, one says where the rest is."""
+    events: list[tuple[int, str]] = []
+    log = event_log.EventLog(lambda number, text: events.append((number, text)))
+
+    def logged(level: int, text: str, at: float) -> None:
+        record = logging.LogRecord("agent", level, "", 0, text, None, None)
+        record.created = at
+        if record.levelno >= log.level:
+            log.handle(record)
+
+    logged(logging.INFO, "destination share is up", 0.0)
+    logged(logging.ERROR, "destination share is down: it does not answer", 1.0)
+    logged(logging.WARNING, "refused rule=r", 2.0)
+    down = (event_log.ERROR, "destination share is down: it does not answer")
+    assert events == [down, (event_log.WARNING, "refused rule=r")]
+    for number in range(100):
+        logged(logging.WARNING, f"w{number}", 3.0)
+    assert len(events) == 60
+    assert events[-1][1].endswith("More warnings of this hour are only in the log folder of the state directory.")
+    logged(logging.WARNING, "of the next hour", 3602.0)
+    assert events[-1] == (event_log.WARNING, "of the next hour")
 
 
 # The system's commands

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from agent.host.systemd import is_journal
+from agent.host.posix.supervisor import is_journal
 from agent.ledger import Transition
 from agent.observe.logs import ForJournal, JsonFormatter, TextFormatter, tell
 from agent.observe.summary import LogSummary

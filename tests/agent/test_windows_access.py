@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.host.windows.access import TRUSTED, Grant, is_trusted, mode
+from agent.host.windows.access import TRUSTED, Grant, is_trusted, mode, sid_of
 
 USER = "S-1-5-21-1-2-3-1001"
 FULL, READ, WRITE, MODIFY = 0x1F01FF, 0x120089, 0x120116, 0x1301BF
@@ -47,3 +47,16 @@ def test_the_installer_of_windows_may_own_files_and_another_user_may_not() -> No
     assert is_trusted("S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464", USER)
     assert is_trusted(USER, USER)
     assert not is_trusted("S-1-5-21-1-2-3-1002", USER)
+
+
+@pytest.mark.parametrize(
+    ("account", "sid"),
+    [
+        ("NT SERVICE\\TrustedInstaller", "S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464"),
+        ("LocalSystem", "S-1-5-18"), ("NT AUTHORITY\\LocalService", "S-1-5-19"), ("NT Authority\\Network Service", "S-1-5-20"),
+        ("ada", None), ("LAB\\System", None),
+    ],
+)  # fmt: skip
+def test_accounts_that_every_windows_has_need_not_be_asked_for(account: str, sid: str | None) -> None:
+    """That of a service is made of its name, before there is the service."""
+    assert sid_of(account) == sid

@@ -94,7 +94,7 @@ def test_an_agent_with_a_dead_thread_no_longer_says_that_it_is_alive(
 
 def test_nobody_who_listens_is_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a socket, with one that is gone, and with one in the abstract namespace."""
-    from agent.host import systemd
+    from agent.host.posix import supervisor as systemd
 
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     assert not systemd.tell(READY="1")

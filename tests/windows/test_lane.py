@@ -31,6 +31,8 @@ SUITES = {
         "tests/windows/test_writers.py",
     ],
     "destinations": ["tests/contract/test_transport.py", "-k", f"not globus and (not afar or {AFAR})"],
+    "services": ["tests/windows/test_service.py"],
+    "bootstrap": ["tests/windows/test_bootstrap_steps.py", "tests/agent/test_windows_access.py"],
     "files": ["tests/contract/files", "-k", "here"],
 }
 """What is run there."""

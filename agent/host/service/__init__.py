@@ -1,12 +1,13 @@
 """Dropline as a service of the operating system: what is to run, and who sees to it.
 
-`systemd` installs it where systemd is, `plist` prints what a person installs on macOS; `job` makes what is to run from the
-configuration, `programs` runs the system's own commands.
+`systemd` installs it where systemd is; `scm` for a Windows computer and `tasks` for one person there; `plist` prints what a
+person installs on macOS; `job` makes what is to run from the configuration, `programs` runs the system's own commands.
 """
 
 import http.client
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Protocol
 
 from agent.errors import Refused, cause
 from agent.host import network, own_files
@@ -60,6 +61,22 @@ class Condition:
     """When it was started, where that is known."""
     detail: str = ""
     """The manager's own words."""
+
+
+class Manager(Protocol):
+    """What the operating system has for services. Each method raises Refused."""
+
+    def text(self, job: Job) -> str:
+        """What would be installed."""
+
+    def install(self, job: Job) -> list[str]:
+        """Install it and start it, again where it is installed. Returns what was done, in sentences."""
+
+    def uninstall(self, name: str) -> list[str]:
+        """Stop it and remove it. Returns what was done, in sentences."""
+
+    def condition(self, name: str) -> Condition:
+        """How it is."""
 
 
 def put(path: PurePath, text: str) -> None:

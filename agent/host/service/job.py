@@ -17,8 +17,17 @@ from rules.config.settings import CollectionTable, Configuration, DirectoryTable
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
+def of_windows(interpreter: str, name: str, config: str) -> tuple[str, ...]:
+    """The command line of a service or task of Windows. It connects first, since the manager waits 30 s for that."""
+    connect = f"from agent.host.windows.supervisor import connect; connect({name!r})"
+    code = f"{connect}; from agent.cli import main; main()"
+    return (interpreter, "-P", "-c", code, "service", "run", "--name", name, "--config", config)
+
+
 def program() -> str:
-    """The `dropline` command of this installation. Raises Refused."""
+    """The `dropline` command of this installation; Windows' services start the interpreter. Raises Refused."""
+    if sys.platform == "win32":
+        return sys.executable
     found = PurePath(sysconfig.get_path("scripts"), "dropline")
     if not own_files.is_file(found):
         raise Refused(f"{found} is not there", "install Dropline with `python3 bootstrap.py`")
@@ -46,7 +55,8 @@ def job(config: Configuration, name: str, user: str | None) -> Job:
     if not config.rules:
         raise Refused(f"{config.source} has no [[rules]]", "add one; `dropline init` writes an example")
     if user is not None and config.state_dir == PurePath(user_state_dir("dropline")):
-        hint = f'write state_dir = "/var/lib/{name}" there: the default is in your home, not in that user\'s'
+        example = f"'C:/ProgramData/{name}'" if sys.platform == "win32" else f'"/var/lib/{name}"'
+        hint = f"write state_dir = {example} there: the default is in your home, not in that user's"
         raise Refused(f"[agent] in {config.source} names no state_dir for a service", hint)
     directories = [table.path for table in settings.destinations.values() if isinstance(table, DirectoryTable)]
     collections = [table for table in settings.destinations.values() if isinstance(table, CollectionTable)]

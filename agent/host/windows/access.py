@@ -1,10 +1,15 @@
 """What an access control list of Windows lets others do with a file, as the bits of a mode."""
 
+import hashlib
+import struct
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 TRUSTED: Final = frozenset({"S-1-5-18", "S-1-5-32-544", "S-1-3-4", "S-1-3-0"})
 """The system, administrators, and the owner of the file, under two names."""
+_ACCOUNTS: Final = {
+    "LOCALSYSTEM": "S-1-5-18", "SYSTEM": "S-1-5-18", "LOCALSERVICE": "S-1-5-19", "NETWORKSERVICE": "S-1-5-20",
+}  # fmt: skip
 _INSTALLER: Final = "S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464"
 """TrustedInstaller: the owner of what belongs to Windows."""
 _ANYBODY: Final = frozenset(
@@ -28,6 +33,15 @@ class Grant(NamedTuple):
     sid: str
     """The account or group."""
     mask: int
+
+
+def sid_of(account: str) -> str | None:
+    """The SID of an account that every Windows has, or of a service; None: the system must be asked."""
+    authority, _, name = account.upper().rpartition("\\")
+    if authority == "NT SERVICE":
+        parts = struct.unpack("<5I", hashlib.sha1(name.encode("utf-16-le"), usedforsecurity=False).digest())
+        return "-".join(["S-1-5-80", *map(str, parts)])
+    return _ACCOUNTS.get(name.replace(" ", "")) if authority in ("", "NT AUTHORITY") else None
 
 
 def is_trusted(sid: str, user: str) -> bool:

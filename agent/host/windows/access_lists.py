@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+from agent.host.windows import access
 from agent.host.windows.access import Grant
+from agent.host.windows.advapi import advapi, must
 
 _windows: Any = ctypes
 """Other systems have none of its names, and the types are checked there."""
@@ -47,21 +49,23 @@ class _Attributes(ctypes.Structure):
 
 
 @lru_cache(maxsize=1)
-def _advapi() -> Any:
-    advapi = _windows.WinDLL("advapi32", use_last_error=True)
+def _api() -> Any:
+    api = advapi()
     pointer, number, text = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_wchar_p
     outs = [pointer] * 5
-    advapi.GetNamedSecurityInfoW.argtypes = [text, number, number, *outs]
-    advapi.GetSecurityInfo.argtypes = [pointer, number, number, *outs]
-    advapi.GetAclInformation.argtypes = [pointer, pointer, number, number]
-    advapi.GetAce.argtypes = [pointer, number, pointer]
-    advapi.ConvertSidToStringSidW.argtypes = [pointer, pointer]
-    advapi.ConvertStringSecurityDescriptorToSecurityDescriptorW.argtypes = [text, number, pointer, pointer]
-    advapi.SetFileSecurityW.argtypes = [text, number, pointer]
-    advapi.OpenProcessToken.argtypes = [pointer, number, pointer]
-    advapi.GetTokenInformation.argtypes = [pointer, number, pointer, number, pointer]
-    advapi.LookupAccountNameW.argtypes = [text, text, pointer, pointer, pointer, pointer, pointer]
-    return advapi
+    api.GetNamedSecurityInfoW.argtypes = [text, number, number, *outs]
+    api.GetSecurityInfo.argtypes = [pointer, number, number, *outs]
+    api.GetAclInformation.argtypes = [pointer, pointer, number, number]
+    api.GetAce.argtypes = [pointer, number, pointer]
+    api.ConvertSidToStringSidW.argtypes = [pointer, pointer]
+    api.ConvertStringSecurityDescriptorToSecurityDescriptorW.argtypes = [text, number, pointer, pointer]
+    api.SetNamedSecurityInfoW.argtypes = [text, number, number, pointer, pointer, pointer, pointer]
+    api.SetFileSecurityW.argtypes = [text, number, pointer]
+    api.GetSecurityDescriptorDacl.argtypes = [pointer, pointer, pointer, pointer]
+    api.OpenProcessToken.argtypes = [pointer, number, pointer]
+    api.GetTokenInformation.argtypes = [pointer, number, pointer, number, pointer]
+    api.LookupAccountNameW.argtypes = [text, text, pointer, pointer, pointer, pointer, pointer]
+    return api
 
 
 @lru_cache(maxsize=1)
@@ -74,15 +78,15 @@ def _kernel() -> Any:
 
 def read(where: _Where) -> Security:
     """The owner and the list of a path or an open file. A link is followed. Raises OSError."""
-    advapi = _advapi()
+    api = _api()
     owner, entries, descriptor = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p()
     outs = (ctypes.byref(owner), None, ctypes.byref(entries), None, ctypes.byref(descriptor))
     if isinstance(where, int):
         from msvcrt import get_osfhandle  # type: ignore[attr-defined]
 
-        error = advapi.GetSecurityInfo(get_osfhandle(where), _FILE_OBJECT, _OWNER_AND_LIST, *outs)
+        error = api.GetSecurityInfo(get_osfhandle(where), _FILE_OBJECT, _OWNER_AND_LIST, *outs)
     else:
-        error = advapi.GetNamedSecurityInfoW(os.path.abspath(where), _FILE_OBJECT, _OWNER_AND_LIST, *outs)
+        error = api.GetNamedSecurityInfoW(os.path.abspath(where), _FILE_OBJECT, _OWNER_AND_LIST, *outs)
     if error in _NO_LISTS:
         return Security(None, None)
     if error:
@@ -95,9 +99,9 @@ def read(where: _Where) -> Security:
 
 def _grants(entries: ctypes.c_void_p) -> Iterator[Grant]:
     sizes, at = _Sizes(), ctypes.c_void_p()
-    _must(_advapi().GetAclInformation(entries, ctypes.byref(sizes), ctypes.sizeof(sizes), 2))
+    must(_api().GetAclInformation(entries, ctypes.byref(sizes), ctypes.sizeof(sizes), 2))
     for number in range(sizes.count):
-        _must(_advapi().GetAce(entries, number, ctypes.byref(at)))
+        must(_api().GetAce(entries, number, ctypes.byref(at)))
         entry = ctypes.cast(at, ctypes.POINTER(_Entry)).contents
         if entry.kind in _ALLOWED and not entry.flags & _INHERIT_ONLY:
             yield Grant(_text(ctypes.c_void_p((at.value or 0) + _Entry.sid.offset)), entry.mask)
@@ -107,10 +111,10 @@ def _grants(entries: ctypes.c_void_p) -> Iterator[Grant]:
 def user() -> str:
     """The account that this process runs as. Raises OSError."""
     token, needed = ctypes.c_void_p(), ctypes.c_uint32()
-    _must(_advapi().OpenProcessToken(ctypes.c_void_p(-1), 0x8, ctypes.byref(token)))  # TOKEN_QUERY
+    must(_api().OpenProcessToken(ctypes.c_void_p(-1), 0x8, ctypes.byref(token)))  # TOKEN_QUERY
     try:
         answer = ctypes.create_string_buffer(256)  # longer than any TOKEN_USER
-        _must(_advapi().GetTokenInformation(token, 1, answer, len(answer), ctypes.byref(needed)))
+        must(_api().GetTokenInformation(token, 1, answer, len(answer), ctypes.byref(needed)))
         return _text(ctypes.c_void_p.from_buffer(answer))
     finally:
         _kernel().CloseHandle(token)
@@ -118,11 +122,14 @@ def user() -> str:
 
 def sid_of(account: str) -> str:
     """The SID of an account by its name. Raises OSError where there is none."""
+    known = access.sid_of(account)
+    if known is not None:
+        return known
     sid, domain = ctypes.create_string_buffer(68), ctypes.create_unicode_buffer(256)
     sizes = ctypes.c_uint32(len(sid)), ctypes.c_uint32(len(domain))
     use = ctypes.c_uint32()
-    _must(
-        _advapi().LookupAccountNameW(
+    must(
+        _api().LookupAccountNameW(
             None, account, sid, ctypes.byref(sizes[0]), domain, ctypes.byref(sizes[1]), ctypes.byref(use)
         )
     )
@@ -131,16 +138,11 @@ def sid_of(account: str) -> str:
 
 def _text(sid: ctypes.c_void_p) -> str:
     found = ctypes.c_void_p()
-    _must(_advapi().ConvertSidToStringSidW(sid, ctypes.byref(found)))
+    must(_api().ConvertSidToStringSidW(sid, ctypes.byref(found)))
     try:
         return ctypes.wstring_at(found.value or 0)
     finally:
         _kernel().LocalFree(found)
-
-
-def _must(success: int) -> None:
-    if not success:
-        raise _windows.WinError(_windows.get_last_error())
 
 
 def _described(accounts: tuple[str, ...]) -> ctypes.c_void_p:
@@ -148,7 +150,7 @@ def _described(accounts: tuple[str, ...]) -> ctypes.c_void_p:
     names = ("OW", "SY", "BA", *accounts)
     descriptor = ctypes.c_void_p()
     text = "D:P" + "".join(f"(A;OICI;FA;;;{name})" for name in names)
-    _must(_advapi().ConvertStringSecurityDescriptorToSecurityDescriptorW(text, 1, ctypes.byref(descriptor), None))
+    must(_api().ConvertStringSecurityDescriptorToSecurityDescriptorW(text, 1, ctypes.byref(descriptor), None))
     return descriptor
 
 
@@ -159,7 +161,15 @@ def keep_to(path: str | os.PathLike[str], *accounts: str) -> None:
     """
     descriptor = _described(accounts)
     try:
-        _must(_advapi().SetFileSecurityW(os.path.abspath(path), _SET_LIST, descriptor))
+        entries, present, default = ctypes.c_void_p(), ctypes.c_int(), ctypes.c_int()
+        outs = ctypes.byref(present), ctypes.byref(entries), ctypes.byref(default)
+        must(_api().GetSecurityDescriptorDacl(descriptor, *outs))
+        path = os.path.abspath(path)
+        # The first call also reaches what is in a directory already; the second leaves no entry of the parent, as Wine does.
+        error = _api().SetNamedSecurityInfoW(path, _FILE_OBJECT, _SET_LIST, None, None, entries, None)
+        if error:
+            raise _windows.WinError(error)
+        must(_api().SetFileSecurityW(path, _SET_LIST, descriptor))
     finally:
         _kernel().LocalFree(descriptor)
 
@@ -169,6 +179,6 @@ def make_directory(path: str | os.PathLike[str]) -> None:
     descriptor = _described(())
     attributes = _Attributes(ctypes.sizeof(_Attributes), descriptor, 0)
     try:
-        _must(_kernel().CreateDirectoryW(os.path.abspath(path), ctypes.byref(attributes)))
+        must(_kernel().CreateDirectoryW(os.path.abspath(path), ctypes.byref(attributes)))
     finally:
         _kernel().LocalFree(descriptor)

@@ -4,10 +4,40 @@ The protocol is one datagram of `KEY=value` lines to the socket in `NOTIFY_SOCKE
 a library for it would be called with; those that there are have not been released since 2017, or want libsystemd.
 """
 
+import logging
 import os
 import socket
 import time
 from typing import IO
+
+
+def ready() -> None:
+    """The agent runs, with the configuration that it was last given."""
+    tell(READY="1")
+
+
+def reloading() -> None:
+    """The configuration is read again; `ready` ends it."""
+    tell(RELOADING="1", MONOTONIC_USEC=str(time.monotonic_ns() // 1000))
+
+
+def report(status: str, *, alive: bool) -> None:
+    """How it goes; and, with `alive`, that the agent need not be restarted."""
+    tell(STATUS=status, **({"WATCHDOG": "1"} if alive else {}))
+
+
+def stopping() -> None:
+    """The agent ends."""
+    tell(STOPPING="1")
+
+
+def ended(code: int, reason: str = "") -> None:
+    """The process is about to end with this exit status, which is all that systemd asks for."""
+
+
+def handlers() -> list[logging.Handler]:
+    """Logs of the system, beside standard error: none, for the journal takes that."""
+    return []
 
 
 def tell(**facts: str) -> bool:
@@ -27,11 +57,6 @@ def tell(**facts: str) -> bool:
         except OSError:
             return False
     return True
-
-
-def reloading() -> None:
-    """The configuration is read again; READY="1" ends it."""
-    tell(RELOADING="1", MONOTONIC_USEC=str(time.monotonic_ns() // 1000))
 
 
 def is_journal(stream: IO[str]) -> bool:
