@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Make .venv beside this file and install Dropline into it: python3 bootstrap.py [test | dev | bench]
 
-Needs Python 3.11 or newer and a package index, nothing else: no root, no pip, no ensurepip. `test` adds what the
-tests need, `dev` adds that and the linters, `bench` that and what draws plots. The install is editable, so a later
-`git pull` takes effect; run this again after it, in case the dependencies changed. When .venv is already current,
-nothing is done.
+Needs Python 3.11 or newer and a package index, nothing else: no root, no pip, no ensurepip. On Windows it is
+`py bootstrap.py`. `test` adds what the tests need, `dev` adds that and the linters, `bench` that and what draws plots. The
+install is editable, so a later `git pull` takes effect; run this again after it, in case the dependencies changed. When
+.venv is already current, nothing is done.
 
 Everything that is installed, pip first, comes as a wheel from PIP_INDEX_URL, or pip.conf's index-url, or PyPI, and has a
 sha256 that requirements.lock knows: no index can slip in anything else. The stamp in .venv is written last: a .venv
@@ -31,21 +31,30 @@ class BootstrapError(Exception):
 def too_old(version: tuple[int, ...]) -> str:
     """The one line to say to a Python of this version, empty when it will do."""
     found = ".".join(map(str, version[:3]))
-    line = f"Dropline needs Python 3.11 or newer and this is Python {found}: run bootstrap.py with a newer python3"
+    newer = "py -3.11 bootstrap.py" if os.name == "nt" else "bootstrap.py with a newer python3"
+    line = f"Dropline needs Python 3.11 or newer and this is Python {found}: run {newer}"
     return "" if version >= (3, 11) else line
+
+
+def pip_files(env: dict[str, str], windows: bool) -> list[Path]:
+    """pip's configuration files on this system; a later one counts more."""
+    home = Path(env.get("HOME") or os.path.expanduser("~"))
+    if windows:
+        folders = (Path(env.get(name) or home) for name in ("PROGRAMDATA", "APPDATA"))
+        return [folder / "pip/pip.ini" for folder in folders]
+    user = Path(env.get("XDG_CONFIG_HOME") or home / ".config")
+    return [Path("/etc/pip.conf"), home / ".pip/pip.conf", user / "pip/pip.conf"]
 
 
 def index_url(env: dict[str, str]) -> str:
     """The package index that pip would use: PIP_INDEX_URL, else what pip's configuration files say, else PyPI."""
     import configparser
 
-    home, chosen = Path(env.get("HOME") or os.path.expanduser("~")), env.get("PIP_CONFIG_FILE", "")
-    user = Path(env.get("XDG_CONFIG_HOME") or home / ".config") / "pip/pip.conf"
-    windows = Path(env.get("APPDATA") or home) / "pip/pip.ini"
+    chosen = env.get("PIP_CONFIG_FILE", "")
     config = configparser.RawConfigParser()
     try:
         if chosen != os.devnull:  # pip's way to say: none of these files
-            config.read(["/etc/pip.conf", home / ".pip/pip.conf", user, windows, chosen])
+            config.read([*pip_files(env, os.name == "nt"), chosen])
     except (configparser.Error, UnicodeDecodeError) as error:
         cause = " ".join(str(error).split())
         raise BootstrapError(f"cannot read pip's configuration: {cause}. Correct that file and try again") from error
@@ -127,11 +136,28 @@ def fetch_pip(index: str, lock: str, folder: Path) -> Path:
     return path
 
 
+def commands(home: Path, windows: bool) -> tuple[Path, Path]:
+    """The interpreter and the `dropline` command of an environment."""
+    if windows:
+        return home / "Scripts/python.exe", home / "Scripts/dropline.exe"
+    return home / "bin/python", home / "bin/dropline"
+
+
+def steps(python: Path, pip: Path, needed: Path) -> list[list[str]]:
+    """The command lines that fill an environment: the locked packages, then Dropline, which is built with them."""
+    # -I, because what is on PYTHONPATH must not count as installed
+    quiet = ["--quiet", "--no-input", "--disable-pip-version-check"]
+    command = [str(python), "-I", str(pip / "pip"), "install", *quiet]
+    return [
+        [*command, "--require-hashes", "--only-binary=:all:", "--requirement", str(needed)],
+        [*command, "--no-index", "--no-deps", "--no-build-isolation", "--editable", "."],
+    ]
+
+
 def install(root: Path, extra: str, env: dict[str, str]) -> str:
     """Bring root/.venv up to date with at least this extra; what there is to say about it."""
     home = root / ".venv"
-    scripts = home / ("Scripts" if os.name == "nt" else "bin")
-    python = scripts / ("python.exe" if os.name == "nt" else "python")
+    python, command = commands(home, os.name == "nt")
     stamp, cfg = home / "bootstrap-stamp", home / "pyvenv.cfg"
     lock = (root / "requirements.lock").read_text("utf-8")
     facts = (root / "pyproject.toml").read_bytes(), lock.encode(), str(sys.version_info[:2]).encode(), os.fsencode(root)
@@ -160,26 +186,13 @@ def install(root: Path, extra: str, env: dict[str, str]) -> str:
             venv.create(home, clear=True, symlinks=os.name != "nt", prompt="dropline")
         needed = Path(folder, "requirements.txt")
         needed.write_text(locked(lock, extra), "utf-8")
-        # -I, because what is on PYTHONPATH must not count as installed
-        command = [
-            str(python),
-            "-I",
-            str(pip / "pip"),
-            "install",
-            "--quiet",
-            "--no-input",
-            "--disable-pip-version-check",
-        ]
         status = 0
-        for step in (
-            ["--require-hashes", "--only-binary=:all:", "--requirement", str(needed)],
-            ["--no-index", "--no-deps", "--no-build-isolation", "--editable", "."],  # built with what is there now
-        ):
-            status = status or subprocess.run([*command, *step], cwd=root, env=env, check=False).returncode
+        for step in steps(python, pip, needed):
+            status = status or subprocess.run(step, cwd=root, env=env, check=False).returncode
     if status:
         raise BootstrapError(f"pip could not install {what} (exit {status}): mend what it says above and try again")
     stamp.write_text(f"{key} {extra}", "utf-8")
-    return f"{home} is ready, start with {scripts / 'dropline'}"
+    return f"{home} is ready, start with {command}"
 
 
 def main(argv: list[str], root: Path, env: dict[str, str]) -> int:
@@ -204,4 +217,6 @@ def main(argv: list[str], root: Path, env: dict[str, str]) -> int:
 
 
 if __name__ == "__main__":
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a Windows console has not every letter of a path
     sys.exit(main(sys.argv[1:], Path(__file__).resolve().parent, dict(os.environ)))

@@ -16,9 +16,8 @@ import zipfile
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from packaging.markers import Marker
-
 import bootstrap
+from deploy.windows import build
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 HOME: Final = ROOT / ".windows"
@@ -48,12 +47,8 @@ BOOLEAN WINAPI SystemFunction036(PVOID, ULONG);
 __declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE at, SIZE_T size) { return SystemFunction036(at, (ULONG)size); }
 """
 """Rust's standard library calls this, and Wine 8 has no such DLL."""
-_AS_WINDOWS: Final = {
-    "sys_platform": "win32",
-    "platform_system": "Windows",
-    "os_name": "nt",
-    "platform_machine": "AMD64",
-}
+CACHE: Final = "PYTHONPYCACHEPREFIX"
+"""The variable that names where bytecode is."""
 
 
 class Bed(NamedTuple):
@@ -68,7 +63,7 @@ class Bed(NamedTuple):
             "WINEPREFIX": str(self.home / "prefix"),
             "WINEDEBUG": "-all",
             "WINEDLLOVERRIDES": "mscoree,mshtml=",
-            "PYTHONPYCACHEPREFIX": r"C:\pycache",
+            CACHE: r"C:\pycache",
             "PYTHONUTF8": "1",
             "TMP": r"C:\tmp",
             "TEMP": r"C:\tmp",
@@ -101,6 +96,9 @@ def _made() -> Bed:
         _run("wineboot", "--init", env=bed.environment)
         # Wine hides names that begin with a dot. Windows does not.
         _run("wine", "reg", "add", r"HKCU\Software\Wine", "/v", "ShowDotFiles", "/d", "Y", "/f", env=bed.environment)
+        # Services have the environment of the system.
+        system = r"HKLM\System\CurrentControlSet\Control\Session Manager\Environment"
+        _run("wine", "reg", "add", system, "/v", CACHE, "/d", bed.environment[CACHE], "/f", env=bed.environment)
         (HOME / "prefix/drive_c/tmp").mkdir()
         stamp.write_text(key)
     return bed
@@ -170,14 +168,9 @@ def _standard_library(target: Path) -> None:
 
 
 def _packages(work: Path, target: Path, lock: str) -> None:
-    """The locked packages that Windows needs. pip would read markers as of the system that it runs on."""
+    """The locked packages that Windows needs."""
     needed = work / "requirements.txt"
-    with needed.open("w") as file:
-        for block in lock.replace(" \\\n", "\0").splitlines():
-            requirement, *hashes = block.split("\0")
-            name, _, marker = requirement.partition(" ; ")
-            if "==" in name and (not marker or Marker(marker).evaluate(_AS_WINDOWS)):
-                file.write(" ".join([name, *map(str.strip, hashes)]) + "\n")
+    needed.write_text(build.needed(lock))
     _pip("install", *_wanted(), "--target", str(target), "--requirement", str(needed))
     (target / "dropline.pth").write_text("Z:" + str(ROOT).replace("/", "\\") + "\n")
     for one in Path(sysconfig.get_path("purelib")).glob("dropline-*.dist-info"):
