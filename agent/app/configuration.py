@@ -101,13 +101,13 @@ def _found(path: PurePath) -> Source | None:
 
 
 def _unreadable(path: PurePath, error: OSError) -> RuleError:
-    return RuleError(str(path), "", "", f"cannot be read: {cause(error)}; `dropline init` writes one")
+    return RuleError(path.as_posix(), "", "", f"cannot be read: {cause(error)}; `dropline init` writes one")
 
 
 def _of_another(found: PurePath, owner: str) -> RuleError:
     message = f"it was found, and belongs to another user ({owner}), who decides by it what is deleted, and what is run"
     return RuleError(
-        str(found), "", "", f"{message}; if you trust them, name it (--config), or {protection.owner_hint(found)}"
+        found.as_posix(), "", "", f"{message}; if you trust them, name it (--config), or {protection.owner_hint(found)}"
     )
 
 
@@ -151,7 +151,9 @@ def again(config: Configuration) -> Configuration:
     path = PurePath(config.source)
     source = _found(path) if config.found else _named(path)
     if source is None:
-        raise RuleError(str(path), "", "", "is no file any more; write it again, or name another one with --config")
+        raise RuleError(
+            path.as_posix(), "", "", "is no file any more; write it again, or name another one with --config"
+        )
     return parse(source)
 
 
@@ -159,27 +161,29 @@ def parse(source: Source) -> Configuration:
     """Check what a configuration file says. Raises RuleError: one line naming file, table and key."""
     path, text, facts, found = source
     if len(text) > AT_MOST:
-        raise RuleError(str(path), "", "", f"is larger than {AT_MOST // 2**20} MiB, so it is no configuration")
+        raise RuleError(path.as_posix(), "", "", f"is larger than {AT_MOST // 2**20} MiB, so it is no configuration")
     if _DEEP.search(text):
         raise RuleError(
-            str(path), "", "", "has a name of 64 parts or more, with dots between, so it is no configuration"
+            path.as_posix(), "", "", "has a name of 64 parts or more, with dots between, so it is no configuration"
         )
     try:
         plain = text.decode("utf-8-sig")
         data = tomllib.loads(plain)
     except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: a number may have too many digits
         at = _AT_LINE.search(str(error))  # for people only: this version of tomllib has the number nowhere else
-        raise in_text(str(path), text.decode("utf-8-sig", "replace"), str(error), int(at[1]) if at else None) from None
+        raise in_text(
+            path.as_posix(), text.decode("utf-8-sig", "replace"), str(error), int(at[1]) if at else None
+        ) from None
     if facts.anybody_may_write:
         message = f"may be written by anybody: {protection.unwritable_hint(path)}, for it decides what is deleted, and what is run"
-        raise RuleError(str(path), "", "", message)
-    config = check(data, str(path), absolute(path).parent, facts.stamp, plain)
+        raise RuleError(path.as_posix(), "", "", message)
+    config = check(data, path.as_posix(), absolute(path).parent, facts.stamp, plain)
     config.data = data
     config.found = found
     secret = _secret_in(data) if facts.open_to_others else None
     if secret is not None:
         message = f"the file can be read by others: {protection.private_hint(path)}, or keep the secret apart ({secret.instead})"
-        raise RuleError(str(path), secret.table, secret.key, message)
+        raise RuleError(path.as_posix(), secret.table, secret.key, message)
     return config
 
 

@@ -1,6 +1,5 @@
 """One agent per state directory; does it stay? And one process for each fetch."""
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -126,7 +125,9 @@ def of_destination(state_dir: PurePath, name: str) -> Callable[[], int]:
 def resident(state_dir: PurePath) -> bool:
     """Whether an agent that stays runs on this state directory. Raises Refused."""
     try:
-        os.close(_taken(state_dir, RESIDENT, 0.0))  # not `locked`: root may ask of a state that is another user's
+        exclusive.give_back(
+            _taken(state_dir, RESIDENT, 0.0)
+        )  # not `locked`: root may ask of a state that is another user's
     except Held:
         return True
     return False

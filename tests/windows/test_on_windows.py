@@ -43,6 +43,16 @@ def test_a_lock_is_held_by_who_inherits_it(tmp_path: Path) -> None:
     exclusive.give_back(again)
 
 
+def test_an_agent_that_stays_is_known_by_its_lock(tmp_path: Path) -> None:
+    """`send` and `fetch` ask so, and leave the lock as it was."""
+    from agent.host import lock
+
+    assert not lock.resident(tmp_path)
+    with lock.locked(tmp_path, name=lock.RESIDENT):
+        assert lock.resident(tmp_path)
+    assert not lock.resident(tmp_path)
+
+
 def test_one_of_many_is_locked_alone(tmp_path: Path) -> None:
     """Others are free, and nothing is left behind."""
     from agent.host import exclusive
