@@ -11,9 +11,16 @@ needs_modes = pytest.mark.skipif(WINDOWS, reason="Windows has no modes of files"
 needs_leases = pytest.mark.skipif(WINDOWS, reason="Windows has no leases")
 
 
+class Slashed(type(Path())):
+    """A path that is written with slashes, as the agent writes it."""
+
+    def __str__(self) -> str:
+        return super().__str__().replace(os.sep, "/")
+
+
 def slashes(path: Path) -> str:
     """The path as the agent writes it."""
-    return str(path).replace(os.sep, "/")
+    return str(Slashed(path))
 
 
 def make_link(path: Path, target: str | Path) -> None:

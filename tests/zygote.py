@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 
 _ROOT = Path(__file__).parents[1]
-ADDING = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+ADDING = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
 
 
 class Process:
@@ -40,6 +40,10 @@ class Process:
         """Send it a signal; one that has ended gets none."""
         if self.code is None:
             os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.signal(signal.SIGKILL)
 
     def wait(self, seconds: float) -> int | None:
         """Its exit code; None: it did not end in time."""
@@ -118,9 +122,10 @@ def prepare() -> None:
     gc.freeze()  # else each child copies all objects to look at them once, at its end
 
 
-def _become(order: dict[str, Any]) -> None:
+def become(order: dict[str, Any]) -> None:
     """Make this process what a shell would have started."""
-    os.setsid()
+    if sys.platform != "win32":
+        os.setsid()
     os.chdir(order["directory"])
     os.environ.clear()
     os.environ.update(order["environment"])
@@ -168,7 +173,7 @@ def serve() -> bool:
         if "start" in order:
             pid = os.fork()
             if pid == 0:
-                _become(order["start"])
+                become(order["start"])
                 return True
             running.add(pid)
             print(pid, flush=True)

@@ -16,14 +16,21 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.zygote import Process, Zygote
+from tests.systems import WINDOWS, Slashed
+from tests.zygote import Process
 
+if WINDOWS:
+    from tests.windows.commands import Commands as Zygote
+else:
+    from tests.zygote import Zygote
 if sys.platform == "linux":
     import fcntl
 
 T = TypeVar("T")
 PATIENCE = 60.0
 """Seconds after which something that was waited for counts as never coming."""
+KEPT = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT", "TEMP", "PYTHONUTF8", "PYTHONPYCACHEPREFIX")
+"""What a command is given of the environment of the tests."""
 IDENTITY = ".dropline-destination"
 DROPLINE = (sys.executable, "-P", "-c", "from agent.cli import main; main()")
 _UNPRIVILEGED = (
@@ -49,6 +56,11 @@ def until(condition: Callable[[], T], what: str, seconds: float = PATIENCE) -> T
         time.sleep(0.01)
 
 
+def relative(path: str | Path, root: Path) -> str:
+    """The path relative to a directory, with slashes."""
+    return os.path.relpath(path, root).replace(os.sep, "/")
+
+
 def tree(root: Path) -> dict[str, bytes | str]:
     """Relative path → content of each file, what a link points to, or "kind" of what is neither; without our own notes."""
     found: dict[str, bytes | str] = {}
@@ -58,12 +70,15 @@ def tree(root: Path) -> dict[str, bytes | str]:
             if name in (IDENTITY, ".dropline-canary"):
                 continue
             if path.is_symlink():
-                found[os.path.relpath(path, root)] = os.readlink(path)
+                found[relative(path, root)] = os.readlink(path)
             else:
                 try:
-                    found[os.path.relpath(path, root)] = path.read_bytes() if path.is_file() else "no file"
+                    found[relative(path, root)] = path.read_bytes() if path.is_file() else "no file"
                 except FileNotFoundError:
                     pass  # the agent renamed or removed it after it was listed: it is not there
+                except PermissionError:
+                    if not WINDOWS or not name.endswith(".part"):
+                        raise  # what is being written may be read only by programs that let it be renamed
     return found
 
 
@@ -192,8 +207,15 @@ class Site:
 
     @property
     def environment(self) -> dict[str, str]:
-        kept = {key: os.environ[key] for key in ("PATH", "LANG", "LC_ALL", "SYSTEMROOT") if key in os.environ}
-        return kept | {"HOME": str(self.home), "COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"} | self.more
+        kept = {key: os.environ[key] for key in KEPT if key in os.environ}
+        own = {
+            "HOME": str(self.home),
+            "LOCALAPPDATA": str(self.home),
+            "COLUMNS": "200",
+            "TERM": "dumb",
+            "NO_COLOR": "1",
+        }
+        return kept | own | self.more
 
     def rule(self, **keys: Any) -> dict[str, Any]:
         """A rule that takes everything from the inbox to the share at once, but for these keys. A link is a case for a person."""
@@ -222,7 +244,7 @@ class Site:
         fresh.write_text("".join(f"{key} = {toml(value)}\n" for key, value in tables.items()))
         fresh.chmod(0o600)  # it may be given a secret
         fresh.chmod(0o600)  # there may be a secret in it
-        fresh.rename(self.config)
+        os.replace(fresh, self.config)
 
     @property
     def delivered(self) -> dict[str, bytes | str]:
@@ -238,6 +260,11 @@ class Site:
     def until(condition: Callable[[], T], what: str, seconds: float = PATIENCE) -> T:
         """Ask again and again; the first answer that is true. Fails, saying what was waited for, when the time is over."""
         return until(condition, what, seconds)
+
+    @staticmethod
+    def relative(path: str | Path, root: Path) -> str:
+        """The path relative to a directory, with slashes."""
+        return relative(path, root)
 
     @staticmethod
     def tree(root: Path) -> dict[str, bytes | str]:
@@ -280,7 +307,7 @@ class Site:
             command = self.zygote.start(words, self.root, self.environment | more, out=out, err=err)
             code = command.wait(PATIENCE)
             if code is None:
-                command.signal(signal.SIGKILL)
+                command.kill()
                 code = command.wait(PATIENCE)
             assert code is not None
             return Done(code, out.read_text(), err.read_text()).checked()
@@ -307,14 +334,14 @@ class Site:
     def stop(self) -> None:
         """End what still runs."""
         for agent in self.agents:
-            agent.process.signal(signal.SIGKILL)
+            agent.process.kill()
             agent.process.wait(PATIENCE)
 
     def states(self, *words: str) -> dict[str, list[str]]:
         """Path relative to the inbox → states of its versions, newest first."""
         found: dict[str, list[str]] = {}
         for line in self.dropline("files", "--format", "json", "--limit", "100000", *words).json:
-            found.setdefault(os.path.relpath(line["path"], self.inbox), []).append(line["state"])
+            found.setdefault(relative(line["path"], self.inbox), []).append(line["state"])
         return found
 
     def explain(self, path: str | Path) -> list[dict[str, Any]]:
@@ -344,7 +371,7 @@ def zygote() -> Iterator[Zygote]:
 @pytest.fixture
 def site(tmp_path: Path, zygote: Zygote) -> Iterator[Site]:
     """A user's directories, with one rule from the inbox to the share."""
-    made = Site(tmp_path / "user", zygote)
+    made = Site(Slashed(tmp_path / "user"), zygote)
     yield made
     made.stop()
 
@@ -355,7 +382,7 @@ def sites(tmp_path_factory: pytest.TempPathFactory, zygote: Zygote) -> Iterator[
     made: list[Site] = []
 
     def make() -> Site:
-        made.append(Site(tmp_path_factory.mktemp("user") / "user", zygote))
+        made.append(Site(Slashed(tmp_path_factory.mktemp("user") / "user"), zygote))
         return made[-1]
 
     yield make
@@ -366,8 +393,8 @@ def sites(tmp_path_factory: pytest.TempPathFactory, zygote: Zygote) -> Iterator[
 @pytest.fixture
 def leases(tmp_path: Path) -> None:
     """For laws about open writers: skips where this file system cannot tell of them."""
-    if sys.platform != "linux":
-        return
+    if WINDOWS:
+        return  # share modes tell of them
     path = tmp_path / "lease"
     with path.open("w"), path.open() as reader:
         try:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tests.journey.conftest import Agent, Site
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals as on Linux")
+pytestmark = pytest.mark.skipif(sys.platform == "darwin", reason="signals as on Linux")
 TOKEN = "t" * 20
 PAGE = {"listen": "127.0.0.1:0"}
 SLOW = {"share": {"path": "share", "bandwidth": "1MB"}}

@@ -29,7 +29,7 @@ def out(site: Site, **files: bytes) -> Path:
 def states(site: Site) -> dict[str, str]:
     """Name relative to the user's folder → state of the newest version."""
     lines = site.dropline("files", "--format", "json", "--limit", "1000").json
-    return {os.path.relpath(one["path"], site.root): one["state"] for one in reversed(lines)}
+    return {site.relative(one["path"], site.root): one["state"] for one in reversed(lines)}
 
 
 def test_files_and_folders_go_under_their_own_names_and_stay(site: Site) -> None:

@@ -65,6 +65,7 @@ class Bed(NamedTuple):
             "WINEDLLOVERRIDES": "mscoree,mshtml=",
             CACHE: r"C:\pycache",
             "PYTHONUTF8": "1",
+            "LC_ALL": "C.UTF-8",  # else Wine takes no name that is not ASCII
             "TMP": r"C:\tmp",
             "TEMP": r"C:\tmp",
         }

@@ -19,6 +19,33 @@ PATIENCE = 600.0
 """Seconds after which a suite counts as hanging."""
 AFAR = " or ".join(["arrive", "missing_source", "writer", "replaces", "comes_back", "not_set_up", "true_copy"])
 """A sample of what is the same for destinations that may hang: a worker process starts slowly under Wine."""
+JOURNEYS = {
+    "deliveries": {
+        "delivery": [
+            "a_dropped_file_is_proved_at_the_share_and_a_second_run_changes_nothing",
+            "a_file_that_is_still_open_stays_whatever_its_mtime_says",
+            "another_measurement_under_the_name_keeps_the_former_one[second]",
+            "a_new_file_under_a_reclaimed_name_gets_a_name_of_its_own",
+            "foreign_content_is_refused_and_untouched_until_a_person_acts",
+            "what_is_at_the_share_already_is_adopted",
+        ],
+        "reclaim": [
+            "what_is_proved_goes_and_the_record_says_so",
+            "a_file_that_somebody_opened_for_writing_stays",
+            "the_trash_is_purged_after_its_window",
+        ],
+    },
+    "commands": {
+        "cli": ["wait_ends_with_the_proof_the_refusal_or_the_time"],
+        "fetch": ["what_is_there_comes_whole_and_once[directory]"],
+        "running": [
+            "a_bad_edit_keeps_the_old_rules_and_a_good_one_takes_effect",
+            "a_running_agent_obeys_a_pause",
+        ],
+        "send": ["files_and_folders_go_under_their_own_names_and_stay"],
+    },
+}
+"""A sample of the journeys: each command starts slowly under Wine."""
 SUITES = {
     "rules": ["tests/rules", "tests/agent/test_windows_facts.py"],
     "only there": [
@@ -34,6 +61,12 @@ SUITES = {
     "services": ["tests/windows/test_service.py"],
     "bootstrap": ["tests/windows/test_bootstrap_steps.py", "tests/agent/test_windows_access.py"],
     "files": ["tests/contract/files", "-k", "here"],
+    "the journeys that are Windows' own": ["tests/windows/test_journey.py"],
+} | {
+    f"journeys: {name}": [
+        f"tests/journey/test_{file}.py::test_{test}" for file, tests in some.items() for test in tests
+    ]
+    for name, some in JOURNEYS.items()
 }
 """What is run there."""
 DROPLINE = ["-P", "-c", "from agent.cli import main; main()"]
