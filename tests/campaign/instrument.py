@@ -48,6 +48,8 @@ class Journal:
     """(destination, path there) → digest of what somebody else put there: it must stay as it is."""
     spoiled: set[tuple[str, str, str]] = field(default_factory=set)
     """(destination, path there, digest): what a fault made of a copy. It proves nothing, and nobody is to blame for it."""
+    harmed: set[str] = field(default_factory=set)
+    """Paths whose copies a fault harmed, or removed."""
 
     def wrote(self, path: str, content: bytes) -> None:
         """The writer is done: this is a whole version."""

@@ -19,7 +19,7 @@ _POLICIES: tuple[dict[str, str] | None, ...] = (
     {"after": "0s"},
     {"after": "0s", "trash": "500ms"},
 )
-_SETTLE = 60.0
+_SETTLE = 90.0
 """Seconds in which everything must have arrived once all is mended."""
 _KEEPS = 5.0
 """Seconds for that where some may wait for a person."""
@@ -86,6 +86,8 @@ def play(
         found.add(oracle.judge())
         if "reclaim" in station.rule and not scene.stays:
             found.kept += [f"{one.path} is still here" for one in oracle.left()]
+        if "reclaim" not in station.rule:  # nobody asked for its copies again
+            found.kept = [line for line in found.kept if line.partition(" ")[0] not in instrument.journal.harmed]
         found.kept = [line for line in found.kept if line.partition(" ")[0] not in refused]
         found.broken += station.broken + station.complaints()
     finally:

@@ -128,6 +128,7 @@ def spoil(scene: Scene, share: str, path: str, harm: Callable[[Path], None]) -> 
     """Do something to a copy; nobody but the fault is to blame for it."""
     copy = scene.station.shares[share] / path
     harm(copy)
+    scene.journal.harmed.add(path)
     if copy.exists():
         scene.journal.spoiled.add((share, path, digest(copy.read_bytes())))
 
