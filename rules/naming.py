@@ -3,7 +3,7 @@
 import re
 import string
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from difflib import get_close_matches
@@ -206,6 +206,23 @@ def own_name(path: str, generation: int) -> str:
     if not stem:
         stem, dot, suffix = name, "", ""
     return f"{directory}{slash}{stem}~{generation}{dot}{suffix}"
+
+
+def free_number(first: int, taken: Callable[[int], bool]) -> int:
+    """A number from `first` on that is not taken: the lowest where those that are taken follow one another.
+
+    However many are taken, few are asked for.
+    """
+    known, found, step = first - 1, first, 1
+    while taken(found):
+        known, found, step = found, found + step, 2 * step
+    while found - known > 1:
+        middle = (known + found) // 2
+        if taken(middle):
+            known = middle
+        else:
+            found = middle
+    return found
 
 
 def undamaged_name(path: str, generation: int, damaged: Collection[str]) -> str:

@@ -15,8 +15,6 @@ from rules.naming import Claim, Occupant, Owner
 from rules.rule import Rule
 
 RETRY = "`dropline retry`"
-_NAMES = 1_000
-"""Names beside one that is taken which are tried."""
 _TOGETHER = 1024
 """Files in one statement: with more it takes as long for each."""
 
@@ -182,6 +180,8 @@ class Outcomes:
                 one.file.id: path
             }
             item = self._may_replace(one, path, replaces)._replace(begun=begun)
+            if not self._transport.is_service:  # at once: the next file that looks for a name is to see it
+                self._ledger.deliveries.planned(self._place, [(one.file.id, path)])
             log.warning("%s goes to %s as %r: %s", one.file.path, self._transport.name, path, reason)
         submission.follow_up[one.file.id] = replace(one, item=item)
 
@@ -203,12 +203,13 @@ class Outcomes:
 
     def _free_name(self, one: InFlightFile, path: str | None = None, number: int = 2) -> str:
         """A name beside a path which none of our files has, or had: with this number, or a higher one."""
-        path = path or one.named
-        for free in range(number, number + _NAMES):
-            name = destination.own_name(path, free)
-            if not self._ledger.deliveries.owners(self._place, name, one.file):
-                return name
-        return destination.own_name(path, number + _NAMES)
+        beside = path or one.named
+
+        def taken(number: int) -> bool:
+            name = destination.own_name(beside, number)
+            return bool(self._ledger.deliveries.owners(self._place, name, one.file))
+
+        return destination.own_name(beside, destination.free_number(number, taken))
 
     def _own_name(self, one: InFlightFile) -> str:
         """A name beside the one that is taken; first its own names that may have the same content already."""

@@ -21,6 +21,7 @@ from agent.ledger import DeliveryState, Found, Ledger, Proof, Sealed, State
 from agent.observe.metrics import Metrics
 from rules.model import Content, OpenBatch, VolumeId
 from rules.rule import Rule, Target
+from tests.one_item.site import T0, Site
 
 NOW = 2_000_000_000.0
 
@@ -230,3 +231,20 @@ def test_what_goes_away_after_one_of_two_destinations_had_it(tmp_path: Path) -> 
         " `dropline fetch` brings it back from share, then `dropline send --to other`",
     )
     ledger.close()
+
+
+def test_many_files_of_one_name_get_a_name_each_with_few_attempts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody makes sixty folders with a file of the same name, and the rule puts them into one: two attempts for each."""
+    flat = {"name": "flat", "deliver": [{"to": "share", "path": "{name}"}]}
+    with Site(tmp_path / "site", monkeypatch, [flat]) as site:
+        for number in range(60):
+            site.put(f"flat/{number}/scan.h5", content=b"%d" % number)
+        site.take_in(T0)
+        site.passes(site.parts.take_in, T0 + 1, 20)
+        site.deliver(T0 + 2)
+        assert sorted(site.copies.values()) == sorted(b"%d" % number for number in range(60))
+        assert all(state.startswith("verified") for state in site.files.values())
+        (attempts,) = site.ledger.execute("SELECT max(id) FROM submissions").fetchone()
+        assert attempts <= 3 * 60

@@ -20,6 +20,7 @@ from rules.naming import (
     check,
     claim,
     facts,
+    free_number,
     name_key,
     own_folder,
     own_name,
@@ -384,3 +385,21 @@ def test_a_dataset_whose_name_was_used_before_has_a_folder_for_itself(
     dataset = dataset_of(rule, relpath)
     assert dataset is not None
     assert own_folder(place(template, rule, relpath, 0, "pc"), dataset, relpath, 2) == path
+
+
+@given(st.integers(1, 5), st.sets(st.integers(0, 60)), st.integers(0, 2_000))
+def test_a_free_number_is_found_with_few_questions(first: int, others: set[int], after: int) -> None:
+    """Not taken, from the first on; the lowest where the taken ones follow one another; never more than two for each doubling."""
+    asked: list[int] = []
+
+    def taken(number: int) -> bool:
+        asked.append(number)
+        return number in others or number < after
+
+    found = free_number(first, taken)
+    assert found >= first
+    assert found not in others
+    assert found >= after
+    assert len(asked) <= 2 * (max(after, 61) + 1).bit_length() + 2
+    if not others:
+        assert found == max(first, after)
