@@ -8,9 +8,11 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -416,3 +418,27 @@ def test_details_without_an_end_are_read_in_time() -> None:
         list(tasks._paths(details))
         assert time.monotonic() - began < 2.0
     assert list(tasks._paths("Error\n  File: /a b/c \nFile: \n")) == ["/a b/c"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+14:00", "9999-99-99", "x", "", None, 10**30, "2026-01-31 12:00:00+00:00"],
+)  # fmt: skip
+def test_whatever_time_an_entry_has_can_be_shown(said: Any) -> None:
+    """In each time zone: `dropline ls` lists a directory where somebody set a time at an end of the calendar."""
+    for zone in ("Pacific/Kiritimati", "Etc/GMT+12"):
+        at = listing.entry({"name": "a", "type": "file", "last_modified": said}).mtime
+        assert datetime.fromtimestamp(at, ZoneInfo(zone)).isoformat()
+
+
+def test_marks_of_others_cost_no_time(rig: Rig) -> None:
+    """Somebody makes a thousand marks beside the destination's: it is asked for by name, and no list is read."""
+    rig.batch(a=b"one")
+    rig.deliver()
+    for number in range(1_000):
+        (rig.share / f".dropline-destination-{number:04}").mkdir()
+    before = rig.counts.requests["ls", "ok"]
+    rig.batch(b=b"two")
+    rig.deliver()
+    assert (rig.states(), rig.destination()) == ({"a": "verified", "b": "verified"}, (True, None))
+    assert rig.counts.requests["ls", "ok"] == before

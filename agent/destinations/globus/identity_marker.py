@@ -2,10 +2,11 @@
 
 import logging
 import uuid
+from itertools import islice
 from typing import Any
 
 from agent.destinations.globus.collection_path import CollectionPath
-from agent.destinations.globus.listing import Ask, Listing
+from agent.destinations.globus.listing import Ask, Entry, Listing
 from agent.destinations.globus.session import Forbidden, NotADirectory, NotThere
 from agent.errors import Refused, Transient
 from rules.globus.collection import uncarriable
@@ -13,6 +14,9 @@ from rules.model import OWN_PREFIX
 
 MARK = OWN_PREFIX + "-destination-"
 """Begin of its name; the identity is the rest."""
+
+_MARKS = 1_000
+"""Entries that are looked through: there is one mark, or a few of agents that were set up at one time."""
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +34,8 @@ class IdentityMarker:
     def found(self) -> list[str]:
         """Identities of the marks at the destination. Raises Transient, Refused."""
         try:
-            found = [
-                one.name
-                for one in self._listing.names("", f"{MARK}*")
-                if one.kind not in ("file", "link") and one.name.startswith(MARK) and uncarriable(one.name) is None
-            ]
+            listed = islice(self._listing.names("", f"{MARK}*"), _MARKS)
+            found = [one.name for one in listed if _is_mark(one) and uncarriable(one.name) is None]
         except (NotThere, NotADirectory) as error:
             raise Transient(f"{self._address} is not there: {error}; make the folder, or mend `path`") from None
         except Forbidden as error:
@@ -58,9 +59,17 @@ class IdentityMarker:
 
     def require(self, identity: str) -> None:
         """Raise Transient or Refused unless the collection shows the destination with this identity."""
-        marks = self.found()
+        try:
+            own = self._listing.stat(f"{MARK}{identity}")
+        except (NotADirectory, Forbidden):
+            own = None  # the listing says why
+        marks = [identity] if own is not None and _is_mark(own) else self.found()
         if identity not in marks:
             found = f"it is marked {marks[0]}" if marks else f"it has no directory {MARK}{identity}"
             raise Transient(
                 f"{self._address} is not the destination that was set up: {found}; mend `path`, or make that directory again"
             )
+
+
+def _is_mark(entry: Entry) -> bool:
+    return entry.kind not in ("file", "link") and entry.name.startswith(MARK)

@@ -34,6 +34,8 @@ _PAGES = 1_000
 """Requests for one directory: more are without an end."""
 _LOOKED_THROUGH = 100_000
 """Entries of a directory that are looked through for names. Names that are not among them are asked for one by one."""
+_FAR = 60_000_000_000
+"""Seconds, 1,900 years."""
 _NO_DIRECTORY = "a part of the path is not a directory there"
 _SHOWN = 200
 """Letters of a name in the log."""
@@ -89,11 +91,12 @@ def entry(found: Mapping[str, Any]) -> Entry:
 
 
 def _mtime(modified: object) -> int:
-    """Seconds since the epoch of the service's notation; 0 where it says none, or none that can be read."""
+    """Seconds since the epoch of the service's notation; 0 where it says none, or none that every time zone has a date for."""
     try:
-        return int(datetime.fromisoformat(modified).timestamp()) if isinstance(modified, str) and modified else 0
+        found = int(datetime.fromisoformat(modified).timestamp()) if isinstance(modified, str) and modified else 0
     except (ValueError, OverflowError):
         return 0
+    return found if abs(found) < _FAR else 0
 
 
 class Listing:
