@@ -50,6 +50,7 @@ SUITES = {
     "rules": ["tests/rules", "tests/agent/test_windows_facts.py"],
     "only there": [
         "tests/windows/test_access.py",
+        "tests/windows/test_globus.py",
         "tests/windows/test_names.py",
         "tests/windows/test_on_windows.py",
         "tests/windows/test_presets.py",
@@ -60,6 +61,7 @@ SUITES = {
     "destinations": ["tests/contract/test_transport.py", "-k", f"not globus and (not afar or {AFAR})"],
     "services": ["tests/windows/test_service.py"],
     "bootstrap": ["tests/windows/test_bootstrap_steps.py", "tests/agent/test_windows_access.py"],
+    "globus": ["tests/globus/test_tasks.py"],
     "files": ["tests/contract/files", "-k", "here"],
     "the journeys that are Windows' own": ["tests/windows/test_journey.py"],
 } | {

@@ -15,7 +15,13 @@ if sys.platform != "win32":
     pytest.skip("needs Windows; tests/windows/test_lane.py runs it in Wine", allow_module_level=True)
 
 PRESETS = ("bruker-nmr", "epu", "illumina", "mass-spec", "mass-spec-dirs", "microscope", "tilt-series")
-TIMELINES = [(name, one) for name in PRESETS for one in presets.table(name).timelines]
+LEFT_OUT = (
+    "a run aborted without its marker",  # takes minutes under Wine
+    "a .wiff that grows injection by injection",  # on a disk, another of two files that wait is named
+)
+TIMELINES = [
+    (name, one) for name in PRESETS for one in presets.table(name).timelines if not one.name.startswith(LEFT_OUT)
+]
 PLAYS = [(*one, mode) for one, mode in zip(TIMELINES, cycle(MODES), strict=False)]
 """Each with one share mode: all with all take minutes under Wine, and `test_writers.py` has each mode."""
 

@@ -64,6 +64,28 @@ def test_a_file_that_was_only_looked_at_can_be_opened_in_any_mode(mode: str, tmp
         (tmp_path / "a.raw").rename(tmp_path / "b.raw")
 
 
+def test_no_handle_below_a_folder_outlives_an_operation(tmp_path: Path, root: str) -> None:
+    """Windows renames no folder while one is open, and an instrument renames its folder at the end of a run."""
+    (tmp_path / "run/sub").mkdir(parents=True)
+    for name in "abc":
+        (tmp_path / f"run/sub/{name}").write_bytes(b"x")
+    with LOCAL.tree(root) as tree:
+        examine(tree, "run/sub/a")  # what the first one loads stays
+        before = nt.open_handles()
+        uses: list[Callable[[], object]] = [
+            lambda: tree.look("run/sub/a"), lambda: tree.look("run/sub/missing"), lambda: tree.look("run/a/b"),
+            lambda: tree.names("run/sub"), lambda: examine(tree, "run/sub/a"), lambda: examine(tree, "run/sub"),
+            lambda: tree.make_directory("run/new/below"), lambda: tree.rename_new("run/sub/c", "run/new/c"),
+            lambda: tree.unlink("run/new/c"), lambda: tree.remove_directory("run/new/below"), lambda: tree.sync("run"),
+            tree.writable,
+        ]  # fmt: skip
+        for number, use in enumerate(uses):
+            use()
+            assert (number, nt.open_handles()) == (number, before)
+        for _ in tree.scan("run/sub", 1):
+            assert nt.open_handles() == before, "while somebody takes the entries"
+
+
 @pytest.fixture
 def granted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Oplocks are granted, as NTFS does. A test breaks one by its event."""
