@@ -11,6 +11,8 @@ from agent.ledger.store import Store, among
 from agent.ledger.versions import File, read
 from rules.model import proof_in_words
 
+_NEWEST = 10_000
+"""Files among which an example is looked for."""
 _KEPT = 10_000
 """Files that stay which are counted at the most."""
 _NO_EVENTS = "without events"
@@ -173,6 +175,11 @@ class Reports:
         # Names in the text, and one as an equation: only so does SQLite use the index on refused files.
         which = f"= {listed(states)}" if len(states) == 1 else f"IN ({listed(states)})"
         return read(self._store, f"f.state {which} ORDER BY f.id DESC LIMIT ?", [limit])
+
+    def newest(self, state: State) -> File | None:
+        """The newest file in a state; None: the newest 10,000 files are in other ones."""
+        where = f"f.id > (SELECT max(id) - {_NEWEST} FROM files) AND f.state = ? ORDER BY f.id DESC LIMIT 1"
+        return next(iter(read(self._store, where, [state])), None)
 
     def batches(self, limit: int) -> list[BatchLine]:
         """Batches with their deliveries, newest first."""

@@ -50,10 +50,10 @@ def status(
         return makes.of(what, items, make, lambda _, failure: unshown.append(failure))
 
     def waiting(state: State) -> dict[str, Any]:
-        (file,) = ledger.reports.files([state], 1)
-        return {
-            "state": state.value, "files": files[state.value], "example": file.path, "reason": Reasons(ledger).of(file)
-        }  # fmt: skip
+        file = ledger.reports.newest(state)
+        reason = f"see `dropline files --state {state.value}`" if file is None else Reasons(ledger).of(file)
+        example = "a file that was found long ago" if file is None else file.path
+        return {"state": state.value, "files": files[state.value], "example": example, "reason": reason}
 
     files: dict[str, int] = {}
     size: dict[str, int] = {}

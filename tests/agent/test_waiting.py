@@ -104,3 +104,11 @@ def test_a_former_address_of_the_destination_is_no_reason(desk: Desk) -> None:
         desk.ledger.destinations.went(desk.place, False, "not mounted", NOW)
         desk.ledger.destinations.went(new, True, None, NOW)
     assert desk.reason == "to share: pending: it waits for its turn, or for the other files of its dataset"
+
+
+def test_an_example_is_looked_for_among_the_newest_files_alone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million files that came later cost status nothing."""
+    monkeypatch.setattr("agent.ledger.reports._NEWEST", 0)
+    (waiting,) = status(desk.ledger, [], [("share", "/mnt/share")], {}, {})["waiting"]
+    said = {"example": "a file that was found long ago", "reason": "see `dropline files --state batched`"}
+    assert waiting == {"state": "batched", "files": 1} | said
