@@ -64,6 +64,7 @@ SUITES = {
     "globus": ["tests/globus/test_tasks.py"],
     "files": ["tests/contract/files", "-k", "here"],
     "the journeys that are Windows' own": ["tests/windows/test_journey.py"],
+    "kills": ["tests/windows/test_kills.py"],
 } | {
     f"journeys: {name}": [
         f"tests/journey/test_{file}.py::test_{test}" for file, tests in some.items() for test in tests
