@@ -404,7 +404,8 @@ class Views:
             if dataset.waits:
                 return waits_for(dataset) or ""
         file = self._ledger.summaries.waits(summary)
-        return (Reasons(self._ledger).of(file) or "") if file is not None else ""
+        said = self._each.of("reason", [file] if file is not None else [], Reasons(self._ledger).of, lambda *_: None)
+        return next(iter(said), None) or ""
 
 
 def _into(unshown: list[Unshown]) -> Callable[[object, Unshown], object]:
