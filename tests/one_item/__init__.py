@@ -24,8 +24,8 @@ BAD = "rotten"
 """In the names of bad items. It has letters that are no hexadecimal digits: else a random key or identity has it by chance."""
 _WORDS = ("example", "note", "reason", "why")
 """What is said of items, in fields and arguments: text is made fit for the ledger and the log at one place each."""
-_NOT_ITEMS = ("agent.host.bulkhead", "agent.observe.logs")
-"""The mechanism itself, and what it says."""
+_NOT_ITEMS = ("agent.host.bulkhead", "agent.observe.logs", "agent.observe.rows")
+"""The mechanisms themselves, and what they say."""
 _OTHERS = ("close", "closed", "relative")
 """Functions that give back what was open, and the one that compares each path with the directory of each rule."""
 

@@ -177,9 +177,10 @@ def reclaim(root: Path, patch: pytest.MonkeyPatch, acting: Acting) -> dict[str, 
 _OF_SEVERAL = {
     "notices": {"agent.ledger.store._stored"},
     "globus": {"agent.destinations.globus.tasks._paths"},
+    "page": {"agent.observe.waiting.Reasons.of"},
 }
 """Places that get one value for good and bad items together: a message lists all refused files, and the error of a task is
-all that says which of its files keeps it from ending."""
+all that says which of its files keeps it from ending, and a folder that waits says what one of its files waits for."""
 SCENES = {"intake": intake, "delivery": delivery, "reclaim": reclaim} | after.SCENES | service.SCENES | pages.SCENES
 
 
