@@ -140,7 +140,7 @@ def test_rules_keep_their_order() -> None:
 
 
 KEYS = (
-    "batch, capture, complete, dataset, deliver, exclude, include, last, links, name, preset, reclaim, share_with,"
+    "batch, capture, complete, dataset, deliver, exclude, include, last, links, name, newer_than, preset, reclaim, share_with,"
     " skip_partial, then, updates_in_place, watch"
 )
 

@@ -19,7 +19,10 @@ NOTHING = Over(
         ({"latest": True}, What.FORGOTTEN, "no destination has a copy of it"),
         ({"latest": True, "numbered": True}, What.KEPT, "the next version of its path counts on from its number"),
         ({"numbered": True}, What.FORGOTTEN, "no destination has a copy of it"),
-        ({"parts": True}, What.KEPT, "it says that no later version goes on from an earlier copy"),
+        (
+            {"parts": True}, What.KEPT,
+            "it says that no later version goes on from an earlier copy, which may be the only one of its content",
+        ),
         ({"copied": True}, What.COMPACTED, "its copies are its own"),
         ({"copied": True, "age": HISTORY - 1}, What.KEPT, "its history is kept"),
         ({"copied": True, "on_its_way": True}, What.KEPT, "its batch is on its way"),

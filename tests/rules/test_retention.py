@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rules.links import leads_out_in_words
 from rules.model import Evidence, Verdict
-from rules.retention import leads_out_in_words, mount_doubt, retention, taken_at_once, unmoved, unused
+from rules.retention import mount_doubt, retention, taken_at_once, unmoved, unused
 from rules.rule import Reclaim
 
 PROVED = 1_000_000.0
