@@ -135,8 +135,10 @@ class Oracle:
             asked = [path for path, digest in files.items() if _own(path) and digest == _ASKED]
             found.litter += asked[1:]  # one may be there until the destination is checked again
             found.litter += [
-                f"{share}: {path}" for path in files if _own(path) and path.endswith(".part") and path not in asked
-            ]
+                f"{share}: {path}"
+                for path in files
+                if _own(path) and path.endswith(".part") and path not in asked and not self.forgets
+            ]  # whose they were only the lost ledger knew
         found.litter += [f"here: {path}" for path in here if _own(path) and ".dropline-trash/" not in path
                          and not path.endswith(".dropline-canary")]  # fmt: skip
         self._foreign(there, found)
@@ -224,7 +226,10 @@ class Oracle:
             digest = versions[0].digest
             recorded.add((path, digest))
             for share, (copy, _) in proofs.items():
-                if there[share].get(copy) != digest:
+                renamed = self.forgets and any(
+                    one == digest and source_of(name, self.journal) == path for name, one in there[share].items()
+                )  # a ledger that does not know of the deletion takes the next file for one that was written over
+                if there[share].get(copy) != digest and not renamed:
                     found.overwritten.append(f"{share}: {copy}, the proof of {path} ({digest[:8]})")
         return recorded
 
