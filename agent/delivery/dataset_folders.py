@@ -27,19 +27,23 @@ class DatasetFolders:
         self._destination = destination
         self._rules = rules
         self._requests = requests
+        self._deliveries = Bulkhead[Delivery]("delivery", lambda one: str(one.id))
         self._datasets = Bulkhead[int]("dataset", str, ledger.savepoint)
 
     def decide(self, deliveries: Sequence[Delivery]) -> None:
         """Write down the folders of datasets that these deliveries bring first, and the intents, which others see."""
         found: dict[int, Rule] = {}
-        for delivery in deliveries:
-            rule = self._rules.get(delivery.rule)
-            if rule is not None and rule.dataset is not None:
+        due: set[int] = set()
+        for each in self._deliveries.each(deliveries):
+            with each as delivery:
+                rule = self._rules.get(delivery.rule)
+                if rule is None or rule.dataset is None or delivery.resumed:
+                    continue  # what may have been sent goes as it was sent
                 begun = self._ledger.datasets.unplanned(delivery.batch, self._destination)
                 found.update(dict.fromkeys(begun, rule))
+                due.add(delivery.batch)
         if not found:
             return
-        due = {delivery.batch for delivery in deliveries}
         with self._ledger.transaction():
             for one in self._datasets.each(found):
                 with one as dataset:

@@ -274,7 +274,7 @@ class Deliverer:
         # Each request to a service is made when those before it are sent: it must know what is on its way.
         for several in [[some] for some in due] if self._transport.is_service else [due]:
             requests: list[Request] = []
-            self._folders.decide([one for some in several for one in some if not one.resumed])
+            self._folders.decide([one for some in several for one in some])
             try:
                 for one in self._due_requests.each(
                     several, now, lambda some, failure: self._not_made(some, failure.reason, now, failure.again)

@@ -93,9 +93,9 @@ class Links:
     def copied(self) -> list[tuple[str, str, int]]:
         """(rule, destination, how many links of the rule are there), where any are."""
         sql = (
-            "SELECT r.name, n.name, count(*) FROM link_copies c JOIN links l ON l.dir = c.dir AND l.name = c.name"
-            " JOIN rules r ON r.id = l.rule JOIN destinations n ON n.id = c.destination"
-            " WHERE c.made = l.target GROUP BY r.name, n.name ORDER BY r.name, n.name"
+            "SELECT r.name, n.name, count(*) FROM link_copies k JOIN links l ON l.dir = k.dir AND l.name = k.name"
+            " JOIN rules r ON r.id = l.rule JOIN destinations n ON n.id = k.destination"
+            " WHERE k.made = l.target GROUP BY r.name, n.name ORDER BY r.name, n.name"
         )
         return self._store.execute(sql).fetchall()
 
@@ -103,10 +103,10 @@ class Links:
         """Links of these rules that could not be made, together for each directory and destination."""
         marks, values = among(list(rules))
         sql = (
-            "SELECT r.name, n.name, c.dir, count(*), min(c.reason) FROM link_copies c"
-            " JOIN links l ON l.dir = c.dir AND l.name = c.name JOIN rules r ON r.id = l.rule"
-            " JOIN destinations n ON n.id = c.destination WHERE c.reason IS NOT NULL"
-            f" AND r.name IN ({marks}) GROUP BY l.rule, c.destination, c.dir ORDER BY r.name, n.name, c.dir LIMIT ?"
+            "SELECT r.name, n.name, k.dir, count(*), min(k.reason) FROM link_copies k"
+            " JOIN links l ON l.dir = k.dir AND l.name = k.name JOIN rules r ON r.id = l.rule"
+            " JOIN destinations n ON n.id = k.destination WHERE k.reason IS NOT NULL"
+            f" AND r.name IN ({marks}) GROUP BY l.rule, k.destination, k.dir ORDER BY r.name, n.name, k.dir LIMIT ?"
         )
         rows = self._store.execute(sql, (*values, limit))
         return [NotCopied(rule, to, os.fsdecode(directory), *rest) for rule, to, directory, *rest in rows]
