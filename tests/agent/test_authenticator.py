@@ -75,6 +75,13 @@ def test_whatever_is_no_token_is_turned_away(header: str) -> None:
     assert authenticator.token(asked(f"bEaReR {TOKEN}")) is None
 
 
+def test_a_token_is_wanted_on_loopback_too() -> None:
+    """Where one is configured: a computer may have many users."""
+    authenticator = Authenticator((), TOKEN, beyond=False)
+    assert code(authenticator.token(asked(None))) == 401
+    assert authenticator.token(asked(f"Bearer {TOKEN}")) is None
+
+
 def test_nobody_shuts_the_right_token_out() -> None:
     """However often somebody at the same address gives wrong ones, or none, as browsers do before they ask their user."""
     authenticator = Authenticator((), TOKEN, beyond=True)
