@@ -113,6 +113,8 @@ class Oracle:
         by its name while another one comes to it may bring that one, too."""
         self.strangers = False
         """More than one agent delivers the same files, and they do not know of each other: names of their own may differ."""
+        self.trash_is_nobodys = False
+        """The agent forgot what is in the trash, or saw the trash go: what is there then, a person looks after."""
         self.forgets = False
         """The ledger was taken away or set back. A name that it gave beside a damaged copy is not known any more, so that
         the version may come under a second one: a lost ledger costs time and room, no data."""
@@ -169,7 +171,8 @@ class Oracle:
 
     def left(self) -> list[Written]:
         """What is owed and still here, under whatever name."""
-        here = set(tree(self.inbox).values())
+        orphaned = ".dropline-trash/" if self.trash_is_nobodys else None
+        here = {digest for path, digest in tree(self.inbox).items() if orphaned is None or orphaned not in path}
         return [one for one in self.journal.required() if one.digest in here]
 
     def _copies(self, share: str, files: Mapping[str, str], found: Findings) -> dict[tuple[str, str], list[str]]:

@@ -23,7 +23,7 @@ class Lost(Fault):
 
     def prepare(self, scene: Scene) -> None:
         """Whoever judges knows of it."""
-        scene.oracle.forgets = True
+        scene.oracle.forgets = scene.oracle.trash_is_nobodys = True
 
     def strike(self, scene: Scene) -> None:
         """Removed behind the back of an agent that runs, or between two runs."""

@@ -43,6 +43,10 @@ class Replaced(Fault):
     name = "root-replaced"
     says = "watched folder replaced by another"
 
+    def prepare(self, scene: Scene) -> None:
+        """The trash goes with the folder."""
+        scene.oracle.trash_is_nobodys = True
+
     def strike(self, scene: Scene) -> None:
         """Moved away with all that is in it."""
         inbox = scene.station.inbox
