@@ -1,5 +1,7 @@
 """What instruments do that fools whoever looks at the clock or at the file's date."""
 
+from contextlib import suppress
+
 from tests.campaign.faults import Fault, Scene
 
 
@@ -61,7 +63,8 @@ class Again(Fault):
         if behind_its_back:
             station.kill() if scene.chance.random() < 0.5 else station.stop()
         for path in paths:
-            instrument.write(path, size=scene.chance.randrange(4000))
+            with suppress(FileExistsError):  # the agent has put it back
+                instrument.write(path, size=scene.chance.randrange(4000))
         station.start()
 
 
