@@ -173,7 +173,7 @@ class Collection:
             "force_verify": False, "french_english_bilingual": False, "gcp_connected": self.connected if personal else None,
             "gcp_paused": False if personal else None, "gcs_manager_url": None, "globus_connect_setup_key": None,
             "high_assurance": self.high_assurance, "host_endpoint_id": host if personal else None, "host_path": host_path,
-            "mapped_collection_id": None if personal else host, "id": self.id,
+            **({} if personal or host is None else {"mapped_collection_id": host}), "id": self.id,
             "in_use": False, "info_link": None, "is_globus_connect": personal, "keywords": None,
             "local_user_info_available": False, "mfa_required": False, "my_effective_roles": roles, "myproxy_dn": None,
             "myproxy_server": None, "non_functional": False, "non_functional_endpoint_display_name": None,

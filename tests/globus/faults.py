@@ -159,8 +159,10 @@ class Faults:
 
     def handle(self, request: Request, handle: Reply) -> Answer:
         """Do it, or what shall go wrong instead. The fault that was asked for first comes first."""
+        route = f"{request.method} {request.path}"
+        names = (route, *(f"{route}?path={path}" for path in request.queries.get("path", ())))
         with self._lock:
-            found = next((one for one in self._requests if one.meets(f"{request.method} {request.path}")), None)
+            found = next((one for one in self._requests if one.meets(*names)), None)
             if found is not None:
                 found.spend()
         return handle(request) if found is None else found.act(request, handle)

@@ -455,6 +455,7 @@ def test_a_transfer_that_broke_off_and_goes_on_is_a_writer_that_comes_back(site:
     site.until(lambda: any(one.stat().st_size for one in site.inbox.glob(".scan.raw.*")), "a part is written")
     first.terminate()
     assert first.wait() != 0
+    site.until((site.inbox / "scan.raw").exists, "its other process has given the part the name")
     part = (site.inbox / "scan.raw").read_bytes()
     assert 0 < len(part) < source.stat().st_size
     site.until(lambda: site.delivered == {"scan.raw": part}, "the part is taken for the file")

@@ -482,7 +482,8 @@ def test_verbose_log_lines_are_one_a_transition(site: "Site") -> None:
     text = site.dropline("run", "--once", "--verbose").err.splitlines()
     words = [line.split()[2] for line in text if f'file="{site.inbox}/c\\nd.dat"' in line]
     assert words == ["candidate", "complete", "batched", "proved", "verified"]
-    assert all(re.match(r"\d{4}-\d\d-\d\dT[\d:.]+Z (DEBUG|INFO|WARNING) ", line) for line in text)
+    time = r"\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)"
+    assert all(re.match(rf"{time} (DEBUG|INFO|WARNING) ", line) for line in text)
     site.put("e.dat", b"z")
     done = site.dropline("run", "--once", "--log", "json")
     lines = [json.loads(line) for line in done.err.splitlines()]

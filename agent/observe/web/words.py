@@ -12,7 +12,7 @@ from rules.text import printable
 _SHORT = 12
 CODE = (
     *(f"dropline {one}" for one in ("batches", "collections", "complete", "fetch", "files", "files --state refused")),
-    *(f"dropline {one}" for one in ("login", "logout", "retry", "send", "status")),
+    *(f"dropline {one}" for one in ("login", "logout", "resume delivery", "retry", "send", "status")),
     *(
         "backfill = true",
         "body",
@@ -24,6 +24,7 @@ CODE = (
         "login",
         "mounted = false",
         "mounted = true",
+        "newer_than",
         "path",
         "rename_invalid",
         "tls",
