@@ -108,10 +108,23 @@ def _made() -> Bed:
 def run(*arguments: str, patience: float, directory: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run the Windows Python in a directory; what it prints is one text."""
     one = made()
-    return subprocess.run(
-        one.command(*arguments), cwd=directory, env=one.environment, check=False, text=True, timeout=patience, errors="replace",
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    return finished(one.command(*arguments), one.environment, patience, directory)
+
+
+def finished(
+    command: list[str], environment: dict[str, str], patience: float, directory: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
+    """Run a program in Wine to its end; what it prints is one text.
+
+    It prints into a file: a pipe would be inherited by services that Wine starts with its first program, and end with the last.
+    """
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as printed:
+        done = subprocess.run(
+            command, cwd=directory, env=environment, check=False, timeout=patience,
+            stdin=subprocess.DEVNULL, stdout=printed, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        printed.seek(0)
+        return subprocess.CompletedProcess(command, done.returncode, printed.read())
 
 
 def _run(*command: str, env: dict[str, str] | None = None) -> str:

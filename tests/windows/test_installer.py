@@ -57,11 +57,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 def wine(*command: str, directory: Path | None = None) -> "subprocess.CompletedProcess[str]":
     """Run a program of Windows."""
-    one = bed.made()
-    return subprocess.run(
-        ["wine", *command], cwd=directory, env=one.environment, check=False, text=True, timeout=PATIENCE,
-        errors="replace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    return bed.finished(["wine", *command], bed.made().environment, PATIENCE, directory or bed.ROOT)
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ def wine() -> Iterator[None]:
     if bed.VERSION not in bed.RUNTIME:
         pytest.skip(f"no Windows DLL is known for Python {bed.VERSION}")
     one = bed.made()
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(one.command("-c", "input()"), env=one.environment, **pipes) as waiting:
         yield
         waiting.communicate()
