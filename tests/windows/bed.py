@@ -7,11 +7,13 @@ where each part comes from, and what a run under Wine proves.
 import fcntl
 import hashlib
 import os
+import select
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tempfile
+import time
 import zipfile
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -116,15 +118,28 @@ def finished(
 ) -> subprocess.CompletedProcess[str]:
     """Run a program in Wine to its end; what it prints is one text.
 
-    It prints into a file: a pipe would be inherited by services that Wine starts with its first program, and end with the last.
+    The end of its pipe is not waited for: services that Wine starts with its first program inherit it, and end with the last.
     """
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as printed:
-        done = subprocess.run(
-            command, cwd=directory, env=environment, check=False, timeout=patience,
-            stdin=subprocess.DEVNULL, stdout=printed, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        printed.seek(0)
-        return subprocess.CompletedProcess(command, done.returncode, printed.read())
+    printed, deadline = bytearray(), time.monotonic() + patience
+    read, write = os.pipe()
+    try:
+        with subprocess.Popen(
+            command, cwd=directory, env=environment, stdin=subprocess.DEVNULL, stdout=write, stderr=subprocess.STDOUT
+        ) as process:
+            while True:
+                ended = process.poll() is not None
+                if select.select([read], [], [], 0.0 if ended else 0.1)[0]:
+                    printed += os.read(read, 1 << 16)
+                elif ended:
+                    break
+                elif time.monotonic() > deadline:
+                    process.kill()
+                    raise subprocess.TimeoutExpired(command, patience, bytes(printed))
+    finally:
+        os.close(read)
+        os.close(write)
+    text = printed.decode("utf-8", "replace").replace("\r\n", "\n")
+    return subprocess.CompletedProcess(command, process.returncode, text)
 
 
 def _run(*command: str, env: dict[str, str] | None = None) -> str:
