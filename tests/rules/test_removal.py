@@ -66,6 +66,7 @@ def test_yes_means_that_nothing_is_missing(
     assert removal(standing, proved, weak, claimed=True).ok
     for other in (
         standing._replace(here=0), standing._replace(waiting=1), standing._replace(refused=1), standing._replace(below=True),
+        standing._replace(ignored=1),
     ):  # fmt: skip
         assert not removal(other, proved, weak, claimed=True).ok
     assert not removal(standing, proved, weak, claimed=False).ok
@@ -80,8 +81,8 @@ def test_yes_means_that_nothing_is_missing(
 def test_a_no_has_a_reason(standing: Standing, proved: dict[str, int], weak: dict[str, int], claimed: bool) -> None:
     """It is no exactly where something is missing."""
     missing = (
-        not standing.here or standing.waiting or standing.refused or standing.below or not claimed or not proved
-        or min(proved.values()) < standing.here
+        not standing.here or standing.waiting or standing.refused or standing.below or standing.ignored or not claimed
+        or not proved or min(proved.values()) < standing.here
     )  # fmt: skip
     assert removal(standing, proved, weak, claimed=claimed).ok == (not missing)
 
